@@ -1,0 +1,43 @@
+# What a newcomer needs; `make help` lists it. Nothing here needs more than make, a C compiler and Python 3.11 to 3.13.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+# One stamp for each Python that was asked for, so that another PYTHON is noticed.
+STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
+SOURCES := policies service tests tools $(if $(wildcard bench/*.py),bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check protos clean
+
+help: ## List what can be made
+	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything that Truestock and its development need
+
+$(STAMP): pyproject.toml uv.lock Makefile tools/setup
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" tools/setup
+	@touch $@
+
+run: setup ## Serve with an embedded database; its data are in .data/
+	$(BIN)/truestock serve
+
+test: setup ## Check the rules, then run every test
+	$(BIN)/truestock check rules/
+	$(BIN)/python -m pytest
+
+check: setup ## Lint, format, types, imports between packages, protos and their stubs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/python tools/protos.py lint
+	$(BIN)/python tools/protos.py check
+
+protos: setup ## Make the Python stubs beside the .proto files anew
+	$(BIN)/python tools/protos.py generate
+
+clean: ## Remove environments and caches; data stay
+	rm -rf .venv .venv-* .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
