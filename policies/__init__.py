@@ -1,0 +1,1 @@
+"""Truestock's decisions: pure Python, without clock, socket, file watching, database, log or metric."""

@@ -1,0 +1,272 @@
+"""The world as decisions see it: locations, products, channels, stock levels, orders.
+
+Values refuse nonsense when they are made. Nothing here reads or changes anything outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from math import isfinite
+
+LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
+LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
+CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
+PRODUCT_STATUSES = ("active", "draft", "discontinued")
+METHODS = ("ship", "pickup")
+
+MAX_UNITS = 1_000_000_000
+"""Above any count of one product at one location; keeps sums within PostgreSQL's integers."""
+
+
+class Commitment(StrEnum):
+    """What the caller knows of an order: not paid yet (HOLD, expires) or captured by the channel (SOLD)."""
+
+    HOLD = "hold"
+    SOLD = "sold"
+
+
+class Outcome(StrEnum):
+    """What the answer to an order, or to one of its lines, came to."""
+
+    ALLOCATED = "allocated"
+    PARTLY_ALLOCATED = "partly_allocated"
+    BACKORDERED = "backordered"
+    NEEDS_REVIEW = "needs_review"
+    UNFILLABLE = "unfillable"
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """A point on the globe, in degrees (WGS 84)."""
+
+    latitude: float
+    longitude: float
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
+            raise ValueError(f"({self.latitude}, {self.longitude}) is no point on the globe")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A store, warehouse, supplier or pop-up that holds stock.
+
+    `priority`: lower is preferred, None comes last. `ships_to`: ISO country codes; None is everywhere, empty nowhere.
+    """
+
+    id: str
+    type: str
+    status: str = "open"
+    name: str = ""
+    tags: frozenset[str] = frozenset()
+    country: str | None = None
+    region: str | None = None
+    coordinates: Coordinates | None = None
+    time_zone: str = "UTC"
+    offers_pickup: bool = False
+    handling_minutes: int = 0
+    priority: int | None = None
+    ships_to: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("type", self.type, LOCATION_TYPES)
+        _one_of("status", self.status, LOCATION_STATUSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One SKU. `velocity_per_day` is in units, None where it is not known yet; `price` in the merchant's currency."""
+
+    sku: str
+    name: str = ""
+    status: str = "active"
+    tags: frozenset[str] = frozenset()
+    category: str | None = None
+    brand: str | None = None
+    price: Decimal | None = None
+    velocity_per_day: float | None = None
+    has_dimensions: bool = False
+    has_barcode: bool = False
+    has_image: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("status", self.status, PRODUCT_STATUSES)
+        if self.velocity_per_day is not None and not (isfinite(self.velocity_per_day) and self.velocity_per_day >= 0):
+            raise ValueError(f"velocity_per_day is {self.velocity_per_day}; it is 0 or more units a day")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where a sale comes from. `location_ids` are the locations that it may sell from; empty means all."""
+
+    id: str
+    kind: str
+    name: str = ""
+    location_ids: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _one_of("kind", self.kind, CHANNEL_KINDS)
+
+    def may_sell_from(self, location_id: str) -> bool:
+        """Whether the location is one of the channel's."""
+        return not self.location_ids or location_id in self.location_ids
+
+
+@dataclass(frozen=True, slots=True)
+class StockLevel:
+    """What is known of one product at one location, in units.
+
+    `figure_time` is when the on-hand figure was last true at its source, `counted_time` when somebody last counted.
+    `held` has no expired holds in it.
+    """
+
+    sku: str
+    location_id: str
+    on_hand: int
+    unavailable: int = 0
+    held: int = 0
+    allocated: int = 0
+    figure_time: datetime | None = None
+    counted_time: datetime | None = None
+    count_confidence: float | None = None
+    source: str | None = None
+
+    @property
+    def available(self) -> int:
+        """Units on hand that are good and not promised; below 0 after a count below the promises."""
+        return self.on_hand - self.unavailable - self.held - self.allocated
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an order goes. A country alone has no coordinates."""
+
+    country: str | None = None
+    region: str | None = None
+    postal_code: str | None = None
+    coordinates: Coordinates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """A wanted number of units of one product; `line_id` is unique within its order."""
+
+    line_id: str
+    sku: str
+    unit_count: int
+    unit_price: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.unit_count <= MAX_UNITS:
+            raise ValueError(f"line {self.line_id} asks for {self.unit_count} units; ask for 1 to {MAX_UNITS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order of one channel: its whole contents and what is known of how it is to be fulfilled."""
+
+    channel_id: str
+    order_id: str
+    lines: tuple[OrderLine, ...]
+    commitment: Commitment = Commitment.HOLD
+    method: str = "ship"
+    destination: Destination | None = None
+    pickup_location_id: str | None = None
+    stated_value: Decimal | None = None
+    priority: int = 0
+    tags: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _one_of("method", self.method, METHODS)
+        if not self.lines:
+            raise ValueError("an order has at least one line")
+
+    @property
+    def value(self) -> Decimal | None:
+        """The stated value, else the sum of the lines' prices; None where a line has no price."""
+        if self.stated_value is not None:
+            return self.stated_value
+        prices = [line.unit_price * line.unit_count for line in self.lines if line.unit_price is not None]
+        return sum(prices, Decimal(0)) if len(prices) == len(self.lines) else None
+
+    def units_by_sku(self) -> dict[str, int]:
+        """Wanted units of each SKU, in the order of the lines; lines of one SKU draw from one pool."""
+        units: dict[str, int] = {}
+        for line in self.lines:
+            units[line.sku] = units.get(line.sku, 0) + line.unit_count
+        return units
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What rules may ask of an order; None where the question does not say."""
+
+    method: str | None = None
+    value: Decimal | None = None
+    unit_count: int | None = None
+    line_count: int | None = None
+    priority: int | None = None
+    tags: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, order: Order) -> OrderFacts:
+        """The facts of an order that is known whole."""
+        return cls(
+            method=order.method,
+            value=order.value,
+            unit_count=sum(line.unit_count for line in order.lines),
+            line_count=len(order.lines),
+            priority=order.priority,
+            tags=order.tags,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What rules may ask of a finished plan."""
+
+    shipment_count: int
+    distance_km: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that the facts of one question are read from. What is None leaves its facts unknown.
+
+    `stock` is one level, or, for `scope: channel` rules, the sum over the channel's locations, without `location`.
+    """
+
+    now: datetime
+    channel: Channel | None = None
+    order: OrderFacts | None = None
+    destination: Destination | None = None
+    location: Location | None = None
+    product: Product | None = None
+    stock: StockLevel | None = None
+    plan: PlanFacts | None = None
+
+    def __post_init__(self) -> None:
+        if self.now.tzinfo is None:
+            raise ValueError("now has no time zone")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The catalogue and stock that one question is answered from, read at one moment.
+
+    `levels` is keyed by (sku, location id); a pair without a level was never stocked.
+    """
+
+    now: datetime
+    locations: Mapping[str, Location]
+    products: Mapping[str, Product]
+    levels: Mapping[tuple[str, str], StockLevel] = field(default_factory=dict)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is '{value}'; it is one of: {', '.join(allowed)}")
