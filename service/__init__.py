@@ -1,0 +1,1 @@
+"""Truestock's edge: gRPC, PostgreSQL, metrics and the command line."""
