@@ -1,0 +1,8 @@
+"""The `truestock` command, also as `python -m service`."""
+
+from service.cli import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Records and figures as the messages of the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import asyncpg
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
+
+from policies.model import Commitment, Outcome, StockLevel
+from policies.reasons import Dropped, FiredRule
+from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShortageRecord
+from truestock.v1 import allocation_service_pb2 as allocation_pb, decision_pb2, order_pb2, stock_service_pb2 as stock_pb
+
+OUTCOMES = {
+    Outcome.ALLOCATED: order_pb2.OUTCOME_ALLOCATED,
+    Outcome.PARTLY_ALLOCATED: order_pb2.OUTCOME_PARTLY_ALLOCATED,
+    Outcome.BACKORDERED: order_pb2.OUTCOME_BACKORDERED,
+    Outcome.NEEDS_REVIEW: order_pb2.OUTCOME_NEEDS_REVIEW,
+    Outcome.UNFILLABLE: order_pb2.OUTCOME_UNFILLABLE,
+}
+COMMITMENTS = {
+    Commitment.HOLD: order_pb2.COMMITMENT_HOLD,
+    Commitment.SOLD: order_pb2.COMMITMENT_SOLD,
+}
+_STATES = {
+    "refused": allocation_pb.Allocation.STATE_REFUSED,
+    "held": allocation_pb.Allocation.STATE_HELD,
+    "confirmed": allocation_pb.Allocation.STATE_CONFIRMED,
+    "released": allocation_pb.Allocation.STATE_RELEASED,
+    "expired": allocation_pb.Allocation.STATE_EXPIRED,
+    "cancelled": allocation_pb.Allocation.STATE_CANCELLED,
+}
+_SHIPMENT_STATES = {
+    "assigned": allocation_pb.Shipment.STATE_ASSIGNED,
+    "cancelled": allocation_pb.Shipment.STATE_CANCELLED,
+}
+_SHORTAGE_KINDS = {
+    "oversell": allocation_pb.Shortage.KIND_OVERSELL,
+    "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
+}
+
+
+def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool = False) -> allocation_pb.Allocation:
+    """An allocation as it stands at `now`; what has expired or was given back has no shipments left."""
+    state = record.state_at(now)
+    promising = state in PROMISING
+    return allocation_pb.Allocation(
+        allocation_id=str(record.id),
+        channel_id=record.channel_id,
+        order_id=record.order_id,
+        state=_STATES[state],
+        outcome=OUTCOMES[record.outcome],
+        commitment=COMMITMENTS[record.commitment],
+        lines=[_line(record, line, promising=promising) for line in record.lines],
+        shipments=_shipments(record) if promising else [],
+        shortages=[_shortage(s) for s in record.shortages] if state != EXPIRED else [],
+        create_time=timestamp(record.create_time),
+        update_time=timestamp(record.update_time),
+        expire_time=timestamp(record.expire_time),
+        decision=record.decision,
+        needs_person=record.needs_person,
+        change_refused=change_refused,
+    )
+
+
+def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> allocation_pb.AllocatedLine:
+    promised = record.promised_of_line(line.line_id) if promising else 0
+    short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id) if promising else 0
+    return allocation_pb.AllocatedLine(
+        line_id=line.line_id,
+        sku=line.sku,
+        unit_count=line.unit_count,
+        promised_count=promised,
+        short_count=short,
+        cancelled_count=line.cancelled,
+        outcome=OUTCOMES[line_outcome(record, line, promised)],
+    )
+
+
+def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> Outcome:
+    """What one line came to, of which so many units are promised."""
+    if promised >= line.wanted:
+        needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.wanted > 0
+        return Outcome.NEEDS_REVIEW if needs_review else Outcome.ALLOCATED
+    if promised:
+        return Outcome.PARTLY_ALLOCATED
+    return Outcome.NEEDS_REVIEW if record.commitment is Commitment.SOLD else Outcome.UNFILLABLE
+
+
+def _shipments(record: AllocationRecord) -> list[allocation_pb.Shipment]:
+    skus = {line.line_id: line.sku for line in record.lines}
+    return [
+        allocation_pb.Shipment(
+            shipment_id=str(made.id),
+            location_id=made.location_id,
+            state=_SHIPMENT_STATES[made.state],
+            distance_km=made.distance_km,
+            lines=[
+                allocation_pb.ShipmentLine(line_id=line_id, sku=skus[line_id], unit_count=units)
+                for line_id, units in made.units.items()
+            ],
+        )
+        for made in record.shipments
+    ]
+
+
+def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
+    return allocation_pb.Shortage(
+        line_id=short.line_id,
+        sku=short.sku,
+        unit_count=short.unit_count,
+        kind=_SHORTAGE_KINDS[short.kind],
+        cause=short.cause,
+    )
+
+
+def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
+    """A rule that bore on an answer."""
+    return decision_pb2.FiredRule(
+        rule=fired.name,
+        source=str(fired.source),
+        location_id=fired.location_id or "",
+        sku=fired.sku or "",
+        effect=fired.effect,
+    )
+
+
+def dropped_candidate(dropped: Dropped) -> decision_pb2.DroppedCandidate:
+    """A location that was not used, and why."""
+    return decision_pb2.DroppedCandidate(
+        location_id=dropped.location_id,
+        sku=dropped.sku or "",
+        reason=dropped.reason,
+        rule=dropped.rule or "",
+        source=str(dropped.source) if dropped.source else "",
+    )
+
+
+def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
+    """A row of `order_event`."""
+    return allocation_pb.TimelineEvent(
+        event_time=timestamp(row["event_time"]),
+        event=row["event"],
+        description=row["description"],
+        policy_revision=row["policy_revision"],
+    )
+
+
+def stock_level(row: asyncpg.Record, level: StockLevel) -> stock_pb.StockLevel:
+    """A stock level, and the row that it was read from."""
+    return stock_pb.StockLevel(
+        sku=level.sku,
+        location_id=level.location_id,
+        on_hand_count=level.on_hand,
+        unavailable_count=level.unavailable,
+        held_count=level.held,
+        allocated_count=level.allocated,
+        available_count=level.available,
+        figure_time=timestamp(level.figure_time),
+        counted_time=timestamp(level.counted_time),
+        heard_time=timestamp(row["heard_time"]),
+        source=level.source or "",
+    )
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """A moment as the API sends it; unset where there is none."""
+    if moment is None:
+        return None
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made
+
+
+def money(amount: Decimal | None, currency: str | None) -> Money | None:
+    """An amount as the API sends it; unset where there is none."""
+    if amount is None or currency is None:
+        return None
+    units = int(amount)
+    return Money(currency_code=currency, units=units, nanos=int((amount - units) * 10**9))

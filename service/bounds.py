@@ -1,0 +1,60 @@
+"""Bounds on everything that a caller can send. Each is named in the API's documentation."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+REQUEST_BYTES = 1 << 20
+"""Largest request; a larger one is refused with REQUEST_TOO_LARGE."""
+RECEIVE_BYTES = 16 << 20
+"""Largest message that is read at all, so that the refusal above can be sent."""
+RESPONSE_BYTES = 64 << 20
+"""Largest answer: 500 SKUs at 1,000 locations with their reasons."""
+
+ORDER_LINES = 500
+LINE_UNITS = 100_000
+SKUS = 500
+LOCATION_FILTER = 500
+STOCK_CHANGES = 1_000
+COUNTED_UNITS = 1_000_000_000
+UPSERTS = 1_000
+CANCELLATIONS = 500
+
+PAGE_SIZE = 100
+PAGE_SIZE_LIMIT = 1_000
+
+ID_LENGTH = 64
+SKU_LENGTH = 64
+ORDER_ID_LENGTH = 128
+LINE_ID_LENGTH = 64
+CHANGE_ID_LENGTH = 128
+TEXT_LENGTH = 256
+URI_LENGTH = 2_048
+REGION_LENGTH = 64
+POSTAL_CODE_LENGTH = 16
+TAG_LENGTH = 64
+ORDER_TAGS = 20
+PRODUCT_TAGS = 50
+LOCATION_TAGS = 50
+CHANNEL_LOCATIONS = 1_000
+COUNTRIES = 300
+PRIORITY = 1_000
+HANDLING_MINUTES = 43_200
+DIMENSION = 1_000_000_000
+MONEY = 1_000_000_000_000
+VELOCITY_PER_DAY = 10_000_000.0
+
+HOLD_DEFAULT = timedelta(minutes=15)
+HOLD_SHORTEST = timedelta(seconds=1)
+HOLD_LONGEST = timedelta(hours=4)
+
+CLOCK_AHEAD = timedelta(minutes=5)
+"""A stock change from further ahead of our clock than this is quarantined."""
+REQUEST_ID_KEPT = timedelta(days=7)
+"""How long a request id makes a retry safe."""
+
+QUEUE_ORDERS = 10_000
+"""Orders that may wait for the allocator; past it they are refused at once."""
+BATCH_ORDERS = 256
+BATCH_LINES = 4_000
+"""Orders and lines of one transaction."""

@@ -1,0 +1,33 @@
+"""Settings of the service, from flags and from the environment (`TRUESTOCK_…`, and `DATABASE_URL`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How one service runs. Flags win over the environment; nothing is read from files."""
+
+    model_config = SettingsConfigDict(env_prefix="TRUESTOCK_", populate_by_name=True)
+
+    address: str = "127.0.0.1:50051"
+    """Where gRPC is served; port 0 takes a free one."""
+    metrics_address: str = "127.0.0.1:9464"
+    """Where Prometheus scrapes, and /healthz and /readyz answer."""
+    data_dir: Path = Path(".data/postgres")
+    """Where the embedded PostgreSQL keeps its data."""
+    database_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("database_url", "TRUESTOCK_DATABASE_URL", "DATABASE_URL")
+    )
+    """An external PostgreSQL 14 or later, instead of the embedded one."""
+    rules: Path = Path("rules")
+    """The folder that planners edit."""
+    sample: bool | None = None
+    """Load the sample retailer into an empty database; None means only into the embedded one."""
+    connections: int = Field(default=10, ge=2, le=100)
+    """Database connections of this process."""
+    drain_seconds: float = Field(default=10.0, ge=0, le=600)
+    """How long calls in flight may take to end when the service stops."""

@@ -1,0 +1,187 @@
+"""The errors that a caller can see, and what they look like on the wire.
+
+    TruestockError
+    ├── InvalidFields      INVALID_ARGUMENT     every bad field at once
+    ├── RequestIdReused    INVALID_ARGUMENT     the same id with other contents
+    ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
+    ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
+    ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
+    ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
+    └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
+
+Everything else is INTERNAL with an error id, made in the interceptor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+DOMAIN = "truestock.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One bad field: its path in the request, such as `lines[2].unit_count`, and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class TruestockError(Exception):
+    """An error that a caller can see."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after = retry_after
+
+    def status(self) -> status_pb2.Status:
+        """The error as `google.rpc.Status`: ErrorInfo always, BadRequest and RetryInfo where they say something."""
+        details: list[Message] = [
+            error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
+        ]
+        if self.violations:
+            details.append(_bad_request(self.violations))
+        if self.retry_after is not None:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromTimedelta(self.retry_after)
+            details.append(retry)
+        return status_pb2.Status(code=self.code.value[0], message=str(self), details=[_packed(d) for d in details])
+
+
+class InvalidFields(TruestockError):
+    """One or more fields are missing, malformed or out of bounds."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_FIELD"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        shown = "; ".join(f"{v.field}: {v.description}" for v in violations[:3])
+        more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+        super().__init__(f"{shown}{more}", violations=violations)
+
+
+class RequestIdReused(TruestockError):
+    """The request id was used before with other contents."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str, differing_field: str) -> None:
+        super().__init__(
+            f"request_id {request_id} was used before with another {differing_field}; use a new id for a new request",
+            metadata={"request_id": request_id, "differing_field": differing_field},
+            violations=[Violation(differing_field, "differs from what this request_id was first used with")],
+        )
+
+
+class NotFound(TruestockError):
+    """Something that the request names does not exist."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "NOT_FOUND"
+
+    def __init__(self, resource_type: str, named: Mapping[str, str], advice: str = "") -> None:
+        """`named` maps the field that names the missing thing to its name."""
+        names = sorted(set(named.values()))
+        shown = ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        super().__init__(
+            f"no {resource_type} {shown}" + (f"; {advice}" if advice else ""),
+            metadata={"resource_type": resource_type, "resource_names": ",".join(names[:50])},
+            violations=[Violation(f, f"no {resource_type} '{name}'") for f, name in list(named.items())[:100]],
+        )
+
+
+class WrongState(TruestockError):
+    """The allocation's state does not allow this move."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, allocation_id: str, state: str, wanted_state: str, advice: str) -> None:
+        super().__init__(
+            f"allocation {allocation_id} is {state}, so it cannot become {wanted_state}; {advice}",
+            metadata={"allocation_id": allocation_id, "state": state, "wanted_state": wanted_state},
+        )
+
+
+class TooManyUnits(TruestockError):
+    """More units than are left of a line; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TOO_MANY_UNITS"
+
+    def __init__(self, line_id: str, unit_count: int, left_count: int) -> None:
+        super().__init__(
+            f"line {line_id} has {left_count} units left, so {unit_count} cannot be cancelled; nothing was changed",
+            metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+        )
+
+
+class RequestTooLarge(TruestockError):
+    """The request is larger than the byte limit."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "REQUEST_TOO_LARGE"
+
+    def __init__(self, byte_count: int, byte_limit: int) -> None:
+        super().__init__(
+            f"the request has {byte_count:,} bytes; at most {byte_limit:,} are taken, so send it in parts",
+            metadata={"byte_count": str(byte_count), "byte_limit": str(byte_limit)},
+        )
+
+
+class Overloaded(TruestockError):
+    """More orders wait than can be answered in time; nothing was done with this one."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, queued_count: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"{queued_count} orders are waiting, too many to answer this one in time; send it again a little later",
+            metadata={"queued_count": str(queued_count)},
+            retry_after=retry_after,
+        )
+
+
+class NotReady(TruestockError):
+    """The service cannot answer now, but will again."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "NOT_READY"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}; try again in a moment", retry_after=timedelta(seconds=1))
+
+
+def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
+    field_violation = error_details_pb2.BadRequest.FieldViolation
+    return error_details_pb2.BadRequest(
+        field_violations=[field_violation(field=v.field, description=v.description) for v in violations]
+    )
+
+
+def _packed(detail: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed

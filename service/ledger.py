@@ -1,0 +1,175 @@
+"""The proof that every figure is the sum of its movements and every promise is kept: `truestock verify-ledger`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, func, literal_column, or_, select
+
+from service.database import Connection, Statement
+from service.tables import allocation, order_line, promise, shortage, stock_level, stock_movement
+
+_SHOWN = 50
+"""Differences that are listed; all are counted."""
+
+_FIGURES = ("on_hand", "unavailable", "held", "allocated")
+_level, _moved = stock_level.c, stock_movement.c
+
+
+def _sums() -> Select[Any]:
+    """Levels whose figures are not the sum of their movements."""
+    sums = (
+        select(_moved.sku, _moved.location_id, *(func.sum(_moved[f"{name}_delta"]).label(name) for name in _FIGURES))
+        .group_by(_moved.sku, _moved.location_id)
+        .subquery("sums")
+    )
+    differs = or_(*(func.coalesce(_level[name], 0) != func.coalesce(sums.c[name], 0) for name in _FIGURES))
+    joined = stock_level.join(
+        sums, and_(sums.c.sku == _level.sku, sums.c.location_id == _level.location_id), isouter=True, full=True
+    )
+    return (
+        select(
+            func.coalesce(_level.sku, sums.c.sku).label("sku"),
+            func.coalesce(_level.location_id, sums.c.location_id).label("location_id"),
+            *(func.coalesce(_level[name], 0).label(name) for name in _FIGURES),
+            *(func.coalesce(sums.c[name], 0).label(f"{name}_sum") for name in _FIGURES),
+        )
+        .select_from(joined)
+        .where(differs)
+    )
+
+
+def _promises() -> Select[Any]:
+    """Levels whose held and allocated units are not what is promised there."""
+
+    def of(state: str) -> Any:
+        units = func.sum(promise.c.unit_count).filter(promise.c.state == literal_column(f"'{state}'"))
+        return func.coalesce(units, 0).label(state)
+
+    promised = (
+        select(promise.c.sku, promise.c.location_id, of("held"), of("allocated"))
+        .group_by(promise.c.sku, promise.c.location_id)
+        .subquery("promised")
+    )
+    pairs = [(func.coalesce(_level[name], 0), func.coalesce(promised.c[name], 0)) for name in ("held", "allocated")]
+    joined = stock_level.join(
+        promised,
+        and_(promised.c.sku == _level.sku, promised.c.location_id == _level.location_id),
+        isouter=True,
+        full=True,
+    )
+    return (
+        select(
+            func.coalesce(_level.sku, promised.c.sku).label("sku"),
+            func.coalesce(_level.location_id, promised.c.location_id).label("location_id"),
+            *(column.label(name) for (column, _), name in zip(pairs, ("held", "allocated"), strict=True)),
+            *(column.label(f"{name}_promised") for (_, column), name in zip(pairs, ("held", "allocated"), strict=True)),
+        )
+        .select_from(joined)
+        .where(or_(*(a != b for a, b in pairs)))
+    )
+
+
+def _lines() -> Select[Any]:
+    """Lines of live promises whose units are not all promised, short or cancelled."""
+
+    def total(table: Any, name: str) -> Any:
+        return (
+            select(func.coalesce(func.sum(table.c.unit_count), 0))
+            .where(table.c.allocation_id == order_line.c.allocation_id, table.c.line_id == order_line.c.line_id)
+            .scalar_subquery()
+            .label(name)
+        )
+
+    promised, short = total(promise, "promised"), total(shortage, "short")
+    live = or_(
+        allocation.c.state == literal_column("'confirmed'"),
+        and_(allocation.c.state == literal_column("'held'"), allocation.c.expire_time > func.statement_timestamp()),
+    )
+    return (
+        select(
+            order_line.c.allocation_id,
+            order_line.c.line_id,
+            order_line.c.unit_count,
+            order_line.c.cancelled,
+            promised,
+            short,
+        )
+        .join(allocation, allocation.c.id == order_line.c.allocation_id)
+        .where(live, order_line.c.unit_count != promised.element + short.element + order_line.c.cancelled)
+    )
+
+
+def _counted(query: Select[Any]) -> Statement:
+    found = query.subquery("found")
+    return Statement(select(found, func.count().over().label("differences")).limit(_SHOWN))
+
+
+_CHECKS = {
+    "a figure is not the sum of its movements": _counted(_sums()),
+    "a figure is not what is promised": _counted(_promises()),
+    "a line's units are not all promised, short or cancelled": _counted(_lines()),
+}
+
+_TOTALS = Statement(
+    select(
+        select(func.count()).select_from(stock_level).scalar_subquery().label("levels"),
+        select(func.count()).select_from(stock_movement).scalar_subquery().label("movements"),
+        *(
+            select(func.coalesce(func.sum(_level[name]), 0)).scalar_subquery().label(f"{name}_units")
+            for name in _FIGURES
+        ),
+        *(
+            select(func.coalesce(func.sum(column), 0)).scalar_subquery().label(name)
+            for name, column in (("promised_units", promise.c.unit_count), ("short_units", shortage.c.unit_count))
+        ),
+    )
+)
+_MOVED_UNITS = Statement(
+    select(_moved.kind, func.sum(_moved.on_hand_delta).label("units")).group_by(_moved.kind).order_by(_moved.kind)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReport:
+    """What the proof came to. `totals` are units and rows over everything; `differences` are sentences, bounded."""
+
+    totals: dict[str, int]
+    on_hand_by_kind: dict[str, int]
+    differences: tuple[str, ...]
+    difference_count: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing differs."""
+        return self.difference_count == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as programs read it."""
+        return {
+            "balanced": self.balanced,
+            **self.totals,
+            "on_hand_by_kind": self.on_hand_by_kind,
+            "difference_count": self.difference_count,
+            "differences": list(self.differences),
+        }
+
+
+async def verify(connection: Connection) -> LedgerReport:
+    """Checks everything in one snapshot, so that it can run beside a busy service."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        totals = (await _TOTALS.rows(connection))[0]
+        moved = {row["kind"]: int(row["units"]) for row in await _MOVED_UNITS.rows(connection) if row["units"]}
+        differences: list[str] = []
+        count = 0
+        for sentence, check in _CHECKS.items():
+            rows = await check.rows(connection)
+            count += rows[0]["differences"] if rows else 0
+            differences += [_sentence(sentence, row) for row in rows]
+    return LedgerReport({name: int(units) for name, units in totals.items()}, moved, tuple(differences), count)
+
+
+def _sentence(what: str, row: Any) -> str:
+    figures = ", ".join(f"{name} {value}" for name, value in row.items() if name != "differences")
+    return f"{what}: {figures}"

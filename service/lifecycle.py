@@ -1,0 +1,223 @@
+"""What happens to a promise after it was made: confirmed, released, cancelled, expired. Each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from policies.model import Commitment, Outcome
+from policies.promise import MoreThanIsLeft, Share, shrink
+from service import answers, levels, orders, requests
+from service.allocating import remember
+from service.book import Book
+from service.database import Connection, Database
+from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState
+from service.metrics import Metrics
+from service.order_requests import Cancellation
+from service.orders import Changes
+from service.planning import Verdict, confirm, give_back
+from service.record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord, ShortageRecord
+from service.requests import Claim
+from service.tally import Tally, count_order
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+SWEEP_ORDERS = 200
+"""Expired holds of one transaction of the sweeper."""
+
+
+class PlanAnew(Exception):
+    """A confirmation that came too late, or of an order that is not whole: to be planned anew as SOLD."""
+
+    def __init__(self, record: AllocationRecord) -> None:
+        super().__init__(f"allocation {record.id} is planned anew")
+        self.record = record
+
+
+Move = Callable[[Book, AllocationRecord], Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request about one allocation, with the id that makes it safe to repeat."""
+
+    allocation_id: UUID
+    claim: Claim
+    message: Message
+
+
+class Lifecycle:
+    """Moves of allocations. Never shed: what is promised can always be confirmed and given back."""
+
+    def __init__(self, database: Database, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._new_id = new_id
+
+    async def confirm(self, asked: Asked) -> allocation_pb.Allocation:
+        """Raises NotFound, WrongState, RequestIdReused; PlanAnew where the allocator has to decide."""
+        return await self._move(asked, "confirm", _confirm)
+
+    async def release(self, asked: Asked) -> allocation_pb.Allocation:
+        """Raises NotFound, WrongState, RequestIdReused."""
+        return await self._move(asked, "release", _release)
+
+    async def cancel(self, asked: Asked, cancellations: Sequence[Cancellation]) -> allocation_pb.Allocation:
+        """Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused."""
+        return await self._move(asked, "cancel", lambda book, record: _cancel(book, record, cancellations))
+
+    async def sweep(self) -> int:
+        """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
+        records = await self._database.transaction("sweep", self._sweep)
+        for record in records:
+            self._metrics.expired_holds.labels(record.channel_id).inc()
+        return len(records)
+
+    async def _move(self, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Tally, Verdict | None]:
+            stored = (await requests.claim(connection, [asked.claim])).get(asked.claim.id)
+            if stored is not None:
+                requests.check_same(asked.claim, stored, asked.message)
+                return allocation_pb.Allocation.FromString(stored.answer), Tally(), None
+            if not await orders.lock(connection, [asked.allocation_id]):
+                advice = "look it up by its order with GetAllocation"
+                raise NotFound("allocation", {"allocation_id": str(asked.allocation_id)}, advice)
+            book, records = await _open(connection, [asked.allocation_id], self._new_id)
+            before = Tally.of(records[0])
+            verdict = move(book, records[0])
+            await _write(connection, book, [verdict])
+            answer = answers.allocation(verdict.record, book.now)
+            await requests.answer(connection, {asked.claim.id: answer.SerializeToString()})
+            return answer, before, verdict
+
+        answer, before, verdict = await self._database.transaction(operation, work)
+        if verdict is not None:
+            self._count(operation, before, verdict)
+        return answer
+
+    async def _sweep(self, connection: Connection) -> list[AllocationRecord]:
+        ids = await orders.lock_expired(connection, SWEEP_ORDERS)
+        if not ids:
+            return []
+        book, records = await _open(connection, ids, self._new_id)
+        due = [record for record in records if record.state_at(book.now) == EXPIRED]
+        await _write(connection, book, [_expire(book, record) for record in due])
+        return due
+
+    def _count(self, operation: str, before: Tally, verdict: Verdict) -> None:
+        if operation == "confirm" and verdict.event:
+            count_order(self._metrics, before, verdict)
+        if operation == "cancel":
+            units = sum(line.cancelled for line in verdict.record.lines)
+            self._metrics.cancelled_units.labels(verdict.record.channel_id).inc(units - before.cancelled_units)
+
+
+async def _open(
+    connection: Connection, ids: Sequence[UUID], new_id: Callable[[], UUID]
+) -> tuple[Book, list[AllocationRecord]]:
+    """The stock and the contents of orders that are locked."""
+    locked = await levels.lock(connection, await orders.promised_skus(connection, ids))
+    book = await levels.open_book(connection, locked, new_id)
+    records = await orders.read(connection, ids)
+    return book, [records[allocation_id] for allocation_id in ids]
+
+
+async def _write(connection: Connection, book: Book, verdicts: Sequence[Verdict]) -> None:
+    changes = Changes()
+    for verdict in verdicts:
+        remember(changes, verdict, book, replaced=True)
+    await levels.write(connection, book)
+    await orders.write(connection, changes)
+
+
+def _confirm(book: Book, record: AllocationRecord) -> Verdict:
+    state = record.state_at(book.now)
+    if state == CONFIRMED:
+        return Verdict(record)
+    if state == HELD and not record.shortages:
+        return confirm(book, record)
+    if state in (HELD, EXPIRED):
+        raise PlanAnew(record)
+    advice = "if the order is paid, send it again with AllocateOrder as SOLD"
+    raise WrongState(str(record.id), state, CONFIRMED, advice)
+
+
+def _release(book: Book, record: AllocationRecord) -> Verdict:
+    state = record.state_at(book.now)
+    if state in (CONFIRMED, CANCELLED):
+        raise WrongState(str(record.id), state, RELEASED, "cancel its lines with CancelOrderLines instead")
+    if state != HELD:
+        # Nothing is promised, which is what the caller wants.
+        return Verdict(record)
+    units = sum(record.promised().values())
+    give_back(book, record)
+    record.state, record.expire_time, record.update_time = RELEASED, None, book.now
+    return Verdict(record, "released", f"{units} units were given back on request.")
+
+
+def _expire(book: Book, record: AllocationRecord) -> Verdict:
+    record.shipments, record.shortages = [], []
+    record.state, record.update_time = EXPIRED, book.now
+    return Verdict(record, "expired", "Nobody confirmed in time; the units were given back.")
+
+
+def _cancel(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+    state = record.state_at(book.now)
+    if state not in PROMISING:
+        raise WrongState(str(record.id), state, CANCELLED, "nothing of it is promised any more")
+    _check_lines(record, cancellations)
+    for cancellation in cancellations:
+        _take_off(book, record, cancellation)
+    record.shipments = [s for s in record.shipments if s.units]
+    record.update_time = book.now
+    if all(line.wanted == 0 for line in record.lines):
+        record.state = CANCELLED if record.commitment is Commitment.SOLD else RELEASED
+        record.expire_time = None
+    elif not record.shortages and record.outcome is Outcome.PARTLY_ALLOCATED:
+        record.outcome = Outcome.ALLOCATED
+    units = sum(c.unit_count for c in cancellations)
+    return Verdict(record, "cancelled", f"{units} units were cancelled.")
+
+
+def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:
+    known = {line.line_id for line in record.lines}
+    missing = {f"cancellations[{i}].line_id": c.line_id for i, c in enumerate(cancellations) if c.line_id not in known}
+    if missing:
+        raise NotFound("order line", missing, f"lines are: {', '.join(sorted(known)[:20])}")
+
+
+def _take_off(book: Book, record: AllocationRecord, cancellation: Cancellation) -> None:
+    """Takes units off one line: short ones first, then from the named shipment, else from the worst-ranked."""
+    line = next(x for x in record.lines if x.line_id == cancellation.line_id)
+    shares = [Share(str(s.id), s.units[line.line_id]) for s in record.shipments if line.line_id in s.units]
+    short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id)
+    named = str(cancellation.shipment_id) if cancellation.shipment_id else None
+    try:
+        cut = shrink(shares, short, cancellation.unit_count, named=named)
+    except MoreThanIsLeft as error:
+        raise TooManyUnits(line.line_id, error.unit_count, error.left) from error
+    except ValueError as error:
+        raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error
+    record.shortages = _shortened(record.shortages, line.line_id, cut.short)
+    for share in cut.shares:
+        shipment = next(s for s in record.shipments if str(s.id) == share.shipment_id)
+        shipment.units[line.line_id] -= share.unit_count
+        if not shipment.units[line.line_id]:
+            del shipment.units[line.line_id]
+        key = (line.sku, shipment.location_id)
+        book.release(record.id, line.line_id, key, share.unit_count, was_held=record.state == HELD)
+    line.cancelled += cancellation.unit_count
+
+
+def _shortened(shortages: Sequence[ShortageRecord], line_id: str, units: int) -> list[ShortageRecord]:
+    left = units
+    kept: list[ShortageRecord] = []
+    for short in shortages:
+        taken = min(left, short.unit_count) if short.line_id == line_id else 0
+        left -= taken
+        if short.unit_count > taken:
+            rest = short.unit_count - taken
+            kept.append(ShortageRecord(short.line_id, short.sku, rest, short.kind, short.cause))
+    return kept

@@ -1,0 +1,63 @@
+"""Commands on the database itself: migrate and verify-ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from service import ledger, schema
+from service.config import Settings
+from service.console import UserError
+from service.database import plain_url
+from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.ledger import LedgerReport
+
+_UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+
+
+def migrate(settings: Settings) -> None:
+    """Brings the database that the settings name to the newest schema. Raises UserError."""
+    with _url(settings) as url:
+        try:
+            asyncio.run(schema.migrate(url))
+        except _UNREACHABLE as error:
+            raise UserError(f"The database cannot be migrated: {error}") from error
+
+
+def verify_ledger(settings: Settings) -> LedgerReport:
+    """Proves the ledger of the database that the settings name, also while a service uses it. Raises UserError."""
+    with _url(settings) as url:
+        try:
+            return asyncio.run(_verify(url))
+        except _UNREACHABLE as error:
+            raise UserError(f"The ledger cannot be read: {error}") from error
+
+
+async def _verify(url: str) -> LedgerReport:
+    if await schema.revision(url) != schema.newest_revision():
+        raise UserError("The database's tables are not those of this Truestock; run `truestock migrate` first.")
+    connection = await asyncpg.connect(plain_url(url))
+    try:
+        return await ledger.verify(connection)
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def _url(settings: Settings) -> Iterator[str]:
+    """The database's URL: the one that is named, else the embedded one, which is started where no service runs it."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    running = EmbeddedPostgres.running_url(settings.data_dir)
+    if running is not None:
+        yield running
+        return
+    try:
+        with EmbeddedPostgres.start(settings.data_dir) as server:
+            yield server.database_url
+    except EmbeddedPostgresError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,104 @@
+"""What Prometheus scrapes. Numerators and denominators are separate counters; known label values start at 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from policies.model import Outcome
+
+OVERSELL_CAUSES = ("race", "stale_feed", "over_published")
+INTERVENTION_REASONS = ("oversell", "unfillable", "review")
+RELOAD_RESULTS = ("accepted", "refused", "unchanged")
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All metrics of one service, in the registry that it is given."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._orders(registry)
+        self._service(registry)
+
+    def _orders(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"truestock_{name}", text, labels, registry=registry)
+
+        self.sold_units = counter("sold_units", "Units of SOLD orders.", "channel")
+        self.sold_orders = counter("sold_orders", "SOLD orders.", "channel")
+        self.allocated_units = counter("allocated_units", "Units promised to SOLD orders.", "channel", "location")
+        self.oversold_units = counter("oversold_units", "Units sold that are not there.", "channel", "cause")
+        self.oversold_orders = counter(
+            "oversold_orders", "SOLD orders with units that are not there.", "channel", "cause"
+        )
+        self.unfillable_units = counter(
+            "unfillable_units", "Units sold that are there but may not be shipped so.", "channel"
+        )
+        self.buffer_saved_units = counter(
+            "buffer_saved_units", "Units of SOLD orders that only a buffer could supply.", "channel"
+        )
+        self.split_orders = counter("split_orders", "SOLD orders in more than one shipment.", "channel")
+        self.manual_interventions = counter("manual_interventions", "Orders that needed a person.", "channel", "reason")
+        self.allocations = counter("allocations", "Answers to orders.", "channel", "outcome")
+        self.cancelled_units = counter("cancelled_units", "Units taken off orders.", "channel")
+        self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
+        self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
+
+    def _service(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(f"truestock_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.rpc_seconds = histogram("rpc_duration_seconds", "Time to answer a call.", "method", "code")
+        self.database_seconds = histogram("database_seconds", "Time with a database connection in hand.", "operation")
+        self.batch_orders = histogram("allocator_batch_orders", "Orders of one transaction.", buckets=BATCH_SIZES)
+        self.read_calls = histogram("availability_batch_calls", "Calls answered from one read.", buckets=BATCH_SIZES)
+        self.database_retries = Counter(
+            "truestock_database_retries", "Transactions run again.", ["operation"], registry=registry
+        )
+        self.queued_orders = Gauge(
+            "truestock_allocator_queued_orders", "Orders that wait or are being decided.", registry=registry
+        )
+        self.shed_orders = Counter(
+            "truestock_allocator_shed_orders", "Orders refused because too many waited.", registry=registry
+        )
+        self.policy_reloads = Counter(
+            "truestock_policy_reloads", "Times the rules folder was read.", ["result"], registry=registry
+        )
+        self.policy_info = Gauge("truestock_policy_info", "1 for the rules in force.", ["revision"], registry=registry)
+        self.policy_problems = Gauge(
+            "truestock_policy_problems", "Problems of a refused rules folder.", registry=registry
+        )
+        for result in RELOAD_RESULTS:
+            self.policy_reloads.labels(result)
+
+    def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
+        """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""
+        locations = list(location_ids)
+        for channel in channel_ids:
+            for plain in (
+                self.sold_units,
+                self.sold_orders,
+                self.unfillable_units,
+                self.buffer_saved_units,
+                self.split_orders,
+                self.cancelled_units,
+                self.expired_holds,
+            ):
+                plain.labels(channel)
+            for cause in OVERSELL_CAUSES:
+                self.oversold_units.labels(channel, cause)
+                self.oversold_orders.labels(channel, cause)
+            for reason in INTERVENTION_REASONS:
+                self.manual_interventions.labels(channel, reason)
+            for outcome in Outcome:
+                self.allocations.labels(channel, outcome.value)
+            for location in locations:
+                self.allocated_units.labels(channel, location)
+
+    def policy_in_force(self, revision: str) -> None:
+        """Names the one set of rules that decides from now on."""
+        self.policy_info.clear()
+        self.policy_info.labels(revision).set(1)

@@ -1,0 +1,194 @@
+"""Commands on orders: allocate, confirm, release, cancel, explain."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+
+from service import options
+from service.client import Client, call
+from service.console import output, print_json
+from service.order_views import print_allocation, print_explanation
+from truestock.v1.allocation_service_pb2 import (
+    AllocateOrderRequest,
+    Allocation,
+    CancelOrderLinesRequest,
+    ConfirmAllocationRequest,
+    GetAllocationRequest,
+    GetAllocationResponse,
+    ReleaseAllocationRequest,
+)
+from truestock.v1.order_pb2 import (
+    COMMITMENT_HOLD,
+    COMMITMENT_SOLD,
+    FULFILLMENT_METHOD_PICKUP,
+    FULFILLMENT_METHOD_SHIP,
+)
+
+
+def allocate(
+    channel: options.ChannelId,
+    order: Annotated[str, typer.Option("--order", help="The channel's own order number.")],
+    line: Annotated[list[str], typer.Option("--line", metavar="SKU:UNITS[@PRICE]", help="One line; repeat for more.")],
+    sold: Annotated[bool, typer.Option("--sold/--hold", help="Paid for, or held for a short time.")] = False,
+    country: options.Country = "",
+    region: options.Region = "",
+    postal_code: options.PostalCode = "",
+    lat: options.Latitude = None,
+    lon: options.Longitude = None,
+    pickup: Annotated[bool, typer.Option("--pickup", help="The shopper picks it up.")] = False,
+    pickup_at: Annotated[str, typer.Option("--pickup-at", metavar="LOCATION", help="…at this location.")] = "",
+    hold_minutes: Annotated[
+        float | None, typer.Option("--hold-minutes", min=0.02, max=240, help="How long a hold lives; 15 if left out.")
+    ] = None,
+    currency: options.Currency = "USD",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and answer, but promise nothing.")] = False,
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Decides where an order is fulfilled from, and promises the stock.
+
+    No is an answer, not an error: an order that cannot be filled says so, with
+    exit code 0.
+
+    \b
+    Examples:
+      truestock allocate --channel shopify --order 1001 \\
+        --line TRN-1205-MOS:2@34 --country US --lat 30.3 --lon -97.7
+      truestock allocate --channel shopify --order 1001 \\
+        --line TRN-1205-MOS:2 --sold
+      truestock allocate --channel pos --order 77 --line TRN-1205-MOS:1 \\
+        --pickup-at store-austin --dry-run
+    """
+    request = AllocateOrderRequest(
+        channel_id=channel,
+        order_id=order,
+        lines=[options.order_line(text, currency) for text in line],
+        commitment=COMMITMENT_SOLD if sold else COMMITMENT_HOLD,
+        method=FULFILLMENT_METHOD_PICKUP if pickup or pickup_at else FULFILLMENT_METHOD_SHIP,
+        destination=options.destination(country, region, postal_code, lat, lon),
+        pickup_location_id=pickup_at,
+        hold_duration=_duration(hold_minutes, sold),
+        validate_only=dry_run,
+        request_id="" if dry_run else options.request_id(request_id),
+    )
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.allocations.AllocateOrder, request)).allocation
+
+    _show(call(server, ask), as_json)
+
+
+def confirm(
+    allocation: options.AllocationId,
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Turns a held allocation into a sold one: the order is paid. One that has expired is planned anew.
+
+    \b
+    Example:
+      truestock confirm 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+    """
+    request = ConfirmAllocationRequest(
+        allocation_id=options.allocation_id(allocation), request_id=options.request_id(request_id)
+    )
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.allocations.ConfirmAllocation, request)).allocation
+
+    _show(call(server, ask), as_json)
+
+
+def release(
+    allocation: options.AllocationId,
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Gives the stock of a held allocation back.
+
+    \b
+    Example:
+      truestock release 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+    """
+    request = ReleaseAllocationRequest(
+        allocation_id=options.allocation_id(allocation), request_id=options.request_id(request_id)
+    )
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.allocations.ReleaseAllocation, request)).allocation
+
+    _show(call(server, ask), as_json)
+
+
+def cancel(
+    allocation: options.AllocationId,
+    lines: Annotated[list[str], typer.Argument(metavar="LINE:UNITS…", help="Units to take off each line.")],
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Takes units off the lines of an allocation, all of them or none.
+
+    \b
+    Examples:
+      truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2
+      truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 3:1
+    """
+    request = CancelOrderLinesRequest(
+        allocation_id=options.allocation_id(allocation),
+        cancellations=[options.cancellation(text) for text in lines],
+        request_id=options.request_id(request_id),
+    )
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.allocations.CancelOrderLines, request)).allocation
+
+    _show(call(server, ask), as_json)
+
+
+def explain(
+    order: Annotated[str, typer.Argument(metavar="ALLOCATION|CHANNEL/ORDER", help="An allocation's id, or an order.")],
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Says what was asked, where it goes and why: rules that fired, locations that were dropped, shortages, history.
+
+    \b
+    Examples:
+      truestock explain shopify/1001
+      truestock explain 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+    """
+    request: GetAllocationRequest = options.allocation_reference(order)
+
+    async def ask(client: Client) -> GetAllocationResponse:
+        return await client.ask(client.allocations.GetAllocation, request)
+
+    answer = call(server, ask)
+    if as_json:
+        print_json(answer)
+    else:
+        print_explanation(output(), answer)
+
+
+def _show(allocation: Allocation, as_json: bool) -> None:
+    if as_json:
+        print_json(allocation)
+    else:
+        print_allocation(output(), allocation)
+
+
+def _duration(minutes: float | None, sold: bool) -> Duration | None:
+    if minutes is None:
+        return None
+    if sold:
+        raise typer.BadParameter("--hold-minutes goes with --hold; a sold order does not expire")
+    duration = Duration()
+    duration.FromTimedelta(timedelta(minutes=minutes))
+    return duration

@@ -1,0 +1,166 @@
+"""Requests about orders, checked and turned into the words of `policies`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from policies.model import Commitment, Destination, Order, OrderLine
+from service import bounds
+from service.fields import Fields
+from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
+
+_COMMITMENTS = {
+    order_pb2.COMMITMENT_HOLD: Commitment.HOLD,
+    order_pb2.COMMITMENT_SOLD: Commitment.SOLD,
+}
+_METHODS = {
+    order_pb2.FULFILLMENT_METHOD_UNSPECIFIED: "ship",
+    order_pb2.FULFILLMENT_METHOD_SHIP: "ship",
+    order_pb2.FULFILLMENT_METHOD_PICKUP: "pickup",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """An AllocateOrder request that is well-formed. `request_id` is the caller's, or None."""
+
+    order: Order
+    hold_duration: timedelta
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Units to take off one line; `shipment_id` None leaves the choice to us."""
+
+    line_id: str
+    unit_count: int
+    shipment_id: UUID | None
+
+
+def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    channel_id = fields.text("channel_id", request.channel_id, longest=bounds.ID_LENGTH, required=True) or ""
+    order_id = fields.text("order_id", request.order_id, longest=bounds.ORDER_ID_LENGTH, required=True) or ""
+    lines = _lines(fields, request.lines)
+    commitment = _COMMITMENTS.get(request.commitment)
+    if commitment is None:
+        fields.wrong("commitment", "must be COMMITMENT_HOLD or COMMITMENT_SOLD")
+    method = order_method(fields, request.method)
+    hold_duration = _hold_duration(fields, request)
+    request_id = fields.uuid("request_id", request.request_id)
+    destination = order_destination(fields, request.destination) if request.HasField("destination") else None
+    stated_value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
+    priority = fields.whole("priority", request.priority, -bounds.PRIORITY, bounds.PRIORITY)
+    tags = fields.tags("tags", request.tags, bounds.ORDER_TAGS)
+    pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=bounds.ID_LENGTH)
+    if pickup and method != "pickup":
+        fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
+    fields.finish()
+    assert commitment is not None
+    order = Order(
+        channel_id=channel_id,
+        order_id=order_id,
+        lines=tuple(lines),
+        commitment=commitment,
+        method=method,
+        destination=destination,
+        pickup_location_id=pickup,
+        stated_value=stated_value,
+        priority=priority,
+        tags=tags,
+    )
+    return OrderRequest(order, hold_duration, request_id)
+
+
+def cancellations(request: allocation_pb.CancelOrderLinesRequest) -> tuple[UUID, list[Cancellation], UUID | None]:
+    """The allocation, what to take off it, and the request id. Raises InvalidFields."""
+    fields = Fields()
+    allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    wanted: list[Cancellation] = []
+    seen: set[tuple[str, str]] = set()
+    if fields.size("cancellations", request.cancellations, 1, bounds.CANCELLATIONS):
+        for index, entry in enumerate(request.cancellations):
+            at = f"cancellations[{index}]"
+            fields.text(f"{at}.line_id", entry.line_id, longest=bounds.LINE_ID_LENGTH, required=True)
+            fields.whole(f"{at}.unit_count", entry.unit_count, 1, bounds.LINE_UNITS)
+            shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
+            if (entry.line_id, entry.shipment_id) in seen:
+                fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' is named twice for one shipment")
+            seen.add((entry.line_id, entry.shipment_id))
+            wanted.append(Cancellation(entry.line_id, entry.unit_count, shipment_id))
+    fields.finish()
+    assert allocation_id is not None
+    return allocation_id, wanted, request_id
+
+
+def allocation_move(allocation_id: str, request_id: str) -> tuple[UUID, UUID | None]:
+    """The ids of a request to confirm or release. Raises InvalidFields."""
+    fields = Fields()
+    allocation = fields.uuid("allocation_id", allocation_id, required=True)
+    request = fields.uuid("request_id", request_id)
+    fields.finish()
+    assert allocation is not None
+    return allocation, request
+
+
+def order_method(fields: Fields, method: int) -> str:
+    """How the order reaches the shopper, in the words of rules."""
+    if method not in _METHODS:
+        fields.wrong("method", f"{method} is not a FulfillmentMethod")
+    return _METHODS.get(method, "ship")  # type: ignore[call-overload,no-any-return]
+
+
+def order_destination(fields: Fields, to: order_pb2.Destination) -> Destination:
+    """The field `destination` of a request that has one."""
+    return Destination(
+        country=fields.country("destination.country", to.country),
+        region=fields.text("destination.region", to.region, longest=bounds.REGION_LENGTH),
+        postal_code=fields.text("destination.postal_code", to.postal_code, longest=bounds.POSTAL_CODE_LENGTH),
+        coordinates=fields.coordinates("destination.coordinates", to.coordinates)
+        if to.HasField("coordinates")
+        else None,
+    )
+
+
+def _lines(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> list[OrderLine]:
+    if not fields.size("lines", lines, 1, bounds.ORDER_LINES):
+        return []
+    made: list[OrderLine] = []
+    seen: set[str] = set()
+    for index, line in enumerate(lines):
+        at = f"lines[{index}]"
+        before = len(fields.violations)
+        fields.sku(f"{at}.sku", line.sku)
+        fields.whole(f"{at}.unit_count", line.unit_count, 1, bounds.LINE_UNITS)
+        line_id = fields.text(f"{at}.line_id", line.line_id, longest=bounds.LINE_ID_LENGTH) or str(index + 1)
+        if line_id in seen:
+            fields.wrong(f"{at}.line_id", f"'{line_id}' is the id of another line of this order too")
+        seen.add(line_id)
+        price = fields.money(f"{at}.unit_price", line.unit_price) if line.HasField("unit_price") else None
+        if len(fields.violations) == before:
+            made.append(OrderLine(line_id, line.sku, line.unit_count, price))
+    _check_currency(fields, lines)
+    return made
+
+
+def _check_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> None:
+    currencies = sorted({line.unit_price.currency_code for line in lines if line.HasField("unit_price")})
+    if len(currencies) > 1:
+        fields.wrong("lines", f"mix the currencies {', '.join(currencies)}; one order has one currency")
+
+
+def _hold_duration(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> timedelta:
+    if not request.HasField("hold_duration"):
+        return bounds.HOLD_DEFAULT
+    seconds = request.hold_duration.seconds + request.hold_duration.nanos / 1e9
+    shortest, longest = bounds.HOLD_SHORTEST.total_seconds(), bounds.HOLD_LONGEST.total_seconds()
+    if not shortest <= seconds <= longest:
+        fields.wrong("hold_duration", f"is {seconds:g} s; it must be {shortest:g} s to {longest:g} s (4 hours)")
+        return bounds.HOLD_DEFAULT
+    return timedelta(seconds=seconds)

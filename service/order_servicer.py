@@ -1,0 +1,167 @@
+"""AllocationService and AvailabilityService: what may be sold, and which location fulfils an order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from policies.model import Commitment
+from service import answers, availability, bounds, levels, order_requests, orders, requests
+from service.allocating import OrderDesk
+from service.allocator import Allocator, Ticket
+from service.availability import Question, StockReader
+from service.database import Database
+from service.errors import NotFound
+from service.fields import Fields
+from service.lifecycle import Asked, Lifecycle, PlanAnew
+from service.order_requests import OrderRequest
+from service.policy_folder import PolicyFolder
+from service.requests import Claim
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    allocation_service_pb2_grpc as allocation_grpc,
+    availability_service_pb2 as availability_pb,
+    availability_service_pb2_grpc as availability_grpc,
+)
+
+Context = Any
+
+
+class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
+    """Answers from a fresh read, by the rules in force when the call came."""
+
+    def __init__(self, reader: StockReader, folder: PolicyFolder) -> None:
+        self._reader = reader
+        self._folder = folder
+
+    async def CheckAvailability(
+        self, request: availability_pb.CheckAvailabilityRequest, context: Context
+    ) -> availability_pb.CheckAvailabilityResponse:
+        question = _question(request)
+        policy_set = self._folder.current.policy_set
+        snapshot = await self._reader.read(question.skus)
+        return availability.answer(policy_set, snapshot, question)
+
+
+class AllocationServicer(allocation_grpc.AllocationServiceServicer):
+    """Orders go through the allocator's queue; moves of what is promised do not wait in it."""
+
+    def __init__(
+        self,
+        *,
+        allocator: Allocator,
+        desk: OrderDesk,
+        lifecycle: Lifecycle,
+        database: Database,
+        folder: PolicyFolder,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._allocator = allocator
+        self._desk = desk
+        self._lifecycle = lifecycle
+        self._database = database
+        self._folder = folder
+        self._new_id = new_id
+
+    async def AllocateOrder(
+        self, request: allocation_pb.AllocateOrderRequest, context: Context
+    ) -> allocation_pb.AllocateOrderResponse:
+        asked = order_requests.order_request(request)
+        ticket = self._ticket(asked, self._claim("AllocateOrder", request, asked.request_id), request)
+        if request.validate_only:
+            return allocation_pb.AllocateOrderResponse(allocation=await self._desk.preview(ticket))
+        allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
+        return allocation_pb.AllocateOrderResponse(allocation=allocation)
+
+    async def ConfirmAllocation(
+        self, request: allocation_pb.ConfirmAllocationRequest, context: Context
+    ) -> allocation_pb.ConfirmAllocationResponse:
+        allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
+        asked = Asked(allocation_id, self._claim("ConfirmAllocation", request, request_id), request)
+        try:
+            allocation = await self._lifecycle.confirm(asked)
+        except PlanAnew as late:
+            # A paid order is never refused silently, nor shed: no deadline.
+            paid = OrderRequest(late.record.order(Commitment.SOLD), timedelta(), request_id)
+            allocation = await self._allocator.allocate(self._ticket(paid, asked.claim, request), deadline=None)
+        return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
+
+    async def ReleaseAllocation(
+        self, request: allocation_pb.ReleaseAllocationRequest, context: Context
+    ) -> allocation_pb.ReleaseAllocationResponse:
+        allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
+        asked = Asked(allocation_id, self._claim("ReleaseAllocation", request, request_id), request)
+        return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(asked))
+
+    async def CancelOrderLines(
+        self, request: allocation_pb.CancelOrderLinesRequest, context: Context
+    ) -> allocation_pb.CancelOrderLinesResponse:
+        allocation_id, cancellations, request_id = order_requests.cancellations(request)
+        asked = Asked(allocation_id, self._claim("CancelOrderLines", request, request_id), request)
+        allocation = await self._lifecycle.cancel(asked, cancellations)
+        return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
+
+    async def GetAllocation(
+        self, request: allocation_pb.GetAllocationRequest, context: Context
+    ) -> allocation_pb.GetAllocationResponse:
+        named = _named(request)
+        async with self._database.connection("get") as connection:
+            allocation_id = named if isinstance(named, UUID) else await orders.find(connection, *named)
+            found = await orders.read(connection, [allocation_id] if allocation_id else [])
+            if not found or allocation_id is None:
+                raise _no_allocation(named)
+            events = await orders.events(connection, allocation_id)
+            now = await levels.clock(connection)
+        return allocation_pb.GetAllocationResponse(
+            allocation=answers.allocation(found[allocation_id], now),
+            timeline=[answers.timeline_event(event) for event in events],
+        )
+
+    def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
+        return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())
+
+    def _claim(self, method: str, message: Message, request_id: UUID | None) -> Claim:
+        """A call without a request id gets one of its own, so that a lost commit is noticed all the same."""
+        content = requests.content_of(message) if request_id else b""
+        return Claim(request_id or self._new_id(), method, content)
+
+
+def _question(request: availability_pb.CheckAvailabilityRequest) -> Question:
+    fields = Fields()
+    fields.text("channel_id", request.channel_id, longest=bounds.ID_LENGTH, required=True)
+    if fields.size("skus", request.skus, 1, bounds.SKUS):
+        seen: dict[str, int] = {}
+        for index, sku in enumerate(request.skus):
+            fields.sku(f"skus[{index}]", sku)
+            if sku in seen:
+                fields.wrong(f"skus[{index}]", f"'{sku}' is skus[{seen[sku]}] too")
+            seen.setdefault(sku, index)
+    method = order_requests.order_method(fields, request.method)
+    destination = (
+        order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None
+    )
+    fields.finish()
+    return Question(request.channel_id, list(request.skus), method, destination, request.include_locations)
+
+
+def _named(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:
+    fields = Fields()
+    by_order = request.HasField("order")
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    if by_order == bool(request.allocation_id):
+        fields.wrong("allocation_id", "name either allocation_id or order")
+    if by_order:
+        fields.text("order.channel_id", request.order.channel_id, longest=bounds.ID_LENGTH, required=True)
+        fields.text("order.order_id", request.order.order_id, longest=bounds.ORDER_ID_LENGTH, required=True)
+    fields.finish()
+    return allocation_id or (request.order.channel_id, request.order.order_id)
+
+
+def _no_allocation(named: UUID | tuple[str, str]) -> NotFound:
+    if isinstance(named, UUID):
+        return NotFound("allocation", {"allocation_id": str(named)}, "look it up by its order instead")
+    return NotFound("order", {"order.order_id": "/".join(named)}, "it has not come through AllocateOrder")

@@ -1,0 +1,142 @@
+"""An order's answer as a store manager reads it: what was asked, where it goes and why, and what is short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from service.console import clock, enum_word, row, table
+from truestock.v1.allocation_service_pb2 import Allocation, GetAllocationResponse, Shipment, Shortage, TimelineEvent
+from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FiredRule
+from truestock.v1.order_pb2 import (
+    OUTCOME_ALLOCATED,
+    OUTCOME_PARTLY_ALLOCATED,
+    OUTCOME_UNFILLABLE,
+    Outcome,
+)
+
+_COLOURS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
+
+
+def print_allocation(console: Console, allocation: Allocation) -> None:
+    """The short form, after an order was changed."""
+    console.print(Group(*_summary(allocation)))
+
+
+def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
+    """The long form: everything that is known of an order and of its decision."""
+    allocation = answer.allocation
+    parts = [*_summary(allocation), *_why(allocation.decision)]
+    if answer.timeline:
+        parts.append(_timeline(answer.timeline))
+    console.print(Group(*parts))
+
+
+def _summary(allocation: Allocation) -> Iterator[RenderableType]:
+    yield _headline(allocation)
+    yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none: this was a dry run")
+    if allocation.state == Allocation.STATE_HELD:
+        yield Text(f"Held until {clock(allocation.expire_time)}, then given back unless it is confirmed.")
+    if allocation.change_refused:
+        yield Text("The hold could not be changed to what was asked, and stands as it was.", "yellow")
+    if allocation.needs_person:
+        yield Text("A person has to look at this order.", "yellow")
+    yield _lines(allocation)
+    if allocation.shipments:
+        yield _shipments(allocation.shipments)
+    if allocation.shortages:
+        yield _shortages(allocation.shortages)
+
+
+def _headline(allocation: Allocation) -> Text:
+    outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
+    state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
+    return Text.assemble(
+        (f"{allocation.channel_id}/{allocation.order_id}", "bold"),
+        ": ",
+        (outcome, _COLOURS.get(allocation.outcome, "yellow")),
+        f" ({state})" if allocation.state else "",
+    )
+
+
+def _lines(allocation: Allocation) -> Table:
+    """One row for each line; columns that would be all 0 are left out."""
+    counts = {
+        "asked": [line.unit_count for line in allocation.lines],
+        "promised": [line.promised_count for line in allocation.lines],
+        "short": [line.short_count for line in allocation.lines],
+        "cancelled": [line.cancelled_count for line in allocation.lines],
+    }
+    shown = {name: units for name, units in counts.items() if name in ("asked", "promised") or any(units)}
+    made = table("line", "SKU", *shown, "outcome", numbers=tuple(shown), title="What was asked")
+    for place, line in enumerate(allocation.lines):
+        outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLOURS.get(line.outcome, "yellow"))
+        row(made, line.line_id, line.sku, *(units[place] for units in shown.values()), outcome)
+    return made
+
+
+def _shipments(shipments: Iterable[Shipment]) -> Table:
+    made = table("location", "distance", "line", "SKU", "units", "state", numbers=("distance", "units"))
+    made.title = "Where it goes from"
+    for shipment in shipments:
+        state = enum_word(Shipment.State.Name(shipment.state), "STATE_")
+        distance = f"{shipment.distance_km:,.0f} km" if shipment.HasField("distance_km") else "-"
+        for line in shipment.lines:
+            row(made, shipment.location_id, distance, line.line_id, line.sku, line.unit_count, state)
+    return made
+
+
+def _shortages(shortages: Iterable[Shortage]) -> Table:
+    made = table("line", "SKU", "units", "why", numbers=("units",), title="What is short")
+    for shortage in shortages:
+        row(made, shortage.line_id, shortage.sku, shortage.unit_count, _why_short(shortage))
+    return made
+
+
+def _why_short(shortage: Shortage) -> str:
+    if shortage.kind == Shortage.KIND_OVERSELL:
+        return f"oversold: the units are not there ({shortage.cause.replace('_', ' ') or 'cause unknown'})"
+    return "the rules do not allow to fill it from where units are"
+
+
+def _why(decision: Decision) -> Iterator[RenderableType]:
+    if decision.routing_policy:
+        yield Text(f"Decided by routing policy {decision.routing_policy}, {decision.routing_policy_source}.")
+    if decision.fired_rules:
+        yield fired_rules(decision.fired_rules)
+    if decision.dropped_candidates:
+        yield _dropped(decision.dropped_candidates)
+    if decision.search_bounded:
+        yield Text("There were too many locations to try every set of them: the best-ranked were taken.")
+    if decision.policy_revision:
+        read = clock(decision.stock_read_time)
+        yield Text(
+            f"Decision {decision.decision_id or '(not stored)'}, rules {decision.policy_revision}, stock as of {read}",
+            "dim",
+        )
+
+
+def fired_rules(rules: Iterable[FiredRule]) -> Table:
+    """The rules that fired, one row for each effect."""
+    made = table("rule", "where it stands", "location", "SKU", "effect", title="Rules that fired")
+    for rule in rules:
+        row(made, rule.rule, rule.source, rule.location_id or "-", rule.sku or "-", rule.effect)
+    return made
+
+
+def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
+    made = table("location", "SKU", "why", "rule", title="Locations that were not used")
+    for candidate in candidates:
+        rule = f"{candidate.rule} {candidate.source}".strip()
+        row(made, candidate.location_id, candidate.sku or "whole order", candidate.reason, rule or "-")
+    return made
+
+
+def _timeline(events: Iterable[TimelineEvent]) -> Table:
+    made = table("time", "event", "what happened", title="What happened, oldest first")
+    for event in events:
+        row(made, clock(event.event_time), event.event, event.description)
+    return made

@@ -1,0 +1,146 @@
+"""One allocation as the database keeps it: an order, its one promise, and what became of its lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from policies.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from truestock.v1 import decision_pb2
+
+HELD = "held"
+CONFIRMED = "confirmed"
+RELEASED = "released"
+EXPIRED = "expired"
+CANCELLED = "cancelled"
+REFUSED = "refused"
+PROMISING = (HELD, CONFIRMED)
+"""States in which stock is promised."""
+
+ASSIGNED = "assigned"
+
+
+@dataclass(slots=True)
+class LineRecord:
+    """One order line; `cancelled` units are part of `unit_count`."""
+
+    line_id: str
+    sku: str
+    unit_count: int
+    unit_price: Decimal | None = None
+    cancelled: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Units that are still asked for."""
+        return self.unit_count - self.cancelled
+
+
+@dataclass(slots=True)
+class ShipmentRecord:
+    """Units, by line, promised at one location. A cancelled shipment has none."""
+
+    id: UUID
+    location_id: str
+    distance_km: float | None
+    state: str
+    units: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ShortageRecord:
+    """Units of one line that are not promised, and why."""
+
+    line_id: str
+    sku: str
+    unit_count: int
+    kind: str
+    cause: str = ""
+
+
+@dataclass(slots=True)
+class AllocationRecord:
+    """An allocation with everything that belongs to it; shipments stand in their order of rank."""
+
+    id: UUID
+    channel_id: str
+    order_id: str
+    create_time: datetime
+    update_time: datetime
+    state: str = REFUSED
+    outcome: Outcome = Outcome.UNFILLABLE
+    commitment: Commitment = Commitment.HOLD
+    method: str = "ship"
+    destination: Destination | None = None
+    pickup_location_id: str | None = None
+    stated_value: Decimal | None = None
+    priority: int = 0
+    tags: frozenset[str] = frozenset()
+    expire_time: datetime | None = None
+    needs_person: bool = False
+    decision_id: UUID | None = None
+    decision: decision_pb2.Decision = field(default_factory=decision_pb2.Decision)
+    lines: list[LineRecord] = field(default_factory=list)
+    shipments: list[ShipmentRecord] = field(default_factory=list)
+    shortages: list[ShortageRecord] = field(default_factory=list)
+
+    def state_at(self, now: datetime) -> str:
+        """The state by the clock: a hold past its time has expired, swept or not."""
+        expired = self.state == HELD and self.expire_time is not None and self.expire_time <= now
+        return EXPIRED if expired else self.state
+
+    def promised_of_line(self, line_id: str) -> int:
+        """Units of one line that are promised, anywhere."""
+        return sum(shipment.units.get(line_id, 0) for shipment in self.shipments)
+
+    def promised(self) -> dict[tuple[str, str], int]:
+        """Promised units by (SKU, location)."""
+        skus = {line.line_id: line.sku for line in self.lines}
+        units: dict[tuple[str, str], int] = {}
+        for shipment in self.shipments:
+            for line_id, count in shipment.units.items():
+                key = (skus[line_id], shipment.location_id)
+                units[key] = units.get(key, 0) + count
+        return units
+
+    def short_count(self) -> int:
+        """Units that are not promised."""
+        return sum(shortage.unit_count for shortage in self.shortages)
+
+    def order(self, commitment: Commitment) -> Order:
+        """The order as it stands, without what was cancelled. Raises ValueError where nothing is left."""
+        return Order(
+            channel_id=self.channel_id,
+            order_id=self.order_id,
+            lines=tuple(OrderLine(x.line_id, x.sku, x.wanted, x.unit_price) for x in self.lines if x.wanted),
+            commitment=commitment,
+            method=self.method,
+            destination=self.destination,
+            pickup_location_id=self.pickup_location_id,
+            stated_value=self.stated_value,
+            priority=self.priority,
+            tags=self.tags,
+        )
+
+    def state_contents(self, order: Order) -> None:
+        """Takes over the whole contents of a request for this order."""
+        self.commitment = order.commitment
+        self.method = order.method
+        self.destination = order.destination
+        self.pickup_location_id = order.pickup_location_id
+        self.stated_value = order.stated_value
+        self.priority = order.priority
+        self.tags = order.tags
+        self.lines = [LineRecord(x.line_id, x.sku, x.unit_count, x.unit_price) for x in order.lines]
+
+
+def destination_of(
+    country: str | None, region: str | None, postal_code: str | None, latitude: float | None, longitude: float | None
+) -> Destination | None:
+    """A destination from its columns; None where all are empty."""
+    if country is None and region is None and postal_code is None and latitude is None:
+        return None
+    coordinates = None if latitude is None or longitude is None else Coordinates(latitude, longitude)
+    return Destination(country, region, postal_code, coordinates)

@@ -1,0 +1,243 @@
+"""One service from start to stop: rules, database, gRPC, metrics. How it runs as a process is in `serving`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import grpc
+import structlog
+import uuid_utils.compat
+from grpc_health.v1 import _async as health_aio, health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from service import bounds, catalogue, policy_store, schema
+from service.address import Address
+from service.allocating import OrderDesk
+from service.allocator import Allocator
+from service.availability import StockReader
+from service.catalogue import CatalogueCache
+from service.catalogue_servicer import CatalogServicer
+from service.config import Settings
+from service.database import Database
+from service.embedded_postgres import EmbeddedPostgres
+from service.interceptors import CallInterceptor
+from service.lifecycle import Lifecycle
+from service.metrics import Metrics
+from service.metrics_server import MetricsServer
+from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.policy_folder import PolicyFolder
+from service.policy_servicer import PolicyServicer
+from service.sample_loading import load_sample
+from service.stock_servicer import StockServicer
+from service.sweeper import Sweeper
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    allocation_service_pb2_grpc as allocation_grpc,
+    availability_service_pb2 as availability_pb,
+    availability_service_pb2_grpc as availability_grpc,
+    catalog_service_pb2 as catalog_pb,
+    catalog_service_pb2_grpc as catalog_grpc,
+    policy_service_pb2 as policy_pb,
+    policy_service_pb2_grpc as policy_grpc,
+    stock_service_pb2 as stock_pb,
+    stock_service_pb2_grpc as stock_grpc,
+)
+
+log = structlog.get_logger(__name__)
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (availability_pb, allocation_pb, stock_pb, catalog_pb, policy_pb)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+_GRPC_OPTIONS = (
+    ("grpc.max_receive_message_length", bounds.RECEIVE_BYTES),
+    ("grpc.max_send_message_length", bounds.RESPONSE_BYTES),
+    # Two services on one address would each get some of the calls, and nobody would notice.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class StartError(Exception):
+    """The service cannot start. The message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that answers. `loaded_sample` says whether it has just filled an empty database."""
+
+    address: str
+    metrics_address: str
+    database: str
+    policy_revision: str
+    loaded_sample: bool
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the servicers are made of."""
+
+    settings: Settings
+    database: Database
+    folder: PolicyFolder
+    metrics: Metrics
+
+
+def new_id() -> UUID:
+    """A UUIDv7: unique without asking anybody, and in order of time, which indexes like."""
+    made: UUID = uuid_utils.compat.uuid7()
+    return made
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """A service on the addresses of `settings`, from its database to its open port; stopped in the opposite order."""
+    address, metrics_address = _address(settings.address), _address(settings.metrics_address)
+    metrics = Metrics(CollectorRegistry())
+    # Rules come first: a folder that is refused leaves nothing started.
+    folder = PolicyFolder(settings.rules, metrics)
+    async with AsyncExitStack() as stack:
+        url, kind = await _database_url(settings, stack)
+        database = await _open_database(settings, url, metrics)
+        stack.push_async_callback(database.close)
+        loaded = await _load_sample(settings, database)
+        await _start_counters(database, metrics)
+        await policy_store.keep(database, folder)
+        metrics_server = _metrics_server(metrics_address, metrics, stack)
+        port = await _start_grpc(_Parts(settings, database, folder, metrics), address, stack)
+        metrics_server.ready = True
+        stack.callback(metrics_server.not_ready)
+        yield Running(
+            address=str(Address(address.host, port)),
+            metrics_address=str(Address(metrics_address.host, metrics_server.port)),
+            database=kind,
+            policy_revision=folder.current.policy_set.revision,
+            loaded_sample=loaded,
+            metrics=metrics,
+        )
+
+
+async def _database_url(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
+    """The database's URL, and what it is in words. The embedded one is started, and migrated; no other is unasked."""
+    if settings.database_url is not None:
+        return settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names"
+    server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir)
+    stack.push_async_callback(asyncio.to_thread, server.stop)
+    await schema.migrate(server.database_url)
+    return server.database_url, f"embedded PostgreSQL, data in {server.data_dir}"
+
+
+async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Database:
+    try:
+        found = await schema.revision(url)
+        if found != schema.newest_revision():
+            raise StartError(
+                f"the database's tables are at {found or 'nothing'}, and this Truestock needs "
+                f"{schema.newest_revision()}; run `truestock migrate` with the same --database-url first"
+            )
+        return await Database.open(url, metrics, connections=settings.connections)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise StartError(f"the database cannot be reached: {error}; check --database-url and that it runs") from error
+
+
+async def _load_sample(settings: Settings, database: Database) -> bool:
+    wanted = settings.sample if settings.sample is not None else settings.database_url is None
+    return await load_sample(database, new_id) if wanted else False
+
+
+async def _start_counters(database: Database, metrics: Metrics) -> None:
+    async with database.connection("start") as connection:
+        known = await catalogue.read(connection)
+    metrics.start_channels(known.channels, known.locations)
+
+
+def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -> MetricsServer:
+    try:
+        server = MetricsServer(address, metrics.registry)
+    except OSError as error:
+        raise StartError(
+            f"metrics cannot be served on {address}: {error.strerror}; name another --metrics-address"
+        ) from error
+    stack.callback(server.close)
+    return server
+
+
+async def _start_grpc(parts: _Parts, address: Address, stack: AsyncExitStack) -> int:
+    """Starts everything that answers; returns the port."""
+    server = grpc.aio.server(interceptors=[CallInterceptor(parts.metrics)], options=_GRPC_OPTIONS)
+    allocator, lifecycle = _add_services(parts, server)
+    healthy = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        port: int = server.add_insecure_port(str(address))
+    except RuntimeError as error:
+        raise StartError(
+            f"gRPC cannot be served on {address}; is another service there? Name another --address"
+        ) from error
+    await server.start()
+    stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
+    for name in ("", *SERVICE_NAMES):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    stack.push_async_callback(healthy.enter_graceful_shutdown)
+    _background(stack, Sweeper(parts.database, lifecycle).run)
+    _background(stack, lambda stop: parts.folder.watch(stop, lambda: policy_store.keep(parts.database, parts.folder)))
+    return port
+
+
+def _add_services(parts: _Parts, server: grpc.aio.Server) -> tuple[Allocator, Lifecycle]:
+    database, folder, metrics, cache = parts.database, parts.folder, parts.metrics, CatalogueCache()
+    desk = OrderDesk(database, cache, metrics, new_id)
+    # One connection is left for reads and one for moves of what is promised.
+    allocator = Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
+    lifecycle = Lifecycle(database, metrics, new_id)
+    orders = AllocationServicer(
+        allocator=allocator, desk=desk, lifecycle=lifecycle, database=database, folder=folder, new_id=new_id
+    )
+    reader = StockReader(database, cache, metrics)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
+    allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
+    stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    return allocator, lifecycle
+
+
+async def _drain(server: grpc.aio.Server, allocator: Allocator, seconds: float) -> None:
+    """Refuses new calls, answers those in flight, within a bounded time."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
+    await allocator.close()
+
+
+def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(work(stop))
+    task.add_done_callback(_log_failure)
+
+    async def end() -> None:
+        stop.set()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(end)
+
+
+def _log_failure(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a background task ended", exc_info=error)
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise StartError(str(error)) from error

@@ -1,0 +1,78 @@
+"""StockService: what sources say of stock, and what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from service import answers, levels, requests, stock_changes, stock_requests
+from service.database import Connection, Database
+from service.metrics import Metrics
+from service.requests import Claim
+from service.stock_changes import Result
+from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
+
+Context = Any
+
+_FATES = {
+    "accepted": stock_pb.StockChangeResult.FATE_ACCEPTED,
+    "duplicate": stock_pb.StockChangeResult.FATE_DUPLICATE,
+    "stale": stock_pb.StockChangeResult.FATE_STALE,
+    "absorbed": stock_pb.StockChangeResult.FATE_ABSORBED,
+    "quarantined": stock_pb.StockChangeResult.FATE_QUARANTINED,
+}
+
+
+class StockServicer(stock_grpc.StockServiceServicer):
+    """Each change has a fate of its own; all of a call are recorded together."""
+
+    def __init__(self, database: Database, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._new_id = new_id
+
+    async def RecordStockChanges(
+        self, request: stock_pb.RecordStockChangesRequest, context: Context
+    ) -> stock_pb.RecordStockChangesResponse:
+        asked = stock_requests.record_request(request)
+        content = requests.content_of(request) if asked.request_id else b""
+        claim = Claim(asked.request_id or self._new_id(), "RecordStockChanges", content)
+
+        async def work(connection: Connection) -> tuple[stock_pb.RecordStockChangesResponse, list[Result]]:
+            stored = (await requests.claim(connection, [claim])).get(claim.id)
+            if stored is not None:
+                requests.check_same(claim, stored, request)
+                return stock_pb.RecordStockChangesResponse.FromString(stored.answer), []
+            results = await stock_changes.record(connection, asked.source, asked.changes, self._new_id)
+            answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
+            await requests.answer(connection, {claim.id: answer.SerializeToString()})
+            return answer, results
+
+        answer, results = await self._database.transaction("record_stock", work)
+        for result in results:
+            self._metrics.stock_changes.labels(result.fate.value).inc()
+        return answer
+
+    async def ListStockLevels(
+        self, request: stock_pb.ListStockLevelsRequest, context: Context
+    ) -> stock_pb.ListStockLevelsResponse:
+        page = stock_requests.levels_page(request)
+        async with self._database.connection("list") as connection:
+            now, rows = await levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids)
+        shown = rows[: page.count]
+        more = len(rows) > page.count
+        return stock_pb.ListStockLevelsResponse(
+            stock_levels=[answers.stock_level(row, levels.level_of(row, row["lapsed_units"])) for row in shown],
+            next_page_token=stock_requests.levels_token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
+            read_time=answers.timestamp(now),
+        )
+
+
+def _message(result: Result) -> stock_pb.StockChangeResult:
+    return stock_pb.StockChangeResult(
+        change_id=result.change.change_id,
+        fate=_FATES[result.fate],
+        reason=result.reason,
+        on_hand_count=result.on_hand,
+    )

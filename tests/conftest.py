@@ -1,0 +1,146 @@
+"""A real PostgreSQL for every test that asks, and real services on it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service import schema
+from service.config import Settings
+from service.database import plain_url
+from service.embedded_postgres import temporary_postgres
+from service.server import running
+from tests.retailer import Retailer
+
+REPOSITORY = Path(__file__).parent.parent
+RULES = REPOSITORY / "rules"
+PLAIN_RULES = Path(__file__).parent / "rules"
+"""Rules that hold nothing back, for tests of what orders do to stock."""
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL whose database `template` has the newest schema. Its data need not survive, so it does not sync."""
+    with temporary_postgres(settings={"fsync": "off", "full_page_writes": "off", "max_connections": "200"}) as server:
+        asyncio.run(_make_template(server.database_url))
+        yield server.database_url
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> str:
+    """A database without tables."""
+    return asyncio.run(_make_database(postgres_url, "template1"))
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """A migrated database without a retailer in it."""
+    return asyncio.run(_make_database(postgres_url, "template_truestock"))
+
+
+@pytest.fixture
+def server_address(database_url: str) -> Iterator[str]:
+    """A service in a process of its own, with the repository's rules, on an empty migrated database."""
+    with service_process("--database-url", database_url, "--rules", str(RULES)) as address:
+        yield address
+
+
+@pytest.fixture
+async def retailers(database_url: str) -> AsyncIterator[RetailerMaker]:
+    """Makes services in this process, all on one database, and clients of them."""
+    async with AsyncExitStack() as stack:
+        yield RetailerMaker(database_url, stack)
+
+
+@pytest.fixture
+async def retailer(retailers: RetailerMaker) -> Retailer:
+    """A service with plain rules, one channel `web` that sells from everywhere, and no stock."""
+    return await retailers.make()
+
+
+class RetailerMaker:
+    """Services on one database."""
+
+    def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
+        self.database_url = database_url
+        self._stack = stack
+
+    async def make(self, rules: Path = PLAIN_RULES) -> Retailer:
+        settings = Settings(
+            address="127.0.0.1:0",
+            metrics_address="127.0.0.1:0",
+            database_url=self.database_url,
+            rules=rules,
+            sample=False,
+            drain_seconds=2,
+        )
+        service = await self._stack.enter_async_context(running(settings))
+        retailer = await self._stack.enter_async_context(Retailer.connect(service, self.database_url))
+        await retailer.set_up()
+        return retailer
+
+
+@contextmanager
+def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[str]:
+    """`truestock serve` on free ports; yields its gRPC address once it answers."""
+    command = [sys.executable, "-m", "service", "serve", "--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))}
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=REPOSITORY,
+    )
+    try:
+        yield _address_of(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=timeout_seconds)
+
+
+def _address_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    heard = []
+    for line in process.stdout:
+        heard.append(line)
+        found = re.search(r"gRPC\s+(\S+)", line)
+        if found:
+            return found.group(1)
+    raise AssertionError(f"the service did not start:\n{''.join(heard)}")
+
+
+async def _make_template(url: str) -> None:
+    await _create(url, "template_truestock", "template1")
+    await schema.migrate(_named(url, "template_truestock"))
+
+
+async def _make_database(url: str, template: str) -> str:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    await _create(url, name, template)
+    return _named(url, name)
+
+
+async def _create(url: str, name: str, template: str) -> None:
+    connection = await asyncpg.connect(plain_url(url))
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()
+
+
+def _named(url: str, name: str) -> str:
+    return url.replace("/truestock?", f"/{name}?")

@@ -1,0 +1,175 @@
+"""A small retailer for tests: a client of a running service, in the words of the trade."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import grpc
+
+from service import ledger
+from service.database import plain_url
+from service.ledger import LedgerReport
+from service.server import Running
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    allocation_service_pb2_grpc as allocation_grpc,
+    availability_service_pb2 as availability_pb,
+    availability_service_pb2_grpc as availability_grpc,
+    catalog_service_pb2 as catalog_pb,
+    catalog_service_pb2_grpc as catalog_grpc,
+    order_pb2,
+    policy_service_pb2_grpc as policy_grpc,
+    stock_service_pb2 as stock_pb,
+    stock_service_pb2_grpc as stock_grpc,
+)
+
+HOLD, SOLD = order_pb2.COMMITMENT_HOLD, order_pb2.COMMITMENT_SOLD
+State = allocation_pb.Allocation.State
+
+_changes = itertools.count(1)
+
+
+class Retailer:
+    """One service as its callers see it, with the database beside it for proofs."""
+
+    def __init__(self, service: Running, channel: grpc.aio.Channel, database_url: str) -> None:
+        self.service = service
+        self.database_url = database_url
+        self.availability: Any = availability_grpc.AvailabilityServiceStub(channel)
+        self.allocations: Any = allocation_grpc.AllocationServiceStub(channel)
+        self.stock_service: Any = stock_grpc.StockServiceStub(channel)
+        self.catalogue: Any = catalog_grpc.CatalogServiceStub(channel)
+        self.policies: Any = policy_grpc.PolicyServiceStub(channel)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, service: Running, database_url: str) -> AsyncIterator[Retailer]:
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            yield cls(service, channel, database_url)
+
+    async def set_up(self) -> None:
+        channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB)
+        await self.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+
+    async def stock(self, figures: Mapping[tuple[str, str], int]) -> None:
+        """Makes the products and warehouses that are named, and counts units of (SKU, location)."""
+        skus, places = sorted({sku for sku, _ in figures}), sorted({place for _, place in figures})
+        await self.locations(*places)
+        products = [catalog_pb.Product(sku=sku) for sku in skus]
+        await self.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+        await self.count(figures)
+
+    async def locations(self, *places: str, **fields: Any) -> None:
+        made = [
+            catalog_pb.Location(location_id=place, type=catalog_pb.Location.TYPE_WAREHOUSE, **fields)
+            for place in places
+        ]
+        await self.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
+
+    async def count(
+        self, figures: Mapping[tuple[str, str], int], *, at: datetime | None = None, source: str = "counter"
+    ) -> list[stock_pb.StockChangeResult]:
+        changes = [
+            change(sku, place, at=at, count=stock_pb.StockCount(on_hand_count=units))
+            for (sku, place), units in figures.items()
+        ]
+        return await self.record(*changes, source=source)
+
+    async def record(self, *changes: stock_pb.StockChange, source: str = "counter") -> list[stock_pb.StockChangeResult]:
+        request = stock_pb.RecordStockChangesRequest(source=source, changes=changes)
+        return list((await self.stock_service.RecordStockChanges(request)).results)
+
+    async def allocate(
+        self, order_id: str, lines: Mapping[str, int] | list[tuple[str, int]], commitment: int = SOLD, **fields: Any
+    ) -> allocation_pb.Allocation:
+        pairs = list(lines.items()) if isinstance(lines, Mapping) else lines
+        request = allocation_pb.AllocateOrderRequest(
+            channel_id=fields.pop("channel_id", "web"),
+            order_id=order_id,
+            commitment=commitment,  # type: ignore[arg-type]
+            lines=[order_pb2.OrderLine(sku=sku, unit_count=units) for sku, units in pairs],
+            **fields,
+        )
+        allocation: allocation_pb.Allocation = (await self.allocations.AllocateOrder(request, timeout=60)).allocation
+        return allocation
+
+    async def confirm(self, allocation_id: str, **fields: Any) -> allocation_pb.Allocation:
+        request = allocation_pb.ConfirmAllocationRequest(allocation_id=allocation_id, **fields)
+        allocation: allocation_pb.Allocation = (await self.allocations.ConfirmAllocation(request)).allocation
+        return allocation
+
+    async def release(self, allocation_id: str, **fields: Any) -> allocation_pb.Allocation:
+        request = allocation_pb.ReleaseAllocationRequest(allocation_id=allocation_id, **fields)
+        allocation: allocation_pb.Allocation = (await self.allocations.ReleaseAllocation(request)).allocation
+        return allocation
+
+    async def cancel(self, allocation_id: str, units: Mapping[str, int], **fields: Any) -> allocation_pb.Allocation:
+        wanted = [allocation_pb.LineCancellation(line_id=line, unit_count=count) for line, count in units.items()]
+        request = allocation_pb.CancelOrderLinesRequest(allocation_id=allocation_id, cancellations=wanted, **fields)
+        allocation: allocation_pb.Allocation = (await self.allocations.CancelOrderLines(request)).allocation
+        return allocation
+
+    async def get(self, allocation_id: str) -> allocation_pb.GetAllocationResponse:
+        request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
+        answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
+        return answer
+
+    async def sellable(self, sku: str, channel_id: str = "web") -> int:
+        request = availability_pb.CheckAvailabilityRequest(channel_id=channel_id, skus=[sku])
+        answer = await self.availability.CheckAvailability(request)
+        count: int = answer.availabilities[0].sellable_count
+        return count
+
+    async def level(self, sku: str, place: str) -> stock_pb.StockLevel:
+        request = stock_pb.ListStockLevelsRequest(skus=[sku], location_ids=[place])
+        level: stock_pb.StockLevel = (await self.stock_service.ListStockLevels(request)).stock_levels[0]
+        return level
+
+    async def ledger(self) -> LedgerReport:
+        connection = await asyncpg.connect(plain_url(self.database_url))
+        try:
+            return await ledger.verify(connection)
+        finally:
+            await connection.close()
+
+    async def sql(self, statement: str, *arguments: Any) -> list[Any]:
+        connection = await asyncpg.connect(plain_url(self.database_url))
+        try:
+            rows: list[Any] = await connection.fetch(statement, *arguments)
+            return rows
+        finally:
+            await connection.close()
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.service.metrics.registry.get_sample_value(f"truestock_{name}", labels) or 0.0
+
+
+def change(
+    sku: str, place: str, *, at: datetime | None = None, change_id: str = "", **said: Any
+) -> stock_pb.StockChange:
+    """One thing that a source says, a minute ago unless a time is named."""
+    made = stock_pb.StockChange(change_id=change_id or f"c-{next(_changes)}", sku=sku, location_id=place, **said)
+    made.effective_time.FromDatetime(at or datetime.now(UTC) - timedelta(minutes=1))
+    return made
+
+
+def moved(kind: int, units: int) -> stock_pb.StockMovement:
+    return stock_pb.StockMovement(kind=kind, unit_count=units)  # type: ignore[arg-type]
+
+
+def promised(allocation: allocation_pb.Allocation) -> dict[str, int]:
+    """Promised units by location."""
+    units: dict[str, int] = {}
+    for shipment in allocation.shipments:
+        units[shipment.location_id] = units.get(shipment.location_id, 0) + sum(x.unit_count for x in shipment.lines)
+    return units
+
+
+def request_id() -> str:
+    return str(uuid.uuid4())

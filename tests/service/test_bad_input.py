@@ -1,0 +1,280 @@
+"""Bad input gets a clear error with a reason, and leaves nothing half done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from tests.retailer import HOLD, SOLD, Retailer, change, request_id
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
+    catalog_service_pb2 as catalog_pb,
+    order_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+
+@pytest.fixture
+async def shop(retailer: Retailer) -> AsyncIterator[Retailer]:
+    """Five mugs in the warehouse; every refused call must leave them, and nothing else, as they were."""
+    await retailer.stock({("MUG", "dc"): 5})
+    yield retailer
+    level = await retailer.level("MUG", "dc")
+    assert (level.on_hand_count, level.available_count) == (5, 5)
+    assert not await retailer.sql("SELECT FROM allocation")
+    assert (await retailer.ledger()).balanced
+
+
+async def test_an_unknown_sku_is_named(shop: Retailer) -> None:
+    error = await refused(shop.allocate("A-1", [("MUG", 1), ("MGU", 1)]))
+
+    assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "lines[1].sku")
+    assert "'MGU'" in error.message
+
+
+async def test_an_unknown_channel_is_named_beside_those_that_are_known(shop: Retailer) -> None:
+    error = await refused(shop.allocate("A-1", {"MUG": 1}, channel_id="wbe"))
+
+    assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channel_id")
+    assert "channels are: web" in error.message
+
+
+async def test_an_unknown_pickup_location_is_named(shop: Retailer) -> None:
+    fields: dict[str, Any] = {"method": order_pb2.FULFILLMENT_METHOD_PICKUP, "pickup_location_id": "nowhere"}
+
+    error = await refused(shop.allocate("A-1", {"MUG": 1}, **fields))
+
+    assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "pickup_location_id")
+
+
+@pytest.mark.parametrize("units", [0, -1, 100_001, 2**31 - 1])
+async def test_a_line_asks_for_1_to_100000_units(shop: Retailer, units: int) -> None:
+    error = await refused(shop.allocate("A-1", {"MUG": units}))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "lines[0].unit_count")
+    assert "1 to 100,000" in error.message
+
+
+async def test_501_lines_are_too_many(shop: Retailer) -> None:
+    error = await refused(shop.allocate("A-1", [("MUG", 1)] * 501))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "lines")
+    assert "501" in error.message
+
+
+async def test_every_empty_field_is_named_at_once(shop: Retailer) -> None:
+    empty = allocation_pb.AllocateOrderRequest(lines=[order_pb2.OrderLine()])
+
+    error = await refused(shop.allocations.AllocateOrder(empty))
+
+    assert error.fields == ["channel_id", "order_id", "lines[0].sku", "lines[0].unit_count", "commitment"]
+
+
+async def test_two_lines_of_one_id_are_refused(shop: Retailer) -> None:
+    line = order_pb2.OrderLine(line_id="x", sku="MUG", unit_count=1)
+    request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="A", commitment=SOLD, lines=[line, line])
+
+    error = await refused(shop.allocations.AllocateOrder(request))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "lines[1].line_id")
+
+
+@pytest.mark.parametrize("duration", [timedelta(0), timedelta(hours=5), timedelta(seconds=-1)])
+async def test_a_hold_lives_from_a_second_to_four_hours(shop: Retailer, duration: timedelta) -> None:
+    error = await refused(shop.allocate("A-1", {"MUG": 1}, HOLD, hold_duration=duration))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "hold_duration")
+
+
+async def test_a_body_of_5_mb_is_refused_with_its_size(shop: Retailer) -> None:
+    error = await refused(shop.allocate("A-1", {"M" * 5_000_000: 1}))
+
+    assert error.is_(grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE")
+    assert "1,048,576" in error.message
+
+
+async def test_a_request_id_that_is_no_uuid_is_refused(shop: Retailer) -> None:
+    error = await refused(shop.allocate("A-1", {"MUG": 1}, request_id="retry-1"))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "request_id")
+
+
+async def test_control_characters_are_refused_before_they_reach_the_database(shop: Retailer) -> None:
+    error = await refused(shop.allocate("A-1\x00", {"MUG": 1}))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "order_id")
+
+
+async def test_an_order_that_is_bad_does_not_spoil_the_others_of_its_batch(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+
+    bad, good = retailer.allocate("A-1", {"MGU": 1}), retailer.allocate("A-2", {"MUG": 1})
+    error = await refused(bad)
+
+    assert error.reason == "NOT_FOUND"
+    assert (await good).outcome == order_pb2.OUTCOME_ALLOCATED
+
+
+async def test_a_reused_request_id_names_the_field_that_differs(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    same = request_id()
+    await retailer.allocate("A-1", {"MUG": 1}, request_id=same)
+
+    error = await refused(retailer.allocate("A-1", {"MUG": 2}, request_id=same))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", "lines[0].unit_count")
+    assert error.metadata == {"request_id": same, "differing_field": "lines[0].unit_count"}
+    assert await retailer.sellable("MUG") == 4
+
+
+async def test_a_request_id_belongs_to_one_method(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    same = request_id()
+    held = await retailer.allocate("A-1", {"MUG": 1}, HOLD, request_id=same)
+
+    error = await refused(retailer.release(held.allocation_id, request_id=same))
+
+    assert error.reason == "REQUEST_ID_REUSED"
+    assert await retailer.sellable("MUG") == 4
+
+
+async def test_more_units_than_are_left_are_not_cancelled(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    sold = await retailer.allocate("A-1", [("MUG", 2), ("MUG", 3)])
+
+    error = await refused(retailer.cancel(sold.allocation_id, {"2": 1, "1": 3}))
+
+    assert error.is_(grpc.StatusCode.FAILED_PRECONDITION, "TOO_MANY_UNITS")
+    assert error.metadata == {"line_id": "1", "unit_count": "3", "left_count": "2"}
+    assert (await retailer.get(sold.allocation_id)).allocation == sold
+
+
+async def test_a_sold_order_is_not_released(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    sold = await retailer.allocate("A-1", {"MUG": 2})
+
+    error = await refused(retailer.release(sold.allocation_id))
+
+    assert error.is_(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    assert "CancelOrderLines" in error.message
+
+
+async def test_a_released_hold_is_not_confirmed(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    held = await retailer.allocate("A-1", {"MUG": 2}, HOLD)
+    await retailer.release(held.allocation_id)
+
+    error = await refused(retailer.confirm(held.allocation_id))
+
+    assert error.is_(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    assert await retailer.sellable("MUG") == 5
+
+
+async def test_an_unknown_allocation_is_not_found(retailer: Retailer) -> None:
+    for move in (retailer.confirm, retailer.release, retailer.get):
+        error = await refused(move(request_id()))
+        assert error.code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (availability_pb.CheckAvailabilityRequest(channel_id="web"), "skus"),
+        (availability_pb.CheckAvailabilityRequest(channel_id="web", skus=["A"] * 2), "skus[1]"),
+        (availability_pb.CheckAvailabilityRequest(channel_id="web", skus=map(str, range(501))), "skus"),
+        (availability_pb.CheckAvailabilityRequest(channel_id="", skus=["MUG"]), "channel_id"),
+        (
+            availability_pb.CheckAvailabilityRequest(
+                channel_id="web", skus=["MUG"], destination=order_pb2.Destination(country="usa")
+            ),
+            "destination.country",
+        ),
+    ],
+)
+async def test_a_malformed_question_names_its_field(
+    shop: Retailer, request_: availability_pb.CheckAvailabilityRequest, field: str
+) -> None:
+    error = await refused(shop.availability.CheckAvailability(request_))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field)
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({}, "changes[0].change"),
+        ({"count": stock_pb.StockCount(on_hand_count=-1)}, "changes[0].count.on_hand_count"),
+        ({"count": stock_pb.StockCount(on_hand_count=2, unavailable_count=3)}, "changes[0].count.unavailable_count"),
+        ({"movement": stock_pb.StockMovement(unit_count=1)}, "changes[0].movement.kind"),
+        (
+            {"movement": stock_pb.StockMovement(kind=stock_pb.MOVEMENT_KIND_SOLD, unit_count=-1)},
+            "changes[0].movement.unit_count",
+        ),
+    ],
+)
+async def test_a_stock_change_that_makes_no_sense_is_refused(shop: Retailer, said: dict[str, Any], field: str) -> None:
+    error = await refused(shop.record(change("MUG", "dc", **said)))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field)
+
+
+async def test_one_bad_product_keeps_all_of_a_call_out(shop: Retailer) -> None:
+    products = [catalog_pb.Product(sku="CUP"), catalog_pb.Product(sku=" ")]
+
+    error = await refused(shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products)))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "products[1].sku")
+    assert not await shop.sql("SELECT FROM product WHERE sku = 'CUP'")
+
+
+async def test_a_channel_sells_only_from_locations_that_exist(shop: Retailer) -> None:
+    channel = catalog_pb.Channel(channel_id="pos", kind=catalog_pb.Channel.KIND_POS, location_ids=["dc", "moon"])
+
+    error = await refused(shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel])))
+
+    assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channels[0].location_ids[1]")
+
+
+@pytest.mark.parametrize("token", ["!", "bm8ga2V5", "\x00"])
+async def test_a_page_token_that_is_not_ours_is_refused(shop: Retailer, token: str) -> None:
+    request = stock_pb.ListStockLevelsRequest(page_token=token)
+
+    error = await refused(shop.stock_service.ListStockLevels(request))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token")
+
+
+class Refusal:
+    """What a caller is told: the code, and everything in the details."""
+
+    def __init__(self, error: grpc.aio.AioRpcError) -> None:
+        self.code = error.code()
+        self.message = error.details() or ""
+        metadata: Any = error.trailing_metadata()
+        status = status_pb2.Status()
+        status.ParseFromString(dict(metadata)["grpc-status-details-bin"])
+        details = {detail.TypeName(): detail for detail in status.details}
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        details["google.rpc.ErrorInfo"].Unpack(info)
+        if "google.rpc.BadRequest" in details:
+            details["google.rpc.BadRequest"].Unpack(bad)
+        assert info.domain == "truestock.v1"
+        self.reason = info.reason
+        self.metadata = dict(info.metadata)
+        self.fields = [violation.field for violation in bad.field_violations]
+
+    def is_(self, code: grpc.StatusCode, reason: str, *fields: str) -> bool:
+        """Whether it is this error, with just these fields."""
+        return (self.code, self.reason, self.fields) == (code, reason, list(fields))
+
+
+async def refused(call: Awaitable[Any]) -> Refusal:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return Refusal(raised.value)

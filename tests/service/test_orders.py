@@ -1,0 +1,254 @@
+"""What orders do to stock, through the API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from tests.conftest import RetailerMaker
+from tests.retailer import HOLD, SOLD, Retailer, State, promised, request_id
+from truestock.v1 import order_pb2
+
+
+async def test_a_sold_order_takes_what_it_was_promised(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+
+    sold = await retailer.allocate("A-1", {"MUG": 2})
+
+    assert sold.state == State.STATE_CONFIRMED
+    assert promised(sold) == {"dc": 2}
+    assert await retailer.sellable("MUG") == 3
+    assert (await retailer.ledger()).balanced
+
+
+async def test_two_hundred_shoppers_share_the_last_fifty(retailers: RetailerMaker) -> None:
+    shops = [await retailers.make(), await retailers.make()]
+    await shops[0].stock({("MUG", "dc"): 30, ("MUG", "high-street"): 20})
+
+    answers = await asyncio.gather(*(shops[n % 2].allocate(f"A-{n}", {"MUG": 1}) for n in range(200)))
+
+    outcomes = Counter(answer.outcome for answer in answers)
+    assert outcomes == {order_pb2.OUTCOME_ALLOCATED: 50, order_pb2.OUTCOME_NEEDS_REVIEW: 150}
+    assert await shops[1].sellable("MUG") == 0
+    report = await shops[0].ledger()
+    assert report.balanced
+    assert report.totals["promised_units"] == 50
+
+
+async def test_two_hundred_carts_hold_the_last_fifty_and_the_rest_are_told_no(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 50})
+
+    answers = await asyncio.gather(*(retailer.allocate(f"A-{n}", {"MUG": 1}, HOLD) for n in range(200)))
+
+    states = Counter(answer.state for answer in answers)
+    assert states == {State.STATE_HELD: 50, State.STATE_REFUSED: 150}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_the_same_order_twice_is_one_promise(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+
+    first = await retailer.allocate("A-1", {"MUG": 2})
+    again = await retailer.allocate("A-1", {"MUG": 2})
+
+    assert again.allocation_id == first.allocation_id
+    assert await retailer.sellable("MUG") == 3
+    assert retailer.metric("sold_units_total", channel="web") == 2
+
+
+async def test_the_same_order_fifty_times_at_once_is_one_promise(retailers: RetailerMaker) -> None:
+    shops = [await retailers.make(), await retailers.make()]
+    await shops[0].stock({("MUG", "dc"): 500})
+
+    answers = await asyncio.gather(*(shops[n % 2].allocate("A-1", {"MUG": 2}) for n in range(50)))
+
+    assert len({answer.allocation_id for answer in answers}) == 1
+    assert await shops[0].sellable("MUG") == 498
+    assert (await shops[0].ledger()).balanced
+
+
+async def test_a_hold_that_is_sold_keeps_its_own_units(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 2})
+    held = await retailer.allocate("A-1", {"MUG": 2}, HOLD)
+
+    sold = await retailer.allocate("A-1", {"MUG": 2}, SOLD)
+
+    assert sold.allocation_id == held.allocation_id
+    assert sold.state == State.STATE_CONFIRMED
+    assert promised(sold) == {"dc": 2}
+    assert not sold.HasField("expire_time")
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_hold_that_is_sold_with_more_units_takes_only_the_difference(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3})
+    await retailer.allocate("A-1", {"MUG": 2}, HOLD)
+
+    sold = await retailer.allocate("A-1", {"MUG": 3}, SOLD)
+
+    assert promised(sold) == {"dc": 3}
+    assert await retailer.sellable("MUG") == 0
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_hold_never_changes_an_order_that_is_sold(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    await retailer.allocate("A-1", {"MUG": 2}, SOLD)
+
+    late = await retailer.allocate("A-1", {"MUG": 5}, HOLD)
+
+    assert late.state == State.STATE_CONFIRMED
+    assert promised(late) == {"dc": 2}
+
+
+async def test_a_cart_that_cannot_grow_stands_as_it_was(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3})
+    await retailer.allocate("A-1", {"MUG": 2}, HOLD)
+
+    refused = await retailer.allocate("A-1", {"MUG": 4}, HOLD)
+
+    assert refused.change_refused
+    assert promised(refused) == {"dc": 2}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_one_product_on_two_lines_draws_from_one_pool(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+
+    sold = await retailer.allocate("A-1", [("MUG", 3), ("MUG", 3)])
+
+    assert [line.promised_count for line in sold.lines] == [3, 2]
+    assert sold.shortages[0].unit_count == 1
+    assert (await retailer.ledger()).balanced
+
+
+async def test_an_expired_hold_is_free_for_others_at_once(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 2})
+    await retailer.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
+
+    await asyncio.sleep(1.05)
+
+    assert await retailer.sellable("MUG") == 2
+    sold = await retailer.allocate("A-2", {"MUG": 2})
+    assert promised(sold) == {"dc": 2}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_payment_after_expiry_is_planned_anew(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 2})
+    held = await retailer.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
+    await asyncio.sleep(1.05)
+    await retailer.allocate("A-2", {"MUG": 1})
+
+    paid = await retailer.confirm(held.allocation_id)
+
+    assert paid.allocation_id == held.allocation_id
+    assert paid.state == State.STATE_CONFIRMED
+    assert promised(paid) == {"dc": 1}
+    assert paid.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
+    assert retailer.metric("oversold_units_total", channel="web", cause="race") == 1
+    assert (await retailer.ledger()).balanced
+
+
+async def test_confirming_and_releasing_again_changes_nothing(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 4})
+    first = await retailer.allocate("A-1", {"MUG": 2}, HOLD)
+    second = await retailer.allocate("A-2", {"MUG": 2}, HOLD)
+
+    for _ in range(2):
+        assert (await retailer.confirm(first.allocation_id)).state == State.STATE_CONFIRMED
+        assert (await retailer.release(second.allocation_id)).state == State.STATE_RELEASED
+
+    level = await retailer.level("MUG", "dc")
+    assert (level.held_count, level.allocated_count) == (0, 2)
+    assert (await retailer.ledger()).balanced
+
+
+async def test_cancelled_units_can_be_sold_again(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3})
+    sold = await retailer.allocate("A-1", {"MUG": 3})
+
+    left = await retailer.cancel(sold.allocation_id, {"1": 2})
+
+    assert left.lines[0].cancelled_count == 2
+    assert promised(left) == {"dc": 1}
+    assert await retailer.sellable("MUG") == 2
+    assert (await retailer.ledger()).balanced
+
+
+async def test_cancelling_takes_short_units_first(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3})
+    sold = await retailer.allocate("A-1", {"MUG": 5})
+
+    left = await retailer.cancel(sold.allocation_id, {"1": 3})
+
+    assert (left.lines[0].promised_count, left.lines[0].short_count) == (2, 0)
+    assert left.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert (await retailer.ledger()).balanced
+
+
+async def test_fifty_cancellations_at_once_with_one_id_cancel_once(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    sold = await retailer.allocate("A-1", {"MUG": 9})
+    same = request_id()
+
+    await asyncio.gather(*(retailer.cancel(sold.allocation_id, {"1": 2}, request_id=same) for _ in range(50)))
+
+    assert await retailer.sellable("MUG") == 2
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_dry_run_promises_nothing_and_uses_up_no_id(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3})
+    same = request_id()
+
+    dry = await retailer.allocate("A-1", {"MUG": 2}, validate_only=True, request_id=same)
+
+    assert promised(dry) == {"dc": 2}
+    assert dry.allocation_id == ""
+    assert await retailer.sellable("MUG") == 3
+    assert not await retailer.sql("SELECT FROM allocation")
+    sold = await retailer.allocate("A-1", {"MUG": 3}, request_id=same)
+    assert promised(sold) == {"dc": 3}
+
+
+async def test_a_retry_with_the_same_id_gets_the_stored_answer(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3})
+    same = request_id()
+
+    first, again = [await retailer.allocate("A-1", {"MUG": 2}, request_id=same) for _ in range(2)]
+
+    assert again == first
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_an_expiry_sweep_and_an_order_never_give_the_same_units_twice(
+    retailers: RetailerMaker, servers: int
+) -> None:
+    """The race of a sweeper with the allocator: ten units, held and let go, again and again."""
+    shops = [await retailers.make() for _ in range(servers)]
+    await shops[0].stock({("MUG", "dc"): 10})
+
+    for turn in range(3):
+        holds = (
+            shops[n % servers].allocate(f"H-{turn}-{n}", {"MUG": 1}, HOLD, hold_duration=timedelta(seconds=1))
+            for n in range(10)
+        )
+        await asyncio.gather(*holds)
+        await asyncio.sleep(0.9)
+        # Around the moment of expiry, carts press while every service sweeps.
+        carts = []
+        for n in range(60):
+            carts.append(asyncio.create_task(shops[n % servers].allocate(f"S-{turn}-{n}", {"MUG": 1}, HOLD)))
+            await asyncio.sleep(0.004)
+        answers = await asyncio.gather(*carts)
+        taken = [answer for answer in answers if answer.state == State.STATE_HELD]
+        assert len(taken) <= 10
+        for answer in taken:
+            await shops[0].release(answer.allocation_id)
+        assert (await shops[0].ledger()).balanced
+
+    assert await shops[0].sellable("MUG") == 10
