@@ -52,7 +52,8 @@ class OrderDesk:
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
         order = ticket.request.order
-        async with self._database.connection("preview") as connection:
+
+        async def work(connection: Connection) -> tuple[_Batch, Book, AllocationRecord | None]:
             batch = await self._begin(connection, [ticket])
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
@@ -61,15 +62,14 @@ class OrderDesk:
             found = await orders.read(connection, [known] if known else [])
             skus = {x.sku for x in order.lines} | {x.sku for record in found.values() for x in record.lines}
             now, figures = await levels.read(connection, skus)
-        book = Book(now, dict(figures), self._new_id)
-        record = found[known] if known else _new_record(ticket, book)
+            return batch, Book(now, dict(figures), self._new_id), found[known] if known else None
+
+        batch, book, known = await self._database.snapshot("preview", work)
+        record = known or _new_record(ticket, book)
         verdict = decide(_surroundings(batch, ticket), book, record, order, ticket.request.hold_duration)
-        answer = answers.allocation(verdict.record, now, change_refused=verdict.change_refused)
-        answer.allocation_id = str(known) if known else ""
-        answer.decision.decision_id = ""
-        for shipment in answer.shipments:
-            shipment.shipment_id = ""
-        return answer
+        return _without_ids(
+            answers.allocation(record, book.now, change_refused=verdict.change_refused), is_new=not known
+        )
 
     async def _work(self, connection: Connection, tickets: Sequence[Ticket]) -> _Batch:
         batch = await self._begin(connection, tickets)
@@ -136,6 +136,16 @@ def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) 
         changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
     for kind, description in verdict.exceptions:
         changes.exceptions.append((book.new_id(), record.id, kind, "open", description, revision, now))
+
+
+def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:
+    """A preview names nothing that is not stored."""
+    if is_new:
+        answer.allocation_id = ""
+    answer.decision.decision_id = ""
+    for shipment in answer.shipments:
+        shipment.shipment_id = ""
+    return answer
 
 
 def _surroundings(batch: _Batch, ticket: Ticket) -> Surroundings:

@@ -81,8 +81,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         self, shelf: Shelf, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
     ) -> tuple[list[Any], str]:
         count, after = catalogue_requests.page(request.page_size, request.page_token, keys)
-        async with self._database.connection("list") as connection:
-            rows = await shelf.page(connection, after, count + 1, keys)
+        rows = await self._database.unlocked("list", lambda connection: shelf.page(connection, after, count + 1, keys))
         token = rows[count - 1][shelf.key] if len(rows) > count else ""
         return [message(row) for row in rows[:count]], token
 

@@ -29,5 +29,7 @@ class Settings(BaseSettings):
     """Load the sample retailer into an empty database; None means only into the embedded one."""
     connections: int = Field(default=10, ge=2, le=100)
     """Database connections of this process."""
+    statement_cache_size: int = Field(default=200, ge=0, le=10_000)
+    """Prepared statements that a connection keeps; 0 behind a PgBouncer older than 1.21 that pools transactions."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """How long calls in flight may take to end when the service stops."""

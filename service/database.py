@@ -26,6 +26,7 @@ Columns = dict[str, Any]
 
 ATTEMPTS = 6
 """How often a transaction is run before its caller is told that the service is not ready."""
+CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 
 RETRYABLE = (
@@ -114,13 +115,17 @@ class Database:
         self._metrics = metrics
 
     @classmethod
-    async def open(cls, url: str, metrics: Metrics, *, connections: int = 10) -> Database:
-        """Connects, or raises what asyncpg raises. The statement cache is asyncpg's own."""
+    async def open(
+        cls, url: str, metrics: Metrics, *, connections: int = 10, statement_cache_size: int = 200
+    ) -> Database:
+        """Connects, or raises what asyncpg raises."""
         pool = await asyncpg.create_pool(
             plain_url(url),
             min_size=1,
             max_size=connections,
+            timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
+            statement_cache_size=statement_cache_size,
             server_settings={"application_name": "truestock", "timezone": "UTC"},
         )
         return cls(pool, metrics)
@@ -151,6 +156,18 @@ class Database:
 
         async def attempt() -> T:
             async with self.connection(operation) as connection, connection.transaction():
+                return await work(connection)
+
+        return await self._repeated(operation, attempt)
+
+    async def snapshot(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work`, which only reads, on one state of the database, however many statements it takes."""
+
+        async def attempt() -> T:
+            async with (
+                self.connection(operation) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
                 return await work(connection)
 
         return await self._repeated(operation, attempt)

@@ -14,7 +14,7 @@ from service import answers, availability, bounds, levels, order_requests, order
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
-from service.database import Database
+from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
 from service.lifecycle import Asked, Lifecycle, PlanAnew
@@ -109,17 +109,19 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.GetAllocationRequest, context: Context
     ) -> allocation_pb.GetAllocationResponse:
         named = _named(request)
-        async with self._database.connection("get") as connection:
+
+        async def work(connection: Connection) -> allocation_pb.GetAllocationResponse:
             allocation_id = named if isinstance(named, UUID) else await orders.find(connection, *named)
             found = await orders.read(connection, [allocation_id] if allocation_id else [])
             if not found or allocation_id is None:
                 raise _no_allocation(named)
             events = await orders.events(connection, allocation_id)
-            now = await levels.clock(connection)
-        return allocation_pb.GetAllocationResponse(
-            allocation=answers.allocation(found[allocation_id], now),
-            timeline=[answers.timeline_event(event) for event in events],
-        )
+            return allocation_pb.GetAllocationResponse(
+                allocation=answers.allocation(found[allocation_id], await levels.clock(connection)),
+                timeline=[answers.timeline_event(event) for event in events],
+            )
+
+        return await self._database.snapshot("get", work)
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

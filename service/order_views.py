@@ -105,8 +105,10 @@ def _why_short(shortage: Shortage) -> str:
 def _why(decision: Decision) -> Iterator[RenderableType]:
     if decision.routing_policy:
         yield Text(f"Decided by routing policy {decision.routing_policy}, {decision.routing_policy_source}.")
-    if decision.fired_rules:
-        yield fired_rules(decision.fired_rules)
+    dropped = {(candidate.rule, candidate.location_id) for candidate in decision.dropped_candidates}
+    others = [rule for rule in decision.fired_rules if (rule.rule, rule.location_id) not in dropped]
+    if others:
+        yield fired_rules(others)
     if decision.dropped_candidates:
         yield _dropped(decision.dropped_candidates)
     if decision.search_bounded:

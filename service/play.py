@@ -27,7 +27,6 @@ from truestock.v1.allocation_service_pb2 import (
 )
 from truestock.v1.order_pb2 import (
     COMMITMENT_SOLD,
-    OUTCOME_NEEDS_REVIEW,
     Destination,
     OrderLine,
 )
@@ -228,7 +227,7 @@ class Player:
             else:
                 totals.units_unfillable += shortage.unit_count
         totals.split_orders += len(allocation.shipments) > 1
-        totals.reviewed += allocation.outcome == OUTCOME_NEEDS_REVIEW
+        totals.reviewed += allocation.needs_person
         totals.already_played += allocation.create_time.ToNanoseconds() < self._started.ToNanoseconds()
 
     async def _cancel(self, order: FileOrder) -> None:

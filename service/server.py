@@ -143,7 +143,12 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
                 f"the database's tables are at {found or 'nothing'}, and this Truestock needs "
                 f"{schema.newest_revision()}; run `truestock migrate` with the same --database-url first"
             )
-        return await Database.open(url, metrics, connections=settings.connections)
+        return await Database.open(
+            url,
+            metrics,
+            connections=settings.connections,
+            statement_cache_size=settings.statement_cache_size,
+        )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StartError(f"the database cannot be reached: {error}; check --database-url and that it runs") from error
 

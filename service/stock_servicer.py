@@ -58,8 +58,10 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.ListStockLevelsRequest, context: Context
     ) -> stock_pb.ListStockLevelsResponse:
         page = stock_requests.levels_page(request)
-        async with self._database.connection("list") as connection:
-            now, rows = await levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids)
+        now, rows = await self._database.unlocked(
+            "list",
+            lambda connection: levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids),
+        )
         shown = rows[: page.count]
         more = len(rows) > page.count
         return stock_pb.ListStockLevelsResponse(

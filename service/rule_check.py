@@ -1,0 +1,123 @@
+"""`truestock check`: reads a rules folder, tells everything that is wrong with it, and runs its tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from policies.problems import Problem, render, safe
+from policies.reader import is_rule_file, read
+from policies.suites import Report, Result, rules, run as run_suites
+from service.console import count, print_json, say
+from service.policy_folder import rule_files, shown
+
+
+class Format(StrEnum):
+    """How problems are told: to a person, to a program, or as annotations of a pull request on GitHub."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What came of checking a folder. `problems` are sorted; `rule_count` is 0 where the rules could not be read."""
+
+    problems: tuple[Problem, ...]
+    results: tuple[Result, ...]
+    rule_count: int
+    file_count: int
+    untested_count: int
+
+    @property
+    def failed_count(self) -> int:
+        """Tests that failed."""
+        return sum(not result.passed for result in self.results)
+
+    @property
+    def summary(self) -> str:
+        """One line for the end of the output."""
+        said = f"{count(self.rule_count, 'rule')} in {count(self.file_count, 'file')}"
+        tests = f"{count(len(self.results), 'test')}: {len(self.results) - self.failed_count} passed"
+        return f"{said}, {tests}, {self.failed_count} failed"
+
+
+def run(
+    path: Path, *, json_output: bool = False, output_format: str = Format.TEXT, allow_untested: bool = False
+) -> int:
+    """Checks the folder and prints what it found. Returns 0 where all is well, 1 with problems, 2 without a folder."""
+    if not path.is_dir():
+        say(f"there is no rules folder {path}; name the folder that planners edit, such as: truestock check rules")
+        return 2
+    try:
+        # A folder has a name only when it is resolved: '.' would leave paths without their first part.
+        files = rule_files(path.resolve())
+    except OSError as error:
+        say(f"the rules folder {path} cannot be read: {error}")
+        return 2
+    checked = check(files, allow_untested=allow_untested)
+    match Format.JSON if json_output else Format(output_format):
+        case Format.JSON:
+            print_json(_as_dict(checked))
+        case Format.GITHUB:
+            _print_annotations(checked, path.resolve().parent)
+        case Format.TEXT:
+            _print_text(checked, files)
+    return 1 if checked.problems else 0
+
+
+def check(files: Mapping[str, bytes], *, allow_untested: bool = False) -> Check:
+    """Reads the rules and runs the tests among these files of a rules folder, by path."""
+    reading = read(files)
+    report: Report = run_suites(reading.policy_set, files)
+    problems = sorted({*reading.problems, *report.problems})
+    untested = [problem for problem in problems if problem.code == "rule-untested"]
+    if allow_untested:
+        problems = [problem for problem in problems if problem.code != "rule-untested"]
+    return Check(
+        problems=tuple(problems),
+        results=report.results,
+        rule_count=len(list(rules(reading.policy_set))) if reading.policy_set else 0,
+        file_count=sum(map(is_rule_file, files)),
+        untested_count=len(untested),
+    )
+
+
+def _print_text(checked: Check, files: dict[str, bytes]) -> None:
+    evidence = _evidence(checked.results)
+    for problem in checked.problems:
+        typer.echo(shown((problem,), files), nl=False)
+        for line in evidence.get(_message_of_test(problem), ()):
+            typer.echo(f"    {safe(line)}")
+        typer.echo()
+    typer.echo(checked.summary)
+    if checked.untested_count:
+        typer.echo(f"{count(checked.untested_count, 'rule')} without a test that makes it fire")
+
+
+def _print_annotations(checked: Check, parent: Path) -> None:
+    """GitHub's workflow commands, with paths from where the workflow runs."""
+    evidence = _evidence(checked.results)
+    for problem in checked.problems:
+        lines = [f"{problem.message} [{problem.code}]", *([f"help: {problem.help}"] if problem.help else [])]
+        text = "\n".join(map(safe, [*lines, *evidence.get(_message_of_test(problem), ())]))
+        typer.echo(f"::error {_position(problem, parent)}::{_escaped(text)}".replace("::error ::", "::error::"))
+    typer.echo(checked.summary)
+
+
+def _position(problem: Problem, parent: Path) -> str:
+    """Where GitHub shows a problem; nothing for a problem of the whole folder."""
+    if not problem.line and problem.file == ".":
+        return ""
+    file = _escaped(safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")
+    return f"file={file},line={problem.line},col={problem.column}" if problem.line else f"file={file}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
