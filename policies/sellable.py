@@ -70,7 +70,7 @@ def assess(
     question = Question(world, channel, OrderFacts(method=method), destination)
     policy = policies_for(policy_set, question)[0]
     figures = _figures(policy_set, question, sku, policy)
-    whole = channel_buffering(policy_set, question, sku)
+    whole = channel_buffering(policy_set, question, sku, policy)
     subtotal = sum(figure.sellable for figure in figures)
     sellable = told(subtotal, whole)
     remaining = max(0, subtotal - whole.held_back)
@@ -119,20 +119,39 @@ def assess_location(
     )
 
 
-def channel_buffering(policy_set: PolicySet, question: Question, sku: str) -> Buffering:
-    """What the `scope: channel` rules hold back of the product; their stock is `channel_level`."""
+def channel_buffering(
+    policy_set: PolicySet,
+    question: Question,
+    sku: str,
+    policy: RoutingPolicy,
+    lifted: frozenset[str] = NOTHING_LIFTED,
+) -> Buffering:
+    """What the `scope: channel` rules hold back of the product; their stock is what the channel may use of it."""
     files = policy_set.buffers_of(Scope.CHANNEL)
     if not files:
         return NOTHING_HELD_BACK
-    return buffering(files, question.context(sku=sku, stock=channel_level(question, sku)))
+    usable = [
+        level
+        for level in _open_levels(question, sku)
+        if _may_use(policy_set, question, policy, level, blocked_too="blocked" in lifted)
+    ]
+    return buffering(files, question.context(sku=sku, stock=summed(sku, usable)))
 
 
-def channel_level(question: Question, sku: str) -> StockLevel:
-    """The channel's stock of a product as one level: the sum over its open locations.
+def _may_use(
+    policy_set: PolicySet, question: Question, policy: RoutingPolicy, level: StockLevel, *, blocked_too: bool
+) -> bool:
+    location = question.world.locations[level.location_id]
+    if dropped_by_policy(policy, location, question) is not None:
+        return False
+    return blocked_too or not policy_set.exposure_matcher.fired(question.context(location, level.sku, level))
+
+
+def summed(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
+    """Levels of one product as a single one, without a location.
 
     A location below its promises counts as nothing available, not as less. The figure is as old as its oldest part.
     """
-    levels = _open_levels(question, sku)
     on_hand, unavailable = sum(level.on_hand for level in levels), sum(level.unavailable for level in levels)
     held, available = sum(level.held for level in levels), sum(max(0, level.available) for level in levels)
     return StockLevel(

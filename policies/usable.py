@@ -48,7 +48,11 @@ def usable(
     question = Question.of(world, channel, order, own)
     skus = tuple(order.units_by_sku())
     lifted = lifted_for(order, policy)
-    whole = {} if "buffer" in lifted else {sku: channel_buffering(policy_set, question, sku) for sku in skus}
+    whole = (
+        {}
+        if "buffer" in lifted
+        else {sku: channel_buffering(policy_set, question, sku, policy, lifted) for sku in skus}
+    )
     here = _Survey(policy_set, question, policy, skus, lifted)
     elsewhere = _Survey(policy_set, question, policy, skus, lifted)
     for location in question.locations():
@@ -101,7 +105,7 @@ def saved_by_buffers(
 def _without_buffer(survey: _Survey, order: Order, sku: str, taken: Mapping[str, int]) -> int:
     """Units that the order could have had of those taken; looks at no more locations than it takes to know."""
     wanted = sum(taken.values())
-    held_back = channel_buffering(survey.policy_set, survey.question, sku).held_back
+    held_back = channel_buffering(survey.policy_set, survey.question, sku, survey.policy, survey.lifted).held_back
     here = everywhere = 0
     for location in _taken_first(survey.question, taken):
         if here >= wanted and everywhere >= wanted + held_back:

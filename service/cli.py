@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -88,18 +88,26 @@ def serve(
 @app.command()
 def check(
     rules: Annotated[Path, typer.Argument(help="The rules folder.")] = Path("rules"),
-    as_json: options.Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    output_format: Annotated[
+        Literal["text", "json", "github"], typer.Option("--format", help="For a person, a program or a pull request.")
+    ] = "text",
+    allow_untested: Annotated[
+        bool, typer.Option("--allow-untested", help="Do not fail on rules that no test makes fire.")
+    ] = False,
 ) -> None:
     """Reads a rules folder, says everything that is wrong with it, and runs its tests.
+
+    Exit code 1 where anything is wrong.
 
     \b
     Examples:
       truestock check
-      truestock check rules --json
+      truestock check rules --format github
     """
     from service.rule_check import run
 
-    raise typer.Exit(run(rules, json_output=as_json))
+    raise typer.Exit(run(rules, json_output=as_json, output_format=output_format, allow_untested=allow_untested))
 
 
 @app.command()

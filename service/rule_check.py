@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import typer
 
-from policies.problems import Problem, render, safe
-from policies.reader import is_rule_file, read
-from policies.suites import Report, Result, rules, run as run_suites
+from policies.problems import Problem, safe
+from policies.reader import FOLDER, is_rule_file, read
+from policies.suites import Result, rules, run as run_suites
 from service.console import count, print_json, say
 from service.policy_folder import rule_files, shown
 
@@ -43,6 +43,8 @@ class Check:
     @property
     def summary(self) -> str:
         """One line for the end of the output."""
+        if not self.rule_count:
+            return f"{count(len(self.problems), 'problem')} in {count(self.file_count, 'file')}; no test was run"
         said = f"{count(self.rule_count, 'rule')} in {count(self.file_count, 'file')}"
         tests = f"{count(len(self.results), 'test')}: {len(self.results) - self.failed_count} passed"
         return f"{said}, {tests}, {self.failed_count} failed"
@@ -56,17 +58,17 @@ def run(
         say(f"there is no rules folder {path}; name the folder that planners edit, such as: truestock check rules")
         return 2
     try:
-        # A folder has a name only when it is resolved: '.' would leave paths without their first part.
-        files = rule_files(path.resolve())
+        # '.' has no name, and paths would lack their first part.
+        files = rule_files(path.absolute())
     except OSError as error:
         say(f"the rules folder {path} cannot be read: {error}")
         return 2
     checked = check(files, allow_untested=allow_untested)
     match Format.JSON if json_output else Format(output_format):
         case Format.JSON:
-            print_json(_as_dict(checked))
+            _print_json(checked)
         case Format.GITHUB:
-            _print_annotations(checked, path.resolve().parent)
+            _print_annotations(checked, path.absolute().parent)
         case Format.TEXT:
             _print_text(checked, files)
     return 1 if checked.problems else 0
@@ -75,7 +77,7 @@ def run(
 def check(files: Mapping[str, bytes], *, allow_untested: bool = False) -> Check:
     """Reads the rules and runs the tests among these files of a rules folder, by path."""
     reading = read(files)
-    report: Report = run_suites(reading.policy_set, files)
+    report = run_suites(reading.policy_set, files)
     problems = sorted({*reading.problems, *report.problems})
     untested = [problem for problem in problems if problem.code == "rule-untested"]
     if allow_untested:
@@ -93,7 +95,7 @@ def _print_text(checked: Check, files: dict[str, bytes]) -> None:
     evidence = _evidence(checked.results)
     for problem in checked.problems:
         typer.echo(shown((problem,), files), nl=False)
-        for line in evidence.get(_message_of_test(problem), ()):
+        for line in evidence.get(problem, ()):
             typer.echo(f"    {safe(line)}")
         typer.echo()
     typer.echo(checked.summary)
@@ -106,17 +108,52 @@ def _print_annotations(checked: Check, parent: Path) -> None:
     evidence = _evidence(checked.results)
     for problem in checked.problems:
         lines = [f"{problem.message} [{problem.code}]", *([f"help: {problem.help}"] if problem.help else [])]
-        text = "\n".join(map(safe, [*lines, *evidence.get(_message_of_test(problem), ())]))
-        typer.echo(f"::error {_position(problem, parent)}::{_escaped(text)}".replace("::error ::", "::error::"))
+        text = "\n".join(map(safe, [*lines, *evidence.get(problem, ())]))
+        typer.echo(f"::error{_position(problem, parent)}::{_escaped(text)}")
     typer.echo(checked.summary)
+
+
+def _print_json(checked: Check) -> None:
+    print_json(
+        {
+            "summary": checked.summary,
+            "rule_count": checked.rule_count,
+            "file_count": checked.file_count,
+            "untested_count": checked.untested_count,
+            "problems": [_safe_values(problem.as_dict()) for problem in checked.problems],
+            "tests": [_as_dict(result) for result in checked.results],
+        }
+    )
+
+
+def _as_dict(result: Result) -> dict[str, object]:
+    return {
+        "suite": result.suite,
+        "name": result.name,
+        "file": safe(result.source.file),
+        "line": result.source.line,
+        "passed": result.passed,
+        "difference": result.problem.message if result.problem else "",
+        "evidence": result.evidence,
+    }
+
+
+def _safe_values(values: Mapping[str, str | int]) -> dict[str, str | int]:
+    # A file's name may hold bytes that are no text, which JSON could not say.
+    return {key: safe(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
+def _evidence(results: Sequence[Result]) -> dict[Problem, tuple[str, ...]]:
+    """The figures behind each failed test, by its problem."""
+    return {result.problem: result.evidence for result in results if result.problem}
 
 
 def _position(problem: Problem, parent: Path) -> str:
     """Where GitHub shows a problem; nothing for a problem of the whole folder."""
-    if not problem.line and problem.file == ".":
+    if problem.file == FOLDER:
         return ""
     file = _escaped(safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")
-    return f"file={file},line={problem.line},col={problem.column}" if problem.line else f"file={file}"
+    return f" file={file},line={problem.line},col={problem.column}" if problem.line else f" file={file}"
 
 
 def _escaped(text: str) -> str:

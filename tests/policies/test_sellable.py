@@ -151,6 +151,17 @@ def test_a_location_of_another_channel_is_not_in_the_answer() -> None:
     assert found.total_available == 5
 
 
+def test_a_percentage_on_the_channel_is_of_what_the_channel_may_use() -> None:
+    """A store under stocktake must not make TikTok's hold-back eat the warehouse's last units."""
+    counting = replace(HIGH_STREET, status="stocktake")
+    where = world([counting, DC], [level("MUG", "high-street", 400), level("MUG", "dc-north", 20)])
+    no_stocktake = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
+
+    found = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), no_stocktake), where)
+
+    assert (found.held_back_by_channel, found.sellable) == (2, 18)
+
+
 def test_a_percentage_on_the_channel_is_of_the_channels_total() -> None:
     where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 15), level("MUG", "high-street", 15)])
 

@@ -1,0 +1,140 @@
+"""Whether conditions can hold together in any context at all: exact over the classes of facts, in bounded work.
+
+Facts count as independent of each other, so that what is called impossible is; what is called possible may still never
+happen, such as more available than on hand. Every fact may be unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from policies.boxes import Box, TooLarge, boxes
+from policies.conditions import Comparison, Condition, Operator, comparisons
+from policies.facts import FACTS, MAX_CONSTANT, Fact, FactType
+from policies.signatures import UNKNOWN, Mask, Signatures
+
+MAX_STEPS = 300_000
+"""Boxes that one space looks at, all questions together; beyond it everything counts as possible. A second or so."""
+
+Step = Callable[[Box], Iterator[Box]]
+"""What of a box is left when one more thing must hold: boxes that make it up."""
+
+_ABSENT, _PRESENT = 1 << 1, 1 << 2
+# The classes of a question about a list of tags: none of them is there, or some are.
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a condition holds: in any of the boxes, or where `inverted` in none. Without boxes it is too large."""
+
+    inverted: bool
+    boxes: Sequence[Box] | None
+
+
+class Space:
+    """All contexts that some conditions can tell apart."""
+
+    __slots__ = ("_signatures", "_start", "_tags", "steps_left")
+
+    def __init__(self, conditions: Iterable[Condition], *, steps: int = MAX_STEPS) -> None:
+        conditions = tuple(conditions)
+        asked = [comparison for condition in conditions for comparison in comparisons(condition)]
+        limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _limits(FACTS[name])]
+        self._signatures = Signatures([*conditions, *limits])
+        self._start: dict[int, Mask] = {}
+        for limit in limits:
+            column, mask = self._signatures.meaning(limit)
+            self._start[column] = self._start.get(column, self._everything(column)) & (mask | 1 << UNKNOWN)
+        self._tags: dict[str, dict[int, frozenset[object]]] = {}
+        for comparison in asked:
+            if FACTS[comparison.fact].type is FactType.TEXTS:
+                column, _ = self._signatures.meaning(comparison)
+                words = () if comparison.operator is Operator.KNOWN else comparison.operands
+                self._tags.setdefault(comparison.fact, {})[column] = frozenset(words)
+        self.steps_left = steps
+
+    def region(self, condition: Condition) -> Region:
+        """Where one of the space's conditions, or a part of one, holds."""
+        try:
+            return Region(*boxes(condition, self._signatures))
+        except TooLarge:
+            return Region(False, None)
+
+    def can_hold(self, wanted: Sequence[Region], unwanted: Sequence[Region] = ()) -> bool:
+        """Whether in some context all of the wanted hold and none of the unwanted; True where it takes too long to say."""
+        if any(region.boxes is None for region in (*wanted, *unwanted)):
+            return True
+        steps = [step for region in wanted for step in self._steps(region, region.inverted)]
+        steps += [step for region in unwanted for step in self._steps(region, not region.inverted)]
+        # Depth first: where something is possible, as it is for most rules, the first way through is found at once.
+        waiting: list[tuple[int, Box]] = [(0, self._start)]
+        while waiting:
+            number, box = waiting.pop()
+            if number == len(steps) or self.steps_left <= 0:
+                return True
+            self.steps_left -= 1
+            waiting += [(number + 1, piece) for piece in steps[number](box) if self._has_tags(piece)]
+        return False
+
+    def _steps(self, region: Region, outside: bool) -> list[Step]:
+        """To be outside all boxes takes a step for each, to be in one of them a single step."""
+        found = region.boxes or ()
+        return [partial(self._outside, cut=box) for box in found] if outside else [partial(_inside, found)]
+
+    def _outside(self, box: Box, cut: Box) -> Iterator[Box]:
+        """What is left of a box without another, as boxes that do not overlap."""
+        if not any(True for _ in _inside([cut], box)):
+            yield box
+            return
+        left = dict(box)
+        for column, mask in cut.items():
+            allowed = left.get(column, self._everything(column))
+            if allowed & ~mask:
+                yield {**left, column: allowed & ~mask}
+            left[column] = allowed & mask
+
+    def _has_tags(self, box: Box) -> bool:
+        """Whether for every list of tags there is one that fits all that the box says of it."""
+        return all(_has_list(box, asked) for asked in self._tags.values())
+
+    def _everything(self, column: int) -> Mask:
+        return self._signatures.columns[column].everything
+
+
+def _limits(fact: Fact) -> Iterator[Comparison]:
+    """What holds of the fact wherever it is known."""
+    if fact.allowed:
+        yield Comparison(fact.name, Operator.IN, fact.allowed)
+    elif fact.type is FactType.FLAG:
+        yield Comparison(fact.name, Operator.IN, (False, True))
+    elif fact.bounds != (-MAX_CONSTANT, MAX_CONSTANT):
+        # Only bounds of its own are the fact's nature; the others bound what planners may write.
+        yield Comparison(fact.name, Operator.AT_LEAST, (fact.bounds[0],))
+        yield Comparison(fact.name, Operator.AT_MOST, (fact.bounds[1],))
+
+
+def _inside(found: Sequence[Box], box: Box) -> Iterator[Box]:
+    """The parts of a box that are in one of the others."""
+    for other in found:
+        crossed = dict(box)
+        for column, mask in other.items():
+            crossed[column] = crossed.get(column, mask) & mask
+            if not crossed[column]:
+                break
+        else:
+            yield crossed
+
+
+def _has_list(box: Box, asked: Mapping[int, frozenset[object]]) -> bool:
+    masks = {column: box[column] for column in asked if column in box}
+    if all(mask & 1 << UNKNOWN for mask in masks.values()):
+        return True
+    absent: set[object] = set()
+    for column, mask in masks.items():
+        if not mask & (_ABSENT | _PRESENT):
+            return False
+        absent |= asked[column] if not mask & _PRESENT else frozenset()
+    # The list that has every word but those: no list says more.
+    return all(mask & _ABSENT or asked[column] - absent for column, mask in masks.items())
