@@ -9,7 +9,7 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check protos clean
+.PHONY: help setup run demo test check bench protos clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -24,6 +24,9 @@ $(STAMP): pyproject.toml uv.lock Makefile tools/setup
 run: setup ## Serve with an embedded database; its data are in .data/
 	$(BIN)/truestock serve
 
+demo: setup ## Watch a throw-away Truestock get through a bad day on TikTok, in seconds
+	@$(BIN)/python -m bench.demo
+
 test: setup ## Check the rules, then run every test
 	$(BIN)/truestock check rules/
 	$(BIN)/python -m pytest
@@ -35,6 +38,9 @@ check: setup ## Lint, format, types, imports between packages, protos and their 
 	$(BIN)/lint-imports
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py check
+
+bench: setup ## Measure everything, as ratios of arms that take turns; takes minutes
+	$(BIN)/python -m bench run all
 
 protos: setup ## Make the Python stubs beside the .proto files anew
 	$(BIN)/python tools/protos.py generate

@@ -1,0 +1,94 @@
+"""A gRPC server as the service has it, in this process, with a call that does nothing beside the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from grpc_health.v1 import _async as health_aio, health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from bench.shop import Shop
+from bench.transactions import CONNECTIONS, Orders
+from bench.wire import EMPTY_SERVICE
+from service import bounds
+from service.allocating import OrderDesk
+from service.availability import StockReader
+from service.catalogue import CatalogueCache
+from service.catalogue_servicer import CatalogServicer
+from service.database import Database
+from service.interceptors import CallInterceptor
+from service.lifecycle import Lifecycle
+from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.policy_servicer import PolicyServicer
+from service.server import SERVICE_NAMES, new_id
+from service.stock_servicer import StockServicer
+from truestock.v1 import (
+    allocation_service_pb2_grpc,
+    availability_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    policy_service_pb2_grpc,
+    stock_service_pb2_grpc,
+)
+
+
+@asynccontextmanager
+async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
+    """Serves what `service.server` does, with `orders` for the allocator; yields the address."""
+    database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(shop.metrics)],
+        options=[
+            ("grpc.max_receive_message_length", bounds.RECEIVE_BYTES),
+            ("grpc.max_send_message_length", bounds.RESPONSE_BYTES),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    _add_services(server, shop, database, orders)
+    _add_empty_call(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(1)
+        await database.close()
+
+
+def _add_services(server: grpc.aio.Server, shop: Shop, database: Database, orders: Orders) -> None:
+    """All of them, because what a call costs depends on how many methods are registered."""
+    cache, folder, metrics = CatalogueCache(), shop.folder, shop.metrics
+    availability = AvailabilityServicer(StockReader(database, cache, metrics), folder)
+    allocation = AllocationServicer(
+        allocator=orders,  # type: ignore[arg-type]  # The baseline stands in for the allocator.
+        desk=OrderDesk(database, cache, metrics, new_id),
+        lifecycle=Lifecycle(database, metrics, new_id),
+        database=database,
+        folder=folder,
+        new_id=new_id,
+    )
+    availability_service_pb2_grpc.add_AvailabilityServiceServicer_to_server(availability, server)
+    allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server(allocation, server)
+    stock_service_pb2_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
+    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_aio.HealthServicer(), server)
+    reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+
+
+def _add_empty_call(server: grpc.aio.Server) -> None:
+    """Registered in the way that generated code registers a method, so that it takes the same path."""
+    handlers = {
+        "DoNothing": grpc.unary_unary_rpc_method_handler(
+            _do_nothing, request_deserializer=Empty.FromString, response_serializer=Empty.SerializeToString
+        )
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(EMPTY_SERVICE, handlers),))
+    server.add_registered_method_handlers(EMPTY_SERVICE, handlers)  # type: ignore[attr-defined]  # Newer than the stubs.
+
+
+async def _do_nothing(request: Empty, context: Any) -> Empty:
+    return request

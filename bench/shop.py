@@ -1,0 +1,164 @@
+"""The retailer that is measured: a warehouse and nine stores, the repository's rules, and the proof at the end."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+from google.type.latlng_pb2 import LatLng
+from prometheus_client import CollectorRegistry
+
+from bench.rounds import WrongAnswer
+from bench.wire import CHANNEL_ID, UNITS, sold_order
+from service import answers, catalogue_requests, ledger, levels, order_requests, schema, stock_changes
+from service.allocator import Ticket
+from service.catalogue import CHANNELS, LOCATIONS, PRODUCTS
+from service.database import Connection, Database, plain_url
+from service.metrics import Metrics
+from service.policy_folder import PolicyFolder
+from service.requests import Claim
+from service.server import new_id
+from service.stock_requests import record_request
+from truestock.v1 import (
+    catalog_service_pb2 as catalog_pb,
+    stock_service_pb2 as stock_pb,
+)
+
+RULES = Path(__file__).parent.parent / "rules"
+PLACES = ("dc", *(f"store-{number}" for number in range(1, 10)))
+DURABILITY = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "commit_delay", "server_version")
+
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Shop:
+    """A migrated database with the retailer in it. `sold` counts, by SKU, the orders of one unit that were answered."""
+
+    url: str
+    folder: PolicyFolder
+    metrics: Metrics
+    sold: Counter[str] = field(default_factory=Counter)
+
+    def ticket(self, sku: str) -> Ticket:
+        """A new SOLD order of one unit, as the servicer would hand it to the allocator."""
+        message = sold_order(sku, f"order-{next(_numbers)}")
+        asked = order_requests.order_request(message)
+        claim = Claim(new_id(), "AllocateOrder", b"")
+        return Ticket(asked, claim, message, self.folder.current.policy_set, new_id())
+
+    async def stock(self, skus: Iterable[str]) -> None:
+        """Makes products and counts UNITS of each at every place."""
+        wanted = list(skus)
+        database = await Database.open(self.url, self.metrics, connections=1)
+        await database.transaction("stock", lambda connection: _stock(connection, wanted))
+        await database.close()
+
+    async def prove(self) -> str:
+        """What was proven, in words. Raises WrongAnswer unless the ledger balances and every order has its unit."""
+        connection = await asyncpg.connect(plain_url(self.url))
+        try:
+            report = await ledger.verify(connection)
+            promised = {
+                row["sku"]: row["units"]
+                for row in await connection.fetch(
+                    "SELECT sku, sum(allocated)::int AS units FROM stock_level GROUP BY sku"
+                )
+            }
+            over = await connection.fetchval(
+                "SELECT count(*) FROM stock_level WHERE held + allocated > on_hand - unavailable"
+            )
+        finally:
+            await connection.close()
+        if not report.balanced:
+            raise WrongAnswer(f"the ledger does not balance: {'; '.join(report.differences[:3])}")
+        if over:
+            raise WrongAnswer(f"{over} stock levels have more promised than there is")
+        _compare(self.sold, promised)
+        return (
+            f"ledger balanced over {report.totals['movements']:,} movements; {self.sold.total():,} orders answered, "
+            "as many units promised, none above what is there"
+        )
+
+    async def durability(self) -> dict[str, str | float]:
+        """The settings of PostgreSQL that decide whether a commit is one."""
+        connection = await asyncpg.connect(plain_url(self.url))
+        try:
+            return {name: str(await connection.fetchval(f"SHOW {name}")) for name in DURABILITY}
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def open_shop(url: str) -> AsyncIterator[Shop]:
+    """The retailer in an empty database, which is migrated first."""
+    await schema.migrate(url)
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(url, metrics, connections=1)
+    try:
+        await database.transaction("catalogue", _fill)
+    finally:
+        await database.close()
+    metrics.start_channels([CHANNEL_ID], PLACES)
+    yield Shop(url, PolicyFolder(RULES, metrics), metrics)
+
+
+def _compare(sold: Mapping[str, int], promised: Mapping[str, int]) -> None:
+    for sku, orders in sold.items():
+        if promised.get(sku, 0) != orders:
+            raise WrongAnswer(
+                f"{orders} orders of one {sku} were answered and {promised.get(sku, 0)} units are promised"
+            )
+
+
+async def _fill(connection: Connection) -> None:
+    channel = catalog_pb.Channel(channel_id=CHANNEL_ID, kind=catalog_pb.Channel.KIND_SOCIAL)
+    await LOCATIONS.upsert(connection, catalogue_requests.location_rows([_place(i) for i in range(len(PLACES))]))
+    await CHANNELS.upsert(connection, catalogue_requests.channel_rows([channel]))
+
+
+def _place(number: int) -> catalog_pb.Location:
+    is_store = number > 0
+    return catalog_pb.Location(
+        location_id=PLACES[number],
+        type=catalog_pb.Location.TYPE_STORE if is_store else catalog_pb.Location.TYPE_WAREHOUSE,
+        country="US",
+        coordinates=LatLng(latitude=30 + number, longitude=-80 - 4 * number),
+        offers_pickup=is_store,
+        priority=10 + number,
+    )
+
+
+async def _stock(connection: Connection, skus: list[str]) -> None:
+    for start in range(0, len(skus), 100):
+        some = skus[start : start + 100]
+        await PRODUCTS.upsert(connection, catalogue_requests.product_rows([_product(sku) for sku in some]))
+        counted = await levels.clock(connection) - timedelta(minutes=1)
+        changes = [
+            stock_pb.StockChange(
+                change_id=f"{sku}@{place}",
+                sku=sku,
+                location_id=place,
+                effective_time=answers.timestamp(counted),
+                count=stock_pb.StockCount(on_hand_count=UNITS),
+            )
+            for sku in some
+            for place in PLACES
+        ]
+        request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
+        await stock_changes.record(connection, "bench", record_request(request).changes, new_id)
+
+
+def _product(sku: str) -> catalog_pb.Product:
+    return catalog_pb.Product(
+        sku=sku,
+        velocity_per_day=3.0,
+        dimensions=catalog_pb.PackageDimensions(weight_grams=400, length_mm=200, width_mm=100, height_mm=100),
+        image_uri="https://img.example/mug.jpg",
+    )

@@ -1,0 +1,65 @@
+"""The baseline: a transaction per order, as most services have it. Same statements and rows, locks and plan as ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from bench.shop import Shop
+from service.allocating import OrderDesk
+from service.allocator import Allocator, Ticket
+from service.catalogue import CatalogueCache
+from service.config import Settings
+from service.database import Database
+from service.errors import TruestockError
+from service.server import new_id
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+CONNECTIONS = Settings.model_fields["connections"].default
+POOL_SIZES = (4, 8, 16, 32)
+"""Connections that the baseline may have; it is measured with those that suit it best."""
+
+
+class Orders(Protocol):
+    """Whatever answers orders: the allocator, or the baseline."""
+
+    async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
+        """The answer to one order. `deadline` is in seconds from now."""
+        ...
+
+
+class TransactionPerOrder:
+    """Locks the hot rows with SELECT … FOR UPDATE for each order; PostgreSQL is the queue."""
+
+    def __init__(self, desk: OrderDesk) -> None:
+        self._desk = desk
+
+    async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
+        """The answer to one order; nobody is refused for a deadline."""
+        (outcome,) = await self._desk.decide([ticket])
+        if isinstance(outcome, TruestockError):
+            raise outcome
+        return outcome
+
+
+@asynccontextmanager
+async def allocator(shop: Shop) -> AsyncIterator[Orders]:
+    """Our allocator as the service has it."""
+    database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
+    made = Allocator(_desk(shop, database).decide, shop.metrics, lanes=CONNECTIONS - 2)
+    yield made
+    await made.close()
+    await database.close()
+
+
+@asynccontextmanager
+async def transaction_per_order(shop: Shop, connections: int) -> AsyncIterator[Orders]:
+    """The baseline with a pool of its own."""
+    database = await Database.open(shop.url, shop.metrics, connections=connections)
+    yield TransactionPerOrder(_desk(shop, database))
+    await database.close()
+
+
+def _desk(shop: Shop, database: Database) -> OrderDesk:
+    return OrderDesk(database, CatalogueCache(), shop.metrics, new_id)
