@@ -117,7 +117,7 @@ def rule_files(folder: Path) -> dict[str, bytes]:
         with path.open("rb") as file:
             content = file.read(FOLDER_BYTES - size + 1)
         size += len(content)
-        files[f"{folder.name}/{path.relative_to(folder).as_posix()}"] = content
+        files[f"{root.name}/{path.relative_to(folder).as_posix()}"] = content
         if size > FOLDER_BYTES:
             break
     return files

@@ -25,7 +25,7 @@ from service.catalogue import CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
-from service.embedded_postgres import EmbeddedPostgres
+from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
@@ -129,7 +129,10 @@ async def _database_url(settings: Settings, stack: AsyncExitStack) -> tuple[str,
     """The database's URL, and what it is in words. The embedded one is started, and migrated; no other is unasked."""
     if settings.database_url is not None:
         return settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names"
-    server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir)
+    try:
+        server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir)
+    except EmbeddedPostgresError as error:
+        raise StartError(str(error)) from error
     stack.push_async_callback(asyncio.to_thread, server.stop)
     await schema.migrate(server.database_url)
     return server.database_url, f"embedded PostgreSQL, data in {server.data_dir}"

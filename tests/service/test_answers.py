@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.type.latlng_pb2 import LatLng
@@ -153,7 +154,7 @@ async def test_an_edit_of_the_catalogue_is_seen_by_every_service(retailers: Reta
     assert (await one.sellable("MUG"), await other.sellable("MUG")) == (3, 3)
 
 
-async def check(shop: Retailer, sku: str, **fields: bool) -> availability_pb.Availability:
+async def check(shop: Retailer, sku: str, **fields: Any) -> availability_pb.Availability:
     request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=[sku], **fields)
     found: availability_pb.Availability = (await shop.availability.CheckAvailability(request)).availabilities[0]
     return found
