@@ -1,4 +1,4 @@
-"""One promise per order: what a request does to what the order already has, and which moves a promise allows."""
+"""One promise per order: what a request does to what the order already has."""
 
 from __future__ import annotations
 
@@ -20,18 +20,6 @@ class PromiseState(StrEnum):
     EXPIRED = "expired"
 
 
-MOVES: Mapping[PromiseState, frozenset[PromiseState]] = {
-    PromiseState.NONE: frozenset({PromiseState.HELD, PromiseState.CONFIRMED}),
-    PromiseState.HELD: frozenset({PromiseState.CONFIRMED, PromiseState.RELEASED, PromiseState.EXPIRED}),
-    # What was let go holds no stock: whoever comes back, or pays late, is planned anew.
-    PromiseState.RELEASED: frozenset({PromiseState.HELD, PromiseState.CONFIRMED}),
-    PromiseState.EXPIRED: frozenset({PromiseState.HELD, PromiseState.CONFIRMED}),
-    # What is confirmed ends by shipping or cancelling its lines, which are moves of shipments.
-    PromiseState.CONFIRMED: frozenset(),
-}
-"""Where a promise may go from each state; everything else is refused."""
-
-
 class Course(StrEnum):
     """What a request for an order calls for, given what the order has.
 
@@ -41,15 +29,6 @@ class Course(StrEnum):
     PLAN_ANEW = "plan_anew"
     CONVERT = "convert"
     KEEP = "keep"
-
-
-class MoveRefused(ValueError):
-    """A promise does not go from this state to that one."""
-
-    def __init__(self, state: PromiseState, target: PromiseState) -> None:
-        allowed = ", ".join(sorted(MOVES[state])) or "nothing else"
-        super().__init__(f"the promise is {state} and cannot become {target}; it can become {allowed}")
-        self.state, self.target = state, target
 
 
 class MoreThanIsLeft(ValueError):
@@ -109,13 +88,6 @@ def stands_as_it_was(promise: Promise, request: Order, decision: Decision) -> bo
     """Whether a live HOLD stays, because its new contents cannot be promised whole."""
     is_change = promise.state is PromiseState.HELD and request.commitment is Commitment.HOLD
     return is_change and bool(decision.shortages)
-
-
-def moved(state: PromiseState, target: PromiseState) -> PromiseState:
-    """The target. Raises MoveRefused where `MOVES` does not allow it."""
-    if target not in MOVES[state]:
-        raise MoveRefused(state, target)
-    return target
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class _Batch:
     catalogue: Catalogue
     products: Mapping[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
-    verdicts: list[tuple[Tally, Verdict]] = field(default_factory=list)
+    verdicts: dict[UUID, tuple[Tally, Verdict]] = field(default_factory=dict)
+    """By request id: the order's figures before, and what became of it."""
 
 
 class OrderDesk:
@@ -44,8 +45,9 @@ class OrderDesk:
 
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
-        batch = await self._database.transaction("allocate", lambda connection: self._work(connection, tickets))
-        for before, verdict in batch.verdicts:
+        tried: list[_Batch] = []
+        batch = await self._database.transaction("allocate", lambda connection: self._work(connection, tickets, tried))
+        for before, verdict in batch.verdicts.values():
             count_order(self._metrics, before, verdict)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
@@ -71,13 +73,15 @@ class OrderDesk:
             answers.allocation(record, book.now, change_refused=verdict.change_refused), is_new=not known
         )
 
-    async def _work(self, connection: Connection, tickets: Sequence[Ticket]) -> _Batch:
+    async def _work(self, connection: Connection, tickets: Sequence[Ticket], tried: list[_Batch]) -> _Batch:
         batch = await self._begin(connection, tickets)
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
         stored = await requests.claim(connection, [t.claim for t in claimed])
         for ticket in claimed:
             if ticket.claim.id in stored:
                 batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
+                batch.verdicts.update(_committed_unheard(tried, ticket.claim.id, batch.outcomes[ticket.claim.id]))
+        tried.append(batch)
         fresh = [t for t in claimed if t.claim.id not in stored]
         if fresh:
             await self._plan(connection, batch, fresh)
@@ -117,7 +121,7 @@ class OrderDesk:
         before = Tally.of(record) if is_known else Tally()
         verdict = decide(_surroundings(batch, ticket), book, record, ticket.request.order, ticket.request.hold_duration)
         remember(changes, verdict, book, replaced=is_known)
-        batch.verdicts.append((before, verdict))
+        batch.verdicts[ticket.claim.id] = (before, verdict)
         answer = answers.allocation(verdict.record, book.now, change_refused=verdict.change_refused)
         batch.outcomes[ticket.claim.id] = answer
 
@@ -130,12 +134,22 @@ def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) 
     changes.records.append(record)
     if replaced:
         changes.replaced.append(record.id)
+        if verdict.decision is not None:
+            changes.replanned.append(record.id)
     changes.events.append((book.new_id(), record.id, verdict.event, verdict.description, revision, now))
     if verdict.decision is not None:
         explained = record.decision.SerializeToString(deterministic=True)
         changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
     for kind, description in verdict.exceptions:
         changes.exceptions.append((book.new_id(), record.id, kind, "open", description, revision, now))
+
+
+def _committed_unheard(
+    tried: Sequence[_Batch], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
+) -> dict[UUID, tuple[Tally, Verdict]]:
+    """The verdict of an earlier attempt of this call whose commit went through unheard: it is still to be counted."""
+    ours = [batch for batch in tried if claim_id in batch.verdicts and batch.outcomes[claim_id] == stored]
+    return {claim_id: ours[0].verdicts[claim_id]} if ours else {}
 
 
 def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:

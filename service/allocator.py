@@ -87,7 +87,6 @@ class Allocator:
         """
         self._admit(deadline)
         self._arrivals.append(ticket)
-        self._metrics.queued_orders.set(self._queued())
         self._schedule()
         return await ticket.answer
 
@@ -130,6 +129,7 @@ class Allocator:
             batch = self._next_batch()
             if batch:
                 self._send(batch)
+        self._metrics.queued_orders.set(self._queued())
 
     def _next_batch(self) -> list[Ticket]:
         """The arrivals that may go now, in order; one that has to wait for another is parked."""
@@ -138,8 +138,8 @@ class Allocator:
         lines = 0
         while self._arrivals:
             ticket = self._arrivals[0]
-            lines += len(ticket.request.order.lines)
-            if batch and (len(batch) >= bounds.BATCH_ORDERS or lines > bounds.BATCH_LINES):
+            wanted = lines + len(ticket.request.order.lines)
+            if batch and (len(batch) >= bounds.BATCH_ORDERS or wanted > bounds.BATCH_LINES):
                 break
             self._arrivals.popleft()
             if ticket.answer.done():
@@ -150,6 +150,7 @@ class Allocator:
                 continue
             batch.append(ticket)
             own |= ticket.own
+            lines = wanted
         return batch
 
     def _must_wait(self, ticket: Ticket) -> bool:
@@ -173,7 +174,6 @@ class Allocator:
         landed = {key for ticket in batch for key in ticket.keys}
         self._in_flight_keys -= landed
         self._in_flight_orders -= len(batch)
-        self._metrics.queued_orders.set(self._queued())
         if any(key in self._parked_keys for key in landed):
             self._unpark()
         self._schedule()
@@ -191,7 +191,9 @@ class Allocator:
                 await self._run(batch[middle:])
                 return
             outcomes = [error for _ in batch]  # type: ignore[misc]
-        self._batch_seconds += SMOOTHING * (time.perf_counter() - started - self._batch_seconds)
+        # One transaction that was stuck says little about the next, so it counts as at most twice the usual.
+        taken = min(time.perf_counter() - started, 2 * self._batch_seconds)
+        self._batch_seconds += SMOOTHING * (taken - self._batch_seconds)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             _deliver(ticket, outcome)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from policies.model import Destination, Product, StockLevel, World
@@ -26,7 +26,7 @@ class Question:
     """One CheckAvailability request that is well-formed."""
 
     channel_id: str
-    skus: Sequence[str]
+    skus: tuple[str, ...]
     method: str
     destination: Destination | None
     include_locations: bool
@@ -34,12 +34,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Stock and catalogue as one read saw them."""
+    """Stock and catalogue as one read saw them, with what was answered from it: many ask the same of a viral SKU."""
 
     now: datetime
     catalogue: Catalogue
     products: Mapping[str, Product]
     levels: Mapping[tuple[str, str], StockLevel]
+    answers: dict[tuple[str, Question], availability_pb.CheckAvailabilityResponse] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +104,17 @@ class StockReader:
 
 
 def answer(policy_set: PolicySet, snapshot: Snapshot, question: Question) -> availability_pb.CheckAvailabilityResponse:
-    """Raises NotFound for a channel or SKU that the catalogue does not have."""
+    """The answer by these rules. Raises NotFound for a channel or SKU that the catalogue does not have."""
+    key = (policy_set.revision, question)
+    found = snapshot.answers.get(key)
+    if found is None:
+        found = snapshot.answers[key] = _answered(policy_set, snapshot, question)
+    return found
+
+
+def _answered(
+    policy_set: PolicySet, snapshot: Snapshot, question: Question
+) -> availability_pb.CheckAvailabilityResponse:
     channel = snapshot.catalogue.channels.get(question.channel_id)
     if channel is None:
         known = ", ".join(sorted(snapshot.catalogue.channels)[:10]) or "none yet"

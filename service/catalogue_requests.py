@@ -40,7 +40,9 @@ def channel_rows(channels: Sequence[catalog_pb.Channel]) -> list[Row]:
 def page(page_size: int, page_token: str, skus: Sequence[str] = ()) -> tuple[int, str]:
     """How many entries, behind which key. Raises InvalidFields."""
     fields = Fields()
-    fields.size("skus", skus, 0, bounds.SKUS)
+    if fields.size("skus", skus, 0, bounds.SKUS):
+        for index, sku in enumerate(skus):
+            fields.sku(f"skus[{index}]", sku)
     count, after = fields.page(page_size, page_token)
     fields.finish()
     return count, after

@@ -30,16 +30,15 @@ CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 
 RETRYABLE = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.PostgresConnectionError,
+    asyncpg.PostgresConnectionError,  # SQLSTATE class 08
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, after a failover
+    asyncpg.UniqueViolationError,  # somebody else recorded the same change id meanwhile
+    asyncpg.TransactionRollbackError,  # class 40: serialization failures and deadlocks
+    asyncpg.InsufficientResourcesError,  # class 53: disk, memory, connections
+    asyncpg.LockNotAvailableError,
+    asyncpg.OperatorInterventionError,  # class 57: cancelled, shut down, starting
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    ConnectionError,
-    TimeoutError,
+    OSError,  # no socket, no route, no name, no answer in time
 )
 """What another attempt may mend; whether the last one was committed is found out by its request id."""
 
@@ -186,6 +185,9 @@ class Database:
             try:
                 return await run()
             except RETRYABLE as error:
+                if isinstance(error, asyncpg.DataError):
+                    # A value that PostgreSQL has no room for stays so; asyncpg calls that an InterfaceError too.
+                    raise
                 self._metrics.database_retries.labels(operation).inc()
                 if attempt == ATTEMPTS:
                     raise NotReady("the database did not answer") from error

@@ -23,6 +23,7 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NANOS = Decimal(10) ** 9
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Fields:
@@ -130,10 +131,13 @@ class Fields:
             self.wrong(field, "must not be empty")
             return None
         try:
-            return value.ToDatetime(tzinfo=UTC)
+            moment = value.ToDatetime(tzinfo=UTC)
         except (ValueError, OverflowError):
-            self.wrong(field, "is no moment between the years 1 and 9999")
+            moment = None
+        if moment is None or moment < _EARLIEST:
+            self.wrong(field, "is no moment between the years 1970 and 9999")
             return None
+        return moment
 
     def time_zone(self, field: str, value: str) -> str:
         """An IANA time zone; UTC if empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._wrappings: dict[str, Any] = {}
 
     async def intercept_service(
         self,
@@ -35,16 +37,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Wraps the handler of a unary call of ours."""
+        method: str = handler_call_details.method
+        known = self._wrappings.get(method)
+        if known is not None:
+            return known  # type: ignore[no-any-return]
         # The stubs do not say so, but a method that nobody serves has no handler.
         handler: Any = await continuation(handler_call_details)
-        method: str = handler_call_details.method
         if handler is None or handler.unary_unary is None or not method.startswith(OWN_SERVICES):
             return handler  # type: ignore[no-any-return]
-        return grpc.unary_unary_rpc_method_handler(
+        wrapping = grpc.unary_unary_rpc_method_handler(
             self._wrapped(method, handler.unary_unary),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+        self._wrappings[method] = wrapping
+        return wrapping
 
     def _wrapped(self, method: str, answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         short = method.rsplit(".", 1)[-1]
@@ -58,6 +65,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             except TruestockError as error:
                 code = error.code.name
                 await context.abort_with_status(rpc_status.to_status(error.status()))
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED.name
+                raise
             except grpc.aio.AbortError:
                 code = "ABORTED_BY_HANDLER"
                 raise

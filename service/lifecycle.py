@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from policies.model import Commitment, Outcome
+from policies.policy import PolicySet
 from policies.promise import MoreThanIsLeft, Share, shrink
-from service import answers, levels, orders, requests
+from service import answers, catalogue, levels, orders, requests
 from service.allocating import remember
 from service.book import Book
+from service.catalogue import CatalogueCache
 from service.database import Connection, Database
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState
 from service.metrics import Metrics
 from service.order_requests import Cancellation
 from service.orders import Changes
-from service.planning import Verdict, confirm, give_back
+from service.planning import Surroundings, Verdict, confirm, decide, give_back
 from service.record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord, ShortageRecord
 from service.requests import Claim
-from service.tally import Tally, count_order
+from service.tally import Tally, count_cancelled, count_order
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 SWEEP_ORDERS = 200
 """Expired holds of one transaction of the sweeper."""
 
 
-class PlanAnew(Exception):
-    """A confirmation that came too late, or of an order that is not whole: to be planned anew as SOLD."""
-
-    def __init__(self, record: AllocationRecord) -> None:
-        super().__init__(f"allocation {record.id} is planned anew")
-        self.record = record
-
-
-Move = Callable[[Book, AllocationRecord], Verdict]
+Move = Callable[[Connection, Book, AllocationRecord], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +46,49 @@ class Asked:
 class Lifecycle:
     """Moves of allocations. Never shed: what is promised can always be confirmed and given back."""
 
-    def __init__(self, database: Database, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, database: Database, cache: CatalogueCache, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
         self._database = database
+        self._cache = cache
         self._metrics = metrics
         self._new_id = new_id
 
-    async def confirm(self, asked: Asked) -> allocation_pb.Allocation:
-        """Raises NotFound, WrongState, RequestIdReused; PlanAnew where the allocator has to decide."""
-        return await self._move(asked, "confirm", _confirm)
+    async def confirm(self, asked: Asked, policy_set: PolicySet) -> allocation_pb.Allocation:
+        """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
+
+        async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            if not _is_planned_anew(book, record):
+                return _confirm(book, record)
+            return await self._plan_anew(connection, book, record, policy_set)
+
+        return await self._move(asked, "confirm", move)
+
+    async def _plan_anew(
+        self, connection: Connection, book: Book, record: AllocationRecord, policy_set: PolicySet
+    ) -> Verdict:
+        version, products = await catalogue.products(connection, {line.sku for line in record.lines})
+        known = await self._cache.at(connection, version)
+        surroundings = Surroundings(policy_set, known.locations, known.channels[record.channel_id], products)
+        lines = record.lines
+        verdict = decide(surroundings, book, record, record.order(Commitment.SOLD), timedelta())
+        # The order asks for what is left of its lines; what was cancelled stays on them.
+        record.lines = lines
+        return verdict
 
     async def release(self, asked: Asked) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, RequestIdReused."""
-        return await self._move(asked, "release", _release)
+
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            return _release(book, record)
+
+        return await self._move(asked, "release", move)
 
     async def cancel(self, asked: Asked, cancellations: Sequence[Cancellation]) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused."""
-        return await self._move(asked, "cancel", lambda book, record: _cancel(book, record, cancellations))
+
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            return _cancel(book, record, cancellations)
+
+        return await self._move(asked, "cancel", move)
 
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
@@ -76,21 +98,27 @@ class Lifecycle:
         return len(records)
 
     async def _move(self, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
+        tried: list[tuple[allocation_pb.Allocation, Tally, Verdict | None]] = []
+
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Tally, Verdict | None]:
             stored = (await requests.claim(connection, [asked.claim])).get(asked.claim.id)
             if stored is not None:
                 requests.check_same(asked.claim, stored, asked.message)
-                return allocation_pb.Allocation.FromString(stored.answer), Tally(), None
+                answer = allocation_pb.Allocation.FromString(stored.answer)
+                # An earlier attempt whose commit went through unheard is still to be counted.
+                return next((one for one in tried if one[0] == answer), (answer, Tally(), None))
             if not await orders.lock(connection, [asked.allocation_id]):
                 advice = "look it up by its order with GetAllocation"
                 raise NotFound("allocation", {"allocation_id": str(asked.allocation_id)}, advice)
-            book, records = await _open(connection, [asked.allocation_id], self._new_id)
+            skus = await orders.line_skus(connection, [asked.allocation_id])
+            book, records = await _open(connection, [asked.allocation_id], skus, self._new_id)
             before = Tally.of(records[0])
-            verdict = move(book, records[0])
+            verdict = await move(connection, book, records[0])
             await _write(connection, book, [verdict])
             answer = answers.allocation(verdict.record, book.now)
             await requests.answer(connection, {asked.claim.id: answer.SerializeToString()})
-            return answer, before, verdict
+            tried.append((answer, before, verdict))
+            return tried[-1]
 
         answer, before, verdict = await self._database.transaction(operation, work)
         if verdict is not None:
@@ -101,7 +129,7 @@ class Lifecycle:
         ids = await orders.lock_expired(connection, SWEEP_ORDERS)
         if not ids:
             return []
-        book, records = await _open(connection, ids, self._new_id)
+        book, records = await _open(connection, ids, await orders.promised_skus(connection, ids), self._new_id)
         due = [record for record in records if record.state_at(book.now) == EXPIRED]
         await _write(connection, book, [_expire(book, record) for record in due])
         return due
@@ -110,15 +138,14 @@ class Lifecycle:
         if operation == "confirm" and verdict.event:
             count_order(self._metrics, before, verdict)
         if operation == "cancel":
-            units = sum(line.cancelled for line in verdict.record.lines)
-            self._metrics.cancelled_units.labels(verdict.record.channel_id).inc(units - before.cancelled_units)
+            count_cancelled(self._metrics, before, verdict.record)
 
 
 async def _open(
-    connection: Connection, ids: Sequence[UUID], new_id: Callable[[], UUID]
+    connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
 ) -> tuple[Book, list[AllocationRecord]]:
-    """The stock and the contents of orders that are locked."""
-    locked = await levels.lock(connection, await orders.promised_skus(connection, ids))
+    """The stock of these SKUs and the contents of orders that are locked."""
+    locked = await levels.lock(connection, skus)
     book = await levels.open_book(connection, locked, new_id)
     records = await orders.read(connection, ids)
     return book, [records[allocation_id] for allocation_id in ids]
@@ -132,14 +159,17 @@ async def _write(connection: Connection, book: Book, verdicts: Sequence[Verdict]
     await orders.write(connection, changes)
 
 
+def _is_planned_anew(book: Book, record: AllocationRecord) -> bool:
+    state = record.state_at(book.now)
+    return state == EXPIRED or (state == HELD and bool(record.shortages))
+
+
 def _confirm(book: Book, record: AllocationRecord) -> Verdict:
     state = record.state_at(book.now)
     if state == CONFIRMED:
         return Verdict(record)
-    if state == HELD and not record.shortages:
+    if state == HELD:
         return confirm(book, record)
-    if state in (HELD, EXPIRED):
-        raise PlanAnew(record)
     advice = "if the order is paid, send it again with AllocateOrder as SOLD"
     raise WrongState(str(record.id), state, CONFIRMED, advice)
 
@@ -175,10 +205,19 @@ def _cancel(book: Book, record: AllocationRecord, cancellations: Sequence[Cancel
     if all(line.wanted == 0 for line in record.lines):
         record.state = CANCELLED if record.commitment is Commitment.SOLD else RELEASED
         record.expire_time = None
-    elif not record.shortages and record.outcome is Outcome.PARTLY_ALLOCATED:
-        record.outcome = Outcome.ALLOCATED
+    elif record.outcome is Outcome.PARTLY_ALLOCATED:
+        record.outcome = _outcome_left(record)
     units = sum(c.unit_count for c in cancellations)
     return Verdict(record, "cancelled", f"{units} units were cancelled.")
+
+
+def _outcome_left(record: AllocationRecord) -> Outcome:
+    """What an order that was partly allocated has come to, by what was cancelled of it."""
+    if not record.shortages:
+        return Outcome.ALLOCATED
+    if record.shipments:
+        return Outcome.PARTLY_ALLOCATED
+    return Outcome.NEEDS_REVIEW if record.commitment is Commitment.SOLD else Outcome.UNFILLABLE
 
 
 def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
 
-from policies.model import Commitment
 from service import answers, availability, bounds, levels, order_requests, orders, requests
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
@@ -17,7 +15,7 @@ from service.availability import Question, StockReader
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
-from service.lifecycle import Asked, Lifecycle, PlanAnew
+from service.lifecycle import Asked, Lifecycle
 from service.order_requests import OrderRequest
 from service.policy_folder import PolicyFolder
 from service.requests import Claim
@@ -82,12 +80,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
         asked = Asked(allocation_id, self._claim("ConfirmAllocation", request, request_id), request)
-        try:
-            allocation = await self._lifecycle.confirm(asked)
-        except PlanAnew as late:
-            # A paid order is never refused silently, nor shed: no deadline.
-            paid = OrderRequest(late.record.order(Commitment.SOLD), timedelta(), request_id)
-            allocation = await self._allocator.allocate(self._ticket(paid, asked.claim, request), deadline=None)
+        allocation = await self._lifecycle.confirm(asked, self._folder.current.policy_set)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
     async def ReleaseAllocation(
@@ -147,7 +140,7 @@ def _question(request: availability_pb.CheckAvailabilityRequest) -> Question:
         order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None
     )
     fields.finish()
-    return Question(request.channel_id, list(request.skus), method, destination, request.include_locations)
+    return Question(request.channel_id, tuple(request.skus), method, destination, request.include_locations)
 
 
 def _named(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:

@@ -83,6 +83,7 @@ _FIND = Statement(
         _own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text)
     )
 )
+_LINE_SKUS = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
 _SKUS = Statement(
     select(promise.c.sku).where(promise.c.allocation_id == any_of("ids", Uuid), promise.c.unit_count > 0).distinct()
 )
@@ -122,7 +123,11 @@ _DELETES = [
     Statement(delete(table).where(table.c.allocation_id == any_of("ids", Uuid)))
     for table in (promise, shipment, shortage, order_line)
 ]
-_FORGET = Statement(delete(allocation).where(_own.id == any_of("ids", Uuid)))
+_SUPERSEDE = Statement(
+    update(exception)
+    .values(state="superseded")
+    .where(exception.c.allocation_id == any_of("ids", Uuid), exception.c.state == "open")
+)
 
 _ALLOCATION: Columns = {
     "id": Uuid,
@@ -238,10 +243,15 @@ _INSERTS = {
 
 @dataclass(slots=True)
 class Changes:
-    """What one transaction does to orders. `replaced` are allocations that had contents before."""
+    """What one transaction does to orders.
+
+    `replaced` are allocations that had contents before; `replanned` are those of them whose exceptions rest on a plan
+    that is no more.
+    """
 
     records: list[AllocationRecord] = field(default_factory=list)
     replaced: list[UUID] = field(default_factory=list)
+    replanned: list[UUID] = field(default_factory=list)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
@@ -274,6 +284,11 @@ async def promised_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]
     return {r["sku"] for r in await _SKUS.rows(connection, ids=list(ids))} if ids else set()
 
 
+async def line_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
+    """SKUs that these locked orders ask for, promised or not."""
+    return {r["sku"] for r in await _LINE_SKUS.rows(connection, ids=list(ids))}
+
+
 async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, AllocationRecord]:
     """Allocations with their lines, shipments, promises and shortages."""
     if not ids:
@@ -302,17 +317,13 @@ async def events(connection: Connection, allocation_id: UUID) -> list[asyncpg.Re
     return await _READ_EVENTS.rows(connection, id=allocation_id)
 
 
-async def forget(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Takes back orders that were made by this very transaction."""
-    if ids:
-        await _FORGET.run(connection, ids=list(ids))
-
-
 async def write(connection: Connection, changes: Changes) -> None:
     """Writes allocations whole, and what is remembered of how they came about."""
     if changes.replaced:
         for statement in _DELETES:
             await statement.run(connection, ids=changes.replaced)
+    if changes.replanned:
+        await _SUPERSEDE.run(connection, ids=changes.replanned)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))

@@ -10,7 +10,7 @@ from uuid import UUID
 from policies.model import Channel, Commitment, Location, Order, Outcome, Product, World
 from policies.oversell import oversell_cause
 from policies.policy import PolicySet
-from policies.promise import Course, Promise, PromiseState, course, stands_as_it_was
+from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
 from policies.routing import Decision, Shortage, ShortageKind, route
 from service import answers
 from service.book import Book
@@ -63,6 +63,8 @@ def decide(
     surroundings: Surroundings, book: Book, record: AllocationRecord, order: Order, hold_duration: timedelta
 ) -> Verdict:
     """Plans, converts or keeps; the book and the record are changed to match. `record` is the order's, locked."""
+    if _says_again(record, order):
+        return Verdict(record)
     promise = promise_of(record, book)
     what = course(promise, order)
     if what is Course.KEEP:
@@ -75,6 +77,12 @@ def decide(
     if stands_as_it_was(promise, order, decision):
         return Verdict(record, change_refused=True)
     return _replan(surroundings, book, record, order, decision=decision, hold_duration=hold_duration)
+
+
+def _says_again(record: AllocationRecord, order: Order) -> bool:
+    """Whether the channel repeats what it sold before anything was cancelled: what is cancelled stays so."""
+    was_cancelled = any(line.cancelled for line in record.lines)
+    return record.commitment is Commitment.SOLD and was_cancelled and same_contents(record.order_as_stated(), order)
 
 
 def promise_of(record: AllocationRecord, book: Book) -> Promise:

@@ -111,10 +111,19 @@ class AllocationRecord:
 
     def order(self, commitment: Commitment) -> Order:
         """The order as it stands, without what was cancelled. Raises ValueError where nothing is left."""
+        left = tuple(OrderLine(x.line_id, x.sku, x.wanted, x.unit_price) for x in self.lines if x.wanted)
+        return self._order(left, commitment)
+
+    def order_as_stated(self) -> Order:
+        """The order as its channel last stated it, whatever was cancelled since."""
+        stated = tuple(OrderLine(x.line_id, x.sku, x.unit_count, x.unit_price) for x in self.lines)
+        return self._order(stated, self.commitment)
+
+    def _order(self, lines: tuple[OrderLine, ...], commitment: Commitment) -> Order:
         return Order(
             channel_id=self.channel_id,
             order_id=self.order_id,
-            lines=tuple(OrderLine(x.line_id, x.sku, x.wanted, x.unit_price) for x in self.lines if x.wanted),
+            lines=lines,
             commitment=commitment,
             method=self.method,
             destination=self.destination,

@@ -71,7 +71,7 @@ async def answer(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
 def check_same(claim: Claim, stored: Stored, message: Message) -> None:
     """Raises RequestIdReused, naming the field that differs, unless the stored request is this one."""
     if stored.method != claim.method:
-        raise RequestIdReused(str(claim.id), "method")
+        raise RequestIdReused(str(claim.id), "rpc")
     if stored.content != claim.content:
         first = type(message).FromString(stored.content)
         raise RequestIdReused(str(claim.id), differing_field(first, message))

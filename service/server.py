@@ -142,9 +142,10 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
     try:
         found = await schema.revision(url)
         if found != schema.newest_revision():
+            has = f"has the tables of schema {found}" if found else "has no tables of Truestock yet"
             raise StartError(
-                f"the database's tables are at {found or 'nothing'}, and this Truestock needs "
-                f"{schema.newest_revision()}; run `truestock migrate` with the same --database-url first"
+                f"the database {has}, and this Truestock needs schema {schema.newest_revision()}; "
+                "run `truestock migrate` with the same --database-url first"
             )
         return await Database.open(
             url,
@@ -206,7 +207,7 @@ def _add_services(parts: _Parts, server: grpc.aio.Server) -> tuple[Allocator, Li
     desk = OrderDesk(database, cache, metrics, new_id)
     # One connection is left for reads and one for moves of what is promised.
     allocator = Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
-    lifecycle = Lifecycle(database, metrics, new_id)
+    lifecycle = Lifecycle(database, cache, metrics, new_id)
     orders = AllocationServicer(
         allocator=allocator, desk=desk, lifecycle=lifecycle, database=database, folder=folder, new_id=new_id
     )

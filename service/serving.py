@@ -7,6 +7,7 @@ import signal
 import sys
 
 import structlog
+import uvloop
 
 from service.config import Settings
 from service.server import Running, running
@@ -16,7 +17,7 @@ from service.version import VERSION
 def serve(settings: Settings) -> None:
     """Runs a service until SIGINT or SIGTERM, then drains and stops it. Raises StartError."""
     _configure_logs()
-    asyncio.run(_serve(settings))
+    uvloop.run(_serve(settings))
 
 
 def _configure_logs() -> None:

@@ -111,6 +111,7 @@ def _key_of(fields: Fields, token: str) -> tuple[str, str]:
         return "", ""
     try:
         sku, location_id = base64.urlsafe_b64decode(token.encode()).decode().split(_APART)
+        fields.text("page_token", sku + location_id)
     except (binascii.Error, ValueError):
         fields.wrong("page_token", "is not a next_page_token of this service")
         return "", ""

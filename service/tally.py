@@ -24,23 +24,20 @@ class Tally:
     allocated: Labelled = field(default_factory=dict)
     oversold: Labelled = field(default_factory=dict)
     unfillable: int = 0
-    cancelled_units: int = 0
 
     @classmethod
     def of(cls, record: AllocationRecord) -> Tally:
         """The figures of an allocation as it stands."""
-        cancelled = sum(line.cancelled for line in record.lines)
         if record.commitment is not Commitment.SOLD:
-            return cls(needs_person=record.needs_person, cancelled_units=cancelled)
+            return cls(needs_person=record.needs_person)
         return cls(
             sold=True,
-            sold_units=sum(line.unit_count for line in record.lines),
+            sold_units=sum(line.wanted for line in record.lines),
             split=len(record.shipments) > 1,
             needs_person=record.needs_person,
             allocated=_sums((s.location_id, sum(s.units.values())) for s in record.shipments),
             oversold=_sums((s.cause, s.unit_count) for s in record.shortages if s.kind == "oversell"),
             unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
-            cancelled_units=cancelled,
         )
 
 
@@ -51,6 +48,7 @@ def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
     metrics.allocations.labels(channel, record.outcome.value).inc()
     metrics.sold_orders.labels(channel).inc(after.sold and not before.sold)
     metrics.sold_units.labels(channel).inc(max(0, after.sold_units - before.sold_units))
+    count_cancelled(metrics, before, record)
     metrics.split_orders.labels(channel).inc(after.split and not before.split)
     metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
     for location, units in _risen(before.allocated, after.allocated):
@@ -63,9 +61,18 @@ def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
         metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
 
 
+def count_cancelled(metrics: Metrics, before: Tally, record: AllocationRecord) -> None:
+    """Counts units taken off a sold order, by a cancellation or by stating fewer of them."""
+    fewer = max(0, before.sold_units - Tally.of(record).sold_units)
+    metrics.cancelled_units.labels(record.channel_id).inc(fewer)
+
+
 def _count_oversell(metrics: Metrics, channel: str, before: Tally, after: Tally) -> None:
-    for cause, units in _risen(before.oversold, after.oversold):
-        metrics.oversold_units.labels(channel, cause).inc(units)
+    # A line that is short still, for another reason now, is one oversell.
+    left = max(0, sum(after.oversold.values()) - sum(before.oversold.values()))
+    for cause, units in after.oversold.items():
+        metrics.oversold_units.labels(channel, cause).inc(min(left, units))
+        left -= min(left, units)
     if after.oversold and not before.oversold:
         metrics.oversold_orders.labels(channel, next(iter(after.oversold))).inc()
 

@@ -12,12 +12,10 @@ from policies.promise import (
     Course,
     Cut,
     MoreThanIsLeft,
-    MoveRefused,
     Promise,
     PromiseState,
     Share,
     course,
-    moved,
     same_contents,
     shrink,
     stands_as_it_was,
@@ -92,26 +90,6 @@ def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> Non
     assert not stands_as_it_was(held, fewer, route(policy_set, mugs, TIKTOK, fewer, held.own))
     paid = replace(more, commitment=Commitment.SOLD)
     assert not stands_as_it_was(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own))
-
-
-def test_a_hold_becomes_confirmed_released_or_expired() -> None:
-    for target in (PromiseState.CONFIRMED, PromiseState.RELEASED, PromiseState.EXPIRED):
-        assert moved(PromiseState.HELD, target) is target
-
-
-def test_an_expired_hold_can_still_be_paid() -> None:
-    assert moved(PromiseState.EXPIRED, PromiseState.CONFIRMED) is PromiseState.CONFIRMED
-
-
-@pytest.mark.parametrize("target", [PromiseState.HELD, PromiseState.EXPIRED, PromiseState.RELEASED])
-def test_a_confirmed_promise_goes_nowhere(target: PromiseState) -> None:
-    with pytest.raises(MoveRefused, match=f"the promise is confirmed and cannot become {target}"):
-        moved(PromiseState.CONFIRMED, target)
-
-
-def test_a_refused_move_says_what_is_possible() -> None:
-    with pytest.raises(MoveRefused, match="it can become confirmed, expired, released"):
-        moved(PromiseState.HELD, PromiseState.HELD)
 
 
 def test_a_cancellation_takes_short_units_first() -> None:

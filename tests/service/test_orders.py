@@ -201,6 +201,40 @@ async def test_fifty_cancellations_at_once_with_one_id_cancel_once(retailer: Ret
     assert (await retailer.ledger()).balanced
 
 
+async def test_a_sale_that_is_heard_again_does_not_undo_a_cancellation(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    part = await retailer.allocate("A-1", {"MUG": 3})
+    whole = await retailer.allocate("A-2", {"MUG": 2})
+    await retailer.cancel(part.allocation_id, {"1": 2})
+    await retailer.cancel(whole.allocation_id, {"1": 2})
+
+    again = [await retailer.allocate("A-1", {"MUG": 3}), await retailer.allocate("A-2", {"MUG": 2})]
+
+    assert [answer.state for answer in again] == [State.STATE_CONFIRMED, State.STATE_CANCELLED]
+    assert await retailer.sellable("MUG") == 4
+    assert (await retailer.ledger()).balanced
+
+
+async def test_what_is_left_after_cancelling_all_that_was_promised_waits_for_a_person(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 3, ("CUP", "dc"): 0})
+    sold = await retailer.allocate("A-1", {"MUG": 3, "CUP": 2})
+
+    left = await retailer.cancel(sold.allocation_id, {"1": 3})
+
+    assert left.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
+    assert (await retailer.ledger()).balanced
+
+
+async def test_an_order_that_is_planned_anew_has_one_open_exception(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 1})
+    for units in (3, 4, 5):
+        await retailer.allocate("A-1", {"MUG": units})
+
+    states = [row["state"] for row in await retailer.sql("SELECT state FROM exception ORDER BY create_time")]
+
+    assert states == ["superseded", "superseded", "open"]
+
+
 async def test_a_dry_run_promises_nothing_and_uses_up_no_id(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3})
     same = request_id()
