@@ -15,8 +15,8 @@ from policies.conditions import Comparison, Condition, Operator, comparisons
 from policies.facts import FACTS, MAX_CONSTANT, Fact, FactType
 from policies.signatures import UNKNOWN, Mask, Signatures
 
-MAX_STEPS = 300_000
-"""Boxes that one space looks at, all questions together; beyond it everything counts as possible. A second or so."""
+MAX_WORK = 200_000
+"""Pairs of boxes that are compared for one `Work`; beyond it everything counts as possible."""
 
 Step = Callable[[Box], Iterator[Box]]
 """What of a box is left when one more thing must hold: boxes that make it up."""
@@ -32,13 +32,25 @@ class Region:
     inverted: bool
     boxes: Sequence[Box] | None
 
+    @property
+    def opposite(self) -> Region:
+        """Where the condition does not hold."""
+        return Region(not self.inverted, self.boxes)
+
+
+@dataclass(slots=True)
+class Work:
+    """How many pairs of boxes may still be compared; spaces can share one."""
+
+    left: int = MAX_WORK
+
 
 class Space:
     """All contexts that some conditions can tell apart."""
 
-    __slots__ = ("_signatures", "_start", "_tags", "steps_left")
+    __slots__ = ("_signatures", "_start", "_tags", "_work")
 
-    def __init__(self, conditions: Iterable[Condition], *, steps: int = MAX_STEPS) -> None:
+    def __init__(self, conditions: Iterable[Condition], work: Work) -> None:
         conditions = tuple(conditions)
         asked = [comparison for condition in conditions for comparison in comparisons(condition)]
         limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _limits(FACTS[name])]
@@ -53,7 +65,7 @@ class Space:
                 column, _ = self._signatures.meaning(comparison)
                 words = () if comparison.operator is Operator.KNOWN else comparison.operands
                 self._tags.setdefault(comparison.fact, {})[column] = frozenset(words)
-        self.steps_left = steps
+        self._work = work
 
     def region(self, condition: Condition) -> Region:
         """Where one of the space's conditions, or a part of one, holds."""
@@ -62,26 +74,43 @@ class Space:
         except TooLarge:
             return Region(False, None)
 
-    def can_hold(self, wanted: Sequence[Region], unwanted: Sequence[Region] = ()) -> bool:
-        """Whether in some context all of the wanted hold and none of the unwanted; True where it takes too long to say."""
-        if any(region.boxes is None for region in (*wanted, *unwanted)):
+    def can_hold(self, wanted: Iterable[Region]) -> bool:
+        """Whether all of these can hold in one context; True also where it takes too long to say."""
+        wanted = tuple(wanted)
+        if any(region.boxes is None for region in wanted):
             return True
-        steps = [step for region in wanted for step in self._steps(region, region.inverted)]
-        steps += [step for region in unwanted for step in self._steps(region, not region.inverted)]
+        steps = [step for region in wanted for step in self._steps(region)]
         # Depth first: where something is possible, as it is for most rules, the first way through is found at once.
         waiting: list[tuple[int, Box]] = [(0, self._start)]
         while waiting:
             number, box = waiting.pop()
-            if number == len(steps) or self.steps_left <= 0:
+            if number == len(steps) or self._work.left <= 0:
                 return True
-            self.steps_left -= 1
-            waiting += [(number + 1, piece) for piece in steps[number](box) if self._has_tags(piece)]
+            work, step = steps[number]
+            self._work.left -= work
+            waiting += [(number + 1, piece) for piece in step(box) if self._has_tags(piece)]
         return False
 
-    def _steps(self, region: Region, outside: bool) -> list[Step]:
-        """To be outside all boxes takes a step for each, to be in one of them a single step."""
+    def conflict(self, wanted: Sequence[Region]) -> list[int]:
+        """The numbers of some that cannot hold together, none of which can be spared; empty where all can.
+
+        Later ones are kept rather than earlier ones.
+        """
+        if self.can_hold(wanted):
+            return []
+        kept = list(range(len(wanted)))
+        for number in range(len(wanted)):
+            others = [other for other in kept if other != number]
+            if not self.can_hold(wanted[other] for other in others):
+                kept = others
+        return kept
+
+    def _steps(self, region: Region) -> list[tuple[int, Step]]:
+        """Steps with the work of each: to be outside all boxes takes one for each box, to be in one of them one."""
         found = region.boxes or ()
-        return [partial(self._outside, cut=box) for box in found] if outside else [partial(_inside, found)]
+        if not region.inverted:
+            return [(len(found), partial(_inside, found))]
+        return [(1, partial(self._outside, cut=box)) for box in found]
 
     def _outside(self, box: Box, cut: Box) -> Iterator[Box]:
         """What is left of a box without another, as boxes that do not overlap."""
