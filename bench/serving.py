@@ -14,39 +14,17 @@ from grpc_reflection.v1alpha import reflection
 from bench.shop import Shop
 from bench.transactions import CONNECTIONS, Orders
 from bench.wire import EMPTY_SERVICE
-from service import bounds
-from service.allocating import OrderDesk
-from service.availability import StockReader
-from service.catalogue import CatalogueCache
-from service.catalogue_servicer import CatalogServicer
+from service.config import Settings
 from service.database import Database
 from service.interceptors import CallInterceptor
-from service.lifecycle import Lifecycle
-from service.order_servicer import AllocationServicer, AvailabilityServicer
-from service.policy_servicer import PolicyServicer
-from service.server import SERVICE_NAMES, new_id
-from service.stock_servicer import StockServicer
-from truestock.v1 import (
-    allocation_service_pb2_grpc,
-    availability_service_pb2_grpc,
-    catalog_service_pb2_grpc,
-    policy_service_pb2_grpc,
-    stock_service_pb2_grpc,
-)
+from service.server import GRPC_OPTIONS, SERVICE_NAMES, Parts, add_services
 
 
 @asynccontextmanager
 async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
     """Serves what `service.server` does, with `orders` for the allocator; yields the address."""
     database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor(shop.metrics)],
-        options=[
-            ("grpc.max_receive_message_length", bounds.RECEIVE_BYTES),
-            ("grpc.max_send_message_length", bounds.RESPONSE_BYTES),
-            ("grpc.so_reuseport", 0),
-        ],
-    )
+    server = grpc.aio.server(interceptors=[CallInterceptor(shop.metrics)], options=GRPC_OPTIONS)
     _add_services(server, shop, database, orders)
     _add_empty_call(server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -60,21 +38,8 @@ async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
 
 def _add_services(server: grpc.aio.Server, shop: Shop, database: Database, orders: Orders) -> None:
     """All of them, because what a call costs depends on how many methods are registered."""
-    cache, folder, metrics = CatalogueCache(), shop.folder, shop.metrics
-    availability = AvailabilityServicer(StockReader(database, cache, metrics), folder)
-    allocation = AllocationServicer(
-        allocator=orders,  # type: ignore[arg-type]  # The baseline stands in for the allocator.
-        desk=OrderDesk(database, cache, metrics, new_id),
-        lifecycle=Lifecycle(database, metrics, new_id),
-        database=database,
-        folder=folder,
-        new_id=new_id,
-    )
-    availability_service_pb2_grpc.add_AvailabilityServiceServicer_to_server(availability, server)
-    allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server(allocation, server)
-    stock_service_pb2_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
-    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
-    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    parts = Parts(Settings(), database, shop.folder, shop.metrics)
+    add_services(parts, server, orders)  # type: ignore[arg-type]  # The baseline stands in for the allocator.
     health_pb2_grpc.add_HealthServicer_to_server(health_aio.HealthServicer(), server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 

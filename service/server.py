@@ -57,7 +57,7 @@ SERVICE_NAMES = tuple(
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
-_GRPC_OPTIONS = (
+GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", bounds.RECEIVE_BYTES),
     ("grpc.max_send_message_length", bounds.RESPONSE_BYTES),
     # Two services on one address would each get some of the calls, and nobody would notice.
@@ -82,7 +82,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """What the servicers are made of."""
 
     settings: Settings
@@ -112,7 +112,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _start_counters(database, metrics)
         await policy_store.keep(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
-        port = await _start_grpc(_Parts(settings, database, folder, metrics), address, stack)
+        port = await _start_grpc(Parts(settings, database, folder, metrics), address, stack)
         metrics_server.ready = True
         stack.callback(metrics_server.not_ready)
         yield Running(
@@ -179,10 +179,10 @@ def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -
     return server
 
 
-async def _start_grpc(parts: _Parts, address: Address, stack: AsyncExitStack) -> int:
+async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> int:
     """Starts everything that answers; returns the port."""
-    server = grpc.aio.server(interceptors=[CallInterceptor(parts.metrics)], options=_GRPC_OPTIONS)
-    allocator, lifecycle = _add_services(parts, server)
+    server = grpc.aio.server(interceptors=[CallInterceptor(parts.metrics)], options=GRPC_OPTIONS)
+    allocator, lifecycle = add_services(parts, server)
     healthy = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -202,11 +202,14 @@ async def _start_grpc(parts: _Parts, address: Address, stack: AsyncExitStack) ->
     return port
 
 
-def _add_services(parts: _Parts, server: grpc.aio.Server) -> tuple[Allocator, Lifecycle]:
+def add_services(
+    parts: Parts, server: grpc.aio.Server, allocator: Allocator | None = None
+) -> tuple[Allocator, Lifecycle]:
+    """Registers our services; the allocator is a new one unless one is given."""
     database, folder, metrics, cache = parts.database, parts.folder, parts.metrics, CatalogueCache()
     desk = OrderDesk(database, cache, metrics, new_id)
     # One connection is left for reads and one for moves of what is promised.
-    allocator = Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
+    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
     lifecycle = Lifecycle(database, cache, metrics, new_id)
     orders = AllocationServicer(
         allocator=allocator, desk=desk, lifecycle=lifecycle, database=database, folder=folder, new_id=new_id

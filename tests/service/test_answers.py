@@ -126,9 +126,9 @@ async def test_a_closed_location_gives_nothing(shop: Retailer) -> None:
 
 
 async def test_a_pickup_waits_where_the_shopper_chose(shop: Retailer) -> None:
-    fields = {"method": order_pb2.FULFILLMENT_METHOD_PICKUP, "pickup_location_id": "denver"}
+    fields: dict[str, Any] = {"method": order_pb2.FULFILLMENT_METHOD_PICKUP, "pickup_location_id": "denver"}
 
-    sold = await shop.allocate("A-1", {"MUG": 1}, SOLD, **fields)  # type: ignore[arg-type]
+    sold = await shop.allocate("A-1", {"MUG": 1}, SOLD, **fields)
 
     assert promised(sold) == {"denver": 1}
     assert ("austin", "not-chosen") in [(d.location_id, d.reason) for d in sold.decision.dropped_candidates]
