@@ -38,6 +38,7 @@ RETRYABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.OperatorInterventionError,  # class 57: cancelled, shut down, starting
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that ended while a statement began
     OSError,  # no socket, no route, no name, no answer in time
 )
 """What another attempt may mend; whether the last one was committed is found out by its request id."""

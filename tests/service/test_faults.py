@@ -298,7 +298,8 @@ async def test_orders_whose_callers_gave_up_leave_nothing_behind(shop: Retailer)
     await asyncio.sleep(0.3)
 
     assert len(asyncio.all_tasks()) <= tasks_before
-    assert len(await shop.sql("SELECT FROM allocation")) <= 1
+    # What was in flight already is carried out; what waited behind it is not.
+    assert len(await shop.sql("SELECT FROM allocation")) <= 20
     assert shop.metric("allocator_queued_orders") == 0
 
 
