@@ -9,7 +9,7 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench protos clean
+.PHONY: help setup run demo test check bench protos schema clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -31,19 +31,23 @@ test: setup ## Check the rules, then run every test
 	$(BIN)/truestock check rules/
 	$(BIN)/python -m pytest
 
-check: setup ## Lint, format, types, imports between packages, protos and their stubs
+check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py check
+	$(BIN)/python -m tools.schema check
 
 bench: setup ## Measure everything, as ratios of arms that take turns; takes minutes
 	$(BIN)/python -m bench run all
 
 protos: setup ## Make the Python stubs beside the .proto files anew
 	$(BIN)/python tools/protos.py generate
+
+schema: setup ## Make the JSON Schemas by which editors complete rule files anew
+	$(BIN)/python -m tools.schema generate
 
 clean: ## Remove environments and caches; data stay
 	rm -rf .venv .venv-* .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

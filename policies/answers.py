@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.candidates import Question
 from policies.cases import Case
-from policies.evidence import of_decision, of_sale
-from policies.expectations import Expected, Figure, Units
+from policies.delivery import fired_for, promise_date, quote, rule_for
+from policies.evidence import of_decision, of_parcel, of_sale, of_settlement
+from policies.exceptions import settle
+from policies.expectations import PARCEL_KEYS, UNKNOWN, Expected, Figure, Units
 from policies.model import Order
+from policies.pages import duration
 from policies.policy import PolicySet
 from policies.problems import Source
-from policies.questions import Sale
+from policies.questions import Incident, Parcel, Sale
 from policies.reasons import Dropped, DropReason, FiredRule
 from policies.routing import Decision, route
 from policies.sellable import assess
 
 NO_POLICY = "no policy"
 """The name of what stands in where a suite knows no routing policy; names in rule files have no spaces."""
+
+NOBODY = "nobody"
+"""What a test expects where nothing escalates."""
 
 _TEXTS = {
     "sellable": "expected {expected} sellable, got {found}",
@@ -29,6 +36,14 @@ _TEXTS = {
     "shortages": "expected to be short of {expected}, got {found}",
     "policy": "expected the policy {expected}, got {found}",
     "dropped": "expected {name} to be dropped as {expected}, got {found}",
+    "do": "expected 'do: {expected}', got 'do: {found}'",
+    "owner": "expected the owner {expected}, got {found}",
+    "due_in": "expected it to be due in {expected}, got {found}",
+    "escalate_to": "expected it to escalate to {expected}, got {found}",
+    "service": "expected the service {expected}, got {found}",
+    "transit_days": "expected transit days: {expected}, got {found}",
+    "cost": "expected a cost of {expected}, got {found}",
+    "delivers_on": "expected delivery on {expected}, got {found}",
 }
 """How a difference reads, by the answer's part. Of parts with a `name` only the locations that a test names count."""
 
@@ -55,6 +70,10 @@ def answer(policy_set: PolicySet, case: Case) -> Answer:
     """What the rules say to the test's question."""
     if isinstance(case.question, Sale):
         return _of_sale(policy_set, case, case.question)
+    if isinstance(case.question, Incident):
+        return _of_exception(policy_set, case, case.question)
+    if isinstance(case.question, Parcel):
+        return _of_parcel(policy_set, case, case.question)
     return _of_order(policy_set, case, case.question)
 
 
@@ -63,6 +82,9 @@ def differences(expected: Expected, found: Answer) -> list[Difference]:
     if found.figures.get("policy") == NO_POLICY:
         text = "no routing policy that this suite knows takes the order or comes next; say 'rules: all' to know all"
         return [Difference("outcome", text)]
+    if found.figures.get("owner") == NO_POLICY:
+        text = "no exception rule that this suite knows applies; say 'rules: all' to know all"
+        return [Difference("owner", text)]
     texts = [
         Difference(key, text)
         for key, figure in expected.figures.items()
@@ -106,6 +128,45 @@ def _of_order(policy_set: PolicySet, case: Case, order: Order) -> Answer:
         _names(found.fired, found.dropped),
         _sources(found.fired, found.dropped) | policies,
         tuple(of_decision(case, order, found)),
+    )
+
+
+def _of_parcel(policy_set: PolicySet, case: Case, parcel: Parcel) -> Answer:
+    question = Question(case.world, case.channel, parcel.order, parcel.destination)
+    location = case.world.locations[parcel.location_id]
+    fired = fired_for(policy_set, question, {parcel.location_id: parcel.unit_count})
+    evidence = tuple(of_parcel(case, question, location, fired))
+    return Answer(_delivery(policy_set, question, parcel), _names(fired, ()), _sources(fired, ()), evidence)
+
+
+def _delivery(policy_set: PolicySet, question: Question, parcel: Parcel) -> dict[str, Figure]:
+    location = question.world.locations[parcel.location_id]
+    rule = rule_for(policy_set, question.context(location))
+    found = quote(policy_set, question.context(location), parcel.unit_count)
+    if rule is None or found is None:
+        return dict.fromkeys(PARCEL_KEYS, UNKNOWN)
+    arrives = promise_date(rule, location, question.world.now)
+    return {
+        "service": found.service,
+        "transit_days": UNKNOWN if found.transit_days is None else found.transit_days,
+        "cost": UNKNOWN if found.cost is None else found.cost,
+        "delivers_on": UNKNOWN if arrives is None else arrives.isoformat(),
+    }
+
+
+def _of_exception(policy_set: PolicySet, case: Case, incident: Incident) -> Answer:
+    found = settle(policy_set, incident.context)
+    decided = not found.is_built_in
+    return Answer(
+        {
+            "do": found.action,
+            "owner": found.owner,
+            "due_in": duration(found.due_in.total_seconds()),
+            "escalate_to": found.escalate_to or NOBODY,
+        },
+        frozenset({found.rule} if decided else ()),
+        frozenset({found.source} if decided else ()),
+        tuple(of_settlement(case, found)),
     )
 
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 from policies.model import MAX_UNITS, Context, StockLevel
 from policies.policy import BufferFile, BufferRule, Combine, HoldBack
-from policies.reasons import FiredRule, units
+from policies.reasons import FiredRule, Sight, units
 
 SECONDS_PER_DAY = 86_400
 LARGEST_SUMMED_MEAN = 1_000_000.0
@@ -154,4 +154,4 @@ def _fired(rule: BufferRule, figure: int | None, context: Context) -> FiredRule:
         effects.append(f"told at most {units(rule.cap)}")
     location_id = context.location.id if context.location else None
     sku = context.stock.sku if context.stock else None
-    return FiredRule(rule.name, rule.source, location_id, sku, ", ".join(effects))
+    return FiredRule(rule.name, rule.source, location_id, sku, ", ".join(effects), Sight(rule.when, context))

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from policies.model import Channel, Context, Destination, Location, Order, OrderFacts, PlanFacts, StockLevel, World
 from policies.policy import PolicySet, RoutingPolicy
-from policies.reasons import Dropped, DropReason, FiredRule
+from policies.reasons import Dropped, DropReason, FiredRule, Sight
 
 NOTHING_OWN: Mapping[tuple[str, str], int] = {}
 
@@ -68,10 +68,13 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Quest
         return None
     context = question.context(location)
     if policy.only is not None and policy.only_matcher is not None and not policy.only_matcher.fired(context):
-        return Dropped(location.id, None, DropReason.ONLY, policy.only.name, policy.only.source)
+        sight = Sight(policy.only.when, context)
+        return Dropped(location.id, None, DropReason.ONLY, policy.only.name, policy.only.source, sight)
     excluded = policy.exclude_matcher.fired(context) if policy.exclude_matcher is not None else ()
     if excluded:
-        return Dropped(location.id, None, DropReason.EXCLUDED, excluded[0].name, excluded[0].source)
+        first = excluded[0]
+        sight = Sight(first.when, context)
+        return Dropped(location.id, None, DropReason.EXCLUDED, first.name, first.source, sight)
     return None
 
 
@@ -87,7 +90,7 @@ def fired_by(dropped: Dropped) -> tuple[FiredRule, ...]:
     if dropped.reason is not DropReason.EXCLUDED or dropped.rule is None or dropped.source is None:
         return ()
     effect = "not used by the routing policy"
-    return (FiredRule(dropped.rule, dropped.source, dropped.location_id, dropped.sku, effect),)
+    return (FiredRule(dropped.rule, dropped.source, dropped.location_id, dropped.sku, effect, dropped.sight),)
 
 
 def _without_own(level: StockLevel, own: int) -> StockLevel:

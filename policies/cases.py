@@ -5,8 +5,8 @@ What the answer is, and how it differs, is in `suites`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -16,12 +16,16 @@ from policies.model import Channel, Order, World
 from policies.nodes import Fields, Node
 from policies.pages import Page, described
 from policies.problems import Source
-from policies.questions import Given, Sale
+from policies.questions import Asked, Given, Incident, Parcel, Sale
 from policies.statements import optional
 
 MAX_TESTS = 1_000
 SUITE_KEYS = ("suite", "description", "rules", "now", "locations", "products", "channels", "tests")
-TEST_KEYS = ("name", "given", "expect")
+TEST_NEEDS = ("name", "given", "expect")
+TEST_KEYS = ("name", "now", "given", "expect")
+
+Asks = Callable[[Node, str], Asked | None]
+Expects = Callable[[Node, str], Expected | None]
 
 _NO_CLOCK = datetime(2000, 1, 1, tzinfo=UTC)
 # A suite without a readable `now` is only read for its problems, never run.
@@ -36,7 +40,7 @@ class Case:
     place: Node
     world: World
     channel: Channel
-    question: Sale | Order
+    question: Sale | Order | Parcel | Incident
     expected: Expected
 
 
@@ -77,22 +81,32 @@ class _Reader:
     taken: dict[str, Source]
 
     def case(self, node: Node) -> Case | None:
-        fields = self.page.fields(node, "a test", TEST_KEYS, TEST_KEYS)
+        fields = self.page.fields(node, "a test", TEST_KEYS, TEST_NEEDS)
         if fields is None:
             return None
         name = optional(fields, "name", self.page.text)
         if name is not None:
             self.page.unique(fields["name"], "a test named", name, self.taken)
-        given = fields.get("given")
-        is_order = isinstance(given, Fields) and "lines" in given.entries
-        asked = optional(fields, "given", self.given.order if is_order else self.given.sale)
-        of_kind = self.expectations.of_order if is_order else self.expectations.of_sale
-        expected = optional(fields, "expect", of_kind)
+        now = optional(fields, "now", partial(_moment, self.page)) or self.given.now
+        asks, expects = self._kind(fields.get("given"), replace(self.given, now=now))
+        asked = optional(fields, "given", asks)
+        expected = optional(fields, "expect", expects)
         if name is None or asked is None or expected is None:
             return None
         fixtures = self.given.fixtures
-        world = World(self.given.now, fixtures.locations, fixtures.products, asked.levels)
+        world = World(now, fixtures.locations, fixtures.products, asked.levels)
         return Case(self.suite, name, fields["name"], world, asked.channel, asked.question, expected)
+
+    def _kind(self, node: Node | None, given: Given) -> tuple[Asks, Expects]:
+        """How `given` and `expect` are read, by what the test asks about."""
+        stated = node.entries if isinstance(node, Fields) else {}
+        if "exception" in stated:
+            return given.exception, self.expectations.of_exception
+        if "lines" in stated:
+            return given.order, self.expectations.of_order
+        if "ships_from" in stated:
+            return given.parcel, self.expectations.of_parcel
+        return given.sale, self.expectations.of_sale
 
 
 def _moment(page: Page, node: Node, what: str) -> datetime | None:

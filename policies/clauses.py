@@ -40,8 +40,11 @@ OPERATORS: dict[FactType, tuple[Operator, ...]] = {
 def condition(page: Page, node: Node, rule: str, place: Place) -> Condition | None:
     """The condition that a mapping states, or None where problems were noted. `rule` names it in messages."""
     found = _Clause(page, rule, place).all_of(node, f"the condition of {rule}", certain=True)
-    if found is None:
-        return None
+    return None if found is None else fitting(page, node, rule, found)
+
+
+def fitting(page: Page, node: Node, rule: str, found: Condition) -> Condition | None:
+    """The condition, or None where it is noted that the rule engine could not hold it."""
     try:
         boxes(found, Signatures([found]))
     except TooLarge as problem:

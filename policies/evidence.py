@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from policies.calendars import local
+from policies.candidates import Question
 from policies.cases import Case
-from policies.model import Order, StockLevel
+from policies.exceptions import Settlement
+from policies.model import Location, Order, StockLevel
+from policies.pages import duration
+from policies.ranking import distance_km
 from policies.reasons import Dropped, DropReason, FiredRule
 from policies.routing import Decision
 from policies.sellable import Availability, LocationFigure
@@ -46,6 +51,23 @@ def of_decision(case: Case, order: Order, decision: Decision) -> Iterator[str]:
         yield f"{dropped.location_id} is not used{product}: {_DROPPED[dropped.reason]}"
         yield from _kept_out(case, dropped)
     yield from _rules(case, decision.fired)
+
+
+def of_parcel(case: Case, question: Question, location: Location, fired: Sequence[FiredRule]) -> Iterator[str]:
+    """How far the location is, what its clock says, and the delivery rule that decided."""
+    distance = distance_km(location, question)
+    far = "unknown distance" if distance is None else f"{distance:,.0f} km"
+    yield f"{location.id}: {far}, ordered on {local(case.world.now, location.time_zone):%A %Y-%m-%d at %H:%M} there"
+    yield from _rules(case, fired) if fired else ["no delivery rule applies"]
+
+
+def of_settlement(case: Case, settlement: Settlement) -> Iterator[str]:
+    """The rule that decided, and all that it says."""
+    due_in = duration(settlement.due_in.total_seconds())
+    escalates = f", then {settlement.escalate_to}" if settlement.escalate_to else ""
+    yield f"{settlement.owner}: {settlement.action} within {due_in}{escalates}"
+    place = "no file has exception rules" if settlement.is_built_in else str(settlement.source)
+    yield f"  {settlement.rule} ({place}){'' if settlement.is_built_in else _unexpected(case, settlement.rule)}"
 
 
 def _figure(case: Case, figure: LocationFigure) -> str:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 
+from policies.exception_rules import MAX_DUE_DAYS
 from policies.fixtures import Fixtures
-from policies.model import Outcome
-from policies.nodes import Items, Node
-from policies.pages import Page, suggestion
+from policies.model import EXCEPTION_ACTIONS, Outcome
+from policies.nodes import Items, Node, Scalar
+from policies.pages import Page, duration, suggestion
 from policies.problems import quoted
 from policies.reasons import DropReason
-from policies.statements import optional, unit_count
+from policies.statements import day, optional, price, unit_count
 
 MAX_SHIPMENTS = 50
 MAX_REASONS = 200
 
 SALE_KEYS = ("sellable", "because", "held_back", "largest_order", "locations")
+EXCEPTION_KEYS = ("do", "owner", "because", "due_in", "escalate_to")
 ORDER_KEYS = ("outcome", "because", "shipments", "shortages", "policy", "dropped")
+PARCEL_KEYS = ("because", "service", "transit_days", "cost", "delivers_on")
+
+UNKNOWN = "unknown"
+"""How a test writes that nobody knows."""
 
 Units = Mapping[str, int]
-Figure = int | str | Units | Mapping[str, str] | Mapping[str, Units]
+Figure = int | str | Decimal | Units | Mapping[str, str] | Mapping[str, Units]
 """One part of an answer: units, a word, units or words by location or SKU, or units by location and SKU."""
 
 Reading = Callable[[Node, str], Figure | None]
@@ -67,6 +74,32 @@ class Expectations:
         }
         return self._expected(fields, readers)
 
+    def of_parcel(self, node: Node, what: str) -> Expected | None:
+        """How and when the parcel arrives, and what it costs; each may be unknown."""
+        fields = self.page.fields(node, what, PARCEL_KEYS, ("because",))
+        readers: dict[str, Reading] = {
+            "service": _or_unknown(self.page.name),
+            "transit_days": _or_unknown(partial(unit_count, self.page)),
+            "cost": _or_unknown(partial(price, self.page)),
+            "delivers_on": _or_unknown(self._day),
+        }
+        return self._expected(fields, readers)
+
+    def _day(self, node: Node, what: str) -> str | None:
+        found = day(self.page, node, what)
+        return None if found is None else found.isoformat()
+
+    def of_exception(self, node: Node, what: str) -> Expected | None:
+        """Who settles it, how and until when."""
+        fields = self.page.fields(node, what, EXCEPTION_KEYS, ("do", "owner", "because"))
+        readers: dict[str, Reading] = {
+            "do": lambda value, name: self.page.choice(value, name, EXCEPTION_ACTIONS),
+            "owner": self.page.name,
+            "due_in": self._duration,
+            "escalate_to": self.page.name,
+        }
+        return self._expected(fields, readers)
+
     def _expected(self, fields: dict[str, Node] | None, readers: Mapping[str, Reading]) -> Expected | None:
         if fields is None:
             return None
@@ -90,6 +123,10 @@ class Expectations:
             self.page.note(node, "unknown-rule", f"there is no rule {quoted(name)} here", help + "'rules: all' of all.")
             return None
         return name
+
+    def _duration(self, node: Node, what: str) -> str | None:
+        seconds = self.page.seconds(node, what, at_most_days=MAX_DUE_DAYS)
+        return None if seconds is None else duration(seconds)
 
     def _units(self, kind: str, node: Node, what: str) -> Units:
         found = {name: unit_count(self.page, value, what) for name, value in self.fixtures.entries(kind, node, what)}
@@ -119,3 +156,8 @@ class Expectations:
             for name, value in self.fixtures.entries("location", node, what)
         }
         return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def _or_unknown(read: Reading) -> Reading:
+    """Reads the word 'unknown', too."""
+    return lambda node, what: UNKNOWN if isinstance(node, Scalar) and node.text == UNKNOWN else read(node, what)

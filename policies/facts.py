@@ -15,10 +15,21 @@ from policies.measures import (
     days_of_cover,
     days_since_count,
     distance_km,
+    margin_after_shipping,
+    open_now,
     same_country,
     serves_destination,
 )
-from policies.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, METHODS, PRODUCT_STATUSES, Context
+from policies.model import (
+    CHANNEL_KINDS,
+    EXCEPTION_KINDS,
+    LOCATION_STATUSES,
+    LOCATION_TYPES,
+    METHODS,
+    PRODUCT_STATUSES,
+    Context,
+)
+from policies.periods import reading
 
 Value = str | int | float | bool | frozenset[str]
 """What a fact can be; None stands for unknown."""
@@ -48,14 +59,21 @@ class Place(StrEnum):
     CHANNEL_BUFFER = "a buffer file with 'scope: channel'"
     APPLIES_TO = "'applies_to'"
     CANDIDATE = "'only', 'exclude' and 'prefer'"
+    DELIVERY = "a delivery rule"
     REVIEW = "'review'"
+    EXCEPTION = "an exception rule"
 
 
 EVERYWHERE = frozenset(Place)
-OF_A_LOCATION = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CANDIDATE})
-OF_A_PRODUCT = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CHANNEL_BUFFER})
+AT_A_LOCATION = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CANDIDATE, Place.DELIVERY})
+"""Where there always is a location."""
+
+OF_A_LOCATION = AT_A_LOCATION | {Place.EXCEPTION}
+OF_STOCK = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CHANNEL_BUFFER})
+OF_A_PRODUCT = OF_STOCK | {Place.EXCEPTION}
 OF_ONE_LEVEL = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER})
 OF_A_PLAN = frozenset({Place.REVIEW})
+OF_AN_EXCEPTION = frozenset({Place.EXCEPTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +165,15 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.channel.kind if c.channel else None,
         allowed=CHANNEL_KINDS,
+    ),
+    Fact(
+        "channel.cancellation_headroom",
+        _NUMBER,
+        "share of the cancellations that the channel allows which is left; at 0 the next one is a penalty",
+        EVERYWHERE,
+        lambda c: c.channel.cancellation_headroom if c.channel else None,
+        unit="0 to 1",
+        bounds=(0.0, 1.0),
     ),
     Fact("product.sku", _TEXT, "the product's SKU", OF_A_PRODUCT, lambda c: c.product.sku if c.product else None),
     Fact("product.tags", _TEXTS, "tags of the product", OF_A_PRODUCT, lambda c: c.product.tags if c.product else None),
@@ -263,6 +290,13 @@ _TABLE = (
         unit="minutes",
     ),
     Fact(
+        "location.open_now",
+        _FLAG,
+        "whether it is open at this moment, by its own clock, days and hours; unknown where its hours are",
+        OF_A_LOCATION,
+        open_now,
+    ),
+    Fact(
         "location.distance_km",
         _NUMBER,
         "great-circle distance to the destination; unknown where either has no coordinates",
@@ -288,7 +322,7 @@ _TABLE = (
         "stock.on_hand",
         _NUMBER,
         "units physically there, good or not",
-        OF_A_PRODUCT,
+        OF_STOCK,
         lambda c: c.stock.on_hand if c.stock else None,
         unit="units",
     ),
@@ -296,7 +330,7 @@ _TABLE = (
         "stock.available",
         _NUMBER,
         "units on hand, good and not promised",
-        OF_A_PRODUCT,
+        OF_STOCK,
         lambda c: c.stock.available if c.stock else None,
         unit="units",
     ),
@@ -329,7 +363,7 @@ _TABLE = (
         "stock.days_of_cover",
         _NUMBER,
         "days that the available units last at the product's velocity",
-        OF_A_PRODUCT,
+        OF_STOCK,
         days_of_cover,
         unit="days",
     ),
@@ -377,6 +411,41 @@ _TABLE = (
         lambda c: c.plan.distance_km if c.plan else None,
         unit="kilometres",
     ),
+    Fact(
+        "plan.cost",
+        _NUMBER,
+        "what all shipments of the finished plan cost to send; unknown where no delivery rule says it of one",
+        OF_A_PLAN,
+        lambda c: amount(c.plan.cost) if c.plan else None,
+        unit="the merchant's currency",
+    ),
+    Fact(
+        "plan.margin_after_shipping",
+        _NUMBER,
+        "value of the order less what the finished plan costs to send; unknown where either is",
+        OF_A_PLAN,
+        margin_after_shipping,
+        unit="the merchant's currency",
+    ),
+    Fact(
+        "exception.kind",
+        _TEXT,
+        "what went wrong",
+        OF_AN_EXCEPTION,
+        lambda c: c.exception_kind,
+        allowed=EXCEPTION_KINDS,
+    ),
 )
 
-FACTS: Mapping[str, Fact] = {fact.name: fact for fact in _TABLE}
+
+class _Facts(dict[str, Fact]):
+    """The table by name. Beyond it are the facts of time, which rule files make with their bounds and cannot name."""
+
+    def __missing__(self, name: str) -> Fact:
+        read = reading(name)
+        if read is None:
+            raise KeyError(name)
+        return Fact(name, _FLAG, "whether the time has come", EVERYWHERE, read)
+
+
+FACTS: Mapping[str, Fact] = _Facts({fact.name: fact for fact in _TABLE})

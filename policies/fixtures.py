@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from functools import partial
 from typing import TypeVar
 
+from policies.delivery_rules import weekdays
+from policies.merchant import time_zone
 from policies.model import (
     CHANNEL_KINDS,
+    EVERY_DAY,
     LOCATION_STATUSES,
     LOCATION_TYPES,
     MAX_UNITS,
@@ -25,9 +29,11 @@ from policies.pages import Page, suggestion
 from policies.problems import quoted
 from policies.statements import (
     MAX_ENTRIES,
+    clock,
     coordinates,
     countries,
     country,
+    days,
     entries,
     number_or_unknown,
     optional,
@@ -45,8 +51,9 @@ Value = TypeVar("Value")
 
 _LOCATION_KEYS = (
     *("type", "status", "tags", "country", "region", "coordinates", "offers_pickup", "priority", "ships_to"),
-    "handling_minutes",
+    *("handling_minutes", "time_zone", "cut_off", "opening_days", "opens", "closes", "holidays"),
 )
+_CHANNEL_KEYS = ("kind", "locations", "cancellation_headroom")
 _PRODUCT_KEYS = (
     *("tags", "category", "brand", "price", "velocity_per_day", "has_dimensions", "has_barcode", "has_image"),
     "status",
@@ -119,13 +126,16 @@ class Fixtures:
 
     def _channel(self, id: str, node: Node) -> Channel | None:
         required = () if id in KNOWN_CHANNELS else ("kind",)
-        fields = _fields(self.page, node, f"channel {quoted(id)}", ("kind", "locations"), required)
+        fields = _fields(self.page, node, f"channel {quoted(id)}", _CHANNEL_KEYS, required)
         if fields is None:
             return None
         kind = optional(fields, "kind", lambda value, what: self.page.choice(value, what, CHANNEL_KINDS))
         places = optional(fields, "locations", self._locations) or []
+        headroom = number_or_unknown(self.page, fields, "cancellation_headroom", 1)
         kind = kind or KNOWN_CHANNELS.get(id)
-        return None if kind is None else Channel(id, kind, location_ids=frozenset(places))
+        if kind is None:
+            return None
+        return Channel(id, kind, location_ids=frozenset(places), cancellation_headroom=headroom)
 
     def _locations(self, node: Node, what: str) -> list[str]:
         places = self.page.items(node, what, "locations: [high-street, dc-north]", at_most=MAX_ENTRIES)
@@ -137,6 +147,7 @@ def _location(page: Page, id: str, node: Node) -> Location | None:
     fields = _fields(page, node, f"location {quoted(id)}", _LOCATION_KEYS, ("type",))
     if fields is None:
         return None
+    opens, closes = _hours(page, fields)
     return Location(
         id,
         # A suite with a problem is never run, so that any type will do to find its other problems.
@@ -153,7 +164,23 @@ def _location(page: Page, id: str, node: Node) -> Location | None:
         or 0,
         priority=optional(fields, "priority", lambda value, what: page.integer(value, what, 0, MAX_PRIORITY)),
         ships_to=optional(fields, "ships_to", partial(countries, page)),
+        time_zone=optional(fields, "time_zone", partial(time_zone, page)) or "UTC",
+        cut_off=optional(fields, "cut_off", partial(clock, page)),
+        opening_days=optional(fields, "opening_days", partial(weekdays, page)) or EVERY_DAY,
+        opens=opens,
+        closes=closes,
+        holidays=optional(fields, "holidays", partial(days, page)) or frozenset(),
     )
+
+
+def _hours(page: Page, fields: Mapping[str, Node]) -> tuple[time | None, time | None]:
+    """When a location opens and closes; of hours that no day has, none."""
+    opens = optional(fields, "opens", partial(clock, page))
+    closes = optional(fields, "closes", partial(clock, page))
+    if opens is None or closes is None or opens < closes:
+        return opens, closes
+    page.note(fields["closes"], "out-of-range", "'closes' is not after 'opens'", "write hours within one day.")
+    return None, None
 
 
 def _product(page: Page, sku: str, node: Node) -> Product | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 
+from policies.calendars import is_open, local
 from policies.geography import great_circle_km
 from policies.model import Context
 
@@ -19,12 +21,12 @@ def amount(value: Decimal | None) -> float | None:
 
 def age_minutes(context: Context) -> float | None:
     """How long ago the figure was last true at its source."""
-    return _elapsed(context, context.stock.figure_time, _MINUTE) if context.stock else None
+    return _elapsed(_since_figure(context), _MINUTE)
 
 
 def days_since_count(context: Context) -> float | None:
     """How long ago somebody last counted."""
-    return _elapsed(context, context.stock.counted_time, _DAY) if context.stock else None
+    return _elapsed(_since_count(context), _DAY)
 
 
 def days_of_cover(context: Context) -> float | None:
@@ -62,6 +64,42 @@ def serves_destination(context: Context) -> bool | None:
     return there in served if isinstance(there, str) else None
 
 
-def _elapsed(context: Context, since: datetime | None, unit: timedelta) -> float | None:
+def open_now(context: Context) -> bool | None:
+    """Whether the location is open at this moment; unknown where it does not say its hours, unless it is shut all day.
+
+    A location that is not at work today (`status`) is not open, whatever its hours.
+    """
+    if context.location is None:
+        return None
+    if context.location.status != "open":
+        return False
+    return is_open(context.location, local(context.now, context.location.time_zone))
+
+
+def margin_after_shipping(context: Context) -> float | None:
+    """The order's value less what the plan costs to send."""
+    if context.plan is None or context.plan.cost is None or context.order is None or context.order.value is None:
+        return None
+    return float(context.order.value - context.plan.cost)
+
+
+def _since_figure(context: Context) -> timedelta | None:
+    since = context.stock and context.stock.figure_time
+    return context.now - since if since else None
+
+
+def _since_count(context: Context) -> timedelta | None:
+    since = context.stock and context.stock.counted_time
+    return context.now - since if since else None
+
+
+def _elapsed(span: timedelta | None, unit: timedelta) -> float | None:
     # A source's clock may run ahead of ours by minutes; nothing is younger than new.
-    return None if since is None else max(0.0, (context.now - since) / unit)
+    return None if span is None else max(0.0, span / unit)
+
+
+ELAPSED: Mapping[str, tuple[Callable[[Context], timedelta | None], timedelta]] = {
+    "stock.age_minutes": (_since_figure, _MINUTE),
+    "stock.days_since_count": (_since_count, _DAY),
+}
+"""The facts that are times, by name: the time itself, below 0 where a clock runs ahead, and the fact's unit."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
@@ -17,6 +17,14 @@ LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
 CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
 PRODUCT_STATUSES = ("active", "draft", "discontinued")
 METHODS = ("ship", "pickup")
+EXCEPTION_KINDS = (
+    *("oversell", "unfillable", "rejected", "unmapped_product", "unmapped_location", "mismatch", "stale_feed"),
+    *("late_shipment", "review", "stuck_order", "sync_failed"),
+)
+EXCEPTION_ACTIONS = ("backorder", "reroute", "transfer", "cancel", "hold", "review")
+
+EVERY_DAY = frozenset(range(7))
+"""Days of the week as `date.weekday` counts them: Monday is 0."""
 
 MAX_UNITS = 1_000_000_000
 """Above any count of one product at one location; keeps sums within PostgreSQL's integers."""
@@ -56,6 +64,8 @@ class Location:
     """A store, warehouse, supplier or pop-up that holds stock.
 
     `priority`: lower is preferred, None comes last. `ships_to`: ISO country codes; None is everywhere, empty nowhere.
+    `cut_off`, `opens` and `closes` are local times. An order at the cut-off minute is still handled that day; without
+    one every order of the day is. `opening_days` are days of the week, of which Monday is 0.
     """
 
     id: str
@@ -71,10 +81,23 @@ class Location:
     handling_minutes: int = 0
     priority: int | None = None
     ships_to: frozenset[str] | None = None
+    cut_off: time | None = None
+    opening_days: frozenset[int] = EVERY_DAY
+    opens: time | None = None
+    closes: time | None = None
+    holidays: frozenset[date] = frozenset()
 
     def __post_init__(self) -> None:
         _one_of("type", self.type, LOCATION_TYPES)
         _one_of("status", self.status, LOCATION_STATUSES)
+        if self.opens is not None and self.closes is not None and self.opens >= self.closes:
+            raise ValueError(f"{self.id} closes at {self.closes}, which is not after it opens at {self.opens}")
+        if not self.opening_days <= EVERY_DAY:
+            raise ValueError(f"the opening days {sorted(self.opening_days)} are not all from 0, Monday, to 6, Sunday")
+
+    def opens_on(self, day: date) -> bool:
+        """Whether anybody works there on a day of its own calendar."""
+        return day.weekday() in self.opening_days and day not in self.holidays
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +124,21 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Where a sale comes from. `location_ids` are the locations that it may sell from; empty means all."""
+    """Where a sale comes from. `location_ids` are the locations that it may sell from; empty means all.
+
+    `cancellation_headroom` is the share, 0 to 1, of the cancellations that the channel allows which is left.
+    """
 
     id: str
     kind: str
     name: str = ""
     location_ids: frozenset[str] = frozenset()
+    cancellation_headroom: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, CHANNEL_KINDS)
+        if self.cancellation_headroom is not None and not 0 <= self.cancellation_headroom <= 1:
+            raise ValueError(f"cancellation_headroom is {self.cancellation_headroom}; it is a share from 0 to 1")
 
     def may_sell_from(self, location_id: str) -> bool:
         """Whether the location is one of the channel's."""
@@ -227,10 +256,11 @@ class OrderFacts:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What rules may ask of a finished plan."""
+    """What rules may ask of a finished plan. `cost` is what all its shipments cost to send."""
 
     shipment_count: int
     distance_km: float | None = None
+    cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +278,7 @@ class Context:
     product: Product | None = None
     stock: StockLevel | None = None
     plan: PlanFacts | None = None
+    exception_kind: str | None = None
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:

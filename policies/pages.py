@@ -30,10 +30,11 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(slots=True)
 class Page:
-    """The file's path and the problems found in it so far."""
+    """The file's path and the problems found in it so far. Times without an offset are meant in `time_zone`."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
+    time_zone: str = "UTC"
 
     def note(self, node: Node, code: str, message: str, help: str = "") -> None:
         """A problem at a node."""
@@ -183,6 +184,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """'did you mean 'x'? ', or '' where nothing is near."""
     near = get_close_matches(word[:100], list(known), n=1)
     return f"did you mean '{near[0]}'? " if near else ""
+
+
+def duration(seconds: float) -> str:
+    """A duration as a rule file has it, in the largest unit that fits: 2h, and not 120m."""
+    unit, size = max(((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0), key=lambda one: one[1])
+    return f"{int(seconds // size)}{unit}"
 
 
 def figure(number: float) -> str:

@@ -1,6 +1,6 @@
 """Which locations ship what: the fill in rank order, and the search for the best set where a plan step compares sets.
 
-Sets are compared by units covered, then step by step as `rank` is written, then by location ids.
+Sets are compared by units covered, then step by step as `rank` is written (`plan_steps`), then by location ids.
 """
 
 from __future__ import annotations
@@ -8,18 +8,22 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from decimal import Decimal
 from operator import sub
 
+from policies.plan_steps import UNKNOWN, Branch, Sending, cost_of, steps_of
+from policies.policy import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 from policies.ranking import Ranks
-
-FEWEST_SHIPMENTS = "fewest_shipments"
 
 MAX_LOOKS = 60_000
 """How many figures (of one SKU at one location) a search looks at before it settles for the best set found so far."""
 
 _LOOKS_PER_SET = 8
 """What bounding and comparing a set costs, in looks; found by timing."""
+
+NO_SENDINGS: Mapping[str, Sending] = {}
+
+_NOTHING = Decimal(0)
 
 _Key = tuple[object, ...]
 
@@ -51,22 +55,25 @@ def plan(
     *,
     steps: Sequence[str] = (),
     max_shipments: int | None = None,
+    sendings: Mapping[str, Sending] = NO_SENDINGS,
 ) -> Plan:
     """The plan that covers most of the demand within `max_shipments`, and of those the first step by step.
 
     `stock` is by SKU and location id, in units; `ranks` has the locations that may be used, with a rank for each
-    location step of `steps`. Without a plan step in `steps` the locations fill in the order of (ranks, id).
+    location step of `steps`. Without a plan step in `steps` the locations fill in the order of (ranks, id). `sendings`
+    are by location id, for the plan steps that look at cost and dates.
     """
     field = _field(demand, stock, ranks)
     limit = len(field.ids) if max_shipments is None else max_shipments
-    if FEWEST_SHIPMENTS not in steps:
+    compared = [step for step in steps if step in PLAN_STEPS]
+    if not compared:
         return field.plan(field.fill(range(len(field.ids)), limit))
-    for index, holding in enumerate(field.holdings):
-        # A location that covers all is the best set where sets are counted first, or where no location ranks above it.
-        if holding == field.wanted and (index == 0 or steps[0] == FEWEST_SHIPMENTS):
-            return field.plan([index])
-    search = _Search(field, _columns(steps), limit)
-    searched = search.run()
+    alone = [index for index, holding in enumerate(field.holdings) if holding == field.wanted]
+    # A location that covers all is the best set where sets are counted first, or where no location ranks above it.
+    if compared == [FEWEST_SHIPMENTS] and alone and (alone[0] == 0 or steps[0] == FEWEST_SHIPMENTS):
+        return field.plan(alone[:1])
+    search = _Search(field, steps, limit, [sendings.get(key, UNKNOWN) for key in field.ids])
+    searched = search.run(alone if steps[0] == FEWEST_SHIPMENTS else ())
     return field.plan(search.best, searched)
 
 
@@ -123,14 +130,6 @@ def _field(demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]], ra
     )
 
 
-def _columns(steps: Sequence[str]) -> list[int | None]:
-    """Which rank each step reads; None for the plan step, which reads none."""
-    columns: list[int | None] = []
-    for step in steps:
-        columns.append(None if step == FEWEST_SHIPMENTS else sum(column is not None for column in columns))
-    return columns
-
-
 class _Search:
     """Branch and bound over sets of candidates, taken in rank order.
 
@@ -138,12 +137,14 @@ class _Search:
     A. G. Doig, "An Automatic Method of Solving Discrete Programming Problems", Econometrica 28 (1960).
     """
 
-    def __init__(self, field: _Field, columns: Sequence[int | None], limit: int) -> None:
+    def __init__(self, field: _Field, steps: Sequence[str], limit: int, sendings: Sequence[Sending]) -> None:
         self.field = field
         self.limit = min(limit, len(field.ids))
         numbers = {key: number for number, key in enumerate(sorted(field.ids))}
-        self.ranks = [(*ranks, numbers[key]) for ranks, key in zip(field.ranks, field.ids, strict=True)]
-        self.columns = [*columns, -1]
+        self.steps = steps_of(steps, field.ranks, sendings, [numbers[key] for key in field.ids])
+        self.is_counted_first = steps[0] == FEWEST_SHIPMENTS
+        # Where nobody compares costs they need no adding up.
+        self.costs = [cost_of(sending) for sending in sendings] if LOWEST_COST in steps else None
         self.potential = [sum(holding) for holding in field.holdings]
         self.total = sum(field.wanted)
         self.looks_left = MAX_LOOKS
@@ -151,75 +152,63 @@ class _Search:
         self.best_given = 0
         self.best_key: _Key = ()
 
-    def run(self) -> bool:
-        """Finds the best set; False where the bound on looks ended the search."""
+    def run(self, alone: Sequence[int] = ()) -> bool:
+        """Finds the best set; False where the bound on looks ended the search. `alone`, if any, holds the best."""
+        if alone:
+            for index in alone:
+                self._offer([index], self.total, self._cost(index, self.total))
+            return True
         everyone = range(len(self.field.ids))
-        self._offer(self.field.fill(everyone, self.limit))
-        self._offer(self._greedy())
-        if self.columns[0] is None and self.best_given == self.total:
+        self._offer_filled(self.field.fill(everyone, self.limit))
+        self._offer_filled(self._greedy())
+        if self.is_counted_first and self.best_given == self.total:
             self.limit = len(self.best)
         if len(everyone) * self.limit > self.looks_left:
             return False
         self.reach = _reach(self.potential, self.limit)
-        self.least = [_running_least([ranks[column] for ranks in self.ranks]) for column in _ranks_read(self.columns)]
-        self._extend(0, [], self.field.wanted)
+        self._extend(0, [], self.field.wanted, _NOTHING)
         return self.looks_left > 0
 
-    def _extend(self, start: int, chosen: list[int], rest: tuple[int, ...]) -> None:
+    def _extend(self, start: int, chosen: list[int], rest: tuple[int, ...], cost: Decimal) -> None:
         """Tries every candidate from `start` on as the next member of the set."""
         given = self.total - sum(rest)
         for index in range(start, len(self.field.ids)):
             self.looks_left -= _LOOKS_PER_SET + len(rest) + 2 * len(chosen)
-            if self.looks_left <= 0 or self._is_hopeless(index, chosen, rest):
+            if self.looks_left <= 0 or self._is_hopeless(index, chosen, given, cost):
                 return
             gives = taken(rest, self.field.holdings[index])
             count = sum(gives)
             if not count:
                 continue
-            longer = [*chosen, index]
+            longer, dearer = [*chosen, index], cost + self._cost(index, count)
             if given + count >= self.best_given:
-                self._offer(longer, given + count)
+                self._offer(longer, given + count, dearer)
             if len(longer) < self.limit and given + count < self.total:
-                self._extend(index + 1, longer, tuple(map(sub, rest, gives)))
+                self._extend(index + 1, longer, tuple(map(sub, rest, gives)), dearer)
 
-    def _offer(self, chosen: list[int], given: int | None = None) -> None:
-        if given is None:
-            given = sum(sum(load.units.values()) for load in self.field.plan(chosen).loads)
-        key = self._key(chosen, given)
+    def _offer(self, chosen: list[int], given: int, cost: Decimal) -> None:
+        key = (-given, *[step.part(chosen, cost) for step in self.steps])
         if not self.best or key < self.best_key:
             self.best, self.best_given, self.best_key = chosen, given, key
 
-    def _key(self, chosen: Sequence[int], given: int) -> _Key:
-        ranked = [
-            len(chosen) if column is None else sorted([self.ranks[index][column] for index in chosen])
-            for column in self.columns
-        ]
-        return (-given, *ranked)
+    def _offer_filled(self, chosen: list[int]) -> None:
+        counts = [sum(load.units.values()) for load in self.field.plan(chosen).loads]
+        cost = sum(map(self._cost, chosen, counts), _NOTHING)
+        self._offer(chosen, sum(counts), cost)
 
-    def _is_hopeless(self, start: int, chosen: Sequence[int], rest: tuple[int, ...]) -> bool:
+    def _cost(self, index: int, unit_count: int) -> Decimal:
+        return _NOTHING if self.costs is None else self.costs[index].of(unit_count)
+
+    def _is_hopeless(self, start: int, chosen: Sequence[int], given: int, cost: Decimal) -> bool:
         """Whether no set of `chosen` and at least one candidate from `start` on comes before the best one found."""
-        slots, given = self.limit - len(chosen), self.total - sum(rest)
+        slots = self.limit - len(chosen)
         most = min(self.total, given + self.reach[start][slots])
         if most != self.best_given:
             return most < self.best_given
-        fewest = max(1, bisect_left(self.reach[start], self.best_given - given))
-        return self._bound(start, chosen, fewest, slots) >= self.best_key
-
-    def _bound(self, start: int, chosen: Sequence[int], fewest: int, slots: int) -> _Key:
-        """A key that no set of `chosen` and `fewest` to `slots` more candidates from `start` on comes before."""
-        parts: list[object] = [-self.best_given]
-        counted, read = False, iter(self.least)
-        for column in self.columns:
-            if column is None:
-                counted = True
-                parts.append(len(chosen) + fewest)
-                continue
-            least = next(read)[start]
-            ranks = [self.ranks[index][column] for index in chosen]
-            # A list that begins another comes first, so more members help only where they sort before one chosen.
-            more = fewest if counted or not ranks or max(ranks) <= least else slots
-            parts.append(sorted(ranks + [least] * more))
-        return tuple(parts)
+        missing = self.best_given - given
+        fewest = max(1, bisect_left(self.reach[start], missing))
+        branch = Branch(chosen, start, fewest, slots, missing, cost)
+        return (-self.best_given, *[step.bound(branch) for step in self.steps]) >= self.best_key
 
     def _greedy(self) -> list[int]:
         """Always the candidate that covers most of what is left, the best-ranked of equals."""
@@ -233,10 +222,6 @@ class _Search:
         return self.field.fill(sorted(chosen), self.limit)
 
 
-def _ranks_read(columns: Sequence[int | None]) -> list[int]:
-    return [column for column in columns if column is not None]
-
-
 def _reach(potential: Sequence[int], limit: int) -> list[list[int]]:
     """For each candidate, the most that 0, 1, ... `limit` candidates from it on could give together."""
     rows, largest = list[list[int]](), list[int]()
@@ -247,8 +232,3 @@ def _reach(potential: Sequence[int], limit: int) -> list[list[int]]:
             row.append(row[-1] + count)
         rows.append(row + [row[-1]] * (limit + 1 - len(row)))
     return rows[::-1]
-
-
-def _running_least(ranks: Sequence[float]) -> list[float]:
-    """The least rank from each candidate on."""
-    return list(accumulate(reversed(ranks), min))[::-1]

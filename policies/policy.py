@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from policies.conditions import Condition
@@ -14,8 +16,13 @@ from policies.decisions import Matcher
 from policies.problems import Source
 
 HOLD_BACK_FORMS = ("units", "percent", "days_of_cover", "expected_sales")
-LOCATION_STEPS = ("nearest", "priority", "prefer", "deepest_stock", "chosen_by_shopper")
-PLAN_STEPS = ("fewest_shipments",)
+LOCATION_STEPS = (
+    *("nearest", "priority", "prefer", "deepest_stock", "most_days_of_cover", "most_reliable", "covers_most"),
+    "chosen_by_shopper",
+)
+FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE = "fewest_shipments", "lowest_cost", "earliest_promise"
+DELIVERY_STEPS = (LOWEST_COST, EARLIEST_PROMISE)
+PLAN_STEPS = (FEWEST_SHIPMENTS, *DELIVERY_STEPS)
 
 
 class Scope(StrEnum):
@@ -133,11 +140,58 @@ class RoutingPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ShippingCost:
+    """What a shipment costs to send, in the merchant's currency: an amount of its own, and one for each unit in it."""
+
+    per_shipment: Decimal = Decimal(0)
+    per_unit: Decimal = Decimal(0)
+
+    def of(self, unit_count: int) -> Decimal:
+        """The cost of a shipment of so many units."""
+        return self.per_shipment + self.per_unit * unit_count
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRule:
+    """How what leaves a location reaches the shopper. The rule with the lowest position that applies decides.
+
+    `transit_days` are days of `ships_on`, on which parcels leave and travel (Monday is 0). None is unknown, never 0.
+    """
+
+    name: str
+    position: int
+    source: Source
+    when: Condition
+    service: str
+    transit_days: int | None
+    cost: ShippingCost | None
+    ships_on: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionRule:
+    """Who settles an exception, and how. The rule with the lowest position that applies decides.
+
+    `action` is one of `EXCEPTION_ACTIONS`; the owner has `due_in` for it, then it goes to `escalate_to`, if anybody.
+    """
+
+    name: str
+    position: int
+    source: Source
+    when: Condition
+    action: str
+    owner: str
+    due_in: timedelta
+    escalate_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySet:
     """Every rule of a folder, compiled. Immutable; a request uses the one that it started with.
 
-    `revision` is a hash of the rule files' paths and contents (answers name both). `routing` is sorted by position and
-    `routing_matcher` fires the policies that apply, in that order.
+    `revision` is a hash of the rule files' paths and contents (answers name both). `routing`, `delivery`
+    and `exceptions` are sorted by position, and their matchers fire those that apply in that order. `exceptions` is
+    empty where no file has any. `time_zone` is the merchant's.
     """
 
     revision: str
@@ -147,6 +201,11 @@ class PolicySet:
     routing: tuple[RoutingPolicy, ...]
     exposure_matcher: Matcher[ExposureRule] = field(repr=False, compare=False)
     routing_matcher: Matcher[RoutingPolicy] = field(repr=False, compare=False)
+    delivery: tuple[DeliveryRule, ...] = ()
+    delivery_matcher: Matcher[DeliveryRule] = field(default_factory=lambda: Matcher([]), repr=False, compare=False)
+    exceptions: tuple[ExceptionRule, ...] = ()
+    exception_matcher: Matcher[ExceptionRule] = field(default_factory=lambda: Matcher([]), repr=False, compare=False)
+    time_zone: str = "UTC"
 
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
         """The buffer files that hold back at each location, or from the channel's total."""

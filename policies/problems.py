@@ -106,26 +106,46 @@ def _lines(text: str | bytes) -> list[str]:
 
 CODES: Mapping[str, str] = {
     "alias": "YAML can name a part of a file and repeat it elsewhere. Rule files cannot: a rule says all it means.",
+    "always-true": "A condition holds whatever its facts are, so it says nothing, or its 'any' or 'none' covers more "
+    "than was meant.",
     "bad-name": "Names are lower-case letters, digits and hyphens, because they stand in answers, tests and metrics.",
     "conflicting-keys": "Of some keys only one can stand, such as the forms of 'hold_back'.",
+    "contradiction": "Comparisons that must all hold never can together, so that the rule would never fire, or an "
+    "entry of its 'any' or 'none' says nothing.",
     "duplicate-key": "A key stands twice in one mapping. YAML readers would silently keep one of the two.",
     "duplicate-name": "A name is taken already. Rules are unique by name over all files of a kind, entries of "
     "'exclude' and 'review' within their policy, so that an answer can name the rule that fired.",
-    "duplicate-position": "Two routing policies stand at one position, so which decides would depend on file names.",
+    "duplicate-position": "Two routing policies, or two rules of a kind of which one decides, stand at one position, "
+    "so which decides would depend on file names.",
+    "duplicate-settings": "Two files say what is true of the whole folder, such as the merchant's time zone.",
     "empty-condition": "A condition or comparison has nothing in it. Leave 'when' out to mean always.",
     "empty-file": "The file has nothing in it but comments, perhaps because saving it failed.",
     "empty-list": "A list has no entries. An empty 'any' or a comparison with no word could only surprise.",
     "fact-not-known-here": "The fact is real, but unknown in this place, so the rule could not fire: a location's "
     "facts on a channel's total, a product's facts in routing, a plan's facts before there is a plan.",
     "missing-key": "Something that must be said is not said.",
+    "never-fires": "A comparison is never true of the values that its fact can have, so that what it stands in never "
+    "counts.",
+    "never-in-force": "A rule's bounds in time leave no moment: 'until' is not after 'from', or 'hours' end when they "
+    "begin.",
+    "no-default-exception": "Some exception could find no owner. As soon as any file has exception rules, the one with "
+    "the highest position has no 'when', and so applies to every exception.",
     "no-default-policy": "Some order could find no routing policy. The policy with the highest position has no "
     "'applies_to', and so applies to every order.",
-    "no-effect": "A buffer rule neither holds anything back nor sets a limit.",
+    "no-effect": "A buffer rule neither holds anything back nor sets a limit, or a delivery rule says neither how long "
+    "a shipment travels nor what it costs.",
     "no-next-policy": "The last routing policy sends orders on to the next, and there is none.",
+    "no-such-time": "A day that no calendar has, such as 30 February, or a time that no clock shows.",
+    "no-usable-location": "What a routing policy says under 'only' and 'exclude' leaves no location for any order. To "
+    "use none on purpose, write an exclude rule without 'when'.",
+    "not-readable": "A file or a folder cannot be read, or is a link that leads nowhere or out of the rules folder.",
     "not-utf-8": "The file is not saved as UTF-8, or is no text at all.",
     "not-yaml": "The file does not follow YAML's syntax.",
     "out-of-range": "A figure is below or above what makes sense.",
     "rule-too-large": "A condition combines so many alternatives that the rule engine could not hold it.",
+    "shadowed-rule": "Others always come before it: routing policies at lower positions take every order that the "
+    "policy applies to, what is asked first keeps out every location that an exclude rule would, or another exposure "
+    "rule of the file blocks all that it blocks.",
     "tag": "YAML tags can make readers build objects. Rule files have none.",
     "too-deep": "Lists and mappings stand too deep inside each other.",
     "too-large": "A file, a folder, a list or a text is beyond its bound.",
@@ -136,6 +156,7 @@ CODES: Mapping[str, str] = {
     "unknown-key": "The key means nothing here. None is ignored, because a misspelt one would change what is sold.",
     "unknown-kind": "The file's kind is not one that this version reads.",
     "unknown-step": "'rank' has no step of this name.",
+    "unknown-time-zone": "The time zone database has no zone of this name.",
     "unknown-value": "The word is never the value here, so the rule could never fire, or always would.",
     "unprintable": "A text has characters that no eye can see and that would garble a terminal or a log.",
     "wrong-scope": "What the rule asks for makes no sense in a buffer file of this scope.",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from policies.fixtures import Fixtures
 from policies.model import (
+    EXCEPTION_KINDS,
     MAX_UNITS,
     METHODS,
     Channel,
     Commitment,
+    Context,
     Destination,
+    Location,
     Order,
+    OrderFacts,
     OrderLine,
     Product,
     StockLevel,
@@ -31,6 +35,14 @@ ORDER_KEYS = (
     *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
     "tags",
 )
+PARCEL_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
+
+EXCEPTION_KEYS = (
+    *("exception", "channel", "location", "product", "lines", "method", "destination", "value", "priority", "tags"),
+)
+
+NO_CHANNEL = Channel("no channel", "web")
+"""Stands in for the channel of an exception that has none, such as a stale feed."""
 
 Levels = Mapping[tuple[str, str], StockLevel]
 """Stock by (sku, location id)."""
@@ -46,11 +58,28 @@ class Sale:
 
 
 @dataclass(frozen=True, slots=True)
+class Parcel:
+    """The question how an order that one location sends whole reaches the shopper."""
+
+    location_id: str
+    unit_count: int
+    order: OrderFacts
+    destination: Destination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The question who settles an exception; the context has its kind and all that is known of it."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A question of one channel, and the stock that it is asked about."""
 
     channel: Channel
-    question: Sale | Order
+    question: Sale | Order | Parcel | Incident
     levels: Levels
 
 
@@ -123,6 +152,57 @@ class Given:
         )
         return None if channel is None or not lines else Asked(channel, order, levels)
 
+    def parcel(self, node: Node, what: str) -> Asked | None:
+        """How what leaves `ships_from` reaches the shopper."""
+        fields = self.page.fields(node, what, PARCEL_KEYS, ("channel",))
+        if fields is None:
+            return None
+        channel = optional(fields, "channel", self._channel)
+        location_id = optional(fields, "ships_from", partial(self.fixtures.known, "location"))
+        unit_count = optional(fields, "unit_count", self._unit_count) or 1
+        order = OrderFacts(
+            method=self._choice(fields, "method", METHODS) or "ship",
+            value=optional(fields, "value", partial(price, self.page)),
+            unit_count=unit_count,
+            priority=optional(fields, "priority", self._priority) or 0,
+            tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
+        )
+        goes_to = optional(fields, "destination", partial(destination, self.page))
+        if channel is None or location_id is None:
+            return None
+        return Asked(channel, Parcel(location_id, unit_count, order, goes_to), {})
+
+    def exception(self, node: Node, what: str) -> Asked | None:
+        """Who settles what went wrong. What is left out is not known of it."""
+        fields = self.page.fields(node, what, EXCEPTION_KEYS, ("exception",))
+        if fields is None:
+            return None
+        sku = optional(fields, "product", self._sku)
+        context = Context(
+            self.now,
+            channel=optional(fields, "channel", self._channel),
+            order=self._order_facts(fields),
+            destination=optional(fields, "destination", partial(destination, self.page)),
+            location=optional(fields, "location", self._location),
+            product=self.fixtures.products.get(sku) if sku is not None else None,
+            exception_kind=self._choice(fields, "exception", EXCEPTION_KINDS),
+        )
+        if context.exception_kind is None:
+            return None
+        return Asked(context.channel or NO_CHANNEL, Incident(context), {})
+
+    def _order_facts(self, fields: dict[str, Node]) -> OrderFacts:
+        """What is said of the order that an exception is about."""
+        lines = self._lines(fields["lines"]) if "lines" in fields else ()
+        method = self._choice(fields, "method", METHODS)
+        value = optional(fields, "value", partial(price, self.page))
+        priority = optional(fields, "priority", self._priority)
+        tags = optional(fields, "tags", partial(words, self.page))
+        if not lines:
+            return OrderFacts(method=method, value=value, priority=priority, tags=tags)
+        whole = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority or 0)
+        return OrderFacts.of(replace(whole, tags=tags or frozenset()))
+
     def _lines(self, node: Node) -> tuple[OrderLine, ...]:
         if isinstance(node, Fields) and not node.entries:
             self.page.note(node, "empty-list", "'lines' is empty", "write a SKU and its units: {MUG: 2}.")
@@ -143,8 +223,15 @@ class Given:
         name = self.fixtures.known("channel", node, what)
         return None if name is None else self.fixtures.channels.get(name)
 
+    def _location(self, node: Node, what: str) -> Location | None:
+        name = self.fixtures.known("location", node, what)
+        return None if name is None else self.fixtures.locations.get(name)
+
     def _sku(self, node: Node, what: str) -> str | None:
         return self.fixtures.known("product", node, what)
+
+    def _unit_count(self, node: Node, what: str) -> int | None:
+        return self.page.integer(node, what, 1, MAX_UNITS)
 
     def _priority(self, node: Node, what: str) -> int | None:
         return self.page.integer(node, what, -MAX_PRIORITY, MAX_PRIORITY)

@@ -5,13 +5,13 @@ Plan steps are in `plans`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import floor, inf
 
 from policies.candidates import Question
 from policies.geography import great_circle_km
-from policies.model import Location
+from policies.model import Location, StockLevel
 from policies.policy import PLAN_STEPS, RankStep, RoutingPolicy
 
 Ranks = tuple[float, ...]
@@ -19,11 +19,24 @@ Ranks = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What steps look at besides the location: the question, the order's SKUs, and the shopper's choice."""
+    """What steps look at besides the location: the question, the order's SKUs, and the shopper's choice.
+
+    `wanted` are the order's units by SKU, empty where there is no order yet; `units` what it may take of a SKU, by
+    location id.
+    """
 
     question: Question
     skus: Sequence[str]
     chosen_location_id: str | None = None
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def stocked(self, location: Location) -> Iterator[StockLevel]:
+        """The levels of the order's SKUs of which the location has units available."""
+        for sku in self.skus:
+            level = self.question.level(sku, location.id)
+            if level is not None and level.available > 0:
+                yield level
 
 
 def ranks(policy: RoutingPolicy, locations: Iterable[Location], wish: Wish) -> dict[str, Ranks]:
@@ -64,8 +77,34 @@ def prefer(step: RankStep, location: Location, wish: Wish) -> float | None:
 
 def deepest_stock(step: RankStep, location: Location, wish: Wish) -> float | None:
     """Most available units of the order's SKUs first, before buffers and as they were before this order."""
-    levels = (wish.question.level(sku, location.id) for sku in wish.skus)
-    return -sum(max(0, level.available) for level in levels if level is not None)
+    return -sum(level.available for level in wish.stocked(location))
+
+
+def most_days_of_cover(step: RankStep, location: Location, wish: Wish) -> float | None:
+    """Longest days of cover first, of the SKU that it has for the shortest time.
+
+    SKUs of unknown velocity do not count; a location that has no other comes last.
+    """
+    products = wish.question.world.products
+    velocities = [
+        (level, products[level.sku].velocity_per_day) for level in wish.stocked(location) if level.sku in products
+    ]
+    return -min([level.available / velocity for level, velocity in velocities if velocity], default=-inf)
+
+
+def most_reliable(step: RankStep, location: Location, wish: Wish) -> float | None:
+    """Highest confidence in its counts first, of the SKU that is trusted least; one that is unknown comes last."""
+    confidences = [level.count_confidence for level in wish.stocked(location)]
+    known = [confidence for confidence in confidences if confidence is not None]
+    return -min(known) if known and len(known) == len(confidences) else inf
+
+
+def covers_most(step: RankStep, location: Location, wish: Wish) -> float | None:
+    """Most SKUs first of which the order may take all that it wants there; abstains where there is no order yet."""
+    if not wish.wanted:
+        return None
+    shelves = [(wish.units.get(sku, {}), count) for sku, count in wish.wanted.items()]
+    return -sum(shelf.get(location.id, 0) >= count for shelf, count in shelves)
 
 
 def chosen_by_shopper(step: RankStep, location: Location, wish: Wish) -> float | None:
@@ -79,5 +118,8 @@ RANKS: Mapping[str, Callable[[RankStep, Location, Wish], float | None]] = {
     "priority": priority,
     "prefer": prefer,
     "deepest_stock": deepest_stock,
+    "most_days_of_cover": most_days_of_cover,
+    "most_reliable": most_reliable,
+    "covers_most": covers_most,
     "chosen_by_shopper": chosen_by_shopper,
 }

@@ -11,14 +11,18 @@ from hashlib import sha256
 
 from policies.conditions import Always
 from policies.decisions import Matcher
+from policies.delivery_rules import delivery_rules
+from policies.exception_rules import exception_rules
+from policies.lint import lint
+from policies.merchant import UTC, merchant, stated_time_zone
 from policies.nodes import Fields, Node, Unreadable, parse
 from policies.pages import MAX_PROBLEMS, Page, suggestion
-from policies.policy import BufferFile, ExposureRule, PolicySet, RoutingPolicy
+from policies.policy import BufferFile, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
 from policies.problems import Problem, Source, quoted
 from policies.routing_rules import routing_policies
 from policies.stock_rules import buffer_file, exposure_rules
 
-KINDS = ("exposure", "buffer", "routing")
+KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "merchant")
 
 EXTENSIONS = (".yaml", ".yml")
 
@@ -45,12 +49,16 @@ def read(files: Mapping[str, bytes]) -> Reading:
     problems = _folder_problems(contents)
     if problems:
         return Reading(None, tuple(problems))
-    draft = _Draft()
+    draft = _Draft(time_zone=stated_time_zone(contents.items()))
     for path, content in contents.items():
         draft.take(path, content)
     draft.check_default()
-    problems = sorted(draft.problems)
-    return Reading(None if problems else draft.policy_set(contents), tuple(problems))
+    draft.check_default_exception()
+    if draft.problems:
+        return Reading(None, tuple(sorted(draft.problems)))
+    policy_set = draft.policy_set(contents)
+    found = lint(policy_set, contents)
+    return Reading(None if found else policy_set, found)
 
 
 def is_rule_file(path: str) -> bool:
@@ -77,21 +85,27 @@ class _Draft:
     exposure: list[ExposureRule] = field(default_factory=list)
     buffers: list[BufferFile] = field(default_factory=list)
     routing: list[RoutingPolicy] = field(default_factory=list)
+    delivery: list[DeliveryRule] = field(default_factory=list)
     file_names: dict[str, dict[str, Source]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     rule_names: dict[str, dict[str, Source]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     positions: dict[int, Source] = field(default_factory=dict)
+    delivery_positions: dict[int, Source] = field(default_factory=dict)
+    exceptions: list[ExceptionRule] = field(default_factory=list)
+    exception_positions: dict[int, Source] = field(default_factory=dict)
+    time_zone: str = UTC
     routing_is_readable: bool = True
+    exceptions_are_readable: bool = True
 
     def take(self, path: str, content: bytes) -> None:
         """Reads one file."""
-        page = Page(path)
+        page = Page(path, time_zone=self.time_zone)
         try:
             node, page.problems = parse(path, content)
             self._take_kind(page, node)
         except Unreadable as unreadable:
             self.problems += unreadable.problems
             # What cannot be read may have held the default policy.
-            self.routing_is_readable = False
+            self.routing_is_readable = self.exceptions_are_readable = False
         self.problems += page.problems[:MAX_PROBLEMS]
         if len(page.problems) >= MAX_PROBLEMS:
             message = f"only the first {MAX_PROBLEMS} problems of this file are told"
@@ -109,15 +123,27 @@ class _Draft:
         last = max(self.routing, key=lambda policy: policy.position)
         if not isinstance(last.applies_to, Always):
             message = f"the last routing policy '{last.name}' does not apply to every order"
-            help = "take its 'applies_to' out, or add a policy without one at a higher position."
+            help = "take its 'applies_to' and its bounds in time out, or add a policy without any at a higher position."
             self._note(last.source, "no-default-policy", message, help)
         if last.otherwise == "next":
             message = f"the last routing policy '{last.name}' says 'otherwise: next', but none comes after it"
             self._note(last.source, "no-next-policy", message, "write 'otherwise: exception'.")
 
+    def check_default_exception(self) -> None:
+        """Where any exception file is, the last rule must apply to every exception, so that each has an owner."""
+        if not self.exceptions_are_readable or not self.exceptions:
+            return
+        last = max(self.exceptions, key=lambda rule: rule.position)
+        if not isinstance(last.when, Always):
+            message = f"the last exception rule '{last.name}' does not apply to every exception"
+            help = "add a rule that always applies at a higher position, so that nothing is left without an owner."
+            self._note(last.source, "no-default-exception", message, help)
+
     def policy_set(self, contents: Mapping[str, bytes]) -> PolicySet:
         exposure = sorted(self.exposure, key=lambda rule: rule.name)
         routing = sorted(self.routing, key=lambda policy: policy.position)
+        delivery = sorted(self.delivery, key=lambda rule: rule.position)
+        exceptions = sorted(self.exceptions, key=lambda rule: rule.position)
         return PolicySet(
             revision(contents),
             tuple(contents),
@@ -126,6 +152,11 @@ class _Draft:
             tuple(routing),
             Matcher.of([(rule, rule.when) for rule in exposure]),
             Matcher.of([(policy, policy.applies_to) for policy in routing]),
+            delivery=tuple(delivery),
+            delivery_matcher=Matcher.of([(rule, rule.when) for rule in delivery]),
+            exceptions=tuple(exceptions),
+            exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
+            time_zone=self.time_zone,
         )
 
     def _take_kind(self, page: Page, node: Node) -> None:
@@ -138,8 +169,16 @@ class _Draft:
             case "routing":
                 self.routing += routing_policies(page, node, self.rule_names["routing"], self.positions)
                 self.routing_is_readable &= not page.problems
+            case "delivery":
+                self.delivery += delivery_rules(page, node, self.rule_names["delivery"], self.delivery_positions)
+            case "exception":
+                names, positions = self.rule_names["exception"], self.exception_positions
+                self.exceptions += exception_rules(page, node, names, positions)
+                self.exceptions_are_readable &= not page.problems
+            case "merchant":
+                merchant(page, node, self.file_names["merchant"])
             case _:
-                self.routing_is_readable = False
+                self.routing_is_readable = self.exceptions_are_readable = False
 
     def _note(self, source: Source, code: str, message: str, help: str) -> None:
         self.problems.append(Problem(source.file, source.line, source.column, code, message, help))

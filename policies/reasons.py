@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from policies.conditions import Condition, comparisons
+from policies.facts import FACTS, Value
+from policies.model import Context
 from policies.problems import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a rule looked at: its condition, and the context that it fired in. Read only where somebody asks."""
+
+    when: Condition
+    context: Context
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """The facts that the condition names, in the order written, each with its value in words."""
+        names = dict.fromkeys(comparison.fact for comparison in comparisons(self.when))
+        return tuple((name, _in_words(FACTS[name].read(self.context))) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +33,7 @@ class FiredRule:
     location_id: str | None
     sku: str | None
     effect: str
+    sight: Sight | None = field(default=None, compare=False, repr=False)
 
 
 class DropReason(StrEnum):
@@ -40,8 +57,23 @@ class Dropped:
     reason: DropReason
     rule: str | None = None
     source: Source | None = None
+    sight: Sight | None = field(default=None, compare=False, repr=False)
 
 
 def units(count: int) -> str:
     """The count with its noun: '1 unit', '2 units'."""
     return f"{count} unit" if count == 1 else f"{count} units"
+
+
+def _in_words(value: Value | None) -> str:
+    match value:
+        case None:
+            return "unknown"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.10g}"
+        case frozenset():
+            return ", ".join(sorted(value)) or "none"
+        case _:
+            return str(value)

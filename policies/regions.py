@@ -12,7 +12,7 @@ from functools import partial
 
 from policies.boxes import Box, TooLarge, boxes
 from policies.conditions import Comparison, Condition, Operator, comparisons
-from policies.facts import FACTS, MAX_CONSTANT, Fact, FactType
+from policies.facts import FACTS, MAX_CONSTANT, FactType
 from policies.signatures import UNKNOWN, Mask, Signatures
 
 MAX_WORK = 200_000
@@ -53,7 +53,7 @@ class Space:
     def __init__(self, conditions: Iterable[Condition], work: Work) -> None:
         conditions = tuple(conditions)
         asked = [comparison for condition in conditions for comparison in comparisons(condition)]
-        limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _limits(FACTS[name])]
+        limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _limits(name)]
         self._signatures = Signatures([*conditions, *limits])
         self._start: dict[int, Mask] = {}
         for limit in limits:
@@ -61,7 +61,7 @@ class Space:
             self._start[column] = self._start.get(column, self._everything(column)) & (mask | 1 << UNKNOWN)
         self._tags: dict[str, dict[int, frozenset[object]]] = {}
         for comparison in asked:
-            if FACTS[comparison.fact].type is FactType.TEXTS:
+            if comparison.fact in FACTS and FACTS[comparison.fact].type is FactType.TEXTS:
                 column, _ = self._signatures.meaning(comparison)
                 words = () if comparison.operator is Operator.KNOWN else comparison.operands
                 self._tags.setdefault(comparison.fact, {})[column] = frozenset(words)
@@ -132,16 +132,18 @@ class Space:
         return self._signatures.columns[column].everything
 
 
-def _limits(fact: Fact) -> Iterator[Comparison]:
+def _limits(name: str) -> Iterator[Comparison]:
     """What holds of the fact wherever it is known."""
-    if fact.allowed:
-        yield Comparison(fact.name, Operator.IN, fact.allowed)
-    elif fact.type is FactType.FLAG:
-        yield Comparison(fact.name, Operator.IN, (False, True))
+    fact = FACTS.get(name)
+    # Facts that are in no table are bounds in time, which are true or false.
+    if fact is None or fact.type is FactType.FLAG:
+        yield Comparison(name, Operator.IN, (False, True))
+    elif fact.allowed:
+        yield Comparison(name, Operator.IN, fact.allowed)
     elif fact.bounds != (-MAX_CONSTANT, MAX_CONSTANT):
         # Only bounds of its own are the fact's nature; the others bound what planners may write.
-        yield Comparison(fact.name, Operator.AT_LEAST, (fact.bounds[0],))
-        yield Comparison(fact.name, Operator.AT_MOST, (fact.bounds[1],))
+        yield Comparison(name, Operator.AT_LEAST, (fact.bounds[0],))
+        yield Comparison(name, Operator.AT_MOST, (fact.bounds[1],))
 
 
 def _inside(found: Sequence[Box], box: Box) -> Iterator[Box]:

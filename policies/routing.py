@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from policies.candidates import NOTHING_OWN, Question, policies_for, worth_splitting
+from policies.conditions import comparisons
+from policies.delivery import DELIVERY_FACTS, fired_for, plan_cost, sendings
 from policies.model import Channel, Commitment, Order, Outcome, PlanFacts, World
-from policies.plans import Load, Plan, plan
-from policies.policy import PolicySet, RoutingPolicy
+from policies.plans import NO_SENDINGS, Load, Plan, plan
+from policies.policy import DELIVERY_STEPS, PolicySet, RoutingPolicy
 from policies.ranking import Ranks, Wish, distance_km, ranks
-from policies.reasons import Dropped, FiredRule
+from policies.reasons import Dropped, FiredRule, Sight
 from policies.usable import Usable, saved_by_buffers, usable
 
 
@@ -124,12 +126,15 @@ def _planned(inquiry: _Inquiry, allowed: Usable) -> Plan:
     order, policy = inquiry.order, inquiry.policy
     wanted = order.units_by_sku()
     splits = worth_splitting(policy, order.value)
+    ranked = _ranks(inquiry, allowed)
+    compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
     found = plan(
         {sku: min(count, allowed.limits.get(sku, count)) for sku, count in wanted.items()},
         allowed.units,
-        _ranks(inquiry, allowed),
+        ranked,
         steps=[step.kind for step in policy.rank],
         max_shipments=policy.max_shipments if splits else 1,
+        sendings=sendings(inquiry.policy_set, inquiry.question, ranked) if compares_delivery else NO_SENDINGS,
     )
     if policy.ship_complete and any(found.placed(sku) < count for sku, count in wanted.items()):
         return Plan((), found.searched_exhaustively)
@@ -139,7 +144,8 @@ def _planned(inquiry: _Inquiry, allowed: Usable) -> Plan:
 def _ranks(inquiry: _Inquiry, allowed: Usable) -> dict[str, Ranks]:
     locations = inquiry.question.world.locations
     places = [locations[key] for key in dict.fromkeys(key for shelf in allowed.units.values() for key in shelf)]
-    wish = Wish(inquiry.question, tuple(allowed.units), inquiry.order.pickup_location_id)
+    order = inquiry.order
+    wish = Wish(inquiry.question, tuple(allowed.units), order.pickup_location_id, order.units_by_sku(), allowed.units)
     return ranks(inquiry.policy, places, wish)
 
 
@@ -182,7 +188,7 @@ def _decision(
         plan=shipments,
         shortages=shortages,
         dropped=allowed.dropped,
-        fired=allowed.fired + reviews,
+        fired=allowed.fired + _deliveries(inquiry, shipments, reviews) + reviews,
         reviews=reviews,
         tried=tried,
         searched_exhaustively=found.searched_exhaustively,
@@ -208,14 +214,37 @@ def _shipments(inquiry: _Inquiry, loads: Sequence[Load]) -> tuple[PlannedShipmen
 
 
 def _reviews(inquiry: _Inquiry, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
+    """The review rules that hold for the finished plan."""
     matcher = inquiry.policy.review_matcher
     if matcher is None or not shipments:
         return ()
     distances = [shipment.distance_km for shipment in shipments]
     known = [distance for distance in distances if distance is not None]
-    facts = PlanFacts(len(shipments), sum(known) if len(known) == len(distances) else None)
-    fired = matcher.fired(inquiry.question.context(plan=facts))
-    return tuple([FiredRule(rule.name, rule.source, None, None, "needs review") for rule in fired])
+    # Shipments are quoted only for rules that ask what they cost.
+    asked = not DELIVERY_FACTS.isdisjoint(matcher.facts)
+    cost = plan_cost(inquiry.policy_set, inquiry.question, _unit_counts(shipments)) if asked else None
+    facts = PlanFacts(len(shipments), sum(known) if len(known) == len(distances) else None, cost)
+    context = inquiry.question.context(plan=facts)
+    return tuple(
+        [
+            FiredRule(rule.name, rule.source, None, None, "needs review", Sight(rule.when, context))
+            for rule in matcher.fired(context)
+        ]
+    )
+
+
+def _deliveries(
+    inquiry: _Inquiry, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
+) -> tuple[FiredRule, ...]:
+    """The delivery rules of the plan's shipments, where they bore on the plan or on its review."""
+    asked = {one.fact for rule in reviews if rule.sight for one in comparisons(rule.sight.when)}
+    if asked.isdisjoint(DELIVERY_FACTS) and not any(step.kind in DELIVERY_STEPS for step in inquiry.policy.rank):
+        return ()
+    return fired_for(inquiry.policy_set, inquiry.question, _unit_counts(shipments))
+
+
+def _unit_counts(shipments: Sequence[PlannedShipment]) -> dict[str, int]:
+    return {one.location_id: sum(line.unit_count for line in one.lines) for one in shipments}
 
 
 def _outcome(

@@ -13,6 +13,7 @@ from policies.pages import Page, suggestion
 from policies.policy import LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
 from policies.problems import Source, quoted
 from policies.stock_rules import description, present, rule_name, titled, when
+from policies.time_bounds import TIME_KEYS
 
 MAX_POLICIES = 500
 MAX_NAMED = 200
@@ -25,16 +26,8 @@ MIN_BAND_KM, MAX_BAND_KM = 0.1, 20_000
 """From next door to half-way round the Earth."""
 
 STEPS = (*PLAN_STEPS, *LOCATION_STEPS)
-LATER_STEPS = (
-    "most_days_of_cover",
-    "least_loaded",
-    "oldest_stock",
-    "most_reliable",
-    "covers_most",
-    "lowest_cost",
-    "earliest_promise",
-)
-"""Steps that the design names and this version does not know yet."""
+LATER_STEPS = ("least_loaded", "oldest_stock")
+"""Steps that need what this version does not know yet: what a location can still take, and when stock came in."""
 
 MAY_USE = ("buffer", "blocked")
 OTHERWISE = ("exception", "next")
@@ -42,8 +35,8 @@ OTHERWISE = ("exception", "next")
 Value = TypeVar("Value")
 
 _KEYS = (
-    *("name", "description", "position", "applies_to", "only", "exclude", "rank", "max_shipments", "min_split_value"),
-    *("ship_complete", "sold_may_use", "review", "otherwise"),
+    *("name", "description", "position", "applies_to", *TIME_KEYS, "only", "exclude", "rank"),
+    *("max_shipments", "min_split_value", "ship_complete", "sold_may_use", "review", "otherwise"),
 )
 
 
@@ -140,7 +133,7 @@ def _named(
 
 def _named_condition(page: Page, node: Node, key: str, place: Place, taken: dict[str, Source]) -> NamedCondition | None:
     title = titled(node, f"{key} rule")
-    fields = page.fields(node, title, ("name", "description", "when"), ("name",))
+    fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS), ("name",))
     if fields is None:
         return None
     name = rule_name(page, fields, "in this policy a rule named", taken)

@@ -15,7 +15,7 @@ from policies.candidates import Question, dropped_by_policy, fired_by, policies_
 from policies.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.policy import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 from policies.ranking import Wish, ranks
-from policies.reasons import Dropped, FiredRule
+from policies.reasons import Dropped, FiredRule, Sight
 
 NOTHING_LIFTED: frozenset[str] = frozenset()
 
@@ -187,7 +187,12 @@ def _figures(policy_set: PolicySet, question: Question, sku: str, policy: Routin
 def _blocks(policy_set: PolicySet, context: Context, level: StockLevel) -> tuple[FiredRule, ...]:
     rules = policy_set.exposure_matcher.fired(context)
     return tuple(
-        [FiredRule(one.name, one.source, level.location_id, level.sku, f"blocked: {one.reason}") for one in rules]
+        [
+            FiredRule(
+                one.name, one.source, level.location_id, level.sku, f"blocked: {one.reason}", Sight(one.when, context)
+            )
+            for one in rules
+        ]
     )
 
 
@@ -201,11 +206,25 @@ def _largest_within_shipments(
 ) -> int:
     giving = [figure for figure in figures if figure.sellable > 0]
     if any(step.kind in PLAN_STEPS for step in policy.rank):
-        giving.sort(key=lambda figure: -figure.sellable)
-    else:
-        places = [question.world.locations[figure.location_id] for figure in giving]
-        ranked = ranks(policy, places, Wish(question, (sku,)))
-        giving.sort(key=lambda figure: (ranked[figure.location_id], figure.location_id))
+        return _largest_of(sorted(giving, key=lambda figure: -figure.sellable), question, sku, policy)
+    sizes = {None} | {figure.sellable for figure in giving if any(step.kind == "covers_most" for step in policy.rank)}
+    # Which location covers an order whole depends on its size, and turns only at what one of them has.
+    return max(_largest_up_to(size, giving, question, sku, policy) for size in sizes)
+
+
+def _largest_up_to(
+    size: int | None, giving: Sequence[LocationFigure], question: Question, sku: str, policy: RoutingPolicy
+) -> int:
+    """The most that an order of so many units gets in rank order; None for one larger than what any location has."""
+    units = {figure.location_id: figure.sellable for figure in giving}
+    wish = Wish(question, (sku,)) if size is None else Wish(question, (sku,), wanted={sku: size}, units={sku: units})
+    ranked = ranks(policy, [question.world.locations[key] for key in units], wish)
+    in_order = sorted(giving, key=lambda figure: (ranked[figure.location_id], figure.location_id))
+    largest = _largest_of(in_order, question, sku, policy)
+    return largest if size is None else min(size, largest)
+
+
+def _largest_of(giving: Sequence[LocationFigure], question: Question, sku: str, policy: RoutingPolicy) -> int:
     several = sum(figure.sellable for figure in giving[: policy.max_shipments])
     if worth_splitting(policy, _value(question, sku, several)):
         return several

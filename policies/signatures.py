@@ -6,25 +6,36 @@ list, unknown. The classes of all facts that some rules use are the signature of
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
 from math import inf, isfinite, nextafter
+from typing import Any
 
 from policies.conditions import Comparison, Condition, Operator, comparisons
 from policies.facts import FACTS, FactType, Value
+from policies.measures import ELAPSED
 from policies.model import Context
+from policies.parts import KINDS, Part, Parts, Step, kind_of
 
 Entry = Hashable
 """What a signature holds for one fact: a class; of tags the mentioned ones that are there, or None for unknown."""
 
-Signature = tuple[Entry, ...]
+Signature = tuple[Part, Part, Part, Entry]
+"""All that rules can see of a context: the parts of its channel, location and product, and the question's own facts."""
+
+Read = Callable[[Context], Value | None]
 
 Mask = int
 """A set of classes, one bit each."""
 
 UNKNOWN = 0
 """The class of what is not known, in every column."""
+
+_LONGEST = 1 << 59
+# In microseconds: longer than from the year 1 to the year 9999.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ class Column:
 class Signatures:
     """How contexts are classified for a set of conditions."""
 
-    __slots__ = ("_sorts", "_starts", "_steps", "columns", "facts")
+    __slots__ = ("_known", "_parts", "_rest", "_sorts", "_starts", "columns", "facts")
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         used: dict[str, list[Comparison]] = {}
@@ -56,10 +67,14 @@ class Signatures:
             for comparison in comparisons(condition):
                 used.setdefault(comparison.fact, []).append(comparison)
         self.facts = tuple(used)
-        self._sorts = {name: _SORTS[FACTS[name].type](name, found) for name, found in used.items()}
-        self._steps: tuple[tuple[Callable[..., Entry], Callable[[Context], Value | None]], ...] = tuple(
-            (sort.classify, FACTS[name].read) for name, sort in self._sorts.items()
-        )
+        sorts = {name: _SORTS[FACTS[name].type](name, found) for name, found in used.items()}
+        names = {kind: [name for name in sorts if kind_of(name) == kind] for kind in (*KINDS, None)}
+        # What a signature says in this order: the facts of each kind of object, then those of the question itself.
+        self._sorts = {name: sorts[name] for kind in names for name in names[kind]}
+        steps = {kind: [sorts[name].step(FACTS[name].read) for name in names[kind]] for kind in names}
+        self._parts = tuple(Parts(kind, steps[kind]) for kind in KINDS)
+        self._known = tuple(parts.known for parts in self._parts)
+        self._rest = _together(steps[None])
         self.columns: list[Column] = []
         self._starts: dict[str, int] = {}
         for name, sort in self._sorts.items():
@@ -67,13 +82,27 @@ class Signatures:
             self.columns += sort.columns
 
     def of(self, context: Context) -> Signature:
-        """The signature of a context: an entry for each of `facts`. Raises ValueError for a number without a size."""
-        return tuple([classify(read(context)) for classify, read in self._steps])
+        """What the rules can see of a context. Raises ValueError for a number without a size."""
+        channels, locations, products = self._known
+        try:
+            return (
+                channels[id(context.channel)],
+                locations[id(context.location)],
+                products[id(context.product)],
+                self._rest(context),
+            )
+        except KeyError:
+            channel, location, product = (parts.of(context) for parts in self._parts)
+            return channel, location, product, self._rest(context)
 
     def classes(self, signature: Signature) -> list[int]:
         """The class in each of `columns`."""
+        channel, location, product, rest = signature
+        said = [*channel.entries, *location.entries, *product.entries]
+        # One entry stands for itself; no entry is a tuple.
+        said += rest if isinstance(rest, tuple) else [rest]
         entries = (
-            entry for sort, entry in zip(self._sorts.values(), signature, strict=True) for _ in range(len(sort.columns))
+            entry for sort, entry in zip(self._sorts.values(), said, strict=True) for _ in range(len(sort.columns))
         )
         return [column.class_of(entry) for column, entry in zip(self.columns, entries, strict=True)]
 
@@ -93,7 +122,7 @@ class Signatures:
 class _Words:
     """Classes of a text or a flag: 1 for values that no rule lists, then one for each set of lists they stand in."""
 
-    __slots__ = ("_masks", "classify", "columns")
+    __slots__ = ("_class_of", "_masks", "columns")
 
     def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
         lists = dict.fromkeys(frozenset(c.operands) for c in found if c.operator is not Operator.KNOWN)
@@ -106,9 +135,13 @@ class _Words:
         class_of_key = {key: 2 + index for index, key in enumerate(keys)}
         class_of = _ClassOfWord({None: UNKNOWN})
         class_of.update((word, class_of_key[tuple(numbers)]) for word, numbers in listed_in.items())
-        self.classify: Callable[..., Entry] = class_of.__getitem__
+        self._class_of = class_of
         self._masks = {words: _mask(class_of[word] for word in words) for words in lists}
         self.columns = [Column(2 + len(keys), _same)]
+
+    def step(self, read: Callable[[Context], Any]) -> Step:
+        class_of = self._class_of
+        return lambda context: class_of[read(context)]
 
     def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
         return 0, self._masks.get(frozenset(comparison.operands), 0)
@@ -131,17 +164,26 @@ class _Numbers:
         self._turns = [-inf, *sorted({turn for comparison in found for turn in _turns(comparison)})]
         self.columns = [Column(len(self._turns) + 1, _same)]
 
-    def classify(self, value: float | None) -> int:
-        if value is None:
-            return UNKNOWN
-        if not isfinite(value):
-            raise ValueError(f"{self._fact} is {value}, which is no finite number")
-        return bisect_right(self._turns, value)
+    def step(self, read: Callable[[Context], Any]) -> Step:
+        if self._fact in ELAPSED:
+            elapsed, unit = ELAPSED[self._fact]
+            return _timed([_shortest(turn, unit) for turn in self._turns], elapsed)
+        turns, fact = self._turns, self._fact
+
+        def classify(context: Context) -> int:
+            value = read(context)
+            if value is None:
+                return UNKNOWN
+            if not isfinite(value):
+                raise ValueError(f"{fact} is {value}, which is no finite number")
+            return bisect_right(turns, value)
+
+        return classify
 
     def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
         if comparison.operator is Operator.KNOWN:
             return 0, 0
-        classes = [self.classify(float(operand)) for operand in comparison.operands]
+        classes = [bisect_right(self._turns, float(operand)) for operand in comparison.operands]
         above = (1 << self.columns[0].class_count) - (2 << classes[0])
         below = (1 << classes[0]) - 2
         match comparison.operator:
@@ -168,8 +210,9 @@ class _Tags:
         self._mentioned = frozenset(tag for tags in wanted for tag in tags)
         self.columns = [Column(3, _presence(tags)) for tags in wanted]
 
-    def classify(self, value: frozenset[str] | None) -> Entry:
-        return None if value is None else self._mentioned & value
+    def step(self, read: Callable[[Context], Any]) -> Step:
+        mentioned = self._mentioned
+        return lambda context: None if (tags := read(context)) is None else mentioned & tags
 
     def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
         return self._wanted[_wanted(comparison)], 1 << 2
@@ -181,6 +224,28 @@ _SORTS: dict[FactType, type[_Words] | type[_Numbers] | type[_Tags]] = {
     FactType.NUMBER: _Numbers,
     FactType.TEXTS: _Tags,
 }
+
+
+def _together(steps: Sequence[Step]) -> Step:
+    """Several steps as one, which makes a tuple; one step as it is, because most rules ask only for the stock's age."""
+    return steps[0] if len(steps) == 1 else lambda context: tuple([step(context) for step in steps])
+
+
+def _timed(turns: Sequence[timedelta], elapsed: Callable[[Context], timedelta | None]) -> Step:
+    """Classifies a time as it is, which spares making a number of it."""
+
+    def classify(context: Context) -> int:
+        span = elapsed(context)
+        return UNKNOWN if span is None else bisect_right(turns, span)
+
+    return classify
+
+
+@lru_cache(maxsize=4_096)
+def _shortest(turn: float, unit: timedelta) -> timedelta:
+    """The shortest time that is at least so many units; any time for none, because nothing is younger than new."""
+    count = bisect_left(range(_LONGEST), turn, key=lambda microseconds: timedelta(microseconds=microseconds) / unit)
+    return timedelta(microseconds=count) if count else timedelta.min
 
 
 def _turns(comparison: Comparison) -> list[float]:

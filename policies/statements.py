@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TypeVar
@@ -28,6 +28,7 @@ FIGURES = (*COUNTS, "age_minutes", "counted_days_ago", "count_confidence", "sour
 Value = TypeVar("Value")
 
 _COUNTRY = re.compile("[A-Z]{2}")
+_CLOCK = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def entries(page: Page, node: Node, what: str) -> Iterator[tuple[Scalar, Node]]:
@@ -155,3 +156,28 @@ def coordinates(page: Page, node: Node, what: str) -> Coordinates | None:
     latitude = page.number(node.items[0], "the latitude", -90, 90)
     longitude = page.number(node.items[1], "the longitude", -180, 180)
     return None if latitude is None or longitude is None else Coordinates(latitude, longitude)
+
+
+def clock(page: Page, node: Node, what: str) -> time | None:
+    """A time of the day, from 00:00 to 23:59."""
+    text = node.text if isinstance(node, Scalar) else ""
+    if not _CLOCK.fullmatch(text):
+        page.note(node, "wrong-type", f"{what} is a time of the day, not {described(node)}", "write 09:00 or 17:30.")
+        return None
+    return time.fromisoformat(text)
+
+
+def day(page: Page, node: Node, what: str) -> date | None:
+    """A day of the calendar."""
+    try:
+        return date.fromisoformat(node.text if isinstance(node, Scalar) and len(node.text) == len("2026-12-01") else "")
+    except ValueError:
+        page.note(node, "wrong-type", f"{what} is a day, not {described(node)}", "write year, month, day: 2026-12-01.")
+        return None
+
+
+def days(page: Page, node: Node, what: str) -> frozenset[date] | None:
+    """A list of days of the calendar."""
+    listed = page.items(node, what, "[2026-12-25]", at_most=MAX_ENTRIES)
+    found = [day(page, item, f"a day of {what}") for item in listed]
+    return frozenset(one for one in found if one is not None)

@@ -15,6 +15,7 @@ from policies.nodes import Fields, Node, Scalar
 from policies.pages import Page
 from policies.policy import HOLD_BACK_FORMS, BufferFile, BufferRule, Combine, ExposureRule, HoldBack, Scope
 from policies.problems import Source, quoted
+from policies.time_bounds import TIME_KEYS, in_force
 
 MAX_RULES = 5_000
 """Rules of one file."""
@@ -83,8 +84,10 @@ def description(page: Page, fields: dict[str, Node]) -> None:
 
 
 def when(page: Page, fields: dict[str, Node], key: str, rule: str, place: Place) -> Condition | None:
-    """The condition under a key; without the key it is always."""
-    return condition(page, fields[key], rule, place) if key in fields else Always()
+    """The condition under a key, within the rule's bounds in time; without any of them it is always."""
+    found = condition(page, fields[key], rule, place) if key in fields else Always()
+    bounded = in_force(page, fields, found or Always(), rule, place)
+    return bounded if found is not None else None
 
 
 def titled(node: Node, kind: str) -> str:
@@ -108,7 +111,7 @@ def present(found: Iterable[Rule | None]) -> list[Rule]:
 
 def _exposure_rule(page: Page, node: Node, taken: dict[str, Source]) -> ExposureRule | None:
     title = titled(node, "rule")
-    fields = page.fields(node, title, ("name", "description", "when", "block"), ("name", "block"))
+    fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
     if fields is None:
         return None
     name = rule_name(page, fields, "an exposure rule named", taken)
@@ -121,7 +124,7 @@ def _exposure_rule(page: Page, node: Node, taken: dict[str, Source]) -> Exposure
 
 def _buffer_rule(page: Page, node: Node, scope: Scope, taken: dict[str, Source]) -> BufferRule | None:
     title = titled(node, "rule")
-    fields = page.fields(node, title, ("name", "description", "when", *_EFFECTS), ("name",))
+    fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS, *_EFFECTS), ("name",))
     if fields is None:
         return None
     name = rule_name(page, fields, "a buffer rule named", taken)

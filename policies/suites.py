@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from policies.answers import NO_POLICY, Difference, answer, differences
 from policies.cases import Case, cases, says_all_rules
@@ -15,7 +16,7 @@ from policies.conditions import Always
 from policies.decisions import Matcher
 from policies.nodes import Node, Unreadable, parse
 from policies.pages import Page
-from policies.policy import PolicySet, RoutingPolicy
+from policies.policy import ExceptionRule, PolicySet, RoutingPolicy
 from policies.problems import Problem, Source
 from policies.reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOLDER_BYTES
 from policies.routing_rules import MAX_POSITION
@@ -35,6 +36,11 @@ _SUFFIX = "_test"
 
 _STAND_IN = RoutingPolicy(NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), ())
 # Takes what no policy of one file does; nothing is ranked, so that nothing but the file's own rules bears on it.
+
+_NO_OWNER = ExceptionRule(
+    NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), "review", NO_POLICY, timedelta(days=1)
+)
+# Takes the exceptions for which no rule of one file is.
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def is_suite(path: str) -> bool:
 
 
 def rules(policy_set: PolicySet) -> Iterator[Rule]:
-    """Everything that a test can make fire: exposure and buffer rules, routing policies and their named conditions."""
+    """Everything that a test can make fire: rules of each kind, routing policies and their named conditions."""
     for exposure in policy_set.exposure:
         yield Rule(exposure.name, f"the exposure rule '{exposure.name}'", exposure.source)
     for file in policy_set.buffers:
@@ -102,6 +108,10 @@ def rules(policy_set: PolicySet) -> Iterator[Rule]:
             yield Rule(rule.name, f"the buffer rule '{rule.name}'", rule.source)
     for policy in policy_set.routing:
         yield from _rules_of(policy)
+    for delivery in policy_set.delivery:
+        yield Rule(delivery.name, f"the delivery rule '{delivery.name}'", delivery.source)
+    for settling in policy_set.exceptions:
+        yield Rule(settling.name, f"the exception rule '{settling.name}'", settling.source)
 
 
 def _rules_of(policy: RoutingPolicy) -> Iterator[Rule]:
@@ -180,6 +190,10 @@ def _rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
     paths = tuple(paths)
     exposure = [rule for rule in policy_set.exposure if rule.source.file in paths]
     routing = [policy for policy in policy_set.routing if policy.source.file in paths] + [_STAND_IN]
+    exceptions = [rule for rule in policy_set.exceptions if rule.source.file in paths]
+    # Where no file has any, what is built in settles exceptions, as it will in service.
+    exceptions += [_NO_OWNER] if policy_set.exceptions else []
+    delivery = [rule for rule in policy_set.delivery if rule.source.file in paths]
     return replace(
         policy_set,
         files=paths,
@@ -188,6 +202,10 @@ def _rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
         routing=tuple(routing),
         exposure_matcher=Matcher.of([(rule, rule.when) for rule in exposure]),
         routing_matcher=Matcher.of([(policy, policy.applies_to) for policy in routing]),
+        exceptions=tuple(exceptions),
+        exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
+        delivery=tuple(delivery),
+        delivery_matcher=Matcher.of([(rule, rule.when) for rule in delivery]),
     )
 
 

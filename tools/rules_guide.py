@@ -8,25 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from policies import problems, suites
-from policies.facts import EVERYWHERE, FACTS, Fact, FactType, Place
+from policies import glossary, problems, suites
+from policies.facts import FACTS, Fact
 
 GUIDE = Path(__file__).parents[1] / "rules" / "README.md"
-
-_PLACES = {
-    Place.EXPOSURE: "exposure",
-    Place.LOCATION_BUFFER: "buffers of a location",
-    Place.CHANNEL_BUFFER: "buffers of a channel",
-    Place.APPLIES_TO: "`applies_to`",
-    Place.CANDIDATE: "`only`, `exclude`, `prefer`",
-    Place.REVIEW: "`review`",
-}
-_VALUES = {
-    FactType.TEXT: "a word",
-    FactType.NUMBER: "a number",
-    FactType.FLAG: "`true` or `false`",
-    FactType.TEXTS: "tags",
-}
 
 
 def main() -> None:
@@ -59,16 +44,7 @@ def codes() -> str:
 
 
 def _row(fact: Fact) -> str:
-    known = (
-        "everywhere" if fact.places == EVERYWHERE else ", ".join(_PLACES[one] for one in Place if one in fact.places)
-    )
-    return f"| `{fact.name}` | {fact.help} | {_value(fact)} | {known} |"
-
-
-def _value(fact: Fact) -> str:
-    if fact.allowed:
-        return ", ".join(f"`{word}`" for word in fact.allowed)
-    return f"{_VALUES[fact.type]} ({fact.unit})" if fact.unit else _VALUES[fact.type]
+    return f"| `{fact.name}` | {fact.help} | {glossary.value(fact)} | {glossary.places(fact)} |"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {"facts": facts, "codes": codes}

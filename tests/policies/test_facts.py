@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
@@ -25,10 +25,19 @@ OSLO, BERGEN = Coordinates(59.9139, 10.7522), Coordinates(60.3913, 5.3221)
 
 EVERYTHING = Context(
     NOW,
-    channel=Channel("tiktok_shop", "social"),
+    channel=Channel("tiktok_shop", "social", cancellation_headroom=0.8),
     order=OrderFacts("ship", Decimal("19.99"), 3, 2, 0, frozenset({"gift"})),
     destination=Destination("NO", "Vestland", "5003", BERGEN),
-    location=Location("oslo", "store", country="NO", region="Oslo", coordinates=OSLO, tags=frozenset({"mall"})),
+    location=Location(
+        "oslo",
+        "store",
+        country="NO",
+        region="Oslo",
+        coordinates=OSLO,
+        tags=frozenset({"mall"}),
+        opens=time(9),
+        closes=time(17),
+    ),
     product=Product("MUG", category="kitchen", brand="Ærlig", price=Decimal("7.50"), velocity_per_day=4.0),
     stock=StockLevel(
         "MUG",
@@ -40,7 +49,8 @@ EVERYTHING = Context(
         count_confidence=0.8,
         source="pos",
     ),
-    plan=PlanFacts(2, 305.0),
+    plan=PlanFacts(2, 305.0, Decimal("9.80")),
+    exception_kind="oversell",
 )
 
 
@@ -121,6 +131,32 @@ def test_no_list_of_countries_is_everywhere_and_an_empty_one_nowhere(
     context = Context(NOW, location=Location("oslo", "store", ships_to=ships_to), destination=Destination(country))
 
     assert ask("location.serves_destination", context) is serves
+
+
+@pytest.mark.parametrize(("time_zone", "is_open"), [("Europe/Oslo", True), ("America/New_York", False)])
+def test_a_location_is_open_by_its_own_clock(time_zone: str, is_open: bool) -> None:
+    location = Location("a", "store", time_zone=time_zone, opens=time(9), closes=time(17))
+
+    assert ask("location.open_now", Context(NOW, location=location)) is is_open
+
+
+def test_nobody_knows_whether_a_location_is_open_that_does_not_say_its_hours() -> None:
+    paused = Location("oslo", "store", status="paused")
+    holiday = Location("oslo", "store", holidays=frozenset({date(2026, 11, 27)}))
+
+    assert ask("location.open_now", Context(NOW, location=Location("oslo", "store"))) is None
+    assert ask("location.open_now", Context(NOW, location=paused)) is False
+    assert ask("location.open_now", Context(NOW, location=holiday)) is False
+
+
+def test_the_margin_is_what_the_order_brings_less_what_it_costs_to_send() -> None:
+    assert ask("plan.margin_after_shipping") == 10.19
+    assert (
+        ask("plan.margin_after_shipping", Context(NOW, order=OrderFacts(), plan=PlanFacts(1, cost=Decimal(5)))) is None
+    )
+    assert (
+        ask("plan.margin_after_shipping", Context(NOW, order=OrderFacts(value=Decimal(5)), plan=PlanFacts(1))) is None
+    )
 
 
 def test_an_untagged_product_has_a_known_empty_list_of_tags() -> None:

@@ -361,7 +361,7 @@ def test_the_examples_of_the_guide_work() -> None:
     reading = read(files)
     report = run(reading.policy_set, {"buffer_test.yaml": suite.encode(), **files})
 
-    assert set(kinds) == {"exposure", "buffer", "routing"}
+    assert set(kinds) == {"exposure", "buffer", "routing", "delivery", "exception", "merchant"}
     assert not reading.problems
     assert [result.passed for result in report.results] == [True, True]
 

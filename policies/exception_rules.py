@@ -1,0 +1,64 @@
+"""Reading exception files: who settles what went wrong, how, and until when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from policies.facts import Place
+from policies.model import EXCEPTION_ACTIONS
+from policies.nodes import Node
+from policies.pages import Page
+from policies.policy import ExceptionRule
+from policies.problems import Source
+from policies.stock_rules import MAX_RULES, description, present, rule_name, titled, when
+from policies.time_bounds import TIME_KEYS
+
+MAX_POSITION = 1_000_000
+MAX_DUE_DAYS = 365
+
+_REQUIRED = ("name", "position", "do", "owner", "due_in")
+_KEYS = ("name", "description", "position", "when", *TIME_KEYS, "do", "owner", "due_in", "escalate_to")
+
+
+def exception_rules(
+    page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]
+) -> list[ExceptionRule]:
+    """The rules of an exception file. `names` and `positions` are those taken so far, over all exception files."""
+    fields = page.fields(node, "an exception file", ("kind", "name", "description", "rules"), ("rules",))
+    if fields is None or "rules" not in fields:
+        return []
+    description(page, fields)
+    if "name" in fields:
+        page.name(fields["name"], "'name'")
+    rules = page.items(fields["rules"], "'rules'", at_most=MAX_RULES)
+    return present(_rule(page, rule, names, positions) for rule in rules)
+
+
+def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> ExceptionRule | None:
+    title = titled(node, "rule")
+    fields = page.fields(node, title, _KEYS, _REQUIRED)
+    if fields is None:
+        return None
+    name = rule_name(page, fields, "an exception rule named", names)
+    position = _position(page, fields, positions)
+    applies = when(page, fields, "when", title, Place.EXCEPTION)
+    action = page.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None
+    owner = page.name(fields["owner"], "'owner'") if "owner" in fields else None
+    due_in = page.seconds(fields["due_in"], "'due_in'", at_most_days=MAX_DUE_DAYS) if "due_in" in fields else None
+    escalate_to = page.name(fields["escalate_to"], "'escalate_to'") if "escalate_to" in fields else None
+    if name is None or position is None or applies is None or action is None or owner is None or due_in is None:
+        return None
+    due = timedelta(seconds=due_in)
+    return ExceptionRule(name, position, page.source(node), applies, action, owner, due, escalate_to)
+
+
+def _position(page: Page, fields: dict[str, Node], positions: dict[int, Source]) -> int | None:
+    position = page.integer(fields["position"], "'position'", 0, MAX_POSITION) if "position" in fields else None
+    if position is None:
+        return None
+    if position in positions:
+        message = f"position {position} stands already in {positions[position]}"
+        help = "give each rule of all exception files a position of its own; the lowest that applies decides."
+        page.note(fields["position"], "duplicate-position", message, help)
+    positions.setdefault(position, page.source(fields["position"]))
+    return position
