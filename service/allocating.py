@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from policies.model import Commitment, Order, Product
-from service import answers, catalogue, levels, orders, requests
+from service import answers, catalogue, levels, order_writing, orders, requests
 from service.allocator import Outcomes, Ticket
 from service.book import Book
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection, Database
 from service.errors import NotFound, TruestockError
 from service.metrics import Metrics
-from service.orders import Changes
+from service.order_writing import Changes
 from service.planning import Surroundings, Verdict, decide
 from service.record import AllocationRecord
 from service.requests import Stored
@@ -112,7 +112,7 @@ class OrderDesk:
             record = records.get(ids[order.channel_id, order.order_id]) or _new_record(ticket, book)
             self._decide_one(batch, book, changes, ticket, record, is_known=record.id in records)
         await levels.write(connection, book)
-        await orders.write(connection, changes)
+        await order_writing.write(connection, changes)
         await requests.answer(connection, _answers_of(batch, tickets))
 
     def _decide_one(
@@ -140,8 +140,7 @@ def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) 
     if verdict.decision is not None:
         explained = record.decision.SerializeToString(deterministic=True)
         changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
-    for kind, description in verdict.exceptions:
-        changes.exceptions.append((book.new_id(), record.id, kind, "open", description, revision, now))
+    changes.exceptions += [raised.row(book.new_id(), record.id, now) for raised in verdict.exceptions]
 
 
 def _committed_unheard(

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from policies.model import Commitment, Outcome, StockLevel
-from policies.reasons import Dropped, FiredRule
+from policies.reasons import Dropped, FiredRule, Sight
 from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShortageRecord
 from truestock.v1 import allocation_service_pb2 as allocation_pb, decision_pb2, order_pb2, stock_service_pb2 as stock_pb
 
@@ -125,6 +125,7 @@ def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
         location_id=fired.location_id or "",
         sku=fired.sku or "",
         effect=fired.effect,
+        facts=_seen(fired.sight),
     )
 
 
@@ -136,7 +137,13 @@ def dropped_candidate(dropped: Dropped) -> decision_pb2.DroppedCandidate:
         reason=dropped.reason,
         rule=dropped.rule or "",
         source=str(dropped.source) if dropped.source else "",
+        facts=_seen(dropped.sight),
     )
+
+
+def _seen(sight: Sight | None) -> list[decision_pb2.FactSeen]:
+    facts = sight.facts() if sight else ()
+    return [decision_pb2.FactSeen(fact=fact, value=value) for fact, value in facts]
 
 
 def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
@@ -146,6 +153,21 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
         event=row["event"],
         description=row["description"],
         policy_revision=row["policy_revision"],
+    )
+
+
+def order_exception(row: asyncpg.Record) -> allocation_pb.OrderException:
+    """A row of `exception`."""
+    return allocation_pb.OrderException(
+        exception_id=str(row["id"]),
+        kind=row["kind"],
+        owner=row["owner"],
+        action=row["action"],
+        due_time=timestamp(row["due_time"]),
+        escalate_to=row["escalate_to"] or "",
+        rule=row["rule"],
+        description=row["description"],
+        state=row["state"],
     )
 
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from policies.model import Commitment, Outcome
 from policies.policy import PolicySet
 from policies.promise import MoreThanIsLeft, Share, shrink
-from service import answers, catalogue, levels, orders, requests
+from service import answers, catalogue, levels, order_writing, orders, requests
 from service.allocating import remember
 from service.book import Book
 from service.catalogue import CatalogueCache
@@ -20,8 +20,8 @@ from service.database import Connection, Database
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState
 from service.metrics import Metrics
 from service.order_requests import Cancellation
-from service.orders import Changes
-from service.planning import Surroundings, Verdict, confirm, decide, give_back
+from service.order_writing import Changes
+from service.planning import Surroundings, Verdict, confirm, decide, give_back, sent_to_review
 from service.record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord, ShortageRecord
 from service.requests import Claim
 from service.tally import Tally, count_cancelled, count_order
@@ -56,23 +56,31 @@ class Lifecycle:
         """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
 
         async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
-            if not _is_planned_anew(book, record):
-                return _confirm(book, record)
-            return await self._plan_anew(connection, book, record, policy_set)
+            if _is_planned_anew(book, record):
+                return await self._plan_anew(connection, book, record, policy_set)
+            verdict = _confirm(book, record)
+            if record.outcome is not Outcome.NEEDS_REVIEW:
+                return verdict
+            return sent_to_review(await self._surroundings(connection, record, policy_set), book, verdict)
 
         return await self._move(asked, "confirm", move)
 
     async def _plan_anew(
         self, connection: Connection, book: Book, record: AllocationRecord, policy_set: PolicySet
     ) -> Verdict:
-        version, products = await catalogue.products(connection, {line.sku for line in record.lines})
-        known = await self._cache.at(connection, version)
-        surroundings = Surroundings(policy_set, known.locations, known.channels[record.channel_id], products)
+        surroundings = await self._surroundings(connection, record, policy_set)
         lines = record.lines
         verdict = decide(surroundings, book, record, record.order(Commitment.SOLD), timedelta())
         # The order asks for what is left of its lines; what was cancelled stays on them.
         record.lines = lines
         return verdict
+
+    async def _surroundings(
+        self, connection: Connection, record: AllocationRecord, policy_set: PolicySet
+    ) -> Surroundings:
+        version, products = await catalogue.products(connection, {line.sku for line in record.lines})
+        known = await self._cache.at(connection, version)
+        return Surroundings(policy_set, known.locations, known.channels[record.channel_id], products)
 
     async def release(self, asked: Asked) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, RequestIdReused."""
@@ -156,7 +164,7 @@ async def _write(connection: Connection, book: Book, verdicts: Sequence[Verdict]
     for verdict in verdicts:
         remember(changes, verdict, book, replaced=True)
     await levels.write(connection, book)
-    await orders.write(connection, changes)
+    await order_writing.write(connection, changes)
 
 
 def _is_planned_anew(book: Book, record: AllocationRecord) -> bool:

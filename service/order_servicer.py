@@ -109,9 +109,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             if not found or allocation_id is None:
                 raise _no_allocation(named)
             events = await orders.events(connection, allocation_id)
+            raised = await orders.exceptions(connection, allocation_id)
             return allocation_pb.GetAllocationResponse(
                 allocation=answers.allocation(found[allocation_id], await levels.clock(connection)),
                 timeline=[answers.timeline_event(event) for event in events],
+                exceptions=[answers.order_exception(row) for row in raised],
             )
 
         return await self._database.snapshot("get", work)

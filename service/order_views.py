@@ -9,8 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from service.console import clock, enum_word, row, table
-from truestock.v1.allocation_service_pb2 import Allocation, GetAllocationResponse, Shipment, Shortage, TimelineEvent
-from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FiredRule
+from truestock.v1.allocation_service_pb2 import (
+    Allocation,
+    GetAllocationResponse,
+    OrderException,
+    Shipment,
+    Shortage,
+    TimelineEvent,
+)
+from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FactSeen, FiredRule
 from truestock.v1.order_pb2 import (
     OUTCOME_ALLOCATED,
     OUTCOME_PARTLY_ALLOCATED,
@@ -30,6 +37,8 @@ def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
     """The long form: everything that is known of an order and of its decision."""
     allocation = answer.allocation
     parts = [*_summary(allocation), *_why(allocation.decision)]
+    if answer.exceptions:
+        parts.append(_exceptions(answer.exceptions))
     if answer.timeline:
         parts.append(_timeline(answer.timeline))
     console.print(Group(*parts))
@@ -123,17 +132,32 @@ def _why(decision: Decision) -> Iterator[RenderableType]:
 
 def fired_rules(rules: Iterable[FiredRule]) -> Table:
     """The rules that fired, one row for each effect."""
-    made = table("rule", "where it stands", "location", "SKU", "effect", title="Rules that fired")
+    made = table("rule", "where it stands", "location", "SKU", "effect", "because", title="Rules that fired")
     for rule in rules:
-        row(made, rule.rule, rule.source, rule.location_id or "-", rule.sku or "-", rule.effect)
+        row(made, rule.rule, rule.source, rule.location_id or "-", rule.sku or "-", rule.effect, _seen(rule.facts))
     return made
 
 
+def _seen(facts: Iterable[FactSeen]) -> str:
+    """What a rule saw, such as "location.type is store, stock.age_minutes is 43"."""
+    return ", ".join(f"{seen.fact} is {seen.value}" for seen in facts) or "always"
+
+
 def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
-    made = table("location", "SKU", "why", "rule", title="Locations that were not used")
+    made = table("location", "SKU", "why", "rule", "because", title="Locations that were not used")
     for candidate in candidates:
         rule = f"{candidate.rule} {candidate.source}".strip()
-        row(made, candidate.location_id, candidate.sku or "whole order", candidate.reason, rule or "-")
+        because = _seen(candidate.facts) if rule else "-"
+        row(made, candidate.location_id, candidate.sku or "whole order", candidate.reason, rule or "-", because)
+    return made
+
+
+def _exceptions(exceptions: Iterable[OrderException]) -> Table:
+    made = table("kind", "what happened", "owner", "to do", "due", "then", "state", "rule")
+    made.title = "What is to be settled"
+    for one in exceptions:
+        then = one.escalate_to or "-"
+        row(made, one.kind, one.description, one.owner, one.action, clock(one.due_time), then, one.state, one.rule)
     return made
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
-from policies.model import Channel, Commitment, Location, Order, Outcome, Product, World
+from policies.model import Channel, Commitment, Context, Location, Order, OrderFacts, Outcome, Product, World
 from policies.oversell import oversell_cause
 from policies.policy import PolicySet
 from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
 from policies.routing import Decision, Shortage, ShortageKind, route
-from service import answers
+from service import answers, exceptions
 from service.book import Book
+from service.exceptions import OrderException
 from service.record import (
     ASSIGNED,
     CONFIRMED,
@@ -55,8 +56,8 @@ class Verdict:
     description: str = ""
     change_refused: bool = False
     decision: Decision | None = None
-    exceptions: tuple[tuple[str, str], ...] = field(default=())
-    """(kind, description) of what a person has to settle from now on."""
+    exceptions: tuple[OrderException, ...] = field(default=())
+    """What a person has to settle from now on."""
 
 
 def decide(
@@ -71,7 +72,7 @@ def decide(
         return Verdict(record)
     if what is Course.CONVERT:
         record.state_contents(order)
-        return confirm(book, record)
+        return sent_to_review(surroundings, book, confirm(book, record))
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
     decision = route(surroundings.policy_set, world, surroundings.channel, order, promise.own)
     if stands_as_it_was(promise, order, decision):
@@ -96,14 +97,23 @@ def promise_of(record: AllocationRecord, book: Book) -> Promise:
 
 
 def confirm(book: Book, record: AllocationRecord) -> Verdict:
-    """Turns a live hold into a sale: the same units stay promised where they are."""
+    """Turns a live hold into a sale: the same units stay promised where they are. See `sent_to_review`."""
     for shipment in record.shipments:
         for line_id, units in shipment.units.items():
             book.confirm(record.id, line_id, (_sku(record, line_id), shipment.location_id), units)
     record.state, record.commitment, record.expire_time = CONFIRMED, Commitment.SOLD, None
     record.update_time = book.now
-    exceptions = _reviews_due(record)
-    return Verdict(record, "confirmed", "The hold was confirmed: the order is paid.", exceptions=exceptions)
+    return Verdict(record, "confirmed", "The hold was confirmed: the order is paid.")
+
+
+def sent_to_review(surroundings: Surroundings, book: Book, verdict: Verdict) -> Verdict:
+    """A hold that needs review is reviewed once it is sold; other verdicts stay as they are."""
+    record = verdict.record
+    if not verdict.event or record.outcome is not Outcome.NEEDS_REVIEW:
+        return verdict
+    context = _context(surroundings, book, record.order(Commitment.SOLD))
+    due = exceptions.of_review(surroundings.policy_set, context, "the plan needs review")
+    return replace(verdict, exceptions=_with_person(record, [due]))
 
 
 def give_back(book: Book, record: AllocationRecord) -> None:
@@ -138,7 +148,8 @@ def _replan(
     record.decision_id = book.new_id()
     record.decision = _explained(surroundings, book, record.decision_id, decision)
     event, description = _told(before, record)
-    return Verdict(record, event, description, decision=decision, exceptions=_exceptions(record, decision))
+    raised = _exceptions(surroundings, book, record, order, decision)
+    return Verdict(record, event, description, decision=decision, exceptions=raised)
 
 
 def _state_after(order: Order, decision: Decision) -> str:
@@ -168,26 +179,31 @@ def _shortage(surroundings: Surroundings, book: Book, order: Order, short: Short
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)
 
 
-def _exceptions(record: AllocationRecord, decision: Decision) -> tuple[tuple[str, str], ...]:
+def _exceptions(
+    surroundings: Surroundings, book: Book, record: AllocationRecord, order: Order, decision: Decision
+) -> tuple[OrderException, ...]:
     """What a person has to settle; a cart, which nobody has paid for, needs none."""
     if record.commitment is Commitment.HOLD:
         return ()
-    found = [
-        (kind, f"{sum(s.unit_count for s in shorts)} units short: {', '.join(sorted({s.sku for s in shorts}))}")
-        for kind in ("oversell", "unfillable")
-        if (shorts := [s for s in record.shortages if s.kind == kind])
-    ]
-    found += [("review", f"review rule {rule.name} ({rule.source})") for rule in decision.reviews]
+    policy_set, context = surroundings.policy_set, _context(surroundings, book, order)
+    found = exceptions.of_shortages(policy_set, context, record.shortages, surroundings.products)
+    found += exceptions.of_reviews(policy_set, context, decision.reviews)
     return _with_person(record, found)
 
 
-def _reviews_due(record: AllocationRecord) -> tuple[tuple[str, str], ...]:
-    """A hold that needs review is reviewed once it is sold."""
-    due = [("review", "the plan needs review")] if record.outcome is Outcome.NEEDS_REVIEW else []
-    return _with_person(record, due)
+def _context(surroundings: Surroundings, book: Book, order: Order) -> Context:
+    """What exception rules may know of an order. Only an order that is picked up is tied to a location."""
+    return Context(
+        book.now,
+        surroundings.channel,
+        OrderFacts.of(order),
+        order.destination,
+        location=surroundings.locations.get(order.pickup_location_id or ""),
+    )
 
 
-def _with_person(record: AllocationRecord, found: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _with_person(record: AllocationRecord, found: list[OrderException]) -> tuple[OrderException, ...]:
+    # Whatever the action, somebody has to carry it out: no exception is settled by policy alone yet.
     record.needs_person = record.needs_person or bool(found)
     return tuple(found)
 

@@ -273,6 +273,11 @@ exception = Table(
     _required("description", Text),
     _required("policy_revision", Text),
     _required("create_time", Moment),
+    _required("owner", Text),
+    _required("due_time", Moment),
+    Column("escalate_to", Text, comment="who gets it once it is overdue; null is nobody"),
+    _required("action", Text),
+    _required("rule", Text, comment="what decided, and where it stands"),
     comment="What a person must settle.",
 )
 

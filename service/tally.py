@@ -55,7 +55,7 @@ def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
         metrics.allocated_units.labels(channel, location).inc(units)
     _count_oversell(metrics, channel, before, after)
     if after.needs_person and not before.needs_person:
-        reason = verdict.exceptions[0][0] if verdict.exceptions else "review"
+        reason = verdict.exceptions[0].kind if verdict.exceptions else "review"
         metrics.manual_interventions.labels(channel, reason).inc()
     if verdict.decision is not None:
         metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))

@@ -158,3 +158,13 @@ async def check(shop: Retailer, sku: str, **fields: Any) -> availability_pb.Avai
     request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=[sku], **fields)
     found: availability_pb.Availability = (await shop.availability.CheckAvailability(request)).availabilities[0]
     return found
+
+
+async def test_an_answer_says_what_its_rules_saw(shop: Retailer) -> None:
+    told = await check(shop, "MUG", include_locations=True)
+    sold = await shop.allocate("A-1", {"MUG": 8}, SOLD, order_value=Money(currency_code="USD", units=100))
+
+    assert [(seen.fact, seen.value) for seen in told.fired_rules[0].facts] == [("location.type", "store")]
+    review = sold.decision.fired_rules[-1]
+    assert review.rule == "far-and-split"
+    assert {seen.fact: seen.value for seen in review.facts} == {"plan.shipment_count": "2", "order.value": "100"}

@@ -627,25 +627,86 @@ class GetAllocationResponse(_message.Message):
 
     ALLOCATION_FIELD_NUMBER: _builtins.int
     TIMELINE_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allocation(self) -> Global___Allocation: ...
     @_builtins.property
     def timeline(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEvent]:
         """What happened to the order, oldest first."""
 
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderException]:
+        """What somebody has to settle about the order, or has settled, oldest first."""
+
     def __init__(
         self,
         *,
         allocation: Global___Allocation | None = ...,
         timeline: _abc.Iterable[Global___TimelineEvent] | None = ...,
+        exceptions: _abc.Iterable[Global___OrderException] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "timeline", b"timeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "exceptions", b"exceptions", "timeline", b"timeline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAllocationResponse: _TypeAlias = GetAllocationResponse  # noqa: Y015
+
+@_typing.final
+class OrderException(_message.Message):
+    """Something about an order that the rules give to somebody to settle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCEPTION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    ESCALATE_TO_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    exception_id: _builtins.str
+    kind: _builtins.str
+    """Such as `oversell`, `unfillable` or `review`."""
+    owner: _builtins.str
+    """The desk that the exception rule names."""
+    action: _builtins.str
+    """What the rule says to do: `backorder`, `reroute`, `transfer`, `cancel`, `hold` or `review`. The owner does it:
+    Truestock carries none of them out by itself yet.
+    """
+    escalate_to: _builtins.str
+    """Who gets it once it is overdue; empty is nobody."""
+    rule: _builtins.str
+    """The exception rule, and the file and line where it stands."""
+    description: _builtins.str
+    """What happened, in words."""
+    state: _builtins.str
+    """Such as `open`."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        exception_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        action: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        escalate_to: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        description: _builtins.str = ...,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "description", b"description", "due_time", b"due_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "owner", b"owner", "rule", b"rule", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderException: _TypeAlias = OrderException  # noqa: Y015
 
 @_typing.final
 class TimelineEvent(_message.Message):

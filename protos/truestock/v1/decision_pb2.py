@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btruestock/v1/decision.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x16\n\x0erouting_policy\x18\x03 \x01(\t\x12\x1d\n\x15routing_policy_source\x18\x04 \x01(\t\x12,\n\x0b\x66ired_rules\x18\x05 \x03(\x0b\x32\x17.truestock.v1.FiredRule\x12:\n\x12\x64ropped_candidates\x18\x06 \x03(\x0b\x32\x1e.truestock.v1.DroppedCandidate\x12\x33\n\x0fstock_read_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esearch_bounded\x18\x08 \x01(\x08\"[\n\tFiredRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0blocation_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\t\"b\n\x10\x44roppedCandidate\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btruestock/v1/decision.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x16\n\x0erouting_policy\x18\x03 \x01(\t\x12\x1d\n\x15routing_policy_source\x18\x04 \x01(\t\x12,\n\x0b\x66ired_rules\x18\x05 \x03(\x0b\x32\x17.truestock.v1.FiredRule\x12:\n\x12\x64ropped_candidates\x18\x06 \x03(\x0b\x32\x1e.truestock.v1.DroppedCandidate\x12\x33\n\x0fstock_read_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esearch_bounded\x18\x08 \x01(\x08\"\x82\x01\n\tFiredRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0blocation_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\t\x12%\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x16.truestock.v1.FactSeen\"\'\n\x08\x46\x61\x63tSeen\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x89\x01\n\x10\x44roppedCandidate\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12%\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x16.truestock.v1.FactSeenb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DECISION']._serialized_start=79
   _globals['_DECISION']._serialized_end=373
-  _globals['_FIREDRULE']._serialized_start=375
-  _globals['_FIREDRULE']._serialized_end=466
-  _globals['_DROPPEDCANDIDATE']._serialized_start=468
-  _globals['_DROPPEDCANDIDATE']._serialized_end=566
+  _globals['_FIREDRULE']._serialized_start=376
+  _globals['_FIREDRULE']._serialized_end=506
+  _globals['_FACTSEEN']._serialized_start=508
+  _globals['_FACTSEEN']._serialized_end=547
+  _globals['_DROPPEDCANDIDATE']._serialized_start=550
+  _globals['_DROPPEDCANDIDATE']._serialized_end=687
 # @@protoc_insertion_point(module_scope)

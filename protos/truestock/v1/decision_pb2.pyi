@@ -85,6 +85,7 @@ class FiredRule(_message.Message):
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     SKU_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     source: _builtins.str
     """Such as `rules/buffers/stores.yaml:9`."""
@@ -93,6 +94,10 @@ class FiredRule(_message.Message):
     sku: _builtins.str
     effect: _builtins.str
     """In words, such as `held back 2 units`."""
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactSeen]:
+        """The facts that its condition names, and what they were."""
+
     def __init__(
         self,
         *,
@@ -101,14 +106,41 @@ class FiredRule(_message.Message):
         location_id: _builtins.str = ...,
         sku: _builtins.str = ...,
         effect: _builtins.str = ...,
+        facts: _abc.Iterable[Global___FactSeen] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "location_id", b"location_id", "rule", b"rule", "sku", b"sku", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "facts", b"facts", "location_id", b"location_id", "rule", b"rule", "sku", b"sku", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FiredRule: _TypeAlias = FiredRule  # noqa: Y015
+
+@_typing.final
+class FactSeen(_message.Message):
+    """A fact as a rule saw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    fact: _builtins.str
+    """Such as `stock.age_minutes`."""
+    value: _builtins.str
+    """In words, such as `43`, `true` or `unknown`."""
+    def __init__(
+        self,
+        *,
+        fact: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactSeen: _TypeAlias = FactSeen  # noqa: Y015
 
 @_typing.final
 class DroppedCandidate(_message.Message):
@@ -121,6 +153,7 @@ class DroppedCandidate(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     sku: _builtins.str
     """Empty where the location was dropped for the whole order."""
@@ -129,6 +162,10 @@ class DroppedCandidate(_message.Message):
     rule: _builtins.str
     """The rule that dropped it, if a rule did."""
     source: _builtins.str
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactSeen]:
+        """The facts that the rule's condition names, and what they were."""
+
     def __init__(
         self,
         *,
@@ -137,10 +174,11 @@ class DroppedCandidate(_message.Message):
         reason: _builtins.str = ...,
         rule: _builtins.str = ...,
         source: _builtins.str = ...,
+        facts: _abc.Iterable[Global___FactSeen] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "reason", b"reason", "rule", b"rule", "sku", b"sku", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "location_id", b"location_id", "reason", b"reason", "rule", b"rule", "sku", b"sku", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

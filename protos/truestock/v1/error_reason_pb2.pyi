@@ -41,6 +41,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE with `google.rpc.RetryInfo`. The database is away, or the service is starting or stopping."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """INTERNAL. Metadata: `error_id`, which the log has too."""
+    ERROR_REASON_RULES_TOO_COSTLY: _ErrorReason.ValueType  # 10
+    """INVALID_ARGUMENT. Reading and testing the rules takes more time or memory than a call may. Metadata: `limit`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """`google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; the domain is `truestock.v1`."""
@@ -64,4 +66,6 @@ ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 8
 """UNAVAILABLE with `google.rpc.RetryInfo`. The database is away, or the service is starting or stopping."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL. Metadata: `error_id`, which the log has too."""
+ERROR_REASON_RULES_TOO_COSTLY: ErrorReason.ValueType  # 10
+"""INVALID_ARGUMENT. Reading and testing the rules takes more time or memory than a call may. Metadata: `limit`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -22,24 +22,39 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/policy_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetPolicySetRequest\"\xe7\x01\n\x14GetPolicySetResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.truestock.v1.PolicyFile\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08problems\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x0brefuse_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1a\n\nPolicyFile\x12\x0c\n\x04path\x18\x01 \x01(\t\"h\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04help\x18\x06 \x01(\t2f\n\rPolicyService\x12U\n\x0cGetPolicySet\x12!.truestock.v1.GetPolicySetRequest\x1a\".truestock.v1.GetPolicySetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/policy_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetPolicySetRequest\"\xe7\x01\n\x14GetPolicySetResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.truestock.v1.PolicyFile\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08problems\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x0brefuse_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1a\n\nPolicyFile\x12\x0c\n\x04path\x18\x01 \x01(\t\"G\n\x13TestPoliciesRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1b.truestock.v1.CandidateFileB\x04\xe2\x41\x01\x02\":\n\rCandidateFile\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xc4\x01\n\x14TestPoliciesResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12-\n\x08problems\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.truestock.v1.PolicyTestResult\x12\x33\n\x0euntested_rules\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\"o\n\x10PolicyTestResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x0c\n\x04test\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x12\n\ndifference\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\"h\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04help\x18\x06 \x01(\t2\xbd\x01\n\rPolicyService\x12U\n\x0cGetPolicySet\x12!.truestock.v1.GetPolicySetRequest\x1a\".truestock.v1.GetPolicySetResponse\x12U\n\x0cTestPolicies\x12!.truestock.v1.TestPoliciesRequest\x1a\".truestock.v1.TestPoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPOLICYSETREQUEST']._serialized_start=84
-  _globals['_GETPOLICYSETREQUEST']._serialized_end=105
-  _globals['_GETPOLICYSETRESPONSE']._serialized_start=108
-  _globals['_GETPOLICYSETRESPONSE']._serialized_end=339
-  _globals['_POLICYFILE']._serialized_start=341
-  _globals['_POLICYFILE']._serialized_end=367
-  _globals['_POLICYPROBLEM']._serialized_start=369
-  _globals['_POLICYPROBLEM']._serialized_end=473
-  _globals['_POLICYSERVICE']._serialized_start=475
-  _globals['_POLICYSERVICE']._serialized_end=577
+  _globals['_TESTPOLICIESREQUEST'].fields_by_name['files']._loaded_options = None
+  _globals['_TESTPOLICIESREQUEST'].fields_by_name['files']._serialized_options = b'\342A\001\002'
+  _globals['_CANDIDATEFILE'].fields_by_name['path']._loaded_options = None
+  _globals['_CANDIDATEFILE'].fields_by_name['path']._serialized_options = b'\342A\001\002'
+  _globals['_CANDIDATEFILE'].fields_by_name['content']._loaded_options = None
+  _globals['_CANDIDATEFILE'].fields_by_name['content']._serialized_options = b'\342A\001\001'
+  _globals['_GETPOLICYSETREQUEST']._serialized_start=117
+  _globals['_GETPOLICYSETREQUEST']._serialized_end=138
+  _globals['_GETPOLICYSETRESPONSE']._serialized_start=141
+  _globals['_GETPOLICYSETRESPONSE']._serialized_end=372
+  _globals['_POLICYFILE']._serialized_start=374
+  _globals['_POLICYFILE']._serialized_end=400
+  _globals['_TESTPOLICIESREQUEST']._serialized_start=402
+  _globals['_TESTPOLICIESREQUEST']._serialized_end=473
+  _globals['_CANDIDATEFILE']._serialized_start=475
+  _globals['_CANDIDATEFILE']._serialized_end=533
+  _globals['_TESTPOLICIESRESPONSE']._serialized_start=536
+  _globals['_TESTPOLICIESRESPONSE']._serialized_end=732
+  _globals['_POLICYTESTRESULT']._serialized_start=734
+  _globals['_POLICYTESTRESULT']._serialized_end=845
+  _globals['_POLICYPROBLEM']._serialized_start=847
+  _globals['_POLICYPROBLEM']._serialized_end=951
+  _globals['_POLICYSERVICE']._serialized_start=954
+  _globals['_POLICYSERVICE']._serialized_end=1143
 # @@protoc_insertion_point(module_scope)

@@ -96,6 +96,132 @@ class PolicyFile(_message.Message):
 Global___PolicyFile: _TypeAlias = PolicyFile  # noqa: Y015
 
 @_typing.final
+class TestPoliciesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateFile]:
+        """Rule files and test suites, 1 to 1,000. All together have less than 1 MiB, as every request does."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___CandidateFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPoliciesRequest: _TypeAlias = TestPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class CandidateFile(_message.Message):
+    """A file of a rules folder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """From the folder's own name on, such as `rules/buffers/stores.yaml`, at most 256 characters; each once. What does
+    not end in `.yaml` or `.yml` is left alone.
+    """
+    content: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateFile: _TypeAlias = CandidateFile  # noqa: Y015
+
+@_typing.final
+class TestPoliciesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    UNTESTED_RULES_FIELD_NUMBER: _builtins.int
+    policy_revision: _builtins.str
+    """Content hash that the rules would have in force; empty where they cannot be, because they have problems."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """Everything wrong with rule files and suites. Failed tests and untested rules are below."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyTestResult]:
+        """In the order of files and tests; none where the rules have problems."""
+
+    @_builtins.property
+    def untested_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """Rules that no test makes fire, with code `rule-untested`; none are told while a suite has problems."""
+
+    def __init__(
+        self,
+        *,
+        policy_revision: _builtins.str = ...,
+        problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        results: _abc.Iterable[Global___PolicyTestResult] | None = ...,
+        untested_rules: _abc.Iterable[Global___PolicyProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_revision", b"policy_revision", "problems", b"problems", "results", b"results", "untested_rules", b"untested_rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPoliciesResponse: _TypeAlias = TestPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class PolicyTestResult(_message.Message):
+    """What came of one test."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUITE_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    suite: _builtins.str
+    test: _builtins.str
+    """The test's sentence."""
+    passed: _builtins.bool
+    difference: _builtins.str
+    """How the answer or its reasons are not as expected; empty where it passed."""
+    file: _builtins.str
+    line: _builtins.int
+    """Counts from 1."""
+    def __init__(
+        self,
+        *,
+        suite: _builtins.str = ...,
+        test: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        difference: _builtins.str = ...,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "file", b"file", "line", b"line", "passed", b"passed", "suite", b"suite", "test", b"test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyTestResult: _TypeAlias = PolicyTestResult  # noqa: Y015
+
+@_typing.final
 class PolicyProblem(_message.Message):
     """One thing wrong with a rule file."""
 

@@ -40,6 +40,11 @@ class PolicyServiceStub:
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.FromString,
                 _registered_method=True)
+        self.TestPolicies = channel.unary_unary(
+                '/truestock.v1.PolicyService/TestPolicies',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -53,6 +58,17 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestPolicies(self, request, context):
+        """Reads the rules of a folder that is sent along and runs the tests beside
+        them, as `truestock check` does. The rules in force are not touched.
+
+        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
+        too many others wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +76,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.GetPolicySet,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.SerializeToString,
+            ),
+            'TestPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestPolicies,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +111,33 @@ class PolicyService:
             '/truestock.v1.PolicyService/GetPolicySet',
             truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/TestPolicies',
+            truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

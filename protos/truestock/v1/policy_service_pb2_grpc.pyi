@@ -35,6 +35,13 @@ class PolicyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     GetPolicySet: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]
     """Says which rules are in force, and what is wrong with a folder that was refused."""
+    TestPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]
+    """Reads the rules of a folder that is sent along and runs the tests beside
+    them, as `truestock check` does. The rules in force are not touched.
+
+    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
+    too many others wait.
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -43,6 +50,13 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPolicySet: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]  # type: ignore[assignment]
     """Says which rules are in force, and what is wrong with a folder that was refused."""
+    TestPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]  # type: ignore[assignment]
+    """Reads the rules of a folder that is sent along and runs the tests beside
+    them, as `truestock check` does. The rules in force are not touched.
+
+    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
+    too many others wait.
+    """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """For the people who write rules."""
@@ -54,5 +68,18 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.GetPolicySetResponse, _abc.Awaitable[_policy_service_pb2.GetPolicySetResponse]]:
         """Says which rules are in force, and what is wrong with a folder that was refused."""
+
+    @_abc_1.abstractmethod
+    def TestPolicies(
+        self,
+        request: _policy_service_pb2.TestPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.TestPoliciesResponse, _abc.Awaitable[_policy_service_pb2.TestPoliciesResponse]]:
+        """Reads the rules of a folder that is sent along and runs the tests beside
+        them, as `truestock check` does. The rules in force are not touched.
+
+        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
+        too many others wait.
+        """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,81 @@
+"""What somebody has to settle about an order, and what the exception rules say of it: who, how and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from policies.exceptions import Settlement, settle
+from policies.model import Context, Product
+from policies.policy import PolicySet
+from policies.reasons import FiredRule
+from service.record import ShortageRecord
+
+OPEN = "open"
+"""The state of an exception that nobody has settled."""
+
+KINDS_OF_SHORTAGE = ("oversell", "unfillable")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderException:
+    """One thing that a person has to settle. `settlement` is what the rules of `policy_revision` say of it.
+
+    Until Truestock does by itself what they say, the action is what the owner is meant to do.
+    """
+
+    kind: str
+    description: str
+    settlement: Settlement
+    due_time: datetime
+    policy_revision: str
+
+    @property
+    def rule(self) -> str:
+        """The rule that decided, and where it stands."""
+        found = self.settlement
+        return found.rule if found.is_built_in else f"{found.rule} ({found.source})"
+
+    def row(self, id: UUID, allocation_id: UUID, now: datetime) -> tuple[object, ...]:
+        """Its row in the table `exception`."""
+        found = self.settlement
+        settled = (found.owner, self.due_time, found.escalate_to, found.action, self.rule)
+        return (id, allocation_id, self.kind, OPEN, self.description, self.policy_revision, now, *settled)
+
+
+def of_shortages(
+    policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
+) -> list[OrderException]:
+    """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
+    found: dict[tuple[str, str], tuple[Settlement, list[ShortageRecord]]] = {}
+    for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
+        settlement = settle(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
+        found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
+    return [
+        _raised(policy_set, context, kind, _units_short(shorts), settlement)
+        for (kind, _), (settlement, shorts) in found.items()
+    ]
+
+
+def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredRule]) -> list[OrderException]:
+    """One exception for each review rule that holds for the plan."""
+    return [of_review(policy_set, context, f"review rule {rule.name} ({rule.source})") for rule in reviews]
+
+
+def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
+    """A plan that a person looks at before it goes out."""
+    settlement = settle(policy_set, replace(context, exception_kind="review"))
+    return _raised(policy_set, context, "review", description, settlement)
+
+
+def _raised(
+    policy_set: PolicySet, context: Context, kind: str, description: str, settlement: Settlement
+) -> OrderException:
+    return OrderException(kind, description, settlement, context.now + settlement.due_in, policy_set.revision)
+
+
+def _units_short(shorts: Sequence[ShortageRecord]) -> str:
+    skus = ", ".join(sorted({short.sku for short in shorts}))
+    return f"{sum(short.unit_count for short in shorts)} units short: {skus}"

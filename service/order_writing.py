@@ -1,0 +1,270 @@
+"""Writing what orders became, whole and set-based; what they were is read in `orders`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    Double,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from service.database import Columns, Connection, Statement, any_of, transposed, unnested
+from service.record import HELD, AllocationRecord
+from service.tables import (
+    Moment,
+    Money,
+    allocation,
+    decision,
+    exception,
+    order_event,
+    order_line,
+    promise,
+    shipment,
+    shortage,
+)
+
+_TAGS_APART = "\x1f"
+"""Between the tags of one order, because an unnested list of lists loses its inner borders."""
+
+_DELETES = [
+    Statement(delete(table).where(table.c.allocation_id == any_of("ids", Uuid)))
+    for table in (promise, shipment, shortage, order_line)
+]
+_SUPERSEDE = Statement(
+    update(exception)
+    .values(state="superseded")
+    .where(exception.c.allocation_id == any_of("ids", Uuid), exception.c.state == "open")
+)
+
+_ALLOCATION: Columns = {
+    "id": Uuid,
+    "state": Text,
+    "outcome": Text,
+    "commitment": Text,
+    "method": Text,
+    "country": Text,
+    "region": Text,
+    "postal_code": Text,
+    "latitude": Double,
+    "longitude": Double,
+    "pickup_location_id": Text,
+    "stated_value": Money,
+    "priority": Integer,
+    "tags": Text,
+    "expire_time": Moment,
+    "needs_person": Boolean,
+    "decision_id": Uuid,
+    "create_time": Moment,
+    "update_time": Moment,
+}
+_changed = unnested("changed", **_ALLOCATION)
+_UPDATE = Statement(
+    update(allocation)
+    .values(
+        {name: _changed.c[name] for name in _ALLOCATION if name not in ("id", "tags")}
+        | {"tags": func.string_to_array(_changed.c.tags, literal_column("chr(31)"))}
+    )
+    .where(allocation.c.id == _changed.c.id)
+)
+
+_LINE: Columns = {
+    "allocation_id": Uuid,
+    "line_id": Text,
+    "position": Integer,
+    "sku": Text,
+    "unit_count": Integer,
+    "cancelled": Integer,
+    "unit_price": Money,
+}
+_SHIPMENT: Columns = {
+    "id": Uuid,
+    "allocation_id": Uuid,
+    "position": Integer,
+    "location_id": Text,
+    "state": Text,
+    "distance_km": Double,
+}
+_PROMISE: Columns = {
+    "shipment_id": Uuid,
+    "line_id": Text,
+    "allocation_id": Uuid,
+    "sku": Text,
+    "location_id": Text,
+    "state": Text,
+    "unit_count": Integer,
+    "expire_time": Moment,
+}
+_SHORTAGE: Columns = {
+    "allocation_id": Uuid,
+    "line_id": Text,
+    "kind": Text,
+    "sku": Text,
+    "unit_count": Integer,
+    "cause": Text,
+}
+_DECISION: Columns = {
+    "id": Uuid,
+    "allocation_id": Uuid,
+    "policy_revision": Text,
+    "software_version": Text,
+    "explanation": LargeBinary,
+    "create_time": Moment,
+}
+_EVENT: Columns = {
+    "id": Uuid,
+    "allocation_id": Uuid,
+    "event": Text,
+    "description": Text,
+    "policy_revision": Text,
+    "event_time": Moment,
+}
+_EXCEPTION: Columns = {
+    "id": Uuid,
+    "allocation_id": Uuid,
+    "kind": Text,
+    "state": Text,
+    "description": Text,
+    "policy_revision": Text,
+    "create_time": Moment,
+    "owner": Text,
+    "due_time": Moment,
+    "escalate_to": Text,
+    "action": Text,
+    "rule": Text,
+}
+
+
+def _inserted(table: Table, columns: Columns) -> Statement:
+    rows = unnested("new", **columns)
+    return Statement(insert(table).from_select(list(columns), select(*(rows.c[name] for name in columns))))
+
+
+_INSERTS = {
+    name: (columns, _inserted(table, columns))
+    for name, table, columns in (
+        ("lines", order_line, _LINE),
+        ("shipments", shipment, _SHIPMENT),
+        ("promises", promise, _PROMISE),
+        ("shortages", shortage, _SHORTAGE),
+        ("decisions", decision, _DECISION),
+        ("events", order_event, _EVENT),
+        ("exceptions", exception, _EXCEPTION),
+    )
+}
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction does to orders.
+
+    `replaced` are allocations that had contents before; `replanned` are those of them whose exceptions rest on a plan
+    that is no more.
+    """
+
+    records: list[AllocationRecord] = field(default_factory=list)
+    replaced: list[UUID] = field(default_factory=list)
+    replanned: list[UUID] = field(default_factory=list)
+    decisions: list[tuple[object, ...]] = field(default_factory=list)
+    events: list[tuple[object, ...]] = field(default_factory=list)
+    exceptions: list[tuple[object, ...]] = field(default_factory=list)
+
+
+async def write(connection: Connection, changes: Changes) -> None:
+    """Writes allocations whole, and what is remembered of how they came about."""
+    if changes.replaced:
+        for statement in _DELETES:
+            await statement.run(connection, ids=changes.replaced)
+    if changes.replanned:
+        await _SUPERSEDE.run(connection, ids=changes.replanned)
+    if changes.records:
+        rows = [_allocation_row(record) for record in changes.records]
+        await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
+    for name, parts in _parts(changes).items():
+        if parts:
+            columns, statement = _INSERTS[name]
+            await statement.run(connection, **transposed(list(columns), parts))
+
+
+def _parts(changes: Changes) -> dict[str, list[tuple[object, ...]]]:
+    records = changes.records
+    return {
+        "lines": [row for record in records for row in _line_rows(record)],
+        "shipments": [row for record in records for row in _shipment_rows(record)],
+        "promises": [row for record in records for row in _promise_rows(record)],
+        "shortages": [(r.id, s.line_id, s.kind, s.sku, s.unit_count, s.cause) for r in records for s in r.shortages],
+        "decisions": changes.decisions,
+        "events": changes.events,
+        "exceptions": changes.exceptions,
+    }
+
+
+def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
+    to = record.destination
+    point = to.coordinates if to else None
+    return (
+        record.id,
+        record.state,
+        record.outcome.value,
+        record.commitment.value,
+        record.method,
+        to.country if to else None,
+        to.region if to else None,
+        to.postal_code if to else None,
+        point.latitude if point else None,
+        point.longitude if point else None,
+        record.pickup_location_id,
+        record.stated_value,
+        record.priority,
+        _TAGS_APART.join(sorted(record.tags)),
+        record.expire_time,
+        record.needs_person,
+        record.decision_id,
+        record.create_time,
+        record.update_time,
+    )
+
+
+def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
+    return [
+        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.unit_price)
+        for position, x in enumerate(record.lines)
+    ]
+
+
+def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
+    return [
+        (x.id, record.id, position, x.location_id, x.state, x.distance_km)
+        for position, x in enumerate(record.shipments)
+    ]
+
+
+def _promise_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
+    held = record.state == HELD
+    skus = {line.line_id: line.sku for line in record.lines}
+    return [
+        (
+            made.id,
+            line_id,
+            record.id,
+            skus[line_id],
+            made.location_id,
+            "held" if held else "allocated",
+            units,
+            record.expire_time if held else None,
+        )
+        for made in record.shipments
+        for line_id, units in made.units.items()
+    ]
