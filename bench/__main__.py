@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench import calls, cold, decisions, hot
+from bench import calls, cold, decisions, hot, reload
 from bench.report import Report
 from bench.rounds import Pace, WrongAnswer
 from service.console import output, print_json, row, say, table
@@ -39,6 +39,7 @@ MEASUREMENTS = {
     decisions.NAME: Measurement(
         decisions.measure, decisions.PACE, "rules from memory ÷ durable-rules; 1,000 rules ÷ 10"
     ),
+    reload.NAME: Measurement(reload.measure, reload.PACE, "failed and mixed answers, and memory, while rules change"),
 }
 ALL = "all"
 

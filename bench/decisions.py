@@ -18,7 +18,7 @@ from policies.model import Channel, Context, Location, Product, StockLevel
 from policies.policy import PolicySet, Scope
 from policies.reader import read
 from service import catalogue, catalogue_requests
-from service.policy_folder import rule_files
+from service.rule_files import find
 from service.sample import sample_channels, sample_locations, sample_products
 
 NAME = "decisions"
@@ -112,7 +112,7 @@ def _prove(matchers: Sequence[Matcher[Any]], contexts: Sequence[Context]) -> Non
 
 
 def _shipped() -> PolicySet:
-    reading = read(rule_files(RULES))
+    reading = read(find(RULES).files)
     if reading.policy_set is None:
         raise WrongAnswer(f"the repository's rules have problems: {reading.problems[0]}")
     return reading.policy_set

@@ -53,6 +53,13 @@ CLOCK_AHEAD = timedelta(minutes=5)
 REQUEST_ID_KEPT = timedelta(days=7)
 """How long a request id makes a retry safe."""
 
+POLICY_FILES = 1_000
+TRIAL_SECONDS = 10
+TRIAL_BYTES = 1 << 30
+"""Time and memory in which rules that are sent to be tested are read and tested."""
+TRIALS_AT_ONCE = 2
+TRIALS_WAITING = 8
+
 QUEUE_ORDERS = 10_000
 """Orders that may wait for the allocator; past it they are refused at once."""
 BATCH_ORDERS = 256

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service import file_commands, options, order_commands, stock_commands
+from service import facts_command, file_commands, options, order_commands, stock_commands
 from service.console import UserError, output, print_json, row, say, table
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def check(
     allow_untested: Annotated[
         bool, typer.Option("--allow-untested", help="Do not fail on rules that no test makes fire.")
     ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again at every save, until Ctrl-C.")] = False,
 ) -> None:
     """Reads a rules folder, says everything that is wrong with it, and runs its tests.
 
@@ -103,11 +104,14 @@ def check(
     \b
     Examples:
       truestock check
+      truestock check rules --watch
       truestock check rules --format github
     """
-    from service.rule_check import run
+    from service.rule_check import Format, run, run_at_every_save
 
-    raise typer.Exit(run(rules, json_output=as_json, output_format=output_format, allow_untested=allow_untested))
+    check_rules = run_at_every_save if watch else run
+    told = Format.JSON if as_json else Format(output_format)
+    raise typer.Exit(check_rules(rules, output_format=told, allow_untested=allow_untested))
 
 
 @app.command()
@@ -161,6 +165,7 @@ app.command()(stock_commands.stock)
 app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
 app.command()(file_commands.play)
 app.command()(stock_commands.policies)
+app.command()(facts_command.facts)
 
 
 def _settings(**given: object) -> Settings:

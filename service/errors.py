@@ -3,6 +3,7 @@
     TruestockError
     ├── InvalidFields      INVALID_ARGUMENT     every bad field at once
     ├── RequestIdReused    INVALID_ARGUMENT     the same id with other contents
+    ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
@@ -94,6 +95,21 @@ class RequestIdReused(TruestockError):
         )
 
 
+class RulesTooCostly(TruestockError):
+    """Reading and testing these rules takes more time or memory than a call may."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "RULES_TOO_COSTLY"
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(
+            f"reading and testing these rules takes more than {limit}; send fewer rules or tests at once, "
+            "or run `truestock check` on the folder",
+            metadata={"limit": limit},
+            violations=[Violation("files", f"take more than {limit} to read and test")],
+        )
+
+
 class NotFound(TruestockError):
     """Something that the request names does not exist."""
 
@@ -151,14 +167,14 @@ class RequestTooLarge(TruestockError):
 
 
 class Overloaded(TruestockError):
-    """More orders wait than can be answered in time; nothing was done with this one."""
+    """More wait than can be answered in time; nothing was done with this one."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "OVERLOADED"
 
-    def __init__(self, queued_count: int, retry_after: timedelta) -> None:
+    def __init__(self, queued_count: int, retry_after: timedelta, waiting: str = "orders") -> None:
         super().__init__(
-            f"{queued_count} orders are waiting, too many to answer this one in time; send it again a little later",
+            f"{queued_count} {waiting} are waiting, too many to answer this one in time; send it again a little later",
             metadata={"queued_count": str(queued_count)},
             retry_after=retry_after,
         )

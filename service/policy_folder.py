@@ -1,28 +1,21 @@
-"""The rules folder: read it, watch it, swap the policy set in one assignment, keep the last good one."""
+"""The rules in force: read from their folder, swapped in one assignment; the last good ones stay. No watching here."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
 from policies.policy import PolicySet
-from policies.problems import Problem, render
-from policies.reader import read
+from policies.problems import Problem
+from policies.reader import FOLDER, Reading, is_rule_file, read, revision
 from service.metrics import Metrics
+from service.rule_files import Found, find, shown
 
 log = structlog.get_logger(__name__)
-
-FOLDER_BYTES = 16 << 20
-"""More than any folder of rules has; the rest is not read, and the reader is told."""
-SETTLE_MILLISECONDS = 200
-"""Editors write a file in several steps; changes within this time are one."""
-RULE_SUFFIXES = (".yaml", ".yml")
 
 
 class PolicyFolderError(Exception):
@@ -41,88 +34,75 @@ class Loaded:
 
 
 class PolicyFolder:
-    """The rules in force. `current` is one immutable value; a request reads it once and uses it to its end."""
+    """The rules in force. `current` is one immutable value; a request reads it once and uses it to its end.
+
+    `taken` is what of the folder was last looked into, good or bad. One thread at a time may reload.
+    """
 
     def __init__(self, folder: Path, metrics: Metrics) -> None:
+        """Raises PolicyFolderError where there is nothing good to start with."""
         self.folder = folder
         self._metrics = metrics
-        self.current = self._first()
-
-    def _first(self) -> Loaded:
-        """Raises PolicyFolderError where there is nothing good to start with."""
-        if not self.folder.is_dir():
-            raise PolicyFolderError(f"there is no rules folder {self.folder}; name one with --rules")
-        files = rule_files(self.folder)
-        reading = read(files)
+        if not folder.is_dir():
+            raise PolicyFolderError(f"there is no rules folder {folder}; name one with --rules")
+        self.taken = find(folder)
+        reading = _read(self.taken)
         if reading.policy_set is None:
-            raise PolicyFolderError(shown(reading.problems, files))
-        self._accept(reading.policy_set)
-        return Loaded(reading.policy_set, datetime.now(UTC), files)
+            raise PolicyFolderError(shown(reading.problems, self.taken.files))
+        self.current = Loaded(reading.policy_set, datetime.now(UTC), self.taken.files)
+        self._show(reading.policy_set)
 
     def reload(self) -> bool:
-        """Reads the folder again; returns whether another set came into force. A bad one changes only `problems`."""
-        try:
-            files = rule_files(self.folder)
-        except OSError as error:
-            log.warning("the rules folder cannot be read; the last good rules stay in force", error=str(error))
-            self._metrics.policy_reloads.labels("refused").inc()
+        """Takes the folder as it is now; returns whether another set came into force."""
+        return self.take(find(self.folder))
+
+    def take(self, found: Found) -> bool:
+        """Reads what was found; returns whether another set came into force. A bad folder changes only `problems`."""
+        # A folder that cannot be read through is not tried again until it is another.
+        self.taken = found
+        if not found.problems and _revision(found) == self.current.policy_set.revision:
+            self._keep_same()
             return False
-        reading = read(files)
+        reading = _read(found)
         if reading.policy_set is None:
-            self._refuse(reading.problems, files)
+            self._refuse(reading.problems, found)
             return False
-        unchanged = reading.policy_set.revision == self.current.policy_set.revision
-        if unchanged:
-            self._metrics.policy_reloads.labels("unchanged").inc()
-            self._metrics.policy_problems.set(0)
-            self.current = replace(self.current, problems=(), refuse_time=None)
-            return False
-        self.current = Loaded(reading.policy_set, datetime.now(UTC), files)
-        self._accept(reading.policy_set)
+        self.current = Loaded(reading.policy_set, datetime.now(UTC), found.files)
+        self._show(reading.policy_set)
         log.info("rules loaded", revision=reading.policy_set.revision, files=len(reading.policy_set.files))
         return True
 
-    async def watch(self, stop: asyncio.Event, changed: Callable[[], Awaitable[None]]) -> None:
-        """Reloads after every change until `stop`; calls `changed` when another set came into force."""
-        async for _ in awatch(self.folder, stop_event=stop, step=50, debounce=SETTLE_MILLISECONDS, recursive=True):
-            if await asyncio.to_thread(self.reload):
-                await changed()
+    def _keep_same(self) -> None:
+        self._metrics.policy_reloads.labels("unchanged").inc()
+        self._metrics.policy_problems.set(0)
+        self.current = replace(self.current, problems=(), refuse_time=None)
 
-    def _accept(self, policy_set: PolicySet) -> None:
+    def _show(self, policy_set: PolicySet) -> None:
         self._metrics.policy_reloads.labels("accepted").inc()
         self._metrics.policy_problems.set(0)
         self._metrics.policy_in_force(policy_set.revision)
 
-    def _refuse(self, problems: tuple[Problem, ...], files: dict[str, bytes]) -> None:
+    def _refuse(self, problems: tuple[Problem, ...], found: Found) -> None:
         self._metrics.policy_reloads.labels("refused").inc()
         self._metrics.policy_problems.set(len(problems))
         self.current = replace(self.current, problems=problems, refuse_time=datetime.now(UTC))
-        log.error(
-            "rules refused; the last good ones stay in force", problems=len(problems), first=shown(problems[:1], files)
-        )
+        first = shown(problems[:1], found.files)
+        log.error("rules refused; the last good ones stay in force", problems=len(problems), first=first)
 
 
-def rule_files(folder: Path) -> dict[str, bytes]:
-    """Every rule file by its path as planners know it, such as `rules/buffers/stores.yaml`.
-
-    A file whose real place is outside the folder is left out of what is read: a link must not pull in other files.
-    """
-    root = folder.resolve()
-    files: dict[str, bytes] = {}
-    size = 0
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.suffix not in RULE_SUFFIXES or not path.is_file() or not path.resolve().is_relative_to(root):
-            continue
-        with path.open("rb") as file:
-            content = file.read(FOLDER_BYTES - size + 1)
-        size += len(content)
-        files[f"{root.name}/{path.relative_to(folder).as_posix()}"] = content
-        if size > FOLDER_BYTES:
-            break
-    return files
+def _revision(found: Found) -> str:
+    return revision({path: content for path, content in found.files.items() if is_rule_file(path)})
 
 
-def shown(problems: tuple[Problem, ...], files: dict[str, bytes]) -> str:
-    """Problems as a planner reads them."""
-    return render(problems, {path: content.decode(errors="replace") for path, content in files.items()})
+def _read(found: Found) -> Reading:
+    """The rules that were found. What could not be read may hold anything, so without it there are none."""
+    try:
+        reading = read(found.files)
+    except Exception:
+        log.exception("reading the rules failed; this is a defect of Truestock")
+        message = "reading these rules failed, which is a defect of Truestock; its log says more"
+        reading = Reading(None, (Problem(FOLDER, 0, 0, "not-readable", message, "undo the last edit and report it."),))
+    if not found.problems:
+        return reading
+    # Of a folder without any file nothing more is to be said.
+    return Reading(None, tuple(sorted((*found.problems, *(reading.problems if found.files else ())))))

@@ -1,12 +1,15 @@
-"""PolicyService: which rules are in force, and what is wrong with a folder that was refused."""
+"""PolicyService: which rules are in force, what is wrong with a folder that was refused, and what others would do."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from policies.problems import Problem
+from policies.problems import Problem, safe
 from service import answers
 from service.policy_folder import PolicyFolder
+from service.policy_requests import candidate_files
+from service.trial_process import Tested
+from service.trials import Trials
 from truestock.v1 import policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
 
 
@@ -15,6 +18,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
 
     def __init__(self, folder: PolicyFolder) -> None:
         self._folder = folder
+        self._trials = Trials()
 
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any
@@ -24,17 +28,40 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             policy_revision=loaded.policy_set.revision,
             files=[policy_pb.PolicyFile(path=path) for path in loaded.policy_set.files],
             load_time=answers.timestamp(loaded.load_time),
-            problems=[_message(problem) for problem in loaded.problems],
+            problems=[_problem(problem) for problem in loaded.problems],
             refuse_time=answers.timestamp(loaded.refuse_time),
         )
 
+    async def TestPolicies(
+        self, request: policy_pb.TestPoliciesRequest, context: Any
+    ) -> policy_pb.TestPoliciesResponse:
+        trial = await self._trials.run(candidate_files(request))
+        return policy_pb.TestPoliciesResponse(
+            policy_revision=trial.revision,
+            problems=[_problem(problem) for problem in trial.problems],
+            results=[_result(tested) for tested in trial.results],
+            untested_rules=[_problem(problem) for problem in trial.untested],
+        )
 
-def _message(problem: Problem) -> policy_pb.PolicyProblem:
+
+def _problem(problem: Problem) -> policy_pb.PolicyProblem:
+    # Problems quote what was written, which may hold what no text can.
     return policy_pb.PolicyProblem(
-        file=problem.file,
+        file=safe(problem.file),
         line=problem.line,
         column=problem.column,
         code=problem.code,
-        message=problem.message,
-        help=problem.help,
+        message=safe(problem.message),
+        help=safe(problem.help),
+    )
+
+
+def _result(tested: Tested) -> policy_pb.PolicyTestResult:
+    return policy_pb.PolicyTestResult(
+        suite=safe(tested.suite),
+        test=safe(tested.name),
+        passed=tested.passed,
+        difference=safe(tested.difference),
+        file=tested.file,
+        line=tested.line,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,10 @@ from policies.problems import Problem, safe
 from policies.reader import FOLDER, is_rule_file, read
 from policies.suites import Result, rules, run as run_suites
 from service.console import count, print_json, say
-from service.policy_folder import rule_files, shown
+from service.rule_files import Found, find, shown
+
+LOOK_SECONDS = 0.25
+"""`--watch` looks at the folder so often."""
 
 
 class Format(StrEnum):
@@ -50,35 +54,60 @@ class Check:
         return f"{said}, {tests}, {self.failed_count} failed"
 
 
-def run(
-    path: Path, *, json_output: bool = False, output_format: str = Format.TEXT, allow_untested: bool = False
-) -> int:
+def run(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
     """Checks the folder and prints what it found. Returns 0 where all is well, 1 with problems, 2 without a folder."""
     if not path.is_dir():
         say(f"there is no rules folder {path}; name the folder that planners edit, such as: truestock check rules")
         return 2
-    try:
-        # '.' has no name, and paths would lack their first part.
-        files = rule_files(path.absolute())
-    except OSError as error:
-        say(f"the rules folder {path} cannot be read: {error}")
-        return 2
-    checked = check(files, allow_untested=allow_untested)
-    match Format.JSON if json_output else Format(output_format):
+    # '.' has no name, and paths would lack their first part.
+    folder = path.absolute()
+    return _print(find(folder), folder, Format(output_format), allow_untested=allow_untested)
+
+
+def run_at_every_save(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
+    """Does the same at once and again whenever the folder has changed, until KeyboardInterrupt."""
+    if not path.is_dir():
+        return run(path)
+    for found in _saves(path.absolute()):
+        started = time.perf_counter()
+        _print(found, path.absolute(), Format(output_format), allow_untested=allow_untested)
+        seconds = time.perf_counter() - started
+        say(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.1f} s; checks again at every save, Ctrl-C ends it")
+    return 0
+
+
+def _saves(folder: Path) -> Iterator[Found]:
+    """What is in the folder, again and again as it changes; never while it is still changing."""
+    seen = before = find(folder)
+    yield seen
+    while True:
+        # Looking is quick and notices every kind of save, which watches of file systems do not.
+        time.sleep(LOOK_SECONDS)
+        found = find(folder)
+        if found == before != seen:
+            seen = found
+            yield found
+        before = found
+
+
+def _print(found: Found, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
+    """Checks what was found and prints what came of it; returns the exit code."""
+    checked = check(found.files, found.problems, allow_untested=allow_untested)
+    match output_format:
         case Format.JSON:
             _print_json(checked)
         case Format.GITHUB:
-            _print_annotations(checked, path.absolute().parent)
+            _print_annotations(checked, folder.parent)
         case Format.TEXT:
-            _print_text(checked, files)
+            _print_text(checked, found.files)
     return 1 if checked.problems else 0
 
 
-def check(files: Mapping[str, bytes], *, allow_untested: bool = False) -> Check:
-    """Reads the rules and runs the tests among these files of a rules folder, by path."""
+def check(files: Mapping[str, bytes], unread: Sequence[Problem] = (), *, allow_untested: bool = False) -> Check:
+    """Reads the rules and runs the tests among these files of a rules folder, by path; `unread` is what kept others."""
     reading = read(files)
     report = run_suites(reading.policy_set, files)
-    problems = sorted({*reading.problems, *report.problems})
+    problems = sorted({*unread, *reading.problems, *report.problems})
     untested = [problem for problem in problems if problem.code == "rule-untested"]
     if allow_untested:
         problems = [problem for problem in problems if problem.code != "rule-untested"]

@@ -33,6 +33,7 @@ from service.metrics_server import MetricsServer
 from service.order_servicer import AllocationServicer, AvailabilityServicer
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
+from service.policy_watch import PolicyWatch
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
 from service.sweeper import Sweeper
@@ -198,7 +199,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     _background(stack, Sweeper(parts.database, lifecycle).run)
-    _background(stack, lambda stop: parts.folder.watch(stop, lambda: policy_store.keep(parts.database, parts.folder)))
+    watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
+    _background(stack, watch.run)
     return port
 
 

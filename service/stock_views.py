@@ -82,7 +82,10 @@ def print_policies(console: Console, answer: GetPolicySetResponse) -> None:
         )
         problems = table("place", "what is wrong", "how to mend it")
         for problem in answer.problems:
-            place = f"{problem.file}:{problem.line}:{problem.column}"
+            # Line 0 is the file as a whole, and '.' the whole folder.
+            place = "the folder" if problem.file == "." else problem.file
+            if problem.line:
+                place += f":{problem.line}:{problem.column}"
             row(problems, place, f"{problem.message} [{problem.code}]", problem.help)
         console.print(problems)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import calls, cold, decisions, hot
+from bench import calls, cold, decisions, hot, reload
 from bench.__main__ import MEASUREMENTS, Measurement
 from bench.rounds import Pace, WrongAnswer
 from bench.shop import open_shop
@@ -19,6 +19,7 @@ RATIOS = {
     calls.NAME: {"check_availability_vs_empty", "allocate_vs_empty"},
     cold.NAME: {"cold_p99_ratio"},
     decisions.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
+    reload.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
 }
 
 
@@ -33,6 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "CALLERS", 8)
     monkeypatch.setattr(decisions, "CONTEXTS", 500)
     monkeypatch.setattr(decisions, "PROVEN", 50)
+    monkeypatch.setattr(reload, "RELOADS", 6)
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,7 +73,7 @@ def test_a_failed_test_is_shown_with_its_figures(folder: Path, capsys: pytest.Ca
 def test_json_has_problems_and_tests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fail(folder)
 
-    assert run(folder, json_output=True) == 1
+    assert run(folder, output_format="json") == 1
     told = json.loads(capsys.readouterr().out)
     assert told["summary"] == "1 rule in 1 file, 1 test: 0 passed, 1 failed"
     assert (told["problems"][0]["code"], told["problems"][0]["line"]) == ("test-failed", 8)
@@ -167,3 +173,46 @@ def test_an_unknown_format_is_wrong_usage(folder: Path) -> None:
         main(["check", str(folder), "--format", "xml"])
 
     assert ended.value.code == 2
+
+
+def test_a_watched_folder_is_checked_at_every_save_until_ctrl_c(folder: Path) -> None:
+    command = [sys.executable, "-m", "service", "check", str(folder), "--watch"]
+    process = subprocess.Popen(
+        command, cwd=RULES.parent, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+
+    def next_summary(edit: Callable[[], object]) -> str:
+        edit()
+        assert process.stdout is not None
+        return next(line for line in process.stdout if line.startswith(("1 rule", "1 problem")))
+
+    try:
+        assert next_summary(lambda: None) == "1 rule in 1 file, 1 test: 1 passed, 0 failed\n"
+        assert next_summary(lambda: fail(folder)) == "1 rule in 1 file, 1 test: 0 passed, 1 failed\n"
+        broken = next_summary(lambda: (folder / "all.yaml").write_text("kind: buffr"))
+        assert broken == "1 problem in 1 file; no test was run\n"
+        assert next_summary(lambda: (folder / "all.yaml").write_text(GOOD)) == (
+            "1 rule in 1 file, 1 test: 0 passed, 1 failed\n"
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+
+
+def test_a_folder_that_is_not_there_cannot_be_watched(folder: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(folder / "nowhere"), "--watch"])
+
+    assert ended.value.code == 2
+
+
+def test_hundreds_of_tests_take_seconds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, _, test = SUITE.partition("  - name: One mug")
+    tests = (f"  - name: Mug {number}{test}" for number in range(500))
+    (folder / "all_test.yaml").write_text(head + "".join(tests))
+    started = time.perf_counter()
+
+    assert run(folder) == 0
+    assert time.perf_counter() - started < 5
+    assert capsys.readouterr().out == "1 rule in 1 file, 500 tests: 500 passed, 0 failed\n"

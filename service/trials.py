@@ -1,0 +1,72 @@
+"""Trying rules without putting them in force: a process for each, within bounds, and few at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from service import bounds
+from service.errors import Overloaded, RulesTooCostly
+from service.trial_process import TOO_MUCH_MEMORY, Trial, answer, question
+
+
+class Trials:
+    """Runs trials, a few at once; some more may wait."""
+
+    def __init__(self) -> None:
+        self._running = asyncio.Semaphore(bounds.TRIALS_AT_ONCE)
+        self._waiting_count = 0
+
+    async def run(self, files: Mapping[str, bytes]) -> Trial:
+        """What came of the rules. Raises RulesTooCostly, and Overloaded where too many wait."""
+        if self._waiting_count >= bounds.TRIALS_WAITING:
+            retry_after = timedelta(seconds=bounds.TRIAL_SECONDS)
+            raise Overloaded(self._waiting_count, retry_after, "trials of rules")
+        self._waiting_count += 1
+        try:
+            await self._running.acquire()
+        finally:
+            self._waiting_count -= 1
+        try:
+            return await _run(files)
+        finally:
+            self._running.release()
+
+
+async def _run(files: Mapping[str, bytes]) -> Trial:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service.trial_process", str(bounds.TRIAL_SECONDS), str(bounds.TRIAL_BYTES)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        said, complaint = await asyncio.wait_for(process.communicate(question(files)), bounds.TRIAL_SECONDS)
+    except TimeoutError as error:
+        raise RulesTooCostly(_time_limit()) from error
+    finally:
+        # Also where the caller has gone.
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    return _understood(process.returncode, said, complaint)
+
+
+def _understood(code: int | None, said: bytes, complaint: bytes) -> Trial:
+    match code:
+        case 0:
+            return answer(said)
+        case signal.SIGXCPU.value | signal.SIGKILL.value:
+            raise RulesTooCostly(_time_limit())
+        case _ if code == TOO_MUCH_MEMORY:
+            raise RulesTooCostly(f"{bounds.TRIAL_BYTES >> 20:,} MiB")
+        case _:
+            raise RuntimeError(f"trying rules ended with {code}: {complaint.decode(errors='replace')[-2_000:]}")
+
+
+def _time_limit() -> str:
+    return f"{bounds.TRIAL_SECONDS} seconds"
