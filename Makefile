@@ -50,4 +50,4 @@ schema: setup ## Make the JSON Schemas by which editors complete rule files anew
 	$(BIN)/python -m tools.schema generate
 
 clean: ## Remove environments and caches; data stay
-	rm -rf .venv .venv-* .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv* .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -173,7 +173,7 @@ def _unknown(batch: _Batch, order: Order) -> NotFound | None:
         return NotFound("channel", {"channel_id": order.channel_id}, f"channels are: {known}")
     missing = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
     if missing:
-        return NotFound("product", missing, "upsert it first with UpsertProducts")
+        return NotFound("product", missing, "upsert it first with UpsertProducts or `truestock import products`")
     if order.pickup_location_id and order.pickup_location_id not in batch.catalogue.locations:
         return NotFound("location", {"pickup_location_id": order.pickup_location_id})
     return None

@@ -121,7 +121,7 @@ def _answered(
         raise NotFound("channel", {"channel_id": question.channel_id}, f"channels are: {known}")
     missing = {f"skus[{i}]": sku for i, sku in enumerate(question.skus) if sku not in snapshot.products}
     if missing:
-        raise NotFound("product", missing, "upsert it first with UpsertProducts")
+        raise NotFound("product", missing, "upsert it first with UpsertProducts or `truestock import products`")
     world = World(snapshot.now, snapshot.catalogue.locations, snapshot.products, snapshot.levels)
     found = [
         assess(policy_set, world, channel, sku, method=question.method, destination=question.destination)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 
 
 class Settings(BaseSettings):
@@ -33,3 +35,10 @@ class Settings(BaseSettings):
     """Prepared statements that a connection keeps; 0 behind a PgBouncer older than 1.21 that pools transactions."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """How long calls in flight may take to end when the service stops."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(_SCHEMES):
+            raise ValueError("is no PostgreSQL address, such as postgresql://user@host/database")
+        return url

@@ -137,6 +137,11 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
+    async def ping(self) -> None:
+        """Asks the database for nothing. Raises what asyncpg raises, TimeoutError included."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            await connection.execute("SELECT 1")
+
     @asynccontextmanager
     async def connection(self, operation: str) -> AsyncIterator[Connection]:
         """A connection without a transaction of its own: each statement sees what is committed when it starts."""

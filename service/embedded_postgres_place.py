@@ -106,10 +106,22 @@ def find_place(asked: Path, state_folder: Path = STATE_FOLDER) -> Place:
     return Place(folder, find_programs(installed_programs(), account, state_folder), account)
 
 
+def has_data(asked: Path, state_folder: Path = STATE_FOLDER) -> bool:
+    """Whether a server for the folder has been started before. Makes nothing."""
+    asked = asked.resolve()
+    folders = (asked, _substitute(asked, state_folder)) if os.geteuid() == 0 else (asked,)
+    return any(Place(folder, folder, None).cluster.exists() for folder in folders)
+
+
+def _substitute(asked: Path, state_folder: Path) -> Path:
+    """Where the data of a folder go that the server's account cannot reach."""
+    digest = hashlib.sha256(os.fsencode(asked)).hexdigest()[:12]
+    return state_folder / f"{asked.name.lstrip('.') or 'data'}-{digest}"
+
+
 def _find_folder_for_root(asked: Path, state_folder: Path) -> tuple[Path, Account]:
     """Where data are already, else the asked folder where an unprivileged account can reach it, else a substitute."""
-    digest = hashlib.sha256(os.fsencode(asked)).hexdigest()[:12]
-    substitute = state_folder / f"{asked.name.lstrip('.') or 'data'}-{digest}"
+    substitute = _substitute(asked, state_folder)
     for folder in (asked, substitute):
         data = Place(folder, folder, None).cluster
         if data.exists():

@@ -79,9 +79,7 @@ class Fields:
             return True
         self.wrong(
             field,
-            f"has {len(values):,} entries; {lowest} to {highest:,} are taken, so send it in parts"
-            if values
-            else "must not be empty",
+            f"has {len(values):,} entries; {lowest} to {highest:,} are taken" if values else "must not be empty",
         )
         return False
 

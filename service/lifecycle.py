@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from policies.model import Commitment, Outcome
 from policies.policy import PolicySet
 from policies.promise import MoreThanIsLeft, Share, shrink
+from policies.reasons import units as counted
 from service import answers, catalogue, levels, order_writing, orders, requests
 from service.allocating import remember
 from service.book import Book
@@ -116,7 +117,7 @@ class Lifecycle:
                 # An earlier attempt whose commit went through unheard is still to be counted.
                 return next((one for one in tried if one[0] == answer), (answer, Tally(), None))
             if not await orders.lock(connection, [asked.allocation_id]):
-                advice = "look it up by its order with GetAllocation"
+                advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
                 raise NotFound("allocation", {"allocation_id": str(asked.allocation_id)}, advice)
             skus = await orders.line_skus(connection, [asked.allocation_id])
             book, records = await _open(connection, [asked.allocation_id], skus, self._new_id)
@@ -185,14 +186,14 @@ def _confirm(book: Book, record: AllocationRecord) -> Verdict:
 def _release(book: Book, record: AllocationRecord) -> Verdict:
     state = record.state_at(book.now)
     if state in (CONFIRMED, CANCELLED):
-        raise WrongState(str(record.id), state, RELEASED, "cancel its lines with CancelOrderLines instead")
+        raise WrongState(str(record.id), state, RELEASED, "take units off it with CancelOrderLines instead")
     if state != HELD:
         # Nothing is promised, which is what the caller wants.
         return Verdict(record)
     units = sum(record.promised().values())
     give_back(book, record)
     record.state, record.expire_time, record.update_time = RELEASED, None, book.now
-    return Verdict(record, "released", f"{units} units were given back on request.")
+    return Verdict(record, "released", f"{counted(units)} given back on request.")
 
 
 def _expire(book: Book, record: AllocationRecord) -> Verdict:
@@ -216,7 +217,7 @@ def _cancel(book: Book, record: AllocationRecord, cancellations: Sequence[Cancel
     elif record.outcome is Outcome.PARTLY_ALLOCATED:
         record.outcome = _outcome_left(record)
     units = sum(c.unit_count for c in cancellations)
-    return Verdict(record, "cancelled", f"{units} units were cancelled.")
+    return Verdict(record, "cancelled", f"{counted(units)} cancelled.")
 
 
 def _outcome_left(record: AllocationRecord) -> Outcome:

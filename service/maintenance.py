@@ -13,6 +13,7 @@ from service.config import Settings
 from service.console import UserError
 from service.database import plain_url
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.embedded_postgres_place import has_data
 from service.ledger import LedgerReport
 
 _UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
@@ -29,6 +30,11 @@ def migrate(settings: Settings) -> None:
 
 def verify_ledger(settings: Settings) -> LedgerReport:
     """Proves the ledger of the database that the settings name, also while a service uses it. Raises UserError."""
+    if settings.database_url is None and not has_data(settings.data_dir):
+        raise UserError(
+            f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or the database with "
+            "--database-url."
+        )
     with _url(settings) as url:
         try:
             return asyncio.run(_verify(url))

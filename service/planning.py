@@ -11,6 +11,7 @@ from policies.model import Channel, Commitment, Context, Location, Order, OrderF
 from policies.oversell import oversell_cause
 from policies.policy import PolicySet
 from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
+from policies.reasons import units as counted
 from policies.routing import Decision, Shortage, ShortageKind, route
 from service import answers, exceptions
 from service.book import Book
@@ -213,8 +214,8 @@ def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
     promised = sum(record.promised().values())
     places = ", ".join(shipment.location_id for shipment in record.shipments) or "nowhere"
     anew = " anew" if before in (*PROMISING, "expired") else ""
-    short = f"; {record.short_count()} units short" if record.shortages else ""
-    sentence = f"Planned{anew}: {promised} units from {places}{short}."
+    short = f"; {counted(record.short_count())} short" if record.shortages else ""
+    sentence = f"Planned{anew}: {counted(promised)} from {places}{short}."
     event = {HELD: "held", CONFIRMED: "confirmed" if before in (HELD, "expired") else "sold", REFUSED: "refused"}
     return event[record.state], sentence
 

@@ -228,7 +228,7 @@ class Player:
                 totals.units_unfillable += shortage.unit_count
         totals.split_orders += len(allocation.shipments) > 1
         totals.reviewed += allocation.needs_person
-        totals.already_played += allocation.create_time.ToNanoseconds() < self._started.ToNanoseconds()
+        totals.already_played += allocation.update_time.ToNanoseconds() < self._started.ToNanoseconds()
 
     async def _cancel(self, order: FileOrder) -> None:
         for line in order.not_goods:

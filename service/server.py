@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
-from service.catalogue import CatalogueCache
+from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
@@ -34,6 +35,8 @@ from service.order_servicer import AllocationServicer, AvailabilityServicer
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
+from service.pulse import Pulse
+from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
 from service.sweeper import Sweeper
@@ -72,14 +75,32 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that answers. `loaded_sample` says whether it has just filled an empty database."""
+    """A service that answers. `loaded_sample` says whether it has just filled an empty database.
+
+    `has_sample` says whether the sample retailer is there. `lost` is set when the embedded database has ended for good.
+    """
 
     address: str
     metrics_address: str
     database: str
     policy_revision: str
     loaded_sample: bool
+    has_sample: bool
     metrics: Metrics
+    lost: asyncio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The database: its URL, what it is in words, and its server where that is the embedded one."""
+
+    url: str
+    words: str
+    embedded: EmbeddedPostgres | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.embedded is not None and not self.embedded.running
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +126,50 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     metrics = Metrics(CollectorRegistry())
     # Rules come first: a folder that is refused leaves nothing started.
     folder = PolicyFolder(settings.rules, metrics)
+    _check_free(address)
     async with AsyncExitStack() as stack:
-        url, kind = await _database_url(settings, stack)
-        database = await _open_database(settings, url, metrics)
+        source = await _find_database(settings, stack)
+        database = await _open_database(settings, source.url, metrics)
         stack.push_async_callback(database.close)
         loaded = await _load_sample(settings, database)
-        await _start_counters(database, metrics)
+        known = await _start_counters(database, metrics)
         await policy_store.keep(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
-        port = await _start_grpc(Parts(settings, database, folder, metrics), address, stack)
+        port, healthy = await _start_grpc(Parts(settings, database, folder, metrics), address, stack)
         metrics_server.ready = True
         stack.callback(metrics_server.not_ready)
+        lost = asyncio.Event()
+
+        async def told(alive: bool) -> None:
+            metrics_server.ready = alive
+            await _set_health(healthy, alive=alive)
+            if source.has_ended:
+                lost.set()
+
+        _background(stack, Pulse(database, told).run)
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),
-            database=kind,
+            database=source.words,
             policy_revision=folder.current.policy_set.revision,
             loaded_sample=loaded,
+            has_sample=WAREHOUSE in known.locations,
             metrics=metrics,
+            lost=lost,
         )
 
 
-async def _database_url(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
-    """The database's URL, and what it is in words. The embedded one is started, and migrated; no other is unasked."""
+async def _find_database(settings: Settings, stack: AsyncExitStack) -> _Source:
+    """The database that is named, as it is; else the embedded one, started and migrated."""
     if settings.database_url is not None:
-        return settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names"
+        return _Source(settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names")
     try:
         server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir)
     except EmbeddedPostgresError as error:
         raise StartError(str(error)) from error
     stack.push_async_callback(asyncio.to_thread, server.stop)
     await schema.migrate(server.database_url)
-    return server.database_url, f"embedded PostgreSQL, data in {server.data_dir}"
+    return _Source(server.database_url, f"embedded PostgreSQL, data in {server.data_dir}", server)
 
 
 async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Database:
@@ -163,10 +196,11 @@ async def _load_sample(settings: Settings, database: Database) -> bool:
     return await load_sample(database, new_id) if wanted else False
 
 
-async def _start_counters(database: Database, metrics: Metrics) -> None:
+async def _start_counters(database: Database, metrics: Metrics) -> Catalogue:
     async with database.connection("start") as connection:
         known = await catalogue.read(connection)
     metrics.start_channels(known.channels, known.locations)
+    return known
 
 
 def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -> MetricsServer:
@@ -180,8 +214,8 @@ def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -
     return server
 
 
-async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> int:
-    """Starts everything that answers; returns the port."""
+async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> tuple[int, health_aio.HealthServicer]:
+    """Starts everything that answers; returns the port, and what tells whether we are well."""
     server = grpc.aio.server(interceptors=[CallInterceptor(parts.metrics)], options=GRPC_OPTIONS)
     allocator, lifecycle = add_services(parts, server)
     healthy = health_aio.HealthServicer()
@@ -195,13 +229,18 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
         ) from error
     await server.start()
     stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
-    for name in ("", *SERVICE_NAMES):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     _background(stack, Sweeper(parts.database, lifecycle).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
-    return port
+    return port, healthy
+
+
+async def _set_health(healthy: health_aio.HealthServicer, *, alive: bool) -> None:
+    status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
+    for name in ("", *SERVICE_NAMES):
+        await healthy.set(name, status)
 
 
 def add_services(
@@ -248,6 +287,15 @@ def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable
 def _log_failure(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a background task ended", exc_info=error)
+
+
+def _check_free(address: Address) -> None:
+    """Raises StartError where nothing could be served, before anything is started for it."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        socket.create_server((address.host, address.port), family=family).close()
+    except OSError as error:
+        raise StartError(f"gRPC cannot be served on {address}: {error.strerror}; name another --address") from error
 
 
 def _address(text: str) -> Address:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
+from pathlib import Path
 
 import structlog
 import uvloop
 
+from service.client import DEFAULT_SERVER
 from service.config import Settings
-from service.server import Running, running
+from service.server import Running, StartError, running
 from service.version import VERSION
 
 
@@ -32,6 +35,8 @@ def _configure_logs() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # The pool's own tracebacks, one for each connection, say nothing that our log does not say in a line.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
 
 
 async def _serve(settings: Settings) -> None:
@@ -41,9 +46,18 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as service:
         print(_banner(service), flush=True)
-        await stop.wait()
+        await _either(stop, service.lost)
         print("Stopping: answering what is in flight …", flush=True)
     print("Stopped.", flush=True)
+    if service.lost.is_set():
+        raise StartError("the embedded PostgreSQL has ended, so the service has too; its log says why. Start it again")
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
 
 
 def _banner(service: Running) -> str:
@@ -52,7 +66,6 @@ def _banner(service: Running) -> str:
         if service.loaded_sample
         else ""
     )
-    server = "" if service.address.endswith(":50051") else f" --server {service.address}"
     return f"""Truestock {VERSION} is running.
   gRPC        {service.address}  (health and reflection are on)
   metrics     http://{service.metrics_address}/metrics
@@ -60,8 +73,25 @@ def _banner(service: Running) -> str:
   rules       revision {service.policy_revision}{sample}
 
 Try next, in another terminal:
-  .venv/bin/truestock stock --limit 10{server}
-  .venv/bin/truestock availability TRN-1205-MOS --channel tiktok_shop --locations{server}
-  .venv/bin/truestock allocate --channel shopify --order A-1 --line TRN-1205-MOS:2 --sold --country US{server}
+{_commands(service)}
 
 Ctrl-C stops it all."""
+
+
+def _commands(service: Running) -> str:
+    """Three commands that work on what is there, as they have to be typed here."""
+    server = "" if service.address == DEFAULT_SERVER else f" --server {service.address}"
+    of_the_sample = (
+        "stock --limit 10",
+        "availability TRN-1205-MOS --channel tiktok_shop --locations",
+        "allocate --channel shopify --order A-1 --line TRN-1205-MOS:2 --sold --country US",
+    )
+    of_any = ("policies", "stock --limit 10", "import locations locations.csv")
+    commands = of_the_sample if service.has_sample else of_any
+    return "\n".join(f"  {_program()} {command}{server}" for command in commands)
+
+
+def _program() -> str:
+    """How this program was called."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "truestock" else f"{sys.executable} -m service"

@@ -12,6 +12,7 @@ from sqlalchemy import Integer, Interval, delete, func, select
 
 from service import bounds
 from service.database import Connection, Database, Statement, parameter
+from service.errors import NotReady
 from service.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.tables import request
 
@@ -61,6 +62,9 @@ async def _every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitab
     while not stop.is_set():
         try:
             await work()
+        except NotReady:
+            # The pulse has said so, once.
+            log.debug("a sweep waits for the database")
         except Exception:
             # A sweep that fails is tried again; nothing depends on it but tidiness, and the log must say so.
             log.exception("a sweep failed and will be tried again")

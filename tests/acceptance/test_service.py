@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,7 +22,9 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from service import schema
 from service.config import Settings
+from service.embedded_postgres import temporary_postgres
 from service.policy_folder import PolicyFolderError
 from service.server import StartError, running
 from tests.conftest import PLAIN_RULES, REPOSITORY, RULES, RetailerMaker
@@ -73,7 +77,7 @@ async def test_known_counters_start_at_0_so_that_the_first_rise_is_seen(retailer
     assert f'truestock_policy_info{{revision="{retailer.service.policy_revision}"}} 1.0' in page
 
 
-async def test_a_saved_rule_is_in_force_within_two_seconds(retailers: RetailerMaker, rules: Path) -> None:
+async def test_a_saved_rule_is_in_force_soon(retailers: RetailerMaker, rules: Path) -> None:
     retailer = await retailers.make(rules)
     await retailer.stock({("MUG", "dc"): 5})
 
@@ -81,7 +85,7 @@ async def test_a_saved_rule_is_in_force_within_two_seconds(retailers: RetailerMa
         "kind: buffer\nname: all\nscope: location\nrules:\n  - {name: keep-two, hold_back: {units: 2}}\n"
     )
 
-    await _within_two_seconds(lambda: _sells(retailer, 3))
+    await _soon(lambda: _sells(retailer, 3))
     assert retailer.metric("policy_reloads_total", result="accepted") == 2
 
 
@@ -93,14 +97,14 @@ async def test_broken_rules_leave_the_last_good_ones_in_force_and_are_shown(
 
     (rules / "more.yaml").write_text(BROKEN)
 
-    await _within_two_seconds(lambda: _is_refused(retailer))
+    await _soon(lambda: _is_refused(retailer))
     found = await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())
     assert found.policy_revision == retailer.service.policy_revision
     assert ("rules/more.yaml", 4) in [(problem.file, problem.line) for problem in found.problems]
     assert retailer.metric("policy_problems") >= 1
     assert promised(await retailer.allocate("A-1", {"MUG": 1})) == {"dc": 1}
     (rules / "more.yaml").unlink()
-    await _within_two_seconds(lambda: _is_mended(retailer))
+    await _soon(lambda: _is_mended(retailer))
 
 
 async def test_it_does_not_start_with_broken_rules_and_says_why(database_url: str, rules: Path) -> None:
@@ -136,6 +140,36 @@ async def test_an_address_in_use_is_named(retailers: RetailerMaker) -> None:
             pass
 
 
+async def test_it_says_that_it_is_not_ready_while_the_database_is_away() -> None:
+    with temporary_postgres(settings={"fsync": "off"}) as server:
+        await schema.migrate(server.database_url)
+        settings = Settings(
+            address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=server.database_url, rules=PLAIN_RULES
+        )
+        async with running(settings) as service, grpc.aio.insecure_channel(service.address) as channel:
+            assert await asyncio.to_thread(_status, service.metrics_address, "/readyz") == 200
+
+            await asyncio.to_thread(server.stop)
+
+            await _soon(lambda: _is_not_ready(service.metrics_address), seconds=10)
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert await asyncio.to_thread(_status, service.metrics_address, "/healthz") == 200
+
+
+def test_it_ends_when_its_own_postgresql_has_ended() -> None:
+    data = _data_folder()
+    try:
+        service = _Process(data)
+        # The first line of PostgreSQL's own file is the number of its process.
+        os.kill(int((data / "pgdata" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        service.process.communicate(timeout=30)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+    assert service.process.returncode == 1
+
+
 def test_the_readmes_first_command_serves_the_sample_and_keeps_its_data(tmp_path: Path) -> None:
     """A first start loads the sample, Ctrl-C ends it all, and a second start finds the data as they were."""
     data = _data_folder()
@@ -157,11 +191,15 @@ def test_the_readmes_first_command_serves_the_sample_and_keeps_its_data(tmp_path
     assert "TRN-1205-MOS" in again
 
 
-async def _within_two_seconds(happened: Callable[[], Awaitable[bool]]) -> None:
+async def _soon(happened: Callable[[], Awaitable[bool]], *, seconds: float = 2) -> None:
     """Asks again and again, as an outsider has to."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(seconds):
         while not await happened():  # noqa: ASYNC110 - the service is asked from outside
             await asyncio.sleep(0.05)
+
+
+async def _is_not_ready(address: str) -> bool:
+    return await asyncio.to_thread(_status, address, "/readyz") == 503
 
 
 async def _sells(retailer: Retailer, units: int) -> bool:
@@ -210,6 +248,16 @@ def _data_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="truestock-data-"))
     folder.chmod(0o711)
     return folder
+
+
+def _status(address: str, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
 
 
 def _get(address: str, path: str) -> str:
