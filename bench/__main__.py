@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import structlog
 import typer
 
 from bench import calls, cold, decisions, hot, reload
@@ -63,6 +66,9 @@ def run(
     """Runs a measurement, or all. Exits with 1 where an answer under load was wrong."""
     if name not in (*MEASUREMENTS, ALL):
         raise typer.BadParameter(f"{name!r} is none of {', '.join(MEASUREMENTS)} and {ALL}", param_hint="NAME")
+    # Logs of what is measured must not stand in the JSON, and a thousand reloads say nothing one by one.
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     reports = []
     for chosen in MEASUREMENTS if name == ALL else [name]:
         if not json:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from grpc import aio
 
+from bench.rounds import WrongAnswer
 from bench.wire import CHANNEL_ID, sold_order
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -30,6 +31,7 @@ from truestock.v1 import (
 CALLERS = 4
 """Of each kind; each asks again when it has its answer."""
 CALL_SECONDS = 10.0
+READY = b"ready\n"
 ORDERED, CHECKED = "ORDERED", "CHECKED"
 """One product is sold and the other only asked about, so that what can be sold of it depends on rules alone."""
 
@@ -49,27 +51,31 @@ class Seen:
 
 
 class Observers:
-    """Observers that run. `ask_on` is over when they are told to end."""
+    """Observers that run."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def end(self) -> Seen:
         """Lets every call be answered; returns what was seen."""
-        said, _ = await self._process.communicate()
+        # Without input to write, some versions of Python would leave its end open.
+        said, _ = await self._process.communicate(b"")
         return Seen(*(Counter(counted) for counted in json.loads(said)))
 
 
 @asynccontextmanager
 async def observers(address: str) -> AsyncIterator[Observers]:
-    """Callers of a server, from now on; they end with the block if not before."""
+    """Callers of a server, each of whom has had an answer; they end with the block if not before."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.observers", address),
         cwd=Path(__file__).parent.parent,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
+    assert process.stdout is not None
     try:
+        if await process.stdout.readline() != READY:
+            raise WrongAnswer("the observers ended; what they said is above")
         yield Observers(process)
     finally:
         if process.returncode is None:
@@ -80,9 +86,13 @@ async def observers(address: str) -> AsyncIterator[Observers]:
 async def _observe(address: str) -> Seen:
     seen, stop = Seen(), asyncio.Event()
     async with aio.insecure_channel(address) as channel, asyncio.TaskGroup() as tasks:
-        for _ in range(CALLERS):
-            tasks.create_task(_caller(_order(channel), seen.orders, seen.failures, stop))
-            tasks.create_task(_caller(_check(channel), seen.checks, seen.failures, stop))
+        asked = [(_order(channel), seen.orders), (_check(channel), seen.checks)]
+        for ask, answers in asked:
+            answers[await ask()] += 1
+        sys.stdout.buffer.write(READY)
+        sys.stdout.flush()
+        for ask, answers in asked * CALLERS:
+            tasks.create_task(_caller(ask, answers, seen.failures, stop))
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         stop.set()
     return seen

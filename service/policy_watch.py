@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 
 import structlog
@@ -32,7 +32,8 @@ SETTLE_LOOKS = 4
 SHORT_TURN_SECONDS = 0.0005
 """How long the reading of rules may keep Python to itself while calls wait; ten times shorter than usual."""
 
-_reading_alone = threading.Lock()
+_one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
+# One folder is read at a time, so that what is set for the reading is never set twice.
 
 
 class PolicyWatch:
@@ -91,13 +92,13 @@ class PolicyWatch:
 
     async def _settled(self) -> Found | None:
         """What lies in the folder once it rests; None where it is what was taken last."""
-        self._seen = await asyncio.to_thread(find, self._folder.folder)
+        self._seen = await _find(self._folder)
         for _ in range(SETTLE_LOOKS):
             if self._seen == self._folder.taken:
                 return None
             before = self._seen
             await asyncio.sleep(SETTLE_SECONDS)
-            self._seen = await asyncio.to_thread(find, self._folder.folder)
+            self._seen = await _find(self._folder)
             if self._seen == before:
                 break
         return self._seen
@@ -111,17 +112,20 @@ class PolicyWatch:
 
 async def take(folder: PolicyFolder, found: Found) -> bool:
     """Takes what was found, in a thread that gives way to the event loop often: thousands of rules take seconds."""
-    return await asyncio.to_thread(_in_short_turns, folder, found)
+    return await asyncio.get_running_loop().run_in_executor(_one_thread, _in_short_turns, folder, found)
+
+
+async def _find(folder: PolicyFolder) -> Found:
+    return await asyncio.get_running_loop().run_in_executor(_one_thread, find, folder.folder)
 
 
 def _in_short_turns(folder: PolicyFolder, found: Found) -> bool:
-    with _reading_alone:
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(SHORT_TURN_SECONDS)
-        try:
-            return folder.take(found)
-        finally:
-            sys.setswitchinterval(before)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SHORT_TURN_SECONDS)
+    try:
+        return folder.take(found)
+    finally:
+        sys.setswitchinterval(before)
 
 
 async def _pause(stop: asyncio.Event) -> None:
