@@ -20,6 +20,7 @@ from policies.questions import Asked, Given, Incident, Parcel, Sale
 from policies.statements import optional
 
 MAX_TESTS = 1_000
+SHARED_KEYS = ("description", "locations", "products", "channels")
 SUITE_KEYS = ("suite", "description", "rules", "now", "locations", "products", "channels", "tests")
 TEST_NEEDS = ("name", "given", "expect")
 TEST_KEYS = ("name", "now", "given", "expect")
@@ -44,17 +45,27 @@ class Case:
     expected: Expected
 
 
-def cases(page: Page, node: Node, known_rules: Collection[str] | None) -> list[Case]:
+def shared_fixtures(page: Page, node: Node) -> Fixtures | None:
+    """The fixtures that every suite of a folder may name, with every problem of them noted on the page."""
+    fields = page.fields(node, "shared fixtures", SHARED_KEYS)
+    if fields is None:
+        return None
+    optional(fields, "description", lambda value, what: page.text(value, what, at_most=2_000))
+    return Fixtures.read(page, fields)
+
+
+def cases(page: Page, node: Node, known_rules: Collection[str] | None, shared: Fixtures | None = None) -> list[Case]:
     """The tests of a suite, with every problem of it noted on the page.
 
     `because` can only name `known_rules`; None where they are not known, because the rules have problems of their own.
+    `shared` are fixtures that need not be stated again.
     """
     fields = page.fields(node, "a test suite", SUITE_KEYS, ("suite", "now", "tests"))
     if fields is None:
         return []
     optional(fields, "description", lambda value, what: page.text(value, what, at_most=2_000))
     optional(fields, "rules", lambda value, what: page.choice(value, what, ("all",)))
-    fixtures = Fixtures.read(page, fields)
+    fixtures = Fixtures.read(page, fields, shared)
     given = Given(page, optional(fields, "now", partial(_moment, page)) or _NO_CLOCK, fixtures)
     reader = _Reader(
         page, optional(fields, "suite", page.text) or "", given, Expectations(page, fixtures, known_rules), {}

@@ -70,11 +70,16 @@ class Fixtures:
     channels: dict[str, Channel] = field(default_factory=dict)
     named: dict[str, dict[str, Scalar]] = field(default_factory=lambda: {"location": {}, "product": {}, "channel": {}})
     used: set[tuple[str, str]] = field(default_factory=set)
+    shared: Fixtures | None = None
 
     @classmethod
-    def read(cls, page: Page, fields: Mapping[str, Node]) -> Fixtures:
-        """The fixtures under `locations`, `products` and `channels`."""
-        made = cls(page)
+    def read(cls, page: Page, fields: Mapping[str, Node], shared: Fixtures | None = None) -> Fixtures:
+        """The fixtures under `locations`, `products` and `channels`, and those that are shared and not stated anew."""
+        made = cls(page, shared=shared)
+        if shared is not None:
+            made.locations |= shared.locations
+            made.products |= shared.products
+            made.channels |= shared.channels
         for key, value in made._entries_of(fields, "location"):
             made._keep(made.locations, key.text, _location(page, key.text, value))
         for key, value in made._entries_of(fields, "product"):
@@ -82,7 +87,7 @@ class Fixtures:
         for key, value in made._entries_of(fields, "channel"):
             made._keep(made.channels, key.text, made._channel(key.text, value))
         for name, kind in KNOWN_CHANNELS.items():
-            if name not in made.named["channel"]:
+            if not made._states("channel", name):
                 made.channels[name] = Channel(name, kind)
         return made
 
@@ -91,12 +96,15 @@ class Fixtures:
         name = self.page.text(node, what)
         if name is None:
             return None
-        known = [*self.named[kind], *(KNOWN_CHANNELS if kind == "channel" else ())]
+        borrowed = self.shared.named[kind] if self.shared is not None else {}
+        known = [*self.named[kind], *borrowed, *(KNOWN_CHANNELS if kind == "channel" else ())]
         if name not in known:
             help = f"{suggestion(name, known)}Add it under '{kind}s:', beside: {', '.join(known[:20]) or 'none yet'}."
             self.page.note(node, "unknown-fixture", f"this suite has no {kind} {quoted(name)}", help)
             return None
         self.used.add((kind, name))
+        if self.shared is not None and name not in self.named[kind]:
+            self.shared.used.add((kind, name))
         return name
 
     def entries(self, kind: str, node: Node, what: str) -> Iterator[tuple[str, Node]]:
@@ -106,13 +114,16 @@ class Fixtures:
             if name is not None:
                 yield name, value
 
-    def note_unused(self) -> None:
-        """A problem for every fixture that no test names."""
+    def note_unused(self, tests: str = "test of this suite") -> None:
+        """A problem for every fixture that none of the tests names."""
         for kind, nodes in self.named.items():
             for name, node in nodes.items():
                 if (kind, name) not in self.used:
-                    message = f"no test of this suite names the {kind} {quoted(name)}"
+                    message = f"no {tests} names the {kind} {quoted(name)}"
                     self.page.note(node, "unused-fixture", message, "name it in a test, or take it out.")
+
+    def _states(self, kind: str, name: str) -> bool:
+        return name in self.named[kind] or (self.shared is not None and name in self.shared.named[kind])
 
     def _entries_of(self, fields: Mapping[str, Node], kind: str) -> Iterator[tuple[Scalar, Node]]:
         if f"{kind}s" in fields:

@@ -28,7 +28,7 @@ from policies.routing_rules import (
     STEPS,
 )
 from policies.stock_rules import MAX_DAYS, MAX_RULES, SERVICE_LEVELS
-from policies.suite_schema import suite
+from policies.suite_schema import shared_fixtures, suite
 from policies.time_bounds import AT_MERCHANT, TIME_KEYS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -137,6 +137,10 @@ def _suite() -> Schema:
     return {"$schema": DRAFT, "title": "Tests of Truestock rules", **suite()}
 
 
+def _shared_fixtures() -> Schema:
+    return {"$schema": DRAFT, "title": "Fixtures that every suite may name", **shared_fixtures()}
+
+
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "exposure": exposure,
     "buffer": buffer,
@@ -145,6 +149,7 @@ SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "exception": exception,
     "merchant": merchant,
     "rules_test": _suite,
+    "fixtures_test": _shared_fixtures,
 }
 """The schemas by the name of their file, which ends in `.schema.json`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from policies.cases import MAX_TESTS, SUITE_KEYS, TEST_KEYS, TEST_NEEDS
+from policies.cases import MAX_TESTS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS, TEST_NEEDS
 from policies.condition_schema import WORD, Schema, choice, closed
 from policies.expectations import (
     EXCEPTION_KEYS as EXCEPTION_ANSWERS,
@@ -75,6 +75,13 @@ def suite() -> dict[str, object]:
         "tests": tests,
     }
     return closed(_known(SUITE_KEYS, keys), ["suite", "now", "tests"])
+
+
+def shared_fixtures() -> dict[str, object]:
+    """Of the file of fixtures that every suite may name."""
+    stated = suite()["properties"]
+    assert isinstance(stated, dict)
+    return closed({key: stated[key] for key in SHARED_KEYS}, [])
 
 
 def _known(keys: Sequence[str], schemas: Mapping[str, object]) -> dict[str, object]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from policies.answers import NO_POLICY, Difference, answer, differences
-from policies.cases import Case, cases, says_all_rules
+from policies.cases import Case, cases, says_all_rules, shared_fixtures
 from policies.conditions import Always
 from policies.decisions import Matcher
+from policies.fixtures import Fixtures
 from policies.nodes import Node, Unreadable, parse
 from policies.pages import Page
 from policies.policy import ExceptionRule, PolicySet, RoutingPolicy
@@ -33,6 +34,8 @@ CODES: Mapping[str, str] = {
 """The codes of problems that only suites have, beside those of rule files in `problems`."""
 
 _SUFFIX = "_test"
+SHARED = "fixtures_test"
+"""The name of the file whose fixtures every suite may name."""
 
 _STAND_IN = RoutingPolicy(NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), ())
 # Takes what no policy of one file does; nothing is ranked, so that nothing but the file's own rules bears on it.
@@ -87,10 +90,20 @@ def run(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Report:
     if too_large:
         return Report((), (too_large,))
     runs = _Runs(policy_set)
+    shared = _shared_path(suites)
+    if shared is not None:
+        runs.share(shared, suites.pop(shared))
     for path, content in suites.items():
         runs.take(path, content)
+    runs.note_unused_shared()
     untested = list(_untested(policy_set, runs.fired)) if policy_set is not None and runs.all_readable else []
     return Report(tuple(runs.results), tuple(sorted([*runs.problems, *runs.failures, *untested])))
+
+
+def _shared_path(suites: Iterable[str]) -> str | None:
+    """The file of shared fixtures: the one of its name that stands highest in the folder."""
+    named = [path for path in suites if path.rpartition("/")[2].rpartition(".")[0] == SHARED]
+    return min(named, key=lambda path: (path.count("/"), path), default=None)
 
 
 def is_suite(path: str) -> bool:
@@ -134,6 +147,25 @@ class _Runs:
     failures: list[Problem] = field(default_factory=list)
     fired: set[Source] = field(default_factory=set)
     all_readable: bool = True
+    shared: Fixtures | None = None
+
+    def share(self, path: str, content: bytes) -> None:
+        """Reads the fixtures that every suite may name."""
+        page = Page(path)
+        try:
+            node, page.problems = parse(path, content)
+        except Unreadable as unreadable:
+            page.problems += unreadable.problems
+        else:
+            self.shared = shared_fixtures(page, node)
+        self.problems += page.problems
+        self.all_readable = not page.problems
+
+    def note_unused_shared(self) -> None:
+        """A problem for every shared fixture that no suite names; where suites cannot be read, one may."""
+        if self.shared is not None and self.all_readable:
+            self.shared.note_unused("test of any suite")
+            self.problems += self.shared.page.problems
 
     def take(self, path: str, content: bytes) -> None:
         """Reads one suite and, where it has no problems, runs it."""
@@ -145,7 +177,7 @@ class _Runs:
             self.all_readable = False
             return
         known = _known(self.policy_set, page, node)
-        found = cases(page, node, {rule.name for rule in rules(known)} if known is not None else None)
+        found = cases(page, node, {rule.name for rule in rules(known)} if known is not None else None, self.shared)
         self.problems += page.problems
         if any(problem.code != "unused-fixture" for problem in page.problems):
             self.all_readable = False

@@ -91,6 +91,32 @@ def failures(suite: str, rules: str = STORES) -> list[str]:
     return told(report)
 
 
+def test_shared_fixtures_need_not_be_stated_again() -> None:
+    rule = "kind: buffer\nname: b\nscope: location\nrules:\n  - {name: two, hold_back: {units: 2}}\n"
+    suite = """suite: Shared
+now: 2026-11-27T09:00:00Z
+locations:
+  own: {type: store}
+tests:
+  - name: A shared location and product
+    given: {channel: tiktok_shop, location: dc, product: MUG, available: 5}
+    expect: {sellable: 3, because: [two]}
+  - name: One of its own
+    given: {channel: tiktok_shop, location: own, product: MUG, available: 2}
+    expect: {sellable: 0, because: [two]}
+"""
+    shared = "locations:\n  dc: {type: warehouse}\n  own: {type: warehouse}\nproducts:\n  MUG:\n"
+    route = "kind: routing\npolicies:\n  - {name: all, position: 1, rank: [priority]}\n"
+    files = {"r/b.yaml": rule, "r/b_test.yaml": suite, "r/fixtures_test.yaml": shared, "r/routes.yaml": route}
+    contents = {path: text.encode() for path, text in files.items()}
+
+    report = run(read(contents).policy_set, contents)
+
+    assert [result.problem for result in report.results] == [None, None]
+    unused = [(one.file, one.line) for one in report.problems if one.code == "unused-fixture"]
+    assert unused == [("r/fixtures_test.yaml", 3)]
+
+
 def test_a_right_answer_for_the_right_reasons_passes() -> None:
     suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor, a-fifth-of-launches]}")
 
