@@ -144,12 +144,18 @@ def location_of(row: asyncpg.Record) -> Location:
         handling_minutes=row["handling_minutes"],
         priority=row["priority"],
         ships_to=None if row["ships_to"] is None else frozenset(row["ships_to"]),
+        cut_off=row["cut_off"],
+        opening_days=frozenset(row["opening_days"]),
+        opens=row["opens"],
+        closes=row["closes"],
+        holidays=frozenset(row["holidays"]),
     )
 
 
 def channel_of(row: asyncpg.Record) -> Channel:
     """A row of `channel` in the words of `policies`."""
-    return Channel(row["id"], row["kind"], row["display_name"], frozenset(row["location_ids"]))
+    places = frozenset(row["location_ids"])
+    return Channel(row["id"], row["kind"], row["display_name"], places, row["cancellation_headroom"])
 
 
 def product_of(row: asyncpg.Record) -> Product:

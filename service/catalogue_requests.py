@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from policies.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
-from service import bounds
+from service import bounds, working_time
 from service.answers import money
 from service.fields import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
@@ -90,6 +90,7 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
         ),
         "priority": priority,
         "ships_to": ships_to,
+        **working_time.columns(fields, f"{at}.working_time", message.working_time),
     }
 
 
@@ -131,6 +132,9 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         "kind": _word(fields, f"{at}.kind", message.kind, CHANNEL_KIND),
         "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
         "location_ids": sorted(set(message.location_ids)),
+        "cancellation_headroom": fields.share(f"{at}.cancellation_headroom", message.cancellation_headroom)
+        if message.HasField("cancellation_headroom")
+        else None,
     }
 
 
@@ -161,6 +165,9 @@ def location_message(row: asyncpg.Record) -> catalog_pb.Location:
     if row["ships_to"] is not None:
         message.ships_to.SetInParent()
         message.ships_to.countries.extend(row["ships_to"])
+    works = working_time.message_of(row)
+    if works is not None:
+        message.working_time.CopyFrom(works)
     return message
 
 
@@ -192,6 +199,7 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         kind=_number(CHANNEL_KIND, row["kind"]),
         display_name=row["display_name"],
         location_ids=row["location_ids"],
+        cancellation_headroom=row["cancellation_headroom"],
     )
 
 

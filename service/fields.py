@@ -123,6 +123,13 @@ class Fields:
             return None
         return value
 
+    def share(self, field: str, value: float) -> float | None:
+        """A number from 0 to 1; NaN is none."""
+        if not 0 <= value <= 1:
+            self.wrong(field, f"is {value}; it must be a number from 0 to 1")
+            return None
+        return value
+
     def moment(self, field: str, value: Timestamp, *, given: bool) -> datetime | None:
         """A time that must be given, in UTC."""
         if not given:

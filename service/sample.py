@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from google.type.date_pb2 import Date
+from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
+from google.type.timeofday_pb2 import TimeOfDay
 
 from service import prices
 from service.sample_catalogue import BRANDS, STYLES, Style
-from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product
+from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product, WorkingTime
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
 
 SOURCE = "sample-retailer"
@@ -100,6 +103,14 @@ def sample_stock(now: datetime) -> list[StockChange]:
     return changes
 
 
+_STORE_TIME = WorkingTime(cut_off=TimeOfDay(hours=10, minutes=30), opens=TimeOfDay(hours=9), closes=TimeOfDay(hours=20))
+_WAREHOUSE_TIME = WorkingTime(
+    cut_off=TimeOfDay(hours=14),
+    opening_days=[DayOfWeek.MONDAY, DayOfWeek.TUESDAY, DayOfWeek.WEDNESDAY, DayOfWeek.THURSDAY, DayOfWeek.FRIDAY],
+    holidays=[Date(year=2026, month=11, day=26), Date(year=2026, month=12, day=25)],
+)
+
+
 def _location(place: _Place) -> Location:
     is_store = place.location_id != WAREHOUSE
     return Location(
@@ -118,6 +129,7 @@ def _location(place: _Place) -> Location:
         priority=place.priority,
         # The warehouse has the papers to ship abroad.
         ships_to=CountryList(countries=["US"]) if is_store else None,
+        working_time=_STORE_TIME if is_store else _WAREHOUSE_TIME,
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    Time,
     UniqueConstraint,
     Uuid,
     false,
@@ -73,6 +75,11 @@ location = Table(
     _required("handling_minutes", Integer),
     Column("priority", Integer),
     Column("ships_to", Texts, comment="null is everywhere, empty is nowhere"),
+    Column("cut_off", Time, comment="by the location's own clock, like opens and closes"),
+    _required("opening_days", ARRAY(Integer), server_default="{0,1,2,3,4,5,6}", comment="Monday is 0"),
+    Column("opens", Time),
+    Column("closes", Time),
+    _required("holidays", ARRAY(Date), server_default="{}"),
     *_moments(),
     CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", name="coordinates_whole"),
 )
@@ -107,6 +114,7 @@ channel = Table(
     _required("kind", Text),
     _required("display_name", Text),
     _required("location_ids", Texts, comment="empty is all"),
+    Column("cancellation_headroom", Double, comment="share of the allowed cancellations that is left"),
     *_moments(),
 )
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.type.date_pb2 import Date
+from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
 from google.type.money_pb2 import Money
+from google.type.timeofday_pb2 import TimeOfDay
 
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, promised
@@ -168,3 +171,44 @@ async def test_an_answer_says_what_its_rules_saw(shop: Retailer) -> None:
     review = sold.decision.fired_rules[-1]
     assert review.rule == "far-and-split"
     assert {seen.fact: seen.value for seen in review.facts} == {"plan.shipment_count": "2", "order.value": "100"}
+
+
+async def test_a_location_has_working_time_and_a_channel_headroom(shop: Retailer) -> None:
+    works = catalog_pb.WorkingTime(
+        cut_off=TimeOfDay(hours=14),
+        opening_days=[DayOfWeek.MONDAY, DayOfWeek.FRIDAY],
+        opens=TimeOfDay(hours=0),
+        closes=TimeOfDay(hours=20, minutes=30),
+        holidays=[Date(year=2026, month=12, day=25)],
+    )
+    austin = catalog_pb.Location(location_id="austin", type=STORE, time_zone="America/Chicago", working_time=works)
+    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[austin]))
+    social = catalog_pb.Channel(
+        channel_id="tiktok_shop", kind=catalog_pb.Channel.KIND_SOCIAL, cancellation_headroom=0.0
+    )
+    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
+
+    places = (await shop.catalogue.ListLocations(catalog_pb.ListLocationsRequest())).locations
+    channels = (await shop.catalogue.ListChannels(catalog_pb.ListChannelsRequest())).channels
+
+    assert [place.working_time for place in places] == [works, catalog_pb.WorkingTime()]
+    assert not places[1].HasField("working_time")
+    assert channels[0].HasField("cancellation_headroom")
+    assert not channels[1].HasField("cancellation_headroom")
+
+
+async def test_little_headroom_keeps_more_from_a_channel(retailers: RetailerMaker, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text((RULES / "routing.yaml").read_text())
+    (tmp_path / "headroom.yaml").write_text(
+        "kind: buffer\nname: headroom\nscope: channel\nrules:\n"
+        "  - {name: few-left, when: {channel.cancellation_headroom: {less_than: 0.25}}, hold_back: {percent: 50}}\n"
+    )
+    shop = await retailers.make(tmp_path)
+    await shop.stock({("MUG", "dc"): 10})
+    told = []
+    for headroom in (0.5, 0.2):
+        web = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, cancellation_headroom=headroom)
+        await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
+        told.append(await shop.sellable("MUG"))
+
+    assert told == [10, 5]

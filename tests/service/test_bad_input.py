@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from google.type.date_pb2 import Date
+from google.type.timeofday_pb2 import TimeOfDay
 
 from tests.retailer import HOLD, SOLD, Retailer, change, request_id
 from truestock.v1 import (
@@ -239,6 +241,25 @@ async def test_a_channel_sells_only_from_locations_that_exist(shop: Retailer) ->
     error = await refused(shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel])))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channels[0].location_ids[1]")
+
+
+@pytest.mark.parametrize(
+    ("works", "field"),
+    [
+        (catalog_pb.WorkingTime(cut_off=TimeOfDay(hours=24)), "cut_off"),
+        (catalog_pb.WorkingTime(opens=TimeOfDay(hours=9)), "closes"),
+        (catalog_pb.WorkingTime(opens=TimeOfDay(hours=9), closes=TimeOfDay(hours=9)), "closes"),
+        (catalog_pb.WorkingTime(holidays=[Date(year=2026, month=2, day=29)]), "holidays[0]"),
+    ],
+)
+async def test_working_time_that_no_clock_shows_is_refused(
+    shop: Retailer, works: catalog_pb.WorkingTime, field: str
+) -> None:
+    place = catalog_pb.Location(location_id="dc", type=catalog_pb.Location.TYPE_WAREHOUSE, working_time=works)
+
+    error = await refused(shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[place])))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", f"locations[0].working_time.{field}")
 
 
 @pytest.mark.parametrize("token", ["!", "bm8ga2V5", "\x00"])

@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from google.type import dayofweek_pb2 as google_dot_type_dot_dayofweek__pb2
 from google.type import latlng_pb2 as google_dot_type_dot_latlng__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
+from google.type import timeofday_pb2 as google_dot_type_dot_timeofday__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"truestock/v1/catalog_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xbb\x05\n\x08Location\x12\x19\n\x0blocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04type\x18\x02 \x01(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x02\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ountry\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\t \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\roffers_pickup\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1e\n\x10handling_minutes\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1b\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x31\n\x08ships_to\x18\x0e \x01(\x0b\x32\x19.truestock.v1.CountryListB\x04\xe2\x41\x01\x01\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_STORE\x10\x01\x12\x12\n\x0eTYPE_WAREHOUSE\x10\x02\x12\x11\n\rTYPE_SUPPLIER\x10\x03\x12\x0f\n\x0bTYPE_POP_UP\x10\x04\"m\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATUS_OPEN\x10\x01\x12\x11\n\rSTATUS_PAUSED\x10\x02\x12\x14\n\x10STATUS_STOCKTAKE\x10\x03\x12\x11\n\rSTATUS_CLOSED\x10\x04\x42\x0b\n\t_priority\"&\n\x0b\x43ountryList\x12\x17\n\tcountries\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\"\xf0\x03\n\x07Product\x12\x11\n\x03sku\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06status\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x62rand\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x05price\x18\x07 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x13\n\x05style\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x62\x61rcode\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\timage_uri\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x39\n\ndimensions\x18\x0b \x01(\x0b\x32\x1f.truestock.v1.PackageDimensionsB\x04\xe2\x41\x01\x01\x12#\n\x10velocity_per_day\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\"^\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_ACTIVE\x10\x01\x12\x10\n\x0cSTATUS_DRAFT\x10\x02\x12\x17\n\x13STATUS_DISCONTINUED\x10\x03\x42\x13\n\x11_velocity_per_day\"y\n\x11PackageDimensions\x12\x1a\n\x0cweight_grams\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tlength_mm\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08width_mm\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\theight_mm\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xfa\x01\n\x07\x43hannel\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_POS\x10\x01\x12\x0c\n\x08KIND_WEB\x10\x02\x12\x0f\n\x0bKIND_SOCIAL\x10\x03\x12\x14\n\x10KIND_MARKETPLACE\x10\x04\x12\x0c\n\x08KIND_B2B\x10\x05\"f\n\x16UpsertLocationsRequest\x12/\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.LocationB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"G\n\x17UpsertLocationsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"I\n\x14ListLocationsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x15ListLocationsResponse\x12)\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Location\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertProductsRequest\x12-\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ProductB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertProductsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\\\n\x13ListProductsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListProductsResponse\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertChannelsRequest\x12-\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertChannelsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"H\n\x13ListChannelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb2\x04\n\x0e\x43\x61talogService\x12^\n\x0fUpsertLocations\x12$.truestock.v1.UpsertLocationsRequest\x1a%.truestock.v1.UpsertLocationsResponse\x12X\n\rListLocations\x12\".truestock.v1.ListLocationsRequest\x1a#.truestock.v1.ListLocationsResponse\x12[\n\x0eUpsertProducts\x12#.truestock.v1.UpsertProductsRequest\x1a$.truestock.v1.UpsertProductsResponse\x12U\n\x0cListProducts\x12!.truestock.v1.ListProductsRequest\x1a\".truestock.v1.ListProductsResponse\x12[\n\x0eUpsertChannels\x12#.truestock.v1.UpsertChannelsRequest\x1a$.truestock.v1.UpsertChannelsResponse\x12U\n\x0cListChannels\x12!.truestock.v1.ListChannelsRequest\x1a\".truestock.v1.ListChannelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"truestock/v1/catalog_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\x1a\x1bgoogle/type/timeofday.proto\"\xf2\x05\n\x08Location\x12\x19\n\x0blocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04type\x18\x02 \x01(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x02\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ountry\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\t \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\roffers_pickup\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1e\n\x10handling_minutes\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1b\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x31\n\x08ships_to\x18\x0e \x01(\x0b\x32\x19.truestock.v1.CountryListB\x04\xe2\x41\x01\x01\x12\x35\n\x0cworking_time\x18\x0f \x01(\x0b\x32\x19.truestock.v1.WorkingTimeB\x04\xe2\x41\x01\x01\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_STORE\x10\x01\x12\x12\n\x0eTYPE_WAREHOUSE\x10\x02\x12\x11\n\rTYPE_SUPPLIER\x10\x03\x12\x0f\n\x0bTYPE_POP_UP\x10\x04\"m\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATUS_OPEN\x10\x01\x12\x11\n\rSTATUS_PAUSED\x10\x02\x12\x14\n\x10STATUS_STOCKTAKE\x10\x03\x12\x11\n\rSTATUS_CLOSED\x10\x04\x42\x0b\n\t_priority\"\xf6\x01\n\x0bWorkingTime\x12-\n\x07\x63ut_off\x18\x01 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12\x32\n\x0copening_days\x18\x02 \x03(\x0e\x32\x16.google.type.DayOfWeekB\x04\xe2\x41\x01\x01\x12+\n\x05opens\x18\x03 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12,\n\x06\x63loses\x18\x04 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12)\n\x08holidays\x18\x05 \x03(\x0b\x32\x11.google.type.DateB\x04\xe2\x41\x01\x01\"&\n\x0b\x43ountryList\x12\x17\n\tcountries\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\"\xf0\x03\n\x07Product\x12\x11\n\x03sku\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06status\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x62rand\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x05price\x18\x07 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x13\n\x05style\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x62\x61rcode\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\timage_uri\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x39\n\ndimensions\x18\x0b \x01(\x0b\x32\x1f.truestock.v1.PackageDimensionsB\x04\xe2\x41\x01\x01\x12#\n\x10velocity_per_day\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\"^\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_ACTIVE\x10\x01\x12\x10\n\x0cSTATUS_DRAFT\x10\x02\x12\x17\n\x13STATUS_DISCONTINUED\x10\x03\x42\x13\n\x11_velocity_per_day\"y\n\x11PackageDimensions\x12\x1a\n\x0cweight_grams\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tlength_mm\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08width_mm\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\theight_mm\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xbe\x02\n\x07\x43hannel\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12(\n\x15\x63\x61ncellation_headroom\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_POS\x10\x01\x12\x0c\n\x08KIND_WEB\x10\x02\x12\x0f\n\x0bKIND_SOCIAL\x10\x03\x12\x14\n\x10KIND_MARKETPLACE\x10\x04\x12\x0c\n\x08KIND_B2B\x10\x05\x42\x18\n\x16_cancellation_headroom\"f\n\x16UpsertLocationsRequest\x12/\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.LocationB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"G\n\x17UpsertLocationsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"I\n\x14ListLocationsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x15ListLocationsResponse\x12)\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Location\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertProductsRequest\x12-\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ProductB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertProductsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\\\n\x13ListProductsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListProductsResponse\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertChannelsRequest\x12-\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertChannelsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"H\n\x13ListChannelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb2\x04\n\x0e\x43\x61talogService\x12^\n\x0fUpsertLocations\x12$.truestock.v1.UpsertLocationsRequest\x1a%.truestock.v1.UpsertLocationsResponse\x12X\n\rListLocations\x12\".truestock.v1.ListLocationsRequest\x1a#.truestock.v1.ListLocationsResponse\x12[\n\x0eUpsertProducts\x12#.truestock.v1.UpsertProductsRequest\x1a$.truestock.v1.UpsertProductsResponse\x12U\n\x0cListProducts\x12!.truestock.v1.ListProductsRequest\x1a\".truestock.v1.ListProductsResponse\x12[\n\x0eUpsertChannels\x12#.truestock.v1.UpsertChannelsRequest\x1a$.truestock.v1.UpsertChannelsResponse\x12U\n\x0cListChannels\x12!.truestock.v1.ListChannelsRequest\x1a\".truestock.v1.ListChannelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,6 +65,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCATION'].fields_by_name['priority']._serialized_options = b'\342A\001\001'
   _globals['_LOCATION'].fields_by_name['ships_to']._loaded_options = None
   _globals['_LOCATION'].fields_by_name['ships_to']._serialized_options = b'\342A\001\001'
+  _globals['_LOCATION'].fields_by_name['working_time']._loaded_options = None
+  _globals['_LOCATION'].fields_by_name['working_time']._serialized_options = b'\342A\001\001'
+  _globals['_WORKINGTIME'].fields_by_name['cut_off']._loaded_options = None
+  _globals['_WORKINGTIME'].fields_by_name['cut_off']._serialized_options = b'\342A\001\001'
+  _globals['_WORKINGTIME'].fields_by_name['opening_days']._loaded_options = None
+  _globals['_WORKINGTIME'].fields_by_name['opening_days']._serialized_options = b'\342A\001\001'
+  _globals['_WORKINGTIME'].fields_by_name['opens']._loaded_options = None
+  _globals['_WORKINGTIME'].fields_by_name['opens']._serialized_options = b'\342A\001\001'
+  _globals['_WORKINGTIME'].fields_by_name['closes']._loaded_options = None
+  _globals['_WORKINGTIME'].fields_by_name['closes']._serialized_options = b'\342A\001\001'
+  _globals['_WORKINGTIME'].fields_by_name['holidays']._loaded_options = None
+  _globals['_WORKINGTIME'].fields_by_name['holidays']._serialized_options = b'\342A\001\001'
   _globals['_COUNTRYLIST'].fields_by_name['countries']._loaded_options = None
   _globals['_COUNTRYLIST'].fields_by_name['countries']._serialized_options = b'\342A\001\001'
   _globals['_PRODUCT'].fields_by_name['sku']._loaded_options = None
@@ -104,6 +119,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANNEL'].fields_by_name['display_name']._serialized_options = b'\342A\001\001'
   _globals['_CHANNEL'].fields_by_name['location_ids']._loaded_options = None
   _globals['_CHANNEL'].fields_by_name['location_ids']._serialized_options = b'\342A\001\001'
+  _globals['_CHANNEL'].fields_by_name['cancellation_headroom']._loaded_options = None
+  _globals['_CHANNEL'].fields_by_name['cancellation_headroom']._serialized_options = b'\342A\001\001'
   _globals['_UPSERTLOCATIONSREQUEST'].fields_by_name['locations']._loaded_options = None
   _globals['_UPSERTLOCATIONSREQUEST'].fields_by_name['locations']._serialized_options = b'\342A\001\002'
   _globals['_UPSERTLOCATIONSREQUEST'].fields_by_name['validate_only']._loaded_options = None
@@ -130,48 +147,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCHANNELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTCHANNELSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCHANNELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_LOCATION']._serialized_start=137
-  _globals['_LOCATION']._serialized_end=836
-  _globals['_LOCATION_TYPE']._serialized_start=612
-  _globals['_LOCATION_TYPE']._serialized_end=712
-  _globals['_LOCATION_STATUS']._serialized_start=714
-  _globals['_LOCATION_STATUS']._serialized_end=823
-  _globals['_COUNTRYLIST']._serialized_start=838
-  _globals['_COUNTRYLIST']._serialized_end=876
-  _globals['_PRODUCT']._serialized_start=879
-  _globals['_PRODUCT']._serialized_end=1375
-  _globals['_PRODUCT_STATUS']._serialized_start=1260
-  _globals['_PRODUCT_STATUS']._serialized_end=1354
-  _globals['_PACKAGEDIMENSIONS']._serialized_start=1377
-  _globals['_PACKAGEDIMENSIONS']._serialized_end=1498
-  _globals['_CHANNEL']._serialized_start=1501
-  _globals['_CHANNEL']._serialized_end=1751
-  _globals['_CHANNEL_KIND']._serialized_start=1642
-  _globals['_CHANNEL_KIND']._serialized_end=1751
-  _globals['_UPSERTLOCATIONSREQUEST']._serialized_start=1753
-  _globals['_UPSERTLOCATIONSREQUEST']._serialized_end=1855
-  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_start=1857
-  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_end=1928
-  _globals['_LISTLOCATIONSREQUEST']._serialized_start=1930
-  _globals['_LISTLOCATIONSREQUEST']._serialized_end=2003
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=2005
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=2096
-  _globals['_UPSERTPRODUCTSREQUEST']._serialized_start=2098
-  _globals['_UPSERTPRODUCTSREQUEST']._serialized_end=2197
-  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_start=2199
-  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_end=2269
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=2271
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=2363
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=2365
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=2453
-  _globals['_UPSERTCHANNELSREQUEST']._serialized_start=2455
-  _globals['_UPSERTCHANNELSREQUEST']._serialized_end=2554
-  _globals['_UPSERTCHANNELSRESPONSE']._serialized_start=2556
-  _globals['_UPSERTCHANNELSRESPONSE']._serialized_end=2626
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=2628
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=2700
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=2702
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=2790
-  _globals['_CATALOGSERVICE']._serialized_start=2793
-  _globals['_CATALOGSERVICE']._serialized_end=3355
+  _globals['_LOCATION']._serialized_start=219
+  _globals['_LOCATION']._serialized_end=973
+  _globals['_LOCATION_TYPE']._serialized_start=749
+  _globals['_LOCATION_TYPE']._serialized_end=849
+  _globals['_LOCATION_STATUS']._serialized_start=851
+  _globals['_LOCATION_STATUS']._serialized_end=960
+  _globals['_WORKINGTIME']._serialized_start=976
+  _globals['_WORKINGTIME']._serialized_end=1222
+  _globals['_COUNTRYLIST']._serialized_start=1224
+  _globals['_COUNTRYLIST']._serialized_end=1262
+  _globals['_PRODUCT']._serialized_start=1265
+  _globals['_PRODUCT']._serialized_end=1761
+  _globals['_PRODUCT_STATUS']._serialized_start=1646
+  _globals['_PRODUCT_STATUS']._serialized_end=1740
+  _globals['_PACKAGEDIMENSIONS']._serialized_start=1763
+  _globals['_PACKAGEDIMENSIONS']._serialized_end=1884
+  _globals['_CHANNEL']._serialized_start=1887
+  _globals['_CHANNEL']._serialized_end=2205
+  _globals['_CHANNEL_KIND']._serialized_start=2070
+  _globals['_CHANNEL_KIND']._serialized_end=2179
+  _globals['_UPSERTLOCATIONSREQUEST']._serialized_start=2207
+  _globals['_UPSERTLOCATIONSREQUEST']._serialized_end=2309
+  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_start=2311
+  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_end=2382
+  _globals['_LISTLOCATIONSREQUEST']._serialized_start=2384
+  _globals['_LISTLOCATIONSREQUEST']._serialized_end=2457
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=2459
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=2550
+  _globals['_UPSERTPRODUCTSREQUEST']._serialized_start=2552
+  _globals['_UPSERTPRODUCTSREQUEST']._serialized_end=2651
+  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_start=2653
+  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_end=2723
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=2725
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=2817
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=2819
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=2907
+  _globals['_UPSERTCHANNELSREQUEST']._serialized_start=2909
+  _globals['_UPSERTCHANNELSREQUEST']._serialized_end=3008
+  _globals['_UPSERTCHANNELSRESPONSE']._serialized_start=3010
+  _globals['_UPSERTCHANNELSRESPONSE']._serialized_end=3080
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=3082
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=3154
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=3156
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=3244
+  _globals['_CATALOGSERVICE']._serialized_start=3247
+  _globals['_CATALOGSERVICE']._serialized_end=3809
 # @@protoc_insertion_point(module_scope)

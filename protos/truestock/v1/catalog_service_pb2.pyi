@@ -8,8 +8,11 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
+from google.type import dayofweek_pb2 as _dayofweek_pb2
 from google.type import latlng_pb2 as _latlng_pb2
 from google.type import money_pb2 as _money_pb2
+from google.type import timeofday_pb2 as _timeofday_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -85,6 +88,7 @@ class Location(_message.Message):
     HANDLING_MINUTES_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     SHIPS_TO_FIELD_NUMBER: _builtins.int
+    WORKING_TIME_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     """The retailer's own name for it, such as `dc-memphis`: lower-case letters, digits, `-` and `_`, at most 64."""
     type: Global___Location.Type.ValueType
@@ -111,6 +115,10 @@ class Location(_message.Message):
     def ships_to(self) -> Global___CountryList:
         """Where it ships to; everywhere if unset."""
 
+    @_builtins.property
+    def working_time(self) -> Global___WorkingTime:
+        """When it works; every day and without a cut-off if unset."""
+
     def __init__(
         self,
         *,
@@ -128,16 +136,63 @@ class Location(_message.Message):
         handling_minutes: _builtins.int = ...,
         priority: _builtins.int | None = ...,
         ships_to: Global___CountryList | None = ...,
+        working_time: Global___WorkingTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "coordinates", b"coordinates", "priority", b"priority", "ships_to", b"ships_to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "coordinates", b"coordinates", "priority", b"priority", "ships_to", b"ships_to", "working_time", b"working_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "coordinates", b"coordinates", "country", b"country", "display_name", b"display_name", "handling_minutes", b"handling_minutes", "location_id", b"location_id", "offers_pickup", b"offers_pickup", "postal_code", b"postal_code", "priority", b"priority", "region", b"region", "ships_to", b"ships_to", "status", b"status", "tags", b"tags", "time_zone", b"time_zone", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "coordinates", b"coordinates", "country", b"country", "display_name", b"display_name", "handling_minutes", b"handling_minutes", "location_id", b"location_id", "offers_pickup", b"offers_pickup", "postal_code", b"postal_code", "priority", b"priority", "region", b"region", "ships_to", b"ships_to", "status", b"status", "tags", b"tags", "time_zone", b"time_zone", "type", b"type", "working_time", b"working_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___Location: _TypeAlias = Location  # noqa: Y015
+
+@_typing.final
+class WorkingTime(_message.Message):
+    """When a location works, by its own clock and calendar. Seconds are not looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUT_OFF_FIELD_NUMBER: _builtins.int
+    OPENING_DAYS_FIELD_NUMBER: _builtins.int
+    OPENS_FIELD_NUMBER: _builtins.int
+    CLOSES_FIELD_NUMBER: _builtins.int
+    HOLIDAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cut_off(self) -> _timeofday_pb2.TimeOfDay:
+        """An order at this minute is still handled that day; without it every order of the day is."""
+
+    @_builtins.property
+    def opening_days(self) -> _containers.RepeatedScalarFieldContainer[_dayofweek_pb2.DayOfWeek.ValueType]:
+        """Every day if empty."""
+
+    @_builtins.property
+    def opens(self) -> _timeofday_pb2.TimeOfDay:
+        """Both or neither; it opens before it closes."""
+
+    @_builtins.property
+    def closes(self) -> _timeofday_pb2.TimeOfDay: ...
+    @_builtins.property
+    def holidays(self) -> _containers.RepeatedCompositeFieldContainer[_date_pb2.Date]:
+        """Days off; at most 400."""
+
+    def __init__(
+        self,
+        *,
+        cut_off: _timeofday_pb2.TimeOfDay | None = ...,
+        opening_days: _abc.Iterable[_dayofweek_pb2.DayOfWeek.ValueType] | None = ...,
+        opens: _timeofday_pb2.TimeOfDay | None = ...,
+        closes: _timeofday_pb2.TimeOfDay | None = ...,
+        holidays: _abc.Iterable[_date_pb2.Date] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closes", b"closes", "cut_off", b"cut_off", "opens", b"opens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes", b"closes", "cut_off", b"cut_off", "holidays", b"holidays", "opening_days", b"opening_days", "opens", b"opens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkingTime: _TypeAlias = WorkingTime  # noqa: Y015
 
 @_typing.final
 class CountryList(_message.Message):
@@ -313,10 +368,13 @@ class Channel(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    CANCELLATION_HEADROOM_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Such as `tiktok_shop`: lower-case letters, digits, `-` and `_`, at most 64."""
     kind: Global___Channel.Kind.ValueType
     display_name: _builtins.str
+    cancellation_headroom: _builtins.float
+    """The share, 0 to 1, that is left of the cancellations which the channel allows; unset where it is not known."""
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The locations that it may sell from; all if empty."""
@@ -328,12 +386,15 @@ class Channel(_message.Message):
         kind: Global___Channel.Kind.ValueType = ...,
         display_name: _builtins.str = ...,
         location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        cancellation_headroom: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "display_name", b"display_name", "kind", b"kind", "location_ids", b"location_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "kind", b"kind", "location_ids", b"location_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cancellation_headroom: _TypeAlias = _typing.Literal["cancellation_headroom"]  # noqa: Y015
+    _WhichOneofArgType__cancellation_headroom: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cancellation_headroom) -> _WhichOneofReturnType__cancellation_headroom | None: ...
 
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
 
