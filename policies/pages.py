@@ -66,7 +66,12 @@ class Page:
         if not isinstance(node, Items):
             self.note(node, "wrong-type", f"{what} is a list, not {described(node)}", example and f"write: {example}")
         elif not node.items:
-            self.note(node, "empty-list", f"{what} is an empty list", "fill the list, or leave the key out.")
+            self.note(
+                node,
+                "empty-list",
+                f"{what} is an empty list",
+                "write at least one entry; a key that is optional may be left out instead.",
+            )
         elif len(node.items) > at_most:
             message = f"{what} has {len(node.items):,} entries; at most {at_most:,} are allowed"
             self.note(node, "too-large", message, "split it.")
