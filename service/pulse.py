@@ -20,7 +20,7 @@ Told = Callable[[bool], Awaitable[None]]
 
 
 class Pulse:
-    """Asks until it is stopped. `told` hears of every change, and at first that all is well."""
+    """Asks until it is stopped. `told` hears of every change, and of every beat that is missed."""
 
     def __init__(self, database: Database, told: Told) -> None:
         self._database = database
@@ -32,9 +32,10 @@ class Pulse:
         while not stop.is_set():
             alive = await self._answers()
             if alive is not self._alive:
-                self._alive = alive
                 log.warning("the database answers again" if alive else "the database does not answer")
+            if not (alive and self._alive):
                 await self._told(alive)
+            self._alive = alive
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
 

@@ -60,9 +60,10 @@ def _understood(code: int | None, said: bytes, complaint: bytes) -> Trial:
     match code:
         case 0:
             return answer(said)
-        case signal.SIGXCPU.value | signal.SIGKILL.value:
+        case _ if code in (-signal.SIGXCPU, -signal.SIGKILL):
             raise RulesTooCostly(_time_limit())
-        case _ if code == TOO_MUCH_MEMORY:
+        case _ if code in (TOO_MUCH_MEMORY, -signal.SIGSEGV, -signal.SIGABRT):
+            # The engine's C code does not ask whether it got the memory that it asked for.
             raise RulesTooCostly(f"{bounds.TRIAL_BYTES >> 20:,} MiB")
         case _:
             raise RuntimeError(f"trying rules ended with {code}: {complaint.decode(errors='replace')[-2_000:]}")

@@ -163,7 +163,10 @@ def test_it_ends_when_its_own_postgresql_has_ended() -> None:
         service = _Process(data)
         # The first line of PostgreSQL's own file is the number of its process.
         os.kill(int((data / "pgdata" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-        service.process.communicate(timeout=30)
+        try:
+            service.process.communicate(timeout=30)
+        finally:
+            service.process.kill()
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
