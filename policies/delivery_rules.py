@@ -50,7 +50,7 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
     if fields is None:
         return None
     name = rule_name(page, fields, "a delivery rule named", names)
-    position = _position(page, fields, positions)
+    position = page.position(fields, positions, "rule of all delivery files", at_most=MAX_POSITION)
     applies = when(page, fields, "when", title, Place.DELIVERY)
     service = page.name(fields["service"], f"'service' in {title}") if "service" in fields else None
     transit_days = _transit_days(page, fields["transit_days"]) if "transit_days" in fields else None
@@ -62,18 +62,6 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
     if name is None or position is None or applies is None or service is None or ships_on is None:
         return None
     return DeliveryRule(name, position, page.source(node), applies, service, transit_days, cost, ships_on)
-
-
-def _position(page: Page, fields: dict[str, Node], positions: dict[int, Source]) -> int | None:
-    position = page.integer(fields["position"], "'position'", 0, MAX_POSITION) if "position" in fields else None
-    if position is None:
-        return None
-    if position in positions:
-        message = f"position {position} stands already in {positions[position]}"
-        help = "give each rule of all delivery files a position of its own; the lowest that applies decides."
-        page.note(fields["position"], "duplicate-position", message, help)
-    positions.setdefault(position, page.source(fields["position"]))
-    return position
 
 
 def _transit_days(page: Page, node: Node) -> int | None:

@@ -40,7 +40,7 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
     if fields is None:
         return None
     name = rule_name(page, fields, "an exception rule named", names)
-    position = _position(page, fields, positions)
+    position = page.position(fields, positions, "rule of all exception files", at_most=MAX_POSITION)
     applies = when(page, fields, "when", title, Place.EXCEPTION)
     action = page.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None
     owner = page.name(fields["owner"], "'owner'") if "owner" in fields else None
@@ -50,15 +50,3 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
         return None
     due = timedelta(seconds=due_in)
     return ExceptionRule(name, position, page.source(node), applies, action, owner, due, escalate_to)
-
-
-def _position(page: Page, fields: dict[str, Node], positions: dict[int, Source]) -> int | None:
-    position = page.integer(fields["position"], "'position'", 0, MAX_POSITION) if "position" in fields else None
-    if position is None:
-        return None
-    if position in positions:
-        message = f"position {position} stands already in {positions[position]}"
-        help = "give each rule of all exception files a position of its own; the lowest that applies decides."
-        page.note(fields["position"], "duplicate-position", message, help)
-    positions.setdefault(position, page.source(fields["position"]))
-    return position

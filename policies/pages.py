@@ -6,7 +6,7 @@ Every reading function returns None after it has noted a problem, so that readin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
@@ -161,6 +161,19 @@ class Page:
             self.note(node, "out-of-range", message, f"write at most {at_most_days}d.")
             return None
         return float(seconds)
+
+    def position(self, fields: Mapping[str, Node], taken: dict[int, Source], owner: str, *, at_most: int) -> int | None:
+        """The `position` of an `owner`, such as 'rule of all delivery files'; one that is taken is a problem."""
+        node = fields.get("position")
+        position = None if node is None else self.integer(node, "'position'", 0, at_most)
+        if node is None or position is None:
+            return None
+        if position in taken:
+            message = f"position {position} stands already in {taken[position]}"
+            help = f"give each {owner} a position of its own; the lowest that applies decides."
+            self.note(node, "duplicate-position", message, help)
+        taken.setdefault(position, self.source(node))
+        return position
 
     def unique(self, node: Node, what: str, name: str, taken: dict[str, Source]) -> None:
         """Notes a problem where the name is taken already; else takes it."""

@@ -60,7 +60,7 @@ def _policy(page: Page, node: Node, names: dict[str, Source], positions: dict[in
     if fields is None:
         return None
     name = rule_name(page, fields, "a routing policy named", names)
-    position = _position(page, fields, positions)
+    position = page.position(fields, positions, "policy of all routing files", at_most=MAX_POSITION)
     applies = when(page, fields, "applies_to", title, Place.APPLIES_TO)
     rank = _rank(page, fields["rank"], title) if "rank" in fields else []
     taken = {"only": page.source(node)}
@@ -96,21 +96,6 @@ def _policy(page: Page, node: Node, names: dict[str, Source], positions: dict[in
 
 def _optional(fields: dict[str, Node], key: str, read: Callable[[Node, str], Value | None]) -> Value | None:
     return read(fields[key], f"'{key}'") if key in fields else None
-
-
-def _position(page: Page, fields: dict[str, Node], positions: dict[int, Source]) -> int | None:
-    if "position" not in fields:
-        return None
-    node = fields["position"]
-    position = page.integer(node, "'position'", 0, MAX_POSITION)
-    if position is None:
-        return None
-    if position in positions:
-        message = f"position {position} stands already in {positions[position]}"
-        help = "give each policy of all routing files a position of its own; the lowest that applies decides."
-        page.note(node, "duplicate-position", message, help)
-    positions.setdefault(position, page.source(node))
-    return position
 
 
 def _only(page: Page, fields: dict[str, Node], title: str) -> NamedCondition | None:
