@@ -131,12 +131,14 @@ def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) 
     if not verdict.event:
         return
     record, revision, now = verdict.record, verdict.record.decision.policy_revision, book.now
-    changes.records.append(record)
+    record.version += 1
+    changes.records[record.id] = record
     if replaced:
-        changes.replaced.append(record.id)
+        changes.replaced.add(record.id)
         if verdict.decision is not None:
-            changes.replanned.append(record.id)
-    changes.events.append((book.new_id(), record.id, verdict.event, verdict.description, revision, now))
+            changes.replanned.add(record.id)
+    decided = record.decision_id if verdict.decision is not None else None
+    changes.events.append((book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided))
     if verdict.decision is not None:
         explained = record.decision.SerializeToString(deterministic=True)
         changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))

@@ -12,7 +12,14 @@ from google.type.money_pb2 import Money
 from policies.model import Commitment, Outcome, StockLevel
 from policies.reasons import Dropped, FiredRule, Sight
 from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShortageRecord
-from truestock.v1 import allocation_service_pb2 as allocation_pb, decision_pb2, order_pb2, stock_service_pb2 as stock_pb
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    decision_pb2,
+    exception_pb2,
+    order_pb2,
+    shipment_pb2,
+    stock_service_pb2 as stock_pb,
+)
 
 OUTCOMES = {
     Outcome.ALLOCATED: order_pb2.OUTCOME_ALLOCATED,
@@ -33,10 +40,28 @@ _STATES = {
     "expired": allocation_pb.Allocation.STATE_EXPIRED,
     "cancelled": allocation_pb.Allocation.STATE_CANCELLED,
 }
-_SHIPMENT_STATES = {
-    "assigned": allocation_pb.Shipment.STATE_ASSIGNED,
-    "cancelled": allocation_pb.Shipment.STATE_CANCELLED,
+SHIPMENT_STATES = {
+    "assigned": shipment_pb2.Shipment.STATE_ASSIGNED,
+    "cancelled": shipment_pb2.Shipment.STATE_CANCELLED,
+    "accepted": shipment_pb2.Shipment.STATE_ACCEPTED,
+    "rejected": shipment_pb2.Shipment.STATE_REJECTED,
+    "shipped": shipment_pb2.Shipment.STATE_SHIPPED,
+    "delivered": shipment_pb2.Shipment.STATE_DELIVERED,
+    "ready_for_pickup": shipment_pb2.Shipment.STATE_READY_FOR_PICKUP,
+    "collected": shipment_pb2.Shipment.STATE_COLLECTED,
+    "uncollected": shipment_pb2.Shipment.STATE_UNCOLLECTED,
 }
+_EXCEPTION_STATES = {
+    "open": exception_pb2.ExceptionRecord.STATE_OPEN,
+    "resolved": exception_pb2.ExceptionRecord.STATE_RESOLVED,
+    "superseded": exception_pb2.ExceptionRecord.STATE_SUPERSEDED,
+}
+RESOLUTIONS = {
+    name.removeprefix("EXCEPTION_RESOLUTION_").lower(): number
+    for name, number in exception_pb2.ExceptionResolution.items()
+    if number
+}
+"""How exceptions are settled, by the words of the database."""
 _SHORTAGE_KINDS = {
     "oversell": allocation_pb.Shortage.KIND_OVERSELL,
     "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
@@ -63,12 +88,16 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         decision=record.decision,
         needs_person=record.needs_person,
         change_refused=change_refused,
+        version=record.version,
+        copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
+        channel_update_time=timestamp(record.channel_update_time),
+        channel_status=record.channel_status or "",
     )
 
 
 def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> allocation_pb.AllocatedLine:
     promised = record.promised_of_line(line.line_id) if promising else 0
-    short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id) if promising else 0
+    short = record.short_of_line(line.line_id, backordered=False) if promising else 0
     return allocation_pb.AllocatedLine(
         line_id=line.line_id,
         sku=line.sku,
@@ -77,31 +106,53 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
         short_count=short,
         cancelled_count=line.cancelled,
         outcome=OUTCOMES[line_outcome(record, line, promised)],
+        shipped_count=record.shipped_of_line(line.line_id),
+        returned_count=record.returned_of_line(line.line_id),
+        backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
     )
 
 
 def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> Outcome:
     """What one line came to, of which so many units are promised."""
+    promised += record.shipped_of_line(line.line_id)
     if promised >= line.wanted:
         needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.wanted > 0
         return Outcome.NEEDS_REVIEW if needs_review else Outcome.ALLOCATED
     if promised:
         return Outcome.PARTLY_ALLOCATED
+    if record.short_of_line(line.line_id, backordered=True) == line.wanted:
+        return Outcome.BACKORDERED
     return Outcome.NEEDS_REVIEW if record.commitment is Commitment.SOLD else Outcome.UNFILLABLE
 
 
-def _shipments(record: AllocationRecord) -> list[allocation_pb.Shipment]:
+def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
     skus = {line.line_id: line.sku for line in record.lines}
     return [
-        allocation_pb.Shipment(
+        shipment_pb2.Shipment(
             shipment_id=str(made.id),
             location_id=made.location_id,
-            state=_SHIPMENT_STATES[made.state],
+            state=SHIPMENT_STATES[made.state],
             distance_km=made.distance_km,
             lines=[
-                allocation_pb.ShipmentLine(line_id=line_id, sku=skus[line_id], unit_count=units)
-                for line_id, units in made.units.items()
+                shipment_pb2.ShipmentLine(
+                    line_id=line_id,
+                    sku=skus[line_id],
+                    unit_count=made.units.get(line_id, 0),
+                    shipped_count=made.shipped.get(line_id, 0),
+                    returned_count=made.returned.get(line_id, 0),
+                )
+                for line_id in made.line_ids
             ],
+            allocation_id=str(record.id),
+            channel_id=record.channel_id,
+            order_id=record.order_id,
+            assign_time=timestamp(made.assign_time),
+            accept_time=timestamp(made.accept_time),
+            ship_time=timestamp(made.ship_time),
+            deliver_time=timestamp(made.deliver_time),
+            end_time=timestamp(made.end_time),
+            reject_reason=made.reject_reason or "",
+            ship_by_time=timestamp(made.ship_by_time),
         )
         for made in record.shipments
     ]
@@ -114,6 +165,7 @@ def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
         unit_count=short.unit_count,
         kind=_SHORTAGE_KINDS[short.kind],
         cause=short.cause,
+        backordered=short.backordered,
     )
 
 
@@ -153,12 +205,13 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
         event=row["event"],
         description=row["description"],
         policy_revision=row["policy_revision"],
+        decision_id=str(row["decision_id"] or ""),
     )
 
 
-def order_exception(row: asyncpg.Record) -> allocation_pb.OrderException:
+def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
     """A row of `exception`."""
-    return allocation_pb.OrderException(
+    return exception_pb2.ExceptionRecord(
         exception_id=str(row["id"]),
         kind=row["kind"],
         owner=row["owner"],
@@ -167,7 +220,24 @@ def order_exception(row: asyncpg.Record) -> allocation_pb.OrderException:
         escalate_to=row["escalate_to"] or "",
         rule=row["rule"],
         description=row["description"],
-        state=row["state"],
+        state=_EXCEPTION_STATES[row["state"]],
+        allocation_id=str(row["allocation_id"] or ""),
+        shipment_id=str(row["shipment_id"] or ""),
+        channel_id=row["channel_id"] or "",
+        sku=row["sku"] or "",
+        location_id=row["location_id"] or "",
+        source=row["source"] or "",
+        assignee=row["assignee"] or "",
+        needs_person=row["needs_person"],
+        create_time=timestamp(row["create_time"]),
+        update_time=timestamp(row["update_time"]),
+        escalate_time=timestamp(row["escalate_time"]),
+        resolve_time=timestamp(row["resolve_time"]),
+        resolution=RESOLUTIONS.get(row["resolution"], exception_pb2.EXCEPTION_RESOLUTION_UNSPECIFIED),
+        resolved_by=row["resolved_by"] or "",
+        note=row["note"] or "",
+        policy_revision=row["policy_revision"],
+        repeat_count=row["repeat_count"],
     )
 
 

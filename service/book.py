@@ -38,6 +38,8 @@ class Movement:
     change_id: str | None = None
     allocation_id: UUID | None = None
     line_id: str | None = None
+    reason: str | None = None
+    """Why units became unavailable or sellable again, or why a location could not supply them."""
 
 
 @dataclass(frozen=True, slots=True)

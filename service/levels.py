@@ -119,6 +119,7 @@ _CHANGE = Statement(
         unavailable=_level.unavailable + _delta.c.unavailable,
         held=_level.held + _delta.c.held,
         allocated=_level.allocated + _delta.c.allocated,
+        version=_level.version + 1,
     )
     .where(_level.sku == _delta.c.sku, _level.location_id == _delta.c.location_id)
 )
@@ -138,6 +139,7 @@ _MOVEMENT: Columns = {
     "change_id": Text,
     "allocation_id": Uuid,
     "line_id": Text,
+    "reason": Text,
     "effective_time": Moment,
 }
 _moved = unnested("moved", **_MOVEMENT)
@@ -341,6 +343,7 @@ def _movement_rows(book: Book) -> list[tuple[object, ...]]:
             m.change_id,
             m.allocation_id,
             m.line_id,
+            m.reason,
             m.effective_time,
         )
         for m in book.movements

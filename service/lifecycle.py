@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
-
-from google.protobuf.message import Message
 
 from policies.model import Commitment, Outcome
 from policies.policy import PolicySet
@@ -24,7 +21,7 @@ from service.order_requests import Cancellation
 from service.order_writing import Changes
 from service.planning import Surroundings, Verdict, confirm, decide, give_back, sent_to_review
 from service.record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord, ShortageRecord
-from service.requests import Claim
+from service.requests import Asked
 from service.tally import Tally, count_cancelled, count_order
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -33,15 +30,6 @@ SWEEP_ORDERS = 200
 
 
 Move = Callable[[Connection, Book, AllocationRecord], Awaitable[Verdict]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request about one allocation, with the id that makes it safe to repeat."""
-
-    allocation_id: UUID
-    claim: Claim
-    message: Message
 
 
 class Lifecycle:
@@ -53,7 +41,7 @@ class Lifecycle:
         self._metrics = metrics
         self._new_id = new_id
 
-    async def confirm(self, asked: Asked, policy_set: PolicySet) -> allocation_pb.Allocation:
+    async def confirm(self, allocation_id: UUID, asked: Asked, policy_set: PolicySet) -> allocation_pb.Allocation:
         """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
 
         async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
@@ -64,7 +52,7 @@ class Lifecycle:
                 return verdict
             return sent_to_review(await self._surroundings(connection, record, policy_set), book, verdict)
 
-        return await self._move(asked, "confirm", move)
+        return await self._move(allocation_id, asked, "confirm", move)
 
     async def _plan_anew(
         self, connection: Connection, book: Book, record: AllocationRecord, policy_set: PolicySet
@@ -83,21 +71,23 @@ class Lifecycle:
         known = await self._cache.at(connection, version)
         return Surroundings(policy_set, known.locations, known.channels[record.channel_id], products)
 
-    async def release(self, asked: Asked) -> allocation_pb.Allocation:
+    async def release(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, RequestIdReused."""
 
         async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
             return _release(book, record)
 
-        return await self._move(asked, "release", move)
+        return await self._move(allocation_id, asked, "release", move)
 
-    async def cancel(self, asked: Asked, cancellations: Sequence[Cancellation]) -> allocation_pb.Allocation:
+    async def cancel(
+        self, allocation_id: UUID, asked: Asked, cancellations: Sequence[Cancellation]
+    ) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused."""
 
         async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
             return _cancel(book, record, cancellations)
 
-        return await self._move(asked, "cancel", move)
+        return await self._move(allocation_id, asked, "cancel", move)
 
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
@@ -106,32 +96,21 @@ class Lifecycle:
             self._metrics.expired_holds.labels(record.channel_id).inc()
         return len(records)
 
-    async def _move(self, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
-        tried: list[tuple[allocation_pb.Allocation, Tally, Verdict | None]] = []
-
-        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Tally, Verdict | None]:
-            stored = (await requests.claim(connection, [asked.claim])).get(asked.claim.id)
-            if stored is not None:
-                requests.check_same(asked.claim, stored, asked.message)
-                answer = allocation_pb.Allocation.FromString(stored.answer)
-                # An earlier attempt whose commit went through unheard is still to be counted.
-                return next((one for one in tried if one[0] == answer), (answer, Tally(), None))
-            if not await orders.lock(connection, [asked.allocation_id]):
+    async def _move(self, allocation_id: UUID, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, tuple[Tally, Verdict]]:
+            if not await orders.lock(connection, [allocation_id]):
                 advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
-                raise NotFound("allocation", {"allocation_id": str(asked.allocation_id)}, advice)
-            skus = await orders.line_skus(connection, [asked.allocation_id])
-            book, records = await _open(connection, [asked.allocation_id], skus, self._new_id)
+                raise NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
+            skus = await orders.line_skus(connection, [allocation_id])
+            book, records = await _open(connection, [allocation_id], skus, self._new_id)
             before = Tally.of(records[0])
             verdict = await move(connection, book, records[0])
             await _write(connection, book, [verdict])
-            answer = answers.allocation(verdict.record, book.now)
-            await requests.answer(connection, {asked.claim.id: answer.SerializeToString()})
-            tried.append((answer, before, verdict))
-            return tried[-1]
+            return answers.allocation(verdict.record, book.now), (before, verdict)
 
-        answer, before, verdict = await self._database.transaction(operation, work)
-        if verdict is not None:
-            self._count(operation, before, verdict)
+        answer, counted = await requests.once(self._database, operation, asked, allocation_pb.Allocation, work)
+        if counted is not None:
+            self._count(operation, *counted)
         return answer
 
     async def _sweep(self, connection: Connection) -> list[AllocationRecord]:

@@ -13,8 +13,8 @@ from google.type.latlng_pb2 import LatLng
 from service import prices
 from service.client import DEFAULT_SERVER
 from service.countries import country_code
-from truestock.v1.allocation_service_pb2 import GetAllocationRequest, LineCancellation, OrderReference
-from truestock.v1.order_pb2 import Destination, OrderLine
+from truestock.v1.allocation_service_pb2 import GetAllocationRequest, LineCancellation
+from truestock.v1.order_pb2 import Destination, OrderLine, OrderReference
 
 Server = Annotated[
     str, typer.Option("--server", envvar="TRUESTOCK_SERVER", metavar="HOST:PORT", help="Where Truestock answers.")

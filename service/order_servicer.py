@@ -8,17 +8,17 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, levels, order_requests, orders, requests
+from service import answers, availability, bounds, levels, order_requests, orders
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
-from service.lifecycle import Asked, Lifecycle
+from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
 from service.policy_folder import PolicyFolder
-from service.requests import Claim
+from service.requests import Asked, Claim
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -69,7 +69,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
         asked = order_requests.order_request(request)
-        ticket = self._ticket(asked, self._claim("AllocateOrder", request, asked.request_id), request)
+        claim = Asked.of("AllocateOrder", request, asked.request_id, self._new_id).claim
+        ticket = self._ticket(asked, claim, request)
         if request.validate_only:
             return allocation_pb.AllocateOrderResponse(allocation=await self._desk.preview(ticket))
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
@@ -79,23 +80,23 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
-        asked = Asked(allocation_id, self._claim("ConfirmAllocation", request, request_id), request)
-        allocation = await self._lifecycle.confirm(asked, self._folder.current.policy_set)
+        asked = Asked.of("ConfirmAllocation", request, request_id, self._new_id)
+        allocation = await self._lifecycle.confirm(allocation_id, asked, self._folder.current.policy_set)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
     async def ReleaseAllocation(
         self, request: allocation_pb.ReleaseAllocationRequest, context: Context
     ) -> allocation_pb.ReleaseAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
-        asked = Asked(allocation_id, self._claim("ReleaseAllocation", request, request_id), request)
-        return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(asked))
+        asked = Asked.of("ReleaseAllocation", request, request_id, self._new_id)
+        return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
 
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
         allocation_id, cancellations, request_id = order_requests.cancellations(request)
-        asked = Asked(allocation_id, self._claim("CancelOrderLines", request, request_id), request)
-        allocation = await self._lifecycle.cancel(asked, cancellations)
+        asked = Asked.of("CancelOrderLines", request, request_id, self._new_id)
+        allocation = await self._lifecycle.cancel(allocation_id, asked, cancellations)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
 
     async def GetAllocation(
@@ -113,18 +114,13 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             return allocation_pb.GetAllocationResponse(
                 allocation=answers.allocation(found[allocation_id], await levels.clock(connection)),
                 timeline=[answers.timeline_event(event) for event in events],
-                exceptions=[answers.order_exception(row) for row in raised],
+                exceptions=[answers.exception_record(row) for row in raised],
             )
 
         return await self._database.snapshot("get", work)
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())
-
-    def _claim(self, method: str, message: Message, request_id: UUID | None) -> Claim:
-        """A call without a request id gets one of its own, so that a lost commit is noticed all the same."""
-        content = requests.content_of(message) if request_id else b""
-        return Claim(request_id or self._new_id(), method, content)
 
 
 def _question(request: availability_pb.CheckAvailabilityRequest) -> Question:

@@ -12,18 +12,18 @@ from service.console import clock, enum_word, row, table
 from truestock.v1.allocation_service_pb2 import (
     Allocation,
     GetAllocationResponse,
-    OrderException,
-    Shipment,
     Shortage,
     TimelineEvent,
 )
 from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FactSeen, FiredRule
+from truestock.v1.exception_pb2 import ExceptionRecord
 from truestock.v1.order_pb2 import (
     OUTCOME_ALLOCATED,
     OUTCOME_PARTLY_ALLOCATED,
     OUTCOME_UNFILLABLE,
     Outcome,
 )
+from truestock.v1.shipment_pb2 import Shipment
 
 _COLOURS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
 
@@ -152,12 +152,13 @@ def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
     return made
 
 
-def _exceptions(exceptions: Iterable[OrderException]) -> Table:
+def _exceptions(exceptions: Iterable[ExceptionRecord]) -> Table:
     made = table("kind", "what happened", "owner", "to do", "due", "then", "state", "rule")
     made.title = "What is to be settled"
     for one in exceptions:
         then = one.escalate_to or "-"
-        row(made, one.kind, one.description, one.owner, one.action, clock(one.due_time), then, one.state, one.rule)
+        state = enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
+        row(made, one.kind, one.description, one.owner, one.action, clock(one.due_time), then, state, one.rule)
     return made
 
 

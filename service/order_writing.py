@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Double,
     Integer,
@@ -67,6 +68,9 @@ _ALLOCATION: Columns = {
     "expire_time": Moment,
     "needs_person": Boolean,
     "decision_id": Uuid,
+    "channel_update_time": Moment,
+    "channel_status": Text,
+    "version": BigInteger,
     "create_time": Moment,
     "update_time": Moment,
 }
@@ -96,6 +100,13 @@ _SHIPMENT: Columns = {
     "location_id": Text,
     "state": Text,
     "distance_km": Double,
+    "assign_time": Moment,
+    "accept_time": Moment,
+    "ship_time": Moment,
+    "deliver_time": Moment,
+    "end_time": Moment,
+    "ship_by_time": Moment,
+    "reject_reason": Text,
 }
 _PROMISE: Columns = {
     "shipment_id": Uuid,
@@ -106,6 +117,9 @@ _PROMISE: Columns = {
     "state": Text,
     "unit_count": Integer,
     "expire_time": Moment,
+    "shipped": Integer,
+    "returned": Integer,
+    "rejected": Integer,
 }
 _SHORTAGE: Columns = {
     "allocation_id": Uuid,
@@ -114,6 +128,7 @@ _SHORTAGE: Columns = {
     "sku": Text,
     "unit_count": Integer,
     "cause": Text,
+    "backordered": Boolean,
 }
 _DECISION: Columns = {
     "id": Uuid,
@@ -130,6 +145,7 @@ _EVENT: Columns = {
     "description": Text,
     "policy_revision": Text,
     "event_time": Moment,
+    "decision_id": Uuid,
 }
 _EXCEPTION: Columns = {
     "id": Uuid,
@@ -174,9 +190,9 @@ class Changes:
     that is no more.
     """
 
-    records: list[AllocationRecord] = field(default_factory=list)
-    replaced: list[UUID] = field(default_factory=list)
-    replanned: list[UUID] = field(default_factory=list)
+    records: dict[UUID, AllocationRecord] = field(default_factory=dict)
+    replaced: set[UUID] = field(default_factory=set)
+    replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
@@ -186,11 +202,11 @@ async def write(connection: Connection, changes: Changes) -> None:
     """Writes allocations whole, and what is remembered of how they came about."""
     if changes.replaced:
         for statement in _DELETES:
-            await statement.run(connection, ids=changes.replaced)
+            await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
-        await _SUPERSEDE.run(connection, ids=changes.replanned)
+        await _SUPERSEDE.run(connection, ids=list(changes.replanned))
     if changes.records:
-        rows = [_allocation_row(record) for record in changes.records]
+        rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
     for name, parts in _parts(changes).items():
         if parts:
@@ -199,12 +215,12 @@ async def write(connection: Connection, changes: Changes) -> None:
 
 
 def _parts(changes: Changes) -> dict[str, list[tuple[object, ...]]]:
-    records = changes.records
+    records = changes.records.values()
     return {
         "lines": [row for record in records for row in _line_rows(record)],
         "shipments": [row for record in records for row in _shipment_rows(record)],
         "promises": [row for record in records for row in _promise_rows(record)],
-        "shortages": [(r.id, s.line_id, s.kind, s.sku, s.unit_count, s.cause) for r in records for s in r.shortages],
+        "shortages": [row for record in records for row in _shortage_rows(record)],
         "decisions": changes.decisions,
         "events": changes.events,
         "exceptions": changes.exceptions,
@@ -232,6 +248,9 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
         record.expire_time,
         record.needs_person,
         record.decision_id,
+        record.channel_update_time,
+        record.channel_status,
+        record.version,
         record.create_time,
         record.update_time,
     )
@@ -246,7 +265,11 @@ def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
 
 def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
-        (x.id, record.id, position, x.location_id, x.state, x.distance_km)
+        (
+            *(x.id, record.id, position, x.location_id, x.state, x.distance_km),
+            *(x.assign_time or record.update_time, x.accept_time, x.ship_time, x.deliver_time, x.end_time),
+            *(x.ship_by_time, x.reject_reason),
+        )
         for position, x in enumerate(record.shipments)
     ]
 
@@ -262,9 +285,16 @@ def _promise_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
             skus[line_id],
             made.location_id,
             "held" if held else "allocated",
-            units,
+            made.units.get(line_id, 0),
             record.expire_time if held else None,
+            made.shipped.get(line_id, 0),
+            made.returned.get(line_id, 0),
+            made.rejected.get(line_id, 0),
         )
         for made in record.shipments
-        for line_id, units in made.units.items()
+        for line_id in made.line_ids
     ]
+
+
+def _shortage_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
+    return [(record.id, x.line_id, x.kind, x.sku, x.unit_count, x.cause, x.backordered) for x in record.shortages]

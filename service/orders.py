@@ -12,10 +12,22 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from policies.model import Commitment, Outcome
 from service.database import Connection, Statement, any_of, parameter, transposed, unnested
 from service.record import AllocationRecord, LineRecord, ShipmentRecord, ShortageRecord, destination_of
-from service.tables import allocation, decision, exception, order_event, order_line, promise, shipment, shortage
+from service.tables import (
+    allocation,
+    allocation_copy,
+    decision,
+    exception,
+    order_event,
+    order_line,
+    promise,
+    shipment,
+    shortage,
+)
 from truestock.v1 import decision_pb2
 
 _own = allocation.c
+
+SHIPMENT_MOMENTS = ("assign_time", "accept_time", "ship_time", "deliver_time", "end_time", "ship_by_time")
 
 _NEW = {"id": Uuid, "channel_id": Text, "order_id": Text}
 _new = unnested("new", **_NEW)
@@ -84,6 +96,11 @@ _READ_SHORTAGES = Statement(
     .where(shortage.c.allocation_id == any_of("ids", Uuid))
     .order_by(shortage.c.line_id, shortage.c.kind)
 )
+_READ_COPIES = Statement(
+    select(allocation_copy)
+    .where(allocation_copy.c.allocation_id == any_of("ids", Uuid))
+    .order_by(allocation_copy.c.channel_id, allocation_copy.c.order_id)
+)
 _READ_EVENTS = Statement(
     select(order_event)
     .where(order_event.c.allocation_id == parameter("id", Uuid))
@@ -140,15 +157,22 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
     for row in await _READ_SHIPMENTS.rows(connection, ids=wanted):
-        made = ShipmentRecord(row["id"], row["location_id"], row["distance_km"], row["state"], {})
+        made = _shipment_of(row)
         shipments[made.id] = made
         records[row["allocation_id"]].shipments.append(made)
     for row in await _READ_PROMISES.rows(connection, ids=wanted):
-        if row["unit_count"]:
-            shipments[row["shipment_id"]].units[row["line_id"]] = row["unit_count"]
+        made, line_id = shipments[row["shipment_id"]], row["line_id"]
+        counts = (made.units, made.shipped, made.returned, made.rejected)
+        for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):
+            if row[name]:
+                units[line_id] = row[name]
     for row in await _READ_SHORTAGES.rows(connection, ids=wanted):
-        short = ShortageRecord(row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"])
+        short = ShortageRecord(
+            row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]
+        )
         records[row["allocation_id"]].shortages.append(short)
+    for row in await _READ_COPIES.rows(connection, ids=wanted):
+        records[row["allocation_id"]].copies.append((row["channel_id"], row["order_id"]))
     return records
 
 
@@ -160,6 +184,18 @@ async def events(connection: Connection, allocation_id: UUID) -> list[asyncpg.Re
 async def exceptions(connection: Connection, allocation_id: UUID) -> list[asyncpg.Record]:
     """What somebody has to settle about an order, or has settled, oldest first."""
     return await _READ_EXCEPTIONS.rows(connection, id=allocation_id)
+
+
+def _shipment_of(row: asyncpg.Record) -> ShipmentRecord:
+    return ShipmentRecord(
+        id=row["id"],
+        location_id=row["location_id"],
+        distance_km=row["distance_km"],
+        state=row["state"],
+        units={},
+        **{name: row[name] for name in SHIPMENT_MOMENTS},
+        reject_reason=row["reject_reason"],
+    )
 
 
 def _record_of(row: asyncpg.Record) -> AllocationRecord:
@@ -186,5 +222,8 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         expire_time=row["expire_time"],
         needs_person=row["needs_person"],
         decision_id=row["decision_id"],
+        channel_update_time=row["channel_update_time"],
+        channel_status=row["channel_status"],
+        version=row["version"],
         decision=explained,
     )

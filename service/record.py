@@ -20,6 +20,15 @@ PROMISING = (HELD, CONFIRMED)
 """States in which stock is promised."""
 
 ASSIGNED = "assigned"
+ACCEPTED = "accepted"
+READY = "ready_for_pickup"
+SHIPPED = "shipped"
+DELIVERED = "delivered"
+COLLECTED = "collected"
+REJECTED = "rejected"
+UNCOLLECTED = "uncollected"
+OPEN_SHIPMENT = (ASSIGNED, ACCEPTED, READY)
+"""States of a shipment from which units may still leave."""
 
 
 @dataclass(slots=True)
@@ -40,24 +49,44 @@ class LineRecord:
 
 @dataclass(slots=True)
 class ShipmentRecord:
-    """Units, by line, promised at one location. A cancelled shipment has none."""
+    """What one location was given of an order, by line and in units.
+
+    `units` are promised there and have not left, `shipped` have left, `returned` of these came back, and `rejected` the
+    location could not supply. One that is over stays, as history.
+    """
 
     id: UUID
     location_id: str
     distance_km: float | None
     state: str
     units: dict[str, int]
+    shipped: dict[str, int] = field(default_factory=dict)
+    returned: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+    assign_time: datetime | None = None
+    accept_time: datetime | None = None
+    ship_time: datetime | None = None
+    deliver_time: datetime | None = None
+    end_time: datetime | None = None
+    reject_reason: str | None = None
+    ship_by_time: datetime | None = None
+
+    @property
+    def line_ids(self) -> list[str]:
+        """The lines that it has, or had, units of."""
+        return list(dict.fromkeys((*self.units, *self.shipped, *self.rejected)))
 
 
 @dataclass(frozen=True, slots=True)
 class ShortageRecord:
-    """Units of one line that are not promised, and why."""
+    """Units of one line that are not promised, and why; `backordered` ones wait for stock."""
 
     line_id: str
     sku: str
     unit_count: int
     kind: str
     cause: str = ""
+    backordered: bool = False
 
 
 @dataclass(slots=True)
@@ -81,6 +110,11 @@ class AllocationRecord:
     expire_time: datetime | None = None
     needs_person: bool = False
     decision_id: UUID | None = None
+    channel_update_time: datetime | None = None
+    channel_status: str | None = None
+    version: int = 0
+    copies: list[tuple[str, str]] = field(default_factory=list)
+    """Other names of the order, as (channel id, order id)."""
     decision: decision_pb2.Decision = field(default_factory=decision_pb2.Decision)
     lines: list[LineRecord] = field(default_factory=list)
     shipments: list[ShipmentRecord] = field(default_factory=list)
@@ -94,6 +128,18 @@ class AllocationRecord:
     def promised_of_line(self, line_id: str) -> int:
         """Units of one line that are promised, anywhere."""
         return sum(shipment.units.get(line_id, 0) for shipment in self.shipments)
+
+    def shipped_of_line(self, line_id: str) -> int:
+        """Units of one line that have left, from anywhere, whether or not they came back."""
+        return sum(shipment.shipped.get(line_id, 0) for shipment in self.shipments)
+
+    def returned_of_line(self, line_id: str) -> int:
+        """Units of one line that came back."""
+        return sum(shipment.returned.get(line_id, 0) for shipment in self.shipments)
+
+    def short_of_line(self, line_id: str, *, backordered: bool) -> int:
+        """Units of one line that are not promised: those that wait for stock, or the others."""
+        return sum(s.unit_count for s in self.shortages if s.line_id == line_id and s.backordered is backordered)
 
     def promised(self) -> dict[tuple[str, str], int]:
         """Promised units by (SKU, location)."""

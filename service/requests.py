@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
 from sqlalchemy import LargeBinary, Text, Uuid, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from service.database import Connection, Statement, any_of, transposed, unnested
+from service.database import Connection, Database, Statement, any_of, transposed, unnested
 from service.errors import RequestIdReused
 from service.tables import request
+
+Answer = TypeVar("Answer", bound=Message)
+Effect = TypeVar("Effect")
 
 _claimed = unnested("claimed", id=Uuid, method=Text, content=LargeBinary)
 _CLAIM = Statement(
@@ -40,12 +44,54 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with the id that makes it safe to repeat."""
+
+    claim: Claim
+    message: Message
+
+    @classmethod
+    def of(cls, method: str, message: Message, request_id: UUID | None, new_id: Callable[[], UUID]) -> Asked:
+        """A call without a request id gets one of its own, so that a lost commit is noticed all the same."""
+        return cls(Claim(request_id or new_id(), method, content_of(message) if request_id else b""), message)
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A request that was carried out before."""
 
     method: str
     content: bytes
     answer: bytes
+
+
+async def once(
+    database: Database,
+    operation: str,
+    asked: Asked,
+    answer_type: type[Answer],
+    work: Callable[[Connection], Awaitable[tuple[Answer, Effect]]],
+) -> tuple[Answer, Effect | None]:
+    """Carries a request out in one transaction, or answers as it was answered before.
+
+    `work` returns the answer and what is to be counted of it; the latter is None where the request was carried out
+    before this call. Raises RequestIdReused, NotReady, and what `work` raises.
+    """
+    tried: list[tuple[Answer, Effect]] = []
+
+    async def attempt(connection: Connection) -> tuple[Answer, Effect | None]:
+        stored = (await claim(connection, [asked.claim])).get(asked.claim.id)
+        if stored is not None:
+            check_same(asked.claim, stored, asked.message)
+            known = answer_type.FromString(stored.answer)
+            # An earlier attempt whose commit went through unheard is still to be counted.
+            return next((one for one in tried if one[0] == known), (known, None))
+        made, effect = await work(connection)
+        await answer(connection, {asked.claim.id: made.SerializeToString()})
+        tried.append((made, effect))
+        return made, effect
+
+    return await database.transaction(operation, attempt)
 
 
 async def claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, Stored]:

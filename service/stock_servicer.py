@@ -9,7 +9,7 @@ from uuid import UUID
 from service import answers, levels, requests, stock_changes, stock_requests
 from service.database import Connection, Database
 from service.metrics import Metrics
-from service.requests import Claim
+from service.requests import Asked
 from service.stock_changes import Result
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
 
@@ -35,22 +35,16 @@ class StockServicer(stock_grpc.StockServiceServicer):
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
-        asked = stock_requests.record_request(request)
-        content = requests.content_of(request) if asked.request_id else b""
-        claim = Claim(asked.request_id or self._new_id(), "RecordStockChanges", content)
+        said = stock_requests.record_request(request)
+        asked = Asked.of("RecordStockChanges", request, said.request_id, self._new_id)
 
         async def work(connection: Connection) -> tuple[stock_pb.RecordStockChangesResponse, list[Result]]:
-            stored = (await requests.claim(connection, [claim])).get(claim.id)
-            if stored is not None:
-                requests.check_same(claim, stored, request)
-                return stock_pb.RecordStockChangesResponse.FromString(stored.answer), []
-            results = await stock_changes.record(connection, asked.source, asked.changes, self._new_id)
-            answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
-            await requests.answer(connection, {claim.id: answer.SerializeToString()})
-            return answer, results
+            results = await stock_changes.record(connection, said.source, said.changes, self._new_id)
+            return stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results]), results
 
-        answer, results = await self._database.transaction("record_stock", work)
-        for result in results:
+        answer_type = stock_pb.RecordStockChangesResponse
+        answer, results = await requests.once(self._database, "record_stock", asked, answer_type, work)
+        for result in results or ():
             self._metrics.stock_changes.labels(result.fate.value).inc()
         return answer
 

@@ -24,8 +24,10 @@ from sqlalchemy import (
     Uuid,
     false,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
     naming_convention={
@@ -36,6 +38,17 @@ metadata = MetaData(
         "ck": "%(table_name)s_%(constraint_name)s_check",
     }
 )
+
+
+class TransactionId(UserDefinedType[int]):
+    """PostgreSQL's `xid8`: the number of a transaction, which never comes round again."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name."""
+        return "XID8"
+
 
 Moment = TIMESTAMP(timezone=True)
 Texts = ARRAY(Text)
@@ -48,6 +61,11 @@ def _required(name: str, type_: Any, **options: Any) -> Column[Any]:
 
 def _key(name: str, type_: Any = Text) -> Column[Any]:
     return Column(name, type_, primary_key=True)
+
+
+def _transaction() -> Column[Any]:
+    """The transaction that wrote a row. With a snapshot's horizon it tells what a reader may not have seen yet."""
+    return _required("xid", TransactionId, server_default=text("pg_current_xact_id()"), index=True)
 
 
 def _moments() -> list[Column[Any]]:
@@ -102,9 +120,12 @@ product = Table(
     Column("length_mm", Integer),
     Column("width_mm", Integer),
     Column("height_mm", Integer),
-    Column("velocity_per_day", Double),
+    Column("velocity_per_day", Double, comment="as planners state it"),
+    Column("learnt_velocity", Double, comment="units a day as of learnt_velocity_time; it decays from there"),
+    Column("learnt_velocity_time", Moment),
     *_moments(),
     CheckConstraint("(price IS NULL) = (currency IS NULL)", name="price_whole"),
+    CheckConstraint("(learnt_velocity IS NULL) = (learnt_velocity_time IS NULL)", name="learnt_velocity_whole"),
 )
 
 channel = Table(
@@ -115,6 +136,7 @@ channel = Table(
     _required("display_name", Text),
     _required("location_ids", Texts, comment="empty is all"),
     Column("cancellation_headroom", Double, comment="share of the allowed cancellations that is left"),
+    Column("platform", Text, comment="whose words its orders' channel_status speaks"),
     *_moments(),
 )
 
@@ -139,8 +161,14 @@ stock_level = Table(
     Column("figure_time", Moment, comment="when on_hand was last true at its source"),
     Column("counted_time", Moment, comment="effective time of the last accepted count, the anchor"),
     Column("counted_units", Integer, comment="the number of that count"),
+    Column("counted_source", Text),
+    Column("counted_sequence", BigInteger, comment="the source's own version of that count"),
+    Column("physical_count_time", Moment, comment="when a person last counted"),
+    Column("count_confidence", Double, comment="share of late counts and picks that found what was expected"),
     Column("heard_time", Moment),
     Column("source", Text),
+    _required("tracked", Boolean, server_default=true(), comment="false once its feed no longer knows it"),
+    _required("version", BigInteger, server_default="0", comment="rises with every change of the figures"),
     CheckConstraint("(counted_time IS NULL) = (counted_units IS NULL)", name="anchor_whole"),
     CheckConstraint("unavailable >= 0", name="unavailable_not_negative"),
     CheckConstraint("held >= 0", name="nothing_given_back_twice_held"),
@@ -167,11 +195,82 @@ stock_movement = Table(
     Column("change_id", Text, comment="unique to the source; hearing it twice does nothing"),
     Column("allocation_id", Uuid),
     Column("line_id", Text),
+    Column("reason", Text),
     _required("effective_time", Moment),
     _required("heard_time", Moment),
+    _transaction(),
+    Index("stock_movement_heard_idx", "heard_time", "id"),
     UniqueConstraint("source", "change_id"),
     Index("stock_movement_history_idx", "sku", "location_id", "effective_time"),
     comment="Append-only: every change of every figure, and why.",
+)
+
+stock_unavailable = Table(
+    "stock_unavailable",
+    metadata,
+    _key("sku"),
+    _key("location_id"),
+    _key("reason"),
+    _required("unit_count", Integer),
+    CheckConstraint("unit_count >= 0", name="not_negative"),
+    comment="The unavailable units of each level by reason. Changed only under the lock of its stock level.",
+)
+
+stock_incoming = Table(
+    "stock_incoming",
+    metadata,
+    _key("source"),
+    _key("reference"),
+    _key("sku"),
+    _key("location_id"),
+    _required("unit_count", Integer),
+    Column("expect_time", Moment),
+    _required("heard_time", Moment),
+    CheckConstraint("unit_count >= 1", name="something_to_come"),
+    Index("stock_incoming_level_idx", "sku", "location_id"),
+    comment="Units that are on their way to a location. Nothing of it is sellable.",
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    _key("id"),
+    _required("from_location_id", Text),
+    _required("to_location_id", Text),
+    Column("expect_time", Moment),
+    _required("dispatch_time", Moment),
+    Column("settle_time", Moment, comment="null while units are on their way"),
+    CheckConstraint("from_location_id <> to_location_id", name="goes_somewhere"),
+    comment="Stock on its way between two locations, which nobody can sell.",
+)
+
+transfer_line = Table(
+    "transfer_line",
+    metadata,
+    Column("transfer_id", Text, ForeignKey("transfer.id"), primary_key=True),
+    _key("sku"),
+    _required("dispatched", Integer),
+    _required("received", Integer, server_default="0", comment="may be more than was dispatched"),
+    CheckConstraint("dispatched >= 1", name="something_left"),
+    CheckConstraint("received >= 0", name="not_negative"),
+    Index("transfer_line_sku_idx", "sku"),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    _key("source"),
+    _required("display_name", Text),
+    _required("role", Text, comment="owner or observer"),
+    _required("basis", Text, comment="on_hand or available"),
+    _required("open_orders", Text, comment="gross or net"),
+    _required("location_ids", Texts, comment="empty is all"),
+    _required("skus", Texts, comment="empty is all"),
+    Column("cadence_minutes", Integer, comment="null is never missed"),
+    _required("tolerance_units", Integer),
+    Column("heard_time", Moment),
+    *_moments(),
+    comment="What the numbers of each declared source of stock figures mean.",
 )
 
 stock_quarantine = Table(
@@ -209,12 +308,36 @@ allocation = Table(
     Column("expire_time", Moment),
     _required("needs_person", Boolean, server_default=false()),
     Column("decision_id", Uuid),
+    Column("channel_update_time", Moment, comment="when the channel last changed the order, by the channel's clock"),
+    Column("channel_status", Text, comment="the channel's own word for where it stands"),
+    _required("version", BigInteger, server_default="0", comment="rises with every change, under the row's lock"),
     *_moments(),
     UniqueConstraint("channel_id", "order_id"),
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
     Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
     postgresql_with={"fillfactor": "80"},
     comment="The one promise of each order. Its row is the order's lock.",
+)
+
+allocation_copy = Table(
+    "allocation_copy",
+    metadata,
+    _key("channel_id"),
+    _key("order_id"),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    comment="Other names of an order, such as the Shopify copy of a TikTok order.",
+)
+
+early_cancellation = Table(
+    "early_cancellation",
+    metadata,
+    _key("channel_id"),
+    _key("order_id"),
+    _key("event_id"),
+    _key("line_id"),
+    Column("unit_count", Integer, comment="null is everything"),
+    _required("heard_time", Moment),
+    comment="Cancellations that were heard before their order.",
 )
 
 order_line = Table(
@@ -240,6 +363,14 @@ shipment = Table(
     _required("location_id", Text),
     _required("state", Text),
     Column("distance_km", Double),
+    _required("assign_time", Moment, server_default=text("clock_timestamp()")),
+    Column("accept_time", Moment),
+    Column("ship_time", Moment),
+    Column("deliver_time", Moment, comment="delivered or collected"),
+    Column("end_time", Moment, comment="rejected, cancelled or not collected"),
+    Column("reject_reason", Text),
+    Column("ship_by_time", Moment),
+    Index("shipment_work_idx", "location_id", "state", "assign_time"),
 )
 
 promise = Table(
@@ -253,7 +384,12 @@ promise = Table(
     _required("state", Text, comment="held or allocated"),
     _required("unit_count", Integer),
     Column("expire_time", Moment),
+    _required("shipped", Integer, server_default="0"),
+    _required("returned", Integer, server_default="0"),
+    _required("rejected", Integer, server_default="0", comment="the location could not supply them"),
     CheckConstraint("unit_count >= 0", name="not_negative"),
+    CheckConstraint("returned BETWEEN 0 AND shipped", name="not_returned_twice"),
+    CheckConstraint("rejected >= 0", name="rejected_not_negative"),
     CheckConstraint("(state = 'held') = (expire_time IS NOT NULL)", name="only_holds_expire"),
     Index("promise_expiring_idx", "sku", "expire_time", postgresql_where=text("state = 'held' AND unit_count > 0")),
     comment="Units of one order line promised at one location. Changed only under the lock of its stock level.",
@@ -265,28 +401,80 @@ shortage = Table(
     Column("allocation_id", Uuid, ForeignKey("allocation.id"), primary_key=True),
     _key("line_id"),
     _key("kind"),
+    _key("cause"),
+    Column(
+        "backordered",
+        Boolean,
+        primary_key=True,
+        server_default=false(),
+        comment="waits for stock, before anybody else",
+    ),
     _required("sku", Text),
     _required("unit_count", Integer),
-    _required("cause", Text),
     CheckConstraint("unit_count >= 1", name="short_of_something"),
+    Index("shortage_waiting_idx", "sku", postgresql_where=text("backordered")),
+)
+
+stock_effect = Table(
+    "stock_effect",
+    metadata,
+    _key("shipment_id", Uuid),
+    _key("line_id"),
+    _key("effect"),
+    _key("event_id"),
+    _required("unit_count", Integer),
+    _required("create_time", Moment, server_default=text("clock_timestamp()")),
+    comment="Each effect of an event on a shipment's line, so that it happens once.",
 )
 
 exception = Table(
     "exception",
     metadata,
     _key("id", Uuid),
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), index=True),
+    Column("shipment_id", Uuid),
+    Column("channel_id", Text),
+    Column("sku", Text),
+    Column("location_id", Text),
+    Column("source", Text),
+    Column("subject", Text, comment="what it is about, where it is raised once however often it is seen"),
     _required("kind", Text),
     _required("state", Text),
     _required("description", Text),
     _required("policy_revision", Text),
     _required("create_time", Moment),
+    _required("update_time", Moment, server_default=text("clock_timestamp()")),
+    _required("needs_person", Boolean, server_default=true(), comment="false where policy alone settled it"),
+    Column("assignee", Text),
+    Column("escalate_time", Moment, comment="when it went to whom it escalates"),
+    Column("resolve_time", Moment),
+    Column("resolution", Text),
+    Column("resolved_by", Text),
+    Column("note", Text),
+    _required("repeat_count", Integer, server_default="0"),
     _required("owner", Text),
     _required("due_time", Moment),
     Column("escalate_to", Text, comment="who gets it once it is overdue; null is nobody"),
     _required("action", Text),
     _required("rule", Text, comment="what decided, and where it stands"),
-    comment="What a person must settle.",
+    CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="a_settled_one_says_how"),
+    Index("exception_due_idx", "due_time", "id", postgresql_where=text("state = 'open'")),
+    Index(
+        "exception_once_idx", "kind", "subject", unique=True, postgresql_where=text("state = 'open' AND subject <> ''")
+    ),
+    comment="What a person or a policy must settle.",
+)
+
+exception_event = Table(
+    "exception_event",
+    metadata,
+    _key("id", Uuid),
+    Column("exception_id", Uuid, ForeignKey("exception.id"), nullable=False, index=True),
+    _required("event", Text),
+    _required("actor", Text, comment="a person, or policy"),
+    _required("description", Text),
+    _required("event_time", Moment),
+    _transaction(),
 )
 
 decision = Table(
@@ -297,7 +485,18 @@ decision = Table(
     _required("policy_revision", Text),
     _required("software_version", Text),
     _required("explanation", LargeBinary, comment="truestock.v1.Decision"),
-    _required("create_time", Moment),
+    Column("inputs", LargeBinary, comment="truestock.v1.DecisionInputs without the catalogue; null in a short record"),
+    Column("catalogue_hash", Text),
+    _required("create_time", Moment, index=True),
+)
+
+decision_catalogue = Table(
+    "decision_catalogue",
+    metadata,
+    _key("hash"),
+    _required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),
+    _required("create_time", Moment, server_default=text("clock_timestamp()")),
+    comment="Catalogues that decisions were made in, each once.",
 )
 
 order_event = Table(
@@ -309,6 +508,21 @@ order_event = Table(
     _required("description", Text),
     _required("policy_revision", Text),
     _required("event_time", Moment),
+    Column("decision_id", Uuid),
+    _transaction(),
+)
+
+availability_told = Table(
+    "availability_told",
+    metadata,
+    _key("channel_id"),
+    _key("sku"),
+    _required("sellable", Integer),
+    _required("largest_single_order", Integer),
+    _required("version", BigInteger, comment="rises with every other value, under the row's lock"),
+    _required("tell_time", Moment),
+    _transaction(),
+    comment="What a channel was last told of a product.",
 )
 
 policy_set = Table(

@@ -96,7 +96,7 @@ class Trade:
     def _level(self) -> tuple[str, str]:
         return self.dice.choice(SKUS), self.dice.choice(PLACES)
 
-    def _known(self) -> dict[str, str]:
+    def _known(self) -> dict[str, Any]:
         allocation_id = self.dice.choice(list(self.ids.values()) or [str(uuid.uuid4())])
         return {"allocation_id": allocation_id, "request_id": request_id()}
 

@@ -10,9 +10,12 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from google.type import money_pb2 as _money_pb2
 from truestock.v1 import decision_pb2 as _decision_pb2
+from truestock.v1 import exception_pb2 as _exception_pb2
 from truestock.v1 import order_pb2 as _order_pb2
+from truestock.v1 import shipment_pb2 as _shipment_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -82,6 +85,11 @@ class Allocation(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     NEEDS_PERSON_FIELD_NUMBER: _builtins.int
     CHANGE_REFUSED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the answer to `validate_only` for an order that is new."""
     channel_id: _builtins.str
@@ -93,10 +101,16 @@ class Allocation(_message.Message):
     """A person has had to look at this order, or has to."""
     change_refused: _builtins.bool
     """A live HOLD could not be changed to the contents of this request, and stands as it was."""
+    version: _builtins.int
+    """Rises with every change of the order, its shipments and its exceptions."""
+    status: _order_pb2.OrderStatus.ValueType
+    """Where the order stands, in the words of all channels."""
+    channel_status: _builtins.str
+    """The channel's own word for where the order stands, as it was last stated."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___AllocatedLine]: ...
     @_builtins.property
-    def shipments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shipment]:
+    def shipments(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.Shipment]:
         """One for each location that fulfils, best-ranked first."""
 
     @_builtins.property
@@ -113,6 +127,14 @@ class Allocation(_message.Message):
     def decision(self) -> _decision_pb2.Decision:
         """The decision that the promise rests on."""
 
+    @_builtins.property
+    def copies(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderReference]:
+        """Other names of the same order, such as its Shopify copy."""
+
+    @_builtins.property
+    def channel_update_time(self) -> _timestamp_pb2.Timestamp:
+        """When its channel last changed it, as far as the channel says."""
+
     def __init__(
         self,
         *,
@@ -123,7 +145,7 @@ class Allocation(_message.Message):
         outcome: _order_pb2.Outcome.ValueType = ...,
         commitment: _order_pb2.Commitment.ValueType = ...,
         lines: _abc.Iterable[Global___AllocatedLine] | None = ...,
-        shipments: _abc.Iterable[Global___Shipment] | None = ...,
+        shipments: _abc.Iterable[_shipment_pb2.Shipment] | None = ...,
         shortages: _abc.Iterable[Global___Shortage] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
@@ -131,10 +153,15 @@ class Allocation(_message.Message):
         decision: _decision_pb2.Decision | None = ...,
         needs_person: _builtins.bool = ...,
         change_refused: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        status: _order_pb2.OrderStatus.ValueType = ...,
+        copies: _abc.Iterable[_order_pb2.OrderReference] | None = ...,
+        channel_update_time: _timestamp_pb2.Timestamp | None = ...,
+        channel_status: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "commitment", b"commitment", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -142,8 +169,8 @@ Global___Allocation: _TypeAlias = Allocation  # noqa: Y015
 
 @_typing.final
 class AllocatedLine(_message.Message):
-    """One line of an order and what became of it, in units:
-    `unit_count` = `promised_count` + `short_count` + `cancelled_count`, while the promise lives.
+    """One line of an order and what became of it, in units. While the promise lives, `unit_count` = `promised_count` +
+    `shipped_count` + `short_count` + `backordered_count` + `cancelled_count`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -155,6 +182,9 @@ class AllocatedLine(_message.Message):
     SHORT_COUNT_FIELD_NUMBER: _builtins.int
     CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    SHIPPED_COUNT_FIELD_NUMBER: _builtins.int
+    RETURNED_COUNT_FIELD_NUMBER: _builtins.int
+    BACKORDERED_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -162,6 +192,12 @@ class AllocatedLine(_message.Message):
     short_count: _builtins.int
     cancelled_count: _builtins.int
     outcome: _order_pb2.Outcome.ValueType
+    shipped_count: _builtins.int
+    """Left a location, or were collected."""
+    returned_count: _builtins.int
+    """Of these, came back."""
+    backordered_count: _builtins.int
+    """Wait for stock."""
     def __init__(
         self,
         *,
@@ -172,95 +208,17 @@ class AllocatedLine(_message.Message):
         short_count: _builtins.int = ...,
         cancelled_count: _builtins.int = ...,
         outcome: _order_pb2.Outcome.ValueType = ...,
+        shipped_count: _builtins.int = ...,
+        returned_count: _builtins.int = ...,
+        backordered_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_count", b"cancelled_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AllocatedLine: _TypeAlias = AllocatedLine  # noqa: Y015
-
-@_typing.final
-class Shipment(_message.Message):
-    """Lines that leave one location, or wait there for pickup."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _State:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Shipment._State.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        STATE_UNSPECIFIED: Shipment._State.ValueType  # 0
-        STATE_ASSIGNED: Shipment._State.ValueType  # 1
-        STATE_CANCELLED: Shipment._State.ValueType  # 2
-
-    class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a shipment is in its life."""
-
-    STATE_UNSPECIFIED: Shipment.State.ValueType  # 0
-    STATE_ASSIGNED: Shipment.State.ValueType  # 1
-    STATE_CANCELLED: Shipment.State.ValueType  # 2
-
-    SHIPMENT_ID_FIELD_NUMBER: _builtins.int
-    LOCATION_ID_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    LINES_FIELD_NUMBER: _builtins.int
-    DISTANCE_KM_FIELD_NUMBER: _builtins.int
-    shipment_id: _builtins.str
-    location_id: _builtins.str
-    state: Global___Shipment.State.ValueType
-    distance_km: _builtins.float
-    """Great-circle distance to the destination; unset where either has no coordinates."""
-    @_builtins.property
-    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentLine]: ...
-    def __init__(
-        self,
-        *,
-        shipment_id: _builtins.str = ...,
-        location_id: _builtins.str = ...,
-        state: Global___Shipment.State.ValueType = ...,
-        lines: _abc.Iterable[Global___ShipmentLine] | None = ...,
-        distance_km: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "distance_km", b"distance_km"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "distance_km", b"distance_km", "lines", b"lines", "location_id", b"location_id", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
-    _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
-
-Global___Shipment: _TypeAlias = Shipment  # noqa: Y015
-
-@_typing.final
-class ShipmentLine(_message.Message):
-    """Units of one order line in one shipment."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LINE_ID_FIELD_NUMBER: _builtins.int
-    SKU_FIELD_NUMBER: _builtins.int
-    UNIT_COUNT_FIELD_NUMBER: _builtins.int
-    line_id: _builtins.str
-    sku: _builtins.str
-    unit_count: _builtins.int
-    def __init__(
-        self,
-        *,
-        line_id: _builtins.str = ...,
-        sku: _builtins.str = ...,
-        unit_count: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ShipmentLine: _TypeAlias = ShipmentLine  # noqa: Y015
 
 @_typing.final
 class Shortage(_message.Message):
@@ -294,12 +252,15 @@ class Shortage(_message.Message):
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    BACKORDERED_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
     kind: Global___Shortage.Kind.ValueType
     cause: _builtins.str
-    """Of an oversell: `race`, `stale_feed` or `over_published`."""
+    """Of an oversell: `race`, `stale_feed`, `over_published`, `count_correction`, `rejected` or `unmapped`."""
+    backordered: _builtins.bool
+    """The units wait for stock, and get it before anybody else does."""
     def __init__(
         self,
         *,
@@ -308,10 +269,11 @@ class Shortage(_message.Message):
         unit_count: _builtins.int = ...,
         kind: Global___Shortage.Kind.ValueType = ...,
         cause: _builtins.str = ...,
+        backordered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "kind", b"kind", "line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "kind", b"kind", "line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,6 +281,8 @@ Global___Shortage: _TypeAlias = Shortage  # noqa: Y015
 
 @_typing.final
 class AllocateOrderRequest(_message.Message):
+    """An order of AllocateOrder or BatchAllocateOrders."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNEL_ID_FIELD_NUMBER: _builtins.int
@@ -334,6 +298,9 @@ class AllocateOrderRequest(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    COPY_OF_FIELD_NUMBER: _builtins.int
+    CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     """The channel's own order number; at most 128 characters."""
@@ -347,6 +314,11 @@ class AllocateOrderRequest(_message.Message):
     """Decide and answer, but promise nothing and store nothing."""
     request_id: _builtins.str
     """A UUID that makes a retry safe for 7 days: the stored answer is returned."""
+    channel_status: _builtins.str
+    """The channel's own word for where the order stands, at most 64 characters, such as `AWAITING_SHIPMENT`. For a
+    channel with a known `platform` it is translated: a cancelled order is cancelled, and an unknown word is an
+    exception.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
         """1 to 500 lines, the order's whole contents."""
@@ -365,6 +337,18 @@ class AllocateOrderRequest(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 20, for rules."""
 
+    @_builtins.property
+    def channel_update_time(self) -> _timestamp_pb2.Timestamp:
+        """When the channel last changed the order, by the channel's clock. Contents that are older than those already known
+        change nothing, so that updates may come in any order.
+        """
+
+    @_builtins.property
+    def copy_of(self) -> _order_pb2.OrderReference:
+        """The order that this one is a copy of, such as the TikTok order that a connector put into Shopify. Both are one
+        order with one promise, whichever comes first: the original's channel and contents count.
+        """
+
     def __init__(
         self,
         *,
@@ -381,10 +365,13 @@ class AllocateOrderRequest(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         validate_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        channel_update_time: _timestamp_pb2.Timestamp | None = ...,
+        copy_of: _order_pb2.OrderReference | None = ...,
+        channel_status: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "hold_duration", b"hold_duration", "order_value", b"order_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "order_value", b"order_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,6 +396,344 @@ class AllocateOrderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AllocateOrderResponse: _TypeAlias = AllocateOrderResponse  # noqa: Y015
+
+@_typing.final
+class BatchAllocateOrdersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___AllocateOrderRequest]:
+        """1 to 500. None may be `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___AllocateOrderRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchAllocateOrdersRequest: _TypeAlias = BatchAllocateOrdersRequest  # noqa: Y015
+
+@_typing.final
+class BatchAllocateOrdersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchAllocateOrdersResult]:
+        """In the order of `requests`."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchAllocateOrdersResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchAllocateOrdersResponse: _TypeAlias = BatchAllocateOrdersResponse  # noqa: Y015
+
+@_typing.final
+class BatchAllocateOrdersResult(_message.Message):
+    """What one order of a batch came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___Allocation: ...
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """With the details that AllocateOrder would have given."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___Allocation | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["allocation", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchAllocateOrdersResult: _TypeAlias = BatchAllocateOrdersResult  # noqa: Y015
+
+@_typing.final
+class ExtendHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    HOLD_DURATION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    allocation_id: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def hold_duration(self) -> _duration_pb2.Duration:
+        """From now on; 15 minutes if unset."""
+
+    def __init__(
+        self,
+        *,
+        allocation_id: _builtins.str = ...,
+        hold_duration: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "hold_duration", b"hold_duration", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendHoldRequest: _TypeAlias = ExtendHoldRequest  # noqa: Y015
+
+@_typing.final
+class ExtendHoldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___Allocation: ...
+    def __init__(
+        self,
+        *,
+        allocation: Global___Allocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendHoldResponse: _TypeAlias = ExtendHoldResponse  # noqa: Y015
+
+@_typing.final
+class ReassignShipmentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_ID_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    shipment_id: _builtins.str
+    location_id: _builtins.str
+    """Where it goes; wherever the rules say if empty."""
+    actor: _builtins.str
+    """Who says so; at most 64 characters. It counts as a manual intervention."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        shipment_id: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "location_id", b"location_id", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReassignShipmentRequest: _TypeAlias = ReassignShipmentRequest  # noqa: Y015
+
+@_typing.final
+class ReassignShipmentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___Allocation: ...
+    def __init__(
+        self,
+        *,
+        allocation: Global___Allocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReassignShipmentResponse: _TypeAlias = ReassignShipmentResponse  # noqa: Y015
+
+@_typing.final
+class ListAllocationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_IDS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    NEEDS_PERSON_ONLY_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    needs_person_only: _builtins.bool
+    """Only those that need a person."""
+    location_id: _builtins.str
+    """Only those with something promised at, or shipped from, one location."""
+    page_size: _builtins.int
+    """100 if unset, at most 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the last answer, with the other fields unchanged."""
+    @_builtins.property
+    def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All channels if empty; at most 100."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___Allocation.State.ValueType]:
+        """All states if empty."""
+
+    def __init__(
+        self,
+        *,
+        channel_ids: _abc.Iterable[_builtins.str] | None = ...,
+        states: _abc.Iterable[Global___Allocation.State.ValueType] | None = ...,
+        needs_person_only: _builtins.bool = ...,
+        location_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "location_id", b"location_id", "needs_person_only", b"needs_person_only", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAllocationsRequest: _TypeAlias = ListAllocationsRequest  # noqa: Y015
+
+@_typing.final
+class ListAllocationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allocation]: ...
+    def __init__(
+        self,
+        *,
+        allocations: _abc.Iterable[Global___Allocation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAllocationsResponse: _TypeAlias = ListAllocationsResponse  # noqa: Y015
+
+@_typing.final
+class WatchOrdersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_IDS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Of an earlier message: what may have changed since comes first. Without it only what changes from now on comes."""
+    @_builtins.property
+    def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All channels if empty; at most 100."""
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """A message comes at least so often, with a new token: 1 second to 5 minutes, 15 seconds if unset."""
+
+    def __init__(
+        self,
+        *,
+        channel_ids: _abc.Iterable[_builtins.str] | None = ...,
+        resume_token: _builtins.str = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "heartbeat_interval", b"heartbeat_interval", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOrdersRequest: _TypeAlias = WatchOrdersRequest  # noqa: Y015
+
+@_typing.final
+class WatchOrdersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Everything up to here has been sent."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderChange]:
+        """Orders that changed, each once with its latest state. Empty in a heartbeat."""
+
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
+        """Exceptions that are about no order and changed."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___OrderChange] | None = ...,
+        exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "exceptions", b"exceptions", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOrdersResponse: _TypeAlias = WatchOrdersResponse  # noqa: Y015
+
+@_typing.final
+class OrderChange(_message.Message):
+    """An order that changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___Allocation: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEvent]:
+        """What happened since the last message, oldest first; after a resume some may have been sent before."""
+
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
+        """Those of the order that are open or changed."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___Allocation | None = ...,
+        events: _abc.Iterable[Global___TimelineEvent] | None = ...,
+        exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "events", b"events", "exceptions", b"exceptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderChange: _TypeAlias = OrderChange  # noqa: Y015
 
 @_typing.final
 class ConfirmAllocationRequest(_message.Message):
@@ -501,11 +826,23 @@ class CancelOrderLinesRequest(_message.Message):
     ALLOCATION_ID_FIELD_NUMBER: _builtins.int
     CANCELLATIONS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    WHOLE_ORDER_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
+    """Either the allocation's id, or its `order`."""
     request_id: _builtins.str
+    whole_order: _builtins.bool
+    """Everything that has not left."""
+    event_id: _builtins.str
+    """The channel's own name for the cancellation, so that hearing it twice is one; at most 128 characters."""
     @_builtins.property
     def cancellations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineCancellation]:
-        """1 to 500, each line once per shipment. Empty is refused: name the lines."""
+        """1 to 500, each line once per shipment. Empty is refused unless `whole_order` is set."""
+
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference:
+        """The order, which may not have come yet."""
 
     def __init__(
         self,
@@ -513,10 +850,13 @@ class CancelOrderLinesRequest(_message.Message):
         allocation_id: _builtins.str = ...,
         cancellations: _abc.Iterable[Global___LineCancellation] | None = ...,
         request_id: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
+        whole_order: _builtins.bool = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellations", b"cancellations", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellations", b"cancellations", "event_id", b"event_id", "order", b"order", "request_id", b"request_id", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -557,7 +897,9 @@ class CancelOrderLinesResponse(_message.Message):
 
     ALLOCATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def allocation(self) -> Global___Allocation: ...
+    def allocation(self) -> Global___Allocation:
+        """Unset where the order has not come yet."""
+
     def __init__(
         self,
         *,
@@ -580,14 +922,14 @@ class GetAllocationRequest(_message.Message):
     allocation_id: _builtins.str
     """Either the allocation's id,"""
     @_builtins.property
-    def order(self) -> Global___OrderReference:
+    def order(self) -> _order_pb2.OrderReference:
         """or its order."""
 
     def __init__(
         self,
         *,
         allocation_id: _builtins.str = ...,
-        order: Global___OrderReference | None = ...,
+        order: _order_pb2.OrderReference | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -596,30 +938,6 @@ class GetAllocationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAllocationRequest: _TypeAlias = GetAllocationRequest  # noqa: Y015
-
-@_typing.final
-class OrderReference(_message.Message):
-    """An order as its channel knows it."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CHANNEL_ID_FIELD_NUMBER: _builtins.int
-    ORDER_ID_FIELD_NUMBER: _builtins.int
-    channel_id: _builtins.str
-    order_id: _builtins.str
-    def __init__(
-        self,
-        *,
-        channel_id: _builtins.str = ...,
-        order_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "order_id", b"order_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OrderReference: _TypeAlias = OrderReference  # noqa: Y015
 
 @_typing.final
 class GetAllocationResponse(_message.Message):
@@ -635,7 +953,7 @@ class GetAllocationResponse(_message.Message):
         """What happened to the order, oldest first."""
 
     @_builtins.property
-    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderException]:
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
         """What somebody has to settle about the order, or has settled, oldest first."""
 
     def __init__(
@@ -643,7 +961,7 @@ class GetAllocationResponse(_message.Message):
         *,
         allocation: Global___Allocation | None = ...,
         timeline: _abc.Iterable[Global___TimelineEvent] | None = ...,
-        exceptions: _abc.Iterable[Global___OrderException] | None = ...,
+        exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -652,61 +970,6 @@ class GetAllocationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAllocationResponse: _TypeAlias = GetAllocationResponse  # noqa: Y015
-
-@_typing.final
-class OrderException(_message.Message):
-    """Something about an order that the rules give to somebody to settle."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EXCEPTION_ID_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    OWNER_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    DUE_TIME_FIELD_NUMBER: _builtins.int
-    ESCALATE_TO_FIELD_NUMBER: _builtins.int
-    RULE_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    exception_id: _builtins.str
-    kind: _builtins.str
-    """Such as `oversell`, `unfillable` or `review`."""
-    owner: _builtins.str
-    """The desk that the exception rule names."""
-    action: _builtins.str
-    """What the rule says to do: `backorder`, `reroute`, `transfer`, `cancel`, `hold` or `review`. The owner does it:
-    Truestock carries none of them out by itself yet.
-    """
-    escalate_to: _builtins.str
-    """Who gets it once it is overdue; empty is nobody."""
-    rule: _builtins.str
-    """The exception rule, and the file and line where it stands."""
-    description: _builtins.str
-    """What happened, in words."""
-    state: _builtins.str
-    """Such as `open`."""
-    @_builtins.property
-    def due_time(self) -> _timestamp_pb2.Timestamp: ...
-    def __init__(
-        self,
-        *,
-        exception_id: _builtins.str = ...,
-        kind: _builtins.str = ...,
-        owner: _builtins.str = ...,
-        action: _builtins.str = ...,
-        due_time: _timestamp_pb2.Timestamp | None = ...,
-        escalate_to: _builtins.str = ...,
-        rule: _builtins.str = ...,
-        description: _builtins.str = ...,
-        state: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "description", b"description", "due_time", b"due_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "owner", b"owner", "rule", b"rule", "state", b"state"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OrderException: _TypeAlias = OrderException  # noqa: Y015
 
 @_typing.final
 class TimelineEvent(_message.Message):
@@ -718,11 +981,14 @@ class TimelineEvent(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Such as `held`, `confirmed`, `expired` or `cancelled`."""
     description: _builtins.str
     """In words."""
     policy_revision: _builtins.str
+    decision_id: _builtins.str
+    """The decision that it rests on; empty where none was made."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -732,10 +998,11 @@ class TimelineEvent(_message.Message):
         event: _builtins.str = ...,
         description: _builtins.str = ...,
         policy_revision: _builtins.str = ...,
+        decision_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "event", b"event", "event_time", b"event_time", "policy_revision", b"policy_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "description", b"description", "event", b"event", "event_time", b"event_time", "policy_revision", b"policy_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,10 +43,20 @@ class AllocationServiceStub:
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.AllocateOrderRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.AllocateOrderResponse.FromString,
                 _registered_method=True)
+        self.BatchAllocateOrders = channel.unary_unary(
+                '/truestock.v1.AllocationService/BatchAllocateOrders',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.BatchAllocateOrdersRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.BatchAllocateOrdersResponse.FromString,
+                _registered_method=True)
         self.ConfirmAllocation = channel.unary_unary(
                 '/truestock.v1.AllocationService/ConfirmAllocation',
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ConfirmAllocationRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ConfirmAllocationResponse.FromString,
+                _registered_method=True)
+        self.ExtendHold = channel.unary_unary(
+                '/truestock.v1.AllocationService/ExtendHold',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ExtendHoldRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ExtendHoldResponse.FromString,
                 _registered_method=True)
         self.ReleaseAllocation = channel.unary_unary(
                 '/truestock.v1.AllocationService/ReleaseAllocation',
@@ -58,10 +68,25 @@ class AllocationServiceStub:
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesResponse.FromString,
                 _registered_method=True)
+        self.ReassignShipment = channel.unary_unary(
+                '/truestock.v1.AllocationService/ReassignShipment',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentResponse.FromString,
+                _registered_method=True)
         self.GetAllocation = channel.unary_unary(
                 '/truestock.v1.AllocationService/GetAllocation',
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.GetAllocationRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.GetAllocationResponse.FromString,
+                _registered_method=True)
+        self.ListAllocations = channel.unary_unary(
+                '/truestock.v1.AllocationService/ListAllocations',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ListAllocationsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ListAllocationsResponse.FromString,
+                _registered_method=True)
+        self.WatchOrders = channel.unary_stream(
+                '/truestock.v1.AllocationService/WatchOrders',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersResponse.FromString,
                 _registered_method=True)
 
 
@@ -86,11 +111,30 @@ class AllocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchAllocateOrders(self, request, context):
+        """Answers many orders as AllocateOrder would, each for itself: one that is refused does not refuse the others.
+        Orders that share a SKU are decided in the order in which they stand.
+
+        Errors: INVALID_FIELD for the list; each order's own error is in its result.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfirmAllocation(self, request, context):
         """Turns a HELD allocation into a CONFIRMED one: the order is paid.
 
         One that has expired is planned anew as SOLD. Confirming again succeeds.
         Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendHold(self, request, context):
+        """Lets a HELD allocation live longer, from now on: 1 second to 4 hours. One that has expired stays so: hold it anew.
+
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,17 +152,52 @@ class AllocationServiceServicer:
     def CancelOrderLines(self, request, context):
         """Takes units off the lines of an allocation, all of them or none.
 
-        Units that were short go first, then those of the named shipment, else of the worst-ranked one.
-        Errors: NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+        Units that were short go first, then those of the named shipment, else of the worst-ranked one. What has left a
+        location cannot be cancelled. A cancellation that names an `order` which has not come yet is kept, and holds
+        when the order comes.
+        Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReassignShipment(self, request, context):
+        """Takes what has not left a shipment away from its location: to the location that is named, which must have it
+        available, else to wherever the rules say.
+
+        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (it has left, or nowhere else has it),
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAllocation(self, request, context):
-        """Returns one allocation, by its id or by its order.
+        """Returns one allocation, by its id or by its order, with what happened to it.
 
         Errors: NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAllocations(self, request, context):
+        """Lists allocations, oldest first.
+
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOrders(self, request, context):
+        """Tells of every change of orders, shipments and exceptions until the caller hangs up, so that fulfilment flows back
+        to the channels.
+
+        Each message has an order's latest state under a version that rises with every change; states in between may be
+        left out, the last one never is: it comes within 2 seconds. `resume_token` of an earlier message sends again
+        whatever may have changed since.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (too many watch).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,10 +211,20 @@ def add_AllocationServiceServicer_to_server(servicer, server):
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.AllocateOrderRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.AllocateOrderResponse.SerializeToString,
             ),
+            'BatchAllocateOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchAllocateOrders,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.BatchAllocateOrdersRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.BatchAllocateOrdersResponse.SerializeToString,
+            ),
             'ConfirmAllocation': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmAllocation,
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ConfirmAllocationRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ConfirmAllocationResponse.SerializeToString,
+            ),
+            'ExtendHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendHold,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ExtendHoldRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ExtendHoldResponse.SerializeToString,
             ),
             'ReleaseAllocation': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseAllocation,
@@ -147,10 +236,25 @@ def add_AllocationServiceServicer_to_server(servicer, server):
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesResponse.SerializeToString,
             ),
+            'ReassignShipment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReassignShipment,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentResponse.SerializeToString,
+            ),
             'GetAllocation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAllocation,
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.GetAllocationRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.GetAllocationResponse.SerializeToString,
+            ),
+            'ListAllocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAllocations,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ListAllocationsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ListAllocationsResponse.SerializeToString,
+            ),
+            'WatchOrders': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOrders,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -195,6 +299,33 @@ class AllocationService:
             _registered_method=True)
 
     @staticmethod
+    def BatchAllocateOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/BatchAllocateOrders',
+            truestock_dot_v1_dot_allocation__service__pb2.BatchAllocateOrdersRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.BatchAllocateOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ConfirmAllocation(request,
             target,
             options=(),
@@ -211,6 +342,33 @@ class AllocationService:
             '/truestock.v1.AllocationService/ConfirmAllocation',
             truestock_dot_v1_dot_allocation__service__pb2.ConfirmAllocationRequest.SerializeToString,
             truestock_dot_v1_dot_allocation__service__pb2.ConfirmAllocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/ExtendHold',
+            truestock_dot_v1_dot_allocation__service__pb2.ExtendHoldRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.ExtendHoldResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -276,6 +434,33 @@ class AllocationService:
             _registered_method=True)
 
     @staticmethod
+    def ReassignShipment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/ReassignShipment',
+            truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetAllocation(request,
             target,
             options=(),
@@ -292,6 +477,60 @@ class AllocationService:
             '/truestock.v1.AllocationService/GetAllocation',
             truestock_dot_v1_dot_allocation__service__pb2.GetAllocationRequest.SerializeToString,
             truestock_dot_v1_dot_allocation__service__pb2.GetAllocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAllocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/ListAllocations',
+            truestock_dot_v1_dot_allocation__service__pb2.ListAllocationsRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.ListAllocationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/truestock.v1.AllocationService/WatchOrders',
+            truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,11 +47,22 @@ class AllocationServiceStub:
     Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, location),
     REQUEST_ID_REUSED, OVERLOADED.
     """
+    BatchAllocateOrders: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]
+    """Answers many orders as AllocateOrder would, each for itself: one that is refused does not refuse the others.
+    Orders that share a SKU are decided in the order in which they stand.
+
+    Errors: INVALID_FIELD for the list; each order's own error is in its result.
+    """
     ConfirmAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ConfirmAllocationRequest, _allocation_service_pb2.ConfirmAllocationResponse]
     """Turns a HELD allocation into a CONFIRMED one: the order is paid.
 
     One that has expired is planned anew as SOLD. Confirming again succeeds.
     Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+    """
+    ExtendHold: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ExtendHoldRequest, _allocation_service_pb2.ExtendHoldResponse]
+    """Lets a HELD allocation live longer, from now on: 1 second to 4 hours. One that has expired stays so: hold it anew.
+
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
     """
     ReleaseAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReleaseAllocationRequest, _allocation_service_pb2.ReleaseAllocationResponse]
     """Gives the stock of a HELD allocation back. Releasing again succeeds.
@@ -61,13 +72,36 @@ class AllocationServiceStub:
     CancelOrderLines: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.CancelOrderLinesRequest, _allocation_service_pb2.CancelOrderLinesResponse]
     """Takes units off the lines of an allocation, all of them or none.
 
-    Units that were short go first, then those of the named shipment, else of the worst-ranked one.
-    Errors: NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+    Units that were short go first, then those of the named shipment, else of the worst-ranked one. What has left a
+    location cannot be cancelled. A cancellation that names an `order` which has not come yet is kept, and holds
+    when the order comes.
+    Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+    """
+    ReassignShipment: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]
+    """Takes what has not left a shipment away from its location: to the location that is named, which must have it
+    available, else to wherever the rules say.
+
+    Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (it has left, or nowhere else has it),
+    REQUEST_ID_REUSED.
     """
     GetAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.GetAllocationRequest, _allocation_service_pb2.GetAllocationResponse]
-    """Returns one allocation, by its id or by its order.
+    """Returns one allocation, by its id or by its order, with what happened to it.
 
     Errors: NOT_FOUND, INVALID_FIELD.
+    """
+    ListAllocations: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ListAllocationsRequest, _allocation_service_pb2.ListAllocationsResponse]
+    """Lists allocations, oldest first.
+
+    Errors: INVALID_FIELD.
+    """
+    WatchOrders: _grpc.UnaryStreamMultiCallable[_allocation_service_pb2.WatchOrdersRequest, _allocation_service_pb2.WatchOrdersResponse]
+    """Tells of every change of orders, shipments and exceptions until the caller hangs up, so that fulfilment flows back
+    to the channels.
+
+    Each message has an order's latest state under a version that rises with every change; states in between may be
+    left out, the last one never is: it comes within 2 seconds. `resume_token` of an earlier message sends again
+    whatever may have changed since.
+    Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (too many watch).
     """
 
 @_typing.type_check_only
@@ -89,11 +123,22 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, location),
     REQUEST_ID_REUSED, OVERLOADED.
     """
+    BatchAllocateOrders: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]  # type: ignore[assignment]
+    """Answers many orders as AllocateOrder would, each for itself: one that is refused does not refuse the others.
+    Orders that share a SKU are decided in the order in which they stand.
+
+    Errors: INVALID_FIELD for the list; each order's own error is in its result.
+    """
     ConfirmAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ConfirmAllocationRequest, _allocation_service_pb2.ConfirmAllocationResponse]  # type: ignore[assignment]
     """Turns a HELD allocation into a CONFIRMED one: the order is paid.
 
     One that has expired is planned anew as SOLD. Confirming again succeeds.
     Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+    """
+    ExtendHold: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ExtendHoldRequest, _allocation_service_pb2.ExtendHoldResponse]  # type: ignore[assignment]
+    """Lets a HELD allocation live longer, from now on: 1 second to 4 hours. One that has expired stays so: hold it anew.
+
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
     """
     ReleaseAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReleaseAllocationRequest, _allocation_service_pb2.ReleaseAllocationResponse]  # type: ignore[assignment]
     """Gives the stock of a HELD allocation back. Releasing again succeeds.
@@ -103,13 +148,36 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     CancelOrderLines: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.CancelOrderLinesRequest, _allocation_service_pb2.CancelOrderLinesResponse]  # type: ignore[assignment]
     """Takes units off the lines of an allocation, all of them or none.
 
-    Units that were short go first, then those of the named shipment, else of the worst-ranked one.
-    Errors: NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+    Units that were short go first, then those of the named shipment, else of the worst-ranked one. What has left a
+    location cannot be cancelled. A cancellation that names an `order` which has not come yet is kept, and holds
+    when the order comes.
+    Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+    """
+    ReassignShipment: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]  # type: ignore[assignment]
+    """Takes what has not left a shipment away from its location: to the location that is named, which must have it
+    available, else to wherever the rules say.
+
+    Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (it has left, or nowhere else has it),
+    REQUEST_ID_REUSED.
     """
     GetAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.GetAllocationRequest, _allocation_service_pb2.GetAllocationResponse]  # type: ignore[assignment]
-    """Returns one allocation, by its id or by its order.
+    """Returns one allocation, by its id or by its order, with what happened to it.
 
     Errors: NOT_FOUND, INVALID_FIELD.
+    """
+    ListAllocations: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ListAllocationsRequest, _allocation_service_pb2.ListAllocationsResponse]  # type: ignore[assignment]
+    """Lists allocations, oldest first.
+
+    Errors: INVALID_FIELD.
+    """
+    WatchOrders: _aio.UnaryStreamMultiCallable[_allocation_service_pb2.WatchOrdersRequest, _allocation_service_pb2.WatchOrdersResponse]  # type: ignore[assignment]
+    """Tells of every change of orders, shipments and exceptions until the caller hangs up, so that fulfilment flows back
+    to the channels.
+
+    Each message has an order's latest state under a version that rises with every change; states in between may be
+    left out, the last one never is: it comes within 2 seconds. `resume_token` of an earlier message sends again
+    whatever may have changed since.
+    Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (too many watch).
     """
 
 class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -136,6 +204,18 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def BatchAllocateOrders(
+        self,
+        request: _allocation_service_pb2.BatchAllocateOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.BatchAllocateOrdersResponse, _abc.Awaitable[_allocation_service_pb2.BatchAllocateOrdersResponse]]:
+        """Answers many orders as AllocateOrder would, each for itself: one that is refused does not refuse the others.
+        Orders that share a SKU are decided in the order in which they stand.
+
+        Errors: INVALID_FIELD for the list; each order's own error is in its result.
+        """
+
+    @_abc_1.abstractmethod
     def ConfirmAllocation(
         self,
         request: _allocation_service_pb2.ConfirmAllocationRequest,
@@ -145,6 +225,17 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         One that has expired is planned anew as SOLD. Confirming again succeeds.
         Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendHold(
+        self,
+        request: _allocation_service_pb2.ExtendHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.ExtendHoldResponse, _abc.Awaitable[_allocation_service_pb2.ExtendHoldResponse]]:
+        """Lets a HELD allocation live longer, from now on: 1 second to 4 hours. One that has expired stays so: hold it anew.
+
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -166,8 +257,23 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_allocation_service_pb2.CancelOrderLinesResponse, _abc.Awaitable[_allocation_service_pb2.CancelOrderLinesResponse]]:
         """Takes units off the lines of an allocation, all of them or none.
 
-        Units that were short go first, then those of the named shipment, else of the worst-ranked one.
-        Errors: NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+        Units that were short go first, then those of the named shipment, else of the worst-ranked one. What has left a
+        location cannot be cancelled. A cancellation that names an `order` which has not come yet is kept, and holds
+        when the order comes.
+        Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReassignShipment(
+        self,
+        request: _allocation_service_pb2.ReassignShipmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.ReassignShipmentResponse, _abc.Awaitable[_allocation_service_pb2.ReassignShipmentResponse]]:
+        """Takes what has not left a shipment away from its location: to the location that is named, which must have it
+        available, else to wherever the rules say.
+
+        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (it has left, or nowhere else has it),
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -176,9 +282,35 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _allocation_service_pb2.GetAllocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_allocation_service_pb2.GetAllocationResponse, _abc.Awaitable[_allocation_service_pb2.GetAllocationResponse]]:
-        """Returns one allocation, by its id or by its order.
+        """Returns one allocation, by its id or by its order, with what happened to it.
 
         Errors: NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAllocations(
+        self,
+        request: _allocation_service_pb2.ListAllocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.ListAllocationsResponse, _abc.Awaitable[_allocation_service_pb2.ListAllocationsResponse]]:
+        """Lists allocations, oldest first.
+
+        Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchOrders(
+        self,
+        request: _allocation_service_pb2.WatchOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_allocation_service_pb2.WatchOrdersResponse], _abc.AsyncIterator[_allocation_service_pb2.WatchOrdersResponse]]:
+        """Tells of every change of orders, shipments and exceptions until the caller hangs up, so that fulfilment flows back
+        to the channels.
+
+        Each message has an order's latest state under a version that rises with every change; states in between may be
+        left out, the last one never is: it comes within 2 seconds. `resume_token` of an earlier message sends again
+        whatever may have changed since.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (too many watch).
         """
 
 def add_AllocationServiceServicer_to_server(servicer: AllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

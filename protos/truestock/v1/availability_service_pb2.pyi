@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -191,3 +192,101 @@ class LocationAvailability(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LocationAvailability: _TypeAlias = LocationAvailability  # noqa: Y015
+
+@_typing.final
+class WatchAvailabilityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    SKUS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    resume_token: _builtins.str
+    """Of an earlier message: only what may have changed since comes first. Without it every value comes first."""
+    @_builtins.property
+    def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 10,000 different SKUs; every product, also those that come later, if empty."""
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """A message comes at least so often, with a new token: 1 second to 5 minutes, 15 seconds if unset."""
+
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        skus: _abc.Iterable[_builtins.str] | None = ...,
+        resume_token: _builtins.str = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAvailabilityRequest: _TypeAlias = WatchAvailabilityRequest  # noqa: Y015
+
+@_typing.final
+class WatchAvailabilityResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Everything up to here has been sent. Empty while the values that come first are still on their way."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvailabilityChange]:
+        """At most 1,000. Empty in a heartbeat."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When the figures were read, by the database's clock."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___AvailabilityChange] | None = ...,
+        resume_token: _builtins.str = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAvailabilityResponse: _TypeAlias = WatchAvailabilityResponse  # noqa: Y015
+
+@_typing.final
+class AvailabilityChange(_message.Message):
+    """What a channel may be told of one SKU from now on, in units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
+    LARGEST_SINGLE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    version: _builtins.int
+    """Rises with every other value; a lower one than you have is old."""
+    sellable_count: _builtins.int
+    largest_single_order_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        version: _builtins.int = ...,
+        sellable_count: _builtins.int = ...,
+        largest_single_order_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_single_order_count", b"largest_single_order_count", "sellable_count", b"sellable_count", "sku", b"sku", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AvailabilityChange: _TypeAlias = AvailabilityChange  # noqa: Y015

@@ -40,6 +40,11 @@ class AvailabilityServiceStub:
                 request_serializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityResponse.FromString,
                 _registered_method=True)
+        self.WatchAvailability = channel.unary_stream(
+                '/truestock.v1.AvailabilityService/WatchAvailability',
+                request_serializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
+                _registered_method=True)
 
 
 class AvailabilityServiceServicer:
@@ -55,6 +60,19 @@ class AvailabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchAvailability(self, request, context):
+        """Tells what a channel may be told of its products, and every change of it, until the caller hangs up.
+
+        Values come with a version that rises per product and channel; values in between may be left out, the final value
+        never is. It comes within 2 seconds of a change of stock, rules or catalogue, and within 15 seconds of what the
+        clock alone changes: a hold that expires, a figure that grows old, a rule that begins or ends.
+        `resume_token` of an earlier message sends again whatever may have changed since.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (too many watch).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AvailabilityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +80,11 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
                     servicer.CheckAvailability,
                     request_deserializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityResponse.SerializeToString,
+            ),
+            'WatchAvailability': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAvailability,
+                    request_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +115,33 @@ class AvailabilityService:
             '/truestock.v1.AvailabilityService/CheckAvailability',
             truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityRequest.SerializeToString,
             truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAvailability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/WatchAvailability',
+            truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
+            truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,15 @@ class AvailabilityServiceStub:
 
     Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
     """
+    WatchAvailability: _grpc.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]
+    """Tells what a channel may be told of its products, and every change of it, until the caller hangs up.
+
+    Values come with a version that rises per product and channel; values in between may be left out, the final value
+    never is. It comes within 2 seconds of a change of stock, rules or catalogue, and within 15 seconds of what the
+    clock alone changes: a hold that expires, a figure that grows old, a rule that begins or ends.
+    `resume_token` of an earlier message sends again whatever may have changed since.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (too many watch).
+    """
 
 @_typing.type_check_only
 class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
@@ -48,6 +57,15 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     """Says how many units of each SKU a channel may be told, from live stock.
 
     Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
+    """
+    WatchAvailability: _aio.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
+    """Tells what a channel may be told of its products, and every change of it, until the caller hangs up.
+
+    Values come with a version that rises per product and channel; values in between may be left out, the final value
+    never is. It comes within 2 seconds of a change of stock, rules or catalogue, and within 15 seconds of what the
+    clock alone changes: a hold that expires, a figure that grows old, a rule that begins or ends.
+    `resume_token` of an earlier message sends again whatever may have changed since.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (too many watch).
     """
 
 class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,6 +80,21 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says how many units of each SKU a channel may be told, from live stock.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAvailability(
+        self,
+        request: _availability_service_pb2.WatchAvailabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_availability_service_pb2.WatchAvailabilityResponse], _abc.AsyncIterator[_availability_service_pb2.WatchAvailabilityResponse]]:
+        """Tells what a channel may be told of its products, and every change of it, until the caller hangs up.
+
+        Values come with a version that rises per product and channel; values in between may be left out, the final value
+        never is. It comes within 2 seconds of a change of stock, rules or catalogue, and within 15 seconds of what the
+        clock alone changes: a hold that expires, a figure that grows old, a rule that begins or ends.
+        `resume_token` of an earlier message sends again whatever may have changed since.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (too many watch).
         """
 
 def add_AvailabilityServiceServicer_to_server(servicer: AvailabilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -257,6 +257,7 @@ class Product(_message.Message):
     IMAGE_URI_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
+    LEARNT_VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """At most 64 characters."""
     display_name: _builtins.str
@@ -269,6 +270,8 @@ class Product(_message.Message):
     image_uri: _builtins.str
     velocity_per_day: _builtins.float
     """Units a day that planners expect to sell over all channels and locations; unset where it is not known."""
+    learnt_velocity_per_day: _builtins.float
+    """The same as sales tell, newer ones counting more; rules see it where planners state none. Unset until something sold."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 50."""
@@ -294,13 +297,19 @@ class Product(_message.Message):
         image_uri: _builtins.str = ...,
         dimensions: Global___PackageDimensions | None = ...,
         velocity_per_day: _builtins.float | None = ...,
+        learnt_velocity_per_day: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "dimensions", b"dimensions", "price", b"price", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_learnt_velocity_per_day", b"_learnt_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "dimensions", b"dimensions", "learnt_velocity_per_day", b"learnt_velocity_per_day", "price", b"price", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learnt_velocity_per_day", b"_learnt_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "learnt_velocity_per_day", b"learnt_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__learnt_velocity_per_day: _TypeAlias = _typing.Literal["learnt_velocity_per_day"]  # noqa: Y015
+    _WhichOneofArgType__learnt_velocity_per_day: _TypeAlias = _typing.Literal["_learnt_velocity_per_day", b"_learnt_velocity_per_day"]  # noqa: Y015
     _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learnt_velocity_per_day) -> _WhichOneofReturnType__learnt_velocity_per_day | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__velocity_per_day) -> _WhichOneofReturnType__velocity_per_day | None: ...
 
 Global___Product: _TypeAlias = Product  # noqa: Y015
@@ -369,12 +378,17 @@ class Channel(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     LOCATION_IDS_FIELD_NUMBER: _builtins.int
     CANCELLATION_HEADROOM_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Such as `tiktok_shop`: lower-case letters, digits, `-` and `_`, at most 64."""
     kind: Global___Channel.Kind.ValueType
     display_name: _builtins.str
     cancellation_headroom: _builtins.float
     """The share, 0 to 1, that is left of the cancellations which the channel allows; unset where it is not known."""
+    platform: _builtins.str
+    """Whose words `channel_status` of its orders speaks: `shopify`, `tiktok_shop`, `square`, `amazon` or `walmart`;
+    empty where its words are not translated.
+    """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The locations that it may sell from; all if empty."""
@@ -387,16 +401,240 @@ class Channel(_message.Message):
         display_name: _builtins.str = ...,
         location_ids: _abc.Iterable[_builtins.str] | None = ...,
         cancellation_headroom: _builtins.float | None = ...,
+        platform: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "kind", b"kind", "location_ids", b"location_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cancellation_headroom: _TypeAlias = _typing.Literal["cancellation_headroom"]  # noqa: Y015
     _WhichOneofArgType__cancellation_headroom: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cancellation_headroom) -> _WhichOneofReturnType__cancellation_headroom | None: ...
 
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
+
+@_typing.final
+class Feed(_message.Message):
+    """What a source of stock figures is, and what its numbers mean.
+
+    A source that is not declared counts like an owner where nobody else owns; where somebody does, its counts are only
+    compared, and its movements count.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Role:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Feed._Role.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ROLE_UNSPECIFIED: Feed._Role.ValueType  # 0
+        ROLE_OWNER: Feed._Role.ValueType  # 1
+        """Its counts and movements are the truth for its locations."""
+        ROLE_OBSERVER: Feed._Role.ValueType  # 2
+        """Its counts are compared with what is known, and nothing that it says moves stock."""
+
+    class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+        """Whether it moves stock."""
+
+    ROLE_UNSPECIFIED: Feed.Role.ValueType  # 0
+    ROLE_OWNER: Feed.Role.ValueType  # 1
+    """Its counts and movements are the truth for its locations."""
+    ROLE_OBSERVER: Feed.Role.ValueType  # 2
+    """Its counts are compared with what is known, and nothing that it says moves stock."""
+
+    class _Basis:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Feed._Basis.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        BASIS_UNSPECIFIED: Feed._Basis.ValueType  # 0
+        """Means ON_HAND."""
+        BASIS_ON_HAND: Feed._Basis.ValueType  # 1
+        """Units physically there, good or not."""
+        BASIS_AVAILABLE: Feed._Basis.ValueType  # 2
+        """Units that are there and good."""
+
+    class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
+        """What its counts count."""
+
+    BASIS_UNSPECIFIED: Feed.Basis.ValueType  # 0
+    """Means ON_HAND."""
+    BASIS_ON_HAND: Feed.Basis.ValueType  # 1
+    """Units physically there, good or not."""
+    BASIS_AVAILABLE: Feed.Basis.ValueType  # 2
+    """Units that are there and good."""
+
+    class _OpenOrders:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OpenOrdersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Feed._OpenOrders.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OPEN_ORDERS_UNSPECIFIED: Feed._OpenOrders.ValueType  # 0
+        """Means GROSS."""
+        OPEN_ORDERS_GROSS: Feed._OpenOrders.ValueType  # 1
+        """They are, until they leave."""
+        OPEN_ORDERS_NET: Feed._OpenOrders.ValueType  # 2
+        """They have been taken off: those of orders up to the count's `orders_until_time`."""
+
+    class OpenOrders(_OpenOrders, metaclass=_OpenOrdersEnumTypeWrapper):
+        """Whether units of open orders are still in its counts."""
+
+    OPEN_ORDERS_UNSPECIFIED: Feed.OpenOrders.ValueType  # 0
+    """Means GROSS."""
+    OPEN_ORDERS_GROSS: Feed.OpenOrders.ValueType  # 1
+    """They are, until they leave."""
+    OPEN_ORDERS_NET: Feed.OpenOrders.ValueType  # 2
+    """They have been taken off: those of orders up to the count's `orders_until_time`."""
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    SKUS_FIELD_NUMBER: _builtins.int
+    CADENCE_MINUTES_FIELD_NUMBER: _builtins.int
+    TOLERANCE_UNITS_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """As in RecordStockChanges, at most 64 characters."""
+    role: Global___Feed.Role.ValueType
+    basis: Global___Feed.Basis.ValueType
+    open_orders: Global___Feed.OpenOrders.ValueType
+    cadence_minutes: _builtins.int
+    """How often it speaks, in minutes, 1 to 43,200: three times as long without a word is a `stale_feed` exception. Unset
+    is never missed.
+    """
+    tolerance_units: _builtins.int
+    """An observer that differs by more units than this is a mismatch; 0 if unset."""
+    display_name: _builtins.str
+    @_builtins.property
+    def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The locations that it speaks of; all if empty. At most 1,000."""
+
+    @_builtins.property
+    def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The products that it speaks of; all if empty. At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        role: Global___Feed.Role.ValueType = ...,
+        basis: Global___Feed.Basis.ValueType = ...,
+        open_orders: Global___Feed.OpenOrders.ValueType = ...,
+        location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        skus: _abc.Iterable[_builtins.str] | None = ...,
+        cadence_minutes: _builtins.int | None = ...,
+        tolerance_units: _builtins.int = ...,
+        display_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes", "cadence_minutes", b"cadence_minutes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes", "basis", b"basis", "cadence_minutes", b"cadence_minutes", "display_name", b"display_name", "location_ids", b"location_ids", "open_orders", b"open_orders", "role", b"role", "skus", b"skus", "source", b"source", "tolerance_units", b"tolerance_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cadence_minutes: _TypeAlias = _typing.Literal["cadence_minutes"]  # noqa: Y015
+    _WhichOneofArgType__cadence_minutes: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cadence_minutes) -> _WhichOneofReturnType__cadence_minutes | None: ...
+
+Global___Feed: _TypeAlias = Feed  # noqa: Y015
+
+@_typing.final
+class UpsertFeedsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything, write nothing."""
+    @_builtins.property
+    def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feed]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        feeds: _abc.Iterable[Global___Feed] | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeds", b"feeds", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpsertFeedsRequest: _TypeAlias = UpsertFeedsRequest  # noqa: Y015
+
+@_typing.final
+class UpsertFeedsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_COUNT_FIELD_NUMBER: _builtins.int
+    UPDATED_COUNT_FIELD_NUMBER: _builtins.int
+    created_count: _builtins.int
+    updated_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        created_count: _builtins.int = ...,
+        updated_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_count", b"created_count", "updated_count", b"updated_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpsertFeedsResponse: _TypeAlias = UpsertFeedsResponse  # noqa: Y015
+
+@_typing.final
+class ListFeedsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """100 if unset, at most 1,000."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFeedsRequest: _TypeAlias = ListFeedsRequest  # noqa: Y015
+
+@_typing.final
+class ListFeedsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feed]: ...
+    def __init__(
+        self,
+        *,
+        feeds: _abc.Iterable[Global___Feed] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeds", b"feeds", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFeedsResponse: _TypeAlias = ListFeedsResponse  # noqa: Y015
 
 @_typing.final
 class UpsertLocationsRequest(_message.Message):

@@ -68,6 +68,16 @@ class CatalogServiceStub:
                 request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListChannelsRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListChannelsResponse.FromString,
                 _registered_method=True)
+        self.UpsertFeeds = channel.unary_unary(
+                '/truestock.v1.CatalogService/UpsertFeeds',
+                request_serializer=truestock_dot_v1_dot_catalog__service__pb2.UpsertFeedsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.UpsertFeedsResponse.FromString,
+                _registered_method=True)
+        self.ListFeeds = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListFeeds',
+                request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -116,6 +126,21 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpsertFeeds(self, request, context):
+        """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
+        FEED_CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFeeds(self, request, context):
+        """Lists feeds by source.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +173,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListChannels,
                     request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListChannelsRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListChannelsResponse.SerializeToString,
+            ),
+            'UpsertFeeds': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertFeeds,
+                    request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.UpsertFeedsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_catalog__service__pb2.UpsertFeedsResponse.SerializeToString,
+            ),
+            'ListFeeds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeeds,
+                    request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -316,6 +351,60 @@ class CatalogService:
             '/truestock.v1.CatalogService/ListChannels',
             truestock_dot_v1_dot_catalog__service__pb2.ListChannelsRequest.SerializeToString,
             truestock_dot_v1_dot_catalog__service__pb2.ListChannelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertFeeds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/UpsertFeeds',
+            truestock_dot_v1_dot_catalog__service__pb2.UpsertFeedsRequest.SerializeToString,
+            truestock_dot_v1_dot_catalog__service__pb2.UpsertFeedsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeeds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListFeeds',
+            truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.SerializeToString,
+            truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,12 @@ class CatalogServiceStub:
     UpsertChannels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertChannelsRequest, _catalog_service_pb2.UpsertChannelsResponse]
     ListChannels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListChannelsRequest, _catalog_service_pb2.ListChannelsResponse]
     """Lists channels by id."""
+    UpsertFeeds: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertFeedsRequest, _catalog_service_pb2.UpsertFeedsResponse]
+    """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
+    FEED_CONFLICT.
+    """
+    ListFeeds: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]
+    """Lists feeds by source."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -65,6 +71,12 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     UpsertChannels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertChannelsRequest, _catalog_service_pb2.UpsertChannelsResponse]  # type: ignore[assignment]
     ListChannels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListChannelsRequest, _catalog_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
     """Lists channels by id."""
+    UpsertFeeds: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertFeedsRequest, _catalog_service_pb2.UpsertFeedsResponse]  # type: ignore[assignment]
+    """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
+    FEED_CONFLICT.
+    """
+    ListFeeds: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]  # type: ignore[assignment]
+    """Lists feeds by source."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """The locations, products and channels that rules and answers speak of.
@@ -117,5 +129,23 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListChannelsResponse, _abc.Awaitable[_catalog_service_pb2.ListChannelsResponse]]:
         """Lists channels by id."""
+
+    @_abc_1.abstractmethod
+    def UpsertFeeds(
+        self,
+        request: _catalog_service_pb2.UpsertFeedsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.UpsertFeedsResponse, _abc.Awaitable[_catalog_service_pb2.UpsertFeedsResponse]]:
+        """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
+        FEED_CONFLICT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFeeds(
+        self,
+        request: _catalog_service_pb2.ListFeedsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListFeedsResponse, _abc.Awaitable[_catalog_service_pb2.ListFeedsResponse]]:
+        """Lists feeds by source."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,21 +23,33 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from truestock.v1 import catalog_service_pb2 as truestock_dot_v1_dot_catalog__service__pb2
+from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btruestock/v1/decision.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x16\n\x0erouting_policy\x18\x03 \x01(\t\x12\x1d\n\x15routing_policy_source\x18\x04 \x01(\t\x12,\n\x0b\x66ired_rules\x18\x05 \x03(\x0b\x32\x17.truestock.v1.FiredRule\x12:\n\x12\x64ropped_candidates\x18\x06 \x03(\x0b\x32\x1e.truestock.v1.DroppedCandidate\x12\x33\n\x0fstock_read_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esearch_bounded\x18\x08 \x01(\x08\"\x82\x01\n\tFiredRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0blocation_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\t\x12%\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x16.truestock.v1.FactSeen\"\'\n\x08\x46\x61\x63tSeen\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x89\x01\n\x10\x44roppedCandidate\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12%\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x16.truestock.v1.FactSeenb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btruestock/v1/decision.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"truestock/v1/catalog_service.proto\x1a\x18truestock/v1/order.proto\"\xa6\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x16\n\x0erouting_policy\x18\x03 \x01(\t\x12\x1d\n\x15routing_policy_source\x18\x04 \x01(\t\x12,\n\x0b\x66ired_rules\x18\x05 \x03(\x0b\x32\x17.truestock.v1.FiredRule\x12:\n\x12\x64ropped_candidates\x18\x06 \x03(\x0b\x32\x1e.truestock.v1.DroppedCandidate\x12\x33\n\x0fstock_read_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esearch_bounded\x18\x08 \x01(\x08\"\x82\x01\n\tFiredRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0blocation_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\t\x12%\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x16.truestock.v1.FactSeen\"\'\n\x08\x46\x61\x63tSeen\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x89\x01\n\x10\x44roppedCandidate\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12%\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x16.truestock.v1.FactSeen\"\xdd\x02\n\x0e\x44\x65\x63isionInputs\x12)\n\x05order\x18\x01 \x01(\x0b\x32\x1a.truestock.v1.DecidedOrder\x12&\n\x07\x63hannel\x18\x02 \x01(\x0b\x32\x15.truestock.v1.Channel\x12)\n\tlocations\x18\x03 \x03(\x0b\x32\x16.truestock.v1.Location\x12.\n\x08products\x18\x04 \x03(\x0b\x32\x1c.truestock.v1.DecidedProduct\x12*\n\x06levels\x18\x05 \x03(\x0b\x32\x1a.truestock.v1.DecidedLevel\x12)\n\town_units\x18\x06 \x03(\x0b\x32\x16.truestock.v1.OwnUnits\x12\x1d\n\x15\x65xcluded_location_ids\x18\x07 \x03(\t\x12\'\n\x03now\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x02\n\x0c\x44\x65\x63idedOrder\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12,\n\ncommitment\x18\x03 \x01(\x0e\x32\x18.truestock.v1.Commitment\x12&\n\x05lines\x18\x04 \x03(\x0b\x32\x17.truestock.v1.OrderLine\x12/\n\x06method\x18\x05 \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethod\x12.\n\x0b\x64\x65stination\x18\x06 \x01(\x0b\x32\x19.truestock.v1.Destination\x12\x1a\n\x12pickup_location_id\x18\x07 \x01(\t\x12\x14\n\x0cstated_value\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x0c\n\x04tags\x18\n \x03(\t\x12\x13\n\x0bunit_prices\x18\x0b \x03(\t\"l\n\x0e\x44\x65\x63idedProduct\x12&\n\x07product\x18\x01 \x01(\x0b\x32\x15.truestock.v1.Product\x12\x1d\n\x10velocity_per_day\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x13\n\x11_velocity_per_day\"\xc7\x02\n\x0c\x44\x65\x63idedLevel\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x13\n\x0blocation_id\x18\x02 \x01(\t\x12\x15\n\ron_hand_count\x18\x03 \x01(\x05\x12\x19\n\x11unavailable_count\x18\x04 \x01(\x05\x12\x12\n\nheld_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x61llocated_count\x18\x06 \x01(\x05\x12/\n\x0b\x66igure_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ounted_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x10\x63ount_confidence\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0f\n\x07tracked\x18\x0b \x01(\x08\x42\x13\n\x11_count_confidence\"@\n\x08OwnUnits\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x13\n\x0blocation_id\x18\x02 \x01(\t\x12\x12\n\nunit_count\x18\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISION']._serialized_start=79
-  _globals['_DECISION']._serialized_end=373
-  _globals['_FIREDRULE']._serialized_start=376
-  _globals['_FIREDRULE']._serialized_end=506
-  _globals['_FACTSEEN']._serialized_start=508
-  _globals['_FACTSEEN']._serialized_end=547
-  _globals['_DROPPEDCANDIDATE']._serialized_start=550
-  _globals['_DROPPEDCANDIDATE']._serialized_end=687
+  _globals['_DECISION']._serialized_start=141
+  _globals['_DECISION']._serialized_end=435
+  _globals['_FIREDRULE']._serialized_start=438
+  _globals['_FIREDRULE']._serialized_end=568
+  _globals['_FACTSEEN']._serialized_start=570
+  _globals['_FACTSEEN']._serialized_end=609
+  _globals['_DROPPEDCANDIDATE']._serialized_start=612
+  _globals['_DROPPEDCANDIDATE']._serialized_end=749
+  _globals['_DECISIONINPUTS']._serialized_start=752
+  _globals['_DECISIONINPUTS']._serialized_end=1101
+  _globals['_DECIDEDORDER']._serialized_start=1104
+  _globals['_DECIDEDORDER']._serialized_end=1442
+  _globals['_DECIDEDPRODUCT']._serialized_start=1444
+  _globals['_DECIDEDPRODUCT']._serialized_end=1552
+  _globals['_DECIDEDLEVEL']._serialized_start=1555
+  _globals['_DECIDEDLEVEL']._serialized_end=1882
+  _globals['_OWNUNITS']._serialized_start=1884
+  _globals['_OWNUNITS']._serialized_end=1948
 # @@protoc_insertion_point(module_scope)

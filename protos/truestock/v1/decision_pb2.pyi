@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
+from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -183,3 +185,236 @@ class DroppedCandidate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DroppedCandidate: _TypeAlias = DroppedCandidate  # noqa: Y015
+
+@_typing.final
+class DecisionInputs(_message.Message):
+    """Everything that a decision was made from, by value. Names, streets and phone numbers have no field here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    LOCATIONS_FIELD_NUMBER: _builtins.int
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    OWN_UNITS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order(self) -> Global___DecidedOrder:
+        """What was asked, as the service understood it."""
+
+    @_builtins.property
+    def channel(self) -> _catalog_service_pb2.Channel: ...
+    @_builtins.property
+    def locations(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_service_pb2.Location]:
+        """The locations of the catalogue, by id."""
+
+    @_builtins.property
+    def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedProduct]:
+        """The products that the order names, by SKU."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedLevel]:
+        """Stock as it was read under lock, by SKU and location."""
+
+    @_builtins.property
+    def own_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnUnits]:
+        """Units that the order had promised already, which counted as free for it."""
+
+    @_builtins.property
+    def excluded_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Locations that were not asked, such as one that had rejected the order, by location."""
+
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """The clock that decided."""
+
+    def __init__(
+        self,
+        *,
+        order: Global___DecidedOrder | None = ...,
+        channel: _catalog_service_pb2.Channel | None = ...,
+        locations: _abc.Iterable[_catalog_service_pb2.Location] | None = ...,
+        products: _abc.Iterable[Global___DecidedProduct] | None = ...,
+        levels: _abc.Iterable[Global___DecidedLevel] | None = ...,
+        own_units: _abc.Iterable[Global___OwnUnits] | None = ...,
+        excluded_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_location_ids", b"excluded_location_ids", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "own_units", b"own_units", "products", b"products"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionInputs: _TypeAlias = DecisionInputs  # noqa: Y015
+
+@_typing.final
+class DecidedOrder(_message.Message):
+    """An order as it was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    PICKUP_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    STATED_VALUE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    UNIT_PRICES_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    order_id: _builtins.str
+    commitment: _order_pb2.Commitment.ValueType
+    method: _order_pb2.FulfillmentMethod.ValueType
+    pickup_location_id: _builtins.str
+    stated_value: _builtins.str
+    """Amounts as they were stated, in decimal; empty where none was."""
+    priority: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]: ...
+    @_builtins.property
+    def destination(self) -> _order_pb2.Destination: ...
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def unit_prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the order of `lines`; empty where none was stated."""
+
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        commitment: _order_pb2.Commitment.ValueType = ...,
+        lines: _abc.Iterable[_order_pb2.OrderLine] | None = ...,
+        method: _order_pb2.FulfillmentMethod.ValueType = ...,
+        destination: _order_pb2.Destination | None = ...,
+        pickup_location_id: _builtins.str = ...,
+        stated_value: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        unit_prices: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "lines", b"lines", "method", b"method", "order_id", b"order_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecidedOrder: _TypeAlias = DecidedOrder  # noqa: Y015
+
+@_typing.final
+class DecidedProduct(_message.Message):
+    """A product as rules saw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
+    velocity_per_day: _builtins.float
+    """Units a day that rules saw, stated or learnt; unset where unknown."""
+    @_builtins.property
+    def product(self) -> _catalog_service_pb2.Product: ...
+    def __init__(
+        self,
+        *,
+        product: _catalog_service_pb2.Product | None = ...,
+        velocity_per_day: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
+    _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__velocity_per_day) -> _WhichOneofReturnType__velocity_per_day | None: ...
+
+Global___DecidedProduct: _TypeAlias = DecidedProduct  # noqa: Y015
+
+@_typing.final
+class DecidedLevel(_message.Message):
+    """A stock level as rules saw it, in units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    ON_HAND_COUNT_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
+    ALLOCATED_COUNT_FIELD_NUMBER: _builtins.int
+    FIGURE_TIME_FIELD_NUMBER: _builtins.int
+    COUNTED_TIME_FIELD_NUMBER: _builtins.int
+    COUNT_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TRACKED_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    location_id: _builtins.str
+    on_hand_count: _builtins.int
+    unavailable_count: _builtins.int
+    held_count: _builtins.int
+    allocated_count: _builtins.int
+    count_confidence: _builtins.float
+    source: _builtins.str
+    tracked: _builtins.bool
+    """False where its feed no longer tracks it."""
+    @_builtins.property
+    def figure_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def counted_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+        on_hand_count: _builtins.int = ...,
+        unavailable_count: _builtins.int = ...,
+        held_count: _builtins.int = ...,
+        allocated_count: _builtins.int = ...,
+        figure_time: _timestamp_pb2.Timestamp | None = ...,
+        counted_time: _timestamp_pb2.Timestamp | None = ...,
+        count_confidence: _builtins.float | None = ...,
+        source: _builtins.str = ...,
+        tracked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
+    _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count_confidence) -> _WhichOneofReturnType__count_confidence | None: ...
+
+Global___DecidedLevel: _TypeAlias = DecidedLevel  # noqa: Y015
+
+@_typing.final
+class OwnUnits(_message.Message):
+    """Units of one SKU that an order has promised at one location."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    location_id: _builtins.str
+    unit_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnUnits: _TypeAlias = OwnUnits  # noqa: Y015

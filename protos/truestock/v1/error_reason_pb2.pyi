@@ -30,7 +30,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND with a `google.rpc.BadRequest` that names the fields. Metadata: `resource_type`, `resource_names`."""
     ERROR_REASON_WRONG_STATE: _ErrorReason.ValueType  # 4
-    """FAILED_PRECONDITION. Metadata: `allocation_id`, `state`, `wanted_state`."""
+    """FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `wanted_state`."""
     ERROR_REASON_TOO_MANY_UNITS: _ErrorReason.ValueType  # 5
     """FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `left_count`."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 6
@@ -43,6 +43,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. Metadata: `error_id`, which the log has too."""
     ERROR_REASON_RULES_TOO_COSTLY: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT. Reading and testing the rules takes more time or memory than a call may. Metadata: `limit`."""
+    ERROR_REASON_FEED_CONFLICT: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION. Two feeds would own one product at one location. Metadata: `source`, `owner`, `location_id`, `sku`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """`google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; the domain is `truestock.v1`."""
@@ -55,7 +57,7 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND with a `google.rpc.BadRequest` that names the fields. Metadata: `resource_type`, `resource_names`."""
 ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 4
-"""FAILED_PRECONDITION. Metadata: `allocation_id`, `state`, `wanted_state`."""
+"""FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `wanted_state`."""
 ERROR_REASON_TOO_MANY_UNITS: ErrorReason.ValueType  # 5
 """FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `left_count`."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 6
@@ -68,4 +70,6 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL. Metadata: `error_id`, which the log has too."""
 ERROR_REASON_RULES_TOO_COSTLY: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT. Reading and testing the rules takes more time or memory than a call may. Metadata: `limit`."""
+ERROR_REASON_FEED_CONFLICT: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION. Two feeds would own one product at one location. Metadata: `source`, `owner`, `location_id`, `sku`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -95,6 +95,92 @@ OUTCOME_UNFILLABLE: Outcome.ValueType  # 5
 """Nothing is promised."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _OrderStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_STATUS_UNSPECIFIED: _OrderStatus.ValueType  # 0
+    ORDER_STATUS_PLACED: _OrderStatus.ValueType  # 1
+    """Not paid yet; units are promised for a short time."""
+    ORDER_STATUS_ON_HOLD: _OrderStatus.ValueType  # 2
+    """Sold, and a person has to look at it before it goes out."""
+    ORDER_STATUS_READY: _OrderStatus.ValueType  # 3
+    """Sold, and its locations have not begun."""
+    ORDER_STATUS_IN_WORK: _OrderStatus.ValueType  # 4
+    """A location has accepted it, or it waits at the counter."""
+    ORDER_STATUS_PARTLY_SHIPPED: _OrderStatus.ValueType  # 5
+    """Some units have left, others not."""
+    ORDER_STATUS_SHIPPED: _OrderStatus.ValueType  # 6
+    """Everything that is left of the order has left."""
+    ORDER_STATUS_DELIVERED: _OrderStatus.ValueType  # 7
+    """Everything that is left of the order has arrived or was collected."""
+    ORDER_STATUS_CANCELLED: _OrderStatus.ValueType  # 8
+    """Nothing is left of it."""
+    ORDER_STATUS_EXCEPTION: _OrderStatus.ValueType  # 9
+    """Sold, and units are short that nothing is promised for."""
+    ORDER_STATUS_BACKORDERED: _OrderStatus.ValueType  # 10
+    """Sold, and units wait for stock."""
+    ORDER_STATUS_RETURNED: _OrderStatus.ValueType  # 11
+    """Every unit that left has come back."""
+    ORDER_STATUS_NOT_PROMISED: _OrderStatus.ValueType  # 12
+    """The answer to a HOLD was no, or its promise was given back or has expired."""
+
+class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
+    """Where an order stands, in one model for all channels. Derived from its promise and its shipments, never stated."""
+
+ORDER_STATUS_UNSPECIFIED: OrderStatus.ValueType  # 0
+ORDER_STATUS_PLACED: OrderStatus.ValueType  # 1
+"""Not paid yet; units are promised for a short time."""
+ORDER_STATUS_ON_HOLD: OrderStatus.ValueType  # 2
+"""Sold, and a person has to look at it before it goes out."""
+ORDER_STATUS_READY: OrderStatus.ValueType  # 3
+"""Sold, and its locations have not begun."""
+ORDER_STATUS_IN_WORK: OrderStatus.ValueType  # 4
+"""A location has accepted it, or it waits at the counter."""
+ORDER_STATUS_PARTLY_SHIPPED: OrderStatus.ValueType  # 5
+"""Some units have left, others not."""
+ORDER_STATUS_SHIPPED: OrderStatus.ValueType  # 6
+"""Everything that is left of the order has left."""
+ORDER_STATUS_DELIVERED: OrderStatus.ValueType  # 7
+"""Everything that is left of the order has arrived or was collected."""
+ORDER_STATUS_CANCELLED: OrderStatus.ValueType  # 8
+"""Nothing is left of it."""
+ORDER_STATUS_EXCEPTION: OrderStatus.ValueType  # 9
+"""Sold, and units are short that nothing is promised for."""
+ORDER_STATUS_BACKORDERED: OrderStatus.ValueType  # 10
+"""Sold, and units wait for stock."""
+ORDER_STATUS_RETURNED: OrderStatus.ValueType  # 11
+"""Every unit that left has come back."""
+ORDER_STATUS_NOT_PROMISED: OrderStatus.ValueType  # 12
+"""The answer to a HOLD was no, or its promise was given back or has expired."""
+Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
+
+@_typing.final
+class OrderReference(_message.Message):
+    """An order as its channel knows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    order_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderReference: _TypeAlias = OrderReference  # noqa: Y015
+
 @_typing.final
 class Destination(_message.Message):
     """Where an order goes. Names, streets and phone numbers have no field here."""

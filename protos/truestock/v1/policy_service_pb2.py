@@ -24,37 +24,50 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from truestock.v1 import decision_pb2 as truestock_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/policy_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetPolicySetRequest\"\xe7\x01\n\x14GetPolicySetResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.truestock.v1.PolicyFile\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08problems\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x0brefuse_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1a\n\nPolicyFile\x12\x0c\n\x04path\x18\x01 \x01(\t\"G\n\x13TestPoliciesRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1b.truestock.v1.CandidateFileB\x04\xe2\x41\x01\x02\":\n\rCandidateFile\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xc4\x01\n\x14TestPoliciesResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12-\n\x08problems\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.truestock.v1.PolicyTestResult\x12\x33\n\x0euntested_rules\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\"o\n\x10PolicyTestResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x0c\n\x04test\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x12\n\ndifference\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\"h\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04help\x18\x06 \x01(\t2\xbd\x01\n\rPolicyService\x12U\n\x0cGetPolicySet\x12!.truestock.v1.GetPolicySetRequest\x1a\".truestock.v1.GetPolicySetResponse\x12U\n\x0cTestPolicies\x12!.truestock.v1.TestPoliciesRequest\x1a\".truestock.v1.TestPoliciesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/policy_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\"/\n\x12GetDecisionRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xcf\x01\n\x13GetDecisionResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.truestock.v1.Decision\x12,\n\x06inputs\x18\x02 \x01(\x0b\x32\x1c.truestock.v1.DecisionInputs\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x15ReplayDecisionRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa9\x01\n\x16ReplayDecisionResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.truestock.v1.Decision\x12\x11\n\tidentical\x18\x02 \x01(\x08\x12\x1f\n\x17stored_software_version\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12\x17\n\x0f\x64iffering_field\x18\x05 \x01(\t\"\x15\n\x13GetPolicySetRequest\"\xe7\x01\n\x14GetPolicySetResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.truestock.v1.PolicyFile\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08problems\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x0brefuse_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1a\n\nPolicyFile\x12\x0c\n\x04path\x18\x01 \x01(\t\"G\n\x13TestPoliciesRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1b.truestock.v1.CandidateFileB\x04\xe2\x41\x01\x02\":\n\rCandidateFile\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xc4\x01\n\x14TestPoliciesResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12-\n\x08problems\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.truestock.v1.PolicyTestResult\x12\x33\n\x0euntested_rules\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\"o\n\x10PolicyTestResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x0c\n\x04test\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x12\n\ndifference\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\"h\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04help\x18\x06 \x01(\t2\xee\x02\n\rPolicyService\x12U\n\x0cGetPolicySet\x12!.truestock.v1.GetPolicySetRequest\x1a\".truestock.v1.GetPolicySetResponse\x12U\n\x0cTestPolicies\x12!.truestock.v1.TestPoliciesRequest\x1a\".truestock.v1.TestPoliciesResponse\x12R\n\x0bGetDecision\x12 .truestock.v1.GetDecisionRequest\x1a!.truestock.v1.GetDecisionResponse\x12[\n\x0eReplayDecision\x12#.truestock.v1.ReplayDecisionRequest\x1a$.truestock.v1.ReplayDecisionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETDECISIONREQUEST'].fields_by_name['decision_id']._loaded_options = None
+  _globals['_GETDECISIONREQUEST'].fields_by_name['decision_id']._serialized_options = b'\342A\001\002'
+  _globals['_REPLAYDECISIONREQUEST'].fields_by_name['decision_id']._loaded_options = None
+  _globals['_REPLAYDECISIONREQUEST'].fields_by_name['decision_id']._serialized_options = b'\342A\001\002'
   _globals['_TESTPOLICIESREQUEST'].fields_by_name['files']._loaded_options = None
   _globals['_TESTPOLICIESREQUEST'].fields_by_name['files']._serialized_options = b'\342A\001\002'
   _globals['_CANDIDATEFILE'].fields_by_name['path']._loaded_options = None
   _globals['_CANDIDATEFILE'].fields_by_name['path']._serialized_options = b'\342A\001\002'
   _globals['_CANDIDATEFILE'].fields_by_name['content']._loaded_options = None
   _globals['_CANDIDATEFILE'].fields_by_name['content']._serialized_options = b'\342A\001\001'
-  _globals['_GETPOLICYSETREQUEST']._serialized_start=117
-  _globals['_GETPOLICYSETREQUEST']._serialized_end=138
-  _globals['_GETPOLICYSETRESPONSE']._serialized_start=141
-  _globals['_GETPOLICYSETRESPONSE']._serialized_end=372
-  _globals['_POLICYFILE']._serialized_start=374
-  _globals['_POLICYFILE']._serialized_end=400
-  _globals['_TESTPOLICIESREQUEST']._serialized_start=402
-  _globals['_TESTPOLICIESREQUEST']._serialized_end=473
-  _globals['_CANDIDATEFILE']._serialized_start=475
-  _globals['_CANDIDATEFILE']._serialized_end=533
-  _globals['_TESTPOLICIESRESPONSE']._serialized_start=536
-  _globals['_TESTPOLICIESRESPONSE']._serialized_end=732
-  _globals['_POLICYTESTRESULT']._serialized_start=734
-  _globals['_POLICYTESTRESULT']._serialized_end=845
-  _globals['_POLICYPROBLEM']._serialized_start=847
-  _globals['_POLICYPROBLEM']._serialized_end=951
-  _globals['_POLICYSERVICE']._serialized_start=954
-  _globals['_POLICYSERVICE']._serialized_end=1143
+  _globals['_GETDECISIONREQUEST']._serialized_start=146
+  _globals['_GETDECISIONREQUEST']._serialized_end=193
+  _globals['_GETDECISIONRESPONSE']._serialized_start=196
+  _globals['_GETDECISIONRESPONSE']._serialized_end=403
+  _globals['_REPLAYDECISIONREQUEST']._serialized_start=405
+  _globals['_REPLAYDECISIONREQUEST']._serialized_end=455
+  _globals['_REPLAYDECISIONRESPONSE']._serialized_start=458
+  _globals['_REPLAYDECISIONRESPONSE']._serialized_end=627
+  _globals['_GETPOLICYSETREQUEST']._serialized_start=629
+  _globals['_GETPOLICYSETREQUEST']._serialized_end=650
+  _globals['_GETPOLICYSETRESPONSE']._serialized_start=653
+  _globals['_GETPOLICYSETRESPONSE']._serialized_end=884
+  _globals['_POLICYFILE']._serialized_start=886
+  _globals['_POLICYFILE']._serialized_end=912
+  _globals['_TESTPOLICIESREQUEST']._serialized_start=914
+  _globals['_TESTPOLICIESREQUEST']._serialized_end=985
+  _globals['_CANDIDATEFILE']._serialized_start=987
+  _globals['_CANDIDATEFILE']._serialized_end=1045
+  _globals['_TESTPOLICIESRESPONSE']._serialized_start=1048
+  _globals['_TESTPOLICIESRESPONSE']._serialized_end=1244
+  _globals['_POLICYTESTRESULT']._serialized_start=1246
+  _globals['_POLICYTESTRESULT']._serialized_end=1357
+  _globals['_POLICYPROBLEM']._serialized_start=1359
+  _globals['_POLICYPROBLEM']._serialized_end=1463
+  _globals['_POLICYSERVICE']._serialized_start=1466
+  _globals['_POLICYSERVICE']._serialized_end=1832
 # @@protoc_insertion_point(module_scope)

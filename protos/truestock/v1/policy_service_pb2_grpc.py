@@ -45,6 +45,16 @@ class PolicyServiceStub:
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.FromString,
                 _registered_method=True)
+        self.GetDecision = channel.unary_unary(
+                '/truestock.v1.PolicyService/GetDecision',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.GetDecisionRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetDecisionResponse.FromString,
+                _registered_method=True)
+        self.ReplayDecision = channel.unary_unary(
+                '/truestock.v1.PolicyService/ReplayDecision',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -69,6 +79,25 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDecision(self, request, context):
+        """Returns one decision with everything that went into it.
+
+        Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDecision(self, request, context):
+        """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+
+        Under the software version that decided, the answer is the same to the byte.
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +110,16 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.TestPolicies,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.SerializeToString,
+            ),
+            'GetDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDecision,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetDecisionRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.GetDecisionResponse.SerializeToString,
+            ),
+            'ReplayDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDecision,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +177,60 @@ class PolicyService:
             '/truestock.v1.PolicyService/TestPolicies',
             truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/GetDecision',
+            truestock_dot_v1_dot_policy__service__pb2.GetDecisionRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.GetDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/ReplayDecision',
+            truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.FromString,
             options,
             channel_credentials,
             insecure,

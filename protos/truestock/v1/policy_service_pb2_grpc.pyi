@@ -42,6 +42,17 @@ class PolicyServiceStub:
     Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
     too many others wait.
     """
+    GetDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]
+    """Returns one decision with everything that went into it.
+
+    Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+    """
+    ReplayDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionRequest, _policy_service_pb2.ReplayDecisionResponse]
+    """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+
+    Under the software version that decided, the answer is the same to the byte.
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -56,6 +67,17 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
     too many others wait.
+    """
+    GetDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]  # type: ignore[assignment]
+    """Returns one decision with everything that went into it.
+
+    Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+    """
+    ReplayDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionRequest, _policy_service_pb2.ReplayDecisionResponse]  # type: ignore[assignment]
+    """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+
+    Under the software version that decided, the answer is the same to the byte.
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +102,29 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
         too many others wait.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDecision(
+        self,
+        request: _policy_service_pb2.GetDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetDecisionResponse, _abc.Awaitable[_policy_service_pb2.GetDecisionResponse]]:
+        """Returns one decision with everything that went into it.
+
+        Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayDecision(
+        self,
+        request: _policy_service_pb2.ReplayDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ReplayDecisionResponse, _abc.Awaitable[_policy_service_pb2.ReplayDecisionResponse]]:
+        """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+
+        Under the software version that decided, the answer is the same to the byte.
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

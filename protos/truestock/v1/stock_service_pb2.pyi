@@ -41,6 +41,10 @@ class _MovementKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Movement
     """Gone: on hand falls."""
     MOVEMENT_KIND_ADJUSTED: _MovementKind.ValueType  # 7
     """A correction: `unit_count` may be negative."""
+    MOVEMENT_KIND_SET_ASIDE: _MovementKind.ValueType  # 8
+    """Still there, and not sellable from now on: unavailable rises, for the `reason`."""
+    MOVEMENT_KIND_PUT_BACK: _MovementKind.ValueType  # 9
+    """Sellable again: unavailable falls, for the `reason`."""
 
 class MovementKind(_MovementKind, metaclass=_MovementKindEnumTypeWrapper):
     """Why units came or went outside of orders."""
@@ -60,7 +64,64 @@ MOVEMENT_KIND_LOST: MovementKind.ValueType  # 6
 """Gone: on hand falls."""
 MOVEMENT_KIND_ADJUSTED: MovementKind.ValueType  # 7
 """A correction: `unit_count` may be negative."""
+MOVEMENT_KIND_SET_ASIDE: MovementKind.ValueType  # 8
+"""Still there, and not sellable from now on: unavailable rises, for the `reason`."""
+MOVEMENT_KIND_PUT_BACK: MovementKind.ValueType  # 9
+"""Sellable again: unavailable falls, for the `reason`."""
 Global___MovementKind: _TypeAlias = MovementKind  # noqa: Y015
+
+class _UnavailableReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnavailableReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnavailableReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNAVAILABLE_REASON_UNSPECIFIED: _UnavailableReason.ValueType  # 0
+    """Means OTHER."""
+    UNAVAILABLE_REASON_DAMAGED: _UnavailableReason.ValueType  # 1
+    UNAVAILABLE_REASON_QUALITY_CONTROL: _UnavailableReason.ValueType  # 2
+    UNAVAILABLE_REASON_DISPLAY: _UnavailableReason.ValueType  # 3
+    UNAVAILABLE_REASON_INSPECTION: _UnavailableReason.ValueType  # 4
+    """Came back, and nobody has looked yet."""
+    UNAVAILABLE_REASON_OTHER: _UnavailableReason.ValueType  # 5
+
+class UnavailableReason(_UnavailableReason, metaclass=_UnavailableReasonEnumTypeWrapper):
+    """Why units that are there are not sellable."""
+
+UNAVAILABLE_REASON_UNSPECIFIED: UnavailableReason.ValueType  # 0
+"""Means OTHER."""
+UNAVAILABLE_REASON_DAMAGED: UnavailableReason.ValueType  # 1
+UNAVAILABLE_REASON_QUALITY_CONTROL: UnavailableReason.ValueType  # 2
+UNAVAILABLE_REASON_DISPLAY: UnavailableReason.ValueType  # 3
+UNAVAILABLE_REASON_INSPECTION: UnavailableReason.ValueType  # 4
+"""Came back, and nobody has looked yet."""
+UNAVAILABLE_REASON_OTHER: UnavailableReason.ValueType  # 5
+Global___UnavailableReason: _TypeAlias = UnavailableReason  # noqa: Y015
+
+@_typing.final
+class UnavailableUnits(_message.Message):
+    """Units that are there and not sellable, for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    reason: Global___UnavailableReason.ValueType
+    unit_count: _builtins.int
+    """0 or more."""
+    def __init__(
+        self,
+        *,
+        reason: Global___UnavailableReason.ValueType = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnavailableUnits: _TypeAlias = UnavailableUnits  # noqa: Y015
 
 @_typing.final
 class StockChange(_message.Message):
@@ -73,17 +134,39 @@ class StockChange(_message.Message):
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     MOVEMENT_FIELD_NUMBER: _builtins.int
+    COUNTED_MOVEMENT_FIELD_NUMBER: _builtins.int
+    INCOMING_FIELD_NUMBER: _builtins.int
+    UNTRACKED_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     change_id: _builtins.str
     """Unique to the source, such as the sale's or the count's number; at most 128 characters."""
     sku: _builtins.str
     location_id: _builtins.str
+    sequence: _builtins.int
+    """The source's own version of the figure, where it has one. Between two counts of one source that both have one, the
+    higher is the newer, whatever their times.
+    """
     @_builtins.property
     def count(self) -> Global___StockCount:
         """Units on hand when somebody counted, 0 to 1,000,000,000."""
 
     @_builtins.property
     def movement(self) -> Global___StockMovement: ...
+    @_builtins.property
+    def counted_movement(self) -> Global___CountedMovement:
+        """A movement, and the count after it."""
+
+    @_builtins.property
+    def incoming(self) -> Global___IncomingUnits:
+        """Units that are on their way here."""
+
+    @_builtins.property
+    def untracked(self) -> Global___Untracked:
+        """The source no longer tracks the product here: its figures stay as they are, and nothing more is sold from them
+        until a count comes.
+        """
+
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When it was true, or happened, at the source. More than 5 minutes ahead of the service's clock is quarantined."""
@@ -96,14 +179,23 @@ class StockChange(_message.Message):
         location_id: _builtins.str = ...,
         count: Global___StockCount | None = ...,
         movement: Global___StockMovement | None = ...,
+        counted_movement: Global___CountedMovement | None = ...,
+        incoming: Global___IncomingUnits | None = ...,
+        untracked: Global___Untracked | None = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
+        sequence: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "count", b"count", "effective_time", b"effective_time", "movement", b"movement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "change", b"change", "count", b"count", "counted_movement", b"counted_movement", "effective_time", b"effective_time", "incoming", b"incoming", "movement", b"movement", "sequence", b"sequence", "untracked", b"untracked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_id", b"change_id", "count", b"count", "effective_time", b"effective_time", "location_id", b"location_id", "movement", b"movement", "sku", b"sku"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "change", b"change", "change_id", b"change_id", "count", b"count", "counted_movement", b"counted_movement", "effective_time", b"effective_time", "incoming", b"incoming", "location_id", b"location_id", "movement", b"movement", "sequence", b"sequence", "sku", b"sku", "untracked", b"untracked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["count", "movement"]  # noqa: Y015
+    _WhichOneofReturnType__sequence: _TypeAlias = _typing.Literal["sequence"]  # noqa: Y015
+    _WhichOneofArgType__sequence: _TypeAlias = _typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["count", "movement", "counted_movement", "incoming", "untracked"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence) -> _WhichOneofReturnType__sequence | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
 Global___StockChange: _TypeAlias = StockChange  # noqa: Y015
@@ -116,25 +208,120 @@ class StockCount(_message.Message):
 
     ON_HAND_COUNT_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    COMPUTED_FIELD_NUMBER: _builtins.int
+    ORDERS_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     on_hand_count: _builtins.int
-    """Units physically there, good or not."""
+    """Units physically there, good or not; what a declared feed's `basis` says."""
     unavailable_count: _builtins.int
-    """Of these, units that are not sellable; unchanged if unset."""
+    """Of these, units that are not sellable; unchanged if unset. Not for a feed whose basis is AVAILABLE."""
+    computed: _builtins.bool
+    """A program worked it out, and nobody looked: it is no evidence of how well counts can be trusted."""
+    @_builtins.property
+    def unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnavailableUnits]:
+        """The same by reason, each once: states all of them."""
+
+    @_builtins.property
+    def orders_until_time(self) -> _timestamp_pb2.Timestamp:
+        """For a feed that is net of open orders: orders sold up to this time have been taken off; the change's
+        `effective_time` if unset.
+        """
+
     def __init__(
         self,
         *,
         on_hand_count: _builtins.int = ...,
         unavailable_count: _builtins.int | None = ...,
+        unavailable: _abc.Iterable[Global___UnavailableUnits] | None = ...,
+        computed: _builtins.bool = ...,
+        orders_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count", "orders_until_time", b"orders_until_time", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count", "on_hand_count", b"on_hand_count", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count", "computed", b"computed", "on_hand_count", b"on_hand_count", "orders_until_time", b"orders_until_time", "unavailable", b"unavailable", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__unavailable_count: _TypeAlias = _typing.Literal["unavailable_count"]  # noqa: Y015
     _WhichOneofArgType__unavailable_count: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unavailable_count) -> _WhichOneofReturnType__unavailable_count | None: ...
 
 Global___StockCount: _TypeAlias = StockCount  # noqa: Y015
+
+@_typing.final
+class CountedMovement(_message.Message):
+    """Units that came or went, and what was on hand afterwards. Where a later count is known, the count is stale and the
+    movement is in that count already.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVEMENT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def movement(self) -> Global___StockMovement: ...
+    @_builtins.property
+    def count(self) -> Global___StockCount: ...
+    def __init__(
+        self,
+        *,
+        movement: Global___StockMovement | None = ...,
+        count: Global___StockCount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "movement", b"movement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "movement", b"movement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountedMovement: _TypeAlias = CountedMovement  # noqa: Y015
+
+@_typing.final
+class IncomingUnits(_message.Message):
+    """Units that a purchase order or an announcement promises to a location. Nothing of it is sellable before it arrives."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    EXPECT_TIME_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Names the delivery, such as a purchase order's number; saying it again replaces the figure. At most 128 characters."""
+    unit_count: _builtins.int
+    """All that is still to come; 0 ends it."""
+    @_builtins.property
+    def expect_time(self) -> _timestamp_pb2.Timestamp:
+        """When it should be there; unset where nobody knows."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+        expect_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expect_time", b"expect_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expect_time", b"expect_time", "reference", b"reference", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncomingUnits: _TypeAlias = IncomingUnits  # noqa: Y015
+
+@_typing.final
+class Untracked(_message.Message):
+    """Says that a product is no longer tracked at a location."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Untracked: _TypeAlias = Untracked  # noqa: Y015
 
 @_typing.final
 class StockMovement(_message.Message):
@@ -144,18 +331,26 @@ class StockMovement(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    INCOMING_REFERENCE_FIELD_NUMBER: _builtins.int
     kind: Global___MovementKind.ValueType
     unit_count: _builtins.int
     """1 or more; negative only for ADJUSTED."""
+    reason: Global___UnavailableReason.ValueType
+    """For SET_ASIDE and PUT_BACK."""
+    incoming_reference: _builtins.str
+    """For RECEIVED: the delivery that it is part of, which so much less is incoming of."""
     def __init__(
         self,
         *,
         kind: Global___MovementKind.ValueType = ...,
         unit_count: _builtins.int = ...,
+        reason: Global___UnavailableReason.ValueType = ...,
+        incoming_reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incoming_reference", b"incoming_reference", "kind", b"kind", "reason", b"reason", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,6 +430,8 @@ class StockChangeResult(_message.Message):
         """A movement at or before the last accepted count, which has it in already; recorded without effect."""
         FATE_QUARANTINED: StockChangeResult._Fate.ValueType  # 5
         """Kept aside until somebody mends the cause: an unknown SKU or location, a time in the future, or two different counts of one moment."""
+        FATE_OBSERVED: StockChangeResult._Fate.ValueType  # 6
+        """Said by an observer: it was compared with what is known, and moved nothing."""
 
     class Fate(_Fate, metaclass=_FateEnumTypeWrapper):
         """The fate of a change."""
@@ -250,6 +447,8 @@ class StockChangeResult(_message.Message):
     """A movement at or before the last accepted count, which has it in already; recorded without effect."""
     FATE_QUARANTINED: StockChangeResult.Fate.ValueType  # 5
     """Kept aside until somebody mends the cause: an unknown SKU or location, a time in the future, or two different counts of one moment."""
+    FATE_OBSERVED: StockChangeResult.Fate.ValueType  # 6
+    """Said by an observer: it was compared with what is known, and moved nothing."""
 
     CHANGE_ID_FIELD_NUMBER: _builtins.int
     FATE_FIELD_NUMBER: _builtins.int
@@ -278,6 +477,501 @@ class StockChangeResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__on_hand_count) -> _WhichOneofReturnType__on_hand_count | None: ...
 
 Global___StockChangeResult: _TypeAlias = StockChangeResult  # noqa: Y015
+
+@_typing.final
+class StreamStockChangesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """As in RecordStockChanges; the first message names the source, and later ones may leave it out."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockChange]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        changes: _abc.Iterable[Global___StockChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamStockChangesRequest: _TypeAlias = StreamStockChangesRequest  # noqa: Y015
+
+@_typing.final
+class StreamStockChangesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockChangeResult]:
+        """In the order of the request's `changes`."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___StockChangeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamStockChangesResponse: _TypeAlias = StreamStockChangesResponse  # noqa: Y015
+
+@_typing.final
+class TransferStockRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    DISPATCH_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    """The retailer's own number for the transfer, at most 128 characters."""
+    request_id: _builtins.str
+    @_builtins.property
+    def dispatch(self) -> Global___TransferDispatch: ...
+    @_builtins.property
+    def receipt(self) -> Global___TransferReceipt: ...
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        dispatch: Global___TransferDispatch | None = ...,
+        receipt: Global___TransferReceipt | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "receipt", b"receipt", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "receipt", b"receipt", "request_id", b"request_id", "step", b"step", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["dispatch", "receipt"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___TransferStockRequest: _TypeAlias = TransferStockRequest  # noqa: Y015
+
+@_typing.final
+class TransferDispatch(_message.Message):
+    """Units leave a location for another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    TO_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    EXPECT_TIME_FIELD_NUMBER: _builtins.int
+    from_location_id: _builtins.str
+    to_location_id: _builtins.str
+    @_builtins.property
+    def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferUnits]:
+        """1 to 500, each SKU once."""
+
+    @_builtins.property
+    def expect_time(self) -> _timestamp_pb2.Timestamp:
+        """When they should be there; unset where nobody knows."""
+
+    def __init__(
+        self,
+        *,
+        from_location_id: _builtins.str = ...,
+        to_location_id: _builtins.str = ...,
+        units: _abc.Iterable[Global___TransferUnits] | None = ...,
+        expect_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expect_time", b"expect_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expect_time", b"expect_time", "from_location_id", b"from_location_id", "to_location_id", b"to_location_id", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferDispatch: _TypeAlias = TransferDispatch  # noqa: Y015
+
+@_typing.final
+class TransferReceipt(_message.Message):
+    """Units arrive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """Nothing more will come: what is missing is lost, and a `mismatch` exception says so."""
+    @_builtins.property
+    def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferUnits]:
+        """What arrived this time, each SKU once; may be another number than was dispatched."""
+
+    def __init__(
+        self,
+        *,
+        units: _abc.Iterable[Global___TransferUnits] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferReceipt: _TypeAlias = TransferReceipt  # noqa: Y015
+
+@_typing.final
+class TransferUnits(_message.Message):
+    """Units of one product in a transfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    unit_count: _builtins.int
+    """1 or more."""
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferUnits: _TypeAlias = TransferUnits  # noqa: Y015
+
+@_typing.final
+class TransferStockResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfer(self) -> Global___Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: Global___Transfer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferStockResponse: _TypeAlias = TransferStockResponse  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    """Stock on its way between two locations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Transfer._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Transfer._State.ValueType  # 0
+        STATE_IN_TRANSIT: Transfer._State.ValueType  # 1
+        STATE_SETTLED: Transfer._State.ValueType  # 2
+        """Everything that will come has come."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Where a transfer is in its life."""
+
+    STATE_UNSPECIFIED: Transfer.State.ValueType  # 0
+    STATE_IN_TRANSIT: Transfer.State.ValueType  # 1
+    STATE_SETTLED: Transfer.State.ValueType  # 2
+    """Everything that will come has come."""
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    FROM_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    TO_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    EXPECT_TIME_FIELD_NUMBER: _builtins.int
+    DISPATCH_TIME_FIELD_NUMBER: _builtins.int
+    SETTLE_TIME_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    from_location_id: _builtins.str
+    to_location_id: _builtins.str
+    state: Global___Transfer.State.ValueType
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferLine]: ...
+    @_builtins.property
+    def expect_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def dispatch_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def settle_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        from_location_id: _builtins.str = ...,
+        to_location_id: _builtins.str = ...,
+        state: Global___Transfer.State.ValueType = ...,
+        lines: _abc.Iterable[Global___TransferLine] | None = ...,
+        expect_time: _timestamp_pb2.Timestamp | None = ...,
+        dispatch_time: _timestamp_pb2.Timestamp | None = ...,
+        settle_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "settle_time", b"settle_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "lines", b"lines", "settle_time", b"settle_time", "state", b"state", "to_location_id", b"to_location_id", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
+
+@_typing.final
+class TransferLine(_message.Message):
+    """One product of a transfer, in units: `dispatched_count` - `received_count` are on their way while it is in transit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    DISPATCHED_COUNT_FIELD_NUMBER: _builtins.int
+    RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    dispatched_count: _builtins.int
+    received_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        dispatched_count: _builtins.int = ...,
+        received_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatched_count", b"dispatched_count", "received_count", b"received_count", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferLine: _TypeAlias = TransferLine  # noqa: Y015
+
+@_typing.final
+class ListTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    IN_TRANSIT_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    """Only those from or to one location; all if empty."""
+    in_transit_only: _builtins.bool
+    """Only those still on their way."""
+    page_size: _builtins.int
+    """100 if unset, at most 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the last answer, with the other fields unchanged."""
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+        in_transit_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_transit_only", b"in_transit_only", "location_id", b"location_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransfersRequest: _TypeAlias = ListTransfersRequest  # noqa: Y015
+
+@_typing.final
+class ListTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]: ...
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[Global___Transfer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransfersResponse: _TypeAlias = ListTransfersResponse  # noqa: Y015
+
+@_typing.final
+class ListStockMovementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKUS_FIELD_NUMBER: _builtins.int
+    LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    allocation_id: _builtins.str
+    """Only those of one order."""
+    page_size: _builtins.int
+    """100 if unset, at most 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the last answer, with the other fields unchanged."""
+    @_builtins.property
+    def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All SKUs if empty; at most 500."""
+
+    @_builtins.property
+    def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All locations if empty; at most 500."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Such as `counted`, `shipped` or `released`; all if empty."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those heard from this time on, and before that one."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        skus: _abc.Iterable[_builtins.str] | None = ...,
+        location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        allocation_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "end_time", b"end_time", "kinds", b"kinds", "location_ids", b"location_ids", "page_size", b"page_size", "page_token", b"page_token", "skus", b"skus", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStockMovementsRequest: _TypeAlias = ListStockMovementsRequest  # noqa: Y015
+
+@_typing.final
+class ListStockMovementsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STOCK_MOVEMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def stock_movements(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockMovementRecord]: ...
+    def __init__(
+        self,
+        *,
+        stock_movements: _abc.Iterable[Global___StockMovementRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "stock_movements", b"stock_movements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStockMovementsResponse: _TypeAlias = ListStockMovementsResponse  # noqa: Y015
+
+@_typing.final
+class StockMovementRecord(_message.Message):
+    """One change of the figures of one product at one location, in units, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVEMENT_ID_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FATE_FIELD_NUMBER: _builtins.int
+    ON_HAND_DELTA_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_DELTA_FIELD_NUMBER: _builtins.int
+    HELD_DELTA_FIELD_NUMBER: _builtins.int
+    ALLOCATED_DELTA_FIELD_NUMBER: _builtins.int
+    STATED_COUNT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANGE_ID_FIELD_NUMBER: _builtins.int
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    HEARD_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    movement_id: _builtins.str
+    sku: _builtins.str
+    location_id: _builtins.str
+    kind: _builtins.str
+    """Such as `counted`, `received`, `held`, `allocated`, `shipped` or `transferred_in`."""
+    fate: _builtins.str
+    """What became of it: `accepted`, `stale`, `absorbed` or `observed`; only what is accepted moves figures."""
+    on_hand_delta: _builtins.int
+    unavailable_delta: _builtins.int
+    held_delta: _builtins.int
+    allocated_delta: _builtins.int
+    stated_count: _builtins.int
+    """The number that the source said; unset where none was."""
+    source: _builtins.str
+    change_id: _builtins.str
+    allocation_id: _builtins.str
+    line_id: _builtins.str
+    reason: _builtins.str
+    """Why units became unavailable or sellable again, or why a shipment was rejected."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def heard_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        movement_id: _builtins.str = ...,
+        sku: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        fate: _builtins.str = ...,
+        on_hand_delta: _builtins.int = ...,
+        unavailable_delta: _builtins.int = ...,
+        held_delta: _builtins.int = ...,
+        allocated_delta: _builtins.int = ...,
+        stated_count: _builtins.int | None = ...,
+        source: _builtins.str = ...,
+        change_id: _builtins.str = ...,
+        allocation_id: _builtins.str = ...,
+        line_id: _builtins.str = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        heard_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stated_count", b"_stated_count", "effective_time", b"effective_time", "heard_time", b"heard_time", "stated_count", b"stated_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stated_count", b"_stated_count", "allocated_delta", b"allocated_delta", "allocation_id", b"allocation_id", "change_id", b"change_id", "effective_time", b"effective_time", "fate", b"fate", "heard_time", b"heard_time", "held_delta", b"held_delta", "kind", b"kind", "line_id", b"line_id", "location_id", b"location_id", "movement_id", b"movement_id", "on_hand_delta", b"on_hand_delta", "reason", b"reason", "sku", b"sku", "source", b"source", "stated_count", b"stated_count", "unavailable_delta", b"unavailable_delta"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__stated_count: _TypeAlias = _typing.Literal["stated_count"]  # noqa: Y015
+    _WhichOneofArgType__stated_count: _TypeAlias = _typing.Literal["_stated_count", b"_stated_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stated_count) -> _WhichOneofReturnType__stated_count | None: ...
+
+Global___StockMovementRecord: _TypeAlias = StockMovementRecord  # noqa: Y015
 
 @_typing.final
 class ListStockLevelsRequest(_message.Message):
@@ -364,6 +1058,12 @@ class StockLevel(_message.Message):
     COUNTED_TIME_FIELD_NUMBER: _builtins.int
     HEARD_TIME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    COUNT_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    PHYSICAL_COUNT_TIME_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    INCOMING_FIELD_NUMBER: _builtins.int
+    UNTRACKED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     location_id: _builtins.str
     on_hand_count: _builtins.int
@@ -374,6 +1074,12 @@ class StockLevel(_message.Message):
     available_count: _builtins.int
     source: _builtins.str
     """Who said so last."""
+    count_confidence: _builtins.float
+    """The share, 0 to 1, of late counts and picks that found what was expected; unset until there is evidence."""
+    untracked: _builtins.bool
+    """Its feed no longer tracks it: nothing more is sold from here until a count comes."""
+    version: _builtins.int
+    """Rises with every change of the figures."""
     @_builtins.property
     def figure_time(self) -> _timestamp_pb2.Timestamp:
         """When the on-hand figure was last true at its source."""
@@ -385,6 +1091,18 @@ class StockLevel(_message.Message):
     @_builtins.property
     def heard_time(self) -> _timestamp_pb2.Timestamp:
         """When the service heard the figure."""
+
+    @_builtins.property
+    def physical_count_time(self) -> _timestamp_pb2.Timestamp:
+        """When a person last counted."""
+
+    @_builtins.property
+    def unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnavailableUnits]:
+        """The unavailable units, by reason."""
+
+    @_builtins.property
+    def incoming(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncomingUnits]:
+        """What is on its way, the earliest first; units without a time come last."""
 
     def __init__(
         self,
@@ -400,11 +1118,19 @@ class StockLevel(_message.Message):
         counted_time: _timestamp_pb2.Timestamp | None = ...,
         heard_time: _timestamp_pb2.Timestamp | None = ...,
         source: _builtins.str = ...,
+        count_confidence: _builtins.float | None = ...,
+        physical_count_time: _timestamp_pb2.Timestamp | None = ...,
+        unavailable: _abc.Iterable[Global___UnavailableUnits] | None = ...,
+        incoming: _abc.Iterable[Global___IncomingUnits] | None = ...,
+        untracked: _builtins.bool = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counted_time", b"counted_time", "figure_time", b"figure_time", "heard_time", b"heard_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "heard_time", b"heard_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated_count", b"allocated_count", "available_count", b"available_count", "counted_time", b"counted_time", "figure_time", b"figure_time", "heard_time", b"heard_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "sku", b"sku", "source", b"source", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "available_count", b"available_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "heard_time", b"heard_time", "held_count", b"held_count", "incoming", b"incoming", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "unavailable", b"unavailable", "unavailable_count", b"unavailable_count", "untracked", b"untracked", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
+    _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count_confidence) -> _WhichOneofReturnType__count_confidence | None: ...
 
 Global___StockLevel: _TypeAlias = StockLevel  # noqa: Y015

@@ -40,10 +40,30 @@ class StockServiceStub:
                 request_serializer=truestock_dot_v1_dot_stock__service__pb2.RecordStockChangesRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_stock__service__pb2.RecordStockChangesResponse.FromString,
                 _registered_method=True)
+        self.StreamStockChanges = channel.stream_stream(
+                '/truestock.v1.StockService/StreamStockChanges',
+                request_serializer=truestock_dot_v1_dot_stock__service__pb2.StreamStockChangesRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_stock__service__pb2.StreamStockChangesResponse.FromString,
+                _registered_method=True)
+        self.TransferStock = channel.unary_unary(
+                '/truestock.v1.StockService/TransferStock',
+                request_serializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockResponse.FromString,
+                _registered_method=True)
+        self.ListTransfers = channel.unary_unary(
+                '/truestock.v1.StockService/ListTransfers',
+                request_serializer=truestock_dot_v1_dot_stock__service__pb2.ListTransfersRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_stock__service__pb2.ListTransfersResponse.FromString,
+                _registered_method=True)
         self.ListStockLevels = channel.unary_unary(
                 '/truestock.v1.StockService/ListStockLevels',
                 request_serializer=truestock_dot_v1_dot_stock__service__pb2.ListStockLevelsRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_stock__service__pb2.ListStockLevelsResponse.FromString,
+                _registered_method=True)
+        self.ListStockMovements = channel.unary_unary(
+                '/truestock.v1.StockService/ListStockMovements',
+                request_serializer=truestock_dot_v1_dot_stock__service__pb2.ListStockMovementsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_stock__service__pb2.ListStockMovementsResponse.FromString,
                 _registered_method=True)
 
 
@@ -62,8 +82,48 @@ class StockServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamStockChanges(self, request_iterator, context):
+        """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
+        of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+        message without an answer.
+
+        A message that is refused ends the stream with its error: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferStock(self, request, context):
+        """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
+        more may be received than were dispatched.
+
+        Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
+        dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransfers(self, request, context):
+        """Lists transfers, the newest first.
+
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListStockLevels(self, request, context):
         """Lists stock levels by SKU, then location.
+
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStockMovements(self, request, context):
+        """Lists everything that moved a figure, or was heard and did not, the newest first.
 
         Errors: INVALID_FIELD.
         """
@@ -79,10 +139,30 @@ def add_StockServiceServicer_to_server(servicer, server):
                     request_deserializer=truestock_dot_v1_dot_stock__service__pb2.RecordStockChangesRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_stock__service__pb2.RecordStockChangesResponse.SerializeToString,
             ),
+            'StreamStockChanges': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamStockChanges,
+                    request_deserializer=truestock_dot_v1_dot_stock__service__pb2.StreamStockChangesRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_stock__service__pb2.StreamStockChangesResponse.SerializeToString,
+            ),
+            'TransferStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferStock,
+                    request_deserializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockResponse.SerializeToString,
+            ),
+            'ListTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransfers,
+                    request_deserializer=truestock_dot_v1_dot_stock__service__pb2.ListTransfersRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_stock__service__pb2.ListTransfersResponse.SerializeToString,
+            ),
             'ListStockLevels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListStockLevels,
                     request_deserializer=truestock_dot_v1_dot_stock__service__pb2.ListStockLevelsRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_stock__service__pb2.ListStockLevelsResponse.SerializeToString,
+            ),
+            'ListStockMovements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStockMovements,
+                    request_deserializer=truestock_dot_v1_dot_stock__service__pb2.ListStockMovementsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_stock__service__pb2.ListStockMovementsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -124,6 +204,87 @@ class StockService:
             _registered_method=True)
 
     @staticmethod
+    def StreamStockChanges(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/truestock.v1.StockService/StreamStockChanges',
+            truestock_dot_v1_dot_stock__service__pb2.StreamStockChangesRequest.SerializeToString,
+            truestock_dot_v1_dot_stock__service__pb2.StreamStockChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.StockService/TransferStock',
+            truestock_dot_v1_dot_stock__service__pb2.TransferStockRequest.SerializeToString,
+            truestock_dot_v1_dot_stock__service__pb2.TransferStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.StockService/ListTransfers',
+            truestock_dot_v1_dot_stock__service__pb2.ListTransfersRequest.SerializeToString,
+            truestock_dot_v1_dot_stock__service__pb2.ListTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListStockLevels(request,
             target,
             options=(),
@@ -140,6 +301,33 @@ class StockService:
             '/truestock.v1.StockService/ListStockLevels',
             truestock_dot_v1_dot_stock__service__pb2.ListStockLevelsRequest.SerializeToString,
             truestock_dot_v1_dot_stock__service__pb2.ListStockLevelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStockMovements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.StockService/ListStockMovements',
+            truestock_dot_v1_dot_stock__service__pb2.ListStockMovementsRequest.SerializeToString,
+            truestock_dot_v1_dot_stock__service__pb2.ListStockMovementsResponse.FromString,
             options,
             channel_credentials,
             insecure,

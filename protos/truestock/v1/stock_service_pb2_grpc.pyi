@@ -40,8 +40,32 @@ class StockServiceStub:
     A change whose `change_id` was heard before from the same source does
     nothing. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
+    StreamStockChanges: _grpc.StreamStreamMultiCallable[_stock_service_pb2.StreamStockChangesRequest, _stock_service_pb2.StreamStockChangesResponse]
+    """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
+    of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+    message without an answer.
+
+    A message that is refused ends the stream with its error: INVALID_FIELD.
+    """
+    TransferStock: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.TransferStockRequest, _stock_service_pb2.TransferStockResponse]
+    """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
+    more may be received than were dispatched.
+
+    Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
+    dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+    """
+    ListTransfers: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.ListTransfersRequest, _stock_service_pb2.ListTransfersResponse]
+    """Lists transfers, the newest first.
+
+    Errors: INVALID_FIELD.
+    """
     ListStockLevels: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.ListStockLevelsRequest, _stock_service_pb2.ListStockLevelsResponse]
     """Lists stock levels by SKU, then location.
+
+    Errors: INVALID_FIELD.
+    """
+    ListStockMovements: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.ListStockMovementsRequest, _stock_service_pb2.ListStockMovementsResponse]
+    """Lists everything that moved a figure, or was heard and did not, the newest first.
 
     Errors: INVALID_FIELD.
     """
@@ -58,8 +82,32 @@ class StockServiceAsyncStub(StockServiceStub):
     A change whose `change_id` was heard before from the same source does
     nothing. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
+    StreamStockChanges: _aio.StreamStreamMultiCallable[_stock_service_pb2.StreamStockChangesRequest, _stock_service_pb2.StreamStockChangesResponse]  # type: ignore[assignment]
+    """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
+    of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+    message without an answer.
+
+    A message that is refused ends the stream with its error: INVALID_FIELD.
+    """
+    TransferStock: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.TransferStockRequest, _stock_service_pb2.TransferStockResponse]  # type: ignore[assignment]
+    """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
+    more may be received than were dispatched.
+
+    Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
+    dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+    """
+    ListTransfers: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.ListTransfersRequest, _stock_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
+    """Lists transfers, the newest first.
+
+    Errors: INVALID_FIELD.
+    """
     ListStockLevels: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.ListStockLevelsRequest, _stock_service_pb2.ListStockLevelsResponse]  # type: ignore[assignment]
     """Lists stock levels by SKU, then location.
+
+    Errors: INVALID_FIELD.
+    """
+    ListStockMovements: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.ListStockMovementsRequest, _stock_service_pb2.ListStockMovementsResponse]  # type: ignore[assignment]
+    """Lists everything that moved a figure, or was heard and did not, the newest first.
 
     Errors: INVALID_FIELD.
     """
@@ -81,12 +129,60 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def StreamStockChanges(
+        self,
+        request_iterator: _MaybeAsyncIterator[_stock_service_pb2.StreamStockChangesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_stock_service_pb2.StreamStockChangesResponse], _abc.AsyncIterator[_stock_service_pb2.StreamStockChangesResponse]]:
+        """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
+        of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+        message without an answer.
+
+        A message that is refused ends the stream with its error: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def TransferStock(
+        self,
+        request: _stock_service_pb2.TransferStockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stock_service_pb2.TransferStockResponse, _abc.Awaitable[_stock_service_pb2.TransferStockResponse]]:
+        """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
+        more may be received than were dispatched.
+
+        Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
+        dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTransfers(
+        self,
+        request: _stock_service_pb2.ListTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stock_service_pb2.ListTransfersResponse, _abc.Awaitable[_stock_service_pb2.ListTransfersResponse]]:
+        """Lists transfers, the newest first.
+
+        Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
     def ListStockLevels(
         self,
         request: _stock_service_pb2.ListStockLevelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.ListStockLevelsResponse, _abc.Awaitable[_stock_service_pb2.ListStockLevelsResponse]]:
         """Lists stock levels by SKU, then location.
+
+        Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStockMovements(
+        self,
+        request: _stock_service_pb2.ListStockMovementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stock_service_pb2.ListStockMovementsResponse, _abc.Awaitable[_stock_service_pb2.ListStockMovementsResponse]]:
+        """Lists everything that moved a figure, or was heard and did not, the newest first.
 
         Errors: INVALID_FIELD.
         """
