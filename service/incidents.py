@@ -1,0 +1,181 @@
+"""Exceptions that are noticed outside of an order's plan: raised once while open, and settled when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Text, Uuid, insert, literal_column, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from policies.exceptions import settle
+from policies.model import Channel, Context, Location, Product
+from policies.policy import PolicySet
+from service.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
+from service.tables import Moment, exception, exception_event
+
+POLICY = "policy"
+"""The actor of what no person did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something to settle. While one of its kind and subject is open, another is the same again.
+
+    `channel`, `location` and `product` are what exception rules may ask about, where it has them. `allocation_id`,
+    `shipment_id`, `sku`, `location_id`, `channel_id` and `source` say what it is about, also where it is unknown to the
+    catalogue.
+    """
+
+    kind: str
+    subject: str
+    description: str
+    channel: Channel | None = None
+    location: Location | None = None
+    product: Product | None = None
+    channel_id: str | None = None
+    sku: str | None = None
+    location_id: str | None = None
+    source: str | None = None
+    allocation_id: UUID | None = None
+    shipment_id: UUID | None = None
+
+
+_RAISED: Columns = {
+    "id": Uuid,
+    "kind": Text,
+    "subject": Text,
+    "description": Text,
+    "channel_id": Text,
+    "sku": Text,
+    "location_id": Text,
+    "source": Text,
+    "allocation_id": Uuid,
+    "shipment_id": Uuid,
+    "owner": Text,
+    "due_time": Moment,
+    "escalate_to": Text,
+    "action": Text,
+    "rule": Text,
+}
+_raised = unnested("raised", **_RAISED)
+_insert = upsert(exception).from_select(
+    [*_RAISED, "state", "policy_revision", "create_time", "update_time"],
+    select(
+        *(_raised.c[name] for name in _RAISED),
+        literal_column("'open'"),
+        parameter("policy_revision", Text),
+        parameter("now", Moment),
+        parameter("now", Moment),
+    ).order_by(_raised.c.kind, _raised.c.subject),
+)
+_RAISE = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=["kind", "subject"],
+        index_where=literal_column("state = 'open' AND subject <> ''"),
+        set_={
+            "repeat_count": exception.c.repeat_count + 1,
+            "description": _insert.excluded.description,
+            "update_time": _insert.excluded.update_time,
+        },
+    ).returning(exception.c.id, exception.c.description, exception.c.repeat_count)
+)
+
+_EVENT: Columns = {"id": Uuid, "exception_id": Uuid, "event": Text, "actor": Text, "description": Text}
+_event = unnested("happened", **_EVENT)
+_TELL = Statement(
+    insert(exception_event).from_select(
+        [*_EVENT, "event_time"], select(*(_event.c[name] for name in _EVENT), parameter("now", Moment))
+    )
+)
+
+_SETTLE = Statement(
+    update(exception)
+    .values(
+        state="resolved",
+        resolution=parameter("resolution", Text),
+        resolved_by=POLICY,
+        resolve_time=parameter("now", Moment),
+        update_time=parameter("now", Moment),
+    )
+    .where(
+        exception.c.state == literal_column("'open'"),
+        exception.c.kind == parameter("kind", Text),
+        exception.c.subject == any_of("subjects", Text),
+    )
+    .returning(exception.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionEvent:
+    """One thing that happened to an exception; `actor` is a person, or POLICY."""
+
+    exception_id: UUID
+    event: str
+    actor: str
+    description: str
+
+
+async def raise_all(
+    connection: Connection,
+    policy_set: PolicySet,
+    now: datetime,
+    incidents: Iterable[Incident],
+    new_id: Callable[[], UUID],
+) -> list[UUID]:
+    """Raises exceptions, or counts up those that are open already; returns the ids of the ones that are new.
+
+    To be called after all locks are taken: rows are written in the order of (kind, subject).
+    """
+    once = {(one.kind, one.subject): one for one in incidents}
+    rows = [_row(policy_set, now, one, new_id()) for _, one in sorted(once.items())]
+    if not rows:
+        return []
+    found = await _RAISE.rows(
+        connection, now=now, policy_revision=policy_set.revision, **transposed(list(_RAISED), rows)
+    )
+    # What is seen again and again is counted, not told again and again.
+    new = [r for r in found if r["repeat_count"] == 0]
+    happened = [ExceptionEvent(r["id"], "raised", POLICY, r["description"]) for r in new]
+    await tell(connection, now, happened, new_id)
+    return [r["id"] for r in new]
+
+
+async def settle_all(
+    connection: Connection,
+    now: datetime,
+    kind: str,
+    subjects: Sequence[str],
+    *,
+    resolution: str,
+    description: str,
+    new_id: Callable[[], UUID],
+) -> list[UUID]:
+    """Settles what is open of a kind about these subjects, because what it was about is over; returns their ids."""
+    if not subjects:
+        return []
+    rows = await _SETTLE.rows(connection, now=now, kind=kind, subjects=sorted(subjects), resolution=resolution)
+    ids = [r["id"] for r in rows]
+    await tell(connection, now, [ExceptionEvent(one, "resolved", POLICY, description) for one in ids], new_id)
+    return ids
+
+
+async def tell(
+    connection: Connection, now: datetime, events: Sequence[ExceptionEvent], new_id: Callable[[], UUID]
+) -> None:
+    """Adds to the history of exceptions."""
+    rows = [(new_id(), one.exception_id, one.event, one.actor, one.description) for one in events]
+    if rows:
+        await _TELL.run(connection, now=now, **transposed(list(_EVENT), rows))
+
+
+def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
+    context = Context(now, channel=one.channel, location=one.location, product=one.product, exception_kind=one.kind)
+    found = settle(policy_set, context)
+    rule = found.rule if found.is_built_in else f"{found.rule} ({found.source})"
+    about = (one.channel_id, one.sku, one.location_id, one.source, one.allocation_id, one.shipment_id)
+    settled = (found.owner, now + found.due_in, found.escalate_to, found.action, rule)
+    return (id, one.kind, one.subject, one.description, *about, *settled)
