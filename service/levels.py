@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.counting import Anchor
 from policies.model import StockLevel
+from service import unavailable
 from service.book import Book, Key, PromisedUnits
 from service.database import Columns, Connection, Statement, any_of, parameter, parameters, transposed, unnested
 from service.tables import Moment, promise, stock_level, stock_movement
@@ -258,13 +259,14 @@ async def ensure(connection: Connection, keys: Iterable[Key]) -> None:
 
 
 async def write(connection: Connection, book: Book) -> None:
-    """Writes what happened in a book: levels, movements and emptied promises, each in one statement."""
+    """Writes what happened in a book: levels, units by reason, movements and emptied promises."""
     if not book.movements:
         return
     names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated"]
     changes = [(*key, *sums) for key, sums in book.changes().items() if any(sums)]
     if changes:
         await _CHANGE.run(connection, **transposed(names, changes))
+    await unavailable.apply(connection, unavailable.changes_of(book.movements))
     await _APPEND.run(connection, now=book.now, **transposed(list(_MOVEMENT), _movement_rows(book)))
     if book.lapsed:
         rows = [(p.shipment_id, p.line_id) for p in book.lapsed]
