@@ -312,7 +312,10 @@ def level_of(row: asyncpg.Record, lapsed_units: int = 0) -> StockLevel:
         allocated=row["allocated"],
         figure_time=row["figure_time"],
         counted_time=row["counted_time"],
+        count_confidence=row["count_confidence"],
         source=row["source"],
+        tracked=row["tracked"],
+        physical_count_time=row["physical_count_time"],
     )
 
 
