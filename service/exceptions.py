@@ -21,9 +21,9 @@ KINDS_OF_SHORTAGE = ("oversell", "unfillable")
 
 @dataclass(frozen=True, slots=True)
 class OrderException:
-    """One thing that a person has to settle. `settlement` is what the rules of `policy_revision` say of it.
+    """One thing to settle. `settlement` is what the rules of `policy_revision` say of it.
 
-    Until Truestock does by itself what they say, the action is what the owner is meant to do.
+    `resolution` is how policy settled it at once; without one a person has to.
     """
 
     kind: str
@@ -31,6 +31,14 @@ class OrderException:
     settlement: Settlement
     due_time: datetime
     policy_revision: str
+    resolution: str | None = None
+    note: str = ""
+    shipment_id: UUID | None = None
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether policy alone has not settled it."""
+        return self.resolution is None
 
     @property
     def rule(self) -> str:
@@ -47,14 +55,14 @@ class OrderException:
 
 def of_shortages(
     policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
-) -> list[OrderException]:
+) -> list[tuple[OrderException, list[ShortageRecord]]]:
     """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
     found: dict[tuple[str, str], tuple[Settlement, list[ShortageRecord]]] = {}
     for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
         settlement = settle(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
         found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
     return [
-        _raised(policy_set, context, kind, _units_short(shorts), settlement)
+        (_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts)
         for (kind, _), (settlement, shorts) in found.items()
     ]
 
@@ -62,6 +70,12 @@ def of_shortages(
 def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredRule]) -> list[OrderException]:
     """One exception for each review rule that holds for the plan."""
     return [of_review(policy_set, context, f"review rule {rule.name} ({rule.source})") for rule in reviews]
+
+
+def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
+    """Units that a location could not supply; the context names it."""
+    settlement = settle(policy_set, replace(context, exception_kind="rejected"))
+    return _raised(policy_set, context, "rejected", description, settlement)
 
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:

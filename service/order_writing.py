@@ -91,6 +91,7 @@ _LINE: Columns = {
     "sku": Text,
     "unit_count": Integer,
     "cancelled": Integer,
+    "oversold": Integer,
     "unit_price": Money,
 }
 _SHIPMENT: Columns = {
@@ -258,7 +259,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
 
 def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
-        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.unit_price)
+        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.oversold, x.unit_price)
         for position, x in enumerate(record.lines)
     ]
 

@@ -349,6 +349,7 @@ order_line = Table(
     _required("sku", Text),
     _required("unit_count", Integer),
     _required("cancelled", Integer, server_default="0"),
+    _required("oversold", Integer, server_default="0", comment="units ever sold of it that were not there"),
     Column("unit_price", Money),
     CheckConstraint("unit_count >= 1", name="asks_for_something"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="not_cancelled_twice"),

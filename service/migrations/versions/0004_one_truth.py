@@ -409,6 +409,20 @@ def upgrade() -> None:
     )
     op.create_index("stock_movement_heard_idx", "stock_movement", ["heard_time", "id"], unique=False)
     op.create_index(op.f("stock_movement_xid_idx"), "stock_movement", ["xid"], unique=False)
+    op.add_column(
+        "order_line",
+        sa.Column(
+            "oversold",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="units ever sold of it that were not there",
+        ),
+    )
+    op.execute(
+        "UPDATE order_line SET oversold = s.unit_count FROM shortage s WHERE s.kind = 'oversell' "
+        "AND s.allocation_id = order_line.allocation_id AND s.line_id = order_line.line_id"
+    )
     op.drop_constraint("shortage_pkey", "shortage")
     op.create_primary_key("shortage_pkey", "shortage", ["allocation_id", "line_id", "kind", "cause", "backordered"])
     for table, name, condition in _CHECKS:
@@ -432,6 +446,7 @@ def downgrade() -> None:
         "SELECT allocation_id, line_id, kind, min(sku), sum(unit_count), min(cause), false "
         "FROM gone GROUP BY allocation_id, line_id, kind"
     )
+    op.drop_column("order_line", "oversold")
     op.create_primary_key("shortage_pkey", "shortage", ["allocation_id", "line_id", "kind"])
     for table, name, _ in _CHECKS:
         op.drop_constraint(op.f(f"{table}_{name}_check"), table)
