@@ -142,7 +142,7 @@ def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) 
     if verdict.decision is not None:
         explained = record.decision.SerializeToString(deterministic=True)
         changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
-    changes.exceptions += [raised.row(book.new_id(), record.id, now) for raised in verdict.exceptions]
+    changes.raise_exceptions(record.id, verdict.exceptions, now, book.new_id)
 
 
 def _committed_unheard(
