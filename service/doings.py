@@ -67,7 +67,7 @@ class Doings:
         if verdict.decision is not None:
             explained = record.decision.SerializeToString(deterministic=True)
             changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
-        changes.exceptions += [raised.row(self.book.new_id(), record.id, now) for raised in verdict.exceptions]
+        changes.raise_exceptions(record.id, verdict.exceptions, now, self.book.new_id)
 
     def _note_waiting(self, record: AllocationRecord) -> None:
         self.waiting.update(short.sku for short in record.shortages if short.backordered)

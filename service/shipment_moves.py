@@ -219,7 +219,12 @@ def _rejection(step: Step, units: Mapping[str, int]) -> OrderException:
     why = step.asked.reason.replace("_", " ")
     description = f"{location_id} cannot supply {counted(sum(units.values()))} ({why})."
     found = exceptions.of_rejection(step.surroundings.policy_set, context, description)
-    return replace(found, shipment_id=step.shipment.id)
+    return replace(
+        found,
+        shipment_id=step.shipment.id,
+        line_ids=tuple(units),
+        sku=next(iter(skus)) if len(skus) == 1 else None,
+    )
 
 
 def _order_lines(record: AllocationRecord, units: Mapping[str, int]) -> list[OrderLine]:

@@ -274,6 +274,30 @@ def upgrade() -> None:
     op.add_column("exception", sa.Column("resolved_by", sa.Text(), nullable=True))
     op.add_column("exception", sa.Column("note", sa.Text(), nullable=True))
     op.add_column("exception", sa.Column("repeat_count", sa.Integer(), server_default="0", nullable=False))
+    op.add_column(
+        "exception",
+        sa.Column(
+            "line_ids",
+            postgresql.ARRAY(sa.Text()),
+            nullable=True,
+            comment="the lines of the order that it is about; null is all",
+        ),
+    )
+    op.create_index("exception_page_idx", "exception", ["due_time", "id"], unique=False)
+    op.create_index(
+        "exception_shipment_idx",
+        "exception",
+        ["shipment_id"],
+        unique=False,
+        postgresql_where=sa.text("shipment_id IS NOT NULL"),
+    )
+    op.create_index(
+        "allocation_unsettled_idx",
+        "allocation",
+        ["update_time"],
+        unique=False,
+        postgresql_where=sa.text("state = 'confirmed' AND outcome <> 'allocated'"),
+    )
     op.alter_column("exception", "allocation_id", existing_type=sa.UUID(), nullable=True)
     op.create_index(
         "exception_due_idx", "exception", ["due_time", "id"], unique=False, postgresql_where=sa.text("state = 'open'")
@@ -348,6 +372,13 @@ def upgrade() -> None:
     op.add_column("shipment", sa.Column("reject_reason", sa.Text(), nullable=True))
     op.add_column("shipment", sa.Column("ship_by_time", postgresql.TIMESTAMP(timezone=True), nullable=True))
     op.create_index("shipment_work_idx", "shipment", ["location_id", "state", "assign_time"], unique=False)
+    op.create_index(
+        "shipment_open_idx",
+        "shipment",
+        ["assign_time"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
+    )
     op.add_column(
         "shortage",
         sa.Column(
@@ -434,6 +465,14 @@ def upgrade() -> None:
     )
     op.execute("UPDATE stock_movement SET reason = 'other' WHERE unavailable_delta <> 0")
     op.execute("UPDATE shipment SET assign_time = a.create_time FROM allocation a WHERE a.id = allocation_id")
+    op.execute(
+        "UPDATE exception SET channel_id = a.channel_id, update_time = exception.create_time "
+        "FROM allocation a WHERE a.id = allocation_id"
+    )
+    op.execute(
+        "INSERT INTO exception_event (id, exception_id, event, actor, description, event_time) "
+        "SELECT gen_random_uuid(), id, 'raised', 'policy', description, create_time FROM exception"
+    )
 
 
 def downgrade() -> None:
@@ -462,6 +501,7 @@ def downgrade() -> None:
     op.drop_column("stock_level", "counted_source")
     op.drop_index("shortage_waiting_idx", table_name="shortage", postgresql_where=sa.text("backordered"))
     op.drop_column("shortage", "backordered")
+    op.drop_index("shipment_open_idx", table_name="shipment")
     op.drop_index("shipment_work_idx", table_name="shipment")
     op.drop_column("shipment", "ship_by_time")
     op.drop_column("shipment", "reject_reason")
@@ -497,6 +537,10 @@ def downgrade() -> None:
     )
     op.drop_index("exception_due_idx", table_name="exception", postgresql_where=sa.text("state = 'open'"))
     op.alter_column("exception", "allocation_id", existing_type=sa.UUID(), nullable=False)
+    op.drop_index("allocation_unsettled_idx", table_name="allocation")
+    op.drop_index("exception_shipment_idx", table_name="exception")
+    op.drop_index("exception_page_idx", table_name="exception")
+    op.drop_column("exception", "line_ids")
     op.drop_column("exception", "repeat_count")
     op.drop_column("exception", "note")
     op.drop_column("exception", "resolved_by")
