@@ -150,9 +150,12 @@ def _take(doings: Doings, record: AllocationRecord, lost: Sequence[tuple[tuple[s
     return units
 
 
-async def fill(connection: Connection, doings: Doings, stage: Stage) -> None:
-    """Gives what is available to the backorders that wait for it, in their turn."""
-    skus = _fillable(doings)
+async def fill(connection: Connection, doings: Doings, stage: Stage, *, untouched: bool = False) -> None:
+    """Gives what is available to the backorders that wait for it, in their turn.
+
+    Only what has just been touched is looked at, unless `untouched` says that all levels of the book are.
+    """
+    skus = _fillable(doings, untouched=untouched)
     if not skus:
         return
     rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILLED_ORDERS)
@@ -160,7 +163,7 @@ async def fill(connection: Connection, doings: Doings, stage: Stage) -> None:
     known = [Waiting(r.id, r.priority, r.create_time) for r in doings.records.values() if _waits(r, skus)]
     await _know(connection, doings, [one.allocation_id for one in stored])
     for one in in_turn([*stored, *known]):
-        skus = _fillable(doings)
+        skus = _fillable(doings, untouched=untouched)
         if not skus:
             return
         record = doings.records[one.allocation_id]
@@ -171,13 +174,13 @@ async def fill(connection: Connection, doings: Doings, stage: Stage) -> None:
                 doings.note(verdict)
 
 
-def _fillable(doings: Doings) -> set[str]:
-    """SKUs that backorders wait for, and of which something is available that has just been touched."""
+def _fillable(doings: Doings, *, untouched: bool) -> set[str]:
+    """SKUs that backorders wait for, and of which something is available."""
     waiting = doings.book.waiting | doings.waiting
     if not waiting:
         return waiting
-    touched = doings.book.touched()
-    return {sku for sku, place in touched if sku in waiting and doings.book.levels[sku, place].available > 0}
+    keys = doings.book.levels if untouched else doings.book.touched()
+    return {sku for sku, place in keys if sku in waiting and doings.book.levels[sku, place].available > 0}
 
 
 def _waits(record: AllocationRecord, skus: set[str]) -> bool:

@@ -49,6 +49,7 @@ class Metrics:
         self.allocations = counter("allocations", "Answers to orders.", "channel", "outcome")
         self.cancelled_units = counter("cancelled_units", "Units taken off orders.", "channel")
         self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
+        self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
 
     def _service(self, registry: CollectorRegistry) -> None:

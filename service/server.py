@@ -23,6 +23,7 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
+from service.backorders import Backorders
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
@@ -236,7 +237,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    _background(stack, Sweeper(parts.database, lifecycle).run)
+    backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    _background(stack, Sweeper(parts.database, lifecycle, backorders).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     return port, healthy

@@ -438,6 +438,22 @@ async def test_what_another_order_gives_back_goes_to_a_backorder_first(shop: Ret
     assert await shop.sellable("MUG") == 1
 
 
+async def test_a_backorder_is_filled_when_a_location_opens_again(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 4})
+    await launch(shop)
+    await shop.locations("dc", status=catalog_pb.Location.STATUS_CLOSED)
+    order = await shop.allocate("A-1", {"MUG": 2})
+    assert order.outcome == order_pb2.OUTCOME_BACKORDERED
+
+    await shop.locations("dc")
+    async with asyncio.timeout(20):
+        while promised((await shop.get(order.allocation_id)).allocation) != {"dc": 2}:
+            await asyncio.sleep(0.1)
+
+    assert await shop.sellable("MUG") == 2
+    assert (await shop.ledger()).balanced
+
+
 async def test_a_backorder_is_an_oversell_and_needs_no_person(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     await launch(shop)
