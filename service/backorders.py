@@ -6,6 +6,7 @@ What stock arrives is given to them in its own transaction (`aftermath`); this i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Integer, Text, exists, func, select
@@ -79,10 +80,10 @@ class Backorders:
         self._metrics.backordered_units.set(units)
         self._after = skus[-1] if len(skus) == SKUS else ""
         for sku in skus:
-            doings = await self._database.transaction("backorders", lambda c, sku=sku: self._fill(c, sku))
+            doings = await self._database.transaction("backorders", partial(self._fill, sku))
             doings.count(self._metrics)
 
-    async def _fill(self, connection: Connection, sku: str) -> Doings:
+    async def _fill(self, sku: str, connection: Connection) -> Doings:
         ids = [row["id"] for row in await _LOCK_WAITING.rows(connection, sku=sku)]
         skus = await orders.line_skus(connection, ids) | {sku}
         locked = await levels.lock(connection, skus)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -217,6 +218,15 @@ def promised(allocation: allocation_pb.Allocation) -> dict[str, int]:
     for shipment in allocation.shipments:
         units[shipment.location_id] = units.get(shipment.location_id, 0) + sum(x.unit_count for x in shipment.lines)
     return units
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Waits until something in the background is done."""
+    for _ in range(int(seconds / 0.1)):
+        if await holds():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"it did not come about within {seconds} s")
 
 
 def request_id() -> str:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import SETTLED_RULES, RetailerMaker
-from tests.retailer import HOLD, Retailer, promised, request_id
+from tests.retailer import HOLD, Retailer, eventually, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -446,9 +446,11 @@ async def test_a_backorder_is_filled_when_a_location_opens_again(shop: Retailer)
     assert order.outcome == order_pb2.OUTCOME_BACKORDERED
 
     await shop.locations("dc")
-    async with asyncio.timeout(20):
-        while promised((await shop.get(order.allocation_id)).allocation) != {"dc": 2}:
-            await asyncio.sleep(0.1)
+
+    async def is_filled() -> bool:
+        return promised((await shop.get(order.allocation_id)).allocation) == {"dc": 2}
+
+    await eventually(is_filled)
 
     assert await shop.sellable("MUG") == 2
     assert (await shop.ledger()).balanced
