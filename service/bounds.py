@@ -66,3 +66,8 @@ QUEUE_ORDERS = 10_000
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 """Orders and lines of one transaction."""
+
+FEED_LOCATIONS = 1_000
+FEED_SKUS = 1_000
+CADENCE_MINUTES = 43_200
+"""What one feed declares: its locations and SKUs, and how seldom it may speak."""

@@ -40,6 +40,7 @@ from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
 from service.pulse import Pulse
+from service.replay import Replay
 from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
@@ -239,6 +240,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
     _background(stack, Sweeper(parts.database, lifecycle, backorders).run)
+    replay = Replay(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    _background(stack, replay.run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     return port, healthy
@@ -276,7 +279,8 @@ def add_services(
     stock_grpc.add_StockServiceServicer_to_server(
         StockServicer(database, cache, metrics, new_id, folder.in_force), server
     )
-    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
+    replay = Replay(database, cache, metrics, new_id, folder.in_force)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
     return allocator, lifecycle
 
