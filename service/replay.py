@@ -69,6 +69,9 @@ class Replay:
             await self._once(skus, location_ids)
         except NotReady:
             log.warning("what waited for a mapping is recorded a little later: the database is away")
+        except Exception:
+            # The mapping is committed and its caller must hear so; the sweep tries again what waited for it.
+            log.exception("what waited for a mapping could not be recorded yet")
 
     async def sweep(self) -> None:
         """Records whatever can be recorded by now."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from service import levels
+from service.database import plain_url
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, change, moved, request_id
 from truestock.v1 import (
@@ -235,6 +239,22 @@ async def test_confidence_is_learnt_from_what_people_count(retailer: Retailer) -
     assert computed["physical_count_time"] == at(0)
     assert (counted_once["count_confidence"], counted_once["physical_count_time"]) == (0.8, at(3))
     assert (await retailer.sql(confidence))[0]["count_confidence"] == pytest.approx(0.86)
+
+
+async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    await retailer.count({("MUG", "dc"): 5}, at=datetime.now(UTC))
+    key = ("MUG", "dc")
+
+    connection = await asyncpg.connect(plain_url(retailer.database_url))
+    async with connection.transaction():
+        book = await levels.open_book(connection, await levels.lock(connection, {"MUG"}), uuid.uuid4)
+        await levels.distrust(connection, book, [key, key])
+    await connection.close()
+
+    known = book.levels[key].count_confidence
+    rows = await retailer.sql("SELECT count_confidence FROM stock_level")
+    assert rows[0]["count_confidence"] == known == pytest.approx(0.49)
 
 
 async def test_two_counts_of_one_moment_are_told_and_settled_by_a_recount(retailer: Retailer) -> None:
