@@ -19,7 +19,6 @@ from service.planning import Surroundings, Verdict, decide
 from service.record import AllocationRecord
 from service.requests import Stored
 from service.tally import Tally, count_order
-from service.version import VERSION
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 
@@ -139,9 +138,8 @@ def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) 
             changes.replanned.add(record.id)
     decided = record.decision_id if verdict.decision is not None else None
     changes.events.append((book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided))
-    if verdict.decision is not None:
-        explained = record.decision.SerializeToString(deterministic=True)
-        changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
+    if verdict.caught is not None:
+        changes.add_decision(record, verdict.caught, now)
     changes.exceptions += [raised.row(book.new_id(), record.id, now) for raised in verdict.exceptions]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import (
@@ -22,8 +23,10 @@ from sqlalchemy import (
     update,
 )
 
+from service import decision_log
 from service.database import Columns, Connection, Statement, any_of, transposed, unnested
-from service.record import HELD, AllocationRecord
+from service.decision_log import Capture, KeptCatalogue
+from service.record import HELD, REFUSED, AllocationRecord
 from service.tables import (
     Moment,
     Money,
@@ -36,6 +39,7 @@ from service.tables import (
     shipment,
     shortage,
 )
+from service.version import VERSION
 
 _TAGS_APART = "\x1f"
 """Between the tags of one order, because an unnested list of lists loses its inner borders."""
@@ -136,6 +140,8 @@ _DECISION: Columns = {
     "policy_revision": Text,
     "software_version": Text,
     "explanation": LargeBinary,
+    "inputs": LargeBinary,
+    "catalogue_hash": Text,
     "create_time": Moment,
 }
 _EVENT: Columns = {
@@ -194,8 +200,19 @@ class Changes:
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
+    catalogues: list[KeptCatalogue] = field(default_factory=list)
+    """What the decisions were made in."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
+
+    def add_decision(self, record: AllocationRecord, caught: Capture, now: datetime) -> None:
+        """Adds the record's newest decision; of a hold that was refused no inputs are kept."""
+        explained = record.decision.SerializeToString(deterministic=True)
+        inputs, catalogue = caught.stored(explained, short=record.state == REFUSED)
+        made = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explained)
+        self.decisions.append((*made, inputs, catalogue.hash if catalogue else None, now))
+        if catalogue is not None:
+            self.catalogues.append(catalogue)
 
 
 async def write(connection: Connection, changes: Changes) -> None:
@@ -205,6 +222,7 @@ async def write(connection: Connection, changes: Changes) -> None:
             await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
         await _SUPERSEDE.run(connection, ids=list(changes.replanned))
+    await decision_log.keep(connection, changes.catalogues)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from uuid import UUID
 
 from policies.model import Channel, Commitment, Context, Location, Order, OrderFacts, Outcome, Product, World
 from policies.oversell import oversell_cause
@@ -13,9 +12,11 @@ from policies.policy import PolicySet
 from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
 from policies.reasons import units as counted
 from policies.routing import Decision, Shortage, ShortageKind, route
-from service import answers, exceptions
+from service import exceptions
 from service.book import Book
+from service.decision_log import Capture, capture
 from service.exceptions import OrderException
+from service.explanations import explained
 from service.record import (
     ASSIGNED,
     CONFIRMED,
@@ -26,7 +27,6 @@ from service.record import (
     ShipmentRecord,
     ShortageRecord,
 )
-from truestock.v1 import decision_pb2
 
 _STATES = {
     "refused": PromiseState.NONE,
@@ -57,6 +57,8 @@ class Verdict:
     description: str = ""
     change_refused: bool = False
     decision: Decision | None = None
+    caught: Capture | None = None
+    """What the decision was made from."""
     exceptions: tuple[OrderException, ...] = field(default=())
     """What a person has to settle from now on."""
 
@@ -75,10 +77,12 @@ def decide(
         record.state_contents(order)
         return sent_to_review(surroundings, book, confirm(book, record))
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
+    caught = capture(world, surroundings.channel, order, promise.own)
     decision = route(surroundings.policy_set, world, surroundings.channel, order, promise.own)
     if stands_as_it_was(promise, order, decision):
         return Verdict(record, change_refused=True)
-    return _replan(surroundings, book, record, order, decision=decision, hold_duration=hold_duration)
+    verdict = _replan(surroundings, book, record, order, decision=decision, hold_duration=hold_duration)
+    return replace(verdict, caught=caught)
 
 
 def _says_again(record: AllocationRecord, order: Order) -> bool:
@@ -147,7 +151,7 @@ def _replan(
     record.shortages = [_shortage(surroundings, book, order, short) for short in decision.shortages]
     _promise(book, record, decision)
     record.decision_id = book.new_id()
-    record.decision = _explained(surroundings, book, record.decision_id, decision)
+    record.decision = explained(decision, surroundings.policy_set.revision, record.decision_id, book.now)
     event, description = _told(before, record)
     raised = _exceptions(surroundings, book, record, order, decision)
     return Verdict(record, event, description, decision=decision, exceptions=raised)
@@ -218,19 +222,6 @@ def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
     sentence = f"Planned{anew}: {counted(promised)} from {places}{short}."
     event = {HELD: "held", CONFIRMED: "confirmed" if before in (HELD, "expired") else "sold", REFUSED: "refused"}
     return event[record.state], sentence
-
-
-def _explained(surroundings: Surroundings, book: Book, decision_id: UUID, decision: Decision) -> decision_pb2.Decision:
-    return decision_pb2.Decision(
-        decision_id=str(decision_id),
-        policy_revision=surroundings.policy_set.revision,
-        routing_policy=decision.policy.name,
-        routing_policy_source=str(decision.policy.source),
-        fired_rules=[answers.fired_rule(fired) for fired in decision.fired],
-        dropped_candidates=[answers.dropped_candidate(dropped) for dropped in decision.dropped],
-        stock_read_time=answers.timestamp(book.now),
-        search_bounded=not decision.searched_exhaustively,
-    )
 
 
 def _sku(record: AllocationRecord, line_id: str) -> str:

@@ -57,6 +57,8 @@ def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
     if after.needs_person and not before.needs_person:
         reason = verdict.exceptions[0].kind if verdict.exceptions else "review"
         metrics.manual_interventions.labels(channel, reason).inc()
+    if verdict.caught is not None:
+        metrics.decisions_stored_bytes.inc(verdict.caught.byte_count)
     if verdict.decision is not None:
         metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
 
