@@ -19,6 +19,12 @@ STOCK_CHANGES = 1_000
 COUNTED_UNITS = 1_000_000_000
 UPSERTS = 1_000
 CANCELLATIONS = 500
+BATCHED_ORDERS = 500
+"""Orders of one BatchAllocateOrders."""
+CHANNEL_FILTER = 100
+ALLOCATIONS_PAGE_LIMIT = 500
+ALLOCATIONS_PAGE_BYTES = 16 << 20
+"""A page of allocations ends before it is larger, unless a single one is."""
 
 PAGE_SIZE = 100
 PAGE_SIZE_LIMIT = 1_000

@@ -170,7 +170,7 @@ def location_message(location: Location) -> catalog_pb.Location:
         ships_to=ships_to,
         working_time=catalog_pb.WorkingTime(
             cut_off=_time_message(location.cut_off),
-            opening_days=[day + 1 for day in sorted(location.opening_days)],  # type: ignore[misc]
+            opening_days=[day + 1 for day in sorted(location.opening_days)],
             opens=_time_message(location.opens),
             closes=_time_message(location.closes),
             holidays=[Date(year=day.year, month=day.month, day=day.day) for day in sorted(location.holidays)],

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -26,6 +27,7 @@ from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
+from service.decision_retention import Retention
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
@@ -232,6 +234,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     _background(stack, Sweeper(parts.database, lifecycle).run)
+    kept = timedelta(days=parts.settings.decision_days)
+    _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     return port, healthy
@@ -260,7 +264,7 @@ def add_services(
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     return allocator, lifecycle
 
 
