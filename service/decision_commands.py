@@ -89,7 +89,7 @@ def orders(
         say(f"There are more orders; --limit lists more than {limit:,}.")
 
 
-def _state(word: str) -> Allocation.State:
+def _state(word: str) -> Allocation.State.ValueType:
     number = _STATES.get(word.replace("_", " ").lower())
     if number is None:
         raise typer.BadParameter(f"--state {word!r} is none of: {', '.join(_STATES)}")

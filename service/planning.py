@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -148,7 +148,7 @@ def _replan(
     record.state = _state_after(order, decision)
     record.expire_time = book.now + hold_duration if record.state == HELD else None
     # Causes are found before this order's own units are taken: they did not race with themselves.
-    record.shortages = [_shortage(surroundings, book, order, short) for short in decision.shortages]
+    record.shortages = _joined([_shortage(surroundings, book, order, short) for short in decision.shortages])
     _promise(book, record, decision)
     record.decision_id = book.new_id()
     record.decision = explained(decision, surroundings.policy_set.revision, record.decision_id, book.now)
@@ -182,6 +182,16 @@ def _shortage(surroundings: Surroundings, book: Book, order: Order, short: Short
     # A HOLD sold nothing, so nothing is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)
+
+
+def _joined(shortages: Sequence[ShortageRecord]) -> list[ShortageRecord]:
+    """One shortage for each line, kind and cause: of a HOLD what is not there and what may not be used are one kind."""
+    joined: dict[tuple[str, str, str], ShortageRecord] = {}
+    for short in shortages:
+        key = (short.line_id, short.kind, short.cause)
+        known = joined.get(key)
+        joined[key] = replace(short, unit_count=short.unit_count + known.unit_count) if known else short
+    return list(joined.values())
 
 
 def _exceptions(
