@@ -49,7 +49,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         handler: Any = await continuation(handler_call_details)
         if handler is None or not method.startswith(OWN_SERVICES):
             return handler  # type: ignore[no-any-return]
-        wrapping = self._wrapped(method.rsplit(".", 1)[-1], handler)
+        wrapping: grpc.RpcMethodHandler[Any, Any] = self._wrapped(method.rsplit(".", 1)[-1], handler)
         self._wrappings[method] = wrapping
         return wrapping
 

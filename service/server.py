@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import asyncpg
@@ -39,6 +39,7 @@ from service.pulse import Pulse
 from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
+from service.streams import Closing
 from service.sweeper import Sweeper
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -111,6 +112,7 @@ class Parts:
     database: Database
     folder: PolicyFolder
     metrics: Metrics
+    closing: Closing = field(default_factory=Closing)
 
 
 def new_id() -> UUID:
@@ -228,7 +230,7 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
             f"gRPC cannot be served on {address}; is another service there? Name another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
+    stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     _background(stack, Sweeper(parts.database, lifecycle).run)
@@ -258,14 +260,16 @@ def add_services(
     reader = StockReader(database, cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
-    stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
+    stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id, parts.closing), server)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
     return allocator, lifecycle
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, seconds: float) -> None:
-    """Refuses new calls, answers those in flight, within a bounded time."""
+async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) -> None:
+    """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
+    seconds = parts.settings.drain_seconds
+    parts.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await allocator.close()

@@ -76,6 +76,11 @@ class RetailerMaker:
     def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
         self.database_url = database_url
         self._stack = stack
+        self._services: dict[Retailer, AsyncExitStack] = {}
+
+    async def stop(self, retailer: Retailer) -> None:
+        """Stops the retailer's service; its client stays, as clients do."""
+        await self._services.pop(retailer).aclose()
 
     async def make(self, rules: Path = PLAIN_RULES) -> Retailer:
         settings = Settings(
@@ -86,8 +91,10 @@ class RetailerMaker:
             sample=False,
             drain_seconds=2,
         )
-        service = await self._stack.enter_async_context(running(settings))
+        alone = await self._stack.enter_async_context(AsyncExitStack())
+        service = await alone.enter_async_context(running(settings))
         retailer = await self._stack.enter_async_context(Retailer.connect(service, self.database_url))
+        self._services[retailer] = alone
         await retailer.set_up()
         return retailer
 

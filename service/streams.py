@@ -1,0 +1,75 @@
+"""Calls that last until somebody hangs up: bounded in number, counted, and ended at once when the service stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from prometheus_client import Gauge
+
+from service.errors import NotReady, TooManyWatch
+
+Message = TypeVar("Message")
+
+COME_BACK = timedelta(seconds=5)
+"""When somebody may try again who found every place taken."""
+
+
+class Closing:
+    """Whether the service is stopping, for whoever would otherwise wait for ever."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def set(self) -> None:
+        """From now on every stream ends."""
+        self.event.set()
+
+    def check(self) -> None:
+        """Raises NotReady, so that clients go on elsewhere, once the service is stopping."""
+        if self.event.is_set():
+            raise NotReady("the service is stopping; go on at another, or here once it is back")
+
+    async def until(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        """The messages of a caller, while the service runs. Raises NotReady when it stops, between two messages."""
+        stopping = asyncio.ensure_future(self.event.wait())
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(messages, None))
+                try:
+                    await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    self.check()
+                    message = await coming
+                finally:
+                    coming.cancel()
+                if message is None:
+                    return
+                yield message
+        finally:
+            stopping.cancel()
+
+
+class Seats:
+    """How many may watch something at a time. `gauge` shows how many do."""
+
+    def __init__(self, what: str, limit: int, gauge: Gauge) -> None:
+        self._what = what
+        self._limit = limit
+        self._gauge = gauge
+        self._taken = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """A seat for as long as the block lasts. Raises TooManyWatch where there is none."""
+        if self._taken >= self._limit:
+            raise TooManyWatch(self._what, self._taken, COME_BACK)
+        self._taken += 1
+        self._gauge.set(self._taken)
+        try:
+            yield
+        finally:
+            self._taken -= 1
+            self._gauge.set(self._taken)
