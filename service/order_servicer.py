@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, levels, order_requests, orders
+from service import answers, availability, bounds, levels, order_requests, orders, watch_requests
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
+from service.availability_watch import AvailabilityWatch
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
@@ -32,9 +33,10 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: StockReader, folder: PolicyFolder) -> None:
+    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
+        self._watch = watch
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -43,6 +45,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         policy_set = self._folder.current.policy_set
         snapshot = await self._reader.read(question.skus)
         return availability.answer(policy_set, snapshot, question)
+
+    def WatchAvailability(
+        self, request: availability_pb.WatchAvailabilityRequest, context: Context
+    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+        return self._watch.watch(watch_requests.availability_wish(request))
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):

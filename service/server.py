@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +22,7 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
+from service.availability_watch import AvailabilityWatch
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
@@ -32,6 +33,7 @@ from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
 from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
@@ -39,7 +41,6 @@ from service.pulse import Pulse
 from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
-from service.streams import Closing
 from service.sweeper import Sweeper
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -102,17 +103,6 @@ class _Source:
     @property
     def has_ended(self) -> bool:
         return self.embedded is not None and not self.embedded.running
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the servicers are made of."""
-
-    settings: Settings
-    database: Database
-    folder: PolicyFolder
-    metrics: Metrics
-    closing: Closing = field(default_factory=Closing)
 
 
 def new_id() -> UUID:
@@ -236,6 +226,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     _background(stack, Sweeper(parts.database, lifecycle).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
+    for work in parts.background:
+        _background(stack, work)
     return port, healthy
 
 
@@ -258,7 +250,9 @@ def add_services(
         allocator=allocator, desk=desk, lifecycle=lifecycle, database=database, folder=folder, new_id=new_id
     )
     reader = StockReader(database, cache, metrics)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
+    watch = AvailabilityWatch(parts, cache)
+    parts.background.append(watch.run)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id, parts.closing), server)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
@@ -275,7 +269,7 @@ async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) ->
     await allocator.close()
 
 
-def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _background(stack: AsyncExitStack, work: Background) -> None:
     """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))

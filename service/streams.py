@@ -23,10 +23,22 @@ class Closing:
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
+        self._bells: set[asyncio.Event] = set()
 
     def set(self) -> None:
         """From now on every stream ends."""
         self.event.set()
+        for bell in self._bells:
+            bell.set()
+
+    @contextmanager
+    def ringing(self, bell: asyncio.Event) -> Iterator[None]:
+        """For as long as the block lasts, `bell` is also set when the service stops."""
+        self._bells.add(bell)
+        try:
+            yield
+        finally:
+            self._bells.discard(bell)
 
     def check(self) -> None:
         """Raises NotReady, so that clients go on elsewhere, once the service is stopping."""
