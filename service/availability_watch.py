@@ -14,21 +14,17 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-import structlog
-
 from service import answers, bounds, catalogue
 from service.audience import Audience, Watcher
 from service.availability_news import News, Seen, first_look, look, next_skus
 from service.availability_told import BATCH_PAIRS, Pair, Teller, Told
 from service.catalogue import CatalogueCache
 from service.database import Connection
-from service.errors import NotFound, NotReady
+from service.errors import NotFound
 from service.parts import Parts
-from service.streams import Seats
+from service.streams import Lookout, Seats
 from service.watch_requests import AvailabilityWish, Tokens
 from truestock.v1 import availability_service_pb2 as availability_pb
-
-log = structlog.get_logger(__name__)
 
 ALL_ANEW_SECONDS = 1.0
 """Within this time everything that is watched is worked out anew after rules, locations or channels changed."""
@@ -46,36 +42,19 @@ class AvailabilityWatch:
         self._poll_seconds = parts.settings.watch_poll_seconds
         self._round_seconds = parts.settings.watch_round_seconds
         self._teller = Teller(database, cache, folder)
+        self.lookout = Lookout("availability", self._poll_seconds, self._look, self._forget)
         self._seats = Seats("availability", bounds.WATCHERS, metrics.availability_watchers)
-        self._somebody = asyncio.Event()
         self._audiences: dict[str, Audience] = {}
         self._beginning = asyncio.Lock()
         self._forget()
 
     def _forget(self) -> None:
         """Nobody watches, so nothing is known any more."""
-        self._somebody.clear()
         self._seen: Seen | None = None
         self._revision = ""
         self._due: dict[Pair, datetime | None] = {}
         self._round: deque[Pair] = deque()
         self._round_began = self._round_ends = self._looked_at = 0.0
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Looks, works out and tells until `stop`, while somebody watches."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            while not stop.is_set():
-                came = asyncio.ensure_future(self._somebody.wait())
-                await asyncio.wait((came, stopping), return_when=asyncio.FIRST_COMPLETED)
-                came.cancel()
-                while self._audiences and not stop.is_set():
-                    await self._look_once()
-                    await asyncio.wait((stopping,), timeout=self._poll_seconds)
-                if not self._audiences:
-                    self._forget()
-        finally:
-            stopping.cancel()
 
     async def watch(self, wish: AvailabilityWish) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
         """What the channel is told of the products: first what the wish asks for, then changes. Ends with NotReady.
@@ -117,9 +96,9 @@ class AvailabilityWatch:
     def _seated(self, channel_id: str, watcher: Watcher) -> Iterator[Audience]:
         audience = self._audiences.setdefault(channel_id, Audience())
         audience.join(watcher)
-        self._somebody.set()
         try:
-            yield audience
+            with self.lookout.kept():
+                yield audience
         finally:
             audience.leave(watcher)
             if not audience.watchers:
@@ -181,17 +160,11 @@ class AvailabilityWatch:
         """What every value rests on beside stock: the rules in force, and the catalogue's version."""
         return self._folder.current.policy_set.revision, self._seen.version if self._seen else 0
 
-    async def _look_once(self) -> None:
+    async def _look(self) -> None:
         """One look, and what follows from it. What fails is done again the next time."""
-        try:
-            await self._take_news()
-            await self._tell_due()
-            await self._go_round()
-        except NotReady:
-            # The pulse has said so, once.
-            log.debug("a watch waits for the database")
-        except Exception:
-            log.exception("looking for changes failed and will be tried again")
+        await self._take_news()
+        await self._tell_due()
+        await self._go_round()
 
     async def _take_news(self) -> None:
         if self._seen is None:

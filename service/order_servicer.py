@@ -18,6 +18,7 @@ from service.errors import NotFound
 from service.fields import Fields
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
+from service.order_watch import OrderWatch
 from service.policy_folder import PolicyFolder
 from service.requests import Asked, Claim
 from truestock.v1 import (
@@ -64,7 +65,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
+        watch: OrderWatch,
     ) -> None:
+        self._watch = watch
         self._allocator = allocator
         self._desk = desk
         self._lifecycle = lifecycle
@@ -125,6 +128,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             )
 
         return await self._database.snapshot("get", work)
+
+    def WatchOrders(
+        self, request: allocation_pb.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
+        return self._watch.watch(watch_requests.orders_wish(request))
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

@@ -33,6 +33,7 @@ from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
 from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_watch import OrderWatch
 from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
@@ -246,12 +247,18 @@ def add_services(
     # One connection is left for reads and one for moves of what is promised.
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
     lifecycle = Lifecycle(database, cache, metrics, new_id)
+    watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
+    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
-        allocator=allocator, desk=desk, lifecycle=lifecycle, database=database, folder=folder, new_id=new_id
+        allocator=allocator,
+        desk=desk,
+        lifecycle=lifecycle,
+        database=database,
+        folder=folder,
+        new_id=new_id,
+        watch=order_watch,
     )
     reader = StockReader(database, cache, metrics)
-    watch = AvailabilityWatch(parts, cache)
-    parts.background.append(watch.run)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id, parts.closing), server)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import structlog
 from prometheus_client import Gauge
 
 from service.errors import NotReady, TooManyWatch
+
+log = structlog.get_logger(__name__)
 
 Message = TypeVar("Message")
 
@@ -62,6 +65,56 @@ class Closing:
                 yield message
         finally:
             stopping.cancel()
+
+
+class Lookout:
+    """Looks for changes in short turns while somebody watches, and forgets what it knows when nobody does."""
+
+    def __init__(
+        self, what: str, seconds: float, look: Callable[[], Awaitable[None]], forget: Callable[[], None]
+    ) -> None:
+        self._what = what
+        self._seconds = seconds
+        self._look = look
+        self._forget = forget
+        self._watchers = 0
+        self._somebody = asyncio.Event()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Somebody watches for as long as the block lasts."""
+        self._watchers += 1
+        self._somebody.set()
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Looks until `stop`, while somebody watches."""
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                came = asyncio.ensure_future(self._somebody.wait())
+                await asyncio.wait((came, stopping), return_when=asyncio.FIRST_COMPLETED)
+                came.cancel()
+                while self._watchers and not stop.is_set():
+                    await self._look_once()
+                    await asyncio.wait((stopping,), timeout=self._seconds)
+                if not self._watchers:
+                    self._somebody.clear()
+                    self._forget()
+        finally:
+            stopping.cancel()
+
+    async def _look_once(self) -> None:
+        try:
+            await self._look()
+        except NotReady:
+            # The pulse has said so, once.
+            log.debug("a watch waits for the database", what=self._what)
+        except Exception:
+            log.exception("looking for changes failed and will be tried again", what=self._what)
 
 
 class Seats:

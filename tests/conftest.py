@@ -90,6 +90,8 @@ class RetailerMaker:
             rules=rules,
             sample=False,
             drain_seconds=2,
+            watch_poll_seconds=0.05,
+            watch_round_seconds=1,
         )
         alone = await self._stack.enter_async_context(AsyncExitStack())
         service = await alone.enter_async_context(running(settings))
