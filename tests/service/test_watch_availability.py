@@ -14,7 +14,7 @@ import asyncpg
 import grpc
 import pytest
 
-from service import availability_told
+from service import availability_told, bounds
 from service.database import plain_url
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import HOLD, Retailer
@@ -239,7 +239,9 @@ async def test_a_slow_writer_is_told_although_a_faster_one_was_told_before(shop:
 
 
 async def moved_by_hand(connection: Any, sku: str, units: int) -> None:
-    await connection.execute("UPDATE stock_level SET on_hand = on_hand + $2 WHERE sku = $1", sku, units)
+    await connection.execute(
+        "UPDATE stock_level SET on_hand = on_hand + $2 WHERE (sku, location_id) = ($1, 'dc')", sku, units
+    )
     await connection.execute(
         """INSERT INTO stock_movement (id, sku, location_id, kind, fate, on_hand_delta, unavailable_delta, held_delta,
         allocated_delta, source, effective_time, heard_time) VALUES (gen_random_uuid(), $1, 'dc', 'adjusted',
@@ -376,12 +378,19 @@ async def test_a_channel_or_product_that_nobody_knows_is_not_found(shop: Retaile
     assert channel.code is product.code is Code.NOT_FOUND
 
 
-async def test_no_more_may_watch_than_there_are_places(shop: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.availability_watch.bounds.WATCHERS", 2)
-    async with watching(shop) as ear, watching(shop) as other:
+async def test_no_more_may_watch_than_there_are_places(
+    retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "WATCHERS", 1)
+    shop = await retailers.make()
+    async with watching(shop) as ear:
         await ear.catches_up()
-        await other.catches_up()
-        assert shop.metric("availability_watchers") == 2
+        refused = await refusal(shop.availability.WatchAvailability(wish()).read())
+    async with watching(shop) as again:
+        await again.catches_up()
+
+    assert (refused.code, refused.reason) == (Code.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert refused.retry_seconds > 0
 
 
 async def test_what_was_last_told_is_kept_for_whoever_asks_why_too_much_was_sold(shop: Retailer) -> None:
