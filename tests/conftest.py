@@ -82,7 +82,7 @@ class RetailerMaker:
         """Stops the retailer's service; its client stays, as clients do."""
         await self._services.pop(retailer).aclose()
 
-    async def make(self, rules: Path = PLAIN_RULES) -> Retailer:
+    async def make(self, rules: Path = PLAIN_RULES, *, watch_round_seconds: float = 1) -> Retailer:
         settings = Settings(
             address="127.0.0.1:0",
             metrics_address="127.0.0.1:0",
@@ -91,7 +91,7 @@ class RetailerMaker:
             sample=False,
             drain_seconds=2,
             watch_poll_seconds=0.05,
-            watch_round_seconds=1,
+            watch_round_seconds=watch_round_seconds,
         )
         alone = await self._stack.enter_async_context(AsyncExitStack())
         service = await alone.enter_async_context(running(settings))

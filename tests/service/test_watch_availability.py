@@ -214,28 +214,51 @@ async def test_a_figure_that_grows_old_is_told_in_the_round(retailers: RetailerM
         await ear.hears(MUG=0)
 
 
-async def test_a_slow_writer_is_told_although_a_faster_one_was_told_before(shop: Retailer) -> None:
-    """A takes its place in the order of transactions, B overtakes it and is told, then A commits."""
-    slow = await asyncpg.connect(plain_url(shop.database_url))
-    try:
-        async with watching(shop) as ear:
-            await ear.hears(MUG=10, PAN=5)
-            transaction = slow.transaction()
-            await transaction.start()
-            await moved_by_hand(slow, "MUG", -4)
-            await shop.count({("PAN", "dc"): 1})
-            await ear.hears(PAN=1)
-            await asyncio.sleep(0.3)
-            token = ear.token
-            await transaction.commit()
-            await ear.hears(MUG=6)
-        async with watching(shop, token=token) as again:
-            await again.hears(MUG=6)
-    finally:
-        await slow.close()
+@pytest.fixture
+async def slow(database_url: str) -> AsyncIterator[Any]:
+    """A connection for a writer that takes its time."""
+    connection = await asyncpg.connect(plain_url(database_url))
+    yield connection
+    await connection.close()
 
-    numbers = await shop.sql("SELECT sku, xid::text::bigint AS xid FROM stock_movement ORDER BY xid DESC LIMIT 2")
+
+async def test_a_slow_writer_is_told_although_a_faster_one_was_told_before(retailers: RetailerMaker, slow: Any) -> None:
+    """A takes its place in the order of transactions, B overtakes it and is told, then A commits."""
+    shop = await retailers.make(watch_round_seconds=15)
+    await shop.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
+    async with watching(shop) as ear:
+        await ear.hears(MUG=10, PAN=5)
+        transaction = slow.transaction()
+        await transaction.start()
+        await moved_by_hand(slow, "MUG", -4)
+        await shop.count({("PAN", "dc"): 1})
+        await ear.hears(PAN=1)
+        await transaction.commit()
+        await ear.hears(MUG=6)
+
+    numbers = await shop.sql("SELECT sku FROM stock_movement ORDER BY xid DESC LIMIT 2")
     assert [row["sku"] for row in numbers] == ["PAN", "MUG"]
+
+
+async def test_what_a_slow_service_told_is_told_after_a_cut(shop: Retailer, slow: Any) -> None:
+    """Another service writes down what it tells before the watch is cut, and commits it after that."""
+    async with watching(shop) as ear:
+        await ear.rests()
+        transaction = slow.transaction()
+        await transaction.start()
+        await moved_by_hand(slow, "MUG", -4)
+        await slow.execute(
+            """UPDATE availability_told SET sellable = 6, largest_single_order = 6, version = version + 1,
+            xid = pg_current_xact_id() WHERE sku = 'MUG'"""
+        )
+        await shop.count({("PAN", "dc"): 1})
+        await ear.hears(PAN=1)
+        await ear.rests()
+    await transaction.commit()
+    async with watching(shop, token=ear.token, into=ear):
+        await ear.hears(MUG=6)
+
+    assert ear.versions["MUG"] == 2
 
 
 async def moved_by_hand(connection: Any, sku: str, units: int) -> None:

@@ -85,7 +85,8 @@ async def test_the_last_value_told_is_the_true_one_for_every_product(
 ) -> None:
     rules = tmp_path / "rules"
     shutil.copytree(PLAIN_RULES, rules)
-    one, two = await retailers.make(rules), await retailers.make(rules)
+    # Rounds take longer than this test, so that what is told was noticed.
+    one, two = [await retailers.make(rules, watch_round_seconds=15) for _ in range(2)]
     await one.stock({(sku, place): 5 for sku in SKUS for place in PLACES})
     dice = random.Random(seed)
     over = asyncio.Event()
