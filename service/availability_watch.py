@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -56,7 +56,7 @@ class AvailabilityWatch:
         self._round: deque[Pair] = deque()
         self._round_began = self._round_ends = self._looked_at = 0.0
 
-    async def watch(self, wish: AvailabilityWish) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+    async def watch(self, wish: AvailabilityWish) -> AsyncGenerator[availability_pb.WatchAvailabilityResponse, None]:
         """What the channel is told of the products: first what the wish asks for, then changes. Ends with NotReady.
 
         Raises NotFound, TooManyWatch.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from uuid import UUID
@@ -46,7 +46,7 @@ class OrderWatch:
         self._orders: dict[UUID, Order] = {}
         self._exceptions: dict[UUID, exception_pb2.ExceptionRecord] = {}
 
-    async def watch(self, wish: OrdersWish) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
+    async def watch(self, wish: OrdersWish) -> AsyncGenerator[allocation_pb.WatchOrdersResponse, None]:
         """Every change of the channels' orders and exceptions, from now or from a token on. Ends with NotReady.
 
         Raises NotFound, InvalidFields, TooManyWatch.
