@@ -6,10 +6,12 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own one figure
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
+    ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
     └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
 
 Everything else is INTERNAL with an error id, made in the interceptor.
@@ -174,6 +176,19 @@ class FeedConflict(TruestockError):
         )
 
 
+class NotReplayable(TruestockError):
+    """Too little is kept of a decision to decide once more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, decision_id: str, cause: str) -> None:
+        super().__init__(
+            f"decision {decision_id} cannot be replayed: {cause}; GetDecision still tells what is kept of it",
+            metadata={"decision_id": decision_id, "state": "short", "wanted_state": "replayed"},
+        )
+
+
 class RequestTooLarge(TruestockError):
     """The request is larger than the byte limit."""
 
@@ -197,6 +212,20 @@ class Overloaded(TruestockError):
         super().__init__(
             f"{queued_count} {waiting} are waiting, too many to answer this one in time; send it again a little later",
             metadata={"queued_count": str(queued_count)},
+            retry_after=retry_after,
+        )
+
+
+class TooManyWatch(TruestockError):
+    """Every place of those who watch something is taken."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, what: str, watcher_count: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"{watcher_count} watch {what} here already, and no more are taken; share a watch, or try again later",
+            metadata={"watcher_count": str(watcher_count)},
             retry_after=retry_after,
         )
 

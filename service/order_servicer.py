@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, fulfilment_requests, levels, order_requests, orders
+from service import (
+    answers,
+    availability,
+    bounds,
+    fulfilment_requests,
+    levels,
+    order_batches,
+    order_pages,
+    order_requests,
+    orders,
+    watch_requests,
+)
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
+from service.availability_watch import AvailabilityWatch
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
 from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
+from service.order_watch import OrderWatch
 from service.policy_folder import PolicyFolder
 from service.requests import Asked, Claim
 from truestock.v1 import (
@@ -33,9 +46,10 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: StockReader, folder: PolicyFolder) -> None:
+    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
+        self._watch = watch
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -44,6 +58,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         policy_set = self._folder.current.policy_set
         snapshot = await self._reader.read(question.skus)
         return availability.answer(policy_set, snapshot, question)
+
+    def WatchAvailability(
+        self, request: availability_pb.WatchAvailabilityRequest, context: Context
+    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+        return self._watch.watch(watch_requests.availability_wish(request))
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -59,7 +78,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
+        watch: OrderWatch,
     ) -> None:
+        self._watch = watch
         self._allocator = allocator
         self._desk = desk
         self._lifecycle = lifecycle
@@ -79,6 +100,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
         return allocation_pb.AllocateOrderResponse(allocation=allocation)
 
+    async def BatchAllocateOrders(
+        self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context
+    ) -> allocation_pb.BatchAllocateOrdersResponse:
+        async def allocate_one(one: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+            return (await self.AllocateOrder(one, context)).allocation
+
+        return await order_batches.allocate(order_requests.batch_requests(request), allocate_one)
+
     async def ConfirmAllocation(
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
@@ -93,6 +122,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
         asked = Asked.of("ReleaseAllocation", request, request_id, self._new_id)
         return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
+
+    async def ExtendHold(
+        self, request: allocation_pb.ExtendHoldRequest, context: Context
+    ) -> allocation_pb.ExtendHoldResponse:
+        allocation_id, duration, request_id = order_requests.extension(request)
+        asked = Asked.of("ExtendHold", request, request_id, self._new_id)
+        allocation = await self._lifecycle.extend(allocation_id, asked, duration)
+        return allocation_pb.ExtendHoldResponse(allocation=allocation)
 
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
@@ -128,6 +165,16 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             )
 
         return await self._database.snapshot("get", work)
+
+    async def ListAllocations(
+        self, request: allocation_pb.ListAllocationsRequest, context: Context
+    ) -> allocation_pb.ListAllocationsResponse:
+        return await order_pages.page(self._database, order_pages.wanted(request))
+
+    def WatchOrders(
+        self, request: allocation_pb.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
+        return self._watch.watch(watch_requests.orders_wish(request))
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

@@ -63,7 +63,7 @@ async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUE
 
 
 async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Does `work` again and again, so many seconds apart, until `stop` is set; what fails is tried again."""
+    """Does something in the background again and again until `stop` is set, whatever becomes of it each time."""
     while not stop.is_set():
         try:
             await work()

@@ -208,7 +208,7 @@ class DecisionInputs(_message.Message):
     def channel(self) -> _catalog_service_pb2.Channel: ...
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_service_pb2.Location]:
-        """The locations of the catalogue, by id."""
+        """The locations that the channel may sell from, by id. Their opening days are always listed."""
 
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedProduct]:
@@ -316,19 +316,34 @@ class DecidedProduct(_message.Message):
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    HAS_DIMENSIONS_FIELD_NUMBER: _builtins.int
+    HAS_BARCODE_FIELD_NUMBER: _builtins.int
+    HAS_IMAGE_FIELD_NUMBER: _builtins.int
     velocity_per_day: _builtins.float
     """Units a day that rules saw, stated or learnt; unset where unknown."""
+    price: _builtins.str
+    """In decimal, in the merchant's currency; empty where unknown."""
+    has_dimensions: _builtins.bool
+    has_barcode: _builtins.bool
+    has_image: _builtins.bool
     @_builtins.property
-    def product(self) -> _catalog_service_pb2.Product: ...
+    def product(self) -> _catalog_service_pb2.Product:
+        """What rules may ask of it; its price is below."""
+
     def __init__(
         self,
         *,
         product: _catalog_service_pb2.Product | None = ...,
         velocity_per_day: _builtins.float | None = ...,
+        price: _builtins.str = ...,
+        has_dimensions: _builtins.bool = ...,
+        has_barcode: _builtins.bool = ...,
+        has_image: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "has_barcode", b"has_barcode", "has_dimensions", b"has_dimensions", "has_image", b"has_image", "price", b"price", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015
@@ -353,6 +368,7 @@ class DecidedLevel(_message.Message):
     COUNT_CONFIDENCE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     TRACKED_FIELD_NUMBER: _builtins.int
+    PHYSICAL_COUNT_TIME_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     location_id: _builtins.str
     on_hand_count: _builtins.int
@@ -367,6 +383,10 @@ class DecidedLevel(_message.Message):
     def figure_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def counted_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def physical_count_time(self) -> _timestamp_pb2.Timestamp:
+        """When a person last counted."""
+
     def __init__(
         self,
         *,
@@ -381,10 +401,11 @@ class DecidedLevel(_message.Message):
         count_confidence: _builtins.float | None = ...,
         source: _builtins.str = ...,
         tracked: _builtins.bool = ...,
+        physical_count_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
     _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015
