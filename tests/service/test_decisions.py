@@ -318,7 +318,7 @@ def write_rules(folder: Path, files: Iterable[tuple[str, str]]) -> None:
 
 def random_rules(dice: random.Random) -> Iterable[tuple[str, str]]:
     steps = dice.sample(["fewest_shipments", "{nearest: {band_km: 50}}", "priority", "deepest_stock", "covers_most"], 3)
-    used = dice.choice(["[]", "[buffer]", "[buffer, blocked]"])
+    used = dice.choice(["", "sold_may_use: [buffer]", "sold_may_use: [buffer, blocked]"])
     yield (
         "routing.yaml",
         f"""
@@ -331,7 +331,7 @@ policies:
     review: [{{name: dear, when: {{order.value: {{at_least: {dice.randint(50, 900)}}}}}}}]
     rank: [{", ".join(steps)}]
     max_shipments: {dice.randint(1, 4)}
-    sold_may_use: {used}
+    {used}
 """,
     )
     yield (
