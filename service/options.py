@@ -34,7 +34,7 @@ RequestId = Annotated[
 AllocationId = Annotated[str, typer.Argument(metavar="ALLOCATION", help="The allocation's id, a UUID.")]
 ShipmentId = Annotated[str, typer.Argument(metavar="SHIPMENT", help="The shipment's id, a UUID.")]
 UnitsOfLines = Annotated[
-    list[str] | None, typer.Argument(metavar="[LINE:UNITS…]", help="Everything that has not left if left out.")
+    list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Everything that has not left if left out.")
 ]
 EventId = Annotated[
     str, typer.Option("--event", metavar="NAME", help="Your name for what happened: heard again, it is the same.")

@@ -70,6 +70,8 @@ def _summary(allocation: Allocation, person: str) -> Iterator[RenderableType]:
 def _headline(allocation: Allocation) -> Text:
     outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
     state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
+    if allocation.state == Allocation.STATE_CANCELLED:
+        return Text.assemble((f"{allocation.channel_id}/{allocation.order_id}", "bold"), f": {state}")
     return Text.assemble(
         (f"{allocation.channel_id}/{allocation.order_id}", "bold"),
         ": ",

@@ -34,7 +34,8 @@ shipment = typer.Typer(
 def shipments(
     location: Annotated[list[str] | None, typer.Option("--location", help="Only here; repeat for more.")] = None,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only these; repeat for more. What is to be done if left out.")
+        list[str] | None,
+        typer.Option("--state", help=f"Repeat for more; what is to be done if left out: {', '.join(STATES)}."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="In whatever state they are.")] = False,
     before: Annotated[str, typer.Option("--before", metavar="TIME", help="Only those assigned before this time.")] = "",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.console import age, clock, count, enum_word, row, table
-from truestock.v1.shipment_pb2 import Shipment
+from truestock.v1.shipment_pb2 import Shipment, ShipmentLine
 
 
 def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bool) -> None:
@@ -19,9 +19,8 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
     made = _with_ids("location", "order", "line", "SKU", *_counts(shipments), "state", "assigned", "ship by")
     for shipment in shipments:
         order, since = f"{shipment.channel_id}/{shipment.order_id}", age(shipment.assign_time)
-        for line_id, sku, *units in _lines(shipment, shipments):
-            cells = (line_id, sku, *units, state_of(shipment), since, clock(shipment.ship_by_time))
-            row(made, shipment.location_id, order, *cells, shipment.shipment_id)
+        for cells in _lines(shipment, shipments):
+            row(made, shipment.location_id, order, *cells, since, clock(shipment.ship_by_time), shipment.shipment_id)
     console.print(made)
     if more:
         shown = count(len(shipments), "shipment")
@@ -34,17 +33,9 @@ def order_shipments(shipments: Sequence[Shipment]) -> Table:
     made.title = "Where it goes from"
     for shipment in shipments:
         distance = f"{shipment.distance_km:,.0f} km" if shipment.HasField("distance_km") else "-"
-        for line_id, sku, *units in _lines(shipment, shipments):
-            cells = (distance, line_id, sku, *units, state_of(shipment))
-            row(made, shipment.location_id, *cells, shipment.shipment_id)
+        for cells in _lines(shipment, shipments):
+            row(made, shipment.location_id, distance, *cells, shipment.shipment_id)
     return made
-
-
-def state_of(shipment: Shipment) -> str:
-    """The state in words, with the reason of a rejection, such as `rejected (not found)`."""
-    state = enum_word(Shipment.State.Name(shipment.state), "STATE_")
-    reason = shipment.reject_reason.replace("_", " ")
-    return f"{state} ({reason})" if shipment.state == Shipment.STATE_REJECTED and reason else state
 
 
 def _with_ids(*columns: str) -> Table:
@@ -63,9 +54,22 @@ def _counts(shipments: Iterable[Shipment]) -> list[str]:
 
 
 def _lines(shipment: Shipment, shipments: Iterable[Shipment]) -> list[tuple[object, ...]]:
-    """The line, SKU and units of each line, in the columns that all `shipments` of the table need."""
+    """Line, SKU, units in the columns that all `shipments` of the table need, and state; one row if nothing is left."""
     columns = len(_counts(shipments))
     return [
-        (line.line_id, line.sku, *(line.unit_count, line.shipped_count, line.returned_count)[:columns])
-        for line in shipment.lines
+        (
+            line.line_id or "-",
+            line.sku or "-",
+            *(line.unit_count, line.shipped_count, line.returned_count)[:columns],
+            _state(shipment, line),
+        )
+        for line in shipment.lines or [ShipmentLine()]
     ]
+
+
+def _state(shipment: Shipment, line: ShipmentLine) -> str:
+    """The state of a line's units, with the reason where the location rejected all of them: `rejected (not found)`."""
+    state = enum_word(Shipment.State.Name(shipment.state), "STATE_")
+    if shipment.reject_reason and not line.unit_count and not line.shipped_count:
+        return f"rejected ({shipment.reject_reason.replace('_', ' ')})"
+    return state
