@@ -16,6 +16,7 @@ from service import (
     file_commands,
     options,
     order_commands,
+    shipment_commands,
     stock_commands,
 )
 from service.console import UserError, output, print_json, row, say, table
@@ -178,6 +179,9 @@ app.command()(file_commands.play)
 app.command()(stock_commands.policies)
 app.command()(facts_command.facts)
 app.command()(feed_commands.feeds)
+app.command()(shipment_commands.shipments)
+app.command("return")(shipment_commands.take_back)
+app.add_typer(shipment_commands.shipment, name="shipment")
 
 
 def _settings(**given: object) -> Settings:

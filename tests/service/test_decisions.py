@@ -362,10 +362,6 @@ rules:
 async def change_catalogue(retailer: Retailer, dice: random.Random) -> None:
     places = sample_locations()
     for place in places:
-<<<<<<< HEAD
-        place.status = dice.choice([*catalog_pb.Location.Status.values(), catalog_pb.Location.STATUS_OPEN])
-=======
         place.status = dice.choice(catalog_pb.Location.Status.values()[1:])
->>>>>>> decisions
         place.priority = dice.randint(1, 50)
     await retailer.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=places))
