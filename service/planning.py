@@ -90,7 +90,7 @@ def decide(
     if left is None:
         return _all_has_left(book, record, order)
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
-    rejected_by = record.rejected_by(line.line_id for line in left.lines)
+    rejected_by = record.rejected_by()
     caught = capture(world, surroundings.channel, left, promise.own, rejected_by)
     decision = route(surroundings.policy_set, world, surroundings.channel, left, promise.own, rejected_by=rejected_by)
     if stands_as_it_was(promise, left, decision):

@@ -157,7 +157,7 @@ orders = built(
     st.lists(levels, max_size=3, unique_by=lambda one: (one.sku, one.location_id)),
     st.tuples(channels, orders, moments.filter(bool)),
     st.dictionaries(st.tuples(words, words), st.integers(0, 2**31 - 1), max_size=3),
-    tags,
+    st.frozensets(st.tuples(words, words), max_size=3),
 )
 def test_what_is_read_back_is_what_was_decided_on(
     places: list[Location],
@@ -165,7 +165,7 @@ def test_what_is_read_back_is_what_was_decided_on(
     stock: list[StockLevel],
     asked: tuple[Channel, Order, datetime],
     own: dict[tuple[str, str], int],
-    excluded: frozenset[str],
+    excluded: frozenset[tuple[str, str]],
 ) -> None:
     channel, order, now = asked
     world = World(now, {x.id: x for x in places}, {x.sku: x for x in shelf}, {(x.sku, x.location_id): x for x in stock})
@@ -193,7 +193,7 @@ def test_equal_inputs_are_stored_as_equal_bytes(order: Order, product: Product) 
 
 
 def read_back(
-    world: World, channel: Channel, order: Order, own: dict[tuple[str, str], int], excluded: frozenset[str]
+    world: World, channel: Channel, order: Order, own: dict[tuple[str, str], int], excluded: frozenset[tuple[str, str]]
 ) -> Inputs:
     stored, catalogue = capture(world, channel, order, own, excluded).stored(b"", short=False)
     assert stored is not None

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import SETTLED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, moved, promised
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, moved, promised
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -145,7 +145,6 @@ async def test_one_return_number_for_several_lines_and_parcels_counts_once_each(
     for made in order.shipments:
         await shop.ship(made)
 
-    await shop.take_back(order.allocation_id, {"m": 3}, "sellable", "dc-never", event_id="r-1") if False else None
     await shop.locations("dc")
     for _ in range(2):
         await shop.take_back(order.allocation_id, {"m": 3}, "sellable", "dc", event_id="r-1")
@@ -308,11 +307,15 @@ async def test_an_order_that_ships_complete_waits_until_all_of_it_is_there(
     waiting = (await shop.get(order.allocation_id)).allocation
     received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
     await shop.record(change("MUG", "dc", at=datetime.now(UTC), movement=received))
-    filled = (await shop.get(order.allocation_id)).allocation
+
+    async def is_whole() -> bool:
+        return promised((await shop.get(order.allocation_id)).allocation) == {"dc": 4}
+
+    # The transaction in which the mug comes has not locked the cups; the next sweep has.
+    await eventually(is_whole)
 
     assert promised(order) == promised(waiting) == {}
-    assert promised(filled) == {"dc": 4}
-    assert filled.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert (await shop.get(order.allocation_id)).allocation.outcome == order_pb2.OUTCOME_ALLOCATED
     assert (await shop.ledger()).balanced
 
 
