@@ -54,6 +54,12 @@ class PaperOrder:
         """What was asked for, whatever was taken off since."""
         return {line_id: (line.sku, line.asked) for line_id, line in self.lines.items()}
 
+    def left(self, lines: Mapping[str, tuple[str, int]]) -> Mapping[str, tuple[str, int]]:
+        """What of some contents has not left yet."""
+        shipped = {line_id: line.shipped for line_id, line in self.lines.items()}
+        units = {line_id: (sku, count - shipped.get(line_id, 0)) for line_id, (sku, count) in lines.items()}
+        return {line_id: (sku, count) for line_id, (sku, count) in units.items() if count > 0}
+
     def state(self, way: Way, lines: Mapping[str, tuple[str, int]], *, sold: bool) -> None:
         """Takes over the contents of a request; what has left stays."""
         before = self.lines
