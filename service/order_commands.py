@@ -151,7 +151,7 @@ def extend(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ExtendHold, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def cancel(

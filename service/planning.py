@@ -87,10 +87,12 @@ def decide(
         return sent_to_review(surroundings, book, confirm(book, record))
     _check_shipped(record, order)
     left = record.order_left(order)
+    if _is_planned(record, left):
+        return Verdict(record)
     if left is None:
         return _all_has_left(book, record, order)
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
-    rejected_by = record.rejected_by(line.line_id for line in left.lines)
+    rejected_by = record.rejected_by()
     caught = capture(world, surroundings.channel, left, promise.own, rejected_by)
     decision = route(surroundings.policy_set, world, surroundings.channel, left, promise.own, rejected_by=rejected_by)
     if stands_as_it_was(promise, left, decision):
@@ -114,6 +116,14 @@ def _check_shipped(record: AllocationRecord, order: Order) -> None:
     ]
     if wrong:
         raise InvalidFields(wrong)
+
+
+def _is_planned(record: AllocationRecord, left: Order | None) -> bool:
+    """Whether an order of which units have left is planned just so: lines that have left may be named or not."""
+    if not any(made.shipped for made in record.shipments):
+        return False
+    planned = record.order_left(record.order(Commitment.SOLD))
+    return left is planned if left is None or planned is None else same_contents(planned, left)
 
 
 def _all_has_left(book: Book, record: AllocationRecord, order: Order) -> Verdict:
