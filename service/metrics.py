@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from policies.model import Outcome
 
-OVERSELL_CAUSES = ("race", "stale_feed", "over_published")
+OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "unmapped")
 INTERVENTION_REASONS = ("oversell", "unfillable", "review")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

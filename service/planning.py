@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from policies.model import Channel, Commitment, Context, Location, Order, OrderFacts, Outcome, Product, World
-from policies.oversell import oversell_cause
+from policies.oversell import UNMAPPED, oversell_cause
 from policies.policy import PolicySet
 from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
 from policies.reasons import units as counted
@@ -59,6 +59,8 @@ class Verdict:
     decision: Decision | None = None
     exceptions: tuple[OrderException, ...] = field(default=())
     """What a person has to settle from now on."""
+    cancelled: int = 0
+    """Units of a sold order that were taken off as it came: sold, and cancelled."""
 
 
 def decide(
@@ -175,6 +177,8 @@ def _shortage(surroundings: Surroundings, book: Book, order: Order, short: Short
         may_sell_from = surroundings.channel.may_sell_from
         levels = [x for (sku, place), x in book.levels.items() if sku == short.sku and may_sell_from(place)]
         cause = oversell_cause(levels, short.unit_count, book.now)
+        if short.sku not in surroundings.products:
+            cause = UNMAPPED
     # A HOLD sold nothing, so nothing is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)

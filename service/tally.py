@@ -47,8 +47,10 @@ def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
     channel = record.channel_id
     metrics.allocations.labels(channel, record.outcome.value).inc()
     metrics.sold_orders.labels(channel).inc(after.sold and not before.sold)
-    metrics.sold_units.labels(channel).inc(max(0, after.sold_units - before.sold_units))
-    count_cancelled(metrics, before, record)
+    # What was cancelled before the order came was sold first.
+    more = after.sold_units - before.sold_units + verdict.cancelled
+    metrics.sold_units.labels(channel).inc(max(0, more))
+    metrics.cancelled_units.labels(channel).inc(verdict.cancelled + max(0, -more))
     metrics.split_orders.labels(channel).inc(after.split and not before.split)
     metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
     for location, units in _risen(before.allocated, after.allocated):
