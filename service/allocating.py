@@ -8,22 +8,22 @@ from uuid import UUID
 
 from policies.model import Commitment, Product
 from policies.policy import PolicySet
-from service import answers, catalogue, kept_cancellations, levels, names, order_writing, orders, requests
+from service import aftermath, answers, catalogue, kept_cancellations, levels, names, orders, requests
 from service.allocator import Outcomes, Ticket
-from service.arrival import Arrived, Intake
+from service.arrival import Intake
 from service.book import Book
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection, Database
+from service.doings import Doings
 from service.errors import NotFound, TruestockError
 from service.intake_writing import write_intake
 from service.metrics import Metrics
-from service.names import Link, Name, NamesMoved
+from service.names import Link, Name
 from service.order_requests import OrderRequest
-from service.order_writing import Changes
-from service.planning import Surroundings, Verdict
+from service.planning import Verdict
 from service.requests import Stored
-from service.tally import count_cancelled, count_order
-from service.version import VERSION
+from service.surroundings import Scene
+from service.tally import count_answer
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 
@@ -32,10 +32,23 @@ class _Batch:
     """What one transaction has found out and decided so far."""
 
     catalogue: Catalogue
-    products: Mapping[str, Product]
+    products: dict[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
-    verdicts: dict[UUID, Arrived] = field(default_factory=dict)
+    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
     """What became of orders, by request id."""
+    doings: Doings | None = None
+    unheard: _Batch | None = None
+    """An earlier attempt whose commit went through unheard: it is still to be counted."""
+
+    async def learn(self, connection: Connection, skus: set[str]) -> None:
+        """Reads the products of orders that are known, where a request does not name them."""
+        unknown = skus - self.products.keys()
+        if unknown:
+            self.products |= (await catalogue.products(connection, unknown))[1]
+
+    def scene(self, policy_set: PolicySet) -> Scene:
+        """What orders are planned in, by these rules."""
+        return Scene(policy_set, self.catalogue, self.products)
 
 
 class OrderDesk:
@@ -50,47 +63,47 @@ class OrderDesk:
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
         tried: list[_Batch] = []
-        known: dict[Name, Link] = {}
-        while True:
-            try:
-                batch = await self._database.transaction(
-                    "allocate", lambda connection: self._work(connection, tickets, tried, known)
-                )
-                break
-            except NamesMoved as moved:
-                known |= moved.links
-        for arrived in batch.verdicts.values():
-            _count(self._metrics, arrived)
+        batch = await names.until_locked(
+            lambda known: self._database.transaction(
+                "allocate", lambda connection: self._work(connection, tickets, tried, known)
+            )
+        )
+        for done in (batch, batch.unheard):
+            self._count(done)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
+
+    def _count(self, batch: _Batch | None) -> None:
+        if batch is None or batch.doings is None:
+            return
+        batch.doings.count(self._metrics)
+        for verdict in batch.verdicts.values():
+            count_answer(self._metrics, verdict.record)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
 
-        async def work(connection: Connection) -> tuple[_Batch, Intake, bool]:
+        async def work(connection: Connection) -> tuple[_Batch, Intake]:
             batch = await self._begin(connection, [ticket])
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
                 raise problem
             found = await names.look(connection, _names([ticket]), self._new_id)
-            records = await orders.read(connection, [id for id in found.ids.values() if id not in found.made])
-            skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records.values() for x in r.lines}
+            records = (await orders.read(connection, found.known_ids)).values()
+            skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
+            await batch.learn(connection, skus)
             now, figures = await levels.read(connection, skus)
             kept = await kept_cancellations.read(connection, {*_names([ticket]), *found.ids})
-            book = Book(now, dict(figures), self._new_id)
-            intake = Intake.of(book, found, _surroundings(batch, ticket.policy_set), records.values(), kept)
-            return batch, intake, bool(records)
+            doings = Doings(Book(now, dict(figures), self._new_id))
+            doings.know(records)
+            return batch, Intake.of(doings, found, kept)
 
-        _, intake, is_known = await self._database.snapshot("preview", work)
-        verdict = intake.arrive(ticket.request).verdict
-        answer = answers.allocation(verdict.record, intake.book.now, change_refused=verdict.change_refused)
-        return _without_ids(answer, is_new=not is_known)
+        batch, intake = await self._database.snapshot("preview", work)
+        verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+        answer = answers.allocation(verdict.record, intake.doings.book.now, change_refused=verdict.change_refused)
+        return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
 
     async def _work(
-        self,
-        connection: Connection,
-        tickets: Sequence[Ticket],
-        tried: list[_Batch],
-        known: Mapping[Name, Link],
+        self, connection: Connection, tickets: Sequence[Ticket], tried: list[_Batch], known: Mapping[Name, Link]
     ) -> _Batch:
         batch = await self._begin(connection, tickets)
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
@@ -98,7 +111,7 @@ class OrderDesk:
         for ticket in claimed:
             if ticket.claim.id in stored:
                 batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
-                batch.verdicts.update(_committed_unheard(tried, ticket.claim.id, batch.outcomes[ticket.claim.id]))
+                batch.unheard = batch.unheard or _committed(tried, ticket.claim.id, batch.outcomes[ticket.claim.id])
         tried.append(batch)
         fresh = [t for t in claimed if t.claim.id not in stored]
         if fresh:
@@ -119,37 +132,30 @@ class OrderDesk:
     async def _plan(
         self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket], known: Mapping[Name, Link]
     ) -> None:
-        locked_names = await names.lock(connection, _names(tickets), known, self._new_id)
-        ids = [id for id in locked_names.ids.values() if id not in locked_names.made]
+        named = await names.lock(connection, _names(tickets), known, self._new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
-        locked = await levels.lock(connection, skus | await orders.line_skus(connection, ids))
-        book = await levels.open_book(connection, locked, self._new_id)
-        kept = await kept_cancellations.read(connection, {*_names(tickets), *locked_names.ids})
-        records = await orders.read(connection, ids)
+        skus |= await orders.line_skus(connection, named.known_ids) if named.known_ids else set()
+        await batch.learn(connection, skus)
+        locked = await levels.lock(connection, skus)
+        doings = batch.doings = Doings(await levels.open_book(connection, locked, self._new_id))
+        doings.know((await orders.read(connection, named.known_ids)).values())
+        kept = await kept_cancellations.read(connection, {*_names(tickets), *named.ids})
+        intake = Intake.of(doings, named, kept)
         policy_set = tickets[-1].policy_set
-        intake = Intake.of(book, locked_names, _surroundings(batch, policy_set), records.values(), kept)
-        changes = Changes()
+        stage = aftermath.Stage(self._cache, policy_set, batch.scene(policy_set))
+        if doings.book.lapsed:
+            await aftermath.fill(connection, doings, stage)
         for ticket in tickets:
-            intake.surroundings_of = _surroundings(batch, ticket.policy_set)
-            self._decide_one(batch, intake, changes, ticket, ids)
-        await levels.write(connection, book)
-        await order_writing.write(connection, changes)
+            batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+            # What one order gives back goes to backorders before the next order sees it.
+            await aftermath.fill(connection, doings, stage)
+        for ticket in tickets:
+            verdict = batch.verdicts[ticket.claim.id]
+            answer = answers.allocation(verdict.record, doings.book.now, change_refused=verdict.change_refused)
+            batch.outcomes[ticket.claim.id] = answer
+        await doings.write(connection)
         await write_intake(connection, intake, policy_set)
         await requests.answer(connection, _answers_of(batch, tickets))
-
-    def _decide_one(
-        self, batch: _Batch, intake: Intake, changes: Changes, ticket: Ticket, known_ids: Sequence[UUID]
-    ) -> None:
-        arrived = intake.arrive(ticket.request)
-        verdict = arrived.verdict
-        remember(changes, verdict, intake.book, replaced=verdict.record.id in known_ids)
-        if arrived.merged is not None:
-            remember(changes, arrived.merged, intake.book, replaced=True)
-            # What was to be settled about the copy is to be settled about the order.
-            changes.replanned.add(arrived.merged.record.id)
-        batch.verdicts[ticket.claim.id] = arrived
-        answer = answers.allocation(verdict.record, intake.book.now, change_refused=verdict.change_refused)
-        batch.outcomes[ticket.claim.id] = answer
 
 
 def _names(tickets: Sequence[Ticket]) -> list[Name]:
@@ -158,37 +164,11 @@ def _names(tickets: Sequence[Ticket]) -> list[Name]:
     return found + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]
 
 
-def _count(metrics: Metrics, arrived: Arrived) -> None:
-    count_order(metrics, arrived.before, arrived.verdict)
-    if arrived.merged is not None and arrived.merged_before is not None:
-        count_cancelled(metrics, arrived.merged_before, arrived.merged.record)
-
-
-def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) -> None:
-    """Adds the record, its decision, its event and its exceptions to what is written, if anything changed."""
-    if not verdict.event:
-        return
-    record, revision, now = verdict.record, verdict.record.decision.policy_revision, book.now
-    record.version += 1
-    changes.records[record.id] = record
-    if replaced:
-        changes.replaced.add(record.id)
-        if verdict.decision is not None:
-            changes.replanned.add(record.id)
-    decided = record.decision_id if verdict.decision is not None else None
-    changes.events.append((book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided))
-    if verdict.decision is not None:
-        explained = record.decision.SerializeToString(deterministic=True)
-        changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
-    changes.exceptions += [raised.row(book.new_id(), record.id, now) for raised in verdict.exceptions]
-
-
-def _committed_unheard(
+def _committed(
     tried: Sequence[_Batch], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
-) -> dict[UUID, Arrived]:
-    """The verdict of an earlier attempt of this call whose commit went through unheard: it is still to be counted."""
-    ours = [batch for batch in tried if claim_id in batch.verdicts and batch.outcomes[claim_id] == stored]
-    return {claim_id: ours[0].verdicts[claim_id]} if ours else {}
+) -> _Batch | None:
+    """The earlier attempt of this call, if any, that the stored answer is of."""
+    return next((one for one in tried if claim_id in one.verdicts and one.outcomes[claim_id] == stored), None)
 
 
 def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:
@@ -199,11 +179,6 @@ def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocatio
     for shipment in answer.shipments:
         shipment.shipment_id = ""
     return answer
-
-
-def _surroundings(batch: _Batch, policy_set: PolicySet) -> Callable[[str], Surroundings]:
-    known = batch.catalogue
-    return lambda channel_id: Surroundings(policy_set, known.locations, known.channels[channel_id], batch.products)
 
 
 def _unknown(batch: _Batch, request: OrderRequest) -> NotFound | None:

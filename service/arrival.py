@@ -6,43 +6,30 @@ sold, and a cancelled one cancelled, so that the same events in any order of arr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from policies.cancellations import KeptCancellation, Standing, cancelled_units
 from policies.channel_statuses import ChannelStatus, meaning
-from policies.model import Channel, Commitment, Order
+from policies.model import Commitment, Order
 from policies.oversell import UNMAPPED
 from policies.promise import same_contents
-from service.book import Book
+from service import unmapped
+from service.doings import Doings
 from service.incidents import Incident
 from service.kept_cancellations import CancellationRow
 from service.names import Link, LockedNames, Name
 from service.order_requests import OrderRequest
-from service.planning import Surroundings, Verdict
+from service.planning import Verdict
 from service.record import PROMISING, AllocationRecord
+from service.surroundings import Scene
 from service.takings import cancel_everything, merge, take
 from service.tally import Tally
 
-UNMAPPED_PRODUCT = "unmapped_product"
 SYNC_FAILED = "sync_failed"
 _FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
 """The time of a cancellation that no contents have in them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """What became of an order, and, where a copy was found to have a promise of its own, of that one.
-
-    `before` are the order's countable figures before: those that were counted of the copy are among them.
-    """
-
-    verdict: Verdict
-    before: Tally
-    merged: Verdict | None = None
-    merged_before: Tally | None = None
-    """Set where the copy and its original were both counted, so that the copy's units count as cancelled."""
 
 
 @dataclass(slots=True)
@@ -52,9 +39,8 @@ class Intake:
     Whatever is in `changed_links`, `changed_kept`, `dropped_kept` and `incidents` is to be written afterwards.
     """
 
-    book: Book
+    doings: Doings
     names: LockedNames
-    surroundings_of: Callable[[str], Surroundings]
     records: dict[Name, AllocationRecord]
     kept: dict[Name, list[CancellationRow]] = field(default_factory=dict)
     changed_links: dict[Name, Link] = field(default_factory=dict)
@@ -64,48 +50,57 @@ class Intake:
     _links: dict[Name, Link] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        book: Book,
-        names: LockedNames,
-        surroundings_of: Callable[[str], Surroundings],
-        records: Iterable[AllocationRecord],
-        kept: Iterable[CancellationRow],
-    ) -> Intake:
+    def of(cls, doings: Doings, names: LockedNames, kept: Iterable[CancellationRow]) -> Intake:
         """Of orders that have just been read."""
-        by_name = {(record.channel_id, record.order_id): record for record in records}
-        made = cls(book, names, surroundings_of, by_name, _links=dict(names.links))
+        by_name = {(record.channel_id, record.order_id): record for record in doings.records.values()}
+        made = cls(doings, names, by_name, _links=dict(names.links))
         for row in kept:
             made.kept.setdefault(row.name, []).append(row)
         return made
 
-    def arrive(self, request: OrderRequest) -> Arrived:
-        """Takes in one request; the book and the records are changed to match."""
+    def arrive(self, request: OrderRequest, scene: Scene) -> Verdict:
+        """Takes in one request and notes what became of its order; the book and the records are changed to match."""
         name, was_known = request.name, request.name in self._links
-        original, own = self._linked(request)
-        before = Tally.of(self.records[original]) if original in self.records else Tally()
-        record = self.records.get(original) or self._new(original)
-        self.records[original] = record
-        merged = merged_before = None
+        original, own = self._linked(request, scene)
+        record = self._record(original)
         if own is not None:
-            was = Tally.of(own)
-            merged = merge(self.book, own, original)
-            merged_before = was if before.sold else None
-            before = before if before.sold else replace(was, needs_person=before.needs_person or was.needs_person)
-            self._leave_what_has_left(original, own, record, request)
+            self._merge(own, record, request)
         record.copies = sorted(one.name for one in self._links.values() if one.original == original)
-        self._understand(request, original)
-        verdict = self._judge(request, record, name, is_sold=own is not None and own.commitment is Commitment.SOLD)
+        self._understand(request, original, scene)
+        verdict = self._judge(request, record, scene, is_sold=own is not None and own.commitment is Commitment.SOLD)
         if not verdict.event and name in self._links and not was_known:
             verdict = replace(verdict, event="linked", description=f"{'/'.join(name)} is a copy of it.")
-        self._note_unmapped(verdict)
-        return Arrived(verdict, before, merged, merged_before)
+        self.doings.note(verdict)
+        self._note_unmapped(verdict, scene)
+        return verdict
+
+    def _record(self, name: Name) -> AllocationRecord:
+        """The record of an order, made where there is none yet."""
+        known = self.records.get(name)
+        if known is not None:
+            return known
+        now = self.doings.book.now
+        made = AllocationRecord(self.names.ids[name], *name, create_time=now, update_time=now)
+        self.records[name] = made
+        self.doings.begin(made)
+        return made
+
+    def _merge(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
+        """Takes back the promise that a copy has of its own. Its units are counted once, where that can still be."""
+        was, before = self.doings.before(own), self.doings.before(record)
+        self.doings.note(merge(self.doings.book, own, (record.channel_id, record.order_id)))
+        # What was to be settled about the copy is to be settled about the order.
+        self.doings.supersede(own)
+        if not before.sold:
+            self.doings.regard(record, replace(was, needs_person=before.needs_person or was.needs_person))
+            self.doings.regard(own, Tally.of(own))
+        self._leave_what_has_left(own, record, request)
 
     def _original(self, name: Name) -> Name:
         link = self._links.get(name)
         return link.original if link else name
 
-    def _linked(self, request: OrderRequest) -> tuple[Name, AllocationRecord | None]:
+    def _linked(self, request: OrderRequest, scene: Scene) -> tuple[Name, AllocationRecord | None]:
         """The name under which the request's order has its promise, and a promise of its own that a copy had so far."""
         mine = self._original(request.name)
         if request.copy_of is None:
@@ -114,7 +109,7 @@ class Intake:
         if mine == original:
             return mine, None
         if mine != request.name:
-            self._contradicts(request, mine)
+            self._contradicts(request, mine, scene)
             return mine, None
         own = self.records.pop(request.name, None)
         states = original not in self.records
@@ -142,31 +137,13 @@ class Intake:
         rows[:] = [one for one in rows if (one.event_id, one.cancellation.line_id) != same] + [row]
         self.changed_kept[row.name, *same] = row
 
-    def _contradicts(self, request: OrderRequest, mine: Name) -> None:
+    def _contradicts(self, request: OrderRequest, mine: Name, scene: Scene) -> None:
         said, known = "/".join(request.copy_of or ()), "/".join(mine)
-        copy = "/".join(request.name)
-        sentence = (
-            f"{copy} is known as a copy of {known}, and is now said to be one of {said}; it stays as it is."
-        )
-        self.incidents.append(Incident(SYNC_FAILED, copy, sentence, self._channel(request), channel_id=request.name[0]))
+        copy, channel = "/".join(request.name), scene.of(request.name[0]).channel
+        sentence = f"{copy} is known as a copy of {known}, and is now said to be one of {said}; it stays as it is."
+        self.incidents.append(Incident(SYNC_FAILED, copy, sentence, channel, channel_id=channel.id))
 
-    def _channel(self, request: OrderRequest) -> Channel:
-        return self.surroundings_of(request.name[0]).channel
-
-    def _new(self, name: Name) -> AllocationRecord:
-        now = self.book.now
-        return AllocationRecord(
-            id=self.names.ids[name],
-            channel_id=name[0],
-            order_id=name[1],
-            create_time=now,
-            update_time=now,
-            commitment=Commitment.HOLD,
-        )
-
-    def _leave_what_has_left(
-        self, original: Name, own: AllocationRecord, record: AllocationRecord, request: OrderRequest
-    ) -> None:
+    def _leave_what_has_left(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
         """What has left for the copy has left for the order: it is not promised once more."""
         lines = record.order_as_stated().lines if record.lines else request.order.lines
         for line in own.lines:
@@ -175,17 +152,18 @@ class Intake:
             if left > 0 and same is not None:
                 event_id = f"left as {own.channel_id}/{own.order_id}, line {line.line_id}"
                 kept = KeptCancellation(same.line_id, left, _FOR_GOOD)
-                self._keep(CancellationRow(original, event_id, self.book.now, kept))
+                name = (record.channel_id, record.order_id)
+                self._keep(CancellationRow(name, event_id, kept))
 
-    def _understand(self, request: OrderRequest, original: Name) -> None:
+    def _understand(self, request: OrderRequest, original: Name, scene: Scene) -> None:
         """What the channel's own word for the order means: one that is cancelled stays so."""
-        channel, word = self._channel(request), request.channel_status
+        channel, word = scene.of(request.name[0]).channel, request.channel_status
         if word is None or channel.platform is None:
             return
         status = meaning(channel.platform, word)
         if status is ChannelStatus.CANCELLED:
-            event_id = f"status of {'/'.join(request.name)}"[:128]
-            self._keep(CancellationRow(original, event_id, self.book.now, KeptCancellation(is_applied=True)))
+            event_id = f"status of {'/'.join(request.name)}"
+            self._keep(CancellationRow(original, event_id, KeptCancellation(is_applied=True)))
         elif status is None:
             sentence = (
                 f"Order {'/'.join(request.name)} is '{word}', which is no known word of {channel.platform}; "
@@ -194,8 +172,8 @@ class Intake:
             subject = f"{channel.platform}/{word}"
             self.incidents.append(Incident(SYNC_FAILED, subject, sentence, channel, channel_id=channel.id))
 
-    def _judge(self, request: OrderRequest, record: AllocationRecord, name: Name, *, is_sold: bool) -> Verdict:
-        original = (record.channel_id, record.order_id)
+    def _judge(self, request: OrderRequest, record: AllocationRecord, scene: Scene, *, is_sold: bool) -> Verdict:
+        name, original = request.name, (record.channel_id, record.order_id)
         stated_time, before = record.channel_update_time, (record.channel_update_time, record.channel_status)
         counts = self._contents_count(request, record, name)
         rows = self.kept.get(original, [])
@@ -205,14 +183,14 @@ class Intake:
         sold = sold or (tells_time and record.commitment is Commitment.SOLD)
         order = _order_of(request, record, counts=counts, sold=sold)
         if is_whole:
-            verdict = cancel_everything(self.book, record, order)
+            verdict = cancel_everything(self.doings.book, record, order)
         elif counts or self._concerns(record, rows, sold=sold):
             standing = _standing(record, order, rows, stated_time, counts=counts)
             kept = [row.cancellation for row in rows]
             time = request.update_time if counts and name == original else record.channel_update_time
             cancelled = cancelled_units(order.lines, kept, time, standing)
-            surroundings = self.surroundings_of(record.channel_id)
-            verdict = take(surroundings, self.book, record, order, cancelled, hold_duration=request.hold_duration)
+            around = scene.of(record.channel_id)
+            verdict = take(around, self.doings.book, record, order, cancelled, hold_duration=request.hold_duration)
         else:
             return self._noted(Verdict(record), before)
         for row in rows:
@@ -242,7 +220,7 @@ class Intake:
         if sold and record.commitment is Commitment.HOLD:
             return True
         waiting = any(not row.cancellation.is_applied for row in rows)
-        return waiting and record.state_at(self.book.now) in PROMISING
+        return waiting and record.state_at(self.doings.book.now) in PROMISING
 
     def _noted(self, verdict: Verdict, before: tuple[datetime | None, str | None]) -> Verdict:
         """The verdict; what the channel says of an order that does not change is an event of its own."""
@@ -252,15 +230,15 @@ class Intake:
         word = f": {record.channel_status}" if record.channel_status else ""
         return replace(verdict, event="updated", description=f"The channel says the same contents again{word}.")
 
-    def _note_unmapped(self, verdict: Verdict) -> None:
+    def _note_unmapped(self, verdict: Verdict, scene: Scene) -> None:
         record = verdict.record
         if verdict.decision is None:
             return
-        channel = self.surroundings_of(record.channel_id).channel
+        channel = scene.of(record.channel_id).channel
         for sku in sorted({short.sku for short in record.shortages if short.cause == UNMAPPED}):
             sentence = f"{record.channel_id} sells '{sku}', which the catalogue does not have; upsert the product."
             self.incidents.append(
-                Incident(UNMAPPED_PRODUCT, sku, sentence, channel, channel_id=record.channel_id, sku=sku)
+                Incident(unmapped.KIND, sku, sentence, channel, channel_id=record.channel_id, sku=sku)
             )
 
 

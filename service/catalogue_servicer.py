@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import catalogue, catalogue_requests
+from service import catalogue, catalogue_requests, unmapped
 from service.catalogue import CHANNELS, LOCATIONS, PRODUCTS, Shelf
 from service.catalogue_requests import Row
 from service.database import Connection, Database
@@ -21,9 +23,10 @@ Context = Any
 class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     """Upserts take whole records, all of a call or none."""
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(self, database: Database, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
         self._database = database
         self._metrics = metrics
+        self._new_id = new_id
 
     async def UpsertLocations(
         self, request: catalog_pb.UpsertLocationsRequest, context: Context
@@ -43,6 +46,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     ) -> catalog_pb.UpsertProductsResponse:
         rows = catalogue_requests.product_rows(request.products)
         created, updated = await self._upsert(PRODUCTS, rows, validate_only=request.validate_only)
+        if created and not request.validate_only:
+            # In a transaction of its own: what it misses the sweeper settles.
+            await self._database.transaction("mapped", partial(unmapped.settle_mapped, new_id=self._new_id))
         return catalog_pb.UpsertProductsResponse(created_count=created, updated_count=updated)
 
     async def ListProducts(

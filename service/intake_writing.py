@@ -14,5 +14,6 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     begun = {record.id for record in intake.records.values()}
     await names.drop(connection, intake.names.made - begun)
     await kept_cancellations.drop(connection, intake.dropped_kept)
-    await kept_cancellations.write(connection, intake.book.now, intake.changed_kept.values())
-    await incidents.raise_all(connection, policy_set, intake.book.now, intake.incidents, intake.book.new_id)
+    book = intake.doings.book
+    await kept_cancellations.write(connection, book.now, intake.changed_kept.values())
+    await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)

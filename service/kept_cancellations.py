@@ -66,7 +66,6 @@ class CancellationRow:
 
     name: Name
     event_id: str
-    heard_time: datetime
     cancellation: KeptCancellation
 
 
@@ -77,7 +76,6 @@ async def read(connection: Connection, names: Iterable[Name]) -> list[Cancellati
         CancellationRow(
             (r["channel_id"], r["order_id"]),
             r["event_id"],
-            r["heard_time"],
             KeptCancellation(r["line_id"], r["unit_count"] or 0, r["cancel_time"], r["apply_time"] is not None),
         )
         for r in rows
@@ -90,7 +88,7 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
         (
             *(*one.name, one.event_id, one.cancellation.line_id),
             None if one.cancellation.is_whole else one.cancellation.unit_count,
-            *(one.heard_time, one.cancellation.cancel_time, now if one.cancellation.is_applied else None),
+            *(now, one.cancellation.cancel_time, now if one.cancellation.is_applied else None),
         )
         for one in rows
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import Boolean, Text, Uuid, delete, or_, select
@@ -14,6 +15,7 @@ from service import orders
 from service.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.tables import Moment, allocation, allocation_copy
 
+T = TypeVar("T")
 Name = tuple[str, str]
 """(Channel id, order id)."""
 
@@ -82,6 +84,11 @@ class LockedNames:
     made: frozenset[UUID]
     links: Mapping[Name, Link]
 
+    @property
+    def known_ids(self) -> list[UUID]:
+        """The orders that were there before."""
+        return [id for id in self.ids.values() if id not in self.made]
+
     def original(self, name: Name) -> Name:
         """The name under which an order has its promise."""
         link = self.links.get(name)
@@ -105,6 +112,19 @@ async def lock(
     if any((links[name].original if name in links else name) not in ids for name in names):
         raise NamesMoved(links)
     return LockedNames(ids, frozenset(id for target, id in ids.items() if new[target] == id), links)
+
+
+async def until_locked(work: Callable[[Mapping[Name, Link]], Awaitable[T]]) -> T:
+    """Runs a transaction that locks names, again with what is known of them by then where they were not the right ones.
+
+    A name becomes a copy's once, or moves on with its original, so that this ends.
+    """
+    known: dict[Name, Link] = {}
+    while True:
+        try:
+            return await work(known)
+        except NamesMoved as moved:
+            known |= moved.links
 
 
 async def look(connection: Connection, wanted: Iterable[Name], new_id: Callable[[], UUID]) -> LockedNames:

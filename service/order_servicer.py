@@ -8,13 +8,15 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, levels, order_requests, orders
+from service import answers, availability, bounds, fulfilment_requests, levels, order_requests, orders, unmapped
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
+from service.cancelling import CancelDesk
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
+from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
 from service.policy_folder import PolicyFolder
@@ -54,6 +56,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocator: Allocator,
         desk: OrderDesk,
         lifecycle: Lifecycle,
+        cancel_desk: CancelDesk,
+        fulfilment: Fulfilment,
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
@@ -61,6 +65,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._allocator = allocator
         self._desk = desk
         self._lifecycle = lifecycle
+        self._cancel_desk = cancel_desk
+        self._fulfilment = fulfilment
         self._database = database
         self._folder = folder
         self._new_id = new_id
@@ -81,7 +87,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
         asked = Asked.of("ConfirmAllocation", request, request_id, self._new_id)
-        allocation = await self._lifecycle.confirm(allocation_id, asked, self._folder.current.policy_set)
+        allocation = await self._lifecycle.confirm(allocation_id, asked)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
     async def ReleaseAllocation(
@@ -94,10 +100,17 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
-        allocation_id, cancellations, request_id = order_requests.cancellations(request)
-        asked = Asked.of("CancelOrderLines", request, request_id, self._new_id)
-        allocation = await self._lifecycle.cancel(allocation_id, asked, cancellations)
+        wanted = order_requests.cancel_request(request)
+        asked = Asked.of("CancelOrderLines", request, wanted.request_id, self._new_id)
+        allocation = await self._cancel_desk.cancel(wanted, asked)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
+
+    async def ReassignShipment(
+        self, request: allocation_pb.ReassignShipmentRequest, context: Context
+    ) -> allocation_pb.ReassignShipmentResponse:
+        wanted = fulfilment_requests.reassignment(request)
+        asked = Asked.of("ReassignShipment", request, wanted.request_id, self._new_id)
+        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.move(wanted, asked))
 
     async def GetAllocation(
         self, request: allocation_pb.GetAllocationRequest, context: Context
@@ -111,6 +124,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
                 raise _no_allocation(named)
             events = await orders.events(connection, allocation_id)
             raised = await orders.exceptions(connection, allocation_id)
+            raised += await unmapped.exceptions(connection, found[allocation_id])
             return allocation_pb.GetAllocationResponse(
                 allocation=answers.allocation(found[allocation_id], await levels.clock(connection)),
                 timeline=[answers.timeline_event(event) for event in events],

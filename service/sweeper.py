@@ -1,4 +1,4 @@
-"""Hygiene in the background: expired holds are given back, old request ids forgotten."""
+"""Hygiene in the background: expired holds are given back, old request ids forgotten, backorders tried again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
 
-from service import bounds
+from service import bounds, kept_cancellations, unmapped
+from service.backorders import Backorders
 from service.database import Connection, Database, Statement, parameter
 from service.errors import NotReady
 from service.lifecycle import SWEEP_ORDERS, Lifecycle
@@ -20,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 FORGET_SECONDS = 60.0
+BACKORDER_SECONDS = 2.0
 FORGET_REQUESTS = 5_000
 """Old request ids that are forgotten in one transaction."""
 
@@ -34,15 +38,21 @@ _FORGET = Statement(delete(request).where(request.c.id.in_(_old)))
 class Sweeper:
     """Several services on one database may each have one: they skip what another has locked."""
 
-    def __init__(self, database: Database, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, database: Database, lifecycle: Lifecycle, backorders: Backorders, new_id: Callable[[], UUID]
+    ) -> None:
         self._database = database
+        self._new_id = new_id
         self._lifecycle = lifecycle
+        self._backorders = backorders
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
             _every(SWEEP_SECONDS, stop, self._sweep),
             _every(FORGET_SECONDS, stop, self._forget),
+            _every(BACKORDER_SECONDS, stop, self._backorders.sweep),
+            _every(BACKORDER_SECONDS, stop, self._settle_mapped),
         )
 
     async def _sweep(self) -> None:
@@ -51,6 +61,10 @@ class Sweeper:
 
     async def _forget(self) -> None:
         await self._database.transaction("forget", forget_requests)
+        await self._database.transaction("forget", kept_cancellations.forget)
+
+    async def _settle_mapped(self) -> None:
+        await self._database.transaction("mapped", partial(unmapped.settle_mapped, new_id=self._new_id))
 
 
 async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUEST_ID_KEPT) -> None:

@@ -11,8 +11,9 @@ from policies.promise import same_contents
 from policies.reasons import units as counted
 from service.book import Book
 from service.names import Name
-from service.planning import Surroundings, Verdict, decide, give_back
+from service.planning import Verdict, decide, give_back
 from service.record import CANCELLED, CONFIRMED, RELEASED, AllocationRecord, LineRecord
+from service.surroundings import Surroundings
 
 
 def take(
