@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from policies.model import OrderLine
+
+FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
+"""The time of a cancellation that no contents have in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ def takes_off(kept: KeptCancellation, contents_time: datetime | None) -> bool:
     Contents that are not older than it have it in them. Where either has no time, it takes units off the first
     contents that come.
     """
+    if kept.cancel_time == FOR_GOOD:
+        return True
     if kept.cancel_time is None or contents_time is None:
         return not kept.is_applied
     return kept.cancel_time > contents_time
@@ -59,11 +64,15 @@ def cancelled_units(
     kept = [one for one in kept if not one.is_whole]
     units: dict[str, int] = dict(standing.units)
     for one in kept:
-        if one.is_applied and one.cancel_time is not None and contents_time is not None:
-            was_taken = standing.contents_time is None or one.cancel_time > standing.contents_time
+        if one.is_applied and _is_judged_anew(one, contents_time):
+            was_taken = standing.contents_time is None or takes_off(one, standing.contents_time)
             units[one.line_id] = max(0, units.get(one.line_id, 0) - one.unit_count * was_taken)
     for one in kept:
         if takes_off(one, contents_time):
             units[one.line_id] = units.get(one.line_id, 0) + one.unit_count
     most = {line.line_id: line.unit_count for line in lines}
     return {line_id: min(count, most[line_id]) for line_id, count in units.items() if count and line_id in most}
+
+
+def _is_judged_anew(kept: KeptCancellation, contents_time: datetime | None) -> bool:
+    return kept.cancel_time == FOR_GOOD or (kept.cancel_time is not None and contents_time is not None)

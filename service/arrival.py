@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
-from policies.cancellations import KeptCancellation, Standing, cancelled_units
+from policies.cancellations import FOR_GOOD, KeptCancellation, Standing, cancelled_units
 from policies.channel_statuses import ChannelStatus, meaning
 from policies.model import Commitment, Order
 from policies.oversell import UNMAPPED
@@ -28,8 +28,6 @@ from service.takings import cancel_everything, merge, take
 from service.tally import Tally
 
 SYNC_FAILED = "sync_failed"
-_FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
-"""The time of a cancellation that no contents have in them."""
 
 
 @dataclass(slots=True)
@@ -151,7 +149,7 @@ class Intake:
             same = next((one for one in lines if one.sku == line.sku), None)
             if left > 0 and same is not None:
                 event_id = f"left as {own.channel_id}/{own.order_id}, line {line.line_id}"
-                kept = KeptCancellation(same.line_id, left, _FOR_GOOD)
+                kept = KeptCancellation(same.line_id, left, FOR_GOOD)
                 name = (record.channel_id, record.order_id)
                 self._keep(CancellationRow(name, event_id, kept))
 

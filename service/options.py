@@ -30,6 +30,9 @@ RequestId = Annotated[
     str, typer.Option("--request-id", metavar="UUID", help="Makes a repeated call safe. Made for you if left out.")
 ]
 AllocationId = Annotated[str, typer.Argument(metavar="ALLOCATION", help="The allocation's id, a UUID.")]
+AllocationOrOrder = Annotated[
+    str, typer.Argument(metavar="ALLOCATION|CHANNEL/ORDER", help="An allocation's id, or an order.")
+]
 Encoding = Annotated[
     str, typer.Option("--encoding", help="The file's encoding, unless it begins with a byte order mark.")
 ]
@@ -79,6 +82,14 @@ def allocation_reference(text: str) -> GetAllocationRequest:
     if _is_uuid(text):
         return GetAllocationRequest(allocation_id=text)
     raise typer.BadParameter(f"{text!r} is neither an allocation's id (a UUID) nor CHANNEL/ORDER, such as shopify/1001")
+
+
+def order_reference(text: str) -> OrderReference:
+    """`CHANNEL/ORDER`."""
+    channel_id, _, order_id = text.partition("/")
+    if not (channel_id and order_id):
+        raise typer.BadParameter(f"{text!r} is not CHANNEL/ORDER, such as tiktok_shop/576461413038785752")
+    return OrderReference(channel_id=channel_id, order_id=order_id)
 
 
 def allocation_id(text: str) -> str:
