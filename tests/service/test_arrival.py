@@ -138,7 +138,7 @@ async def test_the_same_events_in_any_order_end_in_the_same_state(shop: Retailer
         ends += await asyncio.gather(*(deliver(shop, f"{story}-{n}", told[n]) for n in batch))
 
     assert [said(end) for end in ends] == [said(ends[0])] * len(ends)
-    assert (State.Name(ends[0].state), promised(ends[0])) == ENDS[story]
+    assert (State.Name(ends[0].state), said(ends[0])["promised"]) == ENDS[story]
     assert (await shop.ledger()).balanced
 
 
