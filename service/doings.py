@@ -14,7 +14,6 @@ from service.order_writing import Changes
 from service.planning import Verdict
 from service.record import AllocationRecord
 from service.tally import Tally, count_change
-from service.version import VERSION
 
 
 @dataclass(slots=True)
@@ -72,9 +71,8 @@ class Doings:
         decided = record.decision_id if verdict.decision is not None else None
         event = (self.book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided)
         changes.events.append(event)
-        if verdict.decision is not None:
-            explained = record.decision.SerializeToString(deterministic=True)
-            changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
+        if verdict.caught is not None:
+            changes.add_decision(record, verdict.caught, now)
         changes.raise_exceptions(record.id, verdict.exceptions, now, self.book.new_id)
 
     def _note_waiting(self, record: AllocationRecord) -> None:

@@ -6,6 +6,7 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
@@ -152,6 +153,19 @@ class TooManyUnits(TruestockError):
         super().__init__(
             f"line {line_id} has {left_count} units left, so {unit_count} cannot be {done}; nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+        )
+
+
+class NotReplayable(TruestockError):
+    """Too little is kept of a decision to decide once more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, decision_id: str, cause: str) -> None:
+        super().__init__(
+            f"decision {decision_id} cannot be replayed: {cause}; GetDecision still tells what is kept of it",
+            metadata={"decision_id": decision_id, "state": "short", "wanted_state": "replayed"},
         )
 
 

@@ -82,6 +82,14 @@ class Lifecycle:
 
         return await self._move(allocation_id, asked, "release", move)
 
+    async def extend(self, allocation_id: UUID, asked: Asked, duration: timedelta) -> allocation_pb.Allocation:
+        """Lets a live hold live so long from now on. Raises NotFound, WrongState, RequestIdReused."""
+
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            return _extend(book, record, duration)
+
+        return await self._move(allocation_id, asked, "extend", move)
+
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
         doings, due = await self._database.transaction("sweep", self._sweep)
@@ -164,6 +172,15 @@ def _release(book: Book, record: AllocationRecord) -> Verdict:
     give_back(book, record)
     record.state, record.expire_time, record.update_time = RELEASED, None, book.now
     return Verdict(record, "released", f"{counted(units)} given back on request.")
+
+
+def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> Verdict:
+    state = record.state_at(book.now)
+    if state != HELD:
+        advice = "a sold order does not expire" if state == CONFIRMED else "hold it anew with AllocateOrder"
+        raise WrongState("allocation", str(record.id), state, HELD, advice)
+    record.expire_time, record.update_time = book.now + duration, book.now
+    return Verdict(record, "extended", f"The hold lives on until {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 def _expire(book: Book, record: AllocationRecord) -> Verdict:

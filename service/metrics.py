@@ -23,6 +23,7 @@ class Metrics:
         self.registry = registry
         self._orders(registry)
         self._service(registry)
+        self._decisions(registry)
 
     def _orders(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -78,6 +79,14 @@ class Metrics:
         )
         for result in RELOAD_RESULTS:
             self.policy_reloads.labels(result)
+
+    def _decisions(self, registry: CollectorRegistry) -> None:
+        self.decisions_stored_bytes = Counter(
+            "truestock_decisions_stored_bytes", "Bytes of decisions and their inputs.", registry=registry
+        )
+        self.decisions_forgotten = Counter(
+            "truestock_decisions_forgotten", "Decisions, or their inputs, past their time.", registry=registry
+        )
 
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
         """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""

@@ -8,7 +8,18 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, fulfilment_requests, levels, order_requests, orders, unmapped
+from service import (
+    answers,
+    availability,
+    bounds,
+    fulfilment_requests,
+    levels,
+    order_batches,
+    order_pages,
+    order_requests,
+    orders,
+    unmapped,
+)
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
@@ -82,6 +93,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
         return allocation_pb.AllocateOrderResponse(allocation=allocation)
 
+    async def BatchAllocateOrders(
+        self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context
+    ) -> allocation_pb.BatchAllocateOrdersResponse:
+        async def allocate_one(one: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+            return (await self.AllocateOrder(one, context)).allocation
+
+        return await order_batches.allocate(order_requests.batch_requests(request), allocate_one)
+
     async def ConfirmAllocation(
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
@@ -96,6 +115,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
         asked = Asked.of("ReleaseAllocation", request, request_id, self._new_id)
         return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
+
+    async def ExtendHold(
+        self, request: allocation_pb.ExtendHoldRequest, context: Context
+    ) -> allocation_pb.ExtendHoldResponse:
+        allocation_id, duration, request_id = order_requests.extension(request)
+        asked = Asked.of("ExtendHold", request, request_id, self._new_id)
+        allocation = await self._lifecycle.extend(allocation_id, asked, duration)
+        return allocation_pb.ExtendHoldResponse(allocation=allocation)
 
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
@@ -132,6 +159,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             )
 
         return await self._database.snapshot("get", work)
+
+    async def ListAllocations(
+        self, request: allocation_pb.ListAllocationsRequest, context: Context
+    ) -> allocation_pb.ListAllocationsResponse:
+        return await order_pages.page(self._database, order_pages.wanted(request))
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

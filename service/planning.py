@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from uuid import UUID
 
 from policies.calendars import ship_by
 from policies.model import Commitment, Order, Outcome, World
@@ -14,10 +13,12 @@ from policies.promise import Course, Promise, PromiseState, course, same_content
 from policies.reasons import units as counted
 from policies.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
 from policies.shipments import OPEN, ShipmentState
-from service import answers, exceptions
+from service import exceptions
 from service.book import Book, Part
+from service.decision_log import Capture, capture
 from service.errors import InvalidFields, Violation
 from service.exceptions import OrderException
+from service.explanations import explained
 from service.record import (
     CONFIRMED,
     HELD,
@@ -30,7 +31,6 @@ from service.record import (
 )
 from service.shortages import context_of, settle, with_person
 from service.surroundings import Surroundings
-from truestock.v1 import decision_pb2
 
 _STATES = {
     "refused": PromiseState.NONE,
@@ -55,6 +55,8 @@ class Verdict:
     description: str = ""
     change_refused: bool = False
     decision: Decision | None = None
+    caught: Capture | None = None
+    """What the decision was made from."""
     exceptions: tuple[OrderException, ...] = field(default=())
     """What is to be settled, or was settled by policy at once."""
     partial: bool = False
@@ -89,10 +91,12 @@ def decide(
         return _all_has_left(book, record, order)
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
     rejected_by = record.rejected_by(line.line_id for line in left.lines)
+    caught = capture(world, surroundings.channel, left, promise.own, rejected_by)
     decision = route(surroundings.policy_set, world, surroundings.channel, left, promise.own, rejected_by=rejected_by)
     if stands_as_it_was(promise, left, decision):
         return Verdict(record, change_refused=True)
-    return _replan(surroundings, book, record, order, decision=decision, hold_duration=hold_duration)
+    verdict = _replan(surroundings, book, record, order, decision=decision, hold_duration=hold_duration)
+    return replace(verdict, caught=caught)
 
 
 def _says_again(record: AllocationRecord, order: Order) -> bool:
@@ -316,17 +320,4 @@ def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
 def explain(surroundings: Surroundings, book: Book, record: AllocationRecord, decision: Decision) -> None:
     """Gives the record a new decision, with everything that explains it."""
     record.decision_id = book.new_id()
-    record.decision = _explained(surroundings, book, record.decision_id, decision)
-
-
-def _explained(surroundings: Surroundings, book: Book, decision_id: UUID, decision: Decision) -> decision_pb2.Decision:
-    return decision_pb2.Decision(
-        decision_id=str(decision_id),
-        policy_revision=surroundings.policy_set.revision,
-        routing_policy=decision.policy.name,
-        routing_policy_source=str(decision.policy.source),
-        fired_rules=[answers.fired_rule(fired) for fired in decision.fired],
-        dropped_candidates=[answers.dropped_candidate(dropped) for dropped in decision.dropped],
-        stock_read_time=answers.timestamp(book.now),
-        search_bounded=not decision.searched_exhaustively,
-    )
+    record.decision = explained(decision, surroundings.policy_set.revision, record.decision_id, book.now)

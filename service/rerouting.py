@@ -10,6 +10,7 @@ from policies.reasons import units as counted
 from policies.routing import Decision, ShortageKind, route
 from service import exceptions
 from service.book import Book
+from service.decision_log import Capture, capture
 from service.planning import Verdict, explain, is_in_review, outcome_of, oversold_of, promise_units, shortage_of
 from service.record import HELD, REFUSED, AllocationRecord, ShortageRecord
 from service.shortages import context_of, settle, with_person
@@ -32,7 +33,7 @@ def replan_units(
     """
     in_review = is_in_review(record)
     order = _suborder(record, units)
-    decision = _decide(surroundings, book, record, order, avoid)
+    decision, caught = _decide(surroundings, book, record, order, avoid)
     short = [_because(shortage_of(surroundings, book, order, one), cause) for one in decision.shortages]
     promise_units(surroundings, book, record, decision)
     settled = settle(surroundings, book.now, record, short)
@@ -48,6 +49,7 @@ def replan_units(
         "rerouted" if placed else "not_rerouted",
         _sentence(record, decision, sum(units.values()), cause),
         decision=decision,
+        caught=caught,
         exceptions=(*settled.exceptions, *with_person(record, reviews)),
         partial=True,
         oversold=oversold_of(short),
@@ -65,7 +67,7 @@ def fill_backorders(surroundings: Surroundings, book: Book, record: AllocationRe
 
 def _fill(surroundings: Surroundings, book: Book, record: AllocationRecord, units: Mapping[str, int]) -> Verdict | None:
     order = _suborder(record, units)
-    decision = _decide(surroundings, book, record, order)
+    decision, caught = _decide(surroundings, book, record, order)
     if not decision.plan:
         return None
     in_review = is_in_review(record)
@@ -80,7 +82,9 @@ def _fill(surroundings: Surroundings, book: Book, record: AllocationRecord, unit
     places = ", ".join(planned.location_id for planned in decision.plan)
     sentence = f"Stock came: {counted(sum(decision.units.values()))} on backorder promised from {places}."
     raised = with_person(record, reviews)
-    return Verdict(record, "backorder_filled", sentence, decision=decision, exceptions=raised, partial=True)
+    return Verdict(
+        record, "backorder_filled", sentence, decision=decision, caught=caught, exceptions=raised, partial=True
+    )
 
 
 def _suborder(record: AllocationRecord, units: Mapping[str, int]) -> Order:
@@ -98,10 +102,11 @@ def _decide(
     record: AllocationRecord,
     order: Order,
     avoid: frozenset[str] = frozenset(),
-) -> Decision:
+) -> tuple[Decision, Capture]:
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
     rejected_by = avoid | record.rejected_by(line.line_id for line in order.lines)
-    return route(surroundings.policy_set, world, surroundings.channel, order, rejected_by=rejected_by)
+    caught = capture(world, surroundings.channel, order, excluded=rejected_by)
+    return route(surroundings.policy_set, world, surroundings.channel, order, rejected_by=rejected_by), caught
 
 
 def _because(short: ShortageRecord, cause: str) -> ShortageRecord:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -29,6 +30,7 @@ from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
+from service.decision_retention import Retention
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.fulfilment import Fulfilment
 from service.fulfilment_servicer import FulfillmentServicer
@@ -240,6 +242,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
     _background(stack, Sweeper(parts.database, lifecycle, backorders, new_id).run)
+    kept = timedelta(days=parts.settings.decision_days)
+    _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     return port, healthy
@@ -279,7 +283,7 @@ def add_services(
         StockServicer(database, cache, metrics, new_id, folder.in_force), server
     )
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, new_id), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     return allocator, lifecycle
 
 

@@ -49,10 +49,10 @@ class Sweeper:
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
-            _every(SWEEP_SECONDS, stop, self._sweep),
-            _every(FORGET_SECONDS, stop, self._forget),
-            _every(BACKORDER_SECONDS, stop, self._backorders.sweep),
-            _every(BACKORDER_SECONDS, stop, self._settle_mapped),
+            every(SWEEP_SECONDS, stop, self._sweep),
+            every(FORGET_SECONDS, stop, self._forget),
+            every(BACKORDER_SECONDS, stop, self._backorders.sweep),
+            every(BACKORDER_SECONDS, stop, self._settle_mapped),
         )
 
     async def _sweep(self) -> None:
@@ -72,7 +72,8 @@ async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUE
     await _FORGET.run(connection, kept=kept, count=FORGET_REQUESTS)
 
 
-async def _every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Does something in the background again and again until `stop` is set, whatever becomes of it each time."""
     while not stop.is_set():
         try:
             await work()

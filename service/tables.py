@@ -514,7 +514,7 @@ decision_catalogue = Table(
     metadata,
     _key("hash"),
     _required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),
-    _required("create_time", Moment, server_default=text("clock_timestamp()")),
+    _required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
     comment="Catalogues that decisions were made in, each once.",
 )
 
@@ -551,7 +551,8 @@ policy_set = Table(
     _required("path", Text, primary_key=True),
     _required("content", LargeBinary),
     _required("create_time", Moment, server_default=text("clock_timestamp()")),
-    comment="Every rule file that was ever in force, by the content hash of its set.",
+    _required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
+    comment="Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
 )
 
 request = Table(
