@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, named, promised, request_id
-from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
+from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
 TOO_EARLY = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
@@ -37,8 +37,8 @@ def states(minute: int, lines: Sequence[tuple[str, int]], commitment: int = SOLD
     """The channel states the order's contents as of a minute."""
 
     async def send(shop: Retailer, order_id: str) -> Any:
-        times = {"channel_update_time": at(minute)}
-        return await shop.allocate(order_id, list(lines), commitment, channel_id="tiktok_shop", **times)
+        fields: dict[str, Any] = {"channel_id": "tiktok_shop", "channel_update_time": at(minute)}
+        return await shop.allocate(order_id, list(lines), commitment, **fields)
 
     return send
 
@@ -235,6 +235,19 @@ async def test_an_unknown_word_is_an_exception_and_the_order_is_taken_as_it_is_c
     raised = await shop.sql("SELECT kind, subject, channel_id, repeat_count FROM exception")
     assert promised(answer) == {"dc": 2}
     assert [tuple(row) for row in raised] == [("sync_failed", "tiktok_shop/TELEPORTED", "tiktok_shop", 1)]
+
+
+async def test_the_platform_of_a_channel_is_one_whose_words_are_known(shop: Retailer) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await shop.channels(tik_tok="tik_tok")
+    known = await shop.catalogue.ListChannels(catalog_pb.ListChannelsRequest())
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert {x.channel_id: x.platform for x in known.channels} == {
+        "shopify": "shopify",
+        "tiktok_shop": "tiktok_shop",
+        "web": "",
+    }
 
 
 async def test_a_channel_of_no_platform_may_use_any_word(shop: Retailer) -> None:
