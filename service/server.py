@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,7 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
+from service.availability_watch import AvailabilityWatch
 from service.backorders import Backorders
 from service.cancelling import CancelDesk
 from service.catalogue import Catalogue, CatalogueCache
@@ -39,6 +40,8 @@ from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
 from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_watch import OrderWatch
+from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
@@ -110,16 +113,6 @@ class _Source:
     @property
     def has_ended(self) -> bool:
         return self.embedded is not None and not self.embedded.running
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the servicers are made of."""
-
-    settings: Settings
-    database: Database
-    folder: PolicyFolder
-    metrics: Metrics
 
 
 def new_id() -> UUID:
@@ -237,7 +230,7 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
             f"gRPC cannot be served on {address}; is another service there? Name another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
+    stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
@@ -246,6 +239,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
+    for work in parts.background:
+        _background(stack, work)
     return port, healthy
 
 
@@ -265,6 +260,8 @@ def add_services(
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
     lifecycle = Lifecycle(database, cache, metrics, new_id, folder.in_force)
     fulfilment = Fulfilment(database, cache, metrics, new_id, folder.in_force)
+    watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
+    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
         desk=desk,
@@ -274,27 +271,38 @@ def add_services(
         database=database,
         folder=folder,
         new_id=new_id,
+        watch=order_watch,
     )
     reader = StockReader(database, cache, metrics)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
     stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(database, cache, metrics, new_id, folder.in_force), server
+        StockServicer(
+            database=database,
+            cache=cache,
+            metrics=metrics,
+            new_id=new_id,
+            policies=folder.in_force,
+            closing=parts.closing,
+        ),
+        server,
     )
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, new_id), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     return allocator, lifecycle
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, seconds: float) -> None:
-    """Refuses new calls, answers those in flight, within a bounded time."""
+async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) -> None:
+    """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
+    seconds = parts.settings.drain_seconds
+    parts.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await allocator.close()
 
 
-def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _background(stack: AsyncExitStack, work: Background) -> None:
     """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))
