@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,14 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         return self._watch.watch(watch_requests.availability_wish(request))
 
 
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """Who decides on orders, and who cancels them."""
+
+    orders: OrderDesk
+    cancellations: CancelDesk
+
+
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     """Orders go through the allocator's queue; moves of what is promised do not wait in it."""
 
@@ -74,9 +83,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self,
         *,
         allocator: Allocator,
-        desk: OrderDesk,
+        desks: Desks,
         lifecycle: Lifecycle,
-        cancel_desk: CancelDesk,
         fulfilment: Fulfilment,
         database: Database,
         folder: PolicyFolder,
@@ -85,9 +93,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> None:
         self._watch = watch
         self._allocator = allocator
-        self._desk = desk
+        self._desk, self._cancel_desk = desks.orders, desks.cancellations
         self._lifecycle = lifecycle
-        self._cancel_desk = cancel_desk
         self._fulfilment = fulfilment
         self._database = database
         self._folder = folder

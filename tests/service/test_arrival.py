@@ -55,8 +55,8 @@ def cancels(minute: int, units: dict[str, int] | None) -> Event:
 
 async def copies(shop: Retailer, order_id: str) -> Any:
     """Shopify's copy, with contents of its own, comes much later by its own clock."""
-    link, times = named(f"tiktok_shop/{order_id}"), {"channel_update_time": at(90)}
-    return await shop.allocate(f"copy-{order_id}", [("CUP", 9)], channel_id="shopify", copy_of=link, **times)
+    fields = {"copy_of": named(f"tiktok_shop/{order_id}"), "channel_update_time": at(90)}
+    return await shop.allocate(f"copy-{order_id}", [("CUP", 9)], SOLD, channel_id="shopify", **fields)
 
 
 async def deliver(shop: Retailer, order_id: str, events: Sequence[Event]) -> allocation_pb.Allocation:
