@@ -10,7 +10,12 @@ import pytest
 
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, named, promised, request_id
-from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    order_pb2,
+    policy_service_pb2 as policy_pb,
+)
 
 
 @pytest.fixture
@@ -127,6 +132,16 @@ async def test_a_dry_run_of_an_unknown_product_says_what_would_be_short(shop: Re
 
     assert answer.shortages[0].cause == "unmapped"
     assert not await shop.sql("SELECT FROM exception")
+
+
+async def test_a_decision_on_an_unknown_product_comes_out_the_same_when_the_product_is_known(shop: Retailer) -> None:
+    answer = await shop.allocate("A-1", {"MUG": 2, "NEW": 3})
+    await know(shop, "NEW")
+
+    request = policy_pb.ReplayDecisionRequest(decision_id=answer.decision.decision_id)
+    replayed = await shop.policies.ReplayDecision(request)
+
+    assert replayed.identical
 
 
 async def test_orders_and_their_product_at_once_leave_nobody_waiting_for_the_product(retailers: RetailerMaker) -> None:
