@@ -66,3 +66,10 @@ QUEUE_ORDERS = 10_000
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 """Orders and lines of one transaction."""
+
+TRANSFER_LINES = 500
+TRANSFER_ID_LENGTH = 128
+MOVEMENT_KINDS = 50
+"""Kinds that a list of movements may be narrowed to."""
+INCOMING_SHOWN = 100
+"""Deliveries on their way that a stock level shows, the earliest."""

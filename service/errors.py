@@ -7,6 +7,8 @@
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
+    ├── TooFewAvailable    FAILED_PRECONDITION  a transfer of more units than are available
+    ├── TransferSettled    FAILED_PRECONDITION  a receipt of a transfer of which everything has come
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
     └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
@@ -150,6 +152,41 @@ class TooManyUnits(TruestockError):
         super().__init__(
             f"line {line_id} has {left_count} units left, so {unit_count} cannot be cancelled; nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+        )
+
+
+class TooFewAvailable(TruestockError):
+    """More units than are available at a location; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TOO_MANY_UNITS"
+
+    def __init__(self, location_id: str, wanted: Mapping[str, tuple[str, int, int]]) -> None:
+        """`wanted` maps the field that asks for too much to its SKU, the units asked for and those available."""
+        said = [f"{available} units of '{sku}' and {asked} are asked for" for sku, asked, available in wanted.values()]
+        more = f"; and {len(said) - 3} more products" if len(said) > 3 else ""
+        super().__init__(
+            f"location '{location_id}' has available {'; '.join(said[:3])}{more}; nothing was changed: only what is "
+            "not promised to orders can leave",
+            metadata={"location_id": location_id},
+            violations=[
+                Violation(field, f"asks for {asked} units; {available} are available")
+                for field, (_, asked, available) in list(wanted.items())[:100]
+            ],
+        )
+
+
+class TransferSettled(TruestockError):
+    """Everything that will come of the transfer has come."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(
+            f"transfer '{transfer_id}' is settled, so nothing more is received of it; record units that turned up "
+            "as found, with RecordStockChanges",
+            metadata={"transfer_id": transfer_id, "state": "settled"},
         )
 
 

@@ -40,6 +40,7 @@ from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
 from service.sweeper import Sweeper
+from service.transfers import Transfers
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -258,7 +259,8 @@ def add_services(
     reader = StockReader(database, cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
-    stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
+    stock = StockServicer(database, metrics, new_id, transfers=Transfers(database, cache, new_id), folder=folder)
+    stock_grpc.add_StockServiceServicer_to_server(stock, server)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
     return allocator, lifecycle
