@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """How long calls in flight may take to end when the service stops."""
 
+    verify_ledger_seconds: float = Field(default=300.0, ge=0, le=604_800)
+    """How often the service proves its own ledger, for `truestock_ledger_differences`; 0 is never."""
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, url: str | None) -> str | None:

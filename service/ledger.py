@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select, union_all
+from sqlalchemy import Select, Text, and_, func, literal_column, or_, select, true, union_all
 
 from service.book import TRANSFERS
-from service.database import Connection, Statement
+from service.database import Connection, Statement, parameter
 from service.tables import (
     allocation,
     order_line,
@@ -182,6 +182,14 @@ _MOVED_UNITS = Statement(
 )
 
 
+_BE_MODEST = Statement(
+    select(
+        func.set_config("statement_timeout", parameter("milliseconds", Text), true()),
+        func.set_config("max_parallel_workers_per_gather", "0", true()),
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
     """What the proof came to. `totals` are units and rows over everything; `differences` are sentences, bounded."""
@@ -207,9 +215,14 @@ class LedgerReport:
         }
 
 
-async def verify(connection: Connection) -> LedgerReport:
-    """Checks everything in one snapshot, so that it can run beside a busy service."""
+async def verify(connection: Connection, *, statement_seconds: float = 0) -> LedgerReport:
+    """Checks everything in one snapshot, so that it can run beside a busy service.
+
+    Raises asyncpg.QueryCanceledError where a statement takes longer than `statement_seconds`; 0 is for ever.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        # One core is enough: whoever trades needs the others.
+        await _BE_MODEST.rows(connection, milliseconds=str(int(statement_seconds * 1000)))
         totals = (await _TOTALS.rows(connection))[0]
         moved = {row["kind"]: int(row["units"]) for row in await _MOVED_UNITS.rows(connection) if row["units"]}
         differences: list[str] = []

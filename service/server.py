@@ -28,6 +28,7 @@ from service.config import Settings
 from service.database import Database
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.interceptors import CallInterceptor
+from service.ledger_watch import LedgerWatch
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
@@ -41,6 +42,7 @@ from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
 from service.sweeper import Sweeper
 from service.transfers import Transfers
+from service.velocity import VelocityLearner
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -233,6 +235,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     _background(stack, Sweeper(parts.database, lifecycle).run)
+    _background(stack, VelocityLearner(parts.database).run)
+    _background(stack, LedgerWatch(parts.database, parts.metrics, parts.settings.verify_ledger_seconds).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     return port, healthy

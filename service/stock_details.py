@@ -1,4 +1,4 @@
-"""What a list of stock levels says beside the figures: units that are not sellable by reason, and what is on its way."""
+"""What a list of stock levels says beside the figures: units not sellable by reason, and what is on its way."""
 
 from __future__ import annotations
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 
-import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
 
 from service import bounds
 from service.database import Connection, Database, Statement, parameter
-from service.errors import NotReady
 from service.lifecycle import SWEEP_ORDERS, Lifecycle
+from service.recurring import every
 from service.tables import request
-
-log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 FORGET_SECONDS = 60.0
@@ -41,8 +36,8 @@ class Sweeper:
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
-            _every(SWEEP_SECONDS, stop, self._sweep),
-            _every(FORGET_SECONDS, stop, self._forget),
+            every(SWEEP_SECONDS, stop, "sweeping expired holds", self._sweep),
+            every(FORGET_SECONDS, stop, "forgetting old request ids", self._forget),
         )
 
     async def _sweep(self) -> None:
@@ -56,17 +51,3 @@ class Sweeper:
 async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUEST_ID_KEPT) -> None:
     """Forgets request ids that no longer make a retry safe."""
     await _FORGET.run(connection, kept=kept, count=FORGET_REQUESTS)
-
-
-async def _every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    while not stop.is_set():
-        try:
-            await work()
-        except NotReady:
-            # The pulse has said so, once.
-            log.debug("a sweep waits for the database")
-        except Exception:
-            # A sweep that fails is tried again; nothing depends on it but tidiness, and the log must say so.
-            log.exception("a sweep failed and will be tried again")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)

@@ -33,7 +33,7 @@ class Transfers:
     async def move(
         self, step: Dispatch | Receipt, asked: Asked, policy_set: PolicySet
     ) -> stock_pb.TransferStockResponse:
-        """Changes everything or nothing. Raises NotFound, TooFewAvailable, TransferSettled, InvalidFields, RequestIdReused."""
+        """All of it or nothing. Raises NotFound, TooFewAvailable, TransferSettled, InvalidFields, RequestIdReused."""
 
         async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, bool]:
             if isinstance(step, Dispatch):
