@@ -37,10 +37,6 @@ _KNOWN_LOCATIONS = Statement(select(location.c.id).where(location.c.id == any_of
 _KNOWN_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of("skus", Text)))
 
 
-_NOT_STATED = ("create_time", "update_time", "learnt_velocity", "learnt_velocity_time")
-"""Columns that the service fills itself, so that upserts leave them alone."""
-
-
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """Every location and channel as of one version."""
@@ -95,10 +91,11 @@ async def missing_products(connection: Connection, skus: Iterable[str]) -> set[s
 class Shelf:
     """One table of the catalogue: whole records in, pages out."""
 
-    def __init__(self, table: Table, key: str) -> None:
+    def __init__(self, table: Table, key: str, *, learnt: tuple[str, ...] = ()) -> None:
+        """`learnt` columns are not the caller's: an upsert leaves them as they are."""
         self.table = table
         self.key = key
-        columns = [c.name for c in table.columns if c.name not in _NOT_STATED]
+        columns = [c.name for c in table.columns if c.name not in ("create_time", "update_time", *learnt)]
         values = insert(table).values({name: parameter(name, table.c[name].type) for name in columns})
         changed = {name: values.excluded[name] for name in columns if name != key}
         self._upsert = Statement(
@@ -136,7 +133,7 @@ class Shelf:
 
 
 LOCATIONS = Shelf(location, "id")
-PRODUCTS = Shelf(product, "sku")
+PRODUCTS = Shelf(product, "sku", learnt=("learnt_velocity", "learnt_velocity_time"))
 CHANNELS = Shelf(channel, "id")
 
 

@@ -53,11 +53,21 @@ _HORIZON = Statement(
     )
 )
 
-_sold = case(
+_at_tills = case(
+    # A count may have had the sale in it already: it was a sale all the same.
+    (
+        (_moved.kind == literal_column("'sold'"))
+        & _moved.fate.in_([literal_column("'accepted'"), literal_column("'absorbed'")]),
+        func.coalesce(_moved.stated, -_moved.on_hand_delta),
+    ),
+    else_=literal_column("0"),
+)
+_in_orders = case(
     # What leaves the house was sold when it was allocated.
     (_moved.kind.in_([literal_column("'shipped'"), literal_column("'collected'")]), literal_column("0")),
     else_=_moved.allocated_delta,
-) - case((_moved.kind == literal_column("'sold'"), _moved.on_hand_delta), else_=literal_column("0"))
+)
+_sold = _in_orders + _at_tills
 _SALES = Statement(
     select(_moved.sku, _moved.effective_time, func.sum(_sold).label("units"))
     .where(_moved.xid >= parameter("horizon", TransactionId), _moved.xid < parameter("end", TransactionId))

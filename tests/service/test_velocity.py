@@ -168,6 +168,17 @@ async def test_services_that_learn_at_once_while_orders_come_count_each_sale_onc
     assert await learnt(shop, "BOWL") == pytest.approx(60 * NEW, rel=0.01)
 
 
+async def test_a_sale_that_is_heard_after_a_count_has_sold_all_the_same(
+    shop: Retailer, learner: VelocityLearner
+) -> None:
+    await sold_at_till(shop, 7, at=datetime.now(UTC) - timedelta(hours=1))
+
+    await learner.learn()
+
+    assert (await shop.level("MUG", "dc")).on_hand_count == 100
+    assert await learnt(shop) == pytest.approx(7 * NEW, rel=0.01)
+
+
 async def test_an_import_of_products_keeps_what_was_learnt(shop: Retailer, learner: VelocityLearner) -> None:
     await shop.allocate("A-1", {"MUG": 5})
     await learner.learn()
