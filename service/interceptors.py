@@ -73,7 +73,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 raise
             except Exception:
                 code = grpc.StatusCode.INTERNAL.name
-                await context.abort_with_status(rpc_status.to_status(_unexpected(short)))
+                await context.abort_with_status(rpc_status.to_status(unexpected(short)))
             finally:
                 self._metrics.rpc_seconds.labels(short, code).observe(time.perf_counter() - started)
 
@@ -86,8 +86,8 @@ def _check_size(request: Message) -> None:
         raise RequestTooLarge(size, bounds.REQUEST_BYTES)
 
 
-def _unexpected(method: str) -> status_pb2.Status:
-    """The caller gets an id, the log gets everything."""
+def unexpected(method: str) -> status_pb2.Status:
+    """The status of an exception that is being handled: the caller gets an id, the log gets everything."""
     error_id = uuid.uuid4().hex
     log.exception("unexpected error", method=method, error_id=error_id)
     status = status_pb2.Status(

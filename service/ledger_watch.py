@@ -11,7 +11,7 @@ import structlog
 from service import ledger
 from service.database import STATEMENT_SECONDS, Database
 from service.metrics import Metrics
-from service.recurring import every
+from service.sweeper import every
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,10 @@ class LedgerWatch:
         """Proves the ledger every so many seconds until `stop` is set; never where that is 0."""
         if not self._seconds:
             return
-        proving = asyncio.ensure_future(every(self._seconds, stop, "proving the ledger", self.prove, at_once=False))
+        # Not at once: a service that has just started has other things to do.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), self._seconds)
+        proving = asyncio.ensure_future(every(self._seconds, stop, self.prove))
         await stop.wait()
         # A service that stops does not wait for a proof that nobody will hear of.
         proving.cancel()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from policies.policy import PolicySet
 from service import (
     answers,
     levels,
@@ -20,9 +21,10 @@ from service import (
     transfer_records,
     transfer_requests,
 )
+from service.catalogue import CatalogueCache
 from service.database import Connection, Database
+from service.doings import Doings
 from service.metrics import Metrics
-from service.policy_folder import PolicyFolder
 from service.requests import Asked
 from service.stock_changes import Result
 from service.stock_details import Details
@@ -47,17 +49,20 @@ class StockServicer(stock_grpc.StockServiceServicer):
     def __init__(
         self,
         database: Database,
+        cache: CatalogueCache,
         metrics: Metrics,
         new_id: Callable[[], UUID],
+        policies: Callable[[], PolicySet],
         *,
         transfers: Transfers,
-        folder: PolicyFolder,
     ) -> None:
+        """`policies` gives the rules in force."""
         self._database = database
+        self._cache = cache
+        self._policies = policies
         self._metrics = metrics
         self._new_id = new_id
         self._transfers = transfers
-        self._folder = folder
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
@@ -65,14 +70,24 @@ class StockServicer(stock_grpc.StockServiceServicer):
         said = stock_requests.record_request(request)
         asked = Asked.of("RecordStockChanges", request, said.request_id, self._new_id)
 
-        async def work(connection: Connection) -> tuple[stock_pb.RecordStockChangesResponse, list[Result]]:
-            results = await stock_changes.record(connection, said.source, said.changes, self._new_id)
-            return stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results]), results
+        policy_set = self._policies()
+
+        async def work(
+            connection: Connection,
+        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
+            results, doings = await stock_changes.record(
+                connection, said.source, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
+            )
+            answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
+            return answer, (results, doings)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, results = await requests.once(self._database, "record_stock", asked, answer_type, work)
-        for result in results or ():
-            self._metrics.stock_changes.labels(result.fate.value).inc()
+        answer, done = await requests.once(self._database, "record_stock", asked, answer_type, work)
+        if done is not None:
+            results, doings = done
+            doings.count(self._metrics)
+            for result in results:
+                self._metrics.stock_changes.labels(result.fate.value).inc()
         return answer
 
     async def ListStockLevels(
@@ -111,7 +126,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
     ) -> stock_pb.TransferStockResponse:
         step, request_id = transfer_requests.transfer_request(request)
         asked = Asked.of("TransferStock", request, request_id, self._new_id)
-        return await self._transfers.move(step, asked, self._folder.current.policy_set)
+        return await self._transfers.move(step, asked, self._policies())
 
     async def ListTransfers(
         self, request: stock_pb.ListTransfersRequest, context: Context

@@ -7,13 +7,15 @@ from uuid import UUID
 
 from policies.policy import PolicySet
 from policies.reasons import units as counted
-from service import bounds, catalogue, incidents, levels, requests, transfer_records
+from service import aftermath, bounds, catalogue, incidents, levels, requests, transfer_records
 from service.book import TRANSFERS, Book, Key, Movement
 from service.catalogue import CatalogueCache
 from service.database import Connection, Database
-from service.errors import InvalidFields, NotFound, TooFewAvailable, TransferSettled, Violation
+from service.doings import Doings
+from service.errors import InvalidFields, NotFound, TooFewAvailable, Violation, WrongState
 from service.incidents import Incident
 from service.levels import Heard
+from service.metrics import Metrics
 from service.requests import Asked
 from service.transfer_records import TransferLine, TransferRecord
 from service.transfer_requests import Dispatch, Receipt
@@ -25,28 +27,33 @@ _ADVICE_DISPATCH = "dispatch it first, with TransferStock or `truestock transfer
 class Transfers:
     """Dispatches and receipts, each in one transaction."""
 
-    def __init__(self, database: Database, cache: CatalogueCache, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, database: Database, cache: CatalogueCache, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
         self._database = database
         self._cache = cache
+        self._metrics = metrics
         self._new_id = new_id
 
     async def move(
         self, step: Dispatch | Receipt, asked: Asked, policy_set: PolicySet
     ) -> stock_pb.TransferStockResponse:
-        """All of it or nothing. Raises NotFound, TooFewAvailable, TransferSettled, InvalidFields, RequestIdReused."""
+        """All of it or nothing. Raises NotFound, TooFewAvailable, WrongState, InvalidFields, RequestIdReused."""
 
-        async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, bool]:
+        async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, Doings]:
             if isinstance(step, Dispatch):
-                record = await self._dispatch(connection, step, policy_set)
+                record, doings = await self._dispatch(connection, step, policy_set)
             else:
-                record = await self._receive(connection, step, policy_set)
-            return stock_pb.TransferStockResponse(transfer=transfer_records.message(record)), True
+                record, doings = await self._receive(connection, step, policy_set)
+            return stock_pb.TransferStockResponse(transfer=transfer_records.message(record)), doings
 
         answer_type = stock_pb.TransferStockResponse
-        answer, _ = await requests.once(self._database, "transfer", asked, answer_type, work)
+        answer, doings = await requests.once(self._database, "transfer", asked, answer_type, work)
+        if doings is not None:
+            doings.count(self._metrics)
         return answer
 
-    async def _dispatch(self, connection: Connection, step: Dispatch, policy_set: PolicySet) -> TransferRecord:
+    async def _dispatch(
+        self, connection: Connection, step: Dispatch, policy_set: PolicySet
+    ) -> tuple[TransferRecord, Doings]:
         await _check_known(connection, step)
         # The destination gets its levels now, so that they show what is on its way to them.
         book = await self._open(connection, {(sku, step.to_location_id) for sku in step.units})
@@ -59,14 +66,15 @@ class Transfers:
             dispatch_time=book.now,
         )
         if not await transfer_records.add(connection, made):
-            return await _same_again(connection, made)
+            return await _same_again(connection, made), Doings(book)
         _check_available(book, step)
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_out", (sku, step.from_location_id), -units, step.transfer_id)
-        await self._write(connection, book, policy_set)
-        return made
+        return made, await self._write(connection, book, policy_set)
 
-    async def _receive(self, connection: Connection, step: Receipt, policy_set: PolicySet) -> TransferRecord:
+    async def _receive(
+        self, connection: Connection, step: Receipt, policy_set: PolicySet
+    ) -> tuple[TransferRecord, Doings]:
         known = await transfer_records.find(connection, step.transfer_id)
         if known is None:
             raise NotFound("transfer", {"transfer_id": step.transfer_id}, _ADVICE_DISPATCH)
@@ -76,27 +84,30 @@ class Transfers:
         # Levels are locked before the transfer, as in a dispatch; what has arrived is read under both locks.
         known = await transfer_records.find(connection, step.transfer_id, lock=True) or known
         if known.settle_time is not None:
-            return _settled_already(known, step)
+            return _settled_already(known, step), Doings(book)
         _check_figures(book, known, step)
         after = known.with_received(step.units, book.now, complete=step.complete)
         unheard = [sku for sku in sorted(step.units) if book.levels[sku, to].figure_time is None]
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
-        await self._write(connection, book, policy_set)
+        doings = await self._write(connection, book, policy_set)
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
         await levels.hear(connection, book.now, [Heard(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_records.receive(connection, after, step.units)
         await self._tell_mismatch(connection, book, after, policy_set)
-        return after
+        return after, doings
 
     async def _open(self, connection: Connection, made: set[Key]) -> Book:
         await levels.ensure(connection, made)
         locked = await levels.lock(connection, {sku for sku, _ in made})
         return await levels.open_book(connection, locked, self._new_id)
 
-    async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> None:
-        """Writes a book in which stock has moved. What follows from that, by `policy_set`, is to be done here first."""
-        await levels.write(connection, book)
+    async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> Doings:
+        """Writes a book in which stock has moved, and what follows from that for orders."""
+        doings = Doings(book)
+        await aftermath.follow(connection, doings, self._cache, policy_set)
+        await doings.write(connection)
+        return doings
 
     def _move(self, book: Book, kind: str, key: Key, units: int, transfer_id: str) -> None:
         book.move(
@@ -181,9 +192,10 @@ def _check_lines(known: TransferRecord, step: Receipt) -> None:
 
 
 def _settled_already(known: TransferRecord, step: Receipt) -> TransferRecord:
-    """The transfer as it stands, where only its end is said again. Raises TransferSettled where more should arrive."""
+    """The transfer as it stands, where only its end is said again. Raises WrongState where more should arrive."""
     if step.units:
-        raise TransferSettled(known.id)
+        advice = "record units that turned up as found, with RecordStockChanges"
+        raise WrongState("transfer", known.id, "settled", "received", advice)
     return known
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.velocity import Sale, Velocity, learn
 from service.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
-from service.recurring import every
+from service.sweeper import every
 from service.tables import Moment, TransactionId, ledger_reader, product, stock_movement
 
 LEARN_SECONDS = 60.0
@@ -113,7 +113,7 @@ class VelocityLearner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Learns every LEARN_SECONDS until `stop` is set."""
-        await every(LEARN_SECONDS, stop, "learning how fast products sell", self.learn)
+        await every(LEARN_SECONDS, stop, self.learn)
 
     async def learn(self) -> None:
         """Learns from everything that has happened since the last time. Raises NotReady."""

@@ -11,10 +11,10 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tests.conftest import RetailerMaker
+from tests.conftest import SETTLED_RULES, RetailerMaker
 from tests.retailer import Retailer, change, moved, request_id
 from tests.service.test_bad_input import refused
-from truestock.v1 import stock_service_pb2 as stock_pb
+from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 State = stock_pb.Transfer.State
 FAILED, INVALID = grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT
@@ -101,6 +101,24 @@ async def test_a_transfer_may_arrive_in_parts(shop: Retailer) -> None:
 
     assert (first.state, lines(first)) == (State.STATE_IN_TRANSIT, {"BOWL": (2, 0), "MUG": (4, 3)})
     assert (second.state, lines(second)) == (State.STATE_SETTLED, {"BOWL": (2, 2), "MUG": (4, 4)})
+
+
+async def test_what_arrives_goes_to_backorders_before_anybody_else(retailers: RetailerMaker) -> None:
+    shop = await retailers.make(SETTLED_RULES)
+    await shop.stock({("MUG", "dc"): 4})
+    await shop.locations("store")
+    launch = catalog_pb.Product(sku="MUG", tags=["launch"])
+    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
+    await dispatch(shop, "T-1", {"MUG": 4})
+    waiting = await shop.allocate("A-1", {"MUG": 3})
+
+    await receive(shop, "T-1", {"MUG": 4})
+
+    order = (await shop.get(waiting.allocation_id)).allocation
+    assert waiting.lines[0].backordered_count == 3
+    assert (order.lines[0].promised_count, order.lines[0].backordered_count) == (3, 0)
+    assert await shop.sellable("MUG") == 1
+    assert (await shop.ledger()).balanced
 
 
 async def test_what_never_arrives_is_lost_and_somebody_is_told(shop: Retailer) -> None:

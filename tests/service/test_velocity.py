@@ -106,15 +106,23 @@ async def test_what_is_cancelled_was_not_sold(shop: Retailer, learner: VelocityL
 
 
 async def test_what_leaves_the_house_is_not_sold_again(shop: Retailer, learner: VelocityLearner) -> None:
-    await shop.sql(
-        "INSERT INTO stock_movement (id, sku, location_id, kind, fate, on_hand_delta, unavailable_delta, held_delta, "
-        "allocated_delta, source, effective_time, heard_time) SELECT gen_random_uuid(), 'MUG', 'dc', kind, 'accepted', "
-        "hand, 0, 0, allocated, 'orders', now(), now() FROM (VALUES ('allocated', 0, 5), ('shipped', -3, -3), "
-        "('collected', -2, -2), ('transferred_out', -9, 0), ('lost', -9, 0)) AS one (kind, hand, allocated)"
-    )
-
+    order = await shop.allocate("A-1", {"MUG": 5})
+    await learner.learn()
+    await shop.ship(order.shipments[0])
     await learner.learn()
 
+    assert (await shop.level("MUG", "dc")).on_hand_count == 95
+    assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
+
+
+async def test_an_order_that_is_routed_anew_has_sold_once(shop: Retailer, learner: VelocityLearner) -> None:
+    await shop.stock({("MUG", "store"): 50})
+    order = await shop.allocate("A-1", {"MUG": 5})
+    await shop.count({("MUG", order.shipments[0].location_id): 2}, at=datetime.now(UTC))
+    await learner.learn()
+
+    moved_to = {made.location_id for made in (await shop.get(order.allocation_id)).allocation.shipments}
+    assert len(moved_to) == 2
     assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
