@@ -91,3 +91,19 @@ MOVEMENT_KINDS = 50
 """Kinds that a list of movements may be narrowed to."""
 INCOMING_SHOWN = 100
 """Deliveries on their way that a stock level shows, the earliest."""
+
+WATCHED_SKUS = 10_000
+"""SKUs that one watch may name."""
+WATCHERS = 200
+"""How many may watch availability, and how many orders, at one service."""
+WATCHED_CHANNELS = 100
+"""Channels that one watch of orders may name."""
+WATCH_CHANGES = 1_000
+"""Changes of availability in one message of a watch."""
+WATCH_ORDERS = 100
+"""Changed orders in one message of a watch."""
+WATCH_PENDING = 10_000
+"""Changed orders and events that are remembered for one who reads slowly; past it they are looked up again."""
+HEARTBEAT_DEFAULT = timedelta(seconds=15)
+HEARTBEAT_SHORTEST = timedelta(seconds=1)
+HEARTBEAT_LONGEST = timedelta(minutes=5)

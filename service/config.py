@@ -40,6 +40,10 @@ class Settings(BaseSettings):
 
     verify_ledger_seconds: float = Field(default=300.0, ge=0, le=604_800)
     """How often the service proves its own ledger, for `truestock_ledger_differences`; 0 is never."""
+    watch_poll_seconds: float = Field(default=0.25, gt=0, le=2)
+    """How often changes are looked for while somebody watches."""
+    watch_round_seconds: float = Field(default=12.0, gt=0, le=15)
+    """How long it takes to look once at everything that is watched, for what the clock alone changes."""
 
     @field_validator("database_url")
     @classmethod

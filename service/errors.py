@@ -11,6 +11,7 @@
     ├── TooFewAvailable    FAILED_PRECONDITION  a transfer of more units than are available
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
+    ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
     └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
 
 Everything else is INTERNAL with an error id, made in the interceptor.
@@ -214,6 +215,20 @@ class Overloaded(TruestockError):
         super().__init__(
             f"{queued_count} {waiting} are waiting, too many to answer this one in time; send it again a little later",
             metadata={"queued_count": str(queued_count)},
+            retry_after=retry_after,
+        )
+
+
+class TooManyWatch(TruestockError):
+    """Every place of those who watch something is taken."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, what: str, watcher_count: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"{watcher_count} watch {what} here already, and no more are taken; share a watch, or try again later",
+            metadata={"watcher_count": str(watcher_count)},
             retry_after=retry_after,
         )
 

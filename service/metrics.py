@@ -87,6 +87,30 @@ class Metrics:
         )
         for result in RELOAD_RESULTS:
             self.policy_reloads.labels(result)
+        self._watches(registry)
+
+    def _watches(self, registry: CollectorRegistry) -> None:
+        self.availability_watchers = Gauge(
+            "truestock_availability_watchers", "Calls that watch availability.", registry=registry
+        )
+        self.order_watchers = Gauge("truestock_order_watchers", "Calls that watch orders.", registry=registry)
+        self.availability_changes_told = Counter(
+            "truestock_availability_changes_told",
+            "Figures of products sent to those who watch availability.",
+            ["channel"],
+            registry=registry,
+        )
+        self.availability_delay = Histogram(
+            "truestock_availability_delay_seconds",
+            "From hearing of a movement of stock to telling what may be sold after it.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.availability_round = Gauge(
+            "truestock_availability_round_seconds",
+            "Time to work out all that is watched once; past 15, what the clock changes is told late.",
+            registry=registry,
+        )
 
     def _decisions(self, registry: CollectorRegistry) -> None:
         self.decisions_stored_bytes = Counter(
@@ -108,6 +132,7 @@ class Metrics:
                 self.split_orders,
                 self.cancelled_units,
                 self.expired_holds,
+                self.availability_changes_told,
             ):
                 plain.labels(channel)
             for cause in OVERSELL_CAUSES:

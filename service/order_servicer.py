@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
@@ -18,16 +18,19 @@ from service import (
     order_pages,
     order_requests,
     orders,
+    watch_requests,
 )
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
+from service.availability_watch import AvailabilityWatch
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
 from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
+from service.order_watch import OrderWatch
 from service.policy_folder import PolicyFolder
 from service.requests import Asked, Claim
 from truestock.v1 import (
@@ -43,9 +46,10 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: StockReader, folder: PolicyFolder) -> None:
+    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
+        self._watch = watch
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -54,6 +58,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         policy_set = self._folder.current.policy_set
         snapshot = await self._reader.read(question.skus)
         return availability.answer(policy_set, snapshot, question)
+
+    def WatchAvailability(
+        self, request: availability_pb.WatchAvailabilityRequest, context: Context
+    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+        return self._watch.watch(watch_requests.availability_wish(request))
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -69,7 +78,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
+        watch: OrderWatch,
     ) -> None:
+        self._watch = watch
         self._allocator = allocator
         self._desk = desk
         self._lifecycle = lifecycle
@@ -159,6 +170,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ListAllocationsRequest, context: Context
     ) -> allocation_pb.ListAllocationsResponse:
         return await order_pages.page(self._database, order_pages.wanted(request))
+
+    def WatchOrders(
+        self, request: allocation_pb.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
+        return self._watch.watch(watch_requests.orders_wish(request))
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,7 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
+from service.availability_watch import AvailabilityWatch
 from service.backorders import Backorders
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
@@ -39,6 +40,8 @@ from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
 from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_watch import OrderWatch
+from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
@@ -112,16 +115,6 @@ class _Source:
     @property
     def has_ended(self) -> bool:
         return self.embedded is not None and not self.embedded.running
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the servicers are made of."""
-
-    settings: Settings
-    database: Database
-    folder: PolicyFolder
-    metrics: Metrics
 
 
 def new_id() -> UUID:
@@ -239,7 +232,7 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
             f"gRPC cannot be served on {address}; is another service there? Name another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
+    stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
@@ -250,6 +243,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     _background(stack, LedgerWatch(parts.database, parts.metrics, parts.settings.verify_ledger_seconds).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
+    for work in parts.background:
+        _background(stack, work)
     return port, healthy
 
 
@@ -269,6 +264,8 @@ def add_services(
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
     lifecycle = Lifecycle(database, cache, metrics, new_id, folder.in_force)
     fulfilment = Fulfilment(database, cache, metrics, new_id, folder.in_force)
+    watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
+    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
         desk=desk,
@@ -277,27 +274,39 @@ def add_services(
         database=database,
         folder=folder,
         new_id=new_id,
+        watch=order_watch,
     )
     reader = StockReader(database, cache, metrics)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
-    transfers = Transfers(database, cache, metrics, new_id)
-    stock = StockServicer(database, cache, metrics, new_id, folder.in_force, transfers=transfers)
-    stock_grpc.add_StockServiceServicer_to_server(stock, server)
+    stock_grpc.add_StockServiceServicer_to_server(
+        StockServicer(
+            database=database,
+            cache=cache,
+            metrics=metrics,
+            new_id=new_id,
+            policies=folder.in_force,
+            closing=parts.closing,
+            transfers=Transfers(database, cache, metrics, new_id),
+        ),
+        server,
+    )
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     return allocator, lifecycle
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, seconds: float) -> None:
-    """Refuses new calls, answers those in flight, within a bounded time."""
+async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) -> None:
+    """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
+    seconds = parts.settings.drain_seconds
+    parts.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await allocator.close()
 
 
-def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _background(stack: AsyncExitStack, work: Background) -> None:
     """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))

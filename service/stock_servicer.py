@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from service import (
     answers,
     levels,
     page_tokens,
-    requests,
     stock_changes,
     stock_details,
     stock_movements,
@@ -25,9 +24,11 @@ from service.catalogue import CatalogueCache
 from service.database import Connection, Database
 from service.doings import Doings
 from service.metrics import Metrics
-from service.requests import Asked
+from service.requests import Asked, once
 from service.stock_changes import Result
 from service.stock_details import Details
+from service.stock_requests import RecordRequest
+from service.streams import Closing
 from service.transfer_records import TransferRecord
 from service.transfers import Transfers
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
@@ -48,12 +49,13 @@ class StockServicer(stock_grpc.StockServiceServicer):
 
     def __init__(
         self,
+        *,
         database: Database,
         cache: CatalogueCache,
         metrics: Metrics,
         new_id: Callable[[], UUID],
         policies: Callable[[], PolicySet],
-        *,
+        closing: Closing,
         transfers: Transfers,
     ) -> None:
         """`policies` gives the rules in force."""
@@ -63,13 +65,28 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self._metrics = metrics
         self._new_id = new_id
         self._transfers = transfers
+        self._closing = closing
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
         said = stock_requests.record_request(request)
         asked = Asked.of("RecordStockChanges", request, said.request_id, self._new_id)
+        return await self._record(asked, said)
 
+    async def StreamStockChanges(
+        self, requests: AsyncIterator[stock_pb.StreamStockChangesRequest], context: Context
+    ) -> AsyncIterator[stock_pb.StreamStockChangesResponse]:
+        source = ""
+        # The next message is read once this one is answered, so a feed that is faster than the database waits.
+        async for message in self._closing.until(requests):
+            said = stock_requests.streamed_request(message, source)
+            source = said.source
+            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._new_id), said)
+            yield stock_pb.StreamStockChangesResponse(results=answer.results)
+
+    async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
+        """Records what a source said in one transaction, once, and counts it."""
         policy_set = self._policies()
 
         async def work(
@@ -82,7 +99,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
             return answer, (results, doings)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, done = await requests.once(self._database, "record_stock", asked, answer_type, work)
+        answer, done = await once(self._database, "record_stock", asked, answer_type, work)
         if done is not None:
             results, doings = done
             doings.count(self._metrics)

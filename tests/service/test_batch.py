@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 def order(sku: str = "MUG", units: int = 1, **fields: Any) -> allocation_pb.AllocateOrderRequest:
-    named = {"channel_id": "web", "order_id": f"N-{next(_numbers)}", "commitment": SOLD} | fields
+    named: dict[str, Any] = {"channel_id": "web", "order_id": f"N-{next(_numbers)}", "commitment": SOLD} | fields
     lines = [order_pb2.OrderLine(sku=sku, unit_count=units)]
     return allocation_pb.AllocateOrderRequest(lines=lines, **named)
 

@@ -638,6 +638,6 @@ rules:
 async def change_catalogue(retailer: Retailer, dice: random.Random) -> None:
     places = sample_locations()
     for place in places:
-        place.status = dice.choice([1, 1, 2, 3, 4])
+        place.status = dice.choice([*catalog_pb.Location.Status.values(), catalog_pb.Location.STATUS_OPEN])
         place.priority = dice.randint(1, 50)
     await retailer.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=places))
