@@ -14,6 +14,7 @@ from service import (
     facts_command,
     feed_commands,
     file_commands,
+    movement_commands,
     options,
     order_commands,
     shipment_commands,
@@ -182,6 +183,8 @@ app.command()(feed_commands.feeds)
 app.command()(shipment_commands.shipments)
 app.command("return")(shipment_commands.take_back)
 app.add_typer(shipment_commands.shipment, name="shipment")
+app.command()(movement_commands.movements)
+app.add_typer(movement_commands.transfer)
 
 
 def _settings(**given: object) -> Settings:
