@@ -19,6 +19,12 @@ STOCK_CHANGES = 1_000
 COUNTED_UNITS = 1_000_000_000
 UPSERTS = 1_000
 CANCELLATIONS = 500
+BATCHED_ORDERS = 500
+"""Orders of one BatchAllocateOrders."""
+CHANNEL_FILTER = 100
+ALLOCATIONS_PAGE_LIMIT = 500
+ALLOCATIONS_PAGE_BYTES = 16 << 20
+"""A page of allocations ends before it is larger, unless a single one is."""
 
 PAGE_SIZE = 100
 PAGE_SIZE_LIMIT = 1_000
@@ -53,6 +59,18 @@ CLOCK_AHEAD = timedelta(minutes=5)
 """A stock change from further ahead of our clock than this is quarantined."""
 REQUEST_ID_KEPT = timedelta(days=7)
 """How long a request id makes a retry safe."""
+
+DECISION_BYTES = 1 << 20
+"""Inputs of one decision that are stored; of longer ones only a short record is kept."""
+DECISION_CATALOGUE_BYTES = 16 << 20
+"""A channel with its locations that is stored for decisions; of decisions in a longer one short records are kept."""
+DECISION_RENEWED = timedelta(hours=1)
+"""How often what stored decisions need is marked as in use."""
+DECISION_SPARE = timedelta(days=1)
+"""How much longer than decisions their catalogues and rules are kept, so that none outlives what it needs."""
+REPLAYS_WAITING = 8
+REPLAY_POLICY_SETS = 4
+"""Rules of former times that are kept ready for the next replay."""
 
 POLICY_FILES = 1_000
 TRIAL_SECONDS = 10

@@ -15,15 +15,31 @@ from service.record import ShortageRecord
 
 OPEN = "open"
 """The state of an exception that nobody has settled."""
+RESOLVED = "resolved"
+POLICY = "policy"
+"""The actor of what no person did."""
+APART = "\x1f"
+"""Between the line ids of one exception, because an unnested list of lists loses its inner borders."""
 
 KINDS_OF_SHORTAGE = ("oversell", "unfillable")
 
 
 @dataclass(frozen=True, slots=True)
-class OrderException:
-    """One thing that a person has to settle. `settlement` is what the rules of `policy_revision` say of it.
+class ExceptionEvent:
+    """One thing that happened to an exception; `actor` is a person, or POLICY."""
 
-    Until Truestock does by itself what they say, the action is what the owner is meant to do.
+    exception_id: UUID
+    event: str
+    actor: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderException:
+    """One thing to settle. `settlement` is what the rules of `policy_revision` say of it.
+
+    `resolution` is how policy settled it at once; without one a person has to. `line_ids` are the lines of the order
+    that it is about, all if empty; `sku` is there where it is about one.
     """
 
     kind: str
@@ -31,6 +47,18 @@ class OrderException:
     settlement: Settlement
     due_time: datetime
     policy_revision: str
+    resolution: str | None = None
+    note: str = ""
+    shipment_id: UUID | None = None
+    channel_id: str | None = None
+    location_id: str | None = None
+    sku: str | None = None
+    line_ids: tuple[str, ...] = ()
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether policy alone has not settled it."""
+        return self.resolution is None
 
     @property
     def rule(self) -> str:
@@ -41,20 +69,31 @@ class OrderException:
     def row(self, id: UUID, allocation_id: UUID, now: datetime) -> tuple[object, ...]:
         """Its row in the table `exception`."""
         found = self.settlement
-        settled = (found.owner, self.due_time, found.escalate_to, found.action, self.rule)
-        return (id, allocation_id, self.kind, OPEN, self.description, self.policy_revision, now, *settled)
+        about = (self.shipment_id, self.channel_id, self.sku, self.location_id, APART.join(self.line_ids) or None)
+        ruled = (found.owner, self.due_time, found.escalate_to, found.action, self.rule)
+        state = OPEN if self.needs_person else RESOLVED
+        ended = (None, None) if self.needs_person else (POLICY, now)
+        settled = (state, self.needs_person, self.resolution, *ended, self.note or None)
+        return (id, allocation_id, self.kind, self.description, self.policy_revision, now, *about, *ruled, *settled)
+
+    def happened(self, id: UUID) -> list[ExceptionEvent]:
+        """The beginning of its history, under its id."""
+        raised = [ExceptionEvent(id, "raised", POLICY, self.description)]
+        if self.resolution is None:
+            return raised
+        return [*raised, ExceptionEvent(id, "resolved", POLICY, self.note or settled_as(self.resolution))]
 
 
 def of_shortages(
     policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
-) -> list[OrderException]:
+) -> list[tuple[OrderException, list[ShortageRecord]]]:
     """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
     found: dict[tuple[str, str], tuple[Settlement, list[ShortageRecord]]] = {}
     for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
         settlement = settle(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
         found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
     return [
-        _raised(policy_set, context, kind, _units_short(shorts), settlement)
+        (_of_units(_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts), shorts)
         for (kind, _), (settlement, shorts) in found.items()
     ]
 
@@ -62,6 +101,12 @@ def of_shortages(
 def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredRule]) -> list[OrderException]:
     """One exception for each review rule that holds for the plan."""
     return [of_review(policy_set, context, f"review rule {rule.name} ({rule.source})") for rule in reviews]
+
+
+def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
+    """Units that a location could not supply; the context names it."""
+    settlement = settle(policy_set, replace(context, exception_kind="rejected"))
+    return _raised(policy_set, context, "rejected", description, settlement)
 
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
@@ -73,7 +118,27 @@ def of_review(policy_set: PolicySet, context: Context, description: str) -> Orde
 def _raised(
     policy_set: PolicySet, context: Context, kind: str, description: str, settlement: Settlement
 ) -> OrderException:
-    return OrderException(kind, description, settlement, context.now + settlement.due_in, policy_set.revision)
+    return OrderException(
+        kind=kind,
+        description=description,
+        settlement=settlement,
+        due_time=context.now + settlement.due_in,
+        policy_revision=policy_set.revision,
+        channel_id=context.channel.id if context.channel else None,
+        location_id=context.location.id if context.location else None,
+    )
+
+
+def _of_units(raised: OrderException, shorts: Sequence[ShortageRecord]) -> OrderException:
+    """The exception, with the lines that it is about, and their product where they have one."""
+    skus = {short.sku for short in shorts}
+    line_ids = tuple(dict.fromkeys(short.line_id for short in shorts))
+    return replace(raised, sku=skus.pop() if len(skus) == 1 else None, line_ids=line_ids)
+
+
+def settled_as(resolution: str) -> str:
+    """How an exception was settled, as its history says it."""
+    return f"Settled: {resolution.replace('_', ' ')}."
 
 
 def _units_short(shorts: Sequence[ShortageRecord]) -> str:

@@ -14,10 +14,8 @@ from policies.exceptions import settle
 from policies.model import Channel, Context, Location, Product
 from policies.policy import PolicySet
 from service.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
+from service.exceptions import POLICY, ExceptionEvent
 from service.tables import Moment, exception, exception_event
-
-POLICY = "policy"
-"""The actor of what no person did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +105,6 @@ _SETTLE = Statement(
     )
     .returning(exception.c.id)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ExceptionEvent:
-    """One thing that happened to an exception; `actor` is a person, or POLICY."""
-
-    exception_id: UUID
-    event: str
-    actor: str
-    description: str
 
 
 async def raise_all(

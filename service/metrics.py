@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from policies.model import Outcome
 
-OVERSELL_CAUSES = ("race", "stale_feed", "over_published")
-INTERVENTION_REASONS = ("oversell", "unfillable", "review")
+OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
+REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment")
+INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -22,6 +23,7 @@ class Metrics:
         self.registry = registry
         self._orders(registry)
         self._service(registry)
+        self._decisions(registry)
 
     def _orders(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -40,11 +42,15 @@ class Metrics:
         self.buffer_saved_units = counter(
             "buffer_saved_units", "Units of SOLD orders that only a buffer could supply.", "channel"
         )
+        self.rerouted_units = counter(
+            "rerouted_units", "Units of SOLD orders that found another place.", "channel", "cause"
+        )
         self.split_orders = counter("split_orders", "SOLD orders in more than one shipment.", "channel")
         self.manual_interventions = counter("manual_interventions", "Orders that needed a person.", "channel", "reason")
         self.allocations = counter("allocations", "Answers to orders.", "channel", "outcome")
         self.cancelled_units = counter("cancelled_units", "Units taken off orders.", "channel")
         self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
+        self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
 
     def _service(self, registry: CollectorRegistry) -> None:
@@ -98,6 +104,14 @@ class Metrics:
             registry=registry,
         )
 
+    def _decisions(self, registry: CollectorRegistry) -> None:
+        self.decisions_stored_bytes = Counter(
+            "truestock_decisions_stored_bytes", "Bytes of decisions and their inputs.", registry=registry
+        )
+        self.decisions_forgotten = Counter(
+            "truestock_decisions_forgotten", "Decisions, or their inputs, past their time.", registry=registry
+        )
+
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
         """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""
         locations = list(location_ids)
@@ -116,6 +130,8 @@ class Metrics:
             for cause in OVERSELL_CAUSES:
                 self.oversold_units.labels(channel, cause)
                 self.oversold_orders.labels(channel, cause)
+            for cause in REROUTE_CAUSES:
+                self.rerouted_units.labels(channel, cause)
             for reason in INTERVENTION_REASONS:
                 self.manual_interventions.labels(channel, reason)
             for outcome in Outcome:

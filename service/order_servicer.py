@@ -8,7 +8,18 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, levels, order_requests, orders, watch_requests
+from service import (
+    answers,
+    availability,
+    bounds,
+    fulfilment_requests,
+    levels,
+    order_batches,
+    order_pages,
+    order_requests,
+    orders,
+    watch_requests,
+)
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
@@ -16,6 +27,7 @@ from service.availability_watch import AvailabilityWatch
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
+from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
 from service.order_watch import OrderWatch
@@ -62,6 +74,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocator: Allocator,
         desk: OrderDesk,
         lifecycle: Lifecycle,
+        fulfilment: Fulfilment,
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
@@ -71,6 +84,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._allocator = allocator
         self._desk = desk
         self._lifecycle = lifecycle
+        self._fulfilment = fulfilment
         self._database = database
         self._folder = folder
         self._new_id = new_id
@@ -86,12 +100,20 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
         return allocation_pb.AllocateOrderResponse(allocation=allocation)
 
+    async def BatchAllocateOrders(
+        self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context
+    ) -> allocation_pb.BatchAllocateOrdersResponse:
+        async def allocate_one(one: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+            return (await self.AllocateOrder(one, context)).allocation
+
+        return await order_batches.allocate(order_requests.batch_requests(request), allocate_one)
+
     async def ConfirmAllocation(
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
         asked = Asked.of("ConfirmAllocation", request, request_id, self._new_id)
-        allocation = await self._lifecycle.confirm(allocation_id, asked, self._folder.current.policy_set)
+        allocation = await self._lifecycle.confirm(allocation_id, asked)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
     async def ReleaseAllocation(
@@ -101,6 +123,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         asked = Asked.of("ReleaseAllocation", request, request_id, self._new_id)
         return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
 
+    async def ExtendHold(
+        self, request: allocation_pb.ExtendHoldRequest, context: Context
+    ) -> allocation_pb.ExtendHoldResponse:
+        allocation_id, duration, request_id = order_requests.extension(request)
+        asked = Asked.of("ExtendHold", request, request_id, self._new_id)
+        allocation = await self._lifecycle.extend(allocation_id, asked, duration)
+        return allocation_pb.ExtendHoldResponse(allocation=allocation)
+
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
@@ -108,6 +138,13 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         asked = Asked.of("CancelOrderLines", request, request_id, self._new_id)
         allocation = await self._lifecycle.cancel(allocation_id, asked, cancellations)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
+
+    async def ReassignShipment(
+        self, request: allocation_pb.ReassignShipmentRequest, context: Context
+    ) -> allocation_pb.ReassignShipmentResponse:
+        wanted = fulfilment_requests.reassignment(request)
+        asked = Asked.of("ReassignShipment", request, wanted.request_id, self._new_id)
+        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.move(wanted, asked))
 
     async def GetAllocation(
         self, request: allocation_pb.GetAllocationRequest, context: Context
@@ -128,6 +165,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             )
 
         return await self._database.snapshot("get", work)
+
+    async def ListAllocations(
+        self, request: allocation_pb.ListAllocationsRequest, context: Context
+    ) -> allocation_pb.ListAllocationsResponse:
+        return await order_pages.page(self._database, order_pages.wanted(request))
 
     def WatchOrders(
         self, request: allocation_pb.WatchOrdersRequest, context: Context

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import (
@@ -22,20 +24,25 @@ from sqlalchemy import (
     update,
 )
 
+from service import decision_log
 from service.database import Columns, Connection, Statement, any_of, transposed, unnested
-from service.record import HELD, AllocationRecord
+from service.decision_log import Capture, KeptCatalogue
+from service.exceptions import OrderException
+from service.record import HELD, REFUSED, AllocationRecord
 from service.tables import (
     Moment,
     Money,
     allocation,
     decision,
     exception,
+    exception_event,
     order_event,
     order_line,
     promise,
     shipment,
     shortage,
 )
+from service.version import VERSION
 
 _TAGS_APART = "\x1f"
 """Between the tags of one order, because an unnested list of lists loses its inner borders."""
@@ -44,10 +51,30 @@ _DELETES = [
     Statement(delete(table).where(table.c.allocation_id == any_of("ids", Uuid)))
     for table in (promise, shipment, shortage, order_line)
 ]
-_SUPERSEDE = Statement(
+# The plan that they rest on is no more; that of a shipment that is late is settled when the shipment goes on or ends.
+_superseded = (
     update(exception)
-    .values(state="superseded")
-    .where(exception.c.allocation_id == any_of("ids", Uuid), exception.c.state == "open")
+    .values(state="superseded", update_time=func.clock_timestamp())
+    .where(
+        exception.c.allocation_id == any_of("ids", Uuid),
+        exception.c.state == literal_column("'open'"),
+        exception.c.kind != literal_column("'late_shipment'"),
+    )
+    .returning(exception.c.id, exception.c.update_time)
+    .cte("superseded")
+)
+_SUPERSEDE = Statement(
+    insert(exception_event).from_select(
+        ["id", "exception_id", "event", "actor", "description", "event_time"],
+        select(
+            func.gen_random_uuid(),
+            _superseded.c.id,
+            literal_column("'superseded'"),
+            literal_column("'policy'"),
+            literal_column("'The order was planned anew.'"),
+            _superseded.c.update_time,
+        ),
+    )
 )
 
 _ALLOCATION: Columns = {
@@ -91,6 +118,7 @@ _LINE: Columns = {
     "sku": Text,
     "unit_count": Integer,
     "cancelled": Integer,
+    "oversold": Integer,
     "unit_price": Money,
 }
 _SHIPMENT: Columns = {
@@ -136,6 +164,8 @@ _DECISION: Columns = {
     "policy_revision": Text,
     "software_version": Text,
     "explanation": LargeBinary,
+    "inputs": LargeBinary,
+    "catalogue_hash": Text,
     "create_time": Moment,
 }
 _EVENT: Columns = {
@@ -151,21 +181,47 @@ _EXCEPTION: Columns = {
     "id": Uuid,
     "allocation_id": Uuid,
     "kind": Text,
-    "state": Text,
     "description": Text,
     "policy_revision": Text,
     "create_time": Moment,
+    "shipment_id": Uuid,
+    "channel_id": Text,
+    "sku": Text,
+    "location_id": Text,
+    "line_ids": Text,
     "owner": Text,
     "due_time": Moment,
     "escalate_to": Text,
     "action": Text,
     "rule": Text,
+    "state": Text,
+    "needs_person": Boolean,
+    "resolution": Text,
+    "resolved_by": Text,
+    "resolve_time": Moment,
+    "note": Text,
+}
+_EXCEPTION_EVENT: Columns = {
+    "id": Uuid,
+    "exception_id": Uuid,
+    "event": Text,
+    "actor": Text,
+    "description": Text,
+    "event_time": Moment,
 }
 
 
 def _inserted(table: Table, columns: Columns) -> Statement:
     rows = unnested("new", **columns)
     return Statement(insert(table).from_select(list(columns), select(*(rows.c[name] for name in columns))))
+
+
+def _inserted_exceptions() -> Statement:
+    rows = unnested("new", **_EXCEPTION)
+    line_ids = func.string_to_array(rows.c.line_ids, literal_column("chr(31)"))
+    values = [line_ids if name == "line_ids" else rows.c[name] for name in _EXCEPTION]
+    columns = [*_EXCEPTION, "update_time"]
+    return Statement(insert(exception).from_select(columns, select(*values, rows.c.create_time)))
 
 
 _INSERTS = {
@@ -177,8 +233,10 @@ _INSERTS = {
         ("shortages", shortage, _SHORTAGE),
         ("decisions", decision, _DECISION),
         ("events", order_event, _EVENT),
-        ("exceptions", exception, _EXCEPTION),
     )
+} | {
+    "exceptions": (_EXCEPTION, _inserted_exceptions()),
+    "exception_events": (_EXCEPTION_EVENT, _inserted(exception_event, _EXCEPTION_EVENT)),
 }
 
 
@@ -194,8 +252,30 @@ class Changes:
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
+    catalogues: list[KeptCatalogue] = field(default_factory=list)
+    """What the decisions were made in."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
+    exception_events: list[tuple[object, ...]] = field(default_factory=list)
+
+    def raise_exceptions(
+        self, allocation_id: UUID, raised: Iterable[OrderException], now: datetime, new_id: Callable[[], UUID]
+    ) -> None:
+        """Adds exceptions of one order, with the beginning of their history."""
+        for one in raised:
+            id = new_id()
+            self.exceptions.append(one.row(id, allocation_id, now))
+            for told in one.happened(id):
+                self.exception_events.append((new_id(), id, told.event, told.actor, told.description, now))
+
+    def add_decision(self, record: AllocationRecord, caught: Capture, now: datetime) -> None:
+        """Adds the record's newest decision; of a hold that was refused no inputs are kept."""
+        explained = record.decision.SerializeToString(deterministic=True)
+        inputs, catalogue = caught.stored(explained, short=record.state == REFUSED)
+        made = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explained)
+        self.decisions.append((*made, inputs, catalogue.hash if catalogue else None, now))
+        if catalogue is not None:
+            self.catalogues.append(catalogue)
 
 
 async def write(connection: Connection, changes: Changes) -> None:
@@ -205,6 +285,7 @@ async def write(connection: Connection, changes: Changes) -> None:
             await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
         await _SUPERSEDE.run(connection, ids=list(changes.replanned))
+    await decision_log.keep(connection, changes.catalogues)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
@@ -224,6 +305,7 @@ def _parts(changes: Changes) -> dict[str, list[tuple[object, ...]]]:
         "decisions": changes.decisions,
         "events": changes.events,
         "exceptions": changes.exceptions,
+        "exception_events": changes.exception_events,
     }
 
 
@@ -258,7 +340,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
 
 def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
-        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.unit_price)
+        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.oversold, x.unit_price)
         for position, x in enumerate(record.lines)
     ]
 

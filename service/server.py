@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -17,17 +18,22 @@ from grpc_health.v1 import _async as health_aio, health, health_pb2, health_pb2_
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from policies.policy import PolicySet
 from service import bounds, catalogue, policy_store, schema
 from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
 from service.availability_watch import AvailabilityWatch
+from service.backorders import Backorders
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
+from service.decision_retention import Retention
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.fulfilment import Fulfilment
+from service.fulfilment_servicer import FulfillmentServicer
 from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
@@ -50,6 +56,8 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    fulfillment_service_pb2 as fulfillment_pb,
+    fulfillment_service_pb2_grpc as fulfillment_grpc,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
     stock_service_pb2 as stock_pb,
@@ -60,7 +68,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (availability_pb, allocation_pb, stock_pb, catalog_pb, policy_pb)
+    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -124,7 +132,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         source = await _find_database(settings, stack)
         database = await _open_database(settings, source.url, metrics)
         stack.push_async_callback(database.close)
-        loaded = await _load_sample(settings, database)
+        loaded = await _load_sample(settings, database, folder.in_force())
         known = await _start_counters(database, metrics)
         await policy_store.keep(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
@@ -184,9 +192,9 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
         raise StartError(f"the database cannot be reached: {error}; check --database-url and that it runs") from error
 
 
-async def _load_sample(settings: Settings, database: Database) -> bool:
+async def _load_sample(settings: Settings, database: Database, policy_set: PolicySet) -> bool:
     wanted = settings.sample if settings.sample is not None else settings.database_url is None
-    return await load_sample(database, new_id) if wanted else False
+    return await load_sample(database, new_id, policy_set) if wanted else False
 
 
 async def _start_counters(database: Database, metrics: Metrics) -> Catalogue:
@@ -224,7 +232,10 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    _background(stack, Sweeper(parts.database, lifecycle).run)
+    backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    _background(stack, Sweeper(parts.database, lifecycle, backorders).run)
+    kept = timedelta(days=parts.settings.decision_days)
+    _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     for work in parts.background:
@@ -246,13 +257,15 @@ def add_services(
     desk = OrderDesk(database, cache, metrics, new_id)
     # One connection is left for reads and one for moves of what is promised.
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
-    lifecycle = Lifecycle(database, cache, metrics, new_id)
+    lifecycle = Lifecycle(database, cache, metrics, new_id, folder.in_force)
+    fulfilment = Fulfilment(database, cache, metrics, new_id, folder.in_force)
     watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
     parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
         desk=desk,
         lifecycle=lifecycle,
+        fulfilment=fulfilment,
         database=database,
         folder=folder,
         new_id=new_id,
@@ -261,9 +274,12 @@ def add_services(
     reader = StockReader(database, cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
-    stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id, parts.closing), server)
+    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
+    stock_grpc.add_StockServiceServicer_to_server(
+        StockServicer(database, cache, metrics, new_id, folder.in_force, closing=parts.closing), server
+    )
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     return allocator, lifecycle
 
 

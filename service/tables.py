@@ -315,6 +315,11 @@ allocation = Table(
     UniqueConstraint("channel_id", "order_id"),
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
     Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
+    Index(
+        "allocation_unsettled_idx",
+        "update_time",
+        postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
+    ),
     postgresql_with={"fillfactor": "80"},
     comment="The one promise of each order. Its row is the order's lock.",
 )
@@ -349,6 +354,7 @@ order_line = Table(
     _required("sku", Text),
     _required("unit_count", Integer),
     _required("cancelled", Integer, server_default="0"),
+    _required("oversold", Integer, server_default="0", comment="units ever sold of it that were not there"),
     Column("unit_price", Money),
     CheckConstraint("unit_count >= 1", name="asks_for_something"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="not_cancelled_twice"),
@@ -371,6 +377,11 @@ shipment = Table(
     Column("reject_reason", Text),
     Column("ship_by_time", Moment),
     Index("shipment_work_idx", "location_id", "state", "assign_time"),
+    Index(
+        "shipment_open_idx",
+        "assign_time",
+        postgresql_where=text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
+    ),
 )
 
 promise = Table(
@@ -438,6 +449,7 @@ exception = Table(
     Column("location_id", Text),
     Column("source", Text),
     Column("subject", Text, comment="what it is about, where it is raised once however often it is seen"),
+    Column("line_ids", Texts, comment="the lines of the order that it is about; null is all"),
     _required("kind", Text),
     _required("state", Text),
     _required("description", Text),
@@ -459,6 +471,8 @@ exception = Table(
     _required("rule", Text, comment="what decided, and where it stands"),
     CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="a_settled_one_says_how"),
     Index("exception_due_idx", "due_time", "id", postgresql_where=text("state = 'open'")),
+    Index("exception_page_idx", "due_time", "id"),
+    Index("exception_shipment_idx", "shipment_id", postgresql_where=text("shipment_id IS NOT NULL")),
     Index(
         "exception_once_idx", "kind", "subject", unique=True, postgresql_where=text("state = 'open' AND subject <> ''")
     ),
@@ -495,7 +509,7 @@ decision_catalogue = Table(
     metadata,
     _key("hash"),
     _required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),
-    _required("create_time", Moment, server_default=text("clock_timestamp()")),
+    _required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
     comment="Catalogues that decisions were made in, each once.",
 )
 
@@ -532,7 +546,8 @@ policy_set = Table(
     _required("path", Text, primary_key=True),
     _required("content", LargeBinary),
     _required("create_time", Moment, server_default=text("clock_timestamp()")),
-    comment="Every rule file that was ever in force, by the content hash of its set.",
+    _required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
+    comment="Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
 )
 
 request = Table(

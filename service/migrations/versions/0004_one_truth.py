@@ -47,10 +47,11 @@ def upgrade() -> None:
             comment="truestock.v1.DecisionInputs with the channel and the locations alone",
         ),
         sa.Column(
-            "create_time",
+            "use_time",
             postgresql.TIMESTAMP(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
+            comment="renewed hourly while in use",
         ),
         sa.PrimaryKeyConstraint("hash", name=op.f("decision_catalogue_pkey")),
         comment="Catalogues that decisions were made in, each once.",
@@ -226,6 +227,21 @@ def upgrade() -> None:
     )
     op.add_column("decision", sa.Column("catalogue_hash", sa.Text(), nullable=True))
     op.create_index(op.f("decision_create_time_idx"), "decision", ["create_time"], unique=False)
+    op.add_column(
+        "policy_set",
+        sa.Column(
+            "use_time",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+            comment="renewed hourly while in force",
+        ),
+    )
+    op.create_table_comment(
+        "policy_set",
+        "Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
+        existing_comment="Every rule file that was ever in force, by the content hash of its set.",
+    )
     op.add_column("exception", sa.Column("shipment_id", sa.Uuid(), nullable=True))
     op.add_column("exception", sa.Column("channel_id", sa.Text(), nullable=True))
     op.add_column("exception", sa.Column("sku", sa.Text(), nullable=True))
@@ -274,6 +290,30 @@ def upgrade() -> None:
     op.add_column("exception", sa.Column("resolved_by", sa.Text(), nullable=True))
     op.add_column("exception", sa.Column("note", sa.Text(), nullable=True))
     op.add_column("exception", sa.Column("repeat_count", sa.Integer(), server_default="0", nullable=False))
+    op.add_column(
+        "exception",
+        sa.Column(
+            "line_ids",
+            postgresql.ARRAY(sa.Text()),
+            nullable=True,
+            comment="the lines of the order that it is about; null is all",
+        ),
+    )
+    op.create_index("exception_page_idx", "exception", ["due_time", "id"], unique=False)
+    op.create_index(
+        "exception_shipment_idx",
+        "exception",
+        ["shipment_id"],
+        unique=False,
+        postgresql_where=sa.text("shipment_id IS NOT NULL"),
+    )
+    op.create_index(
+        "allocation_unsettled_idx",
+        "allocation",
+        ["update_time"],
+        unique=False,
+        postgresql_where=sa.text("state = 'confirmed' AND outcome <> 'allocated'"),
+    )
     op.alter_column("exception", "allocation_id", existing_type=sa.UUID(), nullable=True)
     op.create_index(
         "exception_due_idx", "exception", ["due_time", "id"], unique=False, postgresql_where=sa.text("state = 'open'")
@@ -348,6 +388,13 @@ def upgrade() -> None:
     op.add_column("shipment", sa.Column("reject_reason", sa.Text(), nullable=True))
     op.add_column("shipment", sa.Column("ship_by_time", postgresql.TIMESTAMP(timezone=True), nullable=True))
     op.create_index("shipment_work_idx", "shipment", ["location_id", "state", "assign_time"], unique=False)
+    op.create_index(
+        "shipment_open_idx",
+        "shipment",
+        ["assign_time"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
+    )
     op.add_column(
         "shortage",
         sa.Column(
@@ -409,6 +456,20 @@ def upgrade() -> None:
     )
     op.create_index("stock_movement_heard_idx", "stock_movement", ["heard_time", "id"], unique=False)
     op.create_index(op.f("stock_movement_xid_idx"), "stock_movement", ["xid"], unique=False)
+    op.add_column(
+        "order_line",
+        sa.Column(
+            "oversold",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="units ever sold of it that were not there",
+        ),
+    )
+    op.execute(
+        "UPDATE order_line SET oversold = s.unit_count FROM shortage s WHERE s.kind = 'oversell' "
+        "AND s.allocation_id = order_line.allocation_id AND s.line_id = order_line.line_id"
+    )
     op.drop_constraint("shortage_pkey", "shortage")
     op.create_primary_key("shortage_pkey", "shortage", ["allocation_id", "line_id", "kind", "cause", "backordered"])
     for table, name, condition in _CHECKS:
@@ -420,6 +481,14 @@ def upgrade() -> None:
     )
     op.execute("UPDATE stock_movement SET reason = 'other' WHERE unavailable_delta <> 0")
     op.execute("UPDATE shipment SET assign_time = a.create_time FROM allocation a WHERE a.id = allocation_id")
+    op.execute(
+        "UPDATE exception SET channel_id = a.channel_id, update_time = exception.create_time "
+        "FROM allocation a WHERE a.id = allocation_id"
+    )
+    op.execute(
+        "INSERT INTO exception_event (id, exception_id, event, actor, description, event_time) "
+        "SELECT gen_random_uuid(), id, 'raised', 'policy', description, create_time FROM exception"
+    )
 
 
 def downgrade() -> None:
@@ -432,6 +501,7 @@ def downgrade() -> None:
         "SELECT allocation_id, line_id, kind, min(sku), sum(unit_count), min(cause), false "
         "FROM gone GROUP BY allocation_id, line_id, kind"
     )
+    op.drop_column("order_line", "oversold")
     op.create_primary_key("shortage_pkey", "shortage", ["allocation_id", "line_id", "kind"])
     for table, name, _ in _CHECKS:
         op.drop_constraint(op.f(f"{table}_{name}_check"), table)
@@ -447,6 +517,7 @@ def downgrade() -> None:
     op.drop_column("stock_level", "counted_source")
     op.drop_index("shortage_waiting_idx", table_name="shortage", postgresql_where=sa.text("backordered"))
     op.drop_column("shortage", "backordered")
+    op.drop_index("shipment_open_idx", table_name="shipment")
     op.drop_index("shipment_work_idx", table_name="shipment")
     op.drop_column("shipment", "ship_by_time")
     op.drop_column("shipment", "reject_reason")
@@ -482,6 +553,10 @@ def downgrade() -> None:
     )
     op.drop_index("exception_due_idx", table_name="exception", postgresql_where=sa.text("state = 'open'"))
     op.alter_column("exception", "allocation_id", existing_type=sa.UUID(), nullable=False)
+    op.drop_index("allocation_unsettled_idx", table_name="allocation")
+    op.drop_index("exception_shipment_idx", table_name="exception")
+    op.drop_index("exception_page_idx", table_name="exception")
+    op.drop_column("exception", "line_ids")
     op.drop_column("exception", "repeat_count")
     op.drop_column("exception", "note")
     op.drop_column("exception", "resolved_by")
@@ -497,6 +572,13 @@ def downgrade() -> None:
     op.drop_column("exception", "sku")
     op.drop_column("exception", "channel_id")
     op.drop_column("exception", "shipment_id")
+    op.create_table_comment(
+        "policy_set",
+        "Every rule file that was ever in force, by the content hash of its set.",
+        existing_comment="Rule files that are in force or that a kept decision was made by, by the content hash of "
+        "their set.",
+    )
+    op.drop_column("policy_set", "use_time")
     op.drop_index(op.f("decision_create_time_idx"), table_name="decision")
     op.drop_column("decision", "catalogue_hash")
     op.drop_column("decision", "inputs")
