@@ -85,6 +85,11 @@ BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 """Orders and lines of one transaction."""
 
+CHANNEL_STATUS_LENGTH = 64
+EVENT_ID_LENGTH = 128
+EARLY_CANCELLATION_KEPT = timedelta(days=30)
+"""How long a cancellation waits for its order."""
+
 WATCHED_SKUS = 10_000
 """SKUs that one watch may name."""
 WATCHERS = 200
@@ -100,3 +105,8 @@ WATCH_PENDING = 10_000
 HEARTBEAT_DEFAULT = timedelta(seconds=15)
 HEARTBEAT_SHORTEST = timedelta(seconds=1)
 HEARTBEAT_LONGEST = timedelta(minutes=5)
+
+FEED_LOCATIONS = 1_000
+FEED_SKUS = 1_000
+CADENCE_MINUTES = 43_200
+"""What one feed declares: its locations and SKUs, and how seldom it may speak."""

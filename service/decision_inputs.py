@@ -51,7 +51,7 @@ class Inputs:
     channel: Channel
     order: Order
     own: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING_OWN)
-    excluded: frozenset[str] = frozenset()
+    excluded: frozenset[tuple[str, str]] = frozenset()
 
     def decide(self, policy_set: PolicySet) -> Decision:
         """The decision by these rules."""
@@ -73,7 +73,7 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> Inputs:
         channel=_channel_of(message.channel),
         order=_order_of(message.order),
         own={(one.sku, one.location_id): one.unit_count for one in message.own_units},
-        excluded=frozenset(message.excluded_location_ids),
+        excluded=frozenset((one.sku, one.location_id) for one in message.excluded_stock),
     )
 
 
@@ -251,7 +251,8 @@ def level_message(level: StockLevel) -> decision_pb2.DecidedLevel:
         counted_time=timestamp(level.counted_time),
         count_confidence=level.count_confidence,
         source=level.source or "",
-        tracked=True,
+        tracked=level.tracked,
+        physical_count_time=timestamp(level.physical_count_time),
     )
 
 
@@ -267,6 +268,8 @@ def _level_of(message: decision_pb2.DecidedLevel) -> StockLevel:
         counted_time=_moment(message.counted_time) if message.HasField("counted_time") else None,
         count_confidence=message.count_confidence if message.HasField("count_confidence") else None,
         source=message.source or None,
+        tracked=message.tracked,
+        physical_count_time=_moment(message.physical_count_time) if message.HasField("physical_count_time") else None,
     )
 
 

@@ -99,7 +99,9 @@ _SETTLE = Statement(
         update_time=parameter("now", Moment),
     )
     .where(
+        # Both conditions of the index by which open exceptions are found.
         exception.c.state == literal_column("'open'"),
+        exception.c.subject != literal_column("''"),
         exception.c.kind == parameter("kind", Text),
         exception.c.subject == any_of("subjects", Text),
     )

@@ -26,6 +26,7 @@ from service.allocator import Allocator
 from service.availability import StockReader
 from service.availability_watch import AvailabilityWatch
 from service.backorders import Backorders
+from service.cancelling import CancelDesk
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
@@ -38,13 +39,14 @@ from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
-from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_servicer import AllocationServicer, AvailabilityServicer, Desks
 from service.order_watch import OrderWatch
 from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
 from service.pulse import Pulse
+from service.replay import Replay
 from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
@@ -263,7 +265,7 @@ def add_services(
     parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
-        desk=desk,
+        desks=Desks(desk, CancelDesk(database, cache, metrics, new_id, folder.in_force)),
         lifecycle=lifecycle,
         fulfilment=fulfilment,
         database=database,
@@ -276,9 +278,19 @@ def add_services(
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
     stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(database, cache, metrics, new_id, folder.in_force, closing=parts.closing), server
+        StockServicer(
+            database=database,
+            cache=cache,
+            metrics=metrics,
+            new_id=new_id,
+            policies=folder.in_force,
+            closing=parts.closing,
+        ),
+        server,
     )
-    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
+    replay = Replay(database, cache, metrics, new_id, folder.in_force)
+    parts.background.append(replay.run)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     return allocator, lifecycle
 
