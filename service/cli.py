@@ -19,6 +19,7 @@ from service import (
     order_commands,
     shipment_commands,
     stock_commands,
+    watch_commands,
 )
 from service.console import UserError, output, print_json, row, say, table
 
@@ -185,6 +186,7 @@ app.command("return")(shipment_commands.take_back)
 app.add_typer(shipment_commands.shipment, name="shipment")
 app.command()(movement_commands.movements)
 app.add_typer(movement_commands.transfer)
+app.add_typer(watch_commands.app, name="watch")
 
 
 def _settings(**given: object) -> Settings:

@@ -42,6 +42,16 @@ def print_json(value: object) -> None:
     print(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
+def print_line(text: str) -> None:
+    """Prints one line on stdout, at once."""
+    print(text, flush=True)
+
+
+def print_json_line(value: object) -> None:
+    """Prints one JSON object on one line of stdout, at once."""
+    print(json.dumps(_plain(value), ensure_ascii=False), flush=True)
+
+
 def progress(what: str) -> Progress:
     """A progress bar on stderr that shows only on a terminal; `what` is the noun of its count, such as `orders`."""
     stderr = Console(stderr=True)
