@@ -49,7 +49,7 @@ def print_line(text: str) -> None:
 
 def print_json_line(value: object) -> None:
     """Prints one JSON object on one line of stdout, at once."""
-    print(json.dumps(_plain(value), ensure_ascii=False), flush=True)
+    print(json.dumps(plain(value), ensure_ascii=False), flush=True)
 
 
 def progress(what: str) -> Progress:
