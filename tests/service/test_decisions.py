@@ -88,6 +88,8 @@ levels = built(
     counted_time=moments,
     count_confidence=shares,
     source=maybe_words,
+    tracked=st.booleans(),
+    physical_count_time=moments,
 )
 products = built(
     Product,
