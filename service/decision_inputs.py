@@ -138,6 +138,7 @@ def channel_message(channel: Channel) -> catalog_pb.Channel:
         display_name=channel.name,
         location_ids=sorted(channel.location_ids),
         cancellation_headroom=channel.cancellation_headroom,
+        platform=channel.platform or "",
     )
 
 
@@ -148,6 +149,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
         name=message.display_name,
         location_ids=frozenset(message.location_ids),
         cancellation_headroom=message.cancellation_headroom if message.HasField("cancellation_headroom") else None,
+        platform=message.platform or None,
     )
 
 

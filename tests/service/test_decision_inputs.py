@@ -64,6 +64,8 @@ levels = built(
     counted_time=moments,
     count_confidence=shares,
     source=maybe_words,
+    tracked=st.booleans(),
+    physical_count_time=moments,
 )
 products = built(
     Product,
@@ -107,6 +109,7 @@ channels = built(
     name=st.just("") | words,
     location_ids=st.frozensets(st.sampled_from("xyz")),
     cancellation_headroom=shares,
+    platform=maybe_words,
 )
 destinations = built(
     Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points
