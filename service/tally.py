@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from policies.model import Commitment
+from service.exceptions import OrderException
 from service.metrics import Metrics
 from service.planning import Verdict
 from service.record import AllocationRecord
@@ -57,8 +58,17 @@ def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
     if after.needs_person and not before.needs_person:
         reason = verdict.exceptions[0].kind if verdict.exceptions else "review"
         metrics.manual_interventions.labels(channel, reason).inc()
+    count_exceptions(metrics, channel, verdict.exceptions)
     if verdict.decision is not None:
         metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
+
+
+def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
+    """Counts exceptions of one order, and those that policy settled at once; to be called after the commit."""
+    for one in raised:
+        metrics.exceptions.labels(one.kind, channel_id).inc()
+        if one.resolution is not None:
+            metrics.exceptions_resolved.labels(one.kind, one.resolution).inc()
 
 
 def count_cancelled(metrics: Metrics, before: Tally, record: AllocationRecord) -> None:
