@@ -6,6 +6,7 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
@@ -137,6 +138,18 @@ class WrongState(TruestockError):
         super().__init__(
             f"allocation {allocation_id} is {state}, so it cannot become {wanted_state}; {advice}",
             metadata={"allocation_id": allocation_id, "state": state, "wanted_state": wanted_state},
+        )
+
+
+class CannotSettle(TruestockError):
+    """An exception is settled already, or its order does not allow to settle it so; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, exception_id: str, state: str, why: str, advice: str) -> None:
+        super().__init__(
+            f"exception {exception_id} {why}; {advice}", metadata={"exception_id": exception_id, "state": state}
         )
 
 

@@ -85,7 +85,7 @@ class Lifecycle:
         """Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused."""
 
         async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
-            return _cancel(book, record, cancellations)
+            return cancel_units(book, record, cancellations)
 
         return await self._move(allocation_id, asked, "cancel", move)
 
@@ -181,7 +181,8 @@ def _expire(book: Book, record: AllocationRecord) -> Verdict:
     return Verdict(record, "expired", "Nobody confirmed in time; the units were given back.")
 
 
-def _cancel(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+def cancel_units(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+    """Takes units off an order, all of them or none. Raises WrongState, NotFound, TooManyUnits, InvalidFields."""
     state = record.state_at(book.now)
     if state not in PROMISING:
         raise WrongState(str(record.id), state, CANCELLED, "nothing of it is promised any more")

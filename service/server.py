@@ -27,6 +27,8 @@ from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.exception_desk import ExceptionDesk
+from service.exception_servicer import ExceptionServicer
 from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
@@ -47,6 +49,8 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    exception_service_pb2 as exception_pb,
+    exception_service_pb2_grpc as exception_grpc,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
     stock_service_pb2 as stock_pb,
@@ -57,7 +61,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (availability_pb, allocation_pb, stock_pb, catalog_pb, policy_pb)
+    for module in (availability_pb, allocation_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -261,6 +265,9 @@ def add_services(
     stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
+    exception_desk = ExceptionDesk(database, cache, metrics, new_id, lambda: folder.current.policy_set)
+    exception_servicer = ExceptionServicer(database, exception_desk, new_id)
+    exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle
 
 

@@ -71,6 +71,13 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
             metrics.exceptions_resolved.labels(one.kind, one.resolution).inc()
 
 
+def count_settled(metrics: Metrics, before: Tally, record: AllocationRecord) -> None:
+    """Counts what settling an exception did to its order; to be called after the commit."""
+    count_cancelled(metrics, before, record)
+    for location, units in _risen(before.allocated, Tally.of(record).allocated):
+        metrics.allocated_units.labels(record.channel_id, location).inc(units)
+
+
 def count_cancelled(metrics: Metrics, before: Tally, record: AllocationRecord) -> None:
     """Counts units taken off a sold order, by a cancellation or by stating fewer of them."""
     fewer = max(0, before.sold_units - Tally.of(record).sold_units)
