@@ -17,6 +17,7 @@ from grpc_health.v1 import _async as health_aio, health, health_pb2, health_pb2_
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from policies.policy import PolicySet
 from service import bounds, catalogue, policy_store, schema
 from service.address import Address
 from service.allocating import OrderDesk
@@ -29,6 +30,7 @@ from service.database import Database
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.exception_desk import ExceptionDesk
 from service.exception_servicer import ExceptionServicer
+from service.exception_sweep import ExceptionSweep
 from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
@@ -115,6 +117,10 @@ class Parts:
     database: Database
     folder: PolicyFolder
     metrics: Metrics
+
+    def policies(self) -> PolicySet:
+        """The rules in force."""
+        return self.folder.current.policy_set
 
 
 def new_id() -> UUID:
@@ -235,7 +241,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    _background(stack, Sweeper(parts.database, lifecycle).run)
+    exceptions = ExceptionSweep(parts.database, CatalogueCache(), parts.metrics, new_id, parts.policies)
+    _background(stack, Sweeper(parts.database, lifecycle, exceptions).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     return port, healthy
@@ -265,7 +272,7 @@ def add_services(
     stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
-    exception_desk = ExceptionDesk(database, cache, metrics, new_id, lambda: folder.current.policy_set)
+    exception_desk = ExceptionDesk(database, cache, metrics, new_id, parts.policies)
     exception_servicer = ExceptionServicer(database, exception_desk, new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle

@@ -1,4 +1,4 @@
-"""Hygiene in the background: expired holds are given back, old request ids forgotten."""
+"""Hygiene in the background: expired holds are given back, old request ids forgotten, what is late is raised."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import Integer, Interval, delete, func, select
 from service import bounds
 from service.database import Connection, Database, Statement, parameter
 from service.errors import NotReady
+from service.exception_sweep import ExceptionSweep
 from service.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.tables import request
 
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 FORGET_SECONDS = 60.0
+EXCEPTION_SECONDS = 10.0
 FORGET_REQUESTS = 5_000
 """Old request ids that are forgotten in one transaction."""
 
@@ -34,15 +36,17 @@ _FORGET = Statement(delete(request).where(request.c.id.in_(_old)))
 class Sweeper:
     """Several services on one database may each have one: they skip what another has locked."""
 
-    def __init__(self, database: Database, lifecycle: Lifecycle) -> None:
+    def __init__(self, database: Database, lifecycle: Lifecycle, exceptions: ExceptionSweep) -> None:
         self._database = database
         self._lifecycle = lifecycle
+        self._exceptions = exceptions
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
             _every(SWEEP_SECONDS, stop, self._sweep),
             _every(FORGET_SECONDS, stop, self._forget),
+            _every(EXCEPTION_SECONDS, stop, self._exceptions.run),
         )
 
     async def _sweep(self) -> None:
