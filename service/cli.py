@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service import facts_command, file_commands, options, order_commands, stock_commands
+from service import exception_commands, facts_command, file_commands, options, order_commands, stock_commands
 from service.console import UserError, output, print_json, row, say, table
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
 app.command()(file_commands.play)
 app.command()(stock_commands.policies)
 app.command()(facts_command.facts)
+app.add_typer(exception_commands.app)
 
 
 def _settings(**given: object) -> Settings:

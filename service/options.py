@@ -89,6 +89,15 @@ def allocation_id(text: str) -> str:
     return text
 
 
+def exception_id(text: str) -> str:
+    """An exception's id, as it is."""
+    if not _is_uuid(text):
+        raise typer.BadParameter(
+            f"{text!r} is not an exception's id, which is a UUID; `truestock exceptions` lists them"
+        )
+    return text
+
+
 def request_id(text: str) -> str:
     """The given request id, or a new one."""
     if text and not _is_uuid(text):

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.console import clock, enum_word, row, table
+from service.exception_views import standing
 from truestock.v1.allocation_service_pb2 import (
     Allocation,
     GetAllocationResponse,
@@ -153,12 +154,12 @@ def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
 
 
 def _exceptions(exceptions: Iterable[ExceptionRecord]) -> Table:
-    made = table("kind", "what happened", "owner", "to do", "due", "then", "state", "rule")
+    made = table("kind", "what happened", "owner", "assigned to", "to do", "due", "then", "state", "rule")
     made.title = "What is to be settled"
     for one in exceptions:
-        then = one.escalate_to or "-"
-        state = enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
-        row(made, one.kind, one.description, one.owner, one.action, clock(one.due_time), then, state, one.rule)
+        who = (one.owner, one.assignee or "-")
+        then = "escalated" if one.HasField("escalate_time") else one.escalate_to or "-"
+        row(made, one.kind, one.description, *who, one.action, clock(one.due_time), then, standing(one), one.rule)
     return made
 
 
