@@ -14,9 +14,7 @@ import asyncpg
 
 from policies.policy import PolicySet
 from policies.resolutions import ALLOWED, fits
-from service import answers, catalogue, exception_store, incidents, levels, order_writing, orders, requests
-from service.allocating import remember
-from service.book import Book
+from service import answers, catalogue, exception_store, incidents, levels, opened_orders, orders, requests
 from service.catalogue import CatalogueCache
 from service.database import Connection, Database
 from service.errors import CannotSettle, InvalidFields, NotFound, Violation
@@ -25,8 +23,6 @@ from service.exception_store import OrderNote
 from service.exceptions import ExceptionEvent, settled_as
 from service.incidents import Incident, Raised
 from service.metrics import Metrics
-from service.order_writing import Changes
-from service.planning import Surroundings, Verdict
 from service.record import AllocationRecord
 from service.requests import Asked
 from service.settling import EFFECTS, Case, settle_order
@@ -114,7 +110,7 @@ class ExceptionDesk:
         if allocation_id:
             await orders.lock(connection, [allocation_id])
         if allocation_id and wanted.resolution in EFFECTS:
-            book, record = await self._open(connection, allocation_id)
+            book, record = await opened_orders.open_order(connection, allocation_id, self._new_id)
         row = await _locked_open(connection, wanted.exception_id)
         now = book.now if book else await levels.clock(connection)
         description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
@@ -124,10 +120,10 @@ class ExceptionDesk:
         assert made is not None
         before = Tally.of(record) if record else None
         if book and record:
-            surroundings = await self._surroundings(connection, record, policy_set)
+            surroundings = await opened_orders.surroundings_of(connection, record, self._cache, policy_set)
             case = await _case(connection, row)
             verdict = settle_order(surroundings, book, record, case, wanted.resolution)
-            await _write(connection, book, verdict)
+            await opened_orders.write(connection, book, verdict)
         newly_manual = await self._tell(
             connection, now, row, event="resolved", actor=wanted.actor, description=description
         )
@@ -166,19 +162,6 @@ class ExceptionDesk:
             source=failure.source,
         )
 
-    async def _open(self, connection: Connection, allocation_id: UUID) -> tuple[Book, AllocationRecord]:
-        """The stock and the contents of an order that is locked."""
-        locked = await levels.lock(connection, await orders.line_skus(connection, [allocation_id]))
-        book = await levels.open_book(connection, locked, self._new_id)
-        return book, (await orders.read(connection, [allocation_id]))[allocation_id]
-
-    async def _surroundings(
-        self, connection: Connection, record: AllocationRecord, policy_set: PolicySet
-    ) -> Surroundings:
-        version, products = await catalogue.products(connection, {line.sku for line in record.lines})
-        known = await self._cache.at(connection, version)
-        return Surroundings(policy_set, known.locations, known.channels[record.channel_id], products)
-
     async def _tell(
         self, connection: Connection, now: datetime, row: asyncpg.Record, *, event: str, actor: str, description: str
     ) -> list[str]:
@@ -196,13 +179,6 @@ class ExceptionDesk:
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
         for channel_id in channel_ids:
             self._metrics.manual_interventions.labels(channel_id, kind).inc()
-
-
-async def _write(connection: Connection, book: Book, verdict: Verdict) -> None:
-    changes = Changes()
-    remember(changes, verdict, book, replaced=True)
-    await levels.write(connection, book)
-    await order_writing.write(connection, changes)
 
 
 async def _known(connection: Connection, exception_id: UUID) -> asyncpg.Record:

@@ -6,27 +6,28 @@ Several services on one database may each do it: they skip what another has lock
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import func, literal_column, select
 
-from policies.model import Commitment, OrderFacts
 from policies.policy import PolicySet
-from policies.resolutions import COMPLETED
+from policies.resolutions import ALLOWED, COMPLETED
 from service import catalogue, exception_store, incidents, lateness, levels, orders
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection, Database, Statement
+from service.errors import CannotSettle
 from service.escalation import escalate
 from service.exception_store import OrderNote
 from service.incidents import Incident, Raised
+from service.late_rerouting import late_incident, of_order, reroute_late
 from service.lateness import LATE_SHIPMENT, STUCK_ORDER, Search
 from service.metrics import Metrics
 from service.record import AllocationRecord
 from service.tables import exception
+from service.tally import count_exceptions, count_settled
 
 BATCH = 100
 """Exceptions, shipments or orders of one transaction."""
@@ -75,20 +76,52 @@ class ExceptionSweep:
         await self._escalate()
         await self._until_done(LATE_SHIPMENT, partial(self._settle, LATE_SHIPMENT, lateness.NOT_LATE))
         await self._until_done(STUCK_ORDER, partial(self._settle, STUCK_ORDER, lateness.NOT_STUCK))
-        await self._until_done(LATE_SHIPMENT, partial(self._raise, _late, lateness.LATE))
+        await self._late_shipments()
         await self._until_done(STUCK_ORDER, partial(self._raise, _stuck, lateness.STUCK))
         await self._gauge()
 
     async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_Swept]]) -> None:
         while True:
-            done = await self._database.transaction("sweep_exceptions", work)
-            incidents.count_raised(self._metrics, done.raised)
-            incidents.count_settled(self._metrics, kind, COMPLETED, done.settled)
-            for channel_id in done.manual:
-                self._metrics.manual_interventions.labels(channel_id, kind).inc()
+            done = await self._swept(kind, work)
             # What was found and skipped is somebody else's for now.
             if done.found_count < BATCH or not (done.raised or done.settled):
                 return
+
+    async def _swept(self, kind: str, work: Callable[[Connection], Awaitable[_Swept]]) -> _Swept:
+        """One transaction, counted."""
+        done = await self._database.transaction("sweep_exceptions", work)
+        incidents.count_raised(self._metrics, done.raised)
+        incidents.count_settled(self._metrics, kind, COMPLETED, done.settled)
+        for channel_id in done.manual:
+            self._metrics.manual_interventions.labels(channel_id, kind).inc()
+        return done
+
+    async def _late_shipments(self) -> None:
+        """Places what is late elsewhere, where its rule says so, and raises the others for somebody to settle."""
+        while True:
+            found = await self._database.unlocked("find_late", partial(lateness.LATE.everywhere, count=BATCH))
+            rerouted = [shipment for shipment in found if await self._reroute(shipment)]
+            tried = frozenset(shipment["id"] for shipment in found)
+            raising = partial(self._raise, late_incident, lateness.LATE, among=tried)
+            done = await self._swept(LATE_SHIPMENT, raising)
+            if len(found) < BATCH or not (done.raised or rerouted):
+                return
+
+    async def _reroute(self, shipment: asyncpg.Record) -> bool:
+        """Whether policy has placed a late shipment elsewhere."""
+        work = partial(
+            reroute_late, shipment=shipment, cache=self._cache, policy_set=self._policies(), new_id=self._new_id
+        )
+        try:
+            done = await self._database.transaction("reroute_late", work)
+        except CannotSettle:
+            return False
+        if done is None:
+            return False
+        record = done.verdict.record
+        count_settled(self._metrics, done.before, record)
+        count_exceptions(self._metrics, record.channel_id, done.verdict.exceptions)
+        return True
 
     async def _escalate(self) -> None:
         for rule in self._policies().exceptions:
@@ -101,11 +134,17 @@ class ExceptionSweep:
             if len(due) < BATCH:
                 return
 
-    async def _raise(self, describe: Describe, search: Search, connection: Connection) -> _Swept:
-        """Raises what a search finds, each on an order, which needs a person from now on."""
+    async def _raise(
+        self, describe: Describe, search: Search, connection: Connection, among: frozenset[UUID] | None = None
+    ) -> _Swept:
+        """Raises what a search finds, each on an order, which needs a person from now on.
+
+        `among` are the ids of rows that may be raised by now; None is all.
+        """
         found = await search.everywhere(connection, BATCH)
         locked = await orders.lock_free(connection, {row["allocation_id"] for row in found})
         rows = await search.of_orders(connection, locked) if locked else []
+        rows = [row for row in rows if among is None or row["id"] in among]
         if not rows:
             return _Swept(len(found))
         records = await orders.read(connection, sorted({row["allocation_id"] for row in rows}))
@@ -146,40 +185,15 @@ class ExceptionSweep:
         """Shows how many are open, by kind and desk; those of which none is left show 0."""
         rows = await self._database.unlocked("count_exceptions", _OPEN.rows)
         counts = {(row["kind"], row["owner"]): row["count"] for row in rows}
-        self._gauged |= counts.keys()
+        self._gauged |= counts.keys() | {(kind, rule.owner) for rule in self._policies().exceptions for kind in ALLOWED}
         for kind, owner in self._gauged:
             self._metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
-
-
-def _late(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:
-    by = f"{row['deadline'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    waits = "was to be collected from" if row["state"] == "ready_for_pickup" else "was to leave"
-    sentence = f"The shipment {waits} {row['location_id']} by {by} and is {row['state'].replace('_', ' ')}."
-    return replace(
-        _of_order(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, known),
-        location=known.locations.get(row["location_id"]),
-        location_id=row["location_id"],
-        shipment_id=row["id"],
-    )
 
 
 def _stuck(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:
     hours = int(lateness.STUCK_AFTER.total_seconds() // 3600)
     sentence = f"Somebody has something to do about the order, and nothing has happened for {hours} hours."
-    return _of_order(Incident(STUCK_ORDER, str(record.id), sentence), record, known)
-
-
-def _of_order(one: Incident, record: AllocationRecord, known: Catalogue) -> Incident:
-    """The incident with what exception rules may ask of its order."""
-    order = record.order(Commitment.SOLD)
-    return replace(
-        one,
-        channel=known.channels.get(record.channel_id),
-        channel_id=record.channel_id,
-        allocation_id=record.id,
-        order=OrderFacts.of(order),
-        destination=order.destination,
-    )
+    return of_order(Incident(STUCK_ORDER, str(record.id), sentence), record, known)
 
 
 def _note(one: Incident, policy_set: PolicySet) -> OrderNote:

@@ -199,8 +199,9 @@ def count_settled(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UU
     metrics.exceptions_resolved.labels(kind, resolution).inc(len(ids))
 
 
-def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
-    context = Context(
+def context_of(one: Incident, now: datetime) -> Context:
+    """What exception rules may know of an incident."""
+    return Context(
         now,
         channel=one.channel,
         order=one.order,
@@ -209,7 +210,10 @@ def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple
         product=one.product,
         exception_kind=one.kind,
     )
-    found = settle(policy_set, context)
+
+
+def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
+    found = settle(policy_set, context_of(one, now))
     rule = found.rule if found.is_built_in else f"{found.rule} ({found.source})"
     about = (one.channel_id, one.sku, one.location_id, one.source, one.allocation_id, one.shipment_id)
     settled = (found.owner, now + found.due_in, found.escalate_to, found.action, rule)

@@ -278,6 +278,51 @@ async def test_a_late_shipment_can_be_cancelled(shop: Retailer, replica: Replica
     assert (await shop.ledger()).balanced
 
 
+@pytest.fixture
+def rerouting(rules: Path) -> Path:
+    """Rules by which policy places late shipments elsewhere."""
+    rule = (
+        "  - {name: late, position: 5, when: {exception.kind: late_shipment}, do: reroute, owner: desk, due_in: 2h}\n"
+    )
+    (rules / "owners.yaml").write_text(OWNERS.replace("rules:\n", f"rules:\n{rule}"))
+    return rules
+
+
+async def test_policy_places_a_late_shipment_elsewhere(retailers: RetailerMaker, rerouting: Path) -> None:
+    shop = await retailers.make(rerouting)
+    await shop.stock({("MUG", "dc"): 1, ("MUG", "north"): 1})
+    sold = await late(shop)
+
+    async with replica_on(shop.database_url, rerouting) as one, replica_on(shop.database_url, rerouting) as two:
+        await asyncio.gather(*(replica.sweep() for replica in (one, two) * 3))
+
+        labels = {"kind": "late_shipment", "resolution": "rerouted"}
+        assert counted("exceptions_resolved_total", shop, one, two, **labels) == 1
+    seen = await shop.get(sold.allocation_id)
+    (found,) = seen.exceptions
+    assert (found.state, found.resolved_by, found.needs_person) == (Record.STATE_RESOLVED, "policy", False)
+    assert found.note == "1 unit placed with north."
+    assert [one.event for one in seen.timeline] == ["sold", "rerouted"]
+    assert not seen.allocation.needs_person
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_late_shipment_that_policy_cannot_place_needs_a_person(
+    retailers: RetailerMaker, rerouting: Path
+) -> None:
+    shop = await retailers.make(rerouting)
+    await shop.stock({("MUG", "dc"): 1})
+    sold = await late(shop)
+
+    async with replica_on(shop.database_url, rerouting) as replica:
+        await replica.sweep()
+
+    seen = await shop.get(sold.allocation_id)
+    assert [(one.kind, one.needs_person) for one in seen.exceptions] == [("late_shipment", True)]
+    assert seen.allocation.needs_person
+    assert (await shop.level("MUG", "dc")).allocated_count == 1
+
+
 async def test_an_order_with_two_troubles_is_one_manual_intervention(shop: Retailer, replica: Replica) -> None:
     await oversold(shop, units=4)
     await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
