@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.type.money_pb2 import Money
 
 from policies.resolutions import ALLOWED
 from tests.conftest import RetailerMaker
-from tests.retailer import Retailer, change, moved, promised, request_id
+from tests.desk import (
+    APPROVED,
+    BACKORDERED,
+    CANCELLED,
+    DEAR,
+    OTHER,
+    REROUTED,
+    Record,
+    assign,
+    got,
+    line,
+    oversold,
+    receive,
+    report,
+    write_rules,
+)
+from tests.retailer import Retailer, promised
 from tests.service.test_bad_input import refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     exception_pb2,
     exception_service_pb2 as exception_pb,
     order_pb2,
-    stock_service_pb2 as stock_pb,
 )
-
-Record = exception_pb2.ExceptionRecord
-REROUTED, BACKORDERED = exception_pb2.EXCEPTION_RESOLUTION_REROUTED, exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED
-CANCELLED, APPROVED = exception_pb2.EXCEPTION_RESOLUTION_CANCELLED, exception_pb2.EXCEPTION_RESOLUTION_APPROVED
-COMPLETED, OTHER = exception_pb2.EXCEPTION_RESOLUTION_COMPLETED, exception_pb2.EXCEPTION_RESOLUTION_OTHER
-MAPPED = exception_pb2.EXCEPTION_RESOLUTION_MAPPED
-DEAR = Money(currency_code="USD", units=1000)
-
-ROUTING = """\
-kind: routing
-policies:
-  - name: ship
-    position: 100
-    rank: [fewest_shipments]
-    review:
-      - {name: dear, when: {order.value: {at_least: 1000}}}
-      - {name: urgent, when: {order.tags: {contains: urgent}}}
-"""
-OWNERS = """\
-kind: exception
-rules:
-  - {name: oversell, position: 10, when: {exception.kind: oversell}, do: review, owner: desk, due_in: 2h,
-     escalate_to: lead}
-  - {name: kept, position: 20, when: {exception.kind: review, order.tags: {contains: keep}}, do: hold, owner: desk,
-     due_in: 1h}
-  - {name: rest, position: 100, do: review, owner: operations, due_in: 1d}
-"""
 
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    folder = tmp_path / "rules"
-    folder.mkdir()
-    (folder / "routing.yaml").write_text(ROUTING)
-    (folder / "owners.yaml").write_text(OWNERS)
-    return folder
+    return write_rules(tmp_path)
 
 
 @pytest.fixture
@@ -67,44 +48,6 @@ async def shop(retailers: RetailerMaker, rules: Path) -> Retailer:
     shop = await retailers.make(rules)
     await shop.stock({("MUG", "dc"): 2})
     return shop
-
-
-async def oversold(shop: Retailer, order_id: str = "A-1", units: int = 5) -> tuple[allocation_pb.Allocation, Record]:
-    """An order of more mugs than there are, and its exception."""
-    sold = await shop.allocate(order_id, {"MUG": units})
-    (raised,) = (await shop.get(sold.allocation_id)).exceptions
-    return sold, raised
-
-
-async def got(shop: Retailer, exception_id: str) -> exception_pb.GetExceptionResponse:
-    answer: exception_pb.GetExceptionResponse = await shop.exceptions.GetException(
-        exception_pb.GetExceptionRequest(exception_id=exception_id)
-    )
-    return answer
-
-
-async def assign(shop: Retailer, exception_id: str, **fields: Any) -> Record:
-    request = exception_pb.AssignExceptionRequest(exception_id=exception_id, actor="boss", **fields)
-    given: Record = (await shop.exceptions.AssignException(request)).exception
-    return given
-
-
-async def report(shop: Retailer, **fields: Any) -> Record:
-    said = {"source": "shopify-adapter", "description": "the price was refused"} | fields
-    request = exception_pb.ReportSyncFailureRequest(**said)
-    raised: Record = (await shop.exceptions.ReportSyncFailure(request)).exception
-    return raised
-
-
-async def receive(shop: Retailer, units: int, place: str = "dc") -> None:
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, units)
-    await shop.record(change("MUG", place, at=datetime.now(UTC), movement=received))
-
-
-def line(order: allocation_pb.Allocation) -> tuple[int, int, int, int]:
-    """(promised, short, backordered, cancelled) units of the only line."""
-    (only,) = order.lines
-    return only.promised_count, only.short_count, only.backordered_count, only.cancelled_count
 
 
 # Who, until when
@@ -198,6 +141,12 @@ async def test_what_is_settled_is_given_to_nobody(shop: Retailer) -> None:
 
     assert error.is_(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
     assert "settled already, as cancelled by anna" in error.message
+
+
+async def test_a_deadline_is_as_long_as_the_rule_says(shop: Retailer) -> None:
+    raised = await report(shop)
+
+    assert raised.due_time.ToDatetime() - raised.create_time.ToDatetime() == timedelta(days=1)
 
 
 # How it is settled
@@ -394,204 +343,3 @@ async def test_an_exception_with_units_still_short_stays_open(shop: Retailer) ->
     await shop.cancel(sold.allocation_id, {"1": 1})
 
     assert (await got(shop, raised.exception_id)).exception.state == Record.STATE_OPEN
-
-
-# Said twice, and at once
-
-
-async def test_the_same_request_twice_settles_once(shop: Retailer) -> None:
-    sold, raised = await oversold(shop)
-    same = request_id()
-
-    first = await shop.resolve(raised.exception_id, CANCELLED, request_id=same)
-    again = await shop.resolve(raised.exception_id, CANCELLED, request_id=same)
-    error = await refused(shop.resolve(raised.exception_id, BACKORDERED, request_id=same))
-
-    assert first == again
-    assert line((await shop.get(sold.allocation_id)).allocation) == (2, 0, 0, 3)
-    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", "resolution")
-    assert shop.metric("cancelled_units_total", channel="web") == 3
-
-
-@pytest.mark.parametrize("resolution", [CANCELLED, BACKORDERED, REROUTED, OTHER])
-async def test_of_fifty_who_settle_at_once_one_does_and_the_others_hear_it(
-    shop: Retailer, retailers: RetailerMaker, rules: Path, resolution: int
-) -> None:
-    sold, raised = await oversold(shop)
-    await receive(shop, 9)
-    shops = [shop, await retailers.make(rules)]
-    same, note = request_id(), "it was settled"
-
-    async def settle(turn: int, id: str) -> str:
-        try:
-            shop_of_turn, settled = shops[turn // 2 % 2], {"note": note, "request_id": id or same}
-            await shop_of_turn.resolve(raised.exception_id, resolution, **settled)
-        except grpc.aio.AioRpcError as error:
-            return error.code().name
-        return "OK"
-
-    heard = await asyncio.gather(*(settle(turn, request_id() if turn % 2 else "") for turn in range(50)))
-
-    # Those who say it under the same id are one, so all of them hear yes, or none.
-    yes = sum(answer == "OK" for answer in heard)
-    assert set(heard) <= {"OK", "FAILED_PRECONDITION"}
-    assert yes in (1, 25)
-    history = (await got(shop, raised.exception_id)).history
-    assert [one.event for one in history] == ["raised", "resolved"]
-    seen = await shop.get(sold.allocation_id)
-    assert sum(line(seen.allocation)) == 5
-    assert (await shop.ledger()).balanced
-
-
-async def test_fifty_who_take_an_exception_at_once_leave_it_with_one_of_them(shop: Retailer) -> None:
-    _, raised = await oversold(shop)
-    names = [f"p{turn % 25}" for turn in range(50)]
-    ids = [request_id() for _ in range(25)]
-
-    given = await asyncio.gather(
-        *(assign(shop, raised.exception_id, assignee=name, request_id=ids[n % 25]) for n, name in enumerate(names))
-    )
-
-    found = await got(shop, raised.exception_id)
-    assert {one.assignee for one in given} == set(names)
-    assert found.exception.assignee == found.history[-1].description.removeprefix("Given to ").removesuffix(".")
-    assert len(found.history) == 26
-
-
-async def test_fifty_reports_of_one_failure_at_once_are_one_exception(shop: Retailer) -> None:
-    ids = [request_id() for _ in range(25)]
-
-    raised = await asyncio.gather(*(report(shop, sku="MUG", request_id=ids[n % 25]) for n in range(50)))
-
-    (only,) = await shop.open_exceptions()
-    assert {one.exception_id for one in raised} == {only.exception_id}
-    assert only.repeat_count == 24
-    assert shop.metric("exceptions_total", kind="sync_failed", channel="none") == 1
-
-
-async def test_cancelling_and_settling_at_once_take_each_unit_off_once(shop: Retailer) -> None:
-    for turn in range(8):
-        sold, raised = await oversold(shop, f"B-{turn}", 4)
-
-        await asyncio.gather(
-            shop.cancel(sold.allocation_id, {"1": 1}),
-            shop.resolve(raised.exception_id, CANCELLED),
-            assign(shop, raised.exception_id, assignee="anna"),
-            return_exceptions=True,
-        )
-
-        seen = (await shop.get(sold.allocation_id)).allocation
-        assert sum(line(seen)[:3]) + seen.lines[0].cancelled_count == 4
-        assert seen.lines[0].short_count == 0
-    assert (await shop.ledger()).balanced
-
-
-# Failures that others report
-
-
-async def test_a_failure_that_a_channels_adapter_reports_is_one_until_it_is_settled(shop: Retailer) -> None:
-    first = await report(shop, channel_id="web", sku="MUG")
-    again = await report(shop, channel_id="web", sku="MUG", description="refused once more")
-    settled = await shop.resolve(first.exception_id, COMPLETED)
-    anew = await report(shop, channel_id="web", sku="MUG")
-
-    assert (first.kind, first.owner, first.source) == ("sync_failed", "operations", "shopify-adapter")
-    assert (again.exception_id, again.repeat_count) == (first.exception_id, 1)
-    assert again.description == "refused once more"
-    assert settled.resolution == COMPLETED
-    assert anew.exception_id != first.exception_id
-    assert shop.metric("exceptions_total", kind="sync_failed", channel="web") == 2
-
-
-async def test_a_failure_about_what_nobody_knows_is_an_exception_all_the_same(shop: Retailer) -> None:
-    raised = await report(shop, channel_id="myspace", sku="NO/SUCH", location_id="moon")
-
-    assert (raised.channel_id, raised.sku, raised.location_id) == ("myspace", "NO/SUCH", "moon")
-
-
-# What is counted
-
-
-async def test_each_order_is_one_manual_intervention_whatever_people_do_to_it(shop: Retailer) -> None:
-    sold, raised = await oversold(shop)
-    await assign(shop, raised.exception_id, assignee="anna")
-    await shop.resolve(raised.exception_id, CANCELLED)
-    await shop.allocate("A-1", {"MUG": 9}, order_value=DEAR)
-    for one in await shop.open_exceptions():
-        await shop.resolve(one.exception_id, CANCELLED)
-
-    counts = [shop.metric("manual_interventions_total", channel="web", reason=kind) for kind in ALLOWED]
-    assert sum(counts) == 1
-    assert (await shop.get(sold.allocation_id)).allocation.needs_person
-    assert shop.metric("exceptions_total", kind="oversell", channel="web") == 2
-
-
-async def test_counters_of_exceptions_start_at_zero(shop: Retailer) -> None:
-    sample = shop.service.metrics.registry.get_sample_value
-
-    for kind, allowed in ALLOWED.items():
-        for channel in ("web", "none"):
-            assert sample("truestock_exceptions_total", {"kind": kind, "channel": channel}) == 0
-        for resolution in allowed:
-            labels = {"kind": kind, "resolution": resolution}
-            assert sample("truestock_exceptions_resolved_total", labels) == 0
-
-
-# Wrong input
-
-
-async def test_everything_that_is_wrong_with_a_list_is_said_at_once(shop: Retailer) -> None:
-    request = exception_pb.ListExceptionsRequest(
-        states=[99],  # type: ignore[list-item]
-        kinds=["oversold"],
-        owners=[""],
-        channel_ids=["x" * 65],
-        allocation_id="1",
-        page_size=-1,
-        page_token="?",
-    )
-
-    error = await refused(shop.exceptions.ListExceptions(request))
-
-    assert error.fields == [
-        *("states", "kinds[0]", "owners[0]", "channel_ids[0]", "allocation_id", "page_size", "page_token"),
-    ]
-    assert "oversell, unfillable, rejected" in error.message
-
-
-async def test_a_hundred_and_one_desks_are_too_many(shop: Retailer) -> None:
-    error = await refused(shop.open_exceptions(owners=["desk"] * 101))
-
-    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "owners")
-
-
-async def test_everything_that_is_wrong_with_a_resolution_is_said_at_once(shop: Retailer) -> None:
-    request = exception_pb.ResolveExceptionRequest(exception_id="1", actor="policy", note="x" * 257, request_id="twice")
-
-    error = await refused(shop.exceptions.ResolveException(request))
-    without_note = await refused(shop.resolve(str(uuid.uuid4()), OTHER))
-
-    assert error.fields == ["exception_id", "resolution", "actor", "note", "request_id"]
-    assert without_note.fields == ["note"]
-
-
-async def test_whoever_assigns_or_reports_says_who_and_what(shop: Retailer) -> None:
-    assigned = await refused(shop.exceptions.AssignException(exception_pb.AssignExceptionRequest(owner=" ")))
-    reported = await refused(shop.exceptions.ReportSyncFailure(exception_pb.ReportSyncFailureRequest()))
-
-    assert assigned.fields == ["exception_id", "owner", "actor"]
-    assert reported.fields == ["source", "description"]
-
-
-async def test_an_exception_that_does_not_exist_is_named(shop: Retailer) -> None:
-    unknown = str(uuid.uuid4())
-
-    for call in (got(shop, unknown), assign(shop, unknown), shop.resolve(unknown, MAPPED)):
-        error = await refused(call)
-        assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "exception_id")
-
-
-async def test_a_deadline_is_as_long_as_the_rule_says(shop: Retailer) -> None:
-    raised = await report(shop)
-
-    assert raised.due_time.ToDatetime() - raised.create_time.ToDatetime() == timedelta(days=1)

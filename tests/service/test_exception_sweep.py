@@ -18,11 +18,9 @@ from service.metrics import Metrics
 from service.policy_folder import PolicyFolder
 from service.server import new_id
 from tests.conftest import RetailerMaker
+from tests.desk import CANCELLED, COMPLETED, OTHER, OWNERS, Record, oversold, write_rules
 from tests.retailer import HOLD, Retailer
-from tests.service.test_exception_service import CANCELLED, OTHER, OWNERS, ROUTING, Record, oversold
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2, exception_service_pb2 as exception_pb
-
-COMPLETED = exception_pb2.EXCEPTION_RESOLUTION_COMPLETED
 
 
 class Replica:
@@ -53,11 +51,7 @@ async def replica_on(database_url: str, rules: Path) -> AsyncIterator[Replica]:
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    folder = tmp_path / "rules"
-    folder.mkdir()
-    (folder / "routing.yaml").write_text(ROUTING)
-    (folder / "owners.yaml").write_text(OWNERS)
-    return folder
+    return write_rules(tmp_path)
 
 
 @pytest.fixture
