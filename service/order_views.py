@@ -37,7 +37,8 @@ def print_allocation(console: Console, allocation: Allocation) -> None:
 def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
     """The long form: everything that is known of an order and of its decision."""
     allocation = answer.allocation
-    parts = [*_summary(allocation), *_why(allocation.decision)]
+    is_settled = all(one.state != ExceptionRecord.STATE_OPEN for one in answer.exceptions)
+    parts = [*_summary(allocation, is_settled=bool(answer.exceptions) and is_settled), *_why(allocation.decision)]
     if answer.exceptions:
         parts.append(_exceptions(answer.exceptions))
     if answer.timeline:
@@ -45,7 +46,7 @@ def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
     console.print(Group(*parts))
 
 
-def _summary(allocation: Allocation) -> Iterator[RenderableType]:
+def _summary(allocation: Allocation, *, is_settled: bool = False) -> Iterator[RenderableType]:
     yield _headline(allocation)
     yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none: this was a dry run")
     if allocation.state == Allocation.STATE_HELD:
@@ -53,7 +54,8 @@ def _summary(allocation: Allocation) -> Iterator[RenderableType]:
     if allocation.change_refused:
         yield Text("The hold could not be changed to what was asked, and stands as it was.", "yellow")
     if allocation.needs_person:
-        yield Text("A person has to look at this order.", "yellow")
+        had_to = "had to look at this order; it is settled." if is_settled else "has to look at this order."
+        yield Text(f"A person {had_to}", "yellow")
     yield _lines(allocation)
     if allocation.shipments:
         yield _shipments(allocation.shipments)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -27,6 +30,8 @@ from tests.desk import (
 )
 from tests.retailer import Retailer, request_id
 from tests.service.test_bad_input import refused
+from tests.service.test_exception_sweep import replica_on
+from tests.service.test_races import deadlocks
 
 
 @pytest.fixture
@@ -130,6 +135,37 @@ async def test_cancelling_and_settling_at_once_take_each_unit_off_once(shop: Ret
         assert sum(line(seen)[:3]) + seen.lines[0].cancelled_count == 4
         assert seen.lines[0].short_count == 0
     assert (await shop.ledger()).balanced
+
+
+async def test_people_sweeps_and_orders_at_once_never_wait_for_each_other_in_a_circle(
+    shop: Retailer, rules: Path
+) -> None:
+    await shop.stock({("MUG", "dc"): 12, ("CUP", "dc"): 4})
+    sold = [await shop.allocate(f"C-{n}", [("MUG", 2), ("CUP", 2)]) for n in range(10)]
+    await shop.sql("UPDATE exception SET due_time = now() - interval '1 s'")
+    await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 s'")
+    open_ones = await shop.open_exceptions()
+    dice = random.Random(4)
+
+    async with replica_on(shop.database_url, rules) as one, replica_on(shop.database_url, rules) as two:
+        moves: list[Awaitable[Any]] = [
+            *(shop.resolve(x.exception_id, dice.choice([CANCELLED, BACKORDERED, REROUTED])) for x in open_ones),
+            *(assign(shop, x.exception_id, assignee="anna") for x in open_ones),
+            *(shop.cancel(x.allocation_id, {"1": 1, "2": 1}) for x in sold),
+            *(shop.allocate(x.order_id, [("MUG", 1), ("CUP", 3)]) for x in sold),
+            *(replica.sweep() for replica in (one, two) * 3),
+        ]
+        dice.shuffle(moves)
+        heard = await asyncio.gather(*moves, return_exceptions=True)
+
+    wrong = [x for x in heard if isinstance(x, BaseException) and not _came_too_late(x)]
+    assert wrong == []
+    assert await deadlocks(shop) == 0
+    assert (await shop.ledger()).balanced
+
+
+def _came_too_late(error: BaseException) -> bool:
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
 # Failures that others report

@@ -198,3 +198,18 @@ async def test_what_policy_settles_at_once_is_written_as_settled_by_policy(shop:
     assert [row["line_ids"] for row in rows] == [["1", "2"]]
     told = await shop.sql("SELECT event, description FROM exception_event ORDER BY id")
     assert [tuple(row) for row in told] == [("raised", "2 units short: MUG"), ("resolved", "Settled: backordered.")]
+
+
+async def test_explain_says_once_everything_is_settled(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 1})
+    sold = await shop.allocate("A-1", {"MUG": 2})
+    (found,) = await raised(shop, sold)
+    await shop.resolve(found.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED)
+    console = Console(width=200, file=StringIO())
+
+    print_explanation(console, await shop.get(sold.allocation_id))
+
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "A person had to look at this order; it is settled." in text
+    assert "cancelled, by anna" in text
