@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 
 from bench.rounds import WrongAnswer
 from bench.wire import CHANNEL_ID, UNITS, sold_order
+from policies.policy import PolicySet
 from service import answers, catalogue_requests, ledger, levels, order_requests, schema, stock_changes
 from service.allocator import Ticket
-from service.catalogue import CHANNELS, LOCATIONS, PRODUCTS
+from service.catalogue import CHANNELS, LOCATIONS, PRODUCTS, CatalogueCache
 from service.database import Connection, Database, plain_url
 from service.metrics import Metrics
 from service.policy_folder import PolicyFolder
@@ -57,7 +58,7 @@ class Shop:
         """Makes products and counts UNITS of each at every place."""
         wanted = list(skus)
         database = await Database.open(self.url, self.metrics, connections=1)
-        await database.transaction("stock", lambda connection: _stock(connection, wanted))
+        await database.transaction("stock", lambda connection: _stock(connection, wanted, self.folder.in_force()))
         await database.close()
 
     async def prove(self) -> str:
@@ -135,7 +136,7 @@ def _place(number: int) -> catalog_pb.Location:
     )
 
 
-async def _stock(connection: Connection, skus: list[str]) -> None:
+async def _stock(connection: Connection, skus: list[str], policy_set: PolicySet) -> None:
     for start in range(0, len(skus), 100):
         some = skus[start : start + 100]
         await PRODUCTS.upsert(connection, catalogue_requests.product_rows([_product(sku) for sku in some]))
@@ -152,7 +153,8 @@ async def _stock(connection: Connection, skus: list[str]) -> None:
             for place in PLACES
         ]
         request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
-        await stock_changes.record(connection, "bench", record_request(request).changes, new_id)
+        counts = record_request(request).changes
+        await stock_changes.record(connection, "bench", counts, new_id, cache=CatalogueCache(), policy_set=policy_set)
 
 
 def _product(sku: str) -> catalog_pb.Product:

@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from policies.model import Location
+from policies.model import EVERY_DAY, Location
 
 MAX_DAYS_AHEAD = 500
 """How far ahead a day is looked for; 60 days of transit on one day a week are 420 days."""
@@ -51,6 +51,22 @@ def leaving_day(location: Location, now: datetime, ships_on: frozenset[int]) -> 
     if handled is None:
         return None
     return _nth_day(handled, 0, lambda one: location.opens_on(one) and one.weekday() in ships_on)
+
+
+def ship_by(location: Location, now: datetime) -> datetime | None:
+    """When an order that comes now should have left the location; None where it names no working time.
+
+    That is when it closes on the day on which it is handled, else the end of that day, by its own clock.
+    """
+    if location.cut_off is None and location.closes is None and not location.handling_minutes:
+        return None
+    day = leaving_day(location, now, EVERY_DAY)
+    if day is None:
+        return None
+    zone = _zone(location.time_zone)
+    if location.closes is not None:
+        return datetime.combine(day, location.closes, zone)
+    return datetime.combine(day + _DAY, time.min, zone)
 
 
 def arrival_day(leaves: date, transit_days: int, ships_on: frozenset[int]) -> date | None:

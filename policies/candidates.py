@@ -18,6 +18,7 @@ class Question:
     """What stays the same at every location of one question.
 
     `own` are units by (sku, location id) which the same order already has promised; they count as free for it.
+    `rejected_by` are locations that could not supply it, and are not asked again.
     """
 
     world: World
@@ -25,11 +26,19 @@ class Question:
     order: OrderFacts
     destination: Destination | None = None
     own: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    rejected_by: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, world: World, channel: Channel, order: Order, own: Mapping[tuple[str, str], int]) -> Question:
+    def of(
+        cls,
+        world: World,
+        channel: Channel,
+        order: Order,
+        own: Mapping[tuple[str, str], int],
+        rejected_by: frozenset[str] = frozenset(),
+    ) -> Question:
         """The question that an order asks."""
-        return cls(world, channel, OrderFacts.of(order), order.destination, own)
+        return cls(world, channel, OrderFacts.of(order), order.destination, own, rejected_by)
 
     def context(
         self,
@@ -64,6 +73,8 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Quest
     """Why the routing policy does not use the location; None where it does."""
     if location.status == "closed":
         return Dropped(location.id, None, DropReason.CLOSED)
+    if location.id in question.rejected_by:
+        return Dropped(location.id, None, DropReason.REJECTED)
     if policy.only_matcher is None and policy.exclude_matcher is None:
         return None
     context = question.context(location)

@@ -40,6 +40,7 @@ class DropReason(StrEnum):
     """Why a candidate location gives nothing."""
 
     CLOSED = "closed"
+    REJECTED = "rejected"
     NOT_CHOSEN = "not-chosen"
     ONLY = "only"
     EXCLUDED = "excluded"

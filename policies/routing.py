@@ -93,17 +93,20 @@ def route(
     channel: Channel,
     order: Order,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    *,
+    rejected_by: frozenset[str] = frozenset(),
 ) -> Decision:
     """Decides by the first policy that applies; `otherwise: next` passes an order on that it cannot fill whole.
 
     Where no policy fills it whole, the decision of the last one tried stands. `own` are units by (sku, location id)
     which this order already has promised: free for it, and usable there whatever hold-backs and blocks say.
+    Locations in `rejected_by` could not supply these units before, and are not asked again.
     """
-    question = Question.of(world, channel, order, own)
+    question = Question.of(world, channel, order, own, rejected_by)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
         inquiry = _Inquiry(policy_set, question, order, policy)
-        allowed = usable(policy_set, world, channel, order, policy, own=own)
+        allowed = usable(policy_set, world, channel, order, policy, own=own, rejected_by=rejected_by)
         found = _planned(inquiry, allowed)
         shortages = _shortages(order, allowed, found)
         if not shortages or policy.otherwise != "next":

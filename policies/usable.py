@@ -39,13 +39,15 @@ def usable(
     policy: RoutingPolicy,
     *,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    rejected_by: frozenset[str] = frozenset(),
 ) -> Usable:
     """What the order may take under the policy.
 
     A HOLD, and a SOLD order without `sold_may_use`, is bound by hold-backs and blocks; cut-off and cap bind HOLDs only.
     `own` units, which the order already has, stay usable whatever hold-backs and blocks say, as far as they are there.
+    Locations in `rejected_by` give nothing.
     """
-    question = Question.of(world, channel, order, own)
+    question = Question.of(world, channel, order, own, rejected_by)
     skus = tuple(order.units_by_sku())
     lifted = lifted_for(order, policy)
     whole = (

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from policies.model import Commitment, Order, Product
-from service import answers, catalogue, levels, order_writing, orders, requests
+from service import aftermath, answers, catalogue, levels, orders, requests
 from service.allocator import Outcomes, Ticket
 from service.book import Book
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection, Database
+from service.doings import Doings
 from service.errors import NotFound, TruestockError
 from service.metrics import Metrics
-from service.order_writing import Changes
-from service.planning import Surroundings, Verdict, decide
+from service.planning import Verdict, decide
 from service.record import AllocationRecord
 from service.requests import Stored
-from service.tally import Tally, count_order
-from service.version import VERSION
+from service.surroundings import Scene, Surroundings
+from service.tally import count_answer
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 
@@ -30,8 +30,11 @@ class _Batch:
     catalogue: Catalogue
     products: Mapping[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
-    verdicts: dict[UUID, tuple[Tally, Verdict]] = field(default_factory=dict)
-    """By request id: the order's figures before, and what became of it."""
+    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    """What became of orders, by request id."""
+    doings: Doings | None = None
+    unheard: _Batch | None = None
+    """An earlier attempt whose commit went through unheard: it is still to be counted."""
 
 
 class OrderDesk:
@@ -47,9 +50,16 @@ class OrderDesk:
         """An answer or an error for each ticket, after the commit."""
         tried: list[_Batch] = []
         batch = await self._database.transaction("allocate", lambda connection: self._work(connection, tickets, tried))
-        for before, verdict in batch.verdicts.values():
-            count_order(self._metrics, before, verdict)
+        for done in (batch, batch.unheard):
+            self._count(done)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
+
+    def _count(self, batch: _Batch | None) -> None:
+        if batch is None or batch.doings is None:
+            return
+        batch.doings.count(self._metrics)
+        for verdict in batch.verdicts.values():
+            count_answer(self._metrics, verdict.record)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
@@ -80,7 +90,7 @@ class OrderDesk:
         for ticket in claimed:
             if ticket.claim.id in stored:
                 batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
-                batch.verdicts.update(_committed_unheard(tried, ticket.claim.id, batch.outcomes[ticket.claim.id]))
+                batch.unheard = batch.unheard or _committed(tried, ticket.claim.id, batch.outcomes[ticket.claim.id])
         tried.append(batch)
         fresh = [t for t in claimed if t.claim.id not in stored]
         if fresh:
@@ -104,53 +114,42 @@ class OrderDesk:
         known = [ids[channel, order] for made, channel, order in keys if ids[channel, order] != made]
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         locked = await levels.lock(connection, skus | await orders.promised_skus(connection, known))
-        book = await levels.open_book(connection, locked, self._new_id)
-        records = await orders.read(connection, known)
-        changes = Changes()
+        doings = batch.doings = Doings(await levels.open_book(connection, locked, self._new_id))
+        doings.know((await orders.read(connection, known)).values())
+        stage = aftermath.Stage(
+            self._cache, tickets[-1].policy_set, Scene(tickets[-1].policy_set, batch.catalogue, batch.products)
+        )
+        if doings.book.lapsed:
+            await aftermath.fill(connection, doings, stage)
         for ticket in tickets:
             order = ticket.request.order
-            record = records.get(ids[order.channel_id, order.order_id]) or _new_record(ticket, book)
-            self._decide_one(batch, book, changes, ticket, record, is_known=record.id in records)
-        await levels.write(connection, book)
-        await order_writing.write(connection, changes)
+            record = self._record(doings, ids[order.channel_id, order.order_id], ticket)
+            verdict = decide(_surroundings(batch, ticket), doings.book, record, order, ticket.request.hold_duration)
+            doings.note(verdict)
+            batch.verdicts[ticket.claim.id] = verdict
+            # What one order gives back goes to backorders before the next order sees it.
+            await aftermath.fill(connection, doings, stage)
+        for ticket in tickets:
+            verdict = batch.verdicts[ticket.claim.id]
+            answer = answers.allocation(verdict.record, doings.book.now, change_refused=verdict.change_refused)
+            batch.outcomes[ticket.claim.id] = answer
+        await doings.write(connection)
         await requests.answer(connection, _answers_of(batch, tickets))
 
-    def _decide_one(
-        self, batch: _Batch, book: Book, changes: Changes, ticket: Ticket, record: AllocationRecord, *, is_known: bool
-    ) -> None:
-        before = Tally.of(record) if is_known else Tally()
-        verdict = decide(_surroundings(batch, ticket), book, record, ticket.request.order, ticket.request.hold_duration)
-        remember(changes, verdict, book, replaced=is_known)
-        batch.verdicts[ticket.claim.id] = (before, verdict)
-        answer = answers.allocation(verdict.record, book.now, change_refused=verdict.change_refused)
-        batch.outcomes[ticket.claim.id] = answer
+    def _record(self, doings: Doings, allocation_id: UUID, ticket: Ticket) -> AllocationRecord:
+        known = doings.records.get(allocation_id)
+        if known is not None:
+            return known
+        made = _new_record(ticket, doings.book)
+        doings.begin(made)
+        return made
 
 
-def remember(changes: Changes, verdict: Verdict, book: Book, *, replaced: bool) -> None:
-    """Adds the record, its decision, its event and its exceptions to what is written, if anything changed."""
-    if not verdict.event:
-        return
-    record, revision, now = verdict.record, verdict.record.decision.policy_revision, book.now
-    record.version += 1
-    changes.records[record.id] = record
-    if replaced:
-        changes.replaced.add(record.id)
-        if verdict.decision is not None:
-            changes.replanned.add(record.id)
-    decided = record.decision_id if verdict.decision is not None else None
-    changes.events.append((book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided))
-    if verdict.decision is not None:
-        explained = record.decision.SerializeToString(deterministic=True)
-        changes.decisions.append((record.decision_id, record.id, revision, VERSION, explained, now))
-    changes.raise_exceptions(record.id, verdict.exceptions, now, book.new_id)
-
-
-def _committed_unheard(
+def _committed(
     tried: Sequence[_Batch], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
-) -> dict[UUID, tuple[Tally, Verdict]]:
-    """The verdict of an earlier attempt of this call whose commit went through unheard: it is still to be counted."""
-    ours = [batch for batch in tried if claim_id in batch.verdicts and batch.outcomes[claim_id] == stored]
-    return {claim_id: ours[0].verdicts[claim_id]} if ours else {}
+) -> _Batch | None:
+    """The earlier attempt of this call, if any, that the stored answer is of."""
+    return next((one for one in tried if claim_id in one.verdicts and one.outcomes[claim_id] == stored), None)
 
 
 def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:

@@ -80,7 +80,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         outcome=OUTCOMES[record.outcome],
         commitment=COMMITMENTS[record.commitment],
         lines=[_line(record, line, promising=promising) for line in record.lines],
-        shipments=_shipments(record) if promising else [],
+        shipments=_shipments(record) if promising or record.commitment is Commitment.SOLD else [],
         shortages=[_shortage(s) for s in record.shortages] if state != EXPIRED else [],
         create_time=timestamp(record.create_time),
         update_time=timestamp(record.update_time),

@@ -54,6 +54,34 @@ class PromisedUnits:
     unit_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Units of one order line at one location; the key is (SKU, location id)."""
+
+    allocation_id: UUID
+    line_id: str
+    key: Key
+    unit_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deltas:
+    """By how many units figures change."""
+
+    on_hand: int = 0
+    unavailable: int = 0
+    held: int = 0
+    allocated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """When units moved, and whether a count that was made since has it in already, so that on hand stays."""
+
+    time: datetime
+    is_counted: bool = False
+
+
 class Book:
     """Stock figures of one transaction, read under lock at `now`."""
 
@@ -62,30 +90,51 @@ class Book:
         self.levels = levels
         self.movements: list[Movement] = []
         self.lapsed: list[PromisedUnits] = []
+        self.waiting: set[str] = set()
+        """SKUs that backorders wait for."""
         self.new_id = new_id
 
-    def hold(self, allocation_id: UUID, line_id: str, key: Key, units: int) -> None:
+    def hold(self, part: Part) -> None:
         """Promises available units to an order that is not paid yet."""
-        self._order_movement("held", key, allocation_id, line_id, held=units)
+        self._move("held", part, Deltas(held=part.unit_count))
 
-    def allocate(self, allocation_id: UUID, line_id: str, key: Key, units: int) -> None:
+    def allocate(self, part: Part) -> None:
         """Promises available units to an order that is sold."""
-        self._order_movement("allocated", key, allocation_id, line_id, allocated=units)
+        self._move("allocated", part, Deltas(allocated=part.unit_count))
 
-    def confirm(self, allocation_id: UUID, line_id: str, key: Key, units: int) -> None:
+    def confirm(self, part: Part) -> None:
         """Held units become allocated ones."""
-        self._order_movement("confirmed", key, allocation_id, line_id, held=-units, allocated=units)
+        self._move("confirmed", part, Deltas(held=-part.unit_count, allocated=part.unit_count))
 
-    def release(self, allocation_id: UUID, line_id: str, key: Key, units: int, *, was_held: bool) -> None:
+    def release(self, part: Part, *, was_held: bool, reason: str | None = None) -> None:
         """Gives promised units back."""
-        taken = {"held": -units} if was_held else {"allocated": -units}
-        self._order_movement("released", key, allocation_id, line_id, **taken)
+        back = Deltas(held=-part.unit_count) if was_held else Deltas(allocated=-part.unit_count)
+        self._move("released", part, back, reason=reason)
+
+    def leave(self, kind: str, part: Part, at: Occurrence) -> None:
+        """Promised units leave the location, `shipped` or `collected`: on hand falls, and so does the promise."""
+        gone = 0 if at.is_counted else -part.unit_count
+        self._move(kind, part, Deltas(on_hand=gone, allocated=-part.unit_count), at=at)
+
+    def lose(self, part: Part, at: Occurrence, *, reason: str) -> None:
+        """Units turn out not to be there. Their promise is released apart."""
+        gone = 0 if at.is_counted else -part.unit_count
+        self._move("lost", part, Deltas(on_hand=gone), reason=reason, at=at)
+
+    def set_aside(self, part: Part, *, reason: str) -> None:
+        """Units that are there are not sellable any more."""
+        self._move("set_aside", part, Deltas(unavailable=part.unit_count), reason=reason)
+
+    def take_back(self, part: Part, at: Occurrence, *, reason: str | None) -> None:
+        """Units came back to a location: sellable where there is no `reason` why they are not."""
+        here = 0 if at.is_counted else part.unit_count
+        self._move("returned", part, Deltas(on_hand=here, unavailable=here if reason else 0), reason=reason, at=at)
 
     def expire(self, promises: Iterable[PromisedUnits]) -> None:
         """Gives back holds whose time is over; their rows are emptied when the book is written."""
         for promise in promises:
-            key = (promise.sku, promise.location_id)
-            self._order_movement("expired", key, promise.allocation_id, promise.line_id, held=-promise.unit_count)
+            part = Part(promise.allocation_id, promise.line_id, (promise.sku, promise.location_id), promise.unit_count)
+            self._move("expired", part, Deltas(held=-promise.unit_count))
             self.lapsed.append(promise)
 
     def move(self, movement: Movement) -> None:
@@ -101,25 +150,31 @@ class Book:
         )
         self.movements.append(movement)
 
-    def _order_movement(
-        self, kind: str, key: Key, allocation_id: UUID, line_id: str, *, held: int = 0, allocated: int = 0
+    def _move(
+        self, kind: str, part: Part, deltas: Deltas, *, reason: str | None = None, at: Occurrence | None = None
     ) -> None:
         self.move(
             Movement(
                 id=self.new_id(),
-                sku=key[0],
-                location_id=key[1],
+                sku=part.key[0],
+                location_id=part.key[1],
                 kind=kind,
-                on_hand=0,
-                unavailable=0,
-                held=held,
-                allocated=allocated,
+                on_hand=deltas.on_hand,
+                unavailable=deltas.unavailable,
+                held=deltas.held,
+                allocated=deltas.allocated,
                 source=ORDERS,
-                effective_time=self.now,
-                allocation_id=allocation_id,
-                line_id=line_id,
+                effective_time=at.time if at else self.now,
+                fate="absorbed" if at and at.is_counted else "accepted",
+                allocation_id=part.allocation_id,
+                line_id=part.line_id,
+                reason=reason,
             )
         )
+
+    def touched(self) -> set[Key]:
+        """The levels that something happened to."""
+        return {(m.sku, m.location_id) for m in self.movements}
 
     def changes(self) -> dict[Key, tuple[int, int, int, int]]:
         """What the movements add up to: (on hand, unavailable, held, allocated) by key, in lock order."""

@@ -19,6 +19,12 @@ STOCK_CHANGES = 1_000
 COUNTED_UNITS = 1_000_000_000
 UPSERTS = 1_000
 CANCELLATIONS = 500
+BATCHED_ORDERS = 500
+"""Orders of one BatchAllocateOrders."""
+CHANNEL_FILTER = 100
+ALLOCATIONS_PAGE_LIMIT = 500
+ALLOCATIONS_PAGE_BYTES = 16 << 20
+"""A page of allocations ends before it is larger, unless a single one is."""
 
 EXCEPTION_FILTER = 100
 """Entries of each filter of ListExceptions."""
@@ -57,6 +63,18 @@ CLOCK_AHEAD = timedelta(minutes=5)
 REQUEST_ID_KEPT = timedelta(days=7)
 """How long a request id makes a retry safe."""
 
+DECISION_BYTES = 1 << 20
+"""Inputs of one decision that are stored; of longer ones only a short record is kept."""
+DECISION_CATALOGUE_BYTES = 16 << 20
+"""A channel with its locations that is stored for decisions; of decisions in a longer one short records are kept."""
+DECISION_RENEWED = timedelta(hours=1)
+"""How often what stored decisions need is marked as in use."""
+DECISION_SPARE = timedelta(days=1)
+"""How much longer than decisions their catalogues and rules are kept, so that none outlives what it needs."""
+REPLAYS_WAITING = 8
+REPLAY_POLICY_SETS = 4
+"""Rules of former times that are kept ready for the next replay."""
+
 POLICY_FILES = 1_000
 TRIAL_SECONDS = 10
 TRIAL_BYTES = 1 << 30
@@ -69,3 +87,19 @@ QUEUE_ORDERS = 10_000
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 """Orders and lines of one transaction."""
+
+WATCHED_SKUS = 10_000
+"""SKUs that one watch may name."""
+WATCHERS = 200
+"""How many may watch availability, and how many orders, at one service."""
+WATCHED_CHANNELS = 100
+"""Channels that one watch of orders may name."""
+WATCH_CHANGES = 1_000
+"""Changes of availability in one message of a watch."""
+WATCH_ORDERS = 100
+"""Changed orders in one message of a watch."""
+WATCH_PENDING = 10_000
+"""Changed orders and events that are remembered for one who reads slowly; past it they are looked up again."""
+HEARTBEAT_DEFAULT = timedelta(seconds=15)
+HEARTBEAT_SHORTEST = timedelta(seconds=1)
+HEARTBEAT_LONGEST = timedelta(minutes=5)

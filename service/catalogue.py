@@ -58,18 +58,23 @@ class CatalogueCache:
 async def read(connection: Connection) -> Catalogue:
     """Every location and channel."""
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
-    version_row = await _VERSION.row(connection)
+    found = await version(connection)
     locations = [location_of(r) for r in await _LOCATIONS.rows(connection)]
     channels = [channel_of(r) for r in await _CHANNELS.rows(connection)]
-    version = version_row["version"] if version_row else 0
-    return Catalogue(version, {x.id: x for x in locations}, {x.id: x for x in channels})
+    return Catalogue(found, {x.id: x for x in locations}, {x.id: x for x in channels})
+
+
+async def version(connection: Connection) -> int:
+    """Rises with every edit of the catalogue."""
+    row = await _VERSION.row(connection)
+    return row["version"] if row else 0
 
 
 async def products(connection: Connection, skus: Iterable[str]) -> tuple[int, dict[str, Product]]:
     """The catalogue's version and those of the SKUs that exist."""
     rows = await _PRODUCTS.rows(connection, skus=sorted(set(skus)))
-    version = rows[0]["version"] if rows else 0
-    return version, {r["sku"]: product_of(r) for r in rows if r["sku"] is not None}
+    found = rows[0]["version"] if rows else 0
+    return found, {r["sku"]: product_of(r) for r in rows if r["sku"] is not None}
 
 
 async def missing_locations(connection: Connection, ids: Iterable[str]) -> set[str]:

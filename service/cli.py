@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service import exception_commands, facts_command, file_commands, options, order_commands, stock_commands
+from service import (
+    decision_commands,
+    exception_commands,
+    facts_command,
+    file_commands,
+    options,
+    order_commands,
+    stock_commands,
+)
 from service.console import UserError, output, print_json, row, say, table
 
 if TYPE_CHECKING:
@@ -160,7 +168,10 @@ app.command()(order_commands.allocate)
 app.command()(order_commands.confirm)
 app.command()(order_commands.release)
 app.command()(order_commands.cancel)
+app.command()(order_commands.extend)
 app.command()(order_commands.explain)
+app.command()(decision_commands.replay)
+app.command()(decision_commands.orders)
 app.command()(stock_commands.stock)
 app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
 app.command()(file_commands.play)

@@ -7,9 +7,11 @@
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
     ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
+    ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
+    ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
     └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
 
 Everything else is INTERNAL with an error id, made in the interceptor.
@@ -129,15 +131,16 @@ class NotFound(TruestockError):
 
 
 class WrongState(TruestockError):
-    """The allocation's state does not allow this move."""
+    """The state of an allocation, a shipment or an exception does not allow this move."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "WRONG_STATE"
 
-    def __init__(self, allocation_id: str, state: str, wanted_state: str, advice: str) -> None:
+    def __init__(self, kind: str, id: str, state: str, wanted_state: str, advice: str) -> None:
+        """`kind` is what it is, such as 'allocation'."""
         super().__init__(
-            f"allocation {allocation_id} is {state}, so it cannot become {wanted_state}; {advice}",
-            metadata={"allocation_id": allocation_id, "state": state, "wanted_state": wanted_state},
+            f"{kind} {id} is {state}, so it cannot become {wanted_state}; {advice}",
+            metadata={f"{kind}_id": id, "state": state, "wanted_state": wanted_state},
         )
 
 
@@ -159,10 +162,24 @@ class TooManyUnits(TruestockError):
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "TOO_MANY_UNITS"
 
-    def __init__(self, line_id: str, unit_count: int, left_count: int) -> None:
+    def __init__(self, line_id: str, unit_count: int, left_count: int, done: str) -> None:
+        """`done` is what cannot be done with them, such as 'cancelled'."""
         super().__init__(
-            f"line {line_id} has {left_count} units left, so {unit_count} cannot be cancelled; nothing was changed",
+            f"line {line_id} has {left_count} units left, so {unit_count} cannot be {done}; nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+        )
+
+
+class NotReplayable(TruestockError):
+    """Too little is kept of a decision to decide once more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, decision_id: str, cause: str) -> None:
+        super().__init__(
+            f"decision {decision_id} cannot be replayed: {cause}; GetDecision still tells what is kept of it",
+            metadata={"decision_id": decision_id, "state": "short", "wanted_state": "replayed"},
         )
 
 
@@ -189,6 +206,20 @@ class Overloaded(TruestockError):
         super().__init__(
             f"{queued_count} {waiting} are waiting, too many to answer this one in time; send it again a little later",
             metadata={"queued_count": str(queued_count)},
+            retry_after=retry_after,
+        )
+
+
+class TooManyWatch(TruestockError):
+    """Every place of those who watch something is taken."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, what: str, watcher_count: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"{watcher_count} watch {what} here already, and no more are taken; share a watch, or try again later",
+            metadata={"watcher_count": str(watcher_count)},
             retry_after=retry_after,
         )
 

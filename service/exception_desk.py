@@ -14,19 +14,20 @@ import asyncpg
 
 from policies.policy import PolicySet
 from policies.resolutions import ALLOWED, fits
-from service import answers, catalogue, exception_store, incidents, levels, opened_orders, orders, requests
+from service import aftermath, answers, catalogue, exception_store, incidents, levels, orders, requests
 from service.catalogue import CatalogueCache
 from service.database import Connection, Database
+from service.doings import Doings
 from service.errors import CannotSettle, InvalidFields, NotFound, Violation
 from service.exception_requests import Assignment, Settling, SyncFailure, resolution_names
 from service.exception_store import OrderNote
 from service.exceptions import ExceptionEvent, settled_as
 from service.incidents import Incident, Raised
+from service.lifecycle import open_orders
 from service.metrics import Metrics
-from service.record import AllocationRecord
 from service.requests import Asked
 from service.settling import EFFECTS, Case, settle_order
-from service.tally import Tally, count_settled
+from service.surroundings import scene
 from truestock.v1 import exception_service_pb2 as exception_pb
 
 SYNC_FAILED = "sync_failed"
@@ -37,8 +38,7 @@ class _Settled:
     """What is counted of a settled exception: its kind, and what became of its order."""
 
     kind: str
-    before: Tally | None = None
-    record: AllocationRecord | None = None
+    doings: Doings | None = None
     newly_manual: Sequence[str] = ()
 
 
@@ -99,35 +99,43 @@ class ExceptionDesk:
         if settled is not None:
             self._metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
             self._count_manual(settled.kind, settled.newly_manual)
-            if settled.before is not None and settled.record is not None:
-                count_settled(self._metrics, settled.before, settled.record)
+            if settled.doings is not None:
+                settled.doings.count(self._metrics)
         return answer
 
     async def _resolve(
         self, connection: Connection, known: asyncpg.Record, wanted: Settling, policy_set: PolicySet
     ) -> tuple[asyncpg.Record, _Settled]:
-        allocation_id, record, book = known["allocation_id"], None, None
+        allocation_id, doings = known["allocation_id"], None
         if allocation_id:
             await orders.lock(connection, [allocation_id])
         if allocation_id and wanted.resolution in EFFECTS:
-            book, record = await opened_orders.open_order(connection, allocation_id, self._new_id)
+            skus = await orders.line_skus(connection, [allocation_id])
+            doings = await open_orders(connection, [allocation_id], skus, self._new_id)
         row = await _locked_open(connection, wanted.exception_id)
-        now = book.now if book else await levels.clock(connection)
+        now = doings.book.now if doings else await levels.clock(connection)
         description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
         made = await exception_store.resolve(
             connection, now, row["id"], resolution=wanted.resolution, actor=wanted.actor, note=wanted.note
         )
         assert made is not None
-        before = Tally.of(record) if record else None
-        if book and record:
-            surroundings = await opened_orders.surroundings_of(connection, record, self._cache, policy_set)
-            case = await _case(connection, row)
-            verdict = settle_order(surroundings, book, record, case, wanted.resolution)
-            await opened_orders.write(connection, book, verdict)
+        if doings is not None:
+            await self._settle_order(connection, doings, row, wanted.resolution, policy_set)
         newly_manual = await self._tell(
             connection, now, row, event="resolved", actor=wanted.actor, description=description
         )
-        return made, _Settled(row["kind"], before, record, newly_manual)
+        return made, _Settled(row["kind"], doings, newly_manual)
+
+    async def _settle_order(
+        self, connection: Connection, doings: Doings, row: asyncpg.Record, resolution: str, policy_set: PolicySet
+    ) -> None:
+        record = doings.records[row["allocation_id"]]
+        skus = {line.sku for line in record.lines}
+        surroundings = (await scene(connection, self._cache, policy_set, skus)).of(record.channel_id)
+        case = await _case(connection, row)
+        doings.note(settle_order(surroundings, doings.book, record, case, resolution))
+        await aftermath.follow(connection, doings, self._cache, policy_set)
+        await doings.write(connection)
 
     async def report(self, failure: SyncFailure, asked: Asked) -> exception_pb.ReportSyncFailureResponse:
         """Raises RequestIdReused."""

@@ -27,7 +27,6 @@ from service.lateness import LATE_SHIPMENT, STUCK_ORDER, Search
 from service.metrics import Metrics
 from service.record import AllocationRecord
 from service.tables import exception
-from service.tally import count_exceptions, count_settled
 
 BATCH = 100
 """Exceptions, shipments or orders of one transaction."""
@@ -118,9 +117,7 @@ class ExceptionSweep:
             return False
         if done is None:
             return False
-        record = done.verdict.record
-        count_settled(self._metrics, done.before, record)
-        count_exceptions(self._metrics, record.channel_id, done.verdict.exceptions)
+        done.count(self._metrics)
         return True
 
     async def _escalate(self) -> None:

@@ -86,14 +86,14 @@ class OrderException:
 
 def of_shortages(
     policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
-) -> list[OrderException]:
+) -> list[tuple[OrderException, list[ShortageRecord]]]:
     """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
     found: dict[tuple[str, str], tuple[Settlement, list[ShortageRecord]]] = {}
     for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
         settlement = settle(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
         found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
     return [
-        _of_units(_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts)
+        (_of_units(_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts), shorts)
         for (kind, _), (settlement, shorts) in found.items()
     ]
 
@@ -101,6 +101,12 @@ def of_shortages(
 def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredRule]) -> list[OrderException]:
     """One exception for each review rule that holds for the plan."""
     return [of_review(policy_set, context, f"review rule {rule.name} ({rule.source})") for rule in reviews]
+
+
+def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
+    """Units that a location could not supply; the context names it."""
+    settlement = settle(policy_set, replace(context, exception_kind="rejected"))
+    return _raised(policy_set, context, "rejected", description, settlement)
 
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
 from uuid import UUID
 
@@ -13,24 +13,18 @@ from policies.exceptions import settle
 from policies.model import Commitment, OrderFacts
 from policies.policy import PolicySet
 from policies.resolutions import REROUTED
-from service import catalogue, incidents, levels, opened_orders, orders
+from policies.shipments import ShipmentState
+from service import aftermath, catalogue, incidents, levels, orders
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection
+from service.doings import Doings
 from service.exceptions import OrderException
 from service.incidents import Incident
 from service.lateness import LATE, LATE_SHIPMENT
-from service.planning import Verdict
-from service.record import ASSIGNED, AllocationRecord
+from service.lifecycle import open_orders
+from service.record import AllocationRecord
 from service.settling import Case, settle_order
-from service.tally import Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Rerouted:
-    """An order of which a late shipment was placed elsewhere, with its figures before."""
-
-    before: Tally
-    verdict: Verdict
+from service.surroundings import scene
 
 
 async def reroute_late(
@@ -40,24 +34,25 @@ async def reroute_late(
     cache: CatalogueCache,
     policy_set: PolicySet,
     new_id: Callable[[], UUID],
-) -> Rerouted | None:
+) -> Doings | None:
     """Places a late shipment elsewhere, a row of `lateness.LATE`; None where its rule does not say so.
 
     Raises CannotSettle where it cannot be placed: then somebody has to settle it.
     """
     allocation_id = shipment["allocation_id"]
-    if shipment["state"] != ASSIGNED or not await orders.lock_free(connection, [allocation_id]):
+    if shipment["state"] != ShipmentState.ASSIGNED or not await orders.lock_free(connection, [allocation_id]):
         return None
     late = await LATE.of_orders(connection, [allocation_id])
-    if not any((row["id"], row["state"]) == (shipment["id"], ASSIGNED) for row in late):
+    if not any((row["id"], row["state"]) == (shipment["id"], ShipmentState.ASSIGNED) for row in late):
         return None
     incident = await _incident(connection, shipment, cache)
     settlement = settle(policy_set, incidents.context_of(incident, await levels.clock(connection)))
     if settlement.action != "reroute":
         return None
-    book, record = await opened_orders.open_order(connection, allocation_id, new_id)
-    before = Tally.of(record)
-    surroundings = await opened_orders.surroundings_of(connection, record, cache, policy_set)
+    skus = await orders.line_skus(connection, [allocation_id])
+    doings = await open_orders(connection, [allocation_id], skus, new_id)
+    book, record = doings.book, doings.records[allocation_id]
+    surroundings = (await scene(connection, cache, policy_set, skus)).of(record.channel_id)
     case = Case(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
     verdict = settle_order(surroundings, book, record, case, REROUTED)
     raised = OrderException(
@@ -72,9 +67,10 @@ async def reroute_late(
         channel_id=record.channel_id,
         location_id=shipment["location_id"],
     )
-    verdict = replace(verdict, exceptions=(raised,))
-    await opened_orders.write(connection, book, verdict)
-    return Rerouted(before, verdict)
+    doings.note(replace(verdict, exceptions=(raised, *verdict.exceptions)))
+    await aftermath.follow(connection, doings, cache, policy_set)
+    await doings.write(connection)
+    return doings
 
 
 def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:

@@ -72,21 +72,24 @@ def _promises() -> Select[Any]:
 
 
 def _lines() -> Select[Any]:
-    """Lines of live promises whose units are not all promised, short or cancelled."""
+    """Lines of live promises whose units are not all promised, shipped, short or cancelled."""
 
-    def total(table: Any, name: str) -> Any:
+    def total(table: Any, column: Any, name: str) -> Any:
         return (
-            select(func.coalesce(func.sum(table.c.unit_count), 0))
+            select(func.coalesce(func.sum(column), 0))
             .where(table.c.allocation_id == order_line.c.allocation_id, table.c.line_id == order_line.c.line_id)
             .scalar_subquery()
             .label(name)
         )
 
-    promised, short = total(promise, "promised"), total(shortage, "short")
+    promised = total(promise, promise.c.unit_count, "promised")
+    shipped = total(promise, promise.c.shipped, "shipped")
+    short = total(shortage, shortage.c.unit_count, "short")
     live = or_(
         allocation.c.state == literal_column("'confirmed'"),
         and_(allocation.c.state == literal_column("'held'"), allocation.c.expire_time > func.statement_timestamp()),
     )
+    accounted = promised.element + shipped.element + short.element + order_line.c.cancelled
     return (
         select(
             order_line.c.allocation_id,
@@ -94,10 +97,11 @@ def _lines() -> Select[Any]:
             order_line.c.unit_count,
             order_line.c.cancelled,
             promised,
+            shipped,
             short,
         )
         .join(allocation, allocation.c.id == order_line.c.allocation_id)
-        .where(live, order_line.c.unit_count != promised.element + short.element + order_line.c.cancelled)
+        .where(live, order_line.c.unit_count != accounted)
     )
 
 
@@ -109,7 +113,7 @@ def _counted(query: Select[Any]) -> Statement:
 _CHECKS = {
     "a figure is not the sum of its movements": _counted(_sums()),
     "a figure is not what is promised": _counted(_promises()),
-    "a line's units are not all promised, short or cancelled": _counted(_lines()),
+    "a line's units are not all promised, shipped, short or cancelled": _counted(_lines()),
 }
 
 _TOTALS = Statement(

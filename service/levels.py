@@ -15,6 +15,7 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    exists,
     func,
     insert,
     literal_column,
@@ -29,7 +30,7 @@ from policies.counting import Anchor
 from policies.model import StockLevel
 from service.book import Book, Key, PromisedUnits
 from service.database import Columns, Connection, Statement, any_of, parameter, parameters, transposed, unnested
-from service.tables import Moment, promise, stock_level, stock_movement
+from service.tables import Moment, promise, shortage, stock_level, stock_movement
 
 _level = stock_level.c
 
@@ -46,8 +47,9 @@ _LOCK = Statement(
 
 # The clock comes from the same statement as the levels, and a row comes even where there is no level.
 _clock = select(func.clock_timestamp().label("now")).subquery("clock")
+_waits = exists().where(shortage.c.sku == _level.sku, shortage.c.backordered)
 _READ = Statement(
-    select(_clock.c.now, stock_level).select_from(
+    select(_clock.c.now, stock_level, _waits.label("waits")).select_from(
         _clock.outerjoin(stock_level, _level.sku == any_of("skus", Text), full=False)
     )
 )
@@ -224,6 +226,7 @@ async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[
     now: datetime = rows[0]["now"]
     levels = {(r["sku"], r["location_id"]): level_of(r) for r in rows if (r["sku"], r["location_id"]) in locked}
     book = Book(now, levels, new_id)
+    book.waiting = {r["sku"] for r in rows if r["waits"]}
     expired = await _EXPIRED.rows(connection, skus=skus, now=now)
     book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
     return book

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from policies.model import EXCEPTION_KINDS, Outcome
 from policies.resolutions import ALLOWED
 
-OVERSELL_CAUSES = ("race", "stale_feed", "over_published")
-INTERVENTION_REASONS = ("oversell", "unfillable", "review")
+OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
+REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "settled")
+INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
 """The channel of what is about no channel."""
@@ -27,6 +28,7 @@ class Metrics:
         self._orders(registry)
         self._service(registry)
         self._exceptions(registry)
+        self._decisions(registry)
 
     def _orders(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -45,11 +47,15 @@ class Metrics:
         self.buffer_saved_units = counter(
             "buffer_saved_units", "Units of SOLD orders that only a buffer could supply.", "channel"
         )
+        self.rerouted_units = counter(
+            "rerouted_units", "Units of SOLD orders that found another place.", "channel", "cause"
+        )
         self.split_orders = counter("split_orders", "SOLD orders in more than one shipment.", "channel")
         self.manual_interventions = counter("manual_interventions", "Orders that needed a person.", "channel", "reason")
         self.allocations = counter("allocations", "Answers to orders.", "channel", "outcome")
         self.cancelled_units = counter("cancelled_units", "Units taken off orders.", "channel")
         self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
+        self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
 
     def _service(self, registry: CollectorRegistry) -> None:
@@ -78,6 +84,38 @@ class Metrics:
         )
         for result in RELOAD_RESULTS:
             self.policy_reloads.labels(result)
+        self._watches(registry)
+
+    def _watches(self, registry: CollectorRegistry) -> None:
+        self.availability_watchers = Gauge(
+            "truestock_availability_watchers", "Calls that watch availability.", registry=registry
+        )
+        self.order_watchers = Gauge("truestock_order_watchers", "Calls that watch orders.", registry=registry)
+        self.availability_changes_told = Counter(
+            "truestock_availability_changes_told",
+            "Figures of products sent to those who watch availability.",
+            ["channel"],
+            registry=registry,
+        )
+        self.availability_delay = Histogram(
+            "truestock_availability_delay_seconds",
+            "From hearing of a movement of stock to telling what may be sold after it.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.availability_round = Gauge(
+            "truestock_availability_round_seconds",
+            "Time to work out all that is watched once; past 15, what the clock changes is told late.",
+            registry=registry,
+        )
+
+    def _decisions(self, registry: CollectorRegistry) -> None:
+        self.decisions_stored_bytes = Counter(
+            "truestock_decisions_stored_bytes", "Bytes of decisions and their inputs.", registry=registry
+        )
+        self.decisions_forgotten = Counter(
+            "truestock_decisions_forgotten", "Decisions, or their inputs, past their time.", registry=registry
+        )
 
     def _exceptions(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -106,11 +144,14 @@ class Metrics:
                 self.split_orders,
                 self.cancelled_units,
                 self.expired_holds,
+                self.availability_changes_told,
             ):
                 plain.labels(channel)
             for cause in OVERSELL_CAUSES:
                 self.oversold_units.labels(channel, cause)
                 self.oversold_orders.labels(channel, cause)
+            for cause in REROUTE_CAUSES:
+                self.rerouted_units.labels(channel, cause)
             for reason in INTERVENTION_REASONS:
                 self.manual_interventions.labels(channel, reason)
             for outcome in Outcome:

@@ -98,6 +98,14 @@ def exception_id(text: str) -> str:
     return text
 
 
+def decision_id(text: str) -> str:
+    """A decision's id, as it is."""
+    if not _is_uuid(text):
+        hint = "`truestock explain CHANNEL/ORDER` shows the decisions of an order"
+        raise typer.BadParameter(f"{text!r} is not a decision's id, which is a UUID; {hint}")
+    return text
+
+
 def request_id(text: str) -> str:
     """The given request id, or a new one."""
     if text and not _is_uuid(text):

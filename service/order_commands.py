@@ -1,4 +1,4 @@
-"""Commands on orders: allocate, confirm, release, cancel, explain."""
+"""Commands on orders: allocate, confirm, release, extend, cancel, explain."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from truestock.v1.allocation_service_pb2 import (
     Allocation,
     CancelOrderLinesRequest,
     ConfirmAllocationRequest,
+    ExtendHoldRequest,
     GetAllocationRequest,
     GetAllocationResponse,
     ReleaseAllocationRequest,
@@ -123,6 +124,32 @@ def release(
 
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ReleaseAllocation, request)).allocation
+
+    _show(call(server, ask), as_json)
+
+
+def extend(
+    allocation: options.AllocationId,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.02, max=240, help="How long it lives from now on.")
+    ] = 15.0,
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Lets a held allocation live so long from now on, whether longer or shorter than it would have.
+
+    \b
+    Example:
+      truestock extend 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --minutes 30
+    """
+    request = ExtendHoldRequest(
+        allocation_id=options.allocation_id(allocation), request_id=options.request_id(request_id)
+    )
+    request.hold_duration.FromTimedelta(timedelta(minutes=minutes))
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.allocations.ExtendHold, request)).allocation
 
     _show(call(server, ask), as_json)
 

@@ -109,6 +109,28 @@ def allocation_move(allocation_id: str, request_id: str) -> tuple[UUID, UUID | N
     return allocation, request
 
 
+def batch_requests(request: allocation_pb.BatchAllocateOrdersRequest) -> Sequence[allocation_pb.AllocateOrderRequest]:
+    """The orders of a batch, which are checked one by one. Raises InvalidFields where the batch itself is wrong."""
+    fields = Fields()
+    if fields.size("requests", request.requests, 1, bounds.BATCHED_ORDERS):
+        for index, one in enumerate(request.requests):
+            if one.validate_only:
+                fields.wrong(f"requests[{index}].validate_only", "must not be set; try an order with AllocateOrder")
+    fields.finish()
+    return request.requests
+
+
+def extension(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, timedelta, UUID | None]:
+    """The allocation, how long its hold lives from now on, and the request id. Raises InvalidFields."""
+    fields = Fields()
+    allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    duration = _hold_duration(fields, request)
+    fields.finish()
+    assert allocation_id is not None
+    return allocation_id, duration, request_id
+
+
 def order_method(fields: Fields, method: int) -> str:
     """How the order reaches the shopper, in the words of rules."""
     if method not in _METHODS:
@@ -155,7 +177,9 @@ def _check_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> Non
         fields.wrong("lines", f"mix the currencies {', '.join(currencies)}; one order has one currency")
 
 
-def _hold_duration(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> timedelta:
+def _hold_duration(
+    fields: Fields, request: allocation_pb.AllocateOrderRequest | allocation_pb.ExtendHoldRequest
+) -> timedelta:
     if not request.HasField("hold_duration"):
         return bounds.HOLD_DEFAULT
     seconds = request.hold_duration.seconds + request.hold_duration.nanos / 1e9

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import answers, availability, bounds, levels, order_requests, orders
+from service import (
+    answers,
+    availability,
+    bounds,
+    fulfilment_requests,
+    levels,
+    order_batches,
+    order_pages,
+    order_requests,
+    orders,
+    watch_requests,
+)
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
+from service.availability_watch import AvailabilityWatch
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
+from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
+from service.order_watch import OrderWatch
 from service.policy_folder import PolicyFolder
 from service.requests import Asked, Claim
 from truestock.v1 import (
@@ -32,9 +46,10 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: StockReader, folder: PolicyFolder) -> None:
+    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
+        self._watch = watch
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -43,6 +58,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         policy_set = self._folder.current.policy_set
         snapshot = await self._reader.read(question.skus)
         return availability.answer(policy_set, snapshot, question)
+
+    def WatchAvailability(
+        self, request: availability_pb.WatchAvailabilityRequest, context: Context
+    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+        return self._watch.watch(watch_requests.availability_wish(request))
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -54,13 +74,17 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocator: Allocator,
         desk: OrderDesk,
         lifecycle: Lifecycle,
+        fulfilment: Fulfilment,
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
+        watch: OrderWatch,
     ) -> None:
+        self._watch = watch
         self._allocator = allocator
         self._desk = desk
         self._lifecycle = lifecycle
+        self._fulfilment = fulfilment
         self._database = database
         self._folder = folder
         self._new_id = new_id
@@ -76,12 +100,20 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
         return allocation_pb.AllocateOrderResponse(allocation=allocation)
 
+    async def BatchAllocateOrders(
+        self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context
+    ) -> allocation_pb.BatchAllocateOrdersResponse:
+        async def allocate_one(one: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+            return (await self.AllocateOrder(one, context)).allocation
+
+        return await order_batches.allocate(order_requests.batch_requests(request), allocate_one)
+
     async def ConfirmAllocation(
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
         asked = Asked.of("ConfirmAllocation", request, request_id, self._new_id)
-        allocation = await self._lifecycle.confirm(allocation_id, asked, self._folder.current.policy_set)
+        allocation = await self._lifecycle.confirm(allocation_id, asked)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
     async def ReleaseAllocation(
@@ -91,6 +123,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         asked = Asked.of("ReleaseAllocation", request, request_id, self._new_id)
         return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
 
+    async def ExtendHold(
+        self, request: allocation_pb.ExtendHoldRequest, context: Context
+    ) -> allocation_pb.ExtendHoldResponse:
+        allocation_id, duration, request_id = order_requests.extension(request)
+        asked = Asked.of("ExtendHold", request, request_id, self._new_id)
+        allocation = await self._lifecycle.extend(allocation_id, asked, duration)
+        return allocation_pb.ExtendHoldResponse(allocation=allocation)
+
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
@@ -98,6 +138,13 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         asked = Asked.of("CancelOrderLines", request, request_id, self._new_id)
         allocation = await self._lifecycle.cancel(allocation_id, asked, cancellations)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
+
+    async def ReassignShipment(
+        self, request: allocation_pb.ReassignShipmentRequest, context: Context
+    ) -> allocation_pb.ReassignShipmentResponse:
+        wanted = fulfilment_requests.reassignment(request)
+        asked = Asked.of("ReassignShipment", request, wanted.request_id, self._new_id)
+        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.move(wanted, asked))
 
     async def GetAllocation(
         self, request: allocation_pb.GetAllocationRequest, context: Context
@@ -118,6 +165,16 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             )
 
         return await self._database.snapshot("get", work)
+
+    async def ListAllocations(
+        self, request: allocation_pb.ListAllocationsRequest, context: Context
+    ) -> allocation_pb.ListAllocationsResponse:
+        return await order_pages.page(self._database, order_pages.wanted(request))
+
+    def WatchOrders(
+        self, request: allocation_pb.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
+        return self._watch.watch(watch_requests.orders_wish(request))
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

@@ -166,7 +166,12 @@ def _exceptions(exceptions: Iterable[ExceptionRecord]) -> Table:
 
 
 def _timeline(events: Iterable[TimelineEvent]) -> Table:
-    made = table("time", "event", "what happened", title="What happened, oldest first")
-    for event in events:
-        row(made, clock(event.event_time), event.event, event.description)
+    """One row for each event; decisions have a column where any was made."""
+    shown = list(events)
+    decided = any(event.decision_id for event in shown)
+    made = table("time", "event", "what happened", *(["decision"] if decided else []))
+    made.title = "What happened, oldest first"
+    for event in shown:
+        decision = [event.decision_id or "-"] if decided else []
+        row(made, clock(event.event_time), event.event, event.description, *decision)
     return made

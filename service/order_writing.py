@@ -24,10 +24,11 @@ from sqlalchemy import (
     update,
 )
 
-from service import overtaken
+from service import decision_log, overtaken
 from service.database import Columns, Connection, Statement, any_of, transposed, unnested
+from service.decision_log import Capture, KeptCatalogue
 from service.exceptions import OrderException
-from service.record import HELD, AllocationRecord
+from service.record import HELD, REFUSED, AllocationRecord
 from service.tables import (
     Moment,
     Money,
@@ -41,6 +42,7 @@ from service.tables import (
     shipment,
     shortage,
 )
+from service.version import VERSION
 
 _TAGS_APART = "\x1f"
 """Between the tags of one order, because an unnested list of lists loses its inner borders."""
@@ -91,6 +93,7 @@ _LINE: Columns = {
     "sku": Text,
     "unit_count": Integer,
     "cancelled": Integer,
+    "oversold": Integer,
     "unit_price": Money,
 }
 _SHIPMENT: Columns = {
@@ -136,6 +139,8 @@ _DECISION: Columns = {
     "policy_revision": Text,
     "software_version": Text,
     "explanation": LargeBinary,
+    "inputs": LargeBinary,
+    "catalogue_hash": Text,
     "create_time": Moment,
 }
 _EVENT: Columns = {
@@ -222,6 +227,8 @@ class Changes:
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
+    catalogues: list[KeptCatalogue] = field(default_factory=list)
+    """What the decisions were made in."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
     exception_events: list[tuple[object, ...]] = field(default_factory=list)
@@ -236,6 +243,15 @@ class Changes:
             for told in one.happened(id):
                 self.exception_events.append((new_id(), id, told.event, told.actor, told.description, now))
 
+    def add_decision(self, record: AllocationRecord, caught: Capture, now: datetime) -> None:
+        """Adds the record's newest decision; of a hold that was refused no inputs are kept."""
+        explained = record.decision.SerializeToString(deterministic=True)
+        inputs, catalogue = caught.stored(explained, short=record.state == REFUSED)
+        made = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explained)
+        self.decisions.append((*made, inputs, catalogue.hash if catalogue else None, now))
+        if catalogue is not None:
+            self.catalogues.append(catalogue)
+
 
 async def write(connection: Connection, changes: Changes) -> None:
     """Writes allocations whole, and what is remembered of how they came about."""
@@ -244,6 +260,7 @@ async def write(connection: Connection, changes: Changes) -> None:
             await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
         await overtaken.supersede(connection, list(changes.replanned))
+    await decision_log.keep(connection, changes.catalogues)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
@@ -301,7 +318,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
 
 def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
-        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.unit_price)
+        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.oversold, x.unit_price)
         for position, x in enumerate(record.lines)
     ]
 

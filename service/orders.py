@@ -10,6 +10,7 @@ from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.model import Commitment, Outcome
+from policies.shipments import ShipmentState
 from service.database import Connection, Statement, any_of, parameter, transposed, unnested
 from service.record import AllocationRecord, LineRecord, ShipmentRecord, ShortageRecord, destination_of
 from service.tables import (
@@ -165,7 +166,9 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     wanted = list(ids)
     records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=wanted)}
     for row in await _READ_LINES.rows(connection, ids=wanted):
-        line = LineRecord(row["line_id"], row["sku"], row["unit_count"], row["unit_price"], row["cancelled"])
+        line = LineRecord(
+            row["line_id"], row["sku"], row["unit_count"], row["unit_price"], row["cancelled"], row["oversold"]
+        )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
     for row in await _READ_SHIPMENTS.rows(connection, ids=wanted):
@@ -203,7 +206,7 @@ def _shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         id=row["id"],
         location_id=row["location_id"],
         distance_km=row["distance_km"],
-        state=row["state"],
+        state=ShipmentState(row["state"]),
         units={},
         **{name: row[name] for name in SHIPMENT_MOMENTS},
         reject_reason=row["reject_reason"],

@@ -52,6 +52,10 @@ class PolicyFolder:
         self.current = Loaded(reading.policy_set, datetime.now(UTC), self.taken.files)
         self._show(reading.policy_set)
 
+    def in_force(self) -> PolicySet:
+        """The rules that decide now."""
+        return self.current.policy_set
+
     def reload(self) -> bool:
         """Takes the folder as it is now; returns whether another set came into force."""
         return self.take(find(self.folder))

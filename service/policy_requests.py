@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from service import bounds
 from service.fields import Fields
@@ -22,6 +23,15 @@ def candidate_files(request: policy_pb.TestPoliciesRequest) -> dict[str, bytes]:
             files[file.path] = file.content
     fields.finish()
     return files
+
+
+def decision_id(text: str) -> UUID:
+    """The id of a decision. Raises InvalidFields."""
+    fields = Fields()
+    made = fields.uuid("decision_id", text, required=True)
+    fields.finish()
+    assert made is not None
+    return made
 
 
 def _check_path(fields: Fields, field: str, path: str) -> None:

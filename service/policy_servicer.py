@@ -5,20 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from policies.problems import Problem, safe
-from service import answers
+from service import answers, decision_log, policy_requests
+from service.database import Database
+from service.decision_log import StoredDecision
+from service.errors import NotFound
 from service.policy_folder import PolicyFolder
 from service.policy_requests import candidate_files
+from service.replays import Replays
 from service.trial_process import Tested
 from service.trials import Trials
-from truestock.v1 import policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
+from service.version import VERSION
+from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
 
 
 class PolicyServicer(policy_grpc.PolicyServiceServicer):
     """For the people who write rules."""
 
-    def __init__(self, folder: PolicyFolder) -> None:
+    def __init__(self, folder: PolicyFolder, database: Database) -> None:
         self._folder = folder
+        self._database = database
         self._trials = Trials()
+        self._replays = Replays(database)
 
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any
@@ -42,6 +49,38 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             results=[_result(tested) for tested in trial.results],
             untested_rules=[_problem(problem) for problem in trial.untested],
         )
+
+    async def GetDecision(self, request: policy_pb.GetDecisionRequest, context: Any) -> policy_pb.GetDecisionResponse:
+        stored = await self._stored(request.decision_id)
+        return policy_pb.GetDecisionResponse(
+            decision=decision_pb2.Decision.FromString(stored.explanation),
+            inputs=stored.inputs,
+            allocation_id=str(stored.allocation_id),
+            software_version=stored.software_version,
+            decide_time=answers.timestamp(stored.decide_time),
+        )
+
+    async def ReplayDecision(
+        self, request: policy_pb.ReplayDecisionRequest, context: Any
+    ) -> policy_pb.ReplayDecisionResponse:
+        stored = await self._stored(request.decision_id)
+        replay = await self._replays.run(stored)
+        return policy_pb.ReplayDecisionResponse(
+            decision=replay.decision,
+            identical=replay.identical,
+            stored_software_version=stored.software_version,
+            software_version=VERSION,
+            differing_field=replay.differing_field,
+        )
+
+    async def _stored(self, text: str) -> StoredDecision:
+        """The decision of this id. Raises InvalidFields and NotFound."""
+        decision_id = policy_requests.decision_id(text)
+        stored = await self._database.unlocked("get", lambda connection: decision_log.find(connection, decision_id))
+        if stored is None:
+            advice = "it was never made, or is older than decisions are kept"
+            raise NotFound("decision", {"decision_id": str(decision_id)}, advice)
+        return stored
 
 
 def _problem(problem: Problem) -> policy_pb.PolicyProblem:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import LargeBinary, Text, select
+from sqlalchemy import Interval, LargeBinary, Text, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from service import bounds
 from service.database import Connection, Database, Statement, parameter, transposed, unnested
 from service.policy_folder import PolicyFolder
 from service.tables import policy_set
@@ -16,12 +17,21 @@ _KEEP = Statement(
         ["revision", "path", "content"],
         select(parameter("revision", Text), _file.c.path, _file.c.content).order_by(_file.c.path),
     )
-    .on_conflict_do_nothing()
+    .on_conflict_do_update(index_elements=["revision", "path"], set_={"use_time": func.clock_timestamp()})
 )
+_RENEW = Statement(
+    update(policy_set)
+    .values(use_time=func.clock_timestamp())
+    .where(
+        policy_set.c.revision == parameter("revision", Text),
+        policy_set.c.use_time < func.clock_timestamp() - parameter("renewed", Interval),
+    )
+)
+_FILES = Statement(select(policy_set).where(policy_set.c.revision == parameter("revision", Text)))
 
 
 async def keep(database: Database, folder: PolicyFolder) -> None:
-    """Keeps the files of the rules in force, once for each revision."""
+    """Keeps the files of the rules in force, once for each revision, and marks them as in use."""
     loaded = folder.current
     if not loaded.files:
         return
@@ -31,3 +41,13 @@ async def keep(database: Database, folder: PolicyFolder) -> None:
         await _KEEP.run(connection, revision=loaded.policy_set.revision, **transposed(["path", "content"], rows))
 
     await database.transaction("keep_policies", work)
+
+
+async def renew(connection: Connection, revision: str) -> None:
+    """Marks a set of rules as in use, once within a while."""
+    await _RENEW.run(connection, revision=revision, renewed=bounds.DECISION_RENEWED)
+
+
+async def files(connection: Connection, revision: str) -> dict[str, bytes]:
+    """The files of a set of rules by path; none where it is not kept."""
+    return {r["path"]: r["content"] for r in await _FILES.rows(connection, revision=revision)}

@@ -7,7 +7,6 @@ system only says when to look; what counts is whether what lies there differs fr
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
@@ -17,6 +16,7 @@ from watchfiles import awatch
 
 from service.policy_folder import PolicyFolder
 from service.rule_files import Found, find
+from service.short_turns import SHORT_TURNS
 
 log = structlog.get_logger(__name__)
 
@@ -29,11 +29,8 @@ SETTLE_SECONDS = 0.2
 SETTLE_LOOKS = 4
 """After so many looks a folder that never rests is taken as it is."""
 
-SHORT_TURN_SECONDS = 0.0005
-"""How long the reading of rules may keep Python to itself while calls wait; ten times shorter than usual."""
-
 _one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
-# One folder is read at a time, so that what is set for the reading is never set twice.
+# One folder is read at a time.
 
 
 class PolicyWatch:
@@ -120,12 +117,8 @@ async def _find(folder: PolicyFolder) -> Found:
 
 
 def _in_short_turns(folder: PolicyFolder, found: Found) -> bool:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SHORT_TURN_SECONDS)
-    try:
+    with SHORT_TURNS:
         return folder.take(found)
-    finally:
-        sys.setswitchinterval(before)
 
 
 async def _pause(stop: asyncio.Event) -> None:

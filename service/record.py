@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from policies.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from policies.shipments import OPEN, ShipmentState, state_left
+from service.book import Part
 from truestock.v1 import decision_pb2
 
 HELD = "held"
@@ -16,30 +19,22 @@ RELEASED = "released"
 EXPIRED = "expired"
 CANCELLED = "cancelled"
 REFUSED = "refused"
+OVERSELL = "oversell"
+"""The kind of a shortage of units that no permitted location has."""
 PROMISING = (HELD, CONFIRMED)
 """States in which stock is promised."""
-
-ASSIGNED = "assigned"
-ACCEPTED = "accepted"
-READY = "ready_for_pickup"
-SHIPPED = "shipped"
-DELIVERED = "delivered"
-COLLECTED = "collected"
-REJECTED = "rejected"
-UNCOLLECTED = "uncollected"
-OPEN_SHIPMENT = (ASSIGNED, ACCEPTED, READY)
-"""States of a shipment from which units may still leave."""
 
 
 @dataclass(slots=True)
 class LineRecord:
-    """One order line; `cancelled` units are part of `unit_count`."""
+    """One order line; `cancelled` units are part of `unit_count`, `oversold` were ever sold and not there."""
 
     line_id: str
     sku: str
     unit_count: int
     unit_price: Decimal | None = None
     cancelled: int = 0
+    oversold: int = 0
 
     @property
     def wanted(self) -> int:
@@ -58,7 +53,7 @@ class ShipmentRecord:
     id: UUID
     location_id: str
     distance_km: float | None
-    state: str
+    state: ShipmentState
     units: dict[str, int]
     shipped: dict[str, int] = field(default_factory=dict)
     returned: dict[str, int] = field(default_factory=dict)
@@ -70,6 +65,26 @@ class ShipmentRecord:
     end_time: datetime | None = None
     reject_reason: str | None = None
     ship_by_time: datetime | None = None
+
+    def take(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
+        """Takes promised units off it; `ended` is what it is once nothing is left and nothing has left."""
+        left = self.units.pop(line_id) - units
+        if left:
+            self.units[line_id] = left
+        self.settle(now, ended=ended)
+
+    def settle(self, now: datetime, *, ended: ShipmentState) -> None:
+        """Finds its state anew after units have left it, or were taken from it."""
+        shipped = sum(self.shipped.values())
+        state = state_left(self.state, left=sum(self.units.values()), shipped=shipped, ended=ended)
+        if state not in OPEN and self.state in OPEN:
+            if state is ShipmentState.SHIPPED:
+                self.ship_time = now
+            else:
+                self.end_time = now
+        if state is ShipmentState.ACCEPTED and self.accept_time is None:
+            self.accept_time = now
+        self.state = state
 
     @property
     def line_ids(self) -> list[str]:
@@ -155,17 +170,65 @@ class AllocationRecord:
         """Units that are not promised."""
         return sum(shortage.unit_count for shortage in self.shortages)
 
+    def line(self, line_id: str) -> LineRecord:
+        """One of its lines. Raises StopIteration where it has none of this id."""
+        return next(line for line in self.lines if line.line_id == line_id)
+
+    def part(self, shipment: ShipmentRecord, line_id: str, units: int) -> Part:
+        """Units of one of its lines at a shipment's location."""
+        return Part(self.id, line_id, (self.line(line_id).sku, shipment.location_id), units)
+
+    def shipment(self, shipment_id: UUID) -> ShipmentRecord:
+        """One of its shipments. Raises StopIteration where it has none of this id."""
+        return next(shipment for shipment in self.shipments if shipment.id == shipment_id)
+
+    def rejected_by(self, line_ids: Iterable[str]) -> frozenset[str]:
+        """The locations that could not supply these lines, or one of them."""
+        wanted = set(line_ids)
+        return frozenset(s.location_id for s in self.shipments if not wanted.isdisjoint(s.rejected))
+
+    def add_shortage(self, short: ShortageRecord) -> None:
+        """Adds units that are short, to those of the same line and cause where there are any."""
+        same = (short.line_id, short.kind, short.cause, short.backordered)
+        for place, known in enumerate(self.shortages):
+            if (known.line_id, known.kind, known.cause, known.backordered) == same:
+                self.shortages[place] = replace(known, unit_count=known.unit_count + short.unit_count)
+                break
+        else:
+            self.shortages.append(short)
+        self.note_oversells()
+
+    def note_oversells(self) -> None:
+        """Notes on each line what was sold of it and is not there, so that no unit of a line is counted twice."""
+        if self.commitment is not Commitment.SOLD:
+            return
+        for line in self.lines:
+            units = sum(s.unit_count for s in self.shortages if s.line_id == line.line_id and s.kind == OVERSELL)
+            line.oversold = max(line.oversold, units)
+
+    def take_shortage(self, line_id: str, units: int, *, backordered: bool | None = None) -> None:
+        """Takes units off what is short of a line, of those that wait or do not wait for stock, or of both."""
+        kept: list[ShortageRecord] = []
+        for short in self.shortages:
+            fits = short.line_id == line_id and backordered in (None, short.backordered)
+            taken = min(units, short.unit_count) if fits else 0
+            units -= taken
+            if short.unit_count > taken:
+                kept.append(replace(short, unit_count=short.unit_count - taken))
+        self.shortages = kept
+
     def order(self, commitment: Commitment) -> Order:
         """The order as it stands, without what was cancelled. Raises ValueError where nothing is left."""
         left = tuple(OrderLine(x.line_id, x.sku, x.wanted, x.unit_price) for x in self.lines if x.wanted)
-        return self._order(left, commitment)
+        return self.order_of(left, commitment)
 
     def order_as_stated(self) -> Order:
         """The order as its channel last stated it, whatever was cancelled since."""
         stated = tuple(OrderLine(x.line_id, x.sku, x.unit_count, x.unit_price) for x in self.lines)
-        return self._order(stated, self.commitment)
+        return self.order_of(stated, self.commitment)
 
-    def _order(self, lines: tuple[OrderLine, ...], commitment: Commitment) -> Order:
+    def order_of(self, lines: tuple[OrderLine, ...], commitment: Commitment) -> Order:
+        """An order of these lines, otherwise as this one."""
         return Order(
             channel_id=self.channel_id,
             order_id=self.order_id,
@@ -179,8 +242,17 @@ class AllocationRecord:
             tags=self.tags,
         )
 
+    def order_left(self, order: Order) -> Order | None:
+        """What is left to plan of an order's contents: without what has left already. None where nothing is."""
+        left = tuple(
+            replace(line, unit_count=count)
+            for line in order.lines
+            if (count := line.unit_count - self.shipped_of_line(line.line_id)) > 0
+        )
+        return replace(order, lines=left) if left else None
+
     def state_contents(self, order: Order) -> None:
-        """Takes over the whole contents of a request for this order."""
+        """Takes over the whole contents of a request for this order. What has left of a line stays on it."""
         self.commitment = order.commitment
         self.method = order.method
         self.destination = order.destination
@@ -188,7 +260,18 @@ class AllocationRecord:
         self.stated_value = order.stated_value
         self.priority = order.priority
         self.tags = order.tags
-        self.lines = [LineRecord(x.line_id, x.sku, x.unit_count, x.unit_price) for x in order.lines]
+        known = {line.line_id: line for line in self.lines}
+        stated = [LineRecord(x.line_id, x.sku, x.unit_count, x.unit_price) for x in order.lines]
+        for line in stated:
+            before = known.pop(line.line_id, None)
+            if before is not None and before.sku == line.sku:
+                line.unit_count = max(line.unit_count, self.shipped_of_line(line.line_id))
+                line.oversold = min(before.oversold, line.unit_count)
+        self.lines = stated + [self._remainder(line) for line in known.values() if self.shipped_of_line(line.line_id)]
+
+    def _remainder(self, line: LineRecord) -> LineRecord:
+        """A line that is no more part of the order, as far as units of it have left."""
+        return replace(line, unit_count=self.shipped_of_line(line.line_id), cancelled=0, oversold=0)
 
 
 def destination_of(

@@ -17,7 +17,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 async def migrate(url: str) -> str:
     """Runs every migration that the database lacks; returns the revision it is at afterwards."""
-    await asyncio.to_thread(command.upgrade, _config(url), "head")
+    await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
     return newest_revision()
 
 
@@ -41,7 +41,8 @@ def newest_revision() -> str:
     return head
 
 
-def _config(url: str) -> Config:
+def alembic_config(url: str) -> Config:
+    """How Alembic finds the migrations and the database."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     # Alembic's configuration takes % for interpolation, and a password may contain it.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -23,19 +24,26 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
+from service.availability_watch import AvailabilityWatch
+from service.backorders import Backorders
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
+from service.decision_retention import Retention
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.exception_desk import ExceptionDesk
 from service.exception_servicer import ExceptionServicer
 from service.exception_sweep import ExceptionSweep
+from service.fulfilment import Fulfilment
+from service.fulfilment_servicer import FulfillmentServicer
 from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
 from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_watch import OrderWatch
+from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
@@ -53,6 +61,8 @@ from truestock.v1 import (
     catalog_service_pb2_grpc as catalog_grpc,
     exception_service_pb2 as exception_pb,
     exception_service_pb2_grpc as exception_grpc,
+    fulfillment_service_pb2 as fulfillment_pb,
+    fulfillment_service_pb2_grpc as fulfillment_grpc,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
     stock_service_pb2 as stock_pb,
@@ -63,7 +73,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (availability_pb, allocation_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
+    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -109,20 +119,6 @@ class _Source:
         return self.embedded is not None and not self.embedded.running
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the servicers are made of."""
-
-    settings: Settings
-    database: Database
-    folder: PolicyFolder
-    metrics: Metrics
-
-    def policies(self) -> PolicySet:
-        """The rules in force."""
-        return self.folder.current.policy_set
-
-
 def new_id() -> UUID:
     """A UUIDv7: unique without asking anybody, and in order of time, which indexes like."""
     made: UUID = uuid_utils.compat.uuid7()
@@ -141,7 +137,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         source = await _find_database(settings, stack)
         database = await _open_database(settings, source.url, metrics)
         stack.push_async_callback(database.close)
-        loaded = await _load_sample(settings, database)
+        loaded = await _load_sample(settings, database, folder.in_force())
         known = await _start_counters(database, metrics)
         await policy_store.keep(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
@@ -201,9 +197,9 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
         raise StartError(f"the database cannot be reached: {error}; check --database-url and that it runs") from error
 
 
-async def _load_sample(settings: Settings, database: Database) -> bool:
+async def _load_sample(settings: Settings, database: Database, policy_set: PolicySet) -> bool:
     wanted = settings.sample if settings.sample is not None else settings.database_url is None
-    return await load_sample(database, new_id) if wanted else False
+    return await load_sample(database, new_id, policy_set) if wanted else False
 
 
 async def _start_counters(database: Database, metrics: Metrics) -> Catalogue:
@@ -238,13 +234,18 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
             f"gRPC cannot be served on {address}; is another service there? Name another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
+    stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    exceptions = ExceptionSweep(parts.database, CatalogueCache(), parts.metrics, new_id, parts.policies)
-    _background(stack, Sweeper(parts.database, lifecycle, exceptions).run)
+    backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    exceptions = ExceptionSweep(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    _background(stack, Sweeper(parts.database, lifecycle, backorders, exceptions).run)
+    kept = timedelta(days=parts.settings.decision_days)
+    _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
+    for work in parts.background:
+        _background(stack, work)
     return port, healthy
 
 
@@ -262,30 +263,53 @@ def add_services(
     desk = OrderDesk(database, cache, metrics, new_id)
     # One connection is left for reads and one for moves of what is promised.
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
-    lifecycle = Lifecycle(database, cache, metrics, new_id)
+    lifecycle = Lifecycle(database, cache, metrics, new_id, folder.in_force)
+    fulfilment = Fulfilment(database, cache, metrics, new_id, folder.in_force)
+    watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
+    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
-        allocator=allocator, desk=desk, lifecycle=lifecycle, database=database, folder=folder, new_id=new_id
+        allocator=allocator,
+        desk=desk,
+        lifecycle=lifecycle,
+        fulfilment=fulfilment,
+        database=database,
+        folder=folder,
+        new_id=new_id,
+        watch=order_watch,
     )
     reader = StockReader(database, cache, metrics)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
-    stock_grpc.add_StockServiceServicer_to_server(StockServicer(database, metrics, new_id), server)
+    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
+    stock_grpc.add_StockServiceServicer_to_server(
+        StockServicer(
+            database=database,
+            cache=cache,
+            metrics=metrics,
+            new_id=new_id,
+            policies=folder.in_force,
+            closing=parts.closing,
+        ),
+        server,
+    )
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder), server)
-    exception_desk = ExceptionDesk(database, cache, metrics, new_id, parts.policies)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
+    exception_desk = ExceptionDesk(database, cache, metrics, new_id, folder.in_force)
     exception_servicer = ExceptionServicer(database, exception_desk, new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, seconds: float) -> None:
-    """Refuses new calls, answers those in flight, within a bounded time."""
+async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) -> None:
+    """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
+    seconds = parts.settings.drain_seconds
+    parts.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await allocator.close()
 
 
-def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _background(stack: AsyncExitStack, work: Background) -> None:
     """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))

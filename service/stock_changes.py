@@ -11,9 +11,12 @@ from sqlalchemy import LargeBinary, Text, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.counting import Anchor, Assessment, Fate, assess_count, assess_movement
-from service import bounds, catalogue, levels
+from policies.policy import PolicySet
+from service import aftermath, bounds, catalogue, levels
 from service.book import Book, Movement
+from service.catalogue import CatalogueCache
 from service.database import Connection, Statement, any_of, parameter, transposed, unnested
+from service.doings import Doings
 from service.levels import Heard
 from service.stock_requests import Change
 from service.tables import Moment, stock_movement, stock_quarantine
@@ -66,8 +69,14 @@ class _Recording:
 
 
 async def record(
-    connection: Connection, source: str, changes: Sequence[Change], new_id: Callable[[], UUID]
-) -> list[Result]:
+    connection: Connection,
+    source: str,
+    changes: Sequence[Change],
+    new_id: Callable[[], UUID],
+    *,
+    cache: CatalogueCache,
+    policy_set: PolicySet,
+) -> tuple[list[Result], Doings]:
     """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
 
     Locks levels like every other writer. A source's change id counts once, whatever comes with it the second time.
@@ -78,10 +87,12 @@ async def record(
     locked = await levels.lock(connection, {change.sku for change in mapped})
     recording = await _begin(connection, source, mapped, locked, new_id)
     results = [_recorded(recording, change, unknown.get(change.change_id, "")) for change in changes]
-    await levels.write(connection, recording.book)
+    doings = Doings(recording.book)
+    await aftermath.follow(connection, doings, cache, policy_set)
+    await doings.write(connection)
     await levels.hear(connection, recording.book.now, recording.heard.values())
     await _settle_quarantine(connection, recording, results)
-    return results
+    return results, doings
 
 
 async def _begin(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from policies.counting import MOVEMENT_SIGNS
 from service import bounds
+from service.errors import InvalidFields, Violation
 from service.fields import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
@@ -84,6 +85,14 @@ def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest
                 changes.append(made)
     fields.finish()
     return RecordRequest(source or "", changes, request_id)
+
+
+def streamed_request(message: stock_pb.StreamStockChangesRequest, source: str) -> RecordRequest:
+    """One message of a stream whose earlier ones named `source`, empty before the first. Raises InvalidFields."""
+    if source and message.source not in ("", source):
+        wrong = f"is '{message.source}', and this stream is '{source}'; open a stream for each source"
+        raise InvalidFields([Violation("source", wrong)])
+    return record_request(stock_pb.RecordStockChangesRequest(source=source or message.source, changes=message.changes))
 
 
 def levels_page(request: stock_pb.ListStockLevelsRequest) -> LevelsPage:

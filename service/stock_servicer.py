@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
-from service import answers, levels, requests, stock_changes, stock_requests
+from policies.policy import PolicySet
+from service import answers, levels, stock_changes, stock_requests
+from service.catalogue import CatalogueCache
 from service.database import Connection, Database
+from service.doings import Doings
 from service.metrics import Metrics
-from service.requests import Asked
+from service.requests import Asked, once
 from service.stock_changes import Result
+from service.stock_requests import RecordRequest
+from service.streams import Closing
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
 
 Context = Any
@@ -27,25 +32,62 @@ _FATES = {
 class StockServicer(stock_grpc.StockServiceServicer):
     """Each change has a fate of its own; all of a call are recorded together."""
 
-    def __init__(self, database: Database, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        cache: CatalogueCache,
+        metrics: Metrics,
+        new_id: Callable[[], UUID],
+        policies: Callable[[], PolicySet],
+        closing: Closing,
+    ) -> None:
+        """`policies` gives the rules in force."""
         self._database = database
+        self._cache = cache
+        self._policies = policies
         self._metrics = metrics
         self._new_id = new_id
+        self._closing = closing
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
         said = stock_requests.record_request(request)
         asked = Asked.of("RecordStockChanges", request, said.request_id, self._new_id)
+        return await self._record(asked, said)
 
-        async def work(connection: Connection) -> tuple[stock_pb.RecordStockChangesResponse, list[Result]]:
-            results = await stock_changes.record(connection, said.source, said.changes, self._new_id)
-            return stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results]), results
+    async def StreamStockChanges(
+        self, requests: AsyncIterator[stock_pb.StreamStockChangesRequest], context: Context
+    ) -> AsyncIterator[stock_pb.StreamStockChangesResponse]:
+        source = ""
+        # The next message is read once this one is answered, so a feed that is faster than the database waits.
+        async for message in self._closing.until(requests):
+            said = stock_requests.streamed_request(message, source)
+            source = said.source
+            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._new_id), said)
+            yield stock_pb.StreamStockChangesResponse(results=answer.results)
+
+    async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
+        """Records what a source said in one transaction, once, and counts it."""
+        policy_set = self._policies()
+
+        async def work(
+            connection: Connection,
+        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
+            results, doings = await stock_changes.record(
+                connection, said.source, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
+            )
+            answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
+            return answer, (results, doings)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, results = await requests.once(self._database, "record_stock", asked, answer_type, work)
-        for result in results or ():
-            self._metrics.stock_changes.labels(result.fate.value).inc()
+        answer, done = await once(self._database, "record_stock", asked, answer_type, work)
+        if done is not None:
+            results, doings = done
+            doings.count(self._metrics)
+            for result in results:
+                self._metrics.stock_changes.labels(result.fate.value).inc()
         return answer
 
     async def ListStockLevels(

@@ -1,4 +1,4 @@
-"""Hygiene in the background: expired holds are given back, old request ids forgotten, what is late is raised."""
+"""Hygiene in the background: holds expire, request ids are forgotten, backorders tried again, lateness raised."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
 
 from service import bounds
+from service.backorders import Backorders
 from service.database import Connection, Database, Statement, parameter
 from service.errors import NotReady
 from service.exception_sweep import ExceptionSweep
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 FORGET_SECONDS = 60.0
+BACKORDER_SECONDS = 2.0
 EXCEPTION_SECONDS = 10.0
 FORGET_REQUESTS = 5_000
 """Old request ids that are forgotten in one transaction."""
@@ -36,17 +38,21 @@ _FORGET = Statement(delete(request).where(request.c.id.in_(_old)))
 class Sweeper:
     """Several services on one database may each have one: they skip what another has locked."""
 
-    def __init__(self, database: Database, lifecycle: Lifecycle, exceptions: ExceptionSweep) -> None:
+    def __init__(
+        self, database: Database, lifecycle: Lifecycle, backorders: Backorders, exceptions: ExceptionSweep
+    ) -> None:
         self._database = database
         self._lifecycle = lifecycle
+        self._backorders = backorders
         self._exceptions = exceptions
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
-            _every(SWEEP_SECONDS, stop, self._sweep),
-            _every(FORGET_SECONDS, stop, self._forget),
-            _every(EXCEPTION_SECONDS, stop, self._exceptions.run),
+            every(SWEEP_SECONDS, stop, self._sweep),
+            every(FORGET_SECONDS, stop, self._forget),
+            every(BACKORDER_SECONDS, stop, self._backorders.sweep),
+            every(EXCEPTION_SECONDS, stop, self._exceptions.run),
         )
 
     async def _sweep(self) -> None:
@@ -62,7 +68,8 @@ async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUE
     await _FORGET.run(connection, kept=kept, count=FORGET_REQUESTS)
 
 
-async def _every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Does something in the background again and again until `stop` is set, whatever becomes of it each time."""
     while not stop.is_set():
         try:
             await work()

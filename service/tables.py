@@ -354,6 +354,7 @@ order_line = Table(
     _required("sku", Text),
     _required("unit_count", Integer),
     _required("cancelled", Integer, server_default="0"),
+    _required("oversold", Integer, server_default="0", comment="units ever sold of it that were not there"),
     Column("unit_price", Money),
     CheckConstraint("unit_count >= 1", name="asks_for_something"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="not_cancelled_twice"),
@@ -508,7 +509,7 @@ decision_catalogue = Table(
     metadata,
     _key("hash"),
     _required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),
-    _required("create_time", Moment, server_default=text("clock_timestamp()")),
+    _required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
     comment="Catalogues that decisions were made in, each once.",
 )
 
@@ -545,7 +546,8 @@ policy_set = Table(
     _required("path", Text, primary_key=True),
     _required("content", LargeBinary),
     _required("create_time", Moment, server_default=text("clock_timestamp()")),
-    comment="Every rule file that was ever in force, by the content hash of its set.",
+    _required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
+    comment="Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
 )
 
 request = Table(

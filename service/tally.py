@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from policies.model import Commitment
@@ -23,7 +23,7 @@ class Tally:
     split: bool = False
     needs_person: bool = False
     allocated: Labelled = field(default_factory=dict)
-    oversold: Labelled = field(default_factory=dict)
+    oversold: int = 0
     unfillable: int = 0
 
     @classmethod
@@ -34,33 +34,46 @@ class Tally:
         return cls(
             sold=True,
             sold_units=sum(line.wanted for line in record.lines),
-            split=len(record.shipments) > 1,
+            split=len([s for s in record.shipments if s.units or s.shipped]) > 1,
             needs_person=record.needs_person,
-            allocated=_sums((s.location_id, sum(s.units.values())) for s in record.shipments),
-            oversold=_sums((s.cause, s.unit_count) for s in record.shortages if s.kind == "oversell"),
+            allocated=_sums((s.location_id, sum(s.units.values()) + sum(s.shipped.values())) for s in record.shipments),
+            oversold=sum(line.oversold for line in record.lines),
             unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
         )
 
 
-def count_order(metrics: Metrics, before: Tally, verdict: Verdict) -> None:
-    """Counts an answered order; to be called after the commit."""
-    record, after = verdict.record, Tally.of(verdict.record)
-    channel = record.channel_id
-    metrics.allocations.labels(channel, record.outcome.value).inc()
+def count_answer(metrics: Metrics, record: AllocationRecord) -> None:
+    """Counts the answer to an order; to be called after the commit."""
+    metrics.allocations.labels(record.channel_id, record.outcome.value).inc()
+
+
+def count_change(metrics: Metrics, before: Tally, verdicts: Sequence[Verdict]) -> None:
+    """Counts what a transaction did to one order; to be called after the commit."""
+    record = verdicts[-1].record
+    after, channel = Tally.of(record), record.channel_id
     metrics.sold_orders.labels(channel).inc(after.sold and not before.sold)
-    metrics.sold_units.labels(channel).inc(max(0, after.sold_units - before.sold_units))
-    count_cancelled(metrics, before, record)
+    # What policy took off at once was sold first.
+    taken_off = sum(verdict.cancelled for verdict in verdicts)
+    more = after.sold_units - before.sold_units + taken_off
+    metrics.sold_units.labels(channel).inc(max(0, more))
+    metrics.cancelled_units.labels(channel).inc(taken_off + max(0, -more))
     metrics.split_orders.labels(channel).inc(after.split and not before.split)
     metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
     for location, units in _risen(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
-    _count_oversell(metrics, channel, before, after)
+    _count_oversell(metrics, channel, before, after, verdicts)
     if after.needs_person and not before.needs_person:
-        reason = verdict.exceptions[0].kind if verdict.exceptions else "review"
-        metrics.manual_interventions.labels(channel, reason).inc()
-    count_exceptions(metrics, channel, verdict.exceptions)
-    if verdict.decision is not None:
-        metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
+        reasons = [one.kind for verdict in verdicts for one in verdict.exceptions if one.needs_person]
+        reasons += [verdict.intervention for verdict in verdicts if verdict.intervention]
+        metrics.manual_interventions.labels(channel, reasons[0] if reasons else "review").inc()
+    for verdict in verdicts:
+        count_exceptions(metrics, channel, verdict.exceptions)
+        if verdict.caught is not None:
+            metrics.decisions_stored_bytes.inc(verdict.caught.byte_count)
+        if verdict.decision is not None:
+            metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
+        if verdict.rerouted and after.sold:
+            metrics.rerouted_units.labels(channel, verdict.cause).inc(verdict.rerouted)
 
 
 def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
@@ -71,27 +84,15 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
             metrics.exceptions_resolved.labels(one.kind, one.resolution).inc()
 
 
-def count_settled(metrics: Metrics, before: Tally, record: AllocationRecord) -> None:
-    """Counts what settling an exception did to its order; to be called after the commit."""
-    count_cancelled(metrics, before, record)
-    for location, units in _risen(before.allocated, Tally.of(record).allocated):
-        metrics.allocated_units.labels(record.channel_id, location).inc(units)
-
-
-def count_cancelled(metrics: Metrics, before: Tally, record: AllocationRecord) -> None:
-    """Counts units taken off a sold order, by a cancellation or by stating fewer of them."""
-    fewer = max(0, before.sold_units - Tally.of(record).sold_units)
-    metrics.cancelled_units.labels(record.channel_id).inc(fewer)
-
-
-def _count_oversell(metrics: Metrics, channel: str, before: Tally, after: Tally) -> None:
-    # A line that is short still, for another reason now, is one oversell.
-    left = max(0, sum(after.oversold.values()) - sum(before.oversold.values()))
-    for cause, units in after.oversold.items():
+def _count_oversell(metrics: Metrics, channel: str, before: Tally, after: Tally, verdicts: Sequence[Verdict]) -> None:
+    # A unit of a line that is short again, or for another reason now, is one oversell.
+    left = max(0, after.oversold - before.oversold)
+    causes = _sums((short.cause, short.unit_count) for verdict in verdicts for short in verdict.oversold)
+    for cause, units in causes.items():
         metrics.oversold_units.labels(channel, cause).inc(min(left, units))
         left -= min(left, units)
     if after.oversold and not before.oversold:
-        metrics.oversold_orders.labels(channel, next(iter(after.oversold))).inc()
+        metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
 
 
 def _sums(pairs: Iterable[tuple[str, int]]) -> Labelled:

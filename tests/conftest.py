@@ -26,6 +26,8 @@ REPOSITORY = Path(__file__).parent.parent
 RULES = REPOSITORY / "rules"
 PLAIN_RULES = Path(__file__).parent / "rules"
 """Rules that hold nothing back, for tests of what orders do to stock."""
+SETTLED_RULES = Path(__file__).parent / "rules_settled"
+"""The same, and exception rules that policy carries out: reroute, backorder, cancel."""
 
 _numbers = itertools.count()
 
@@ -76,8 +78,13 @@ class RetailerMaker:
     def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
         self.database_url = database_url
         self._stack = stack
+        self._services: dict[Retailer, AsyncExitStack] = {}
 
-    async def make(self, rules: Path = PLAIN_RULES) -> Retailer:
+    async def stop(self, retailer: Retailer) -> None:
+        """Stops the retailer's service; its client stays, as clients do."""
+        await self._services.pop(retailer).aclose()
+
+    async def make(self, rules: Path = PLAIN_RULES, *, watch_round_seconds: float = 1) -> Retailer:
         settings = Settings(
             address="127.0.0.1:0",
             metrics_address="127.0.0.1:0",
@@ -85,9 +92,13 @@ class RetailerMaker:
             rules=rules,
             sample=False,
             drain_seconds=2,
+            watch_poll_seconds=0.05,
+            watch_round_seconds=watch_round_seconds,
         )
-        service = await self._stack.enter_async_context(running(settings))
+        alone = await self._stack.enter_async_context(AsyncExitStack())
+        service = await alone.enter_async_context(running(settings))
         retailer = await self._stack.enter_async_context(Retailer.connect(service, self.database_url))
+        self._services[retailer] = alone
         await retailer.set_up()
         return retailer
 

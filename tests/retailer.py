@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,8 @@ from truestock.v1 import (
     exception_pb2,
     exception_service_pb2 as exception_pb,
     exception_service_pb2_grpc as exception_grpc,
+    fulfillment_service_pb2 as fulfillment_pb,
+    fulfillment_service_pb2_grpc as fulfillment_grpc,
     order_pb2,
     policy_service_pb2_grpc as policy_grpc,
     stock_service_pb2 as stock_pb,
@@ -46,6 +49,7 @@ class Retailer:
         self.database_url = database_url
         self.availability: Any = availability_grpc.AvailabilityServiceStub(channel)
         self.allocations: Any = allocation_grpc.AllocationServiceStub(channel)
+        self.fulfilment: Any = fulfillment_grpc.FulfillmentServiceStub(channel)
         self.stock_service: Any = stock_grpc.StockServiceStub(channel)
         self.catalogue: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
@@ -119,6 +123,47 @@ class Retailer:
         allocation: allocation_pb.Allocation = (await self.allocations.CancelOrderLines(request)).allocation
         return allocation
 
+    async def accept(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        return await self._moved("AcceptShipment", shipment, **fields)
+
+    async def ship(self, shipment: Any, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
+        return await self._moved("ShipShipment", shipment, lines=line_units(units), **fields)
+
+    async def reject(self, shipment: Any, reason: str, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
+        number = fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}")
+        return await self._moved("RejectShipment", shipment, reason=number, lines=line_units(units), **fields)
+
+    async def deliver(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        return await self._moved("DeliverShipment", shipment, **fields)
+
+    async def mark_ready(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        return await self._moved("MarkReadyForPickup", shipment, **fields)
+
+    async def collect(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        return await self._moved("CollectShipment", shipment, **fields)
+
+    async def not_collected(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        return await self._moved("ReturnUncollected", shipment, **fields)
+
+    async def take_back(
+        self, allocation_id: str, units: Mapping[str, int], disposition: str, location_id: str = "", **fields: Any
+    ) -> allocation_pb.Allocation:
+        number = fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{disposition.upper()}")
+        request = fulfillment_pb.RecordReturnRequest(
+            allocation_id=allocation_id,
+            lines=line_units(units),
+            disposition=number,
+            location_id=location_id,
+            **fields,
+        )
+        allocation: allocation_pb.Allocation = (await self.fulfilment.RecordReturn(request)).allocation
+        return allocation
+
+    async def _moved(self, method: str, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        request = getattr(fulfillment_pb, f"{method}Request")(shipment_id=shipment.shipment_id, **fields)
+        allocation: allocation_pb.Allocation = (await getattr(self.fulfilment, method)(request)).allocation
+        return allocation
+
     async def get(self, allocation_id: str) -> allocation_pb.GetAllocationResponse:
         request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
@@ -179,6 +224,10 @@ def change(
     return made
 
 
+def line_units(units: Mapping[str, int] | None) -> list[fulfillment_pb.LineUnits]:
+    return [fulfillment_pb.LineUnits(line_id=line, unit_count=count) for line, count in (units or {}).items()]
+
+
 def moved(kind: int, units: int) -> stock_pb.StockMovement:
     return stock_pb.StockMovement(kind=kind, unit_count=units)  # type: ignore[arg-type]
 
@@ -189,6 +238,15 @@ def promised(allocation: allocation_pb.Allocation) -> dict[str, int]:
     for shipment in allocation.shipments:
         units[shipment.location_id] = units.get(shipment.location_id, 0) + sum(x.unit_count for x in shipment.lines)
     return units
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Waits until something in the background is done."""
+    for _ in range(int(seconds / 0.1)):
+        if await holds():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"it did not come about within {seconds} s")
 
 
 def request_id() -> str:

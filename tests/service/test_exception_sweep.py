@@ -295,7 +295,7 @@ async def test_policy_places_a_late_shipment_elsewhere(retailers: RetailerMaker,
     seen = await shop.get(sold.allocation_id)
     (found,) = seen.exceptions
     assert (found.state, found.resolved_by, found.needs_person) == (Record.STATE_RESOLVED, "policy", False)
-    assert found.note == "1 unit placed with north."
+    assert found.note == "Rerouted 1 unit to north (late shipment)."
     assert [one.event for one in seen.timeline] == ["sold", "rerouted"]
     assert not seen.allocation.needs_person
     assert (await shop.ledger()).balanced

@@ -69,7 +69,8 @@ async def test_an_oversell_goes_to_the_owner_whom_the_rule_names_in_time(shop: R
     sold = await shop.allocate("A-1", {"MUG": 3})
     (found,) = await raised(shop, sold)
 
-    assert found.state == exception_pb2.ExceptionRecord.STATE_OPEN
+    assert found.state == exception_pb2.ExceptionRecord.STATE_RESOLVED
+    assert (found.resolution, found.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
     assert (found.kind, found.description) == ("oversell", "2 units short: MUG")
     assert (found.owner, found.action, found.escalate_to) == ("brand-desk", "backorder", "operations-lead")
     assert found.rule == "launch (rules/owners.yaml:3)"

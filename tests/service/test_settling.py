@@ -9,11 +9,10 @@ from hypothesis import given, strategies as st
 
 from policies.model import Channel, Commitment, Location, Outcome, Product, StockLevel
 from policies.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
+from policies.shipments import ShipmentState
 from service.book import Book
 from service.errors import CannotSettle
-from service.planning import Surroundings
 from service.record import (
-    ASSIGNED,
     CANCELLED as GONE,
     CONFIRMED,
     AllocationRecord,
@@ -22,6 +21,7 @@ from service.record import (
     ShortageRecord,
 )
 from service.settling import Case, settle_order
+from service.surroundings import Surroundings
 from tests.policies.shop import ANYWHERE, rules
 
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
@@ -59,7 +59,7 @@ def orders(draw: st.DrawFn) -> AllocationRecord:
         record.lines.append(LineRecord("1", "MUG", 1))
         promised = {"1": 1}
     if promised:
-        record.shipments.append(ShipmentRecord(uuid.uuid4(), "dc", None, ASSIGNED, promised))
+        record.shipments.append(ShipmentRecord(uuid.uuid4(), "dc", None, ShipmentState.ASSIGNED, promised))
     record.outcome = draw(st.sampled_from([Outcome.NEEDS_REVIEW, Outcome.PARTLY_ALLOCATED]))
     return record
 

@@ -208,7 +208,7 @@ class DecisionInputs(_message.Message):
     def channel(self) -> _catalog_service_pb2.Channel: ...
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_service_pb2.Location]:
-        """The locations of the catalogue, by id."""
+        """The locations that the channel may sell from, by id. Their opening days are always listed."""
 
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedProduct]:
@@ -316,19 +316,34 @@ class DecidedProduct(_message.Message):
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    HAS_DIMENSIONS_FIELD_NUMBER: _builtins.int
+    HAS_BARCODE_FIELD_NUMBER: _builtins.int
+    HAS_IMAGE_FIELD_NUMBER: _builtins.int
     velocity_per_day: _builtins.float
     """Units a day that rules saw, stated or learnt; unset where unknown."""
+    price: _builtins.str
+    """In decimal, in the merchant's currency; empty where unknown."""
+    has_dimensions: _builtins.bool
+    has_barcode: _builtins.bool
+    has_image: _builtins.bool
     @_builtins.property
-    def product(self) -> _catalog_service_pb2.Product: ...
+    def product(self) -> _catalog_service_pb2.Product:
+        """What rules may ask of it; its price is below."""
+
     def __init__(
         self,
         *,
         product: _catalog_service_pb2.Product | None = ...,
         velocity_per_day: _builtins.float | None = ...,
+        price: _builtins.str = ...,
+        has_dimensions: _builtins.bool = ...,
+        has_barcode: _builtins.bool = ...,
+        has_image: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "has_barcode", b"has_barcode", "has_dimensions", b"has_dimensions", "has_image", b"has_image", "price", b"price", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015

@@ -166,6 +166,7 @@ class RejectShipmentRequest(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     reason: Global___RejectReason.ValueType
     event_id: _builtins.str
@@ -175,6 +176,10 @@ class RejectShipmentRequest(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineUnits]:
         """Everything that has not left if empty; at most 500."""
 
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+
     def __init__(
         self,
         *,
@@ -183,10 +188,11 @@ class RejectShipmentRequest(_message.Message):
         lines: _abc.Iterable[Global___LineUnits] | None = ...,
         event_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "lines", b"lines", "reason", b"reason", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_time", b"event_time", "lines", b"lines", "reason", b"reason", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,12 +226,17 @@ class ShipShipmentRequest(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineUnits]:
         """Everything that has not left if empty; at most 500."""
+
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
 
     def __init__(
         self,
@@ -234,10 +245,11 @@ class ShipShipmentRequest(_message.Message):
         lines: _abc.Iterable[Global___LineUnits] | None = ...,
         event_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "lines", b"lines", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_time", b"event_time", "lines", b"lines", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,19 +282,25 @@ class DeliverShipmentRequest(_message.Message):
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+
     def __init__(
         self,
         *,
         shipment_id: _builtins.str = ...,
         event_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_time", b"event_time", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -357,19 +375,25 @@ class CollectShipmentRequest(_message.Message):
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+
     def __init__(
         self,
         *,
         shipment_id: _builtins.str = ...,
         event_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_time", b"event_time", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -450,6 +474,7 @@ class RecordReturnRequest(_message.Message):
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     disposition: Global___ReturnDisposition.ValueType
     location_id: _builtins.str
@@ -461,6 +486,10 @@ class RecordReturnRequest(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineUnits]:
         """1 to 500."""
 
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+
     def __init__(
         self,
         *,
@@ -470,10 +499,11 @@ class RecordReturnRequest(_message.Message):
         location_id: _builtins.str = ...,
         event_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "disposition", b"disposition", "event_id", b"event_id", "lines", b"lines", "location_id", b"location_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "disposition", b"disposition", "event_id", b"event_id", "event_time", b"event_time", "lines", b"lines", "location_id", b"location_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -109,7 +109,7 @@ class ReplayDecisionResponse(_message.Message):
     """The version that decided then, and the one that decided now."""
     software_version: _builtins.str
     differing_field: _builtins.str
-    """The first field in which they differ; empty where they do not."""
+    """The first field in which they differ, such as `fired_rules[0].effect`; empty where they do not."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision as it comes out now."""

@@ -82,6 +82,8 @@ class PolicyServiceServicer:
     def GetDecision(self, request, context):
         """Returns one decision with everything that went into it.
 
+        Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
+        explanation is kept as long as the order.
         Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -92,7 +94,8 @@ class PolicyServiceServicer:
         """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
 
         Under the software version that decided, the answer is the same to the byte.
-        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
+        older than inputs are kept), OVERLOADED while too many others wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,13 +45,16 @@ class PolicyServiceStub:
     GetDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]
     """Returns one decision with everything that went into it.
 
+    Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
+    explanation is kept as long as the order.
     Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
     """
     ReplayDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionRequest, _policy_service_pb2.ReplayDecisionResponse]
     """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
 
     Under the software version that decided, the answer is the same to the byte.
-    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
+    older than inputs are kept), OVERLOADED while too many others wait.
     """
 
 @_typing.type_check_only
@@ -71,13 +74,16 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     GetDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]  # type: ignore[assignment]
     """Returns one decision with everything that went into it.
 
+    Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
+    explanation is kept as long as the order.
     Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
     """
     ReplayDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionRequest, _policy_service_pb2.ReplayDecisionResponse]  # type: ignore[assignment]
     """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
 
     Under the software version that decided, the answer is the same to the byte.
-    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
+    older than inputs are kept), OVERLOADED while too many others wait.
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -112,6 +118,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.GetDecisionResponse, _abc.Awaitable[_policy_service_pb2.GetDecisionResponse]]:
         """Returns one decision with everything that went into it.
 
+        Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
+        explanation is kept as long as the order.
         Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
         """
 
@@ -124,7 +132,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
 
         Under the software version that decided, the answer is the same to the byte.
-        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, or inputs past 1 MiB).
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
+        older than inputs are kept), OVERLOADED while too many others wait.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -47,10 +47,11 @@ def upgrade() -> None:
             comment="truestock.v1.DecisionInputs with the channel and the locations alone",
         ),
         sa.Column(
-            "create_time",
+            "use_time",
             postgresql.TIMESTAMP(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
+            comment="renewed hourly while in use",
         ),
         sa.PrimaryKeyConstraint("hash", name=op.f("decision_catalogue_pkey")),
         comment="Catalogues that decisions were made in, each once.",
@@ -226,6 +227,21 @@ def upgrade() -> None:
     )
     op.add_column("decision", sa.Column("catalogue_hash", sa.Text(), nullable=True))
     op.create_index(op.f("decision_create_time_idx"), "decision", ["create_time"], unique=False)
+    op.add_column(
+        "policy_set",
+        sa.Column(
+            "use_time",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+            comment="renewed hourly while in force",
+        ),
+    )
+    op.create_table_comment(
+        "policy_set",
+        "Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
+        existing_comment="Every rule file that was ever in force, by the content hash of its set.",
+    )
     op.add_column("exception", sa.Column("shipment_id", sa.Uuid(), nullable=True))
     op.add_column("exception", sa.Column("channel_id", sa.Text(), nullable=True))
     op.add_column("exception", sa.Column("sku", sa.Text(), nullable=True))
@@ -440,6 +456,20 @@ def upgrade() -> None:
     )
     op.create_index("stock_movement_heard_idx", "stock_movement", ["heard_time", "id"], unique=False)
     op.create_index(op.f("stock_movement_xid_idx"), "stock_movement", ["xid"], unique=False)
+    op.add_column(
+        "order_line",
+        sa.Column(
+            "oversold",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="units ever sold of it that were not there",
+        ),
+    )
+    op.execute(
+        "UPDATE order_line SET oversold = s.unit_count FROM shortage s WHERE s.kind = 'oversell' "
+        "AND s.allocation_id = order_line.allocation_id AND s.line_id = order_line.line_id"
+    )
     op.drop_constraint("shortage_pkey", "shortage")
     op.create_primary_key("shortage_pkey", "shortage", ["allocation_id", "line_id", "kind", "cause", "backordered"])
     for table, name, condition in _CHECKS:
@@ -471,6 +501,7 @@ def downgrade() -> None:
         "SELECT allocation_id, line_id, kind, min(sku), sum(unit_count), min(cause), false "
         "FROM gone GROUP BY allocation_id, line_id, kind"
     )
+    op.drop_column("order_line", "oversold")
     op.create_primary_key("shortage_pkey", "shortage", ["allocation_id", "line_id", "kind"])
     for table, name, _ in _CHECKS:
         op.drop_constraint(op.f(f"{table}_{name}_check"), table)
@@ -541,6 +572,13 @@ def downgrade() -> None:
     op.drop_column("exception", "sku")
     op.drop_column("exception", "channel_id")
     op.drop_column("exception", "shipment_id")
+    op.create_table_comment(
+        "policy_set",
+        "Every rule file that was ever in force, by the content hash of its set.",
+        existing_comment="Rule files that are in force or that a kept decision was made by, by the content hash of "
+        "their set.",
+    )
+    op.drop_column("policy_set", "use_time")
     op.drop_index(op.f("decision_create_time_idx"), table_name="decision")
     op.drop_column("decision", "catalogue_hash")
     op.drop_column("decision", "inputs")

@@ -1,0 +1,94 @@
+"""Backorders that can be filled though no stock came: a location opened again, a rule changed, a policy wants all.
+
+What stock arrives is given to them in its own transaction (`aftermath`); this is for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import Integer, Text, exists, func, select
+
+from policies.policy import PolicySet
+from service import aftermath, levels, orders
+from service.catalogue import CatalogueCache
+from service.database import Connection, Database, Statement, parameter
+from service.doings import Doings
+from service.metrics import Metrics
+from service.tables import allocation, shortage, stock_level
+
+SKUS = 50
+"""Products of one sweep; the next goes on behind them."""
+
+_level = stock_level.c
+_is_there = exists().where(
+    _level.sku == shortage.c.sku, _level.on_hand - _level.unavailable - _level.held - _level.allocated > 0
+)
+_WAITING_SKUS = Statement(
+    select(shortage.c.sku)
+    .where(shortage.c.backordered, shortage.c.sku > parameter("after", Text), _is_there)
+    .group_by(shortage.c.sku)
+    .order_by(shortage.c.sku)
+    .limit(parameter("count", Integer))
+)
+_LOCK_WAITING = Statement(
+    select(allocation.c.id)
+    .where(
+        allocation.c.id.in_(
+            select(shortage.c.allocation_id).where(shortage.c.backordered, shortage.c.sku == parameter("sku", Text))
+        )
+    )
+    .order_by(allocation.c.channel_id, allocation.c.order_id)
+    .limit(aftermath.FILLED_ORDERS)
+    .with_for_update(key_share=True)
+)
+_COUNT = Statement(
+    select(func.coalesce(func.sum(shortage.c.unit_count), 0).label("units")).where(shortage.c.backordered)
+)
+
+
+class Backorders:
+    """Several services on one database may each have one: the second finds nothing left to do."""
+
+    def __init__(
+        self,
+        database: Database,
+        cache: CatalogueCache,
+        metrics: Metrics,
+        new_id: Callable[[], UUID],
+        policies: Callable[[], PolicySet],
+    ) -> None:
+        """`policies` gives the rules in force."""
+        self._database = database
+        self._cache = cache
+        self._metrics = metrics
+        self._new_id = new_id
+        self._policies = policies
+        self._after = ""
+
+    async def sweep(self) -> None:
+        """Tries the next products that somebody waits for and that are there."""
+
+        async def read(connection: Connection) -> tuple[list[str], int]:
+            rows = await _WAITING_SKUS.rows(connection, after=self._after, count=SKUS)
+            waiting = await _COUNT.row(connection)
+            return [row["sku"] for row in rows], waiting["units"] if waiting else 0
+
+        skus, units = await self._database.unlocked("backorders", read)
+        self._metrics.backordered_units.set(units)
+        self._after = skus[-1] if len(skus) == SKUS else ""
+        for sku in skus:
+            doings = await self._database.transaction("backorders", partial(self._fill, sku))
+            doings.count(self._metrics)
+
+    async def _fill(self, sku: str, connection: Connection) -> Doings:
+        ids = [row["id"] for row in await _LOCK_WAITING.rows(connection, sku=sku)]
+        skus = await orders.line_skus(connection, ids) | {sku}
+        locked = await levels.lock(connection, skus)
+        doings = Doings(await levels.open_book(connection, locked, self._new_id))
+        doings.know((await orders.read(connection, ids)).values())
+        await aftermath.fill(connection, doings, aftermath.Stage(self._cache, self._policies()), untouched=True)
+        await doings.write(connection)
+        return doings

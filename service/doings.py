@@ -1,0 +1,81 @@
+"""Everything that one transaction does to orders: what they were, what became of them, and what is to be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from service import levels, order_writing
+from service.book import Book
+from service.database import Connection
+from service.metrics import Metrics
+from service.order_writing import Changes
+from service.planning import Verdict
+from service.record import AllocationRecord
+from service.tally import Tally, count_change
+
+
+@dataclass(slots=True)
+class Doings:
+    """The orders that a transaction has locked, by id, and the verdicts on them; written together with the book."""
+
+    book: Book
+    records: dict[UUID, AllocationRecord] = field(default_factory=dict)
+    verdicts: dict[UUID, list[Verdict]] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
+    """SKUs that these orders wait for, or waited for."""
+    _before: dict[UUID, Tally] = field(default_factory=dict)
+    _new: set[UUID] = field(default_factory=set)
+    _changes: Changes = field(default_factory=Changes)
+
+    def know(self, records: Iterable[AllocationRecord]) -> None:
+        """Takes in orders that are locked and have just been read."""
+        for record in records:
+            self.records[record.id] = record
+            self._before[record.id] = Tally.of(record)
+            self._note_waiting(record)
+
+    def begin(self, record: AllocationRecord) -> None:
+        """Takes in an order that has just been made."""
+        self.records[record.id] = record
+        self._before[record.id] = Tally()
+        self._new.add(record.id)
+
+    def before(self, record: AllocationRecord) -> Tally:
+        """The figures of an order before this transaction."""
+        return self._before[record.id]
+
+    def note(self, verdict: Verdict) -> None:
+        """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
+        record, now = verdict.record, self.book.now
+        self.verdicts.setdefault(record.id, []).append(verdict)
+        if not verdict.event:
+            return
+        self._note_waiting(record)
+        changes, revision = self._changes, record.decision.policy_revision
+        record.version += 1
+        changes.records[record.id] = record
+        if record.id not in self._new:
+            changes.replaced.add(record.id)
+            if verdict.decision is not None and not verdict.partial:
+                changes.replanned.add(record.id)
+        decided = record.decision_id if verdict.decision is not None else None
+        event = (self.book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided)
+        changes.events.append(event)
+        if verdict.caught is not None:
+            changes.add_decision(record, verdict.caught, now)
+        changes.raise_exceptions(record.id, verdict.exceptions, now, self.book.new_id)
+
+    def _note_waiting(self, record: AllocationRecord) -> None:
+        self.waiting.update(short.sku for short in record.shortages if short.backordered)
+
+    async def write(self, connection: Connection) -> None:
+        """Writes the book and the orders."""
+        await levels.write(connection, self.book)
+        await order_writing.write(connection, self._changes)
+
+    def count(self, metrics: Metrics) -> None:
+        """Counts every order that changed; to be called after the commit."""
+        for allocation_id, verdicts in self.verdicts.items():
+            count_change(metrics, self._before[allocation_id], verdicts)
