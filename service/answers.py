@@ -141,7 +141,8 @@ def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
                     shipped_count=made.shipped.get(line_id, 0),
                     returned_count=made.returned.get(line_id, 0),
                 )
-                for line_id in made.line_ids
+                for line_id in skus
+                if line_id in made.line_ids
             ],
             allocation_id=str(record.id),
             channel_id=record.channel_id,

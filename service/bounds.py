@@ -103,3 +103,8 @@ WATCH_PENDING = 10_000
 HEARTBEAT_DEFAULT = timedelta(seconds=15)
 HEARTBEAT_SHORTEST = timedelta(seconds=1)
 HEARTBEAT_LONGEST = timedelta(minutes=5)
+
+FEED_LOCATIONS = 1_000
+FEED_SKUS = 1_000
+CADENCE_MINUTES = 43_200
+"""What one feed declares: its locations and SKUs, and how seldom it may speak."""

@@ -13,9 +13,11 @@ from service import (
     decision_commands,
     exception_commands,
     facts_command,
+    feed_commands,
     file_commands,
     options,
     order_commands,
+    shipment_commands,
     stock_commands,
 )
 from service.console import UserError, output, print_json, row, say, table
@@ -177,6 +179,10 @@ app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
 app.command()(file_commands.play)
 app.command()(stock_commands.policies)
 app.command()(facts_command.facts)
+app.command()(feed_commands.feeds)
+app.command()(shipment_commands.shipments)
+app.command("return")(shipment_commands.take_back)
+app.add_typer(shipment_commands.shipment, name="shipment")
 app.add_typer(exception_commands.app)
 
 

@@ -251,7 +251,8 @@ def level_message(level: StockLevel) -> decision_pb2.DecidedLevel:
         counted_time=timestamp(level.counted_time),
         count_confidence=level.count_confidence,
         source=level.source or "",
-        tracked=True,
+        tracked=level.tracked,
+        physical_count_time=timestamp(level.physical_count_time),
     )
 
 
@@ -267,6 +268,8 @@ def _level_of(message: decision_pb2.DecidedLevel) -> StockLevel:
         counted_time=_moment(message.counted_time) if message.HasField("counted_time") else None,
         count_confidence=message.count_confidence if message.HasField("count_confidence") else None,
         source=message.source or None,
+        tracked=message.tracked,
+        physical_count_time=_moment(message.physical_count_time) if message.HasField("physical_count_time") else None,
     )
 
 

@@ -9,6 +9,7 @@
     ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
+    ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own one figure
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
     ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
@@ -167,6 +168,24 @@ class TooManyUnits(TruestockError):
         super().__init__(
             f"line {line_id} has {left_count} units left, so {unit_count} cannot be {done}; nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+        )
+
+
+class FeedConflict(TruestockError):
+    """Two feeds would own a product at a location; at most one can. Nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "FEED_CONFLICT"
+
+    def __init__(self, field: str, source: str, owner: str, location_id: str | None, sku: str | None) -> None:
+        """`field` names the feed that is refused; None stands for every location, or every SKU."""
+        where = f"'{location_id}'" if location_id else "every location"
+        what = f"'{sku}'" if sku else "every product"
+        super().__init__(
+            f"feed {source} would own {what} at {where}, which feed {owner} owns; declare one of them an observer, or "
+            "name the locations and SKUs of each",
+            metadata={"source": source, "owner": owner, "location_id": location_id or "", "sku": sku or ""},
+            violations=[Violation(field, f"owns what feed '{owner}' owns")],
         )
 
 

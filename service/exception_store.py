@@ -60,7 +60,10 @@ _PAGE_ANY = _page(
 _FIND = Statement(select(exception).where(_own.id == parameter("id", Uuid)))
 _FIND_OPEN = Statement(
     select(exception).where(
-        _own.kind == parameter("kind", Text), _own.subject == parameter("subject", Text), _own.state == _OPEN
+        _own.kind == parameter("kind", Text),
+        _own.subject == parameter("subject", Text),
+        _own.subject != literal_column("''"),
+        _own.state == _OPEN,
     )
 )
 _LOCK = Statement(select(exception).where(_own.id == parameter("id", Uuid)).with_for_update())

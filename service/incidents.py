@@ -109,7 +109,9 @@ _TELL = Statement(
 _LOCK_OPEN = Statement(
     select(exception.c.id)
     .where(
+        # Both conditions of the index by which open exceptions are found.
         exception.c.state == literal_column("'open'"),
+        exception.c.subject != literal_column("''"),
         exception.c.kind == parameter("kind", Text),
         exception.c.subject == any_of("subjects", Text),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select
+from sqlalchemy import Select, and_, case, func, literal_column, or_, select
 
+from policies.unavailable import OTHER, REASONS
 from service.database import Connection, Statement
-from service.tables import allocation, order_line, promise, shortage, stock_level, stock_movement
+from service.tables import allocation, order_line, promise, shortage, stock_level, stock_movement, stock_unavailable
 
 _SHOWN = 50
 """Differences that are listed; all are counted."""
@@ -37,6 +38,62 @@ def _sums() -> Select[Any]:
         )
         .select_from(joined)
         .where(differs)
+    )
+
+
+def _reasons() -> Select[Any]:
+    """Units that are not sellable for one reason, where they are not the sum of the movements with that reason."""
+    named = _moved.reason.in_([literal_column(f"'{reason}'") for reason in REASONS])
+    reason = case((named, _moved.reason), else_=literal_column(f"'{OTHER}'")).label("reason")
+    moved = (
+        select(_moved.sku, _moved.location_id, reason, func.sum(_moved.unavailable_delta).label("units"))
+        .where(_moved.unavailable_delta != literal_column("0"))
+        .group_by(_moved.sku, _moved.location_id, reason)
+        .subquery("moved")
+    )
+    keys = ("sku", "location_id", "reason")
+    joined = stock_unavailable.join(
+        moved, and_(*(moved.c[key] == stock_unavailable.c[key] for key in keys)), isouter=True, full=True
+    )
+    known, summed = func.coalesce(stock_unavailable.c.unit_count, 0), func.coalesce(moved.c.units, 0)
+    return (
+        select(
+            *(func.coalesce(stock_unavailable.c[key], moved.c[key]).label(key) for key in keys),
+            known.label("unavailable"),
+            summed.label("unavailable_sum"),
+        )
+        .select_from(joined)
+        .where(known != summed)
+    )
+
+
+def _reasons_whole() -> Select[Any]:
+    """Levels whose unavailable units are not the sum of their units by reason."""
+    by_reason = (
+        select(
+            stock_unavailable.c.sku,
+            stock_unavailable.c.location_id,
+            func.sum(stock_unavailable.c.unit_count).label("units"),
+        )
+        .group_by(stock_unavailable.c.sku, stock_unavailable.c.location_id)
+        .subquery("by_reason")
+    )
+    joined = stock_level.join(
+        by_reason,
+        and_(by_reason.c.sku == _level.sku, by_reason.c.location_id == _level.location_id),
+        isouter=True,
+        full=True,
+    )
+    whole, summed = func.coalesce(_level.unavailable, 0), func.coalesce(by_reason.c.units, 0)
+    return (
+        select(
+            func.coalesce(_level.sku, by_reason.c.sku).label("sku"),
+            func.coalesce(_level.location_id, by_reason.c.location_id).label("location_id"),
+            whole.label("unavailable"),
+            summed.label("unavailable_by_reason"),
+        )
+        .select_from(joined)
+        .where(whole != summed)
     )
 
 
@@ -112,6 +169,8 @@ def _counted(query: Select[Any]) -> Statement:
 
 _CHECKS = {
     "a figure is not the sum of its movements": _counted(_sums()),
+    "unavailable units of a reason are not the sum of its movements": _counted(_reasons()),
+    "unavailable units are not the sum of their reasons": _counted(_reasons_whole()),
     "a figure is not what is promised": _counted(_promises()),
     "a line's units are not all promised, shipped, short or cancelled": _counted(_lines()),
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from policies.counting import Fate
 from policies.model import EXCEPTION_KINDS, Outcome
 from policies.resolutions import ALLOWED
 
@@ -57,6 +58,14 @@ class Metrics:
         self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
+        self.inventory_mismatches = counter(
+            "inventory_mismatches", "Observations too far from what is known.", "location"
+        )
+        self.inventory_mismatch_units = counter(
+            "inventory_mismatch_units", "Units by which such observations differed.", "location"
+        )
+        for fate in Fate:
+            self.stock_changes.labels(fate.value)
 
     def _service(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
@@ -135,6 +144,7 @@ class Metrics:
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
         """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""
         locations = list(location_ids)
+        self.start_locations(locations)
         for channel in channel_ids:
             for plain in (
                 self.sold_units,
@@ -160,6 +170,12 @@ class Metrics:
                 self.allocated_units.labels(channel, location)
             for kind in EXCEPTION_KINDS:
                 self.exceptions.labels(kind, channel)
+
+    def start_locations(self, location_ids: Iterable[str]) -> None:
+        """Starts the counters of these locations alone at 0."""
+        for location in location_ids:
+            self.inventory_mismatches.labels(location)
+            self.inventory_mismatch_units.labels(location)
 
     def policy_in_force(self, revision: str) -> None:
         """Names the one set of rules that decides from now on."""

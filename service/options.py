@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Annotated
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.latlng_pb2 import LatLng
 
-from service import prices
+from service import csv_columns, prices
 from service.client import DEFAULT_SERVER
 from service.countries import country_code
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest, LineCancellation
+from truestock.v1.fulfillment_service_pb2 import LineUnits
 from truestock.v1.order_pb2 import Destination, OrderLine, OrderReference
 
 Server = Annotated[
@@ -30,6 +32,14 @@ RequestId = Annotated[
     str, typer.Option("--request-id", metavar="UUID", help="Makes a repeated call safe. Made for you if left out.")
 ]
 AllocationId = Annotated[str, typer.Argument(metavar="ALLOCATION", help="The allocation's id, a UUID.")]
+ShipmentId = Annotated[str, typer.Argument(metavar="SHIPMENT", help="The shipment's id, a UUID.")]
+UnitsOfLines = Annotated[
+    list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Everything that has not left if left out.")
+]
+EventId = Annotated[
+    str, typer.Option("--event", metavar="NAME", help="Your name for what happened: heard again, it is the same.")
+]
+At = Annotated[str, typer.Option("--at", metavar="TIME", help="When it happened, in ISO 8601; now if left out.")]
 Encoding = Annotated[
     str, typer.Option("--encoding", help="The file's encoding, unless it begins with a byte order mark.")
 ]
@@ -65,10 +75,26 @@ def order_line(text: str, currency: str) -> OrderLine:
 
 def cancellation(text: str) -> LineCancellation:
     """`LINE:UNITS`."""
-    match = re.fullmatch(r"(.+):([0-9]{1,9})", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not LINE:UNITS, such as 1:2; `truestock explain` shows the lines")
-    return LineCancellation(line_id=match[1], unit_count=int(match[2]))
+    line_id, units = _line_and_units(text)
+    return LineCancellation(line_id=line_id, unit_count=units)
+
+
+def line_units(text: str) -> LineUnits:
+    """`LINE:UNITS`."""
+    line_id, units = _line_and_units(text)
+    return LineUnits(line_id=line_id, unit_count=units)
+
+
+def moment(text: str, option: str) -> Timestamp | None:
+    """A time that says its zone; None where there is none."""
+    if not text:
+        return None
+    made = Timestamp()
+    try:
+        made.FromDatetime(csv_columns.moment(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} {error}") from error
+    return made
 
 
 def allocation_reference(text: str) -> GetAllocationRequest:
@@ -106,6 +132,14 @@ def decision_id(text: str) -> str:
     return text
 
 
+def shipment_id(text: str) -> str:
+    """A shipment's id, as it is."""
+    if not _is_uuid(text):
+        hint = "`truestock shipments` and `truestock explain CHANNEL/ORDER` show them"
+        raise typer.BadParameter(f"{text!r} is not a shipment's id, which is a UUID; {hint}")
+    return text
+
+
 def request_id(text: str) -> str:
     """The given request id, or a new one."""
     if text and not _is_uuid(text):
@@ -116,6 +150,13 @@ def request_id(text: str) -> str:
 def currency_option(text: str) -> str:
     """A currency, for use as an option's callback."""
     return _currency(text)
+
+
+def _line_and_units(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(.+):([0-9]{1,9})", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not LINE:UNITS, such as 1:2; `truestock explain` shows the lines")
+    return match[1], int(match[2])
 
 
 def _price(text: str) -> Decimal:

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from service import options
 from service.client import Client, call
 from service.console import output, print_json
-from service.order_views import print_allocation, print_explanation
+from service.order_views import print_explanation, show_allocation
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,
@@ -81,7 +81,7 @@ def allocate(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.AllocateOrder, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def confirm(
@@ -103,7 +103,7 @@ def confirm(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ConfirmAllocation, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def release(
@@ -125,7 +125,7 @@ def release(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ReleaseAllocation, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def extend(
@@ -151,7 +151,7 @@ def extend(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ExtendHold, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def cancel(
@@ -177,7 +177,7 @@ def cancel(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.CancelOrderLines, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def explain(
@@ -202,13 +202,6 @@ def explain(
         print_json(answer)
     else:
         print_explanation(output(), answer)
-
-
-def _show(allocation: Allocation, as_json: bool) -> None:
-    if as_json:
-        print_json(allocation)
-    else:
-        print_allocation(output(), allocation)
 
 
 def _duration(minutes: float | None, sold: bool) -> Duration | None:

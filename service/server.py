@@ -48,6 +48,7 @@ from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
 from service.pulse import Pulse
+from service.replay import Replay
 from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
@@ -292,7 +293,9 @@ def add_services(
         ),
         server,
     )
-    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
+    replay = Replay(database, cache, metrics, new_id, folder.in_force)
+    parts.background.append(replay.run)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     exception_desk = ExceptionDesk(database, cache, metrics, new_id, folder.in_force)
     exception_servicer = ExceptionServicer(database, exception_desk, new_id)

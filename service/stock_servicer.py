@@ -13,7 +13,7 @@ from service.database import Connection, Database
 from service.doings import Doings
 from service.metrics import Metrics
 from service.requests import Asked, once
-from service.stock_changes import Result
+from service.stock_recording import Result
 from service.stock_requests import RecordRequest
 from service.streams import Closing
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
@@ -26,6 +26,7 @@ _FATES = {
     "stale": stock_pb.StockChangeResult.FATE_STALE,
     "absorbed": stock_pb.StockChangeResult.FATE_ABSORBED,
     "quarantined": stock_pb.StockChangeResult.FATE_QUARANTINED,
+    "observed": stock_pb.StockChangeResult.FATE_OBSERVED,
 }
 
 
@@ -76,7 +77,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
             connection: Connection,
         ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
             results, doings = await stock_changes.record(
-                connection, said.source, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
+                connection, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, doings)
@@ -86,8 +87,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         if done is not None:
             results, doings = done
             doings.count(self._metrics)
-            for result in results:
-                self._metrics.stock_changes.labels(result.fate.value).inc()
+            stock_changes.count_results(self._metrics, results)
         return answer
 
     async def ListStockLevels(

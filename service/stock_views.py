@@ -97,6 +97,8 @@ def print_import(console: Console, report: ImportReport) -> None:
     if report.kind == "stock":
         row(made, "accepted", f"{report.accepted:,}")
         row(made, "known before, nothing done", f"{report.duplicates:,}")
+        if report.observed:
+            row(made, "only compared, another source owns the figure", f"{report.observed:,}")
         row(made, "older than what is known, without effect", f"{len(report.stale):,}")
         row(made, "kept aside", f"{len(report.quarantined):,}")
     else:

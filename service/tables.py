@@ -164,6 +164,7 @@ stock_level = Table(
     Column("counted_source", Text),
     Column("counted_sequence", BigInteger, comment="the source's own version of that count"),
     Column("physical_count_time", Moment, comment="when a person last counted"),
+    Column("unavailable_time", Moment, comment="effective time of the last accepted count that stated unavailable"),
     Column("count_confidence", Double, comment="share of late counts and picks that found what was expected"),
     Column("heard_time", Moment),
     Column("source", Text),
@@ -281,8 +282,12 @@ stock_quarantine = Table(
     _required("sku", Text),
     _required("location_id", Text),
     _required("content", LargeBinary, comment="the StockChange as it came"),
+    _required("cause", Text, comment="says when it is worth another try"),
     _required("reason", Text),
+    _required("effective_time", Moment),
     _required("heard_time", Moment),
+    Index("stock_quarantine_sku_idx", "sku"),
+    Index("stock_quarantine_location_idx", "location_id"),
     comment="What could not be recorded, kept until the cause is mended.",
 )
 

@@ -14,12 +14,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service import schema
+from service.catalogue import CatalogueCache
 from service.config import Settings
-from service.database import plain_url
+from service.database import Database, plain_url
 from service.embedded_postgres import temporary_postgres
-from service.server import running
+from service.metrics import Metrics
+from service.policy_folder import PolicyFolder
+from service.replay import Replay
+from service.server import new_id, running
 from tests.retailer import Retailer
 
 REPOSITORY = Path(__file__).parent.parent
@@ -70,6 +75,15 @@ async def retailers(database_url: str) -> AsyncIterator[RetailerMaker]:
 async def retailer(retailers: RetailerMaker) -> Retailer:
     """A service with plain rules, one channel `web` that sells from everywhere, and no stock."""
     return await retailers.make()
+
+
+@pytest.fixture
+async def replay(database_url: str) -> AsyncIterator[Replay]:
+    """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(database_url, metrics, connections=4)
+    yield Replay(database, CatalogueCache(), metrics, new_id, PolicyFolder(PLAIN_RULES, metrics).in_force)
+    await database.close()
 
 
 class RetailerMaker:

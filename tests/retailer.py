@@ -30,6 +30,7 @@ from truestock.v1 import (
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     order_pb2,
+    policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
     stock_service_pb2 as stock_pb,
     stock_service_pb2_grpc as stock_grpc,
@@ -210,6 +211,16 @@ class Retailer:
             return rows
         finally:
             await connection.close()
+
+    async def decision(self, decision_id: str) -> policy_pb.GetDecisionResponse:
+        request = policy_pb.GetDecisionRequest(decision_id=decision_id)
+        answer: policy_pb.GetDecisionResponse = await self.policies.GetDecision(request)
+        return answer
+
+    async def replay(self, decision_id: str) -> policy_pb.ReplayDecisionResponse:
+        request = policy_pb.ReplayDecisionRequest(decision_id=decision_id)
+        answer: policy_pb.ReplayDecisionResponse = await self.policies.ReplayDecision(request)
+        return answer
 
     def metric(self, name: str, **labels: str) -> float:
         return self.service.metrics.registry.get_sample_value(f"truestock_{name}", labels) or 0.0

@@ -429,7 +429,9 @@ class StockChangeResult(_message.Message):
         FATE_ABSORBED: StockChangeResult._Fate.ValueType  # 4
         """A movement at or before the last accepted count, which has it in already; recorded without effect."""
         FATE_QUARANTINED: StockChangeResult._Fate.ValueType  # 5
-        """Kept aside until somebody mends the cause: an unknown SKU or location, a time in the future, or two different counts of one moment."""
+        """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
+        different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
+        """
         FATE_OBSERVED: StockChangeResult._Fate.ValueType  # 6
         """Said by an observer: it was compared with what is known, and moved nothing."""
 
@@ -446,7 +448,9 @@ class StockChangeResult(_message.Message):
     FATE_ABSORBED: StockChangeResult.Fate.ValueType  # 4
     """A movement at or before the last accepted count, which has it in already; recorded without effect."""
     FATE_QUARANTINED: StockChangeResult.Fate.ValueType  # 5
-    """Kept aside until somebody mends the cause: an unknown SKU or location, a time in the future, or two different counts of one moment."""
+    """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
+    different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
+    """
     FATE_OBSERVED: StockChangeResult.Fate.ValueType  # 6
     """Said by an observer: it was compared with what is known, and moved nothing."""
 

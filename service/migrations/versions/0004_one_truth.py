@@ -406,7 +406,17 @@ def upgrade() -> None:
         ),
     )
     op.create_index("shortage_waiting_idx", "shortage", ["sku"], unique=False, postgresql_where=sa.text("backordered"))
+    _upgrade_quarantine()
     op.add_column("stock_level", sa.Column("counted_source", sa.Text(), nullable=True))
+    op.add_column(
+        "stock_level",
+        sa.Column(
+            "unavailable_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="effective time of the last accepted count that stated unavailable",
+        ),
+    )
     op.add_column(
         "stock_level",
         sa.Column("counted_sequence", sa.BigInteger(), nullable=True, comment="the source's own version of that count"),
@@ -491,6 +501,21 @@ def upgrade() -> None:
     )
 
 
+def _upgrade_quarantine() -> None:
+    """What is kept aside says why and of when it is, so that it can be taken up in order once its cause is mended."""
+    op.add_column("stock_quarantine", sa.Column("cause", sa.Text(), comment="says when it is worth another try"))
+    op.add_column("stock_quarantine", sa.Column("effective_time", postgresql.TIMESTAMP(timezone=True)))
+    op.execute(
+        "UPDATE stock_quarantine SET effective_time = heard_time, cause = CASE "
+        "WHEN reason LIKE 'no product%' OR reason LIKE 'no location%' THEN 'unmapped' "
+        "WHEN reason LIKE 'counted %' THEN 'recount' WHEN reason LIKE 'it would %' THEN 'too_many' ELSE 'ahead' END"
+    )
+    for name in ("cause", "effective_time"):
+        op.alter_column("stock_quarantine", name, nullable=False)
+    op.create_index("stock_quarantine_sku_idx", "stock_quarantine", ["sku"], unique=False)
+    op.create_index("stock_quarantine_location_idx", "stock_quarantine", ["location_id"], unique=False)
+
+
 def downgrade() -> None:
     # An exception that is about no order has no place in the older tables.
     op.execute("DELETE FROM exception_event")
@@ -515,6 +540,11 @@ def downgrade() -> None:
     op.drop_column("stock_level", "physical_count_time")
     op.drop_column("stock_level", "counted_sequence")
     op.drop_column("stock_level", "counted_source")
+    op.drop_column("stock_level", "unavailable_time")
+    op.drop_index("stock_quarantine_location_idx", table_name="stock_quarantine")
+    op.drop_index("stock_quarantine_sku_idx", table_name="stock_quarantine")
+    op.drop_column("stock_quarantine", "effective_time")
+    op.drop_column("stock_quarantine", "cause")
     op.drop_index("shortage_waiting_idx", table_name="shortage", postgresql_where=sa.text("backordered"))
     op.drop_column("shortage", "backordered")
     op.drop_index("shipment_open_idx", table_name="shipment")
