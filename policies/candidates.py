@@ -18,7 +18,7 @@ class Question:
     """What stays the same at every location of one question.
 
     `own` are units by (sku, location id) which the same order already has promised; they count as free for it.
-    `rejected_by` are locations that could not supply it, and are not asked again.
+    `rejected_by` are (sku, location id) that could not be supplied to it: it gets no more there than its own.
     """
 
     world: World
@@ -26,7 +26,7 @@ class Question:
     order: OrderFacts
     destination: Destination | None = None
     own: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    rejected_by: frozenset[str] = frozenset()
+    rejected_by: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(
@@ -35,7 +35,7 @@ class Question:
         channel: Channel,
         order: Order,
         own: Mapping[tuple[str, str], int],
-        rejected_by: frozenset[str] = frozenset(),
+        rejected_by: frozenset[tuple[str, str]] = frozenset(),
     ) -> Question:
         """The question that an order asks."""
         return cls(world, channel, OrderFacts.of(order), order.destination, own, rejected_by)
@@ -73,8 +73,6 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Quest
     """Why the routing policy does not use the location; None where it does."""
     if location.status == "closed":
         return Dropped(location.id, None, DropReason.CLOSED)
-    if location.id in question.rejected_by:
-        return Dropped(location.id, None, DropReason.REJECTED)
     if policy.only_matcher is None and policy.exclude_matcher is None:
         return None
     context = question.context(location)

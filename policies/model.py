@@ -134,6 +134,7 @@ class Channel:
     name: str = ""
     location_ids: frozenset[str] = frozenset()
     cancellation_headroom: float | None = None
+    platform: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, CHANNEL_KINDS)

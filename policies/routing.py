@@ -94,13 +94,13 @@ def route(
     order: Order,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
     *,
-    rejected_by: frozenset[str] = frozenset(),
+    rejected_by: frozenset[tuple[str, str]] = frozenset(),
 ) -> Decision:
     """Decides by the first policy that applies; `otherwise: next` passes an order on that it cannot fill whole.
 
     Where no policy fills it whole, the decision of the last one tried stands. `own` are units by (sku, location id)
     which this order already has promised: free for it, and usable there whatever hold-backs and blocks say.
-    Locations in `rejected_by` could not supply these units before, and are not asked again.
+    `rejected_by` are (sku, location id) that could not be supplied before; they give no more than the order's own.
     """
     question = Question.of(world, channel, order, own, rejected_by)
     tried: list[str] = []

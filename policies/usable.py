@@ -39,13 +39,13 @@ def usable(
     policy: RoutingPolicy,
     *,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
-    rejected_by: frozenset[str] = frozenset(),
+    rejected_by: frozenset[tuple[str, str]] = frozenset(),
 ) -> Usable:
     """What the order may take under the policy.
 
     A HOLD, and a SOLD order without `sold_may_use`, is bound by hold-backs and blocks; cut-off and cap bind HOLDs only.
     `own` units, which the order already has, stay usable whatever hold-backs and blocks say, as far as they are there.
-    Locations in `rejected_by` give nothing.
+    What is in `rejected_by`, as (sku, location id), gives `own` units and nothing else.
     """
     question = Question.of(world, channel, order, own, rejected_by)
     skus = tuple(order.units_by_sku())
@@ -166,10 +166,13 @@ class _Survey:
         figure = assess_location(self.policy_set, context, lifted=self.lifted)
         self.fired += figure.fired
         own = min(self.question.own.get((level.sku, location.id), 0), figure.available)
-        count = max(figure.sellable, own)
+        is_rejected = (level.sku, location.id) in self.question.rejected_by
+        count = own if is_rejected else max(figure.sellable, own)
         self.own_units[level.sku] = self.own_units.get(level.sku, 0) + own
         if count:
             self.units[level.sku][location.id] = count
+        elif is_rejected:
+            self.dropped.append(Dropped(location.id, level.sku, DropReason.REJECTED))
         else:
             self.dropped.append(_why_nothing(figure))
 

@@ -10,7 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from policies.model import Commitment, Outcome, StockLevel
+from policies.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.reasons import Dropped, FiredRule, Sight
+from policies.shipments import ShipmentState
 from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShortageRecord
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -62,6 +64,9 @@ RESOLUTIONS = {
     if number
 }
 """How exceptions are settled, by the words of the database."""
+_STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
+_ARRIVED = (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
+_BEGUN = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
 _SHORTAGE_KINDS = {
     "oversell": allocation_pb.Shortage.KIND_OVERSELL,
     "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
@@ -92,6 +97,22 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
         channel_update_time=timestamp(record.channel_update_time),
         channel_status=record.channel_status or "",
+        status=_STATUSES[status_of(figures(record, now))],
+    )
+
+
+def figures(record: AllocationRecord, now: datetime) -> OrderFigures:
+    """What the status of an order is derived from."""
+    state = record.state_at(now)
+    promising = state in PROMISING
+    lines = [_line(record, line, promising=promising) for line in record.lines]
+    names = ("promised", "shipped", "returned", "short", "backordered", "cancelled")
+    return OrderFigures(
+        state=state,
+        lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
+        arrived=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
+        begun=any(made.units and made.state in _BEGUN for made in record.shipments),
+        in_review=record.outcome is Outcome.NEEDS_REVIEW,
     )
 
 

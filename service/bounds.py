@@ -88,6 +88,11 @@ BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 """Orders and lines of one transaction."""
 
+CHANNEL_STATUS_LENGTH = 64
+EVENT_ID_LENGTH = 128
+EARLY_CANCELLATION_KEPT = timedelta(days=30)
+"""How long a cancellation waits for its order."""
+
 WATCHED_SKUS = 10_000
 """SKUs that one watch may name."""
 WATCHERS = 200

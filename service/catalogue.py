@@ -176,7 +176,8 @@ def location_of(row: asyncpg.Record) -> Location:
 def channel_of(row: asyncpg.Record) -> Channel:
     """A row of `channel` in the words of `policies`."""
     places = frozenset(row["location_ids"])
-    return Channel(row["id"], row["kind"], row["display_name"], places, row["cancellation_headroom"])
+    named = (row["id"], row["kind"], row["display_name"])
+    return Channel(*named, places, row["cancellation_headroom"], row["platform"])
 
 
 def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from policies.channel_statuses import PLATFORMS
 from policies.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
 from service import bounds, working_time
 from service.answers import money
@@ -135,7 +136,14 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         "cancellation_headroom": fields.share(f"{at}.cancellation_headroom", message.cancellation_headroom)
         if message.HasField("cancellation_headroom")
         else None,
+        "platform": _platform(fields, f"{at}.platform", message.platform),
     }
+
+
+def _platform(fields: Fields, at: str, word: str) -> str | None:
+    if word and word not in PLATFORMS:
+        fields.wrong(at, f"'{word}' is not a platform whose words are known: {', '.join(PLATFORMS)}; or leave it empty")
+    return word or None
 
 
 def _word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -> str:
@@ -200,6 +208,7 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         display_name=row["display_name"],
         location_ids=row["location_ids"],
         cancellation_headroom=row["cancellation_headroom"],
+        platform=row["platform"] or "",
     )
 
 

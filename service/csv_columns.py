@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 from google.protobuf.message import Message
 from google.type.latlng_pb2 import LatLng
 
+from policies.channel_statuses import PLATFORMS
 from service import bounds, prices
 from service.countries import country_code
 from service.csv_table import nearest
@@ -291,6 +292,11 @@ CHANNELS = FileKind(
         ),
         _display_name,
         Column("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
+        Column(
+            "platform",
+            one_of({word: word for word in PLATFORMS}),
+            f"whose words its orders' channel_status speaks: {', '.join(PLATFORMS)}; empty if none of these",
+        ),
     ),
     make_channel,
     {},

@@ -51,7 +51,7 @@ class Inputs:
     channel: Channel
     order: Order
     own: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING_OWN)
-    excluded: frozenset[str] = frozenset()
+    excluded: frozenset[tuple[str, str]] = frozenset()
 
     def decide(self, policy_set: PolicySet) -> Decision:
         """The decision by these rules."""
@@ -73,7 +73,7 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> Inputs:
         channel=_channel_of(message.channel),
         order=_order_of(message.order),
         own={(one.sku, one.location_id): one.unit_count for one in message.own_units},
-        excluded=frozenset(message.excluded_location_ids),
+        excluded=frozenset((one.sku, one.location_id) for one in message.excluded_stock),
     )
 
 

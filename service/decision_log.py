@@ -67,7 +67,7 @@ class Capture:
     products: tuple[Product, ...]
     levels: tuple[StockLevel, ...]
     own: Mapping[tuple[str, str], int]
-    excluded: frozenset[str]
+    excluded: frozenset[tuple[str, str]]
     now: datetime
     byte_count: int = 0
     """Bytes that were stored of the decision and its inputs, once they are."""
@@ -101,7 +101,9 @@ class Capture:
                 decision_pb2.OwnUnits(sku=sku, location_id=place, unit_count=units)
                 for (sku, place), units in sorted(self.own.items())
             ],
-            excluded_location_ids=sorted(self.excluded),
+            excluded_stock=[
+                decision_pb2.ExcludedStock(sku=sku, location_id=place) for sku, place in sorted(self.excluded)
+            ],
             now=timestamp(self.now),
         ).SerializeToString(deterministic=True)
 
@@ -111,7 +113,7 @@ def capture(
     channel: Channel,
     order: Order,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
-    excluded: frozenset[str] = frozenset(),
+    excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> Capture:
     """What `route` is about to be asked, with the levels as they are now. To be called before anything is promised."""
     place = _place(world.locations, channel)

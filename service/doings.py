@@ -51,6 +51,14 @@ class Doings:
         """The figures of an order before this transaction."""
         return self._before[record.id]
 
+    def regard(self, record: AllocationRecord, before: Tally) -> None:
+        """Counts an order from other figures than those that it had."""
+        self._before[record.id] = before
+
+    def supersede(self, record: AllocationRecord) -> None:
+        """Overtakes what was to be settled about an order that is no more."""
+        self._changes.replanned.add(record.id)
+
     def note(self, verdict: Verdict) -> None:
         """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
         record, now = verdict.record, self.book.now

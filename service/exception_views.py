@@ -52,7 +52,7 @@ def standing(one: ExceptionRecord) -> str:
     if one.state != ExceptionRecord.STATE_RESOLVED:
         return word
     how = enum_word(ExceptionResolution.Name(one.resolution), "EXCEPTION_RESOLUTION_")
-    return f"{how}, by {one.resolved_by}"
+    return f"{how} by {one.resolved_by}"
 
 
 def _facts(one: ExceptionRecord) -> list[tuple[str, str]]:

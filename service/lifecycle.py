@@ -90,16 +90,6 @@ class Lifecycle:
 
         return await self._move(allocation_id, asked, "extend", move)
 
-    async def cancel(
-        self, allocation_id: UUID, asked: Asked, cancellations: Sequence[Cancellation]
-    ) -> allocation_pb.Allocation:
-        """Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused."""
-
-        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
-            return cancel_units(book, record, cancellations)
-
-        return await self._move(allocation_id, asked, "cancel", move)
-
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
         doings, due = await self._database.transaction("sweep", self._sweep)
@@ -199,8 +189,8 @@ def _expire(book: Book, record: AllocationRecord) -> Verdict:
     return Verdict(record, "expired", "Nobody confirmed in time; the units were given back.")
 
 
-def cancel_units(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
-    """Takes units off an order, all of them or none. Raises WrongState, NotFound, TooManyUnits, InvalidFields."""
+def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+    """Takes units off lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
     state = record.state_at(book.now)
     if state not in PROMISING:
         raise WrongState("allocation", str(record.id), state, CANCELLED, "nothing of it is promised any more")

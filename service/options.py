@@ -40,6 +40,9 @@ EventId = Annotated[
     str, typer.Option("--event", metavar="NAME", help="Your name for what happened: heard again, it is the same.")
 ]
 At = Annotated[str, typer.Option("--at", metavar="TIME", help="When it happened, in ISO 8601; now if left out.")]
+AllocationOrOrder = Annotated[
+    str, typer.Argument(metavar="ALLOCATION|CHANNEL/ORDER", help="An allocation's id, or an order.")
+]
 Encoding = Annotated[
     str, typer.Option("--encoding", help="The file's encoding, unless it begins with a byte order mark.")
 ]
@@ -105,6 +108,14 @@ def allocation_reference(text: str) -> GetAllocationRequest:
     if _is_uuid(text):
         return GetAllocationRequest(allocation_id=text)
     raise typer.BadParameter(f"{text!r} is neither an allocation's id (a UUID) nor CHANNEL/ORDER, such as shopify/1001")
+
+
+def order_reference(text: str) -> OrderReference:
+    """`CHANNEL/ORDER`."""
+    channel_id, _, order_id = text.partition("/")
+    if not (channel_id and order_id):
+        raise typer.BadParameter(f"{text!r} is not CHANNEL/ORDER, such as tiktok_shop/576461413038785752")
+    return OrderReference(channel_id=channel_id, order_id=order_id)
 
 
 def allocation_id(text: str) -> str:

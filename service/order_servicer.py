@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,14 @@ from service import (
     order_pages,
     order_requests,
     orders,
+    unmapped,
     watch_requests,
 )
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
 from service.availability_watch import AvailabilityWatch
+from service.cancelling import CancelDesk
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
@@ -65,6 +68,14 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         return self._watch.watch(watch_requests.availability_wish(request))
 
 
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """Who decides on orders, and who cancels them."""
+
+    orders: OrderDesk
+    cancellations: CancelDesk
+
+
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     """Orders go through the allocator's queue; moves of what is promised do not wait in it."""
 
@@ -72,7 +83,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self,
         *,
         allocator: Allocator,
-        desk: OrderDesk,
+        desks: Desks,
         lifecycle: Lifecycle,
         fulfilment: Fulfilment,
         database: Database,
@@ -82,7 +93,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> None:
         self._watch = watch
         self._allocator = allocator
-        self._desk = desk
+        self._desk, self._cancel_desk = desks.orders, desks.cancellations
         self._lifecycle = lifecycle
         self._fulfilment = fulfilment
         self._database = database
@@ -134,9 +145,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
-        allocation_id, cancellations, request_id = order_requests.cancellations(request)
-        asked = Asked.of("CancelOrderLines", request, request_id, self._new_id)
-        allocation = await self._lifecycle.cancel(allocation_id, asked, cancellations)
+        wanted = order_requests.cancel_request(request)
+        asked = Asked.of("CancelOrderLines", request, wanted.request_id, self._new_id)
+        allocation = await self._cancel_desk.cancel(wanted, asked)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
 
     async def ReassignShipment(
@@ -158,6 +169,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
                 raise _no_allocation(named)
             events = await orders.events(connection, allocation_id)
             raised = await orders.exceptions(connection, allocation_id)
+            raised += await unmapped.exceptions(connection, found[allocation_id])
             return allocation_pb.GetAllocationResponse(
                 allocation=answers.allocation(found[allocation_id], await levels.clock(connection)),
                 timeline=[answers.timeline_event(event) for event in events],

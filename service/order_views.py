@@ -22,6 +22,7 @@ from truestock.v1.order_pb2 import (
     OUTCOME_ALLOCATED,
     OUTCOME_PARTLY_ALLOCATED,
     OUTCOME_UNFILLABLE,
+    OrderStatus,
     Outcome,
 )
 
@@ -54,6 +55,7 @@ def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
 def _summary(allocation: Allocation, person: str) -> Iterator[RenderableType]:
     yield _headline(allocation)
     yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none: this was a dry run")
+    yield from _channels(allocation)
     if allocation.state == Allocation.STATE_HELD:
         yield Text(f"Held until {clock(allocation.expire_time)}, then given back unless it is confirmed.")
     if allocation.change_refused:
@@ -78,6 +80,17 @@ def _headline(allocation: Allocation) -> Text:
         (outcome, _COLOURS.get(allocation.outcome, "yellow")),
         f" ({state})" if allocation.state else "",
     )
+
+
+def _channels(allocation: Allocation) -> Iterator[Text]:
+    """Where the order stands in the words of all channels and of its own, and its other names."""
+    if allocation.status and allocation.allocation_id:
+        word = enum_word(OrderStatus.Name(allocation.status), "ORDER_STATUS_")
+        said = f" (the channel says {allocation.channel_status})" if allocation.channel_status else ""
+        yield Text(f"It is {word}{said}.")
+    if allocation.copies:
+        names = ", ".join(f"{copy.channel_id}/{copy.order_id}" for copy in allocation.copies)
+        yield Text(f"The same order is known as {names}.")
 
 
 def _lines(allocation: Allocation) -> Table:

@@ -68,9 +68,17 @@ _LOCK_FREE = Statement(
     .order_by(_own.channel_id, _own.order_id)
     .with_for_update(key_share=True, skip_locked=True)
 )
+_other = allocation_copy.c
 _FIND = Statement(
-    select(_own.id).where(
-        _own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text)
+    select(
+        func.coalesce(
+            select(_other.allocation_id)
+            .where(_other.channel_id == parameter("channel_id", Text), _other.order_id == parameter("order_id", Text))
+            .scalar_subquery(),
+            select(_own.id)
+            .where(_own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text))
+            .scalar_subquery(),
+        ).label("id")
     )
 )
 _LINE_SKUS = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
@@ -144,7 +152,7 @@ async def lock_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
 
 
 async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:
-    """The allocation of an order; None where it never came."""
+    """The allocation of an order, by any of its names; None where it never came."""
     row = await _FIND.row(connection, channel_id=channel_id, order_id=order_id)
     return row["id"] if row else None
 

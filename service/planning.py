@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from policies.calendars import ship_by
 from policies.model import Commitment, Order, Outcome, World
-from policies.oversell import oversell_cause
+from policies.oversell import UNMAPPED, oversell_cause
 from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
 from policies.reasons import units as counted
 from policies.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
@@ -87,10 +87,12 @@ def decide(
         return sent_to_review(surroundings, book, confirm(book, record))
     _check_shipped(record, order)
     left = record.order_left(order)
+    if _is_planned(record, left):
+        return Verdict(record)
     if left is None:
         return _all_has_left(book, record, order)
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
-    rejected_by = record.rejected_by(line.line_id for line in left.lines)
+    rejected_by = record.rejected_by()
     caught = capture(world, surroundings.channel, left, promise.own, rejected_by)
     decision = route(surroundings.policy_set, world, surroundings.channel, left, promise.own, rejected_by=rejected_by)
     if stands_as_it_was(promise, left, decision):
@@ -114,6 +116,14 @@ def _check_shipped(record: AllocationRecord, order: Order) -> None:
     ]
     if wrong:
         raise InvalidFields(wrong)
+
+
+def _is_planned(record: AllocationRecord, left: Order | None) -> bool:
+    """Whether an order of which units have left is planned just so: lines that have left may be named or not."""
+    if not any(made.shipped for made in record.shipments):
+        return False
+    planned = record.order_left(record.order(Commitment.SOLD))
+    return left is planned if left is None or planned is None else same_contents(planned, left)
 
 
 def _all_has_left(book: Book, record: AllocationRecord, order: Order) -> Verdict:
@@ -260,6 +270,8 @@ def shortage_of(surroundings: Surroundings, book: Book, order: Order, short: Sho
         may_sell_from = surroundings.channel.may_sell_from
         levels = [x for (sku, place), x in book.levels.items() if sku == short.sku and may_sell_from(place)]
         cause = oversell_cause(levels, short.unit_count, book.now)
+        if short.sku not in surroundings.products:
+            cause = UNMAPPED
     # A HOLD sold nothing, so nothing is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)

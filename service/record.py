@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -182,10 +182,9 @@ class AllocationRecord:
         """One of its shipments. Raises StopIteration where it has none of this id."""
         return next(shipment for shipment in self.shipments if shipment.id == shipment_id)
 
-    def rejected_by(self, line_ids: Iterable[str]) -> frozenset[str]:
-        """The locations that could not supply these lines, or one of them."""
-        wanted = set(line_ids)
-        return frozenset(s.location_id for s in self.shipments if not wanted.isdisjoint(s.rejected))
+    def rejected_by(self) -> frozenset[tuple[str, str]]:
+        """Products that locations could not supply to this order, as (SKU, location id)."""
+        return frozenset((self.line(one).sku, made.location_id) for made in self.shipments for one in made.rejected)
 
     def add_shortage(self, short: ShortageRecord) -> None:
         """Adds units that are short, to those of the same line and cause where there are any."""
@@ -267,7 +266,15 @@ class AllocationRecord:
             if before is not None and before.sku == line.sku:
                 line.unit_count = max(line.unit_count, self.shipped_of_line(line.line_id))
                 line.oversold = min(before.oversold, line.unit_count)
+        skus = {line.line_id: line.sku for line in self.lines}
         self.lines = stated + [self._remainder(line) for line in known.values() if self.shipped_of_line(line.line_id)]
+        self._forget_rejections(skus)
+
+    def _forget_rejections(self, skus: Mapping[str, str]) -> None:
+        """Drops what was rejected of lines that are no more, or that are of another product than in `skus` now."""
+        same = {line.line_id for line in self.lines if skus.get(line.line_id) == line.sku}
+        for made in self.shipments:
+            made.rejected = {line_id: units for line_id, units in made.rejected.items() if line_id in same}
 
     def _remainder(self, line: LineRecord) -> LineRecord:
         """A line that is no more part of the order, as far as units of it have left."""

@@ -104,7 +104,8 @@ def _decide(
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[Decision, Capture]:
     world = World(book.now, surroundings.locations, surroundings.products, book.levels)
-    rejected_by = avoid | record.rejected_by(line.line_id for line in order.lines)
+    avoided = frozenset((line.sku, place) for line in order.lines for place in avoid)
+    rejected_by = avoided | record.rejected_by()
     caught = capture(world, surroundings.channel, order, excluded=rejected_by)
     return route(surroundings.policy_set, world, surroundings.channel, order, rejected_by=rejected_by), caught
 

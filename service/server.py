@@ -26,6 +26,7 @@ from service.allocator import Allocator
 from service.availability import StockReader
 from service.availability_watch import AvailabilityWatch
 from service.backorders import Backorders
+from service.cancelling import CancelDesk
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
@@ -41,7 +42,7 @@ from service.interceptors import CallInterceptor
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
-from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_servicer import AllocationServicer, AvailabilityServicer, Desks
 from service.order_watch import OrderWatch
 from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
@@ -270,7 +271,7 @@ def add_services(
     parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
-        desk=desk,
+        desks=Desks(desk, CancelDesk(database, cache, metrics, new_id, folder.in_force)),
         lifecycle=lifecycle,
         fulfilment=fulfilment,
         database=database,

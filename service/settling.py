@@ -16,7 +16,7 @@ from service import record as states
 from service.book import Book
 from service.errors import CannotSettle
 from service.lateness import LATE_SHIPMENT
-from service.lifecycle import cancel_units
+from service.lifecycle import cancel_lines
 from service.order_requests import Cancellation
 from service.planning import Verdict, is_in_review, outcome_of
 from service.record import AllocationRecord, ShortageRecord
@@ -79,7 +79,7 @@ def _cancel(surroundings: Surroundings, book: Book, record: AllocationRecord, ca
         if not wanted:
             raise _nothing_left(case)
         in_review = is_in_review(record) and case.kind != "review"
-        verdict = cancel_units(book, record, wanted)
+        verdict = cancel_lines(book, record, wanted)
         if record.state == states.CONFIRMED:
             record.outcome = outcome_of(record, in_review=in_review)
         return verdict

@@ -27,7 +27,7 @@ REJECTED = "rejected"
 _NOT_THERE = "not_found"
 _SET_ASIDE = {"damaged": "damaged", "set_aside": "display"}
 """Why rejected units that are there are not sellable, by the reason of the rejection."""
-_DONE = {Move.SHIP: "shipped", Move.DELIVER: "shipped", Move.COLLECT: "collected", Move.REJECT: "rejected"}
+_DONE = {Move.SHIP: "shipped", Move.DELIVER: "delivered", Move.COLLECT: "collected", Move.REJECT: "rejected"}
 _WANTED = {
     Move.ACCEPT: ShipmentState.ACCEPTED,
     Move.MARK_READY: ShipmentState.READY_FOR_PICKUP,

@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
 
-from service import bounds
+from service import bounds, kept_cancellations
 from service.backorders import Backorders
 from service.database import Connection, Database, Statement, parameter
 from service.errors import NotReady
@@ -61,6 +61,7 @@ class Sweeper:
 
     async def _forget(self) -> None:
         await self._database.transaction("forget", forget_requests)
+        await self._database.transaction("forget", kept_cancellations.forget)
 
 
 async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUEST_ID_KEPT) -> None:

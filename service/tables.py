@@ -335,6 +335,8 @@ allocation_copy = Table(
     _key("channel_id"),
     _key("order_id"),
     Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    _required("states_contents", Boolean, server_default=false(), comment="until the original comes"),
+    Column("channel_update_time", Moment, comment="when the copy was last changed, by its own channel's clock"),
     comment="Other names of an order, such as the Shopify copy of a TikTok order.",
 )
 
@@ -347,7 +349,10 @@ early_cancellation = Table(
     _key("line_id"),
     Column("unit_count", Integer, comment="null is everything"),
     _required("heard_time", Moment),
-    comment="Cancellations that were heard before their order.",
+    Column("cancel_time", Moment, comment="by the channel's clock; contents that are not older have it in them"),
+    Column("apply_time", Moment, comment="null while its order has not come"),
+    Index("early_cancellation_waiting_idx", "heard_time", postgresql_where=text("apply_time IS NULL")),
+    comment="Cancellations by their channel's own name, those that were heard before their order among them.",
 )
 
 order_line = Table(

@@ -165,6 +165,31 @@ class Retailer:
         allocation: allocation_pb.Allocation = (await getattr(self.fulfilment, method)(request)).allocation
         return allocation
 
+    async def cancel_order(
+        self, name: str, units: Mapping[str, int] | None = None, **fields: Any
+    ) -> allocation_pb.CancelOrderLinesResponse:
+        """Cancels units by line, or everything, of `channel/order`, whether or not it has come."""
+        wanted = [allocation_pb.LineCancellation(line_id=x, unit_count=count) for x, count in (units or {}).items()]
+        request = allocation_pb.CancelOrderLinesRequest(
+            order=named(name), cancellations=wanted, whole_order=units is None, **fields
+        )
+        answer: allocation_pb.CancelOrderLinesResponse = await self.allocations.CancelOrderLines(request)
+        return answer
+
+    async def channels(self, **platforms: str) -> None:
+        """Makes social channels that speak the words of a platform; an empty one speaks nobody's."""
+        made = [
+            catalog_pb.Channel(channel_id=channel_id, kind=catalog_pb.Channel.KIND_SOCIAL, platform=platform)
+            for channel_id, platform in platforms.items()
+        ]
+        await self.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+
+    async def look(self, name: str) -> allocation_pb.GetAllocationResponse:
+        """What is known of `channel/order`."""
+        request = allocation_pb.GetAllocationRequest(order=named(name))
+        answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
+        return answer
+
     async def get(self, allocation_id: str) -> allocation_pb.GetAllocationResponse:
         request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
@@ -241,6 +266,12 @@ def line_units(units: Mapping[str, int] | None) -> list[fulfillment_pb.LineUnits
 
 def moved(kind: int, units: int) -> stock_pb.StockMovement:
     return stock_pb.StockMovement(kind=kind, unit_count=units)  # type: ignore[arg-type]
+
+
+def named(name: str) -> order_pb2.OrderReference:
+    """`channel/order` as the API names it."""
+    channel_id, _, order_id = name.partition("/")
+    return order_pb2.OrderReference(channel_id=channel_id, order_id=order_id)
 
 
 def promised(allocation: allocation_pb.Allocation) -> dict[str, int]:

@@ -66,7 +66,7 @@ async def test_what_is_wrong_with_one_order_is_said_in_its_place(retailer: Retai
     reused = request_id()
     orders = [
         order(),
-        order("MGU"),
+        order("MGU", commitment=HOLD),
         order(units=0),
         order(request_id=reused),
         order(request_id=reused, units=2),

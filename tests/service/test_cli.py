@@ -113,6 +113,9 @@ def test_a_server_that_is_no_address_is_refused(run: Run, server: str) -> None:
         (("availability", "MUG", "--channel", "c", "--lat", "1"), "--lat and --lon go together"),
         (("availability", "MUG", "--channel", "c", "--country", "Atlantis"), "'Atlantis' is no country"),
         (("cancel", SOME_ID, "1"), "'1' is not LINE:UNITS"),
+        (("cancel", "shopify/1"), "name the lines, such as 1:2, or cancel everything with --all"),
+        (("cancel", "shopify/1", "1:1", "--all"), "name the lines, such as 1:2, or cancel everything with --all"),
+        (("allocate", "--channel", "c", "--order", "1", "--line", "A:1", "--copy-of", "x"), "is not CHANNEL/ORDER"),
         (("confirm", "shopify/1"), "is not an allocation's id"),
         (("explain", "1001"), "is neither an allocation's id (a UUID) nor CHANNEL/ORDER"),
         (("release", SOME_ID, "--request-id", "1"), "is not a UUID"),
@@ -181,6 +184,26 @@ def test_an_order_is_held_confirmed_cancelled_and_explained(shop: Run) -> None:
     assert "What happened, oldest first" in explained.out
 
 
+def test_an_order_is_cancelled_whole_before_it_has_come(shop: Run) -> None:
+    kept = shop("cancel", "shopify/7", "--all", "--event", "c-1")
+    shop("allocate", "--channel", "shopify", "--order", "7", "--line", "MUG:3", "--sold")
+    explained = shop("explain", "shopify/7")
+
+    assert "has not come yet; the cancellation is kept" in kept.out
+    assert "It is cancelled." in explained.out
+
+
+def test_an_order_is_explained_with_its_copies_and_its_channels_word(shop: Run) -> None:
+    sold = ("--line", "MUG:3", "--sold")
+    shop("allocate", "--channel", "shopify", "--order", "8", "--status", "IN_PROGRESS", *sold)
+    shop("allocate", "--channel", "shopify", "--order", "8-copy", "--copy-of", "shopify/8", *sold)
+    explained = shop("explain", "shopify/8-copy")
+
+    assert "shopify/8: allocated (confirmed)" in explained.out
+    assert "It is ready (the channel says IN_PROGRESS)." in explained.out
+    assert "The same order is known as shopify/8-copy." in explained.out
+
+
 def test_a_dry_run_promises_nothing(shop: Run) -> None:
     result = shop("allocate", "--channel", "shopify", "--order", "2", "--line", "MUG:3", "--dry-run")
 
@@ -189,7 +212,7 @@ def test_a_dry_run_promises_nothing(shop: Run) -> None:
 
 
 def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> None:
-    result = shop("allocate", "--channel", "shopify", "--order", "3", "--line", "CUP:1", "--sold")
+    result = shop("allocate", "--channel", "shopify", "--order", "3", "--line", "CUP:1")
 
     assert (result.code, result.out) == (1, "")
     assert "no product 'CUP'" in result.err

@@ -198,7 +198,7 @@ class DecisionInputs(_message.Message):
     PRODUCTS_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
     OWN_UNITS_FIELD_NUMBER: _builtins.int
-    EXCLUDED_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_STOCK_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___DecidedOrder:
@@ -223,8 +223,8 @@ class DecisionInputs(_message.Message):
         """Units that the order had promised already, which counted as free for it."""
 
     @_builtins.property
-    def excluded_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Locations that were not asked, such as one that had rejected the order, by location."""
+    def excluded_stock(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExcludedStock]:
+        """Where a product was not asked for, such as at a location that had rejected it of this order, by SKU and location."""
 
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp:
@@ -239,12 +239,12 @@ class DecisionInputs(_message.Message):
         products: _abc.Iterable[Global___DecidedProduct] | None = ...,
         levels: _abc.Iterable[Global___DecidedLevel] | None = ...,
         own_units: _abc.Iterable[Global___OwnUnits] | None = ...,
-        excluded_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        excluded_stock: _abc.Iterable[Global___ExcludedStock] | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_location_ids", b"excluded_location_ids", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "own_units", b"own_units", "products", b"products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "own_units", b"own_units", "products", b"products"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -412,6 +412,30 @@ class DecidedLevel(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__count_confidence) -> _WhichOneofReturnType__count_confidence | None: ...
 
 Global___DecidedLevel: _TypeAlias = DecidedLevel  # noqa: Y015
+
+@_typing.final
+class ExcludedStock(_message.Message):
+    """Stock that an order was given nothing of beyond what it had promised there already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    location_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExcludedStock: _TypeAlias = ExcludedStock  # noqa: Y015
 
 @_typing.final
 class OwnUnits(_message.Message):

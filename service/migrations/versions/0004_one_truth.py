@@ -64,8 +64,27 @@ def upgrade() -> None:
         sa.Column("line_id", sa.Text(), nullable=False),
         sa.Column("unit_count", sa.Integer(), nullable=True, comment="null is everything"),
         sa.Column("heard_time", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "cancel_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="by the channel's clock; contents that are not older have it in them",
+        ),
+        sa.Column(
+            "apply_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="null while its order has not come",
+        ),
         sa.PrimaryKeyConstraint("channel_id", "order_id", "event_id", "line_id", name=op.f("early_cancellation_pkey")),
-        comment="Cancellations that were heard before their order.",
+        comment="Cancellations by their channel's own name, those that were heard before their order among them.",
+    )
+    op.create_index(
+        "early_cancellation_waiting_idx",
+        "early_cancellation",
+        ["heard_time"],
+        unique=False,
+        postgresql_where=sa.text("apply_time IS NULL"),
     )
     op.create_table(
         "feed",
@@ -156,6 +175,19 @@ def upgrade() -> None:
         sa.Column("channel_id", sa.Text(), nullable=False),
         sa.Column("order_id", sa.Text(), nullable=False),
         sa.Column("allocation_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "states_contents",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="until the original comes",
+        ),
+        sa.Column(
+            "channel_update_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="when the copy was last changed, by its own channel's clock",
+        ),
         sa.ForeignKeyConstraint(["allocation_id"], ["allocation.id"], name=op.f("allocation_copy_allocation_id_fkey")),
         sa.PrimaryKeyConstraint("channel_id", "order_id", name=op.f("allocation_copy_pkey")),
         comment="Other names of an order, such as the Shopify copy of a TikTok order.",
@@ -629,6 +661,11 @@ def downgrade() -> None:
     op.drop_table("stock_incoming")
     op.drop_table("stock_effect")
     op.drop_table("feed")
+    op.drop_index(
+        "early_cancellation_waiting_idx",
+        table_name="early_cancellation",
+        postgresql_where=sa.text("apply_time IS NULL"),
+    )
     op.drop_table("early_cancellation")
     op.drop_table("decision_catalogue")
     op.drop_index(op.f("availability_told_xid_idx"), table_name="availability_told")

@@ -1,0 +1,636 @@
+"""Whatever a retailer does, in whatever order, every unit is somewhere: a long random life beside a plain model of it.
+
+`TRUESTOCK_LIVES=200 pytest tests/service/test_conservation.py` lives longer, with other dice every time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, Phase, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from tests.conftest import REPOSITORY, SETTLED_RULES, RetailerMaker
+from tests.plain_model import Key, Paper, PaperOrder, Way
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, moved, request_id
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    order_pb2,
+    shipment_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+BUFFERED_RULES = REPOSITORY / "tests" / "rules_buffered"
+LIVES = int(os.environ.get("TRUESTOCK_LIVES", "0"))
+SHRINK = not LIVES or "TRUESTOCK_SHRINK" in os.environ
+
+PLACES = ("a-store", "b-store", "dc", "shut")
+"""`b-store` serves one country only, and `shut` is closed."""
+ORDERS = ("A-1", "A-2", "A-3", "A-4")
+TAGS = ("", "launch", "clearance")
+"""What policy does with units that are short, by the product's tag: a person looks, they wait, they are taken off."""
+NO_ANSWERS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
+
+Allocation = allocation_pb.Allocation
+State = shipment_pb2.Shipment.State
+OPEN = {State.STATE_ASSIGNED, State.STATE_ACCEPTED, State.STATE_READY_FOR_PICKUP}
+LEAVING = {State.STATE_ASSIGNED, State.STATE_ACCEPTED}
+LIVE = {Allocation.STATE_HELD, Allocation.STATE_CONFIRMED}
+KINDS = {
+    stock_pb.MOVEMENT_KIND_RECEIVED: 1,
+    stock_pb.MOVEMENT_KIND_RETURNED: 1,
+    stock_pb.MOVEMENT_KIND_FOUND: 1,
+    stock_pb.MOVEMENT_KIND_SOLD: -1,
+    stock_pb.MOVEMENT_KIND_DAMAGED: -1,
+    stock_pb.MOVEMENT_KIND_LOST: -1,
+}
+REASONS = ("not_found", "damaged", "no_capacity", "closed", "set_aside", "other")
+DISPOSITIONS = ("sellable", "inspect", "damaged", "not_returned")
+
+_lives = itertools.count(1)
+_steps = itertools.count(1)
+small = st.integers(0, 5)
+few = st.integers(1, 3)
+places = st.sampled_from(PLACES)
+orders = st.sampled_from(ORDERS)
+skus = st.integers(0, len(TAGS) - 1)
+ways = st.sampled_from([Way(), Way(country="US"), Way(country="CA"), Way("a-store", is_pickup=True)])
+carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
+agos = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
+"""How many steps ago something happened that is heard now."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the service says at one moment: (on hand, unavailable, promised) by level, and the orders."""
+
+    levels: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
+    orders: dict[str, Allocation] = field(default_factory=dict)
+
+    def same_as(self, other: Seen) -> bool:
+        return self.levels == other.levels and self.orders == other.orders
+
+
+class Life(RuleBasedStateMachine):
+    """One retailer's life, on products of its own in a database that many lives share."""
+
+    run: ClassVar[Callable[[Any], Any]]
+    shop: ClassVar[Retailer]
+    settles: ClassVar[bool]
+    """Whether the rules reroute, backorder and cancel, and whether every location that may is used."""
+    steps_passed: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        number = next(_lives)
+        self.skus = [f"P{number}-{tag or 'plain'}" for tag in TAGS]
+        self.order_ids = {order: f"{number}-{order}" for order in ORDERS}
+        self.paper = Paper()
+        self.moments: list[datetime] = []
+        self.allocation_ids: dict[str, str] = {}
+        self.said: list[tuple[Any, Any, Any]] = []
+        """Calls with a request id, and their answers."""
+        self.told: list[tuple[Any, Any]] = []
+        """Calls with an event id."""
+        self.unswept = False
+        self.run(self._set_up())
+        self.seen = self.run(self._look())
+
+    async def _set_up(self) -> None:
+        made = [catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)]
+        await self.shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
+
+    async def _look(self) -> Seen:
+        request = stock_pb.ListStockLevelsRequest(skus=self.skus)
+        levels = (await self.shop.stock_service.ListStockLevels(request)).stock_levels
+        answers = await asyncio.gather(*(self.shop.get(one) for one in self.allocation_ids.values()))
+        return Seen(
+            {
+                (x.sku, x.location_id): (x.on_hand_count, x.unavailable_count, x.held_count + x.allocated_count)
+                for x in levels
+            },
+            {order: answer.allocation for order, answer in zip(self.allocation_ids, answers, strict=True)},
+        )
+
+    # Stock
+
+    @rule(sku=skus, place=places, units=st.integers(0, 8), unavailable=st.sampled_from([None, None, 0, 1]), ago=agos)
+    def count(self, sku: int, place: str, units: int, unavailable: int | None, ago: int) -> None:
+        key, when = (self.skus[sku], place), self._moment(ago)
+        said = stock_pb.StockCount(on_hand_count=units)
+        if unavailable is not None:
+            unavailable = said.unavailable_count = min(units, unavailable)
+        self._record(key, when, count=said)
+        self.paper.count(key, when, units, unavailable)
+        self._check("count")
+
+    @rule(sku=skus, place=places, kind=st.sampled_from(sorted(KINDS)), units=few, ago=agos)
+    def move(self, sku: int, place: str, kind: int, units: int, ago: int) -> None:
+        key, when = (self.skus[sku], place), self._moment(ago)
+        self._record(key, when, movement=moved(kind, units))
+        self.paper.move(key, when, KINDS[kind] * units)  # type: ignore[index]
+        self._check("move")
+
+    def _record(self, key: Key, when: datetime, **said: Any) -> None:
+        request = stock_pb.RecordStockChangesRequest(
+            source="counter", changes=[change(*key, at=when, **said)], request_id=request_id()
+        )
+        self._ask(self.shop.stock_service.RecordStockChanges, request)
+
+    # Orders
+
+    @rule(order=orders, cart=carts, sold=st.booleans(), way=ways, named=st.booleans())
+    def order(self, order: str, cart: list[tuple[int, int]], sold: bool, way: Way, named: bool) -> None:
+        lines = {f"x{n}" if named else str(n): (self.skus[sku], units) for n, (sku, units) in enumerate(cart, 1)}
+        self._order(order, lines, sold=sold, way=way)
+        self._check("sell" if sold else "hold")
+
+    @rule(order=orders, sold=st.booleans())
+    def order_as_it_was_stated(self, order: str, sold: bool) -> None:
+        known = self.paper.orders.get(order)
+        if known is None:
+            return
+        self._order(order, dict(known.stated()), sold=sold, way=known.way)
+        self._check("same again")
+
+    def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: Way) -> None:
+        request = allocation_pb.AllocateOrderRequest(
+            channel_id="web",
+            order_id=self.order_ids[order],
+            commitment=SOLD if sold else HOLD,  # type: ignore[arg-type]
+            lines=[order_pb2.OrderLine(line_id=x, sku=sku, unit_count=units) for x, (sku, units) in lines.items()],
+            request_id=request_id(),
+        )
+        if way.country:
+            request.destination.country = way.country
+        if way.is_pickup:
+            request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
+            request.pickup_location_id = way.pickup_at or ""
+        request.hold_duration.FromTimedelta(timedelta(hours=1))
+        answer = self._ask(self.shop.allocations.AllocateOrder, request)
+        if answer is None:
+            return
+        self.allocation_ids[order] = answer.allocation.allocation_id
+        paper = self.paper.orders.setdefault(order, PaperOrder())
+        before = self.seen.orders.get(order)
+        if not answer.allocation.change_refused and not self._keeps(paper, before, lines, way, sold=sold):
+            paper.state(way, lines, sold=sold)
+        elif sold and before is not None and before.state == Allocation.STATE_HELD:
+            paper.sold = True
+
+    def _keeps(
+        self,
+        paper: PaperOrder,
+        before: Allocation | None,
+        lines: dict[str, tuple[str, int]],
+        way: Way,
+        *,
+        sold: bool,
+    ) -> bool:
+        """Whether the order keeps its contents: it says the same again, or a cart that is paid already."""
+        if before is None:
+            return False
+        was_cancelled = any(line.cancelled for line in paper.lines.values())
+        if paper.sold and was_cancelled and (paper.stated(), paper.way) == (lines, way):
+            return True
+        if before.state not in LIVE:
+            return False
+        if before.state == Allocation.STATE_CONFIRMED and not sold:
+            return True
+        if any(line.shipped for line in paper.lines.values()):
+            left = paper.left(lines)
+            return left == paper.left(paper.contents()) and (not left or paper.way == way)
+        return (paper.contents(), paper.way) == (lines, way)
+
+    @rule(order=orders)
+    def confirm(self, order: str) -> None:
+        request = allocation_pb.ConfirmAllocationRequest(allocation_id=self._id(order), request_id=request_id())
+        if self._ask(self.shop.allocations.ConfirmAllocation, request) is not None:
+            self.paper.orders[order].sold = True
+        self._check("confirm")
+
+    @rule(order=orders)
+    def release(self, order: str) -> None:
+        request = allocation_pb.ReleaseAllocationRequest(allocation_id=self._id(order), request_id=request_id())
+        self._ask(self.shop.allocations.ReleaseAllocation, request)
+        self._check("release")
+
+    @rule(order=orders)
+    def an_hour_passes_for_a_cart(self, order: str) -> None:
+        if order not in self.seen.orders or self.seen.orders[order].state != Allocation.STATE_HELD:
+            return
+        for table, column in (("allocation", "id"), ("promise", "allocation_id")):
+            past = f"UPDATE {table} SET expire_time = clock_timestamp() WHERE {column} = $1 AND state = 'held'"
+            self.run(self.shop.sql(past, self._id(order)))
+        self.unswept = True
+        self._check("expire")
+
+    @rule(order=orders, line=small, units=few, shipment=st.sampled_from([None, None, 0, 1]))
+    def cancel(self, order: str, line: int, units: int, shipment: int | None) -> None:
+        known = self.seen.orders.get(order)
+        if known is None:
+            return
+        chosen = known.lines[line % len(known.lines)]
+        wanted = allocation_pb.LineCancellation(line_id=chosen.line_id, unit_count=units)
+        if shipment is not None and known.shipments:
+            wanted.shipment_id = known.shipments[shipment % len(known.shipments)].shipment_id
+        request = allocation_pb.CancelOrderLinesRequest(
+            allocation_id=known.allocation_id, cancellations=[wanted], request_id=request_id()
+        )
+        left = chosen.promised_count + chosen.short_count + chosen.backordered_count
+        must = known.state in LIVE and units <= left and not wanted.shipment_id
+        if self._ask(self.shop.allocations.CancelOrderLines, request, must=must) is not None:
+            self.paper.orders[order].lines[chosen.line_id].cancelled += units
+        self._check("cancel")
+
+    # Shipments
+
+    @rule(order=orders, which=small)
+    def accept(self, order: str, which: int) -> None:
+        if made := self._shipment(order, which):
+            request = fulfillment_pb.AcceptShipmentRequest(shipment_id=made.shipment_id, request_id=request_id())
+            self._ask(self.shop.fulfilment.AcceptShipment, request)
+            self._check("accept")
+
+    @rule(order=orders, which=small)
+    def mark_ready(self, order: str, which: int) -> None:
+        if made := self._shipment(order, which):
+            request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=made.shipment_id, request_id=request_id())
+            self._ask(self.shop.fulfilment.MarkReadyForPickup, request)
+            self._check("mark ready")
+
+    @rule(order=orders, which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=agos)
+    def ship(self, order: str, which: int, parts: dict[int, int] | None, ago: int) -> None:
+        if made := self._shipment(order, which):
+            units = _units_of(made, parts)
+            request = fulfillment_pb.ShipShipmentRequest(
+                shipment_id=made.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
+            )
+            self._leave(order, made, self.shop.fulfilment.ShipShipment, request, units, ago, is_pickup=False)
+            self._check("ship")
+
+    @rule(order=orders, which=small, ago=agos, event=st.booleans())
+    def deliver(self, order: str, which: int, ago: int, event: bool) -> None:
+        if made := self._shipment(order, which):
+            # A carrier may know a parcel by one number from the ramp to the door.
+            shipped = [x.event_id for _, x in self.told if x.shipment_id == made.shipment_id] if event else []
+            request = fulfillment_pb.DeliverShipmentRequest(
+                shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
+            )
+            answer = self._leave(order, made, self.shop.fulfilment.DeliverShipment, request, None, ago, is_pickup=False)
+            if answer is not None:
+                (now,) = [x for x in answer.allocation.shipments if x.shipment_id == made.shipment_id]
+                assert now.state == State.STATE_DELIVERED
+                assert not any(line.unit_count for line in now.lines)
+            self._check("deliver")
+
+    @rule(order=orders, which=small, ago=agos)
+    def collect(self, order: str, which: int, ago: int) -> None:
+        if made := self._shipment(order, which):
+            request = fulfillment_pb.CollectShipmentRequest(
+                shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+            )
+            self._leave(order, made, self.shop.fulfilment.CollectShipment, request, None, ago, is_pickup=True)
+            self._check("collect")
+
+    def _leave(
+        self,
+        order: str,
+        made: shipment_pb2.Shipment,
+        call: Any,
+        request: Any,
+        units: dict[str, int] | None,
+        ago: int,
+        *,
+        is_pickup: bool,
+    ) -> Any:
+        """Units leave a location, if they have not: everything where none are named."""
+        when = self._dated(request, ago)
+        paper = self.paper.orders[order]
+        may = self._is_sold(order) and paper.way.is_pickup == is_pickup
+        may = may and made.state in (OPEN if is_pickup else LEAVING)
+        there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+        leaving = units if units is not None else there
+        fits = all(count <= there.get(line_id, 0) for line_id, count in leaving.items())
+        answer = self._ask(call, request, must=may and fits, must_not=may and not fits)
+        if answer is not None and may:
+            for line_id, count in leaving.items():
+                line = paper.lines[line_id]
+                line.shipped += count
+                self.paper.move((line.sku, made.location_id), when, -count)
+        return answer
+
+    @rule(order=orders, which=small)
+    def not_collected(self, order: str, which: int) -> None:
+        if made := self._shipment(order, which):
+            request = fulfillment_pb.ReturnUncollectedRequest(
+                shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+            )
+            may = self._is_sold(order) and self.paper.orders[order].way.is_pickup and made.state in OPEN
+            if self._ask(self.shop.fulfilment.ReturnUncollected, request, must=may) is not None and may:
+                for line in made.lines:
+                    self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
+            self._check("not collected")
+
+    @rule(
+        order=orders,
+        which=small,
+        reason=st.sampled_from(REASONS),
+        parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2),
+        ago=agos,
+    )
+    def reject(self, order: str, which: int, reason: str, parts: dict[int, int] | None, ago: int) -> None:
+        if made := self._shipment(order, which):
+            units = _units_of(made, parts)
+            request = fulfillment_pb.RejectShipmentRequest(
+                shipment_id=made.shipment_id,
+                reason=fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}"),
+                lines=line_units(units),
+                event_id=_event(),
+                request_id=request_id(),
+            )
+            when = self._dated(request, ago)
+            may = self._is_sold(order) and made.state in OPEN
+            there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+            given_up = units if units is not None else there
+            fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
+            answer = self._ask(
+                self.shop.fulfilment.RejectShipment, request, must=may and fits, must_not=may and not fits
+            )
+            if answer is not None and may:
+                for line_id, count in given_up.items():
+                    key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
+                    if reason == "not_found":
+                        self.paper.move(key, when, -count)
+                    elif reason in ("damaged", "set_aside"):
+                        self.paper.set_aside(key, count)
+            self._check("reject")
+
+    @rule(order=orders, which=small, place=st.sampled_from(["", *PLACES]))
+    def reassign(self, order: str, which: int, place: str) -> None:
+        if made := self._shipment(order, which):
+            request = allocation_pb.ReassignShipmentRequest(
+                shipment_id=made.shipment_id, location_id=place, actor="kim", request_id=request_id()
+            )
+            self._ask(self.shop.allocations.ReassignShipment, request)
+            self._check("reassign")
+
+    @rule(order=orders, parts=st.dictionaries(small, few, min_size=1, max_size=2), place=places,
+          disposition=st.sampled_from(DISPOSITIONS), ago=agos)
+    def take_back(self, order: str, parts: dict[int, int], place: str, disposition: str, ago: int) -> None:
+        if order not in self.seen.orders:
+            return
+        lines = self.paper.orders[order].lines
+        units = {list(lines)[which % len(lines)]: count for which, count in parts.items()}
+        request = fulfillment_pb.RecordReturnRequest(
+            allocation_id=self._id(order),
+            lines=line_units(units),
+            disposition=fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{disposition.upper()}"),
+            location_id="" if disposition == "not_returned" else place,
+            event_id=_event(),
+            request_id=request_id(),
+        )
+        when = self._dated(request, ago)
+        fits = all(count <= lines[x].shipped - lines[x].returned for x, count in units.items())
+        answer = self._ask(self.shop.fulfilment.RecordReturn, request, must=fits, must_not=not fits)
+        if answer is not None and disposition != "not_returned":
+            for line_id, count in units.items():
+                line = lines[line_id]
+                line.returned += count
+                key = (line.sku, place)
+                if disposition != "sellable" and not self.paper.has_counted(key, when):
+                    self.paper.set_aside(key, count)
+                self.paper.move(key, when, count)
+        self._check("take back")
+
+    # The same again
+
+    @precondition(lambda self: self.said)
+    @rule(which=st.integers(0, 1_000))
+    def replay_a_request(self, which: int) -> None:
+        call, request, answer = self.said[which % len(self.said)]
+
+        assert self.run(call(request)) == answer
+        self._check("replay a request", changes=False)
+
+    @precondition(lambda self: self.told)
+    @rule(which=st.integers(0, 1_000))
+    def replay_an_event(self, which: int) -> None:
+        call, request = self.told[which % len(self.told)]
+        again = type(request)()
+        again.CopyFrom(request)
+        again.request_id = request_id()
+        self.run(call(again))
+        self._check("replay an event", changes=False)
+
+    # What is asked
+
+    def _ask(self, call: Any, request: Any, *, must: bool = False, must_not: bool = False) -> Any:
+        """The answer; None where it is no, which changes nothing."""
+        try:
+            answer = self.run(call(request))
+        except grpc.aio.AioRpcError as error:
+            assert error.code() in NO_ANSWERS, f"{error.code()}: {error.details()}"
+            assert not must, error.details()
+            assert self.unswept or self.run(self._look()).same_as(self.seen), error.details()
+            return None
+        assert not must_not, answer
+        self.said.append((call, request, answer))
+        if getattr(request, "event_id", ""):
+            self.told.append((call, request))
+        return answer
+
+    def _id(self, order: str) -> str:
+        return self.allocation_ids.get(order, request_id())
+
+    def _is_sold(self, order: str) -> bool:
+        return self.seen.orders[order].commitment == SOLD
+
+    def _shipment(self, order: str, which: int) -> shipment_pb2.Shipment | None:
+        known = self.seen.orders.get(order)
+        # The newest first: those that are over are at the front.
+        return known.shipments[-1 - which % len(known.shipments)] if known and known.shipments else None
+
+    def _moment(self, ago: int) -> datetime:
+        self.moments.append(datetime.now(UTC))
+        return self.moments[max(0, len(self.moments) - 1 - ago)] + timedelta(microseconds=0)
+
+    def _dated(self, request: Any, ago: int) -> datetime:
+        """When an event happened: some steps ago, or now, which it does not say."""
+        when = self._moment(ago)
+        if ago and "event_time" in request.DESCRIPTOR.fields_by_name:
+            request.event_time.FromDatetime(when)
+        return when
+
+    # What holds
+
+    def _check(self, step: str, *, changes: bool = True) -> None:
+        before, self.seen = self.seen, self.run(self._look())
+        if self.unswept and not self._backorders_are_filled():
+            self.run(eventually(self._is_swept, 10))
+            self.seen = self.run(self._look())
+        self._settle_paper()
+        assert changes or self.unswept or self.seen.same_as(before), step
+        self._check_levels()
+        self._check_lines()
+        self._check_places()
+        assert self._backorders_are_filled(), step
+        report = self.run(self.shop.ledger())
+        assert report.balanced, report.differences
+        self.steps_passed[step] += 1
+
+    async def _is_swept(self) -> bool:
+        left = "SELECT FROM allocation WHERE state = 'held' AND expire_time < clock_timestamp()"
+        self.unswept = bool(await self.shop.sql(left))
+        return not self.unswept
+
+    def _settle_paper(self) -> None:
+        """Notes on paper what policy took off: of clearance, and only where it says so."""
+        for order, known in self.seen.orders.items():
+            for line in known.lines:
+                paper = self.paper.orders[order].lines[line.line_id]
+                if self.settles and paper.sku.endswith("clearance") and self._is_sold(order):
+                    assert line.cancelled_count >= paper.cancelled
+                    paper.cancelled = line.cancelled_count
+
+    def _check_levels(self) -> None:
+        promised: Counter[Key] = Counter()
+        for order in self.seen.orders.values():
+            for made in order.shipments:
+                for line in made.lines:
+                    promised[line.sku, made.location_id] += line.unit_count
+        assert {key for key, units in promised.items() if units} <= set(self.seen.levels)
+        for key in self.paper.keys():
+            on_hand, unavailable, claimed = self.seen.levels[key]
+            assert (on_hand, unavailable) == (self.paper.on_hand(key), self.paper.unavailable(key)), key
+            assert claimed == promised[key], key
+            assert claimed <= max(0, on_hand - unavailable), key
+
+    def _check_lines(self) -> None:
+        for order, known in self.seen.orders.items():
+            paper = self.paper.orders[order]
+            assert {x.line_id for x in known.lines} == set(paper.lines)
+            for line in known.lines:
+                told = paper.lines[line.line_id]
+                said = (line.sku, line.unit_count, line.shipped_count, line.returned_count, line.cancelled_count)
+                assert said == (told.sku, told.asked, told.shipped, told.returned, told.cancelled), order
+                accounted = line.promised_count + line.shipped_count + line.short_count
+                accounted += line.backordered_count + line.cancelled_count
+                assert known.state not in LIVE or accounted == line.unit_count, (order, line)
+
+    def _check_places(self) -> None:
+        for order, known in self.seen.orders.items():
+            way = self.paper.orders[order].way
+            for made in known.shipments:
+                if any(line.unit_count for line in made.lines) and not self._was_moved_by_hand(made):
+                    assert self._may_use(way, made.location_id), (order, made)
+
+    def _was_moved_by_hand(self, made: shipment_pb2.Shipment) -> bool:
+        return any(
+            isinstance(request, allocation_pb.ReassignShipmentRequest)
+            and request.location_id == made.location_id
+            and made.shipment_id in {x.shipment_id for x in answer.allocation.shipments}
+            for _, request, answer in self.said
+        )
+
+    def _may_use(self, way: Way, place: str) -> bool:
+        """Whether the rules let an order use a location. The buffered ones know no countries."""
+        if place == "shut" or (way.is_pickup and place != way.pickup_at):
+            return False
+        return not (self.settles and place == "b-store" and way.country not in (None, "US"))
+
+    def _backorders_are_filled(self) -> bool:
+        for order, known in self.seen.orders.items():
+            for line in known.lines:
+                for place in PLACES if line.backordered_count else ():
+                    on_hand, unavailable, claimed = self.seen.levels.get((line.sku, place), (0, 0, 0))
+                    free = on_hand - unavailable - claimed
+                    if free > 0 and self._may_use(self.paper.orders[order].way, place):
+                        if not self._has_rejected(known, line.sku, place):
+                            return False
+        return True
+
+    def _has_rejected(self, known: Allocation, sku: str, place: str) -> bool:
+        """Whether a location could not supply a product of this order before."""
+        return any(
+            isinstance(request, fulfillment_pb.RejectShipmentRequest)
+            and request.shipment_id in {made.shipment_id for made in known.shipments if made.location_id == place}
+            and sku in {line.sku for made in known.shipments if made.shipment_id == request.shipment_id for line in made.lines}
+            for _, request in self.told
+        )
+
+
+def _event() -> str:
+    return f"e-{next(_steps)}"
+
+
+def _units_of(made: shipment_pb2.Shipment, parts: dict[int, int] | None) -> dict[str, int] | None:
+    if parts is None:
+        return None
+    return {made.lines[which % len(made.lines)].line_id: count for which, count in parts.items()}
+
+
+@pytest.fixture(params=[SETTLED_RULES, BUFFERED_RULES], ids=["settled", "buffered"])
+def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[Life]]:
+    """Lives under rules that settle what is short, or that hold back and leave it to people."""
+    rules: Path = request.param
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
+            members = {"run": staticmethod(lambda call: runner.run(_answer(call))), "shop": shop}
+            yield type("Life", (Life,), members | {"settles": rules == SETTLED_RULES})
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _answer(call: Any) -> Any:
+    return await call
+
+
+async def _open_shop(maker: RetailerMaker, rules: Path) -> Retailer:
+    shop = await maker.make(rules)
+    kinds = {"dc": catalog_pb.Location.TYPE_WAREHOUSE}
+    made = [
+        catalog_pb.Location(
+            location_id=place,
+            type=kinds.get(place, catalog_pb.Location.TYPE_STORE),
+            priority=number,
+            status=catalog_pb.Location.STATUS_CLOSED if place == "shut" else catalog_pb.Location.STATUS_OPEN,
+            offers_pickup=place == "a-store",
+            ships_to=catalog_pb.CountryList(countries=["US"]) if place == "b-store" else None,
+        )
+        for number, place in enumerate(PLACES, 1)
+    ]
+    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
+    return shop
+
+
+def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: type[Life]) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        life,
+        settings=settings(
+            max_examples=LIVES or 10,
+            stateful_step_count=60 if LIVES else 40,
+            derandomize=not LIVES,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink] if SHRINK else [Phase.generate],
+        ),
+    )
+    if LIVES:
+        print(sum(Life.steps_passed.values()), dict(Life.steps_passed))  # noqa: T201

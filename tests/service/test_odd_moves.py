@@ -1,0 +1,339 @@
+"""Odd but honest requests about orders: nothing is lost, nothing is sold twice, and no answer is a fault of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.conftest import SETTLED_RULES, RetailerMaker
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, moved, promised
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    order_pb2,
+    shipment_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+State = shipment_pb2.Shipment.State
+PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
+
+
+@pytest.fixture
+async def shop(retailers: RetailerMaker) -> Retailer:
+    """Rejections are rerouted; what is oversold of a launch waits, of a clearance is cancelled, else a person looks."""
+    return await retailers.make(SETTLED_RULES)
+
+
+async def tag(shop: Retailer, sku: str, *tags: str) -> None:
+    product = catalog_pb.Product(sku=sku, tags=tags)
+    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
+
+
+def lines(**units: tuple[str, int]) -> list[order_pb2.OrderLine]:
+    return [order_pb2.OrderLine(line_id=x, sku=sku, unit_count=count) for x, (sku, count) in units.items()]
+
+
+async def sell(shop: Retailer, wanted: list[order_pb2.OrderLine], **fields: object) -> allocation_pb.Allocation:
+    fields = {"channel_id": "web", "order_id": "A-1", "commitment": SOLD} | fields
+    request = allocation_pb.AllocateOrderRequest(lines=wanted, **fields)  # type: ignore[arg-type]
+    answer: allocation_pb.Allocation = (await shop.allocations.AllocateOrder(request)).allocation
+    return answer
+
+
+async def refused(call: object) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call  # type: ignore[misc]
+    return error.value
+
+
+# Orders that change after something happened to them
+
+
+async def test_a_line_that_was_rejected_may_be_left_out_of_the_order(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("MUG", "b-store"): 2, ("CUP", "a-store"): 2})
+    order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
+    await shop.reject(order.shipments[0], "not_found", {"m": 2})
+
+    rest = await sell(shop, lines(c=("CUP", 1)))
+
+    assert [line.line_id for line in rest.lines] == ["c"]
+    assert promised(rest)["a-store"] == 1
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_line_of_another_product_is_not_kept_from_where_the_first_was_rejected(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 2})
+    order = await sell(shop, lines(x=("MUG", 2)))
+    await shop.reject(order.shipments[0], "not_found")
+
+    changed = await sell(shop, lines(x=("CUP", 1)))
+
+    assert sum(promised(changed).values()) == 1
+    assert (await shop.ledger()).balanced
+
+
+async def test_what_a_location_has_of_other_lines_stays_there_when_the_order_changes(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("MUG", "b-store"): 2, ("CUP", "a-store"): 2})
+    order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
+    await shop.reject(order.shipments[0], "damaged", {"m": 2})
+
+    changed = await sell(shop, lines(m=("MUG", 1), c=("CUP", 1)))
+
+    assert [(x.line_id, x.promised_count) for x in changed.lines] == [("m", 1), ("c", 1)]
+
+
+async def test_a_backorder_is_filled_from_where_another_line_was_rejected(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 0})
+    await tag(shop, "CUP", "launch")
+    await tag(shop, "MUG", "launch")
+    order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
+    await shop.reject(order.shipments[0], "not_found", {"m": 2})
+
+    await shop.count({("CUP", "a-store"): 1}, at=datetime.now(UTC))
+
+    line = (await shop.get(order.allocation_id)).allocation.lines[1]
+    assert (line.line_id, line.promised_count) == ("c", 1)
+
+
+async def test_a_product_that_left_cannot_become_another_one(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
+    order = await sell(shop, lines(x=("MUG", 3)))
+    await shop.ship(order.shipments[0], {"x": 1})
+
+    error = await refused(sell(shop, lines(x=("CUP", 3))))
+
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "has left as 'MUG'" in (error.details() or "")
+
+
+async def test_an_order_that_drops_a_line_which_has_left_says_the_same_when_it_is_sent_again(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
+    order = await sell(shop, lines(m=("MUG", 1), c=("CUP", 2)))
+    await shop.ship(order.shipments[0], {"m": 1})
+
+    dropped = await sell(shop, lines(c=("CUP", 2)))
+    again = await sell(shop, lines(c=("CUP", 2)))
+
+    assert again == dropped
+
+
+# Events
+
+
+async def test_a_parcel_that_one_number_names_from_the_ramp_to_the_door_arrives(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 5})
+    order = await sell(shop, lines(m=("MUG", 3)))
+
+    await shop.ship(order.shipments[0], {"m": 1}, event_id="1Z-77")
+    for _ in range(2):
+        arrived = await shop.deliver(order.shipments[0], event_id="1Z-77")
+
+    assert arrived.shipments[0].state == State.STATE_DELIVERED
+    assert (arrived.lines[0].shipped_count, arrived.lines[0].promised_count) == (3, 0)
+    assert (await shop.level("MUG", "dc")).on_hand_count == 2
+    assert (await shop.ledger()).balanced
+
+
+async def test_one_return_number_for_several_lines_and_parcels_counts_once_each(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("MUG", "b-store"): 2, ("CUP", "a-store"): 2})
+    order = await sell(shop, lines(m=("MUG", 3), c=("CUP", 2)))
+    for made in order.shipments:
+        await shop.ship(made)
+
+    await shop.locations("dc")
+    for _ in range(2):
+        await shop.take_back(order.allocation_id, {"m": 3}, "sellable", "dc", event_id="r-1")
+        back = await shop.take_back(order.allocation_id, {"m": 3, "c": 1}, "sellable", "dc", event_id="r-1")
+
+    assert [x.returned_count for x in back.lines] == [3, 1]
+    assert ((await shop.level("MUG", "dc")).on_hand_count, (await shop.level("CUP", "dc")).on_hand_count) == (3, 1)
+    assert (await shop.ledger()).balanced
+
+
+async def test_units_come_back_to_a_location_that_never_stocked_them(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 3})
+    await shop.locations("b-store")
+    order = await sell(shop, lines(m=("MUG", 3)))
+    await shop.ship(order.shipments[0])
+
+    await shop.take_back(order.allocation_id, {"m": 2}, "sellable", "b-store")
+
+    assert (await shop.level("MUG", "b-store")).available_count == 2
+    assert await shop.sellable("MUG") == 2
+
+
+async def test_a_return_to_a_place_that_nobody_knows_is_refused(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 3})
+    order = await sell(shop, lines(m=("MUG", 3)))
+    await shop.ship(order.shipments[0])
+
+    error = await refused(shop.take_back(order.allocation_id, {"m": 2}, "sellable", "moon"))
+
+    assert error.code() == grpc.StatusCode.NOT_FOUND
+
+
+# Rejections
+
+
+async def test_a_rejected_order_that_was_ready_at_the_chosen_store_is_short_and_somebodys(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 9})
+    order = await sell(shop, lines(m=("MUG", 2)), method=PICKUP, pickup_location_id="a-store")
+    await shop.mark_ready(order.shipments[0])
+
+    rejected = await shop.reject(order.shipments[0], "damaged")
+
+    assert rejected.shipments[0].state == State.STATE_REJECTED
+    assert (rejected.lines[0].promised_count, rejected.lines[0].short_count) == (0, 2)
+    assert rejected.needs_person
+    assert (await shop.ledger()).balanced
+
+
+async def test_more_than_is_left_cannot_be_cancelled_while_rejected_units_wait(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 5})
+    await tag(shop, "MUG", "launch")
+    order = await sell(shop, lines(m=("MUG", 5)))
+    await shop.ship(order.shipments[0], {"m": 1})
+    waiting = await shop.reject(order.shipments[0], "not_found", {"m": 2})
+
+    error = await refused(shop.cancel(order.allocation_id, {"m": 5}))
+    left = await shop.cancel(order.allocation_id, {"m": 4})
+
+    assert waiting.lines[0].backordered_count == 2
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+    line = left.lines[0]
+    assert (line.shipped_count, line.cancelled_count, line.backordered_count, line.promised_count) == (1, 4, 0, 0)
+    assert (await shop.ledger()).balanced
+
+
+async def test_both_lines_of_one_product_are_rejected_and_rerouted(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 4, ("MUG", "b-store"): 3})
+    order = await sell(shop, lines(x=("MUG", 2), y=("MUG", 2)))
+
+    again = await shop.reject(order.shipments[0], "not_found")
+
+    assert [x.promised_count for x in again.lines] == [2, 1]
+    assert again.shortages[0].unit_count == 1
+    assert (await shop.ledger()).balanced
+
+
+# Policy that cancels
+
+
+async def test_a_payment_that_comes_late_for_what_policy_then_takes_off_is_a_cancelled_order(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 2})
+    await tag(shop, "MUG", "clearance")
+    held = await shop.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
+    await asyncio.sleep(1.1)
+    await shop.allocate("A-2", {"MUG": 2})
+
+    paid = await shop.confirm(held.allocation_id)
+
+    assert paid.state == allocation_pb.Allocation.STATE_CANCELLED
+    assert (paid.lines[0].unit_count, paid.lines[0].cancelled_count) == (2, 2)
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_late_payment_keeps_what_was_cancelled_beside_what_policy_takes_off(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 5})
+    await tag(shop, "MUG", "clearance")
+    held = await shop.allocate("A-1", {"MUG": 5}, HOLD, hold_duration=timedelta(seconds=1))
+    await shop.cancel(held.allocation_id, {"1": 1})
+    await asyncio.sleep(1.1)
+    await shop.allocate("A-2", {"MUG": 3})
+
+    paid = await shop.confirm(held.allocation_id)
+
+    line = paid.lines[0]
+    assert (line.unit_count, line.promised_count, line.cancelled_count) == (5, 2, 3)
+    assert (await shop.ledger()).balanced
+
+
+async def test_an_order_that_policy_cancelled_can_be_sold_anew_with_other_contents(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 0, ("CUP", "dc"): 3})
+    await tag(shop, "MUG", "clearance")
+    gone = await sell(shop, lines(m=("MUG", 2)))
+
+    anew = await sell(shop, lines(c=("CUP", 2)))
+
+    assert gone.state == allocation_pb.Allocation.STATE_CANCELLED
+    assert promised(anew) == {"dc": 2}
+    assert shop.metric("sold_units_total", channel="web") - shop.metric("cancelled_units_total", channel="web") == 2
+    assert (await shop.ledger()).balanced
+
+
+# Much at once
+
+
+async def test_an_order_of_five_hundred_lines_is_planned_shipped_rejected_and_returned(shop: Retailer) -> None:
+    await shop.stock({(f"S-{n:02}", place): 40 for n in range(50) for place in ("a-store", "b-store")})
+    order = await sell(shop, lines(**{f"l{n}": (f"S-{n % 50:02}", 5) for n in range(500)}))
+
+    first, second = order.shipments
+    await shop.ship(first)
+    await shop.reject(second, "not_found")
+    back = await shop.take_back(order.allocation_id, {f"l{n}": 1 for n in range(100)}, "inspect", "b-store")
+
+    assert sum(x.shipped_count for x in back.lines) == 2_000
+    assert sum(x.short_count for x in back.lines) == 500
+    assert (await shop.ledger()).balanced
+
+
+# Plans that are all or nothing
+
+ALL_OR_NOTHING = """
+kind: routing
+policies:
+  - {name: whole, position: 1, rank: [priority], ship_complete: true, sold_may_use: [buffer, blocked]}
+"""
+
+
+async def test_an_order_that_ships_complete_waits_until_all_of_it_is_there(
+    retailers: RetailerMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "routing.yaml").write_text(ALL_OR_NOTHING)
+    (tmp_path / "exceptions.yaml").write_text(
+        "kind: exception\nrules:\n  - {name: wait, position: 1, do: backorder, owner: desk, due_in: 1d}\n"
+    )
+    shop = await retailers.make(tmp_path)
+    await shop.stock({("MUG", "dc"): 1, ("CUP", "dc"): 5})
+    order = await sell(shop, lines(m=("MUG", 3), c=("CUP", 1)))
+
+    await shop.count({("MUG", "dc"): 2}, at=datetime.now(UTC))
+    waiting = (await shop.get(order.allocation_id)).allocation
+    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
+    await shop.record(change("MUG", "dc", at=datetime.now(UTC), movement=received))
+
+    async def is_whole() -> bool:
+        return promised((await shop.get(order.allocation_id)).allocation) == {"dc": 4}
+
+    # The transaction in which the mug comes has not locked the cups; the next sweep has.
+    await eventually(is_whole)
+
+    assert promised(order) == promised(waiting) == {}
+    assert (await shop.get(order.allocation_id)).allocation.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert (await shop.ledger()).balanced
+
+
+# Times
+
+
+async def test_a_parcel_that_left_before_a_count_leaves_the_count_as_it_is_and_one_after_it_does_not(
+    shop: Retailer,
+) -> None:
+    await shop.stock({("MUG", "dc"): 9})
+    order = await sell(shop, lines(m=("MUG", 4)))
+    counted = datetime.now(UTC) - timedelta(seconds=20)
+    await shop.count({("MUG", "dc"): 8}, at=counted)
+
+    await shop.ship(order.shipments[0], {"m": 1}, event_id="p-1", event_time=counted - timedelta(seconds=5))
+    await shop.ship(order.shipments[0], {"m": 2}, event_id="p-2", event_time=counted + timedelta(seconds=5))
+    await shop.count({("MUG", "dc"): 8}, at=counted + timedelta(seconds=1))
+
+    level = await shop.level("MUG", "dc")
+    assert (level.on_hand_count, level.allocated_count) == (6, 1)
+    assert (await shop.ledger()).balanced
