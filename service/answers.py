@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -273,8 +274,13 @@ def exception_event(row: asyncpg.Record) -> exception_pb2.ExceptionEvent:
     )
 
 
-def stock_level(row: asyncpg.Record, level: StockLevel) -> stock_pb.StockLevel:
-    """A stock level, and the row that it was read from."""
+def stock_level(
+    row: asyncpg.Record,
+    level: StockLevel,
+    unavailable: Sequence[stock_pb.UnavailableUnits] = (),
+    incoming: Sequence[stock_pb.IncomingUnits] = (),
+) -> stock_pb.StockLevel:
+    """A stock level, the row that it was read from, and what is not sellable or on its way there."""
     return stock_pb.StockLevel(
         sku=level.sku,
         location_id=level.location_id,
@@ -287,6 +293,12 @@ def stock_level(row: asyncpg.Record, level: StockLevel) -> stock_pb.StockLevel:
         counted_time=timestamp(level.counted_time),
         heard_time=timestamp(row["heard_time"]),
         source=level.source or "",
+        count_confidence=row["count_confidence"],
+        physical_count_time=timestamp(row["physical_count_time"]),
+        unavailable=unavailable,
+        incoming=incoming,
+        untracked=not row["tracked"],
+        version=row["version"],
     )
 
 

@@ -2,6 +2,9 @@
 
 The row of a channel and SKU is locked first and stock is read after that, so a higher version always rests on a later
 reading, whichever service wrote it. Nothing else locks these rows, and no order waits for them.
+
+While two services go by different rules, because one has not read the new ones yet, the last to work a value out wins;
+the one that changes its rules works everything out anew, so the newest rules have the last word.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from service.tables import availability_told
 Pair = tuple[str, str]
 """A channel's id and a SKU."""
 
-BATCH_PAIRS = 500
+BATCH_PAIRS = 200
 """Pairs that are read, and locked, at a time."""
 TURN_SECONDS = 0.004
 """How long working out what channels may be told keeps the event loop to itself."""

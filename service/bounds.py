@@ -93,6 +93,13 @@ EVENT_ID_LENGTH = 128
 EARLY_CANCELLATION_KEPT = timedelta(days=30)
 """How long a cancellation waits for its order."""
 
+TRANSFER_LINES = 500
+TRANSFER_ID_LENGTH = 128
+MOVEMENT_KINDS = 50
+"""Kinds that a list of movements may be narrowed to."""
+INCOMING_SHOWN = 100
+"""Deliveries on their way that a stock level shows, the earliest."""
+
 WATCHED_SKUS = 10_000
 """SKUs that one watch may name."""
 WATCHERS = 200

@@ -14,14 +14,18 @@ import asyncpg
 from sqlalchemy import Integer, Table, Text, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from policies import velocity
 from policies.feeds import Feed
 from policies.model import Channel, Coordinates, Location, Product
+from policies.velocity import Velocity
 from service.database import Connection, Statement, any_of, parameter, parameters
 from service.tables import catalogue_version, channel, feed, location, product
 
 _wanted = func.unnest(parameters("skus", Text)).table_valued("sku", name="wanted").render_derived()
 _PRODUCTS = Statement(
-    select(_wanted.c.sku.label("wanted_sku"), catalogue_version.c.version, product)
+    select(
+        _wanted.c.sku.label("wanted_sku"), catalogue_version.c.version, func.statement_timestamp().label("now"), product
+    )
     .select_from(catalogue_version)
     .outerjoin(_wanted, _wanted.c.sku.is_not(None))
     .outerjoin(product, product.c.sku == _wanted.c.sku)
@@ -118,7 +122,11 @@ class Shelf:
         )
         id_column = table.c[key]
         self._known = Statement(select(id_column).where(id_column == any_of("ids", Text)))
-        page = select(table).where(id_column > parameter("after", Text)).order_by(id_column)
+        page = (
+            select(table, func.statement_timestamp().label("now"))
+            .where(id_column > parameter("after", Text))
+            .order_by(id_column)
+        )
         self._page = Statement(page.limit(parameter("count", Integer)))
         self._named_page = Statement(page.where(id_column == any_of("ids", Text)).limit(parameter("count", Integer)))
 
@@ -144,7 +152,7 @@ class Shelf:
 
 
 LOCATIONS = Shelf(location, "id")
-PRODUCTS = Shelf(product, "sku")
+PRODUCTS = Shelf(product, "sku", learnt=("learnt_velocity", "learnt_velocity_time"))
 CHANNELS = Shelf(channel, "id")
 FEEDS = Shelf(feed, "source", learnt=("heard_time",))
 
@@ -193,8 +201,16 @@ def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:
     )
 
 
+def learnt_velocity(row: asyncpg.Record) -> float | None:
+    """The units a day that a product has been learnt to sell, at the row's `now`; None until something was sold."""
+    if row["learnt_velocity"] is None:
+        return None
+    return velocity.at(Velocity(row["learnt_velocity"], row["learnt_velocity_time"]), row["now"])
+
+
 def product_of(row: asyncpg.Record) -> Product:
-    """A row of `product` in the words of `policies`."""
+    """A row of `product` in the words of `policies`; its velocity is the stated one, else the learnt one."""
+    stated = row["velocity_per_day"]
     return Product(
         sku=row["sku"],
         name=row["display_name"],
@@ -203,7 +219,7 @@ def product_of(row: asyncpg.Record) -> Product:
         category=row["category"],
         brand=row["brand"],
         price=row["price"],
-        velocity_per_day=row["velocity_per_day"],
+        velocity_per_day=learnt_velocity(row) if stated is None else stated,
         has_dimensions=row["weight_grams"] is not None,
         has_barcode=bool(row["barcode"]),
         has_image=bool(row["image_uri"]),

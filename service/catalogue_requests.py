@@ -11,6 +11,7 @@ from policies.channel_statuses import PLATFORMS
 from policies.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
 from service import bounds, working_time
 from service.answers import money
+from service.catalogue import learnt_velocity
 from service.fields import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -193,6 +194,7 @@ def product_message(row: asyncpg.Record) -> catalog_pb.Product:
         barcode=row["barcode"] or "",
         image_uri=row["image_uri"] or "",
         velocity_per_day=row["velocity_per_day"],
+        learnt_velocity_per_day=learnt_velocity(row),
     )
     if row["weight_grams"] is not None:
         for name in ("weight_grams", "length_mm", "width_mm", "height_mm"):

@@ -15,10 +15,12 @@ from service import (
     facts_command,
     feed_commands,
     file_commands,
+    movement_commands,
     options,
     order_commands,
     shipment_commands,
     stock_commands,
+    watch_commands,
 )
 from service.console import UserError, output, print_json, row, say, table
 
@@ -183,6 +185,9 @@ app.command()(feed_commands.feeds)
 app.command()(shipment_commands.shipments)
 app.command("return")(shipment_commands.take_back)
 app.add_typer(shipment_commands.shipment, name="shipment")
+app.command()(movement_commands.movements)
+app.add_typer(movement_commands.transfer)
+app.add_typer(watch_commands.app, name="watch")
 app.add_typer(exception_commands.app)
 
 

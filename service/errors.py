@@ -10,6 +10,7 @@
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own one figure
+    ├── TooFewAvailable    FAILED_PRECONDITION  a transfer of more units than are available
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
     ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
@@ -132,7 +133,7 @@ class NotFound(TruestockError):
 
 
 class WrongState(TruestockError):
-    """The state of an allocation, a shipment or an exception does not allow this move."""
+    """The state of an allocation, a shipment, an exception or a transfer does not allow this move."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "WRONG_STATE"
@@ -186,6 +187,27 @@ class FeedConflict(TruestockError):
             "name the locations and SKUs of each",
             metadata={"source": source, "owner": owner, "location_id": location_id or "", "sku": sku or ""},
             violations=[Violation(field, f"owns what feed '{owner}' owns")],
+        )
+
+
+class TooFewAvailable(TruestockError):
+    """More units than are available at a location; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TOO_MANY_UNITS"
+
+    def __init__(self, location_id: str, wanted: Mapping[str, tuple[str, int, int]]) -> None:
+        """`wanted` maps the field that asks for too much to its SKU, the units asked for and those available."""
+        said = [f"{available} units of '{sku}' and {asked} are asked for" for sku, asked, available in wanted.values()]
+        more = f"; and {len(said) - 3} more products" if len(said) > 3 else ""
+        super().__init__(
+            f"location '{location_id}' has available {'; '.join(said[:3])}{more}; nothing was changed: only what is "
+            "not promised to orders can leave",
+            metadata={"location_id": location_id},
+            violations=[
+                Violation(field, f"asks for {asked} units; {available} are available")
+                for field, (_, asked, available) in list(wanted.items())[:100]
+            ],
         )
 
 

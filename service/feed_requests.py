@@ -9,7 +9,7 @@ import asyncpg
 
 from policies.feeds import FEED_BASES, FEED_ROLES, OPEN_ORDERS
 from service import bounds
-from service.book import ORDERS
+from service.book import OWN_SOURCES
 from service.fields import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -53,7 +53,7 @@ def feed_message(row: asyncpg.Record) -> catalog_pb.Feed:
 
 def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
     fields.text(f"{at}.source", message.source, longest=bounds.ID_LENGTH, required=True)
-    if message.source == ORDERS:
+    if message.source in OWN_SOURCES:
         fields.wrong(f"{at}.source", f"'{message.source}' is the service's own; name the till or the warehouse system")
     cadence = message.cadence_minutes if message.HasField("cadence_minutes") else None
     if cadence is not None:

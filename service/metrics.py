@@ -91,6 +91,14 @@ class Metrics:
         self.policy_problems = Gauge(
             "truestock_policy_problems", "Problems of a refused rules folder.", registry=registry
         )
+        self.ledger_differences = Gauge(
+            "truestock_ledger_differences", "What the last proof of the ledger found wrong.", registry=registry
+        )
+        self.ledger_verified = Gauge(
+            "truestock_ledger_verified_timestamp_seconds",
+            "When this service last proved the ledger; 0 is never.",
+            registry=registry,
+        )
         for result in RELOAD_RESULTS:
             self.policy_reloads.labels(result)
         self._watches(registry)

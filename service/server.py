@@ -39,6 +39,7 @@ from service.exception_sweep import ExceptionSweep
 from service.fulfilment import Fulfilment
 from service.fulfilment_servicer import FulfillmentServicer
 from service.interceptors import CallInterceptor
+from service.ledger_watch import LedgerWatch
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
@@ -54,6 +55,8 @@ from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
 from service.sweeper import Sweeper
+from service.transfers import Transfers
+from service.velocity import VelocityLearner
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -244,6 +247,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     _background(stack, Sweeper(parts.database, lifecycle, backorders, exceptions).run)
     kept = timedelta(days=parts.settings.decision_days)
     _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
+    _background(stack, VelocityLearner(parts.database).run)
+    _background(stack, LedgerWatch(parts.database, parts.metrics, parts.settings.verify_ledger_seconds).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
     for work in parts.background:
@@ -291,6 +296,7 @@ def add_services(
             new_id=new_id,
             policies=folder.in_force,
             closing=parts.closing,
+            transfers=Transfers(database, cache, metrics, new_id),
         ),
         server,
     )

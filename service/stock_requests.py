@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from service import bounds
+from service.book import OWN_SOURCES
 from service.errors import InvalidFields, Violation
 from service.fields import Fields
 from service.stated_changes import Change, change_of
@@ -40,8 +41,8 @@ def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest
     """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
     source = fields.text("source", request.source, longest=bounds.ID_LENGTH, required=True)
-    if source == "orders":
-        fields.wrong("source", "'orders' is the service's own; name the till, the warehouse system or the person")
+    if source in OWN_SOURCES:
+        fields.wrong("source", f"'{source}' is the service's own; name the till, the warehouse system or the person")
     request_id = fields.uuid("request_id", request.request_id)
     changes: list[Change] = []
     if fields.size("changes", request.changes, 1, bounds.STOCK_CHANGES):

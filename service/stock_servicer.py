@@ -6,16 +6,31 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from policies.policy import PolicySet
-from service import answers, levels, stock_changes, stock_requests
+from service import (
+    answers,
+    levels,
+    page_tokens,
+    stock_changes,
+    stock_details,
+    stock_movements,
+    stock_requests,
+    transfer_records,
+    transfer_requests,
+)
 from service.catalogue import CatalogueCache
 from service.database import Connection, Database
 from service.doings import Doings
 from service.metrics import Metrics
 from service.requests import Asked, once
+from service.stock_details import Details
 from service.stock_recording import Result
 from service.stock_requests import RecordRequest
 from service.streams import Closing
+from service.transfer_records import TransferRecord
+from service.transfers import Transfers
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
 
 Context = Any
@@ -42,6 +57,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         new_id: Callable[[], UUID],
         policies: Callable[[], PolicySet],
         closing: Closing,
+        transfers: Transfers,
     ) -> None:
         """`policies` gives the rules in force."""
         self._database = database
@@ -49,6 +65,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self._policies = policies
         self._metrics = metrics
         self._new_id = new_id
+        self._transfers = transfers
         self._closing = closing
 
     async def RecordStockChanges(
@@ -94,17 +111,66 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.ListStockLevelsRequest, context: Context
     ) -> stock_pb.ListStockLevelsResponse:
         page = stock_requests.levels_page(request)
-        now, rows = await self._database.unlocked(
-            "list",
-            lambda connection: levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids),
+
+        async def work(connection: Connection) -> stock_pb.ListStockLevelsResponse:
+            now, rows = await levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids)
+            shown = rows[: page.count]
+            details = await stock_details.read(connection, [(row["sku"], row["location_id"]) for row in shown])
+            more = len(rows) > page.count
+            return stock_pb.ListStockLevelsResponse(
+                stock_levels=[_level(row, details[row["sku"], row["location_id"]]) for row in shown],
+                next_page_token=stock_requests.levels_token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
+                read_time=answers.timestamp(now),
+            )
+
+        return await self._database.snapshot("list", work)
+
+    async def ListStockMovements(
+        self, request: stock_pb.ListStockMovementsRequest, context: Context
+    ) -> stock_pb.ListStockMovementsResponse:
+        page = stock_movements.movements_page(request)
+        rows = await self._database.unlocked(
+            "list", lambda connection: stock_movements.rows(connection, page, page.count + 1)
         )
         shown = rows[: page.count]
-        more = len(rows) > page.count
-        return stock_pb.ListStockLevelsResponse(
-            stock_levels=[answers.stock_level(row, levels.level_of(row, row["lapsed_units"])) for row in shown],
-            next_page_token=stock_requests.levels_token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
-            read_time=answers.timestamp(now),
+        return stock_pb.ListStockMovementsResponse(
+            stock_movements=[stock_movements.message(row) for row in shown],
+            next_page_token=stock_movements.token(shown[-1]) if len(rows) > page.count else "",
         )
+
+    async def TransferStock(
+        self, request: stock_pb.TransferStockRequest, context: Context
+    ) -> stock_pb.TransferStockResponse:
+        step, request_id = transfer_requests.transfer_request(request)
+        asked = Asked.of("TransferStock", request, request_id, self._new_id)
+        return await self._transfers.move(step, asked, self._policies())
+
+    async def ListTransfers(
+        self, request: stock_pb.ListTransfersRequest, context: Context
+    ) -> stock_pb.ListTransfersResponse:
+        page = transfer_requests.transfers_page(request)
+
+        async def work(connection: Connection) -> list[TransferRecord]:
+            return await transfer_records.page(
+                connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
+            )
+
+        found = await self._database.snapshot("list", work)
+        shown = found[: page.count]
+        more = len(found) > page.count
+        return stock_pb.ListTransfersResponse(
+            transfers=[transfer_records.message(record) for record in shown],
+            next_page_token=page_tokens.token(shown[-1].dispatch_time, shown[-1].id) if more else "",
+        )
+
+
+def _level(row: asyncpg.Record, details: Details) -> stock_pb.StockLevel:
+    return answers.stock_level(
+        row,
+        levels.level_of(row, row["lapsed_units"]),
+        stock_details.unavailable_message(details.unavailable),
+        stock_details.incoming_message(details.incoming),
+    )
 
 
 def _message(result: Result) -> stock_pb.StockChangeResult:

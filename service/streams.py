@@ -46,7 +46,7 @@ class Closing:
     def check(self) -> None:
         """Raises NotReady, so that clients go on elsewhere, once the service is stopping."""
         if self.event.is_set():
-            raise NotReady("the service is stopping; go on at another, or here once it is back")
+            raise NotReady("the service is stopping")
 
     async def until(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
         """The messages of a caller, while the service runs. Raises NotReady when it stops, between two messages."""

@@ -201,9 +201,18 @@ stock_movement = Table(
     _required("heard_time", Moment),
     _transaction(),
     Index("stock_movement_heard_idx", "heard_time", "id"),
+    Index("stock_movement_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
     UniqueConstraint("source", "change_id"),
     Index("stock_movement_history_idx", "sku", "location_id", "effective_time"),
     comment="Append-only: every change of every figure, and why.",
+)
+
+ledger_reader = Table(
+    "ledger_reader",
+    metadata,
+    _key("name"),
+    _required("horizon", TransactionId, comment="every movement of a transaction below it has been read"),
+    comment="How far what learns from the ledger in the background has read it.",
 )
 
 stock_unavailable = Table(
@@ -242,6 +251,8 @@ transfer = Table(
     _required("dispatch_time", Moment),
     Column("settle_time", Moment, comment="null while units are on their way"),
     CheckConstraint("from_location_id <> to_location_id", name="goes_somewhere"),
+    Index("transfer_dispatched_idx", "dispatch_time", "id"),
+    Index("transfer_open_idx", "to_location_id", postgresql_where=text("settle_time IS NULL")),
     comment="Stock on its way between two locations, which nobody can sell.",
 )
 

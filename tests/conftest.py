@@ -98,9 +98,11 @@ class RetailerMaker:
         """Stops the retailer's service; its client stays, as clients do."""
         await self._services.pop(retailer).aclose()
 
-    async def make(self, rules: Path = PLAIN_RULES, *, watch_round_seconds: float = 1) -> Retailer:
+    async def make(
+        self, rules: Path = PLAIN_RULES, *, watch_round_seconds: float = 1, address: str = "127.0.0.1:0"
+    ) -> Retailer:
         settings = Settings(
-            address="127.0.0.1:0",
+            address=address,
             metrics_address="127.0.0.1:0",
             database_url=self.database_url,
             rules=rules,

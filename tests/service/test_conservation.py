@@ -110,7 +110,9 @@ class Life(RuleBasedStateMachine):
         self.seen = self.run(self._look())
 
     async def _set_up(self) -> None:
-        made = [catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)]
+        made = [
+            catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
+        ]
         await self.shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
 
     async def _look(self) -> Seen:
@@ -388,8 +390,13 @@ class Life(RuleBasedStateMachine):
             self._ask(self.shop.allocations.ReassignShipment, request)
             self._check("reassign")
 
-    @rule(order=orders, parts=st.dictionaries(small, few, min_size=1, max_size=2), place=places,
-          disposition=st.sampled_from(DISPOSITIONS), ago=agos)
+    @rule(
+        order=orders,
+        parts=st.dictionaries(small, few, min_size=1, max_size=2),
+        place=places,
+        disposition=st.sampled_from(DISPOSITIONS),
+        ago=agos,
+    )
     def take_back(self, order: str, parts: dict[int, int], place: str, disposition: str, ago: int) -> None:
         if order not in self.seen.orders:
             return
@@ -568,7 +575,8 @@ class Life(RuleBasedStateMachine):
         return any(
             isinstance(request, fulfillment_pb.RejectShipmentRequest)
             and request.shipment_id in {made.shipment_id for made in known.shipments if made.location_id == place}
-            and sku in {line.sku for made in known.shipments if made.shipment_id == request.shipment_id for line in made.lines}
+            and sku
+            in {line.sku for made in known.shipments if made.shipment_id == request.shipment_id for line in made.lines}
             for _, request in self.told
         )
 

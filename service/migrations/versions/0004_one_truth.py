@@ -170,6 +170,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("transfer_pkey")),
         comment="Stock on its way between two locations, which nobody can sell.",
     )
+    op.create_index("transfer_dispatched_idx", "transfer", ["dispatch_time", "id"], unique=False)
+    op.create_index(
+        "transfer_open_idx",
+        "transfer",
+        ["to_location_id"],
+        unique=False,
+        postgresql_where=sa.text("settle_time IS NULL"),
+    )
+    op.create_table(
+        "ledger_reader",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "horizon", TransactionId(), nullable=False, comment="every movement of a transaction below it has been read"
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("ledger_reader_pkey")),
+        comment="How far what learns from the ledger in the background has read it.",
+    )
     op.create_table(
         "allocation_copy",
         sa.Column("channel_id", sa.Text(), nullable=False),
@@ -497,6 +514,13 @@ def upgrade() -> None:
         sa.Column("xid", TransactionId(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
     )
     op.create_index("stock_movement_heard_idx", "stock_movement", ["heard_time", "id"], unique=False)
+    op.create_index(
+        "stock_movement_order_idx",
+        "stock_movement",
+        ["allocation_id"],
+        unique=False,
+        postgresql_where=sa.text("allocation_id IS NOT NULL"),
+    )
     op.create_index(op.f("stock_movement_xid_idx"), "stock_movement", ["xid"], unique=False)
     op.add_column(
         "order_line",
@@ -563,6 +587,11 @@ def downgrade() -> None:
     for table, name, _ in _CHECKS:
         op.drop_constraint(op.f(f"{table}_{name}_check"), table)
     op.drop_index(op.f("stock_movement_xid_idx"), table_name="stock_movement")
+    op.drop_index(
+        "stock_movement_order_idx",
+        table_name="stock_movement",
+        postgresql_where=sa.text("allocation_id IS NOT NULL"),
+    )
     op.drop_index("stock_movement_heard_idx", table_name="stock_movement")
     op.drop_column("stock_movement", "xid")
     op.drop_column("stock_movement", "reason")
@@ -655,7 +684,10 @@ def downgrade() -> None:
     op.drop_table("transfer_line")
     op.drop_index(op.f("allocation_copy_allocation_id_idx"), table_name="allocation_copy")
     op.drop_table("allocation_copy")
+    op.drop_index("transfer_open_idx", table_name="transfer", postgresql_where=sa.text("settle_time IS NULL"))
+    op.drop_index("transfer_dispatched_idx", table_name="transfer")
     op.drop_table("transfer")
+    op.drop_table("ledger_reader")
     op.drop_table("stock_unavailable")
     op.drop_index("stock_incoming_level_idx", table_name="stock_incoming")
     op.drop_table("stock_incoming")
