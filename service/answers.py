@@ -54,7 +54,7 @@ SHIPMENT_STATES = {
     "collected": shipment_pb2.Shipment.STATE_COLLECTED,
     "uncollected": shipment_pb2.Shipment.STATE_UNCOLLECTED,
 }
-_EXCEPTION_STATES = {
+EXCEPTION_STATES = {
     "open": exception_pb2.ExceptionRecord.STATE_OPEN,
     "resolved": exception_pb2.ExceptionRecord.STATE_RESOLVED,
     "superseded": exception_pb2.ExceptionRecord.STATE_SUPERSEDED,
@@ -243,7 +243,7 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         escalate_to=row["escalate_to"] or "",
         rule=row["rule"],
         description=row["description"],
-        state=_EXCEPTION_STATES[row["state"]],
+        state=EXCEPTION_STATES[row["state"]],
         allocation_id=str(row["allocation_id"] or ""),
         shipment_id=str(row["shipment_id"] or ""),
         channel_id=row["channel_id"] or "",
@@ -261,6 +261,16 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         note=row["note"] or "",
         policy_revision=row["policy_revision"],
         repeat_count=row["repeat_count"],
+    )
+
+
+def exception_event(row: asyncpg.Record) -> exception_pb2.ExceptionEvent:
+    """A row of `exception_event`."""
+    return exception_pb2.ExceptionEvent(
+        event_time=timestamp(row["event_time"]),
+        event=row["event"],
+        actor=row["actor"],
+        description=row["description"],
     )
 
 

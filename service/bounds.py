@@ -26,6 +26,9 @@ ALLOCATIONS_PAGE_LIMIT = 500
 ALLOCATIONS_PAGE_BYTES = 16 << 20
 """A page of allocations ends before it is larger, unless a single one is."""
 
+EXCEPTION_FILTER = 100
+"""Entries of each filter of ListExceptions."""
+
 PAGE_SIZE = 100
 PAGE_SIZE_LIMIT = 1_000
 

@@ -11,6 +11,7 @@ import typer
 
 from service import (
     decision_commands,
+    exception_commands,
     facts_command,
     feed_commands,
     file_commands,
@@ -187,6 +188,7 @@ app.add_typer(shipment_commands.shipment, name="shipment")
 app.command()(movement_commands.movements)
 app.add_typer(movement_commands.transfer)
 app.add_typer(watch_commands.app, name="watch")
+app.add_typer(exception_commands.app)
 
 
 def _settings(**given: object) -> Settings:

@@ -6,6 +6,7 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own one figure
@@ -142,6 +143,18 @@ class WrongState(TruestockError):
         super().__init__(
             f"{kind} {id} is {state}, so it cannot become {wanted_state}; {advice}",
             metadata={f"{kind}_id": id, "state": state, "wanted_state": wanted_state},
+        )
+
+
+class CannotSettle(TruestockError):
+    """An exception is settled already, or its order does not allow to settle it so; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, exception_id: str, state: str, why: str, advice: str) -> None:
+        super().__init__(
+            f"exception {exception_id} {why}; {advice}", metadata={"exception_id": exception_id, "state": state}
         )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, FromClause, Text, func, literal_column, se
 from policies.policy import PolicySet
 from service import incidents, levels
 from service.database import Connection, Statement, any_of, parameter
-from service.incidents import Incident
+from service.incidents import Incident, Raised
 from service.tables import Moment, exception, feed
 
 STALE = "stale_feed"
@@ -65,10 +65,10 @@ async def hear(connection: Connection, now: datetime, sources: Iterable[str], ne
     await _settle(connection, now, back, new_id)
 
 
-async def check(connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]) -> list[UUID]:
+async def check(connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]) -> list[Raised]:
     """Raises an exception for each feed that has fallen silent, once, and settles those of feeds that speak again.
 
-    Several services may do so at once. Returns the ids of exceptions that are new.
+    Several services may do so at once. Returns the exceptions that are new.
     """
     silent = [
         Incident(STALE, row["source"], _description(row["source"], row["heard_time"]), source=row["source"])

@@ -16,4 +16,5 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     await kept_cancellations.drop(connection, intake.dropped_kept)
     book = intake.doings.book
     await kept_cancellations.write(connection, book.now, intake.changed_kept.values())
-    await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)
+    raised = await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)
+    intake.doings.raised += raised

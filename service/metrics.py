@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from policies.counting import Fate
-from policies.model import Outcome
+from policies.model import EXCEPTION_KINDS, Outcome
+from policies.resolutions import ALLOWED
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
-REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment")
+REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "settled")
 INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
+NO_CHANNEL = "none"
+"""The channel of what is about no channel."""
+_OF_CHANNEL = ("kind", "channel")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -24,6 +28,7 @@ class Metrics:
         self.registry = registry
         self._orders(registry)
         self._service(registry)
+        self._exceptions(registry)
         self._decisions(registry)
 
     def _orders(self, registry: CollectorRegistry) -> None:
@@ -129,6 +134,21 @@ class Metrics:
             "truestock_decisions_forgotten", "Decisions, or their inputs, past their time.", registry=registry
         )
 
+    def _exceptions(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"truestock_{name}", text, labels, registry=registry)
+
+        self.exceptions = counter("exceptions", "Exceptions raised; channel none where it is no order's.", *_OF_CHANNEL)
+        self.exceptions_resolved = counter("exceptions_resolved", "Exceptions settled.", "kind", "resolution")
+        self.exceptions_escalated = counter("exceptions_escalated", "Overdue exceptions, by who got them.", "owner")
+        self.exceptions_open = Gauge(
+            "truestock_exceptions_open", "Exceptions that nobody has settled.", ["kind", "owner"], registry=registry
+        )
+        for kind, allowed in ALLOWED.items():
+            self.exceptions.labels(kind, NO_CHANNEL)
+            for resolution in allowed:
+                self.exceptions_resolved.labels(kind, resolution)
+
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
         """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""
         locations = list(location_ids)
@@ -156,6 +176,8 @@ class Metrics:
                 self.allocations.labels(channel, outcome.value)
             for location in locations:
                 self.allocated_units.labels(channel, location)
+            for kind in EXCEPTION_KINDS:
+                self.exceptions.labels(kind, channel)
 
     def start_locations(self, location_ids: Iterable[str]) -> None:
         """Starts the counters of these locations alone at 0."""

@@ -126,6 +126,15 @@ def allocation_id(text: str) -> str:
     return text
 
 
+def exception_id(text: str) -> str:
+    """An exception's id, as it is."""
+    if not _is_uuid(text):
+        raise typer.BadParameter(
+            f"{text!r} is not an exception's id, which is a UUID; `truestock exceptions` lists them"
+        )
+    return text
+
+
 def decision_id(text: str) -> str:
     """A decision's id, as it is."""
     if not _is_uuid(text):

@@ -62,6 +62,12 @@ _LOCK_EXPIRED = Statement(
     .limit(parameter("count", Integer))
     .with_for_update(key_share=True, skip_locked=True)
 )
+_LOCK_FREE = Statement(
+    select(_own.id)
+    .where(_own.id == any_of("ids", Uuid))
+    .order_by(_own.channel_id, _own.order_id)
+    .with_for_update(key_share=True, skip_locked=True)
+)
 _other = allocation_copy.c
 _FIND = Statement(
     select(
@@ -137,6 +143,12 @@ async def lock(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
 async def lock_expired(connection: Connection, count: int) -> list[UUID]:
     """Locks holds that are over and that nobody else has locked."""
     return [r["id"] for r in await _LOCK_EXPIRED.rows(connection, count=count)]
+
+
+async def lock_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
+    """Locks those of the orders that nobody else has locked; returns them."""
+    wanted = list(ids)
+    return [r["id"] for r in await _LOCK_FREE.rows(connection, ids=wanted)] if wanted else []
 
 
 async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:

@@ -15,6 +15,7 @@ from service.catalogue import CatalogueCache
 from service.database import Connection, Database, Statement, parameter
 from service.doings import Doings
 from service.errors import NotReady
+from service.incidents import Raised
 from service.metrics import Metrics
 from service.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.stock_recording import Result
@@ -82,10 +83,10 @@ class Replay:
         """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
         policy_set = self._policies()
 
-        async def work(connection: Connection) -> None:
-            await feed_silence.check(connection, policy_set, self._new_id)
+        async def work(connection: Connection) -> list[Raised]:
+            return await feed_silence.check(connection, policy_set, self._new_id)
 
-        await self._database.transaction("listen", work)
+        incidents.count_raised(self._metrics, await self._database.transaction("listen", work))
 
     async def _once(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""

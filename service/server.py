@@ -33,6 +33,9 @@ from service.config import Settings
 from service.database import Database
 from service.decision_retention import Retention
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.exception_desk import ExceptionDesk
+from service.exception_servicer import ExceptionServicer
+from service.exception_sweep import ExceptionSweep
 from service.fulfilment import Fulfilment
 from service.fulfilment_servicer import FulfillmentServicer
 from service.interceptors import CallInterceptor
@@ -61,6 +64,8 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    exception_service_pb2 as exception_pb,
+    exception_service_pb2_grpc as exception_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     policy_service_pb2 as policy_pb,
@@ -73,7 +78,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb)
+    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -238,7 +243,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
-    _background(stack, Sweeper(parts.database, lifecycle, backorders).run)
+    exceptions = ExceptionSweep(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    _background(stack, Sweeper(parts.database, lifecycle, backorders, exceptions).run)
     kept = timedelta(days=parts.settings.decision_days)
     _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     _background(stack, VelocityLearner(parts.database).run)
@@ -298,6 +304,9 @@ def add_services(
     parts.background.append(replay.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
+    exception_desk = ExceptionDesk(database, cache, metrics, new_id, folder.in_force)
+    exception_servicer = ExceptionServicer(database, exception_desk, new_id)
+    exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle
 
 

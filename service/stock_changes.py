@@ -12,6 +12,7 @@ from policies.counting import SETTING_ASIDE_SIGNS, Cause, Fate
 from policies.feeds import Feed
 from policies.model import Product
 from policies.policy import PolicySet
+from policies.resolutions import STOCK_CORRECTED
 from service import (
     aftermath,
     catalogue,
@@ -79,7 +80,7 @@ async def record(
     await levels.hear(connection, book.now, recording.heard.values())
     await incoming.write(connection, book.now, recording.deliveries)
     await _settle_quarantine(connection, book.now, results)
-    await stock_incidents.tell(
+    raised, settled = await stock_incidents.tell(
         connection,
         book.now,
         results,
@@ -88,6 +89,8 @@ async def record(
         locations=known.locations,
         new_id=new_id,
     )
+    doings.raised += raised
+    doings.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
     declared = {change.source for change in changes} & known.feeds.keys()
     if declared:
         await feed_silence.hear(connection, book.now, declared, new_id)

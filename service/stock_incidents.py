@@ -10,9 +10,10 @@ from policies.counting import Cause, Fate
 from policies.model import Location, Product
 from policies.policy import PolicySet
 from policies.reasons import units as counted
+from policies.resolutions import STOCK_CORRECTED
 from service import incidents
 from service.database import Connection
-from service.incidents import Incident
+from service.incidents import Incident, Raised
 from service.stock_recording import Result
 
 MISMATCH = "mismatch"
@@ -38,8 +39,11 @@ async def tell(
     products: Mapping[str, Product],
     locations: Mapping[str, Location],
     new_id: Callable[[], UUID],
-) -> None:
-    """Raises what the results ask somebody to settle, and settles what they have cured; the last word counts."""
+) -> tuple[list[Raised], list[UUID]]:
+    """Raises what the results ask somebody to settle, and settles what they have cured; the last word counts.
+
+    Returns what is new, and the mismatches that are settled.
+    """
     found: dict[tuple[str, str], Incident] = {}
     cured: set[str] = set()
     for result in results:
@@ -53,10 +57,10 @@ async def tell(
             else:
                 found[MISMATCH, subject] = incident
     description = "A later count agrees."
-    await incidents.settle_all(
-        connection, now, MISMATCH, sorted(cured), resolution="stock_corrected", description=description, new_id=new_id
+    settled = await incidents.settle_all(
+        connection, now, MISMATCH, sorted(cured), resolution=STOCK_CORRECTED, description=description, new_id=new_id
     )
-    await incidents.raise_all(connection, policy_set, now, found.values(), new_id)
+    return await incidents.raise_all(connection, policy_set, now, found.values(), new_id), settled
 
 
 def _unmapped(result: Result, products: Mapping[str, Product], locations: Mapping[str, Location]) -> list[Incident]:

@@ -24,6 +24,9 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    exception_pb2,
+    exception_service_pb2 as exception_pb,
+    exception_service_pb2_grpc as exception_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     order_pb2,
@@ -51,6 +54,7 @@ class Retailer:
         self.stock_service: Any = stock_grpc.StockServiceStub(channel)
         self.catalogue: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
+        self.exceptions: Any = exception_grpc.ExceptionServiceStub(channel)
 
     @classmethod
     @asynccontextmanager
@@ -190,6 +194,22 @@ class Retailer:
         request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
         return answer
+
+    async def open_exceptions(self, **filters: Any) -> list[exception_pb2.ExceptionRecord]:
+        request = exception_pb.ListExceptionsRequest(states=[exception_pb2.ExceptionRecord.STATE_OPEN], **filters)
+        return list((await self.exceptions.ListExceptions(request)).exceptions)
+
+    async def resolve(
+        self, exception_id: str, resolution: int, *, actor: str = "anna", **fields: Any
+    ) -> exception_pb2.ExceptionRecord:
+        request = exception_pb.ResolveExceptionRequest(
+            exception_id=exception_id,
+            resolution=resolution,  # type: ignore[arg-type]
+            actor=actor,
+            **fields,
+        )
+        settled: exception_pb2.ExceptionRecord = (await self.exceptions.ResolveException(request)).exception
+        return settled
 
     async def sellable(self, sku: str, channel_id: str = "web") -> int:
         request = availability_pb.CheckAvailabilityRequest(channel_id=channel_id, skus=[sku])

@@ -16,6 +16,7 @@ from service.cli import main
 COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
     "cancel", "stock", "explain", "policies", "play", "extend", "replay", "orders",
+    "exceptions",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
 
