@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +9,12 @@ from uuid import UUID
 
 from policies.model import EXCEPTION_KINDS
 from policies.resolutions import OTHER
-from service import bounds
+from service import bounds, pages
 from service.answers import EXCEPTION_STATES, RESOLUTIONS
 from service.exceptions import POLICY
 from service.fields import Fields
 from truestock.v1 import exception_service_pb2 as exception_pb
 
-_APART = "\x1f"
 _STATES = {number: word for word, number in EXCEPTION_STATES.items()}
 _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
 
@@ -90,8 +87,8 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
     for index, channel_id in enumerate(_short(fields, "channel_ids", request.channel_ids)):
         fields.text(f"channel_ids[{index}]", channel_id, longest=bounds.ID_LENGTH, required=True)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
-    count, _ = fields.page(request.page_size, "")
-    after = _key_of(fields, request.page_token)
+    count = fields.page_size(request.page_size)
+    after = pages.moment_and_id(fields, request.page_token)
     fields.finish()
     return ExceptionsPage(
         states=[_STATES[number] for number in request.states],
@@ -103,11 +100,6 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
         after=after,
         count=count,
     )
-
-
-def exceptions_token(due_time: datetime, id: UUID) -> str:
-    """The page token that starts behind this exception."""
-    return base64.urlsafe_b64encode(f"{due_time.isoformat()}{_APART}{id}".encode()).decode()
 
 
 def exception_id(request: exception_pb.GetExceptionRequest) -> UUID:
@@ -178,17 +170,3 @@ def _short(fields: Fields, field: str, values: Iterable[str]) -> list[str]:
     """The entries of a filter; none of one that is too long."""
     found = list(values)
     return found if fields.size(field, found, 0, bounds.EXCEPTION_FILTER) else []
-
-
-def _key_of(fields: Fields, token: str) -> tuple[datetime, UUID] | None:
-    if not token:
-        return None
-    try:
-        moment, id = base64.urlsafe_b64decode(token.encode()).decode().split(_APART)
-        due_time = datetime.fromisoformat(moment)
-        if due_time.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return due_time, UUID(id)
-    except (binascii.Error, ValueError):
-        fields.wrong("page_token", "is not a next_page_token of this service")
-        return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from service import answers, exception_requests, exception_store
+from service import answers, exception_requests, exception_store, pages
 from service.database import Connection, Database
 from service.exception_desk import ExceptionDesk, no_exception
 from service.requests import Asked
@@ -34,7 +34,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         more = len(rows) > wanted.count
         return exception_pb.ListExceptionsResponse(
             exceptions=[answers.exception_record(row) for row in shown],
-            next_page_token=exception_requests.exceptions_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
+            next_page_token=pages.moment_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
         )
 
     async def GetException(

@@ -166,8 +166,16 @@ class Fields:
 
     def page(self, size: int, token: str) -> tuple[int, str]:
         """The number of entries of a page and the key that it starts behind."""
+        if len(token) > 4 * bounds.TEXT_LENGTH or _CONTROL.search(token.replace("\t", "")):
+            self.wrong_token()
+        return self.page_size(size), token
+
+    def page_size(self, size: int) -> int:
+        """The number of entries of a page; 0 leaves it to the service."""
         if size < 0:
             self.wrong("page_size", f"is {size}; it must be 0 or more")
-        if len(token) > 4 * bounds.TEXT_LENGTH or _CONTROL.search(token.replace("\t", "")):
-            self.wrong("page_token", "is not a next_page_token of this service")
-        return min(size or bounds.PAGE_SIZE, bounds.PAGE_SIZE_LIMIT), token
+        return min(size or bounds.PAGE_SIZE, bounds.PAGE_SIZE_LIMIT)
+
+    def wrong_token(self) -> None:
+        """Records a page token that names no place of the list."""
+        self.wrong("page_token", "is not a next_page_token of this service")

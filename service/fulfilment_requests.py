@@ -132,7 +132,7 @@ def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPag
                 states.append(_STATES[state])
     given = request.HasField("assigned_before")
     before = fields.moment("assigned_before", request.assigned_before, given=True) if given else None
-    count, _ = fields.page(request.page_size, "")
+    count = fields.page_size(request.page_size)
     after = pages.moment_and_id(fields, request.page_token)
     fields.finish()
     return ShipmentsPage(list(request.location_ids), states, before, after, count)

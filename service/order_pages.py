@@ -92,7 +92,7 @@ def _after(fields: Fields, token: str) -> UUID:
     try:
         return UUID(token) if token else UUID(int=0)
     except ValueError:
-        fields.wrong("page_token", "is not a next_page_token of this service")
+        fields.wrong_token()
         return UUID(int=0)
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import ColumnElement, Integer, Text, Uuid, select, tuple_
 
-from service import bounds, page_tokens
+from service import bounds, pages
 from service.answers import timestamp
 from service.database import Connection, Statement, any_of, parameter
 from service.fields import Fields
@@ -60,8 +60,8 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     start, end = _moment(fields, request, "start_time"), _moment(fields, request, "end_time")
     if start is not None and end is not None and end <= start:
         fields.wrong("end_time", "must be after start_time")
-    count, _ = fields.page(request.page_size, "")
-    before = _before(fields, request.page_token)
+    count = fields.page_size(request.page_size)
+    before = pages.moment_and_id(fields, request.page_token) or (pages.NEWEST, UUID(int=0))
     fields.finish()
     return MovementsPage(
         skus=list(request.skus),
@@ -84,7 +84,7 @@ async def rows(connection: Connection, page: MovementsPage, count: int) -> list[
 
 def token(row: asyncpg.Record) -> str:
     """The token of the page behind this movement."""
-    return page_tokens.token(row["heard_time"], str(row["id"]))
+    return pages.moment_token(row["heard_time"], row["id"])
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
@@ -126,12 +126,3 @@ def _moment(fields: Fields, request: stock_pb.ListStockMovementsRequest, name: s
     if not request.HasField(name):  # type: ignore[arg-type]
         return None
     return fields.moment(name, getattr(request, name), given=True)
-
-
-def _before(fields: Fields, text: str) -> tuple[datetime, UUID]:
-    moment, id = page_tokens.moment_and_id(fields, text)
-    try:
-        return moment, UUID(id) if id else UUID(int=0)
-    except ValueError:
-        fields.wrong("page_token", "is not a next_page_token of this service")
-        return moment, UUID(int=0)

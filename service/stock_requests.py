@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from service import bounds
+from service import bounds, pages
 from service.book import OWN_SOURCES
 from service.errors import InvalidFields, Violation
 from service.fields import Fields
 from service.stated_changes import Change, change_of
 from truestock.v1 import stock_service_pb2 as stock_pb
-
-_APART = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +67,7 @@ def levels_page(request: stock_pb.ListStockLevelsRequest) -> LevelsPage:
     if fields.size("location_ids", request.location_ids, 0, bounds.LOCATION_FILTER):
         for index, location_id in enumerate(request.location_ids):
             fields.text(f"location_ids[{index}]", location_id, longest=bounds.ID_LENGTH, required=True)
-    count, _ = fields.page(request.page_size, "")
-    after = _key_of(fields, request.page_token)
+    count = fields.page_size(request.page_size)
+    after = pages.names(fields, request.page_token) or ("", "")
     fields.finish()
     return LevelsPage(list(request.skus), list(request.location_ids), after, count)
-
-
-def levels_token(sku: str, location_id: str) -> str:
-    """The page token that starts behind this level."""
-    return base64.urlsafe_b64encode(f"{sku}{_APART}{location_id}".encode()).decode()
-
-
-def _key_of(fields: Fields, token: str) -> tuple[str, str]:
-    if not token:
-        return "", ""
-    try:
-        sku, location_id = base64.urlsafe_b64decode(token.encode()).decode().split(_APART)
-        fields.text("page_token", sku + location_id)
-    except (binascii.Error, ValueError):
-        fields.wrong("page_token", "is not a next_page_token of this service")
-        return "", ""
-    return sku, location_id

@@ -12,7 +12,7 @@ from policies.policy import PolicySet
 from service import (
     answers,
     levels,
-    page_tokens,
+    pages,
     stock_changes,
     stock_details,
     stock_movements,
@@ -119,7 +119,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
             more = len(rows) > page.count
             return stock_pb.ListStockLevelsResponse(
                 stock_levels=[_level(row, details[row["sku"], row["location_id"]]) for row in shown],
-                next_page_token=stock_requests.levels_token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
+                next_page_token=pages.token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
                 read_time=answers.timestamp(now),
             )
 
@@ -160,7 +160,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         more = len(found) > page.count
         return stock_pb.ListTransfersResponse(
             transfers=[transfer_records.message(record) for record in shown],
-            next_page_token=page_tokens.token(shown[-1].dispatch_time, shown[-1].id) if more else "",
+            next_page_token=pages.moment_token(shown[-1].dispatch_time, shown[-1].id) if more else "",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service import bounds, page_tokens
+from service import bounds, pages
 from service.fields import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
@@ -65,8 +65,8 @@ def transfers_page(request: stock_pb.ListTransfersRequest) -> TransfersPage:
     """Raises InvalidFields."""
     fields = Fields()
     fields.text("location_id", request.location_id, longest=bounds.ID_LENGTH)
-    count, _ = fields.page(request.page_size, "")
-    before = page_tokens.moment_and_id(fields, request.page_token)
+    count = fields.page_size(request.page_size)
+    before = pages.moment_and_name(fields, request.page_token) or (pages.NEWEST, "")
     fields.finish()
     return TransfersPage(request.location_id, request.in_transit_only, before, count)
 
