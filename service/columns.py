@@ -1,0 +1,57 @@
+"""What the tables of PostgreSQL are made of: their metadata, and the kinds of columns that many have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, MetaData, Numeric, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+class TransactionId(UserDefinedType[int]):
+    """PostgreSQL's `xid8`: the number of a transaction, which never comes round again."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name."""
+        return "XID8"
+
+
+Moment = TIMESTAMP(timezone=True)
+Texts = ARRAY(Text)
+Money = Numeric(19, 4)
+
+
+def required(name: str, type_: Any, **options: Any) -> Column[Any]:
+    """A column that is never null."""
+    return Column(name, type_, nullable=False, **options)
+
+
+def key(name: str, type_: Any = Text) -> Column[Any]:
+    """A column of the primary key."""
+    return Column(name, type_, primary_key=True)
+
+
+def transaction() -> Column[Any]:
+    """The transaction that wrote a row. With a snapshot's horizon it tells what a reader may not have seen yet."""
+    return required("xid", TransactionId, server_default=text("pg_current_xact_id()"), index=True)
+
+
+def moments() -> list[Column[Any]]:
+    """When a row was made, and when it last changed."""
+    return [
+        required("create_time", Moment, server_default=text("clock_timestamp()")),
+        required("update_time", Moment, server_default=text("clock_timestamp()")),
+    ]
