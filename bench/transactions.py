@@ -13,6 +13,7 @@ from service.catalogue import CatalogueCache
 from service.config import Settings
 from service.database import Database
 from service.errors import TruestockError
+from service.premises import Premises
 from service.server import new_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -62,4 +63,4 @@ async def transaction_per_order(shop: Shop, connections: int) -> AsyncIterator[O
 
 
 def _desk(shop: Shop, database: Database) -> OrderDesk:
-    return OrderDesk(database, CatalogueCache(), shop.metrics, new_id)
+    return OrderDesk(Premises(database, CatalogueCache(), shop.metrics, new_id, shop.folder.in_force))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -12,15 +12,15 @@ from service import aftermath, answers, catalogue, kept_cancellations, levels, n
 from service.allocator import Outcomes, Ticket
 from service.arrival import Intake
 from service.book import Book
-from service.catalogue import Catalogue, CatalogueCache
-from service.database import Connection, Database
+from service.catalogue import Catalogue
+from service.database import Connection
 from service.doings import Doings
-from service.errors import NotFound, TruestockError
+from service.errors import ABSENT_LOCATION, ABSENT_PRODUCT, NotFound, TruestockError
 from service.intake_writing import write_intake
-from service.metrics import Metrics
 from service.names import Link, Name
 from service.order_requests import OrderRequest
 from service.planning import Verdict
+from service.premises import Premises
 from service.requests import Stored
 from service.surroundings import Scene
 from service.tally import count_answer
@@ -54,17 +54,14 @@ class _Batch:
 class OrderDesk:
     """Answers batches of orders; whatever it raises has had no effect."""
 
-    def __init__(self, database: Database, cache: CatalogueCache, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
         tried: list[_Batch] = []
         batch = await names.until_locked(
-            lambda known: self._database.transaction(
+            lambda known: self._here.database.transaction(
                 "allocate", lambda connection: self._work(connection, tickets, tried, known)
             )
         )
@@ -75,9 +72,9 @@ class OrderDesk:
     def _count(self, batch: _Batch | None) -> None:
         if batch is None or batch.doings is None:
             return
-        batch.doings.count(self._metrics)
+        batch.doings.count(self._here.metrics)
         for verdict in batch.verdicts.values():
-            count_answer(self._metrics, verdict.record)
+            count_answer(self._here.metrics, verdict.record)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
@@ -87,17 +84,17 @@ class OrderDesk:
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
                 raise problem
-            found = await names.look(connection, _names([ticket]), self._new_id)
+            found = await names.look(connection, _names([ticket]), self._here.new_id)
             records = (await orders.read(connection, found.known_ids)).values()
             skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
             await batch.learn(connection, skus)
             now, figures = await levels.read(connection, skus)
             kept = await kept_cancellations.read(connection, {*_names([ticket]), *found.ids})
-            doings = Doings(Book(now, dict(figures), self._new_id))
+            doings = Doings(Book(now, dict(figures), self._here.new_id))
             doings.know(records)
             return batch, Intake.of(doings, found, kept)
 
-        batch, intake = await self._database.snapshot("preview", work)
+        batch, intake = await self._here.database.snapshot("preview", work)
         verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
         answer = answers.allocation(verdict.record, intake.doings.book.now, change_refused=verdict.change_refused)
         return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
@@ -122,7 +119,7 @@ class OrderDesk:
         """Finds the catalogue and the products; orders that name something unknown are answered with an error."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         version, products = await catalogue.products(connection, skus)
-        batch = _Batch(await self._cache.at(connection, version), products)
+        batch = _Batch(await self._here.cache.at(connection, version), products)
         for ticket in tickets:
             problem = _unknown(batch, ticket.request)
             if problem is not None:
@@ -132,17 +129,17 @@ class OrderDesk:
     async def _plan(
         self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket], known: Mapping[Name, Link]
     ) -> None:
-        named = await names.lock(connection, _names(tickets), known, self._new_id)
+        named = await names.lock(connection, _names(tickets), known, self._here.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         skus |= await orders.line_skus(connection, named.known_ids) if named.known_ids else set()
         await batch.learn(connection, skus)
         locked = await levels.lock(connection, skus)
-        doings = batch.doings = Doings(await levels.open_book(connection, locked, self._new_id))
+        doings = batch.doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
         doings.know((await orders.read(connection, named.known_ids)).values())
         kept = await kept_cancellations.read(connection, {*_names(tickets), *named.ids})
         intake = Intake.of(doings, named, kept)
         policy_set = tickets[-1].policy_set
-        stage = aftermath.Stage(self._cache, policy_set, batch.scene(policy_set))
+        stage = aftermath.Stage(self._here.cache, policy_set, batch.scene(policy_set))
         if doings.book.lapsed:
             await aftermath.fill(connection, doings, stage)
         for ticket in tickets:
@@ -193,9 +190,9 @@ def _unknown(batch: _Batch, request: OrderRequest) -> NotFound | None:
         return NotFound("channel", unknown, f"channels are: {', '.join(sorted(channels)[:10]) or 'none yet'}")
     missing = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
     if missing and order.commitment is Commitment.HOLD:
-        return NotFound("product", missing, "upsert it first with UpsertProducts or `truestock import products`")
+        return NotFound("product", missing, ABSENT_PRODUCT)
     if order.pickup_location_id and order.pickup_location_id not in batch.catalogue.locations:
-        return NotFound("location", {"pickup_location_id": order.pickup_location_id})
+        return NotFound("location", {"pickup_location_id": order.pickup_location_id}, ABSENT_LOCATION)
     return None
 
 

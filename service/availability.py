@@ -13,7 +13,7 @@ from policies.sellable import Availability, LocationFigure, assess
 from service import answers, catalogue, levels
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection, Database
-from service.errors import NotFound
+from service.errors import ABSENT_PRODUCT, NotFound
 from service.metrics import Metrics
 from truestock.v1 import availability_service_pb2 as availability_pb
 
@@ -121,7 +121,7 @@ def _answered(
         raise NotFound("channel", {"channel_id": question.channel_id}, f"channels are: {known}")
     missing = {f"skus[{i}]": sku for i, sku in enumerate(question.skus) if sku not in snapshot.products}
     if missing:
-        raise NotFound("product", missing, "upsert it first with UpsertProducts or `truestock import products`")
+        raise NotFound("product", missing, ABSENT_PRODUCT)
     world = World(snapshot.now, snapshot.catalogue.locations, snapshot.products, snapshot.levels)
     found = [
         assess(policy_set, world, channel, sku, method=question.method, destination=question.destination)

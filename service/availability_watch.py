@@ -21,7 +21,7 @@ from service.availability_news import News, Seen, first_look, look, next_skus
 from service.availability_told import BATCH_PAIRS, Pair, Teller, Told
 from service.catalogue import CatalogueCache
 from service.database import Connection
-from service.errors import NotFound
+from service.errors import ABSENT_PRODUCT, NotFound
 from service.parts import Parts
 from service.streams import Lookout, Seats
 from service.watch_requests import AvailabilityWish, Tokens
@@ -94,7 +94,7 @@ class AvailabilityWatch:
             raise NotFound("channel", {"channel_id": wish.channel_id}, "ListChannels lists those that there are")
         if missing:
             named = {f"skus ({sku})": sku for sku in sorted(missing)[:20]}
-            raise NotFound("product", named, "upsert it first with UpsertProducts or `truestock import products`")
+            raise NotFound("product", named, ABSENT_PRODUCT)
 
     @contextmanager
     def _seated(self, channel_id: str, watcher: Watcher) -> Iterator[Audience]:

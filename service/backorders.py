@@ -5,18 +5,14 @@ What stock arrives is given to them in its own transaction (`aftermath`); this i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from uuid import UUID
 
 from sqlalchemy import Integer, Text, exists, func, select
 
-from policies.policy import PolicySet
 from service import aftermath, levels, orders
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database, Statement, parameter
+from service.database import Connection, Statement, parameter
 from service.doings import Doings
-from service.metrics import Metrics
+from service.premises import Premises
 from service.tables import allocation, shortage, stock_level
 
 SKUS = 50
@@ -52,20 +48,8 @@ _COUNT = Statement(
 class Backorders:
     """Several services on one database may each have one: the second finds nothing left to do."""
 
-    def __init__(
-        self,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
-        self._policies = policies
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
         self._after = ""
 
     async def sweep(self) -> None:
@@ -76,19 +60,21 @@ class Backorders:
             waiting = await _COUNT.row(connection)
             return [row["sku"] for row in rows], waiting["units"] if waiting else 0
 
-        skus, units = await self._database.unlocked("backorders", read)
-        self._metrics.backordered_units.set(units)
+        skus, units = await self._here.database.unlocked("backorders", read)
+        self._here.metrics.backordered_units.set(units)
         self._after = skus[-1] if len(skus) == SKUS else ""
         for sku in skus:
-            doings = await self._database.transaction("backorders", partial(self._fill, sku))
-            doings.count(self._metrics)
+            doings = await self._here.database.transaction("backorders", partial(self._fill, sku))
+            doings.count(self._here.metrics)
 
     async def _fill(self, sku: str, connection: Connection) -> Doings:
         ids = [row["id"] for row in await _LOCK_WAITING.rows(connection, sku=sku)]
         skus = await orders.line_skus(connection, ids) | {sku}
         locked = await levels.lock(connection, skus)
-        doings = Doings(await levels.open_book(connection, locked, self._new_id))
+        doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
         doings.know((await orders.read(connection, ids)).values())
-        await aftermath.fill(connection, doings, aftermath.Stage(self._cache, self._policies()), untouched=True)
+        await aftermath.fill(
+            connection, doings, aftermath.Stage(self._here.cache, self._here.policies()), untouched=True
+        )
         await doings.write(connection)
         return doings

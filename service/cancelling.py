@@ -5,22 +5,19 @@ One that has a name or a time, or is about a whole order, is kept, so that it ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from uuid import UUID
+from collections.abc import Mapping
 
 from policies.cancellations import KeptCancellation
-from policies.policy import PolicySet
 from service import aftermath, answers, kept_cancellations, levels, names, orders, requests
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database
+from service.database import Connection
 from service.doings import Doings
 from service.errors import InvalidFields, NotFound, Violation
 from service.kept_cancellations import CancellationRow
 from service.lifecycle import cancel_lines, open_orders
-from service.metrics import Metrics
 from service.names import Link, Name
 from service.order_requests import CancelRequest
 from service.planning import Verdict
+from service.premises import Premises
 from service.record import AllocationRecord
 from service.requests import Asked
 from service.takings import cancel_everything
@@ -32,20 +29,8 @@ Done = tuple[allocation_pb.Allocation, Doings | None]
 class CancelDesk:
     """Never shed: what is cancelled can be sold to somebody else."""
 
-    def __init__(
-        self,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
-        self._policies = policies
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def cancel(self, request: CancelRequest, asked: Asked) -> allocation_pb.Allocation | None:
         """The order as it is then; None where it has not come yet, and the cancellation waits for it.
@@ -55,7 +40,7 @@ class CancelDesk:
 
         async def attempt(known: Mapping[Name, Link]) -> Done:
             return await requests.once(
-                self._database,
+                self._here.database,
                 "cancel",
                 asked,
                 allocation_pb.Allocation,
@@ -64,14 +49,14 @@ class CancelDesk:
 
         answer, doings = await names.until_locked(attempt)
         if doings is not None:
-            doings.count(self._metrics)
+            doings.count(self._here.metrics)
         return answer if answer.allocation_id else None
 
     async def _work(
         self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[Name, Link]
     ) -> Done:
         name = request.name or await _name_of(connection, request)
-        locked = await names.lock(connection, [name], known, self._new_id)
+        locked = await names.lock(connection, [name], known, self._here.new_id)
         original, event_id = locked.original(name), request.event_id or request_id
         allocation_id = locked.ids[original]
         if allocation_id in locked.made:
@@ -79,12 +64,12 @@ class CancelDesk:
             await names.drop(connection, locked.made)
             return allocation_pb.Allocation(), None
         skus = await orders.line_skus(connection, [allocation_id])
-        doings = await open_orders(connection, [allocation_id], skus, self._new_id)
+        doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
         record, now = doings.records[allocation_id], doings.book.now
         heard = await kept_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in heard):
             doings.note(_cancelled(doings, record, request))
-            await aftermath.follow(connection, doings, self._cache, self._policies())
+            await aftermath.follow(connection, doings, self._here.cache, self._here.policies())
             await doings.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:
                 rows = _rows(request, original, event_id, is_applied=True)

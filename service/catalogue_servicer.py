@@ -12,7 +12,7 @@ from service import catalogue, catalogue_requests, feed_requests
 from service.catalogue import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, Shelf, feed_of
 from service.catalogue_requests import Row
 from service.database import Connection, Database
-from service.errors import FeedConflict, NotFound
+from service.errors import ABSENT_LOCATION, FeedConflict, NotFound
 from service.metrics import Metrics
 from service.replay import Replay
 from truestock.v1 import catalog_service_pb2 as catalog_pb, catalog_service_pb2_grpc as catalog_grpc
@@ -126,4 +126,4 @@ async def _check_locations(connection: Connection, name: str, rows: Sequence[Row
     missing = await catalogue.missing_locations(connection, named.values())
     if missing:
         wrong = {field: name for field, name in named.items() if name in missing}
-        raise NotFound("location", wrong, "upsert it first with UpsertLocations")
+        raise NotFound("location", wrong, ABSENT_LOCATION)

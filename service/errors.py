@@ -30,7 +30,12 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from policies.reasons import units
+
 DOMAIN = "truestock.v1"
+ABSENT_LOCATION = "upsert it first with UpsertLocations or `truestock import locations`"
+ABSENT_PRODUCT = "upsert it first with UpsertProducts or `truestock import products`"
+"""What to do where the catalogue does not have what a request names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class TooManyUnits(TruestockError):
     def __init__(self, line_id: str, unit_count: int, left_count: int, done: str) -> None:
         """`done` is what cannot be done with them, such as 'cancelled'."""
         super().__init__(
-            f"line {line_id} has {left_count} units left, so {unit_count} cannot be {done}; nothing was changed",
+            f"line {line_id} has {units(left_count)} left, so {unit_count} cannot be {done}; nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
         )
 

@@ -5,7 +5,7 @@ Locks come in the order of all writers: request id, order, stock levels, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,8 +15,7 @@ import asyncpg
 from policies.policy import PolicySet
 from policies.resolutions import ALLOWED, fits
 from service import aftermath, answers, catalogue, exception_store, incidents, levels, orders, requests
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database
+from service.database import Connection
 from service.doings import Doings
 from service.errors import CannotSettle, InvalidFields, NotFound, Violation
 from service.exception_requests import Assignment, Settling, SyncFailure, resolution_names
@@ -24,7 +23,7 @@ from service.exception_store import OrderNote
 from service.exceptions import ExceptionEvent, settled_as
 from service.incidents import Incident, Raised
 from service.lifecycle import open_orders
-from service.metrics import Metrics
+from service.premises import Premises
 from service.requests import Asked
 from service.settling import EFFECTS, Case, settle_order
 from service.surroundings import scene
@@ -45,20 +44,8 @@ class _Settled:
 class ExceptionDesk:
     """What people do with exceptions. Safe to repeat and to race: one of many settles, the others hear how."""
 
-    def __init__(
-        self,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
-        self._policies = policies
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def assign(self, wanted: Assignment, asked: Asked) -> exception_pb.AssignExceptionResponse:
         """Raises NotFound, CannotSettle, RequestIdReused."""
@@ -80,13 +67,13 @@ class ExceptionDesk:
             return _assigned(made), newly_manual
 
         answer_type = exception_pb.AssignExceptionResponse
-        answer, newly_manual = await requests.once(self._database, "assign_exception", asked, answer_type, work)
+        answer, newly_manual = await requests.once(self._here.database, "assign_exception", asked, answer_type, work)
         self._count_manual(answer.exception.kind, newly_manual or ())
         return answer
 
     async def resolve(self, wanted: Settling, asked: Asked) -> exception_pb.ResolveExceptionResponse:
         """Raises NotFound, InvalidFields, CannotSettle, WrongState, RequestIdReused."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _Settled]:
             known = await _known(connection, wanted.exception_id)
@@ -95,12 +82,12 @@ class ExceptionDesk:
             return exception_pb.ResolveExceptionResponse(exception=answers.exception_record(made)), settled
 
         answer_type = exception_pb.ResolveExceptionResponse
-        answer, settled = await requests.once(self._database, "resolve_exception", asked, answer_type, work)
+        answer, settled = await requests.once(self._here.database, "resolve_exception", asked, answer_type, work)
         if settled is not None:
-            self._metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
+            self._here.metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
             self._count_manual(settled.kind, settled.newly_manual)
             if settled.doings is not None:
-                settled.doings.count(self._metrics)
+                settled.doings.count(self._here.metrics)
         return answer
 
     async def _resolve(
@@ -111,7 +98,7 @@ class ExceptionDesk:
             await orders.lock(connection, [allocation_id])
         if allocation_id and wanted.resolution in EFFECTS:
             skus = await orders.line_skus(connection, [allocation_id])
-            doings = await open_orders(connection, [allocation_id], skus, self._new_id)
+            doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
         row = await _locked_open(connection, wanted.exception_id)
         now = doings.book.now if doings else await levels.clock(connection)
         description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
@@ -131,32 +118,32 @@ class ExceptionDesk:
     ) -> None:
         record = doings.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
-        surroundings = (await scene(connection, self._cache, policy_set, skus)).of(record.channel_id)
+        surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
         case = await _case(connection, row)
         doings.note(settle_order(surroundings, doings.book, record, case, resolution))
-        await aftermath.follow(connection, doings, self._cache, policy_set)
+        await aftermath.follow(connection, doings, self._here.cache, policy_set)
         await doings.write(connection)
 
     async def report(self, failure: SyncFailure, asked: Asked) -> exception_pb.ReportSyncFailureResponse:
         """Raises RequestIdReused."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, list[Raised]]:
             incident = await self._incident(connection, failure)
             now = await levels.clock(connection)
-            raised = await incidents.raise_all(connection, policy_set, now, [incident], self._new_id)
+            raised = await incidents.raise_all(connection, policy_set, now, [incident], self._here.new_id)
             row = await exception_store.find_open(connection, SYNC_FAILED, failure.subject)
             assert row is not None
             return exception_pb.ReportSyncFailureResponse(exception=answers.exception_record(row)), raised
 
         answer_type = exception_pb.ReportSyncFailureResponse
-        answer, raised = await requests.once(self._database, "report_sync_failure", asked, answer_type, work)
-        incidents.count_raised(self._metrics, raised or ())
+        answer, raised = await requests.once(self._here.database, "report_sync_failure", asked, answer_type, work)
+        incidents.count_raised(self._here.metrics, raised or ())
         return answer
 
     async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
         version, products = await catalogue.products(connection, {failure.sku or ""})
-        known = await self._cache.at(connection, version)
+        known = await self._here.cache.at(connection, version)
         return Incident(
             SYNC_FAILED,
             failure.subject,
@@ -177,16 +164,16 @@ class ExceptionDesk:
 
         Returns the order's channel where nobody had acted on it before.
         """
-        await incidents.tell(connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._new_id)
+        await incidents.tell(connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._here.new_id)
         if row["allocation_id"] is None:
             return []
         said = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
         note = OrderNote(row["allocation_id"], f"exception_{event}", said, row["policy_revision"])
-        return await exception_store.note_on_orders(connection, now, [note], self._new_id, needs_person=True)
+        return await exception_store.note_on_orders(connection, now, [note], self._here.new_id, needs_person=True)
 
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
         for channel_id in channel_ids:
-            self._metrics.manual_interventions.labels(channel_id, kind).inc()
+            self._here.metrics.manual_interventions.labels(channel_id, kind).inc()
 
 
 async def _known(connection: Connection, exception_id: UUID) -> asyncpg.Record:

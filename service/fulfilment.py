@@ -10,12 +10,11 @@ from sqlalchemy import Uuid, select
 from policies.policy import PolicySet
 from policies.shipments import Move
 from service import aftermath, answers, catalogue, levels, orders, reassigning, requests, returns, stock_effects
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database, Statement, parameter
+from service.database import Connection, Statement, parameter
 from service.doings import Doings
-from service.errors import NotFound
+from service.errors import ABSENT_LOCATION, NotFound
 from service.fulfilment_requests import Return, ShipmentMove
-from service.metrics import Metrics
+from service.premises import Premises
 from service.requests import Asked
 from service.shipment_moves import Step, distrusted, effect_of, make
 from service.surroundings import scene
@@ -30,24 +29,12 @@ Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, Doings]]
 class Fulfilment:
     """Moves of shipments, and returns. Never shed: what happened has happened."""
 
-    def __init__(
-        self,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
-        self._policies = policies
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def move(self, wanted: ShipmentMove, asked: Asked) -> allocation_pb.Allocation:
         """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
             row = await _ALLOCATION_OF.row(connection, id=wanted.shipment_id)
@@ -67,12 +54,12 @@ class Fulfilment:
 
     async def take_back(self, wanted: Return, asked: Asked) -> allocation_pb.Allocation:
         """The order after units of it came back. Raises NotFound, TooManyUnits."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
         event_id = wanted.event_id or str(asked.claim.id)
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
             if wanted.location_id and await catalogue.missing_locations(connection, [wanted.location_id]):
-                raise NotFound("location", {"location_id": wanted.location_id})
+                raise NotFound("location", {"location_id": wanted.location_id}, ABSENT_LOCATION)
             place = wanted.location_id or None
             doings, locked = await self._open(connection, wanted.allocation_id, place)
             record = doings.records[wanted.allocation_id]
@@ -86,9 +73,9 @@ class Fulfilment:
         return await self._once("return", asked, work)
 
     async def _once(self, operation: str, asked: Asked, work: Work) -> allocation_pb.Allocation:
-        answer, doings = await requests.once(self._database, operation, asked, allocation_pb.Allocation, work)
+        answer, doings = await requests.once(self._here.database, operation, asked, allocation_pb.Allocation, work)
         if doings is not None:
-            doings.count(self._metrics)
+            doings.count(self._here.metrics)
         return answer
 
     async def _open(
@@ -103,7 +90,7 @@ class Fulfilment:
             known = skus - await catalogue.missing_products(connection, skus)
             await levels.ensure(connection, {(sku, new_place) for sku in known})
         locked = await levels.lock(connection, skus)
-        doings = Doings(await levels.open_book(connection, locked, self._new_id))
+        doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
         doings.know((await orders.read(connection, [allocation_id])).values())
         return doings, locked
 
@@ -124,7 +111,7 @@ class Fulfilment:
         event_id = wanted.event_id or str(asked.claim.id)
         effect = effect_of(wanted.move)
         heard = await stock_effects.heard(connection, [made.id], effect, event_id) if effect else set()
-        known = await scene(connection, self._cache, policy_set, {line.sku for line in record.lines})
+        known = await scene(connection, self._here.cache, policy_set, {line.sku for line in record.lines})
         return Step(
             asked=wanted,
             event_id=event_id,
@@ -148,7 +135,7 @@ class Fulfilment:
     async def _end(
         self, connection: Connection, doings: Doings, allocation_id: UUID, policy_set: PolicySet
     ) -> tuple[allocation_pb.Allocation, Doings]:
-        await aftermath.follow(connection, doings, self._cache, policy_set)
+        await aftermath.follow(connection, doings, self._here.cache, policy_set)
         await doings.write(connection)
         return answers.allocation(doings.records[allocation_id], doings.book.now), doings
 

@@ -7,19 +7,17 @@ from datetime import timedelta
 from uuid import UUID
 
 from policies.model import Commitment, Outcome
-from policies.policy import PolicySet
 from policies.promise import MoreThanIsLeft, Share, shrink
 from policies.reasons import units as counted
 from policies.shipments import OPEN, ShipmentState
 from service import aftermath, answers, levels, orders, requests
 from service.book import Book
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database
+from service.database import Connection
 from service.doings import Doings
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState
-from service.metrics import Metrics
 from service.order_requests import Cancellation
 from service.planning import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
+from service.premises import Premises
 from service.record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
 from service.requests import Asked
 from service.surroundings import scene
@@ -36,31 +34,19 @@ Move = Callable[[Connection, Book, AllocationRecord], Awaitable[Verdict]]
 class Lifecycle:
     """Moves of allocations. Never shed: what is promised can always be confirmed and given back."""
 
-    def __init__(
-        self,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
-        self._policies = policies
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def confirm(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
         """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
             is_planned_anew = _is_planned_anew(book, record)
             if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
-            surroundings = (await scene(connection, self._cache, policy_set, skus)).of(record.channel_id)
+            surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
             if not is_planned_anew:
                 return sent_to_review(surroundings, book, _confirm(book, record))
             lines = record.lines
@@ -92,44 +78,44 @@ class Lifecycle:
 
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
-        doings, due = await self._database.transaction("sweep", self._sweep)
+        doings, due = await self._here.database.transaction("sweep", self._sweep)
         if doings is not None:
-            doings.count(self._metrics)
+            doings.count(self._here.metrics)
         for record in due:
-            self._metrics.expired_holds.labels(record.channel_id).inc()
+            self._here.metrics.expired_holds.labels(record.channel_id).inc()
         return len(due)
 
     async def _move(self, allocation_id: UUID, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
             if not await orders.lock(connection, [allocation_id]):
                 advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
                 raise NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
             skus = await orders.line_skus(connection, [allocation_id])
-            doings = await open_orders(connection, [allocation_id], skus, self._new_id)
+            doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
             record = doings.records[allocation_id]
             doings.note(await move(connection, doings.book, record))
-            await aftermath.follow(connection, doings, self._cache, policy_set)
+            await aftermath.follow(connection, doings, self._here.cache, policy_set)
             await doings.write(connection)
             return answers.allocation(record, doings.book.now), doings
 
-        answer, doings = await requests.once(self._database, operation, asked, allocation_pb.Allocation, work)
+        answer, doings = await requests.once(self._here.database, operation, asked, allocation_pb.Allocation, work)
         if doings is not None:
-            doings.count(self._metrics)
+            doings.count(self._here.metrics)
             if operation == "confirm" and doings.verdicts[allocation_id][0].event:
-                count_answer(self._metrics, doings.records[allocation_id])
+                count_answer(self._here.metrics, doings.records[allocation_id])
         return answer
 
     async def _sweep(self, connection: Connection) -> tuple[Doings | None, list[AllocationRecord]]:
         ids = await orders.lock_expired(connection, SWEEP_ORDERS)
         if not ids:
             return None, []
-        doings = await open_orders(connection, ids, await orders.promised_skus(connection, ids), self._new_id)
+        doings = await open_orders(connection, ids, await orders.promised_skus(connection, ids), self._here.new_id)
         due = [record for record in doings.records.values() if record.state_at(doings.book.now) == EXPIRED]
         for record in due:
             doings.note(_expire(doings.book, record))
-        await aftermath.follow(connection, doings, self._cache, self._policies())
+        await aftermath.follow(connection, doings, self._here.cache, self._here.policies())
         await doings.write(connection)
         return doings, due
 

@@ -10,7 +10,7 @@ from policies.model import Commitment
 from policies.reasons import units as counted
 from policies.shipments import Move, Ruling, ShipmentState, ruling
 from service.book import Part
-from service.errors import NotFound, WrongState
+from service.errors import ABSENT_LOCATION, NotFound, WrongState
 from service.planning import Verdict
 from service.record import ShipmentRecord
 from service.rerouting import replan_units
@@ -25,7 +25,7 @@ def reassign(step: Step) -> None:
     if record.commitment is not Commitment.SOLD or ruling(Move.REASSIGN, shipment.state) is Ruling.REFUSED:
         raise _refused(step, shipment.state.value, "it has left, or its order is not sold")
     if step.asked.location_id and step.asked.location_id not in step.surroundings.locations:
-        raise NotFound("location", {"location_id": step.asked.location_id})
+        raise NotFound("location", {"location_id": step.asked.location_id}, ABSENT_LOCATION)
     if step.asked.location_id == shipment.location_id:
         raise _refused(step, f"at {shipment.location_id} already", "name another location")
     units, was = dict(shipment.units), shipment.state.value

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from uuid import UUID
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import Integer, Text, literal_column, select
 
-from policies.policy import PolicySet
 from service import feed_silence, incidents, levels, quarantine, stock_changes
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database, Statement, parameter
+from service.database import Connection, Statement, parameter
 from service.doings import Doings
 from service.errors import NotReady
 from service.incidents import Raised
-from service.metrics import Metrics
+from service.premises import Premises
 from service.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.stock_recording import Result
 from service.sweeper import every
@@ -45,20 +42,8 @@ _MAPPED = {
 class Replay:
     """Several services on one database may each have one: what one has recorded is a duplicate for the others."""
 
-    def __init__(
-        self,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
-        self._policies = policies
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def run(self, stop: asyncio.Event) -> None:
         """Takes up what can be, and looks for feeds that have fallen silent, until `stop` is set."""
@@ -81,16 +66,16 @@ class Replay:
 
     async def listen(self) -> None:
         """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(connection: Connection) -> list[Raised]:
-            return await feed_silence.check(connection, policy_set, self._new_id)
+            return await feed_silence.check(connection, policy_set, self._here.new_id)
 
-        incidents.count_raised(self._metrics, await self._database.transaction("listen", work))
+        incidents.count_raised(self._here.metrics, await self._here.database.transaction("listen", work))
 
     async def _once(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(connection: Connection) -> tuple[int, list[Result], Doings | None]:
             changes, seen = await quarantine.due(connection, skus, location_ids)
@@ -98,15 +83,15 @@ class Replay:
             doings = None
             if changes:
                 results, doings = await stock_changes.record(
-                    connection, changes, self._new_id, cache=self._cache, policy_set=policy_set
+                    connection, changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
                 )
             await self._settle(connection)
             return seen, results, doings
 
-        seen, results, doings = await self._database.transaction("replay", work)
-        stock_changes.count_results(self._metrics, results)
+        seen, results, doings = await self._here.database.transaction("replay", work)
+        stock_changes.count_results(self._here.metrics, results)
         if doings is not None:
-            doings.count(self._metrics)
+            doings.count(self._here.metrics)
         return seen
 
     async def _settle(self, connection: Connection) -> None:
@@ -122,5 +107,5 @@ class Replay:
                     subjects,
                     resolution="mapped",
                     description="The catalogue has it now.",
-                    new_id=self._new_id,
+                    new_id=self._here.new_id,
                 )

@@ -49,6 +49,7 @@ from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
+from service.premises import Premises
 from service.pulse import Pulse
 from service.replay import Replay
 from service.sample import WAREHOUSE
@@ -242,9 +243,8 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
-    exceptions = ExceptionSweep(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
-    _background(stack, Sweeper(parts.database, lifecycle, backorders, exceptions).run)
+    premises = _premises(parts)
+    _background(stack, Sweeper(parts.database, lifecycle, Backorders(premises), ExceptionSweep(premises)).run)
     kept = timedelta(days=parts.settings.decision_days)
     _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
     _background(stack, VelocityLearner(parts.database).run)
@@ -254,6 +254,11 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
     for work in parts.background:
         _background(stack, work)
     return port, healthy
+
+
+def _premises(parts: Parts) -> Premises:
+    """Where writers work, with what they know of the catalogue of their own."""
+    return Premises(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
 
 
 async def _set_health(healthy: health_aio.HealthServicer, *, alive: bool) -> None:
@@ -266,17 +271,18 @@ def add_services(
     parts: Parts, server: grpc.aio.Server, allocator: Allocator | None = None
 ) -> tuple[Allocator, Lifecycle]:
     """Registers our services; the allocator is a new one unless one is given."""
-    database, folder, metrics, cache = parts.database, parts.folder, parts.metrics, CatalogueCache()
-    desk = OrderDesk(database, cache, metrics, new_id)
+    database, folder, metrics = parts.database, parts.folder, parts.metrics
+    premises = _premises(parts)
+    desk = OrderDesk(premises)
     # One connection is left for reads and one for moves of what is promised.
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
-    lifecycle = Lifecycle(database, cache, metrics, new_id, folder.in_force)
-    fulfilment = Fulfilment(database, cache, metrics, new_id, folder.in_force)
-    watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
+    lifecycle = Lifecycle(premises)
+    fulfilment = Fulfilment(premises)
+    watch, order_watch = AvailabilityWatch(parts, premises.cache), OrderWatch(parts, premises.cache)
     parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
-        desks=Desks(desk, CancelDesk(database, cache, metrics, new_id, folder.in_force)),
+        desks=Desks(desk, CancelDesk(premises)),
         lifecycle=lifecycle,
         fulfilment=fulfilment,
         database=database,
@@ -284,28 +290,19 @@ def add_services(
         new_id=new_id,
         watch=order_watch,
     )
-    reader = StockReader(database, cache, metrics)
+    reader = StockReader(database, premises.cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
     stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(
-            database=database,
-            cache=cache,
-            metrics=metrics,
-            new_id=new_id,
-            policies=folder.in_force,
-            closing=parts.closing,
-            transfers=Transfers(database, cache, metrics, new_id),
-        ),
+        StockServicer(premises, parts.closing, Transfers(premises)),
         server,
     )
-    replay = Replay(database, cache, metrics, new_id, folder.in_force)
+    replay = Replay(premises)
     parts.background.append(replay.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
-    exception_desk = ExceptionDesk(database, cache, metrics, new_id, folder.in_force)
-    exception_servicer = ExceptionServicer(database, exception_desk, new_id)
+    exception_servicer = ExceptionServicer(database, ExceptionDesk(premises), new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle
 

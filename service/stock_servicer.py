@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
-from policies.policy import PolicySet
 from service import (
     answers,
     levels,
@@ -20,10 +18,9 @@ from service import (
     transfer_records,
     transfer_requests,
 )
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database
+from service.database import Connection
 from service.doings import Doings
-from service.metrics import Metrics
+from service.premises import Premises
 from service.requests import Asked, once
 from service.stock_details import Details
 from service.stock_recording import Result
@@ -48,23 +45,8 @@ _FATES = {
 class StockServicer(stock_grpc.StockServiceServicer):
     """Each change has a fate of its own; all of a call are recorded together."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        cache: CatalogueCache,
-        metrics: Metrics,
-        new_id: Callable[[], UUID],
-        policies: Callable[[], PolicySet],
-        closing: Closing,
-        transfers: Transfers,
-    ) -> None:
-        """`policies` gives the rules in force."""
-        self._database = database
-        self._cache = cache
-        self._policies = policies
-        self._metrics = metrics
-        self._new_id = new_id
+    def __init__(self, premises: Premises, closing: Closing, transfers: Transfers) -> None:
+        self._here = premises
         self._transfers = transfers
         self._closing = closing
 
@@ -72,7 +54,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
         said = stock_requests.record_request(request)
-        asked = Asked.of("RecordStockChanges", request, said.request_id, self._new_id)
+        asked = Asked.of("RecordStockChanges", request, said.request_id, self._here.new_id)
         return await self._record(asked, said)
 
     async def StreamStockChanges(
@@ -83,28 +65,28 @@ class StockServicer(stock_grpc.StockServiceServicer):
         async for message in self._closing.until(requests):
             said = stock_requests.streamed_request(message, source)
             source = said.source
-            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._new_id), said)
+            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._here.new_id), said)
             yield stock_pb.StreamStockChangesResponse(results=answer.results)
 
     async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
         """Records what a source said in one transaction, once, and counts it."""
-        policy_set = self._policies()
+        policy_set = self._here.policies()
 
         async def work(
             connection: Connection,
         ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
             results, doings = await stock_changes.record(
-                connection, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
+                connection, said.changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, doings)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, done = await once(self._database, "record_stock", asked, answer_type, work)
+        answer, done = await once(self._here.database, "record_stock", asked, answer_type, work)
         if done is not None:
             results, doings = done
-            doings.count(self._metrics)
-            stock_changes.count_results(self._metrics, results)
+            doings.count(self._here.metrics)
+            stock_changes.count_results(self._here.metrics, results)
         return answer
 
     async def ListStockLevels(
@@ -123,13 +105,13 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 read_time=answers.timestamp(now),
             )
 
-        return await self._database.snapshot("list", work)
+        return await self._here.database.snapshot("list", work)
 
     async def ListStockMovements(
         self, request: stock_pb.ListStockMovementsRequest, context: Context
     ) -> stock_pb.ListStockMovementsResponse:
         page = stock_movements.movements_page(request)
-        rows = await self._database.unlocked(
+        rows = await self._here.database.unlocked(
             "list", lambda connection: stock_movements.rows(connection, page, page.count + 1)
         )
         shown = rows[: page.count]
@@ -142,8 +124,8 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.TransferStockRequest, context: Context
     ) -> stock_pb.TransferStockResponse:
         step, request_id = transfer_requests.transfer_request(request)
-        asked = Asked.of("TransferStock", request, request_id, self._new_id)
-        return await self._transfers.move(step, asked, self._policies())
+        asked = Asked.of("TransferStock", request, request_id, self._here.new_id)
+        return await self._transfers.move(step, asked, self._here.policies())
 
     async def ListTransfers(
         self, request: stock_pb.ListTransfersRequest, context: Context
@@ -155,7 +137,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
             )
 
-        found = await self._database.snapshot("list", work)
+        found = await self._here.database.snapshot("list", work)
         shown = found[: page.count]
         more = len(found) > page.count
         return stock_pb.ListTransfersResponse(

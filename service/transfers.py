@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from uuid import UUID
+from collections.abc import Iterable
 
 from policies.policy import PolicySet
 from policies.reasons import units as counted
 from service import aftermath, bounds, catalogue, incidents, levels, requests, transfer_records
 from service.book import TRANSFERS, Book, Key, Movement
-from service.catalogue import CatalogueCache
-from service.database import Connection, Database
+from service.database import Connection
 from service.doings import Doings
-from service.errors import InvalidFields, NotFound, TooFewAvailable, Violation, WrongState
+from service.errors import (
+    ABSENT_LOCATION,
+    ABSENT_PRODUCT,
+    InvalidFields,
+    NotFound,
+    TooFewAvailable,
+    Violation,
+    WrongState,
+)
 from service.incidents import Incident
 from service.levels import Heard
-from service.metrics import Metrics
+from service.premises import Premises
 from service.requests import Asked
 from service.transfer_records import TransferLine, TransferRecord
 from service.transfer_requests import Dispatch, Receipt
@@ -27,11 +33,8 @@ _ADVICE_DISPATCH = "dispatch it first, with TransferStock or `truestock transfer
 class Transfers:
     """Dispatches and receipts, each in one transaction."""
 
-    def __init__(self, database: Database, cache: CatalogueCache, metrics: Metrics, new_id: Callable[[], UUID]) -> None:
-        self._database = database
-        self._cache = cache
-        self._metrics = metrics
-        self._new_id = new_id
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
 
     async def move(
         self, step: Dispatch | Receipt, asked: Asked, policy_set: PolicySet
@@ -46,9 +49,9 @@ class Transfers:
             return stock_pb.TransferStockResponse(transfer=transfer_records.message(record)), doings
 
         answer_type = stock_pb.TransferStockResponse
-        answer, doings = await requests.once(self._database, "transfer", asked, answer_type, work)
+        answer, doings = await requests.once(self._here.database, "transfer", asked, answer_type, work)
         if doings is not None:
-            doings.count(self._metrics)
+            doings.count(self._here.metrics)
         return answer
 
     async def _dispatch(
@@ -100,19 +103,19 @@ class Transfers:
     async def _open(self, connection: Connection, made: set[Key]) -> Book:
         await levels.ensure(connection, made)
         locked = await levels.lock(connection, {sku for sku, _ in made})
-        return await levels.open_book(connection, locked, self._new_id)
+        return await levels.open_book(connection, locked, self._here.new_id)
 
     async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> Doings:
         """Writes a book in which stock has moved, and what follows from that for orders."""
         doings = Doings(book)
-        await aftermath.follow(connection, doings, self._cache, policy_set)
+        await aftermath.follow(connection, doings, self._here.cache, policy_set)
         await doings.write(connection)
         return doings
 
     def _move(self, book: Book, kind: str, key: Key, units: int, transfer_id: str) -> None:
         book.move(
             Movement(
-                id=self._new_id(),
+                id=self._here.new_id(),
                 sku=key[0],
                 location_id=key[1],
                 kind=kind,
@@ -134,7 +137,7 @@ class Transfers:
         if after.settle_time is None or not differing:
             return
         version, products = await catalogue.products(connection, differing)
-        known = await self._cache.at(connection, version)
+        known = await self._here.cache.at(connection, version)
         only = next(iter(differing)) if len(differing) == 1 else None
         incident = Incident(
             kind="mismatch",
@@ -146,19 +149,19 @@ class Transfers:
             location_id=after.to_location_id,
             source=TRANSFERS,
         )
-        await incidents.raise_all(connection, policy_set, book.now, [incident], self._new_id)
+        await incidents.raise_all(connection, policy_set, book.now, [incident], self._here.new_id)
 
 
 async def _check_known(connection: Connection, step: Dispatch) -> None:
     skus = await catalogue.missing_products(connection, step.units)
     if skus:
         wrong = {f"{step.fields[sku]}.sku": sku for sku in sorted(skus)}
-        raise NotFound("product", wrong, "upsert it first with UpsertProducts or `truestock import products`")
+        raise NotFound("product", wrong, ABSENT_PRODUCT)
     named = {"dispatch.from_location_id": step.from_location_id, "dispatch.to_location_id": step.to_location_id}
     locations = await catalogue.missing_locations(connection, named.values())
     if locations:
         wrong = {field: id for field, id in named.items() if id in locations}
-        raise NotFound("location", wrong, "upsert it first with UpsertLocations or `truestock import locations`")
+        raise NotFound("location", wrong, ABSENT_LOCATION)
 
 
 async def _same_again(connection: Connection, made: TransferRecord) -> TransferRecord:

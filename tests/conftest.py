@@ -23,6 +23,7 @@ from service.database import Database, plain_url
 from service.embedded_postgres import temporary_postgres
 from service.metrics import Metrics
 from service.policy_folder import PolicyFolder
+from service.premises import Premises
 from service.replay import Replay
 from service.server import new_id, running
 from tests.retailer import Retailer
@@ -82,7 +83,7 @@ async def replay(database_url: str) -> AsyncIterator[Replay]:
     """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=4)
-    yield Replay(database, CatalogueCache(), metrics, new_id, PolicyFolder(PLAIN_RULES, metrics).in_force)
+    yield Replay(Premises(database, CatalogueCache(), metrics, new_id, PolicyFolder(PLAIN_RULES, metrics).in_force))
     await database.close()
 
 

@@ -16,6 +16,7 @@ from service.database import Database
 from service.exception_sweep import ExceptionSweep
 from service.metrics import Metrics
 from service.policy_folder import PolicyFolder
+from service.premises import Premises
 from service.server import new_id
 from tests.conftest import RetailerMaker
 from tests.desk import CANCELLED, COMPLETED, OTHER, OWNERS, Record, oversold, write_rules
@@ -43,8 +44,8 @@ async def replica_on(database_url: str, rules: Path) -> AsyncIterator[Replica]:
     folder = PolicyFolder(rules, metrics)
     database = await Database.open(database_url, metrics)
     try:
-        policies = lambda: folder.current.policy_set  # noqa: E731
-        yield Replica(ExceptionSweep(database, CatalogueCache(), metrics, new_id, policies), metrics)
+        premises = Premises(database, CatalogueCache(), metrics, new_id, folder.in_force)
+        yield Replica(ExceptionSweep(premises), metrics)
     finally:
         await database.close()
 
