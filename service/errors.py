@@ -4,8 +4,8 @@
     ├── InvalidFields      INVALID_ARGUMENT     every bad field at once
     ├── RequestIdReused    INVALID_ARGUMENT     the same id with other contents
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
-    ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
-    ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── NotFound           NOT_FOUND            what the request names: a channel, an order, a shipment …
+    ├── WrongState         FAILED_PRECONDITION  a move that the state of an order, shipment or transfer forbids
     ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left

@@ -10,7 +10,7 @@ from uuid import UUID
 from policies.exceptions import Settlement, settle
 from policies.model import Context, Product
 from policies.policy import PolicySet
-from policies.reasons import FiredRule
+from policies.reasons import FiredRule, units
 from service.record import ShortageRecord
 
 OPEN = "open"
@@ -143,4 +143,4 @@ def settled_as(resolution: str) -> str:
 
 def _units_short(shorts: Sequence[ShortageRecord]) -> str:
     skus = ", ".join(sorted({short.sku for short in shorts}))
-    return f"{sum(short.unit_count for short in shorts)} units short: {skus}"
+    return f"{units(sum(short.unit_count for short in shorts))} short: {skus}"

@@ -59,6 +59,7 @@ may be separated by comma, semicolon, tab or |, with columns in any order.
 Examples:
   truestock import locations locations.csv
   truestock import products products.csv --encoding cp1252
+  truestock import feeds feeds.csv
   truestock import stock counts.csv --source stocktake-austin
 
 {column_help()}

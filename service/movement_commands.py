@@ -25,7 +25,13 @@ from truestock.v1.stock_service_pb2 import (
 
 transfer = typer.Typer(
     name="transfer",
-    help="Moves stock from one location to another. On its way, it is nobody's to sell.",
+    help="""Moves stock from one location to another. On its way, it is nobody's to sell.
+
+    \b
+    Examples:
+      truestock transfer dispatch T-1001 TRN-1205-MOS:4 --from dc-memphis --to store-austin
+      truestock transfer receive T-1001 TRN-1205-MOS:4
+    """,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

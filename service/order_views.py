@@ -29,6 +29,8 @@ from truestock.v1.order_pb2 import (
 _COLOURS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
 _PERHAPS_PERSON = "A person has to look at this order, or had to; `truestock explain` shows what is open."
 _PERSON = "A person has to look at this order."
+_STANDING = {OrderStatus.ORDER_STATUS_EXCEPTION: "Units of it are short"}
+"""Where an order stands, where the status's own word makes no sentence."""
 _NO_PERSON_ANY_MORE = "A person had to look at this order; nothing of it is open."
 
 
@@ -87,7 +89,7 @@ def _channels(allocation: Allocation) -> Iterator[Text]:
     if allocation.status and allocation.allocation_id:
         word = enum_word(OrderStatus.Name(allocation.status), "ORDER_STATUS_")
         said = f" (the channel says {allocation.channel_status})" if allocation.channel_status else ""
-        yield Text(f"It is {word}{said}.")
+        yield Text(f"{_STANDING.get(allocation.status, f'It is {word}')}{said}.")
     if allocation.copies:
         names = ", ".join(f"{copy.channel_id}/{copy.order_id}" for copy in allocation.copies)
         yield Text(f"The same order is known as {names}.")

@@ -25,7 +25,13 @@ TO_DO = ("assigned", "accepted", "ready-for-pickup")
 """States of shipments of which units have still to leave."""
 
 shipment = typer.Typer(
-    help="What a location does with a shipment: accept, reject, ship, … `truestock shipments` lists them.",
+    help="""What a location does with a shipment: accept, reject, ship, … `truestock shipments` lists them.
+
+    \b
+    Examples:
+      truestock shipment accept 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2
+    """,
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

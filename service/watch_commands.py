@@ -17,7 +17,17 @@ from truestock.v1.availability_service_pb2 import WatchAvailabilityRequest, Watc
 from truestock.v1.exception_pb2 import ExceptionRecord
 from truestock.v1.order_pb2 import Outcome
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Prints changes as they happen, until Ctrl-C.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Prints changes as they happen, until Ctrl-C.
+
+    \b
+    Examples:
+      truestock watch availability TRN-1205-MOS --channel tiktok_shop
+      truestock watch orders --channel shopify
+    """,
+)
 
 JsonLines = Annotated[
     bool, typer.Option("--json", help="Print one JSON object for each change, with the field names of the API.")

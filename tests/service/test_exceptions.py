@@ -98,7 +98,7 @@ async def test_products_that_different_rules_settle_are_different_exceptions(sho
     sold = await shop.allocate("A-1", {"MUG": 2, "BOWL": 1, "CUP": 3})
 
     found = {(one.owner, one.description) for one in await raised(shop, sold)}
-    assert found == {("brand-desk", "1 units short: MUG"), ("operations", "4 units short: BOWL, CUP")}
+    assert found == {("brand-desk", "1 unit short: MUG"), ("operations", "4 units short: BOWL, CUP")}
     assert shop.metric("manual_interventions_total", channel="web", reason="oversell") == 1
 
 
