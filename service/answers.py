@@ -233,7 +233,7 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
 
 
 def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
-    """A row of `exception`."""
+    """A row of `exception_record`."""
     return exception_pb2.ExceptionRecord(
         exception_id=str(row["id"]),
         kind=row["kind"],
@@ -247,6 +247,7 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         allocation_id=str(row["allocation_id"] or ""),
         shipment_id=str(row["shipment_id"] or ""),
         channel_id=row["channel_id"] or "",
+        order_id=row["order_id"] or "",
         sku=row["sku"] or "",
         location_id=row["location_id"] or "",
         source=row["source"] or "",

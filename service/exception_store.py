@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from service.database import Columns, Connection, Statement, any_of, parameter, parameters, transposed, unnested
 from service.exception_requests import ExceptionsPage
-from service.tables import Moment, allocation, exception, exception_event, order_event
+from service.tables import Moment, allocation, exception, exception_event, exception_record, order_event
 
 _own = exception.c
 _OPEN: ColumnElement[Any] = literal_column("'open'")
@@ -49,24 +49,24 @@ def _page(listed: Select[Any]) -> Statement:
 
 
 # A partial index serves only a statement that states its condition, so what is open has statements of its own.
-_PAGE_OPEN = _page(select(exception).where(_own.state == _OPEN))
-_PAGE_OVERDUE = _page(select(exception).where(_own.state == _OPEN, _own.due_time <= func.statement_timestamp()))
+_PAGE_OPEN = _page(select(*exception_record).where(_own.state == _OPEN))
+_PAGE_OVERDUE = _page(select(*exception_record).where(_own.state == _OPEN, _own.due_time <= func.statement_timestamp()))
 _PAGE_ANY = _page(
-    select(exception).where(
+    select(*exception_record).where(
         (func.cardinality(parameters("states", Text)) == 0) | (_own.state == any_of("states", Text))
     )
 )
 
-_FIND = Statement(select(exception).where(_own.id == parameter("id", Uuid)))
+_FIND = Statement(select(*exception_record).where(_own.id == parameter("id", Uuid)))
 _FIND_OPEN = Statement(
-    select(exception).where(
+    select(*exception_record).where(
         _own.kind == parameter("kind", Text),
         _own.subject == parameter("subject", Text),
         _own.subject != literal_column("''"),
         _own.state == _OPEN,
     )
 )
-_LOCK = Statement(select(exception).where(_own.id == parameter("id", Uuid)).with_for_update())
+_LOCK = Statement(select(*exception_record).where(_own.id == parameter("id", Uuid)).with_for_update(of=exception))
 _HISTORY = Statement(
     select(exception_event)
     .where(exception_event.c.exception_id == parameter("id", Uuid))
@@ -76,7 +76,7 @@ _ASSIGN = Statement(
     update(exception)
     .values(assignee=parameter("assignee", Text), owner=parameter("owner", Text), update_time=parameter("now", Moment))
     .where(_own.id == parameter("id", Uuid))
-    .returning(exception)
+    .returning(*exception_record)
 )
 _RESOLVE = Statement(
     update(exception)
@@ -89,7 +89,7 @@ _RESOLVE = Statement(
         update_time=parameter("now", Moment),
     )
     .where(_own.id == parameter("id", Uuid))
-    .returning(exception)
+    .returning(*exception_record)
 )
 _OTHERS_OPEN = Statement(
     select(func.count().label("count")).where(

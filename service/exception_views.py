@@ -61,7 +61,8 @@ def _facts(one: ExceptionRecord) -> list[tuple[str, str]]:
     return [
         ("state", standing(one)),
         ("note", one.note),
-        ("order", f"{one.channel_id}, allocation {one.allocation_id}" if one.allocation_id else ""),
+        ("order", f"{one.channel_id}/{one.order_id}" if one.order_id else ""),
+        ("allocation", one.allocation_id),
         ("about", _about(one)),
         ("shipment", one.shipment_id),
         ("owner", one.owner),
@@ -77,7 +78,8 @@ def _facts(one: ExceptionRecord) -> list[tuple[str, str]]:
 
 
 def _about(one: ExceptionRecord) -> str:
-    return " ".join(part for part in (one.channel_id, one.source, one.sku, one.location_id) if part) or "-"
+    order = f"{one.channel_id}/{one.order_id}" if one.order_id else one.channel_id
+    return " ".join(part for part in (order, one.source, one.sku, one.location_id) if part) or "-"
 
 
 def _work(one: ExceptionRecord) -> str:

@@ -13,7 +13,15 @@ from sqlalchemy import Select, Table, Uuid, cast, func, literal_column, or_, sel
 from service import answers, bounds, horizons, levels, orders
 from service.database import Connection, Statement, any_of, parameter
 from service.horizons import Horizon, committed_since, number, transaction
-from service.tables import Moment, allocation, allocation_copy, exception, exception_event, order_event
+from service.tables import (
+    Moment,
+    allocation,
+    allocation_copy,
+    exception,
+    exception_event,
+    exception_record,
+    order_event,
+)
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
 
 PAGE_EVENTS = bounds.WATCH_ORDERS
@@ -81,7 +89,7 @@ _EVENTS = Statement(
     .order_by(order_event.c.event_time, order_event.c.id)
 )
 _EXCEPTIONS = Statement(
-    select(exception)
+    select(*exception_record)
     .where(or_(exception.c.allocation_id == any_of("ids", Uuid), exception.c.id == any_of("exception_ids", Uuid)))
     .order_by(exception.c.create_time, exception.c.id)
 )

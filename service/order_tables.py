@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    select,
     text,
     true,
 )
@@ -267,3 +268,13 @@ decision_catalogue = Table(
     required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
     comment="Catalogues that decisions were made in, each once.",
 )
+
+exception_record = (
+    exception,
+    select(allocation.c.order_id)
+    .where(allocation.c.id == exception.c.allocation_id)
+    .correlate(exception)
+    .scalar_subquery()
+    .label("order_id"),
+)
+"""What is shown of an exception: its columns, and the channel's own number of its order; null where it has none."""

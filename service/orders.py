@@ -18,6 +18,7 @@ from service.tables import (
     allocation_copy,
     decision,
     exception,
+    exception_record,
     order_event,
     order_line,
     promise,
@@ -123,7 +124,7 @@ _READ_EVENTS = Statement(
 )
 
 _READ_EXCEPTIONS = Statement(
-    select(exception)
+    select(*exception_record)
     .where(exception.c.allocation_id == parameter("id", Uuid))
     .order_by(exception.c.create_time, exception.c.id)
 )

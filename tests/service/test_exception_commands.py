@@ -54,6 +54,7 @@ def test_what_is_to_be_settled_is_a_table_of_who_and_until_when(ask: Ask) -> Non
     assert result.code == 0
     assert one["exception_id"] in result.out
     assert "1 unit short: BOWL" in result.out
+    assert f"{one['channel_id']}/{one['order_id']}" in result.out
     assert one["owner"] in result.out
 
 

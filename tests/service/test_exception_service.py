@@ -60,6 +60,7 @@ async def test_an_exception_says_which_order_product_and_channel_it_is_about(sho
 
     assert found.exception == raised
     assert (raised.allocation_id, raised.channel_id, raised.sku) == (sold.allocation_id, "web", "MUG")
+    assert raised.order_id == sold.order_id
     assert (raised.owner, raised.needs_person, raised.policy_revision != "") == ("desk", True, True)
     assert [(one.event, one.actor) for one in found.history] == [("raised", "policy")]
 
