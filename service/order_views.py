@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -110,6 +111,8 @@ def _lines(allocation: Allocation) -> Table:
     made = table("line", "SKU", *shown, "outcome", numbers=tuple(shown), title="What was asked")
     for place, line in enumerate(allocation.lines):
         outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLOURS.get(line.outcome, "yellow"))
+        if line.cancelled_count == line.unit_count:
+            outcome = Text("cancelled")
         row(made, line.line_id, line.sku, *(units[place] for units in shown.values()), outcome)
     return made
 
@@ -158,8 +161,16 @@ def fired_rules(rules: Iterable[FiredRule]) -> Table:
 
 
 def _seen(facts: Iterable[FactSeen]) -> str:
-    """What a rule saw, such as "location.type is store, stock.age_minutes is 43"."""
-    return ", ".join(f"{seen.fact} is {seen.value}" for seen in facts) or "always"
+    """What a rule saw, such as "location.type is store, stock.age_minutes is 43.25"."""
+    return ", ".join(f"{seen.fact} is {_short(seen.value)}" for seen in facts) or "always"
+
+
+def _short(value: str) -> str:
+    """A fact's value with two decimals at most; where those say 0 and it is not, as it is."""
+    if not re.fullmatch(r"-?[0-9]+\.[0-9]{3,}", value):
+        return value
+    shown = f"{float(value):.2f}".rstrip("0").rstrip(".")
+    return value if float(shown) == 0 else shown
 
 
 def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
