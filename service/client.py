@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -55,6 +56,24 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 Question_contra = TypeVar("Question_contra", contravariant=True)
 Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class Listing(Protocol):
+    """A request for a page of a list."""
+
+    page_size: int
+    page_token: str
+
+
+class Page(Protocol):
+    """A page of a list."""
+
+    next_page_token: str
+
+
+AListing = TypeVar("AListing", bound=Listing)
+APage = TypeVar("APage", bound=Page)
+Entry = TypeVar("Entry")
 
 
 class Call(Protocol[Question_contra, Answer_co]):
@@ -115,18 +134,28 @@ class Client:
         except aio.AioRpcError as error:
             raise service_error(error, self.server, self.call_seconds) from error
 
+    async def listed(
+        self,
+        call: Call[AListing, APage],
+        request: AListing,
+        entries: Callable[[APage], Iterable[Entry]],
+        limit: int = sys.maxsize,
+    ) -> tuple[list[Entry], bool]:
+        """At most `limit` entries of a list, page by page, and whether there are more. Raises ServiceError."""
+        found: list[Entry] = []
+        while len(found) < limit:
+            request.page_size = min(bounds.PAGE_SIZE_LIMIT, limit - len(found))
+            page = await self.ask(call, request)
+            found.extend(entries(page))
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found, False
+        return found, True
+
     async def locations(self) -> list[Location]:
         """Every location, by id."""
-        found: list[Location] = []
-        token = ""
-        while True:
-            page = await self.ask(
-                self.catalog.ListLocations, ListLocationsRequest(page_size=bounds.PAGE_SIZE_LIMIT, page_token=token)
-            )
-            found.extend(page.locations)
-            token = page.next_page_token
-            if not token:
-                return found
+        found, _ = await self.listed(self.catalog.ListLocations, ListLocationsRequest(), lambda page: page.locations)
+        return found
 
     async def products(self, skus: list[str]) -> list[Product]:
         """Those of the named products that exist."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service import bounds, options
+from service import options
 from service.client import Client, call
 from service.console import clock, enum_word, output, print_json, row, say, table
 from truestock.v1.allocation_service_pb2 import Allocation, ListAllocationsRequest
@@ -78,7 +78,7 @@ def orders(
     )
 
     async def ask(client: Client) -> tuple[list[Allocation], bool]:
-        return await _listed(client, request, limit)
+        return await client.listed(client.allocations.ListAllocations, request, lambda page: page.allocations, limit)
 
     found, more = call(server, ask)
     if as_json:
@@ -94,19 +94,6 @@ def _state(word: str) -> Allocation.State.ValueType:
     if number is None:
         raise typer.BadParameter(f"--state {word!r} is none of: {', '.join(_STATES)}")
     return number
-
-
-async def _listed(client: Client, request: ListAllocationsRequest, limit: int) -> tuple[list[Allocation], bool]:
-    """At most `limit` orders, and whether there are more."""
-    found: list[Allocation] = []
-    while len(found) < limit:
-        request.page_size = min(bounds.PAGE_SIZE, limit - len(found))
-        page = await client.ask(client.allocations.ListAllocations, request)
-        found.extend(page.allocations)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return found, False
-    return found, True
 
 
 def _print_orders(found: list[Allocation]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from policies.model import EXCEPTION_KINDS
 from policies.resolutions import OTHER, RESOLUTIONS
-from service import bounds, options
+from service import options
 from service.client import Client, call
 from service.console import output, print_json, say
 from service.exception_views import print_exception, print_exceptions
@@ -71,7 +71,7 @@ def exceptions(
     )
 
     async def ask(client: Client) -> tuple[list[ExceptionRecord], bool]:
-        return await _pages(client, request, limit)
+        return await client.listed(client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit)
 
     found, more = call(server, ask)
     if as_json:
@@ -170,19 +170,6 @@ def resolve(
         return (await client.ask(client.exceptions.ResolveException, request)).exception
 
     _show(call(server, ask), as_json)
-
-
-async def _pages(client: Client, request: ListExceptionsRequest, limit: int) -> tuple[list[ExceptionRecord], bool]:
-    """At most `limit` exceptions, and whether there are more."""
-    found: list[ExceptionRecord] = []
-    while len(found) < limit:
-        request.page_size = min(bounds.PAGE_SIZE_LIMIT, limit - len(found))
-        page = await client.ask(client.exceptions.ListExceptions, request)
-        found.extend(page.exceptions)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            break
-    return found, bool(request.page_token)
 
 
 def _refuse_options(context: typer.Context) -> None:

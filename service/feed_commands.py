@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from service import bounds, options
+from service import options
 from service.client import Client, call
 from service.console import count, enum_word, output, print_json, row, table
 from truestock.v1.catalog_service_pb2 import Feed, ListFeedsRequest
@@ -22,22 +22,16 @@ def feeds(server: options.Server = options.SERVER, as_json: options.Json = False
       truestock feeds
       truestock feeds --json
     """
-    found = call(server, _feeds)
+
+    async def ask(client: Client) -> list[Feed]:
+        feeds, _ = await client.listed(client.catalog.ListFeeds, ListFeedsRequest(), lambda page: page.feeds)
+        return feeds
+
+    found = call(server, ask)
     if as_json:
         print_json(found)
     else:
         _print(output(), found)
-
-
-async def _feeds(client: Client) -> list[Feed]:
-    found: list[Feed] = []
-    request = ListFeedsRequest(page_size=bounds.PAGE_SIZE_LIMIT)
-    while True:
-        page = await client.ask(client.catalog.ListFeeds, request)
-        found.extend(page.feeds)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return found
 
 
 def _print(console: Console, found: Sequence[Feed]) -> None:

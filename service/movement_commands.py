@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service import bounds, options
+from service import options
 from service.client import Client, call
 from service.console import output, print_json
 from service.movement_views import print_movements, print_transfer, print_transfers
@@ -69,7 +69,7 @@ def movements(
         if of_order is not None:
             found = await client.ask(client.allocations.GetAllocation, of_order)
             request.allocation_id = found.allocation.allocation_id
-        return await _movements(client, request, limit)
+        return await client.listed(client.stock.ListStockMovements, request, lambda page: page.stock_movements, limit)
 
     found, more = call(server, ask)
     if as_json:
@@ -149,37 +149,14 @@ def list_(
     """
 
     async def ask(client: Client) -> tuple[list[Transfer], bool]:
-        found: list[Transfer] = []
         request = ListTransfersRequest(location_id=location, in_transit_only=in_transit)
-        while len(found) <= limit:
-            request.page_size = min(bounds.PAGE_SIZE_LIMIT, limit - len(found) + 1)
-            page = await client.ask(client.stock.ListTransfers, request)
-            found.extend(page.transfers)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-        return found[:limit], len(found) > limit
+        return await client.listed(client.stock.ListTransfers, request, lambda page: page.transfers, limit)
 
     transfers, more = call(server, ask)
     if as_json:
         print_json(transfers)
     else:
         print_transfers(output(), transfers, more=more)
-
-
-async def _movements(
-    client: Client, request: ListStockMovementsRequest, limit: int
-) -> tuple[list[StockMovementRecord], bool]:
-    """At most `limit` movements, and whether there are more."""
-    found: list[StockMovementRecord] = []
-    while len(found) <= limit:
-        request.page_size = min(bounds.PAGE_SIZE_LIMIT, limit - len(found) + 1)
-        page = await client.ask(client.stock.ListStockMovements, request)
-        found.extend(page.stock_movements)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            break
-    return found[:limit], len(found) > limit
 
 
 def _show(server: str, request: TransferStockRequest, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service import bounds, options
+from service import options
 from service.client import Client, call
 from service.console import output, print_json
 from service.order_views import show_allocation
@@ -66,7 +66,7 @@ def shipments(
     )
 
     async def ask(client: Client) -> tuple[list[Shipment], bool]:
-        return await _listed(client, wanted, limit)
+        return await client.listed(client.fulfilment.ListShipments, wanted, lambda page: page.shipments, limit)
 
     found, more = call(server, ask)
     if as_json:
@@ -340,21 +340,6 @@ def take_back(
         return (await client.ask(client.fulfilment.RecordReturn, request)).allocation
 
     show_allocation(call(server, ask), as_json)
-
-
-async def _listed(
-    client: Client, request: fulfillment_pb.ListShipmentsRequest, limit: int
-) -> tuple[list[Shipment], bool]:
-    """At most `limit` shipments, and whether there are more."""
-    found: list[Shipment] = []
-    while len(found) < limit:
-        request.page_size = min(bounds.PAGE_SIZE_LIMIT, limit - len(found))
-        page = await client.ask(client.fulfilment.ListShipments, request)
-        found.extend(page.shipments)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return found, False
-    return found, True
 
 
 def _state(word: str) -> Shipment.State.ValueType:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service import bounds, options
+from service import options
 from service.client import Client, call
 from service.console import output, print_json
 from service.stock_views import print_availability, print_more, print_policies, print_stock
@@ -87,7 +87,8 @@ def stock(
     async def ask(client: Client) -> tuple[list[StockLevel], bool, Sheet | None]:
         from service.stock_sheet import gather
 
-        levels, more = await _levels(client, skus or [], location or [], limit)
+        request = ListStockLevelsRequest(skus=skus or [], location_ids=location or [])
+        levels, more = await client.listed(client.stock.ListStockLevels, request, lambda page: page.stock_levels, limit)
         sheet = await gather(client, levels, channel, datetime.now(UTC)) if single and levels else None
         return levels, more, sheet
 
@@ -125,20 +126,3 @@ def _show_stock(levels: list[StockLevel], sheet: Sheet | None, channel_id: str, 
 
         print_sheet(output(), sheet, channel_id)
         print_more(output(), levels, more=more)
-
-
-async def _levels(
-    client: Client, skus: list[str], location_ids: list[str], limit: int
-) -> tuple[list[StockLevel], bool]:
-    """At most `limit` levels, and whether there are more."""
-    levels: list[StockLevel] = []
-    request = ListStockLevelsRequest(skus=skus, location_ids=location_ids)
-    while len(levels) < limit:
-        # One more than wanted tells whether the list goes on.
-        request.page_size = min(bounds.PAGE_SIZE_LIMIT, limit - len(levels) + 1)
-        page = await client.ask(client.stock.ListStockLevels, request)
-        levels.extend(page.stock_levels)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            break
-    return levels[:limit], len(levels) > limit or bool(request.page_token)
