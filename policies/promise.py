@@ -64,9 +64,6 @@ class Promise:
         return self.units if self.is_live else {}
 
 
-NO_PROMISE = Promise()
-
-
 def course(promise: Promise, request: Order) -> Course:
     """What the request does. A HOLD never changes an order that is sold; equal contents never plan twice."""
     if not promise.is_live or promise.order is None:

@@ -11,7 +11,7 @@ from policies.cancellations import KeptCancellation
 from service import aftermath, answers, kept_cancellations, levels, names, orders, requests
 from service.database import Connection
 from service.doings import Doings
-from service.errors import InvalidFields, NotFound, Violation
+from service.errors import InvalidFields, Violation, no_allocation
 from service.kept_cancellations import CancellationRow
 from service.lifecycle import cancel_lines, open_orders
 from service.names import Link, Name
@@ -114,6 +114,5 @@ async def _name_of(connection: Connection, request: CancelRequest) -> Name:
     assert request.allocation_id is not None
     record = (await orders.read(connection, [request.allocation_id])).get(request.allocation_id)
     if record is None:
-        advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
-        raise NotFound("allocation", {"allocation_id": str(request.allocation_id)}, advice)
+        raise no_allocation(request.allocation_id)
     return record.channel_id, record.order_id

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import grpc
 from google.protobuf import any_pb2
@@ -135,6 +136,12 @@ class NotFound(TruestockError):
             metadata={"resource_type": resource_type, "resource_names": ",".join(names[:50])},
             violations=[Violation(f, f"no {resource_type} '{name}'") for f, name in list(named.items())[:100]],
         )
+
+
+def no_allocation(allocation_id: UUID) -> NotFound:
+    """There is no allocation of this id."""
+    advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
+    return NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
 
 
 class WrongState(TruestockError):

@@ -12,7 +12,7 @@ from policies.shipments import Move
 from service import aftermath, answers, catalogue, levels, orders, reassigning, requests, returns, stock_effects
 from service.database import Connection, Statement, parameter
 from service.doings import Doings
-from service.errors import ABSENT_LOCATION, NotFound
+from service.errors import ABSENT_LOCATION, NotFound, no_allocation
 from service.fulfilment_requests import Return, ShipmentMove
 from service.premises import Premises
 from service.requests import Asked
@@ -83,8 +83,7 @@ class Fulfilment:
     ) -> tuple[Doings, set[tuple[str, str]]]:
         """The order and the stock of its products, locked; with a level at a place where there may be none yet."""
         if not await orders.lock(connection, [allocation_id]):
-            advice = "look it up by its order with GetAllocation"
-            raise NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
+            raise no_allocation(allocation_id)
         skus = await orders.line_skus(connection, [allocation_id])
         if new_place:
             known = skus - await catalogue.missing_products(connection, skus)

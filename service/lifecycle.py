@@ -14,7 +14,7 @@ from service import aftermath, answers, levels, orders, requests
 from service.book import Book
 from service.database import Connection
 from service.doings import Doings
-from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState
+from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
 from service.order_requests import Cancellation
 from service.planning import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
 from service.premises import Premises
@@ -90,8 +90,7 @@ class Lifecycle:
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
             if not await orders.lock(connection, [allocation_id]):
-                advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
-                raise NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
+                raise no_allocation(allocation_id)
             skus = await orders.line_skus(connection, [allocation_id])
             doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
             record = doings.records[allocation_id]

@@ -28,7 +28,7 @@ from service.availability import Question, StockReader
 from service.availability_watch import AvailabilityWatch
 from service.cancelling import CancelDesk
 from service.database import Connection, Database
-from service.errors import NotFound
+from service.errors import NotFound, no_allocation
 from service.fields import Fields
 from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
@@ -225,5 +225,5 @@ def _named(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str
 
 def _no_allocation(named: UUID | tuple[str, str]) -> NotFound:
     if isinstance(named, UUID):
-        return NotFound("allocation", {"allocation_id": str(named)}, "look it up by its order instead")
+        return no_allocation(named)
     return NotFound("order", {"order.order_id": "/".join(named)}, "it has not come through AllocateOrder")

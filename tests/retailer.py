@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import grpc
+import pytest
 
 from service import ledger
 from service.database import plain_url
@@ -289,6 +290,13 @@ async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 20) 
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"it did not come about within {seconds} s")
+
+
+async def refused(call: Awaitable[object]) -> grpc.aio.AioRpcError:
+    """The error with which a call is refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return error.value
 
 
 def request_id() -> str:

@@ -8,7 +8,6 @@ from hypothesis import given, strategies as st
 
 from policies.model import Commitment, Order, OrderLine
 from policies.promise import (
-    NO_PROMISE,
     Course,
     Cut,
     MoreThanIsLeft,
@@ -37,7 +36,7 @@ SHARES = (Share("near", 3), Share("far", 2))
 
 
 def test_an_order_nobody_knows_is_planned() -> None:
-    assert course(NO_PROMISE, HOLD) is Course.PLAN_ANEW
+    assert course(Promise(), HOLD) is Course.PLAN_ANEW
 
 
 def test_a_hold_asked_for_twice_is_one_hold() -> None:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import SETTLED_RULES, RetailerMaker
-from tests.retailer import HOLD, Retailer, eventually, promised, request_id
+from tests.retailer import HOLD, Retailer, eventually, promised, refused, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -33,12 +33,6 @@ async def shop(retailers: RetailerMaker) -> Retailer:
 async def states(shop: Retailer, order: allocation_pb.Allocation) -> dict[str, str]:
     shipments = (await shop.get(order.allocation_id)).allocation.shipments
     return {x.location_id: State.Name(x.state).removeprefix("STATE_") for x in shipments}
-
-
-async def refused(call: object) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call  # type: ignore[misc]
-    return error.value
 
 
 async def figures(shop: Retailer, sku: str, place: str) -> tuple[int, int, int, int]:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import SETTLED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, eventually, moved, promised
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, moved, promised, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -43,12 +43,6 @@ async def sell(shop: Retailer, wanted: list[order_pb2.OrderLine], **fields: obje
     request = allocation_pb.AllocateOrderRequest(lines=wanted, **fields)  # type: ignore[arg-type]
     answer: allocation_pb.Allocation = (await shop.allocations.AllocateOrder(request)).allocation
     return answer
-
-
-async def refused(call: object) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call  # type: ignore[misc]
-    return error.value
 
 
 # Orders that change after something happened to them
