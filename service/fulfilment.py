@@ -9,7 +9,18 @@ from sqlalchemy import Uuid, select
 
 from policies.policy import PolicySet
 from policies.shipments import Move
-from service import aftermath, answers, catalogue, levels, orders, reassigning, requests, returns, stock_effects
+from service import (
+    aftermath,
+    answers,
+    catalogue,
+    levels,
+    orders,
+    provenance,
+    reassigning,
+    requests,
+    returns,
+    stock_effects,
+)
 from service.database import Connection, Statement, parameter
 from service.doings import Doings
 from service.errors import ABSENT_LOCATION, NotFound, no_allocation
@@ -46,7 +57,7 @@ class Fulfilment:
                 reassigning.reassign(step)
             else:
                 make(step)
-                await levels.distrust(connection, doings.book, distrusted(step))
+                await provenance.distrust(connection, doings.book, distrusted(step))
             await stock_effects.keep(connection, step.effects)
             return await self._end(connection, doings, row["allocation_id"], policy_set)
 
@@ -128,7 +139,7 @@ class Fulfilment:
         """By level: whether a count has in already what happened at the event's time."""
         if wanted.event_time is None:
             return {}
-        anchors = await levels.anchors(connection, set(locked))
+        anchors = await provenance.anchors(connection, set(locked))
         return {key: wanted.event_time <= anchor.time for key, anchor in anchors.items()}
 
     async def _end(

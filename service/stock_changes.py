@@ -19,6 +19,7 @@ from service import (
     feed_silence,
     incoming,
     levels,
+    provenance,
     quarantine,
     stock_history,
     stock_incidents,
@@ -77,7 +78,7 @@ async def record(
     doings = Doings(book)
     await aftermath.follow(connection, doings, cache, policy_set)
     await doings.write(connection)
-    await levels.hear(connection, book.now, recording.heard.values())
+    await provenance.hear(connection, book.now, recording.heard.values())
     await incoming.write(connection, book.now, recording.deliveries)
     await _settle_quarantine(connection, book.now, results)
     raised, settled = await stock_incidents.tell(
@@ -122,7 +123,7 @@ async def _begin(connection: Connection, book: Book, changes: Sequence[Change], 
     return Recording(
         book=book,
         feeds=feeds,
-        bases=await levels.bases(connection, locked),
+        bases=await provenance.bases(connection, locked),
         history=await _history(connection, changes, feeds),
         aside=await unavailable.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
         untracked_since=await _untracked_since(connection, book),

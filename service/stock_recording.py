@@ -27,7 +27,7 @@ from policies.feeds import Feed, Standing, differs, on_hand, open_units, standin
 from policies.reasons import units as counted
 from service import bounds
 from service.book import Book, Key, Movement
-from service.levels import Basis, Heard
+from service.provenance import Basis, Heard
 from service.stated_changes import Change, Coming, Count, Move
 from service.stock_history import History
 

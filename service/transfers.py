@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from policies.policy import PolicySet
 from policies.reasons import units as counted
-from service import aftermath, bounds, catalogue, incidents, levels, requests, transfer_records
+from service import aftermath, bounds, catalogue, incidents, levels, provenance, requests, transfer_records
 from service.book import TRANSFERS, Book, Key, Movement
 from service.database import Connection
 from service.doings import Doings
@@ -20,8 +20,8 @@ from service.errors import (
     WrongState,
 )
 from service.incidents import Incident
-from service.levels import Heard
 from service.premises import Premises
+from service.provenance import Heard
 from service.requests import Asked
 from service.transfer_records import TransferLine, TransferRecord
 from service.transfer_requests import Dispatch, Receipt
@@ -95,7 +95,7 @@ class Transfers:
             self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
         doings = await self._write(connection, book, policy_set)
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
-        await levels.hear(connection, book.now, [Heard(sku, to, book.now, TRANSFERS) for sku in unheard])
+        await provenance.hear(connection, book.now, [Heard(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_records.receive(connection, after, step.units)
         await self._tell_mismatch(connection, book, after, policy_set)
         return after, doings
