@@ -1,7 +1,7 @@
 """What follows from a change of stock, in the same transaction: promises that do not fit move, backorders fill.
 
 Orders are locked here after stock, against the order of locks: never waiting for one, so that no two wait for each
-other. Where somebody else has one, the whole transaction is run again.
+other. Where somebody else has one, the whole transaction is run again, and locks it with its own orders first.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Integer, Text, Uuid, literal_column, select
 
 from policies.claims import Claim, Loss, Waiting, in_turn, losses
@@ -17,7 +18,7 @@ from policies.policy import PolicySet
 from policies.shipments import OPEN, ShipmentState
 from service import orders
 from service.catalogue import CatalogueCache
-from service.database import Connection, Statement, any_of, parameter
+from service.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.doings import Doings
 from service.record import HELD, PROMISING, AllocationRecord
 from service.rerouting import fill_backorders, replan_units
@@ -191,5 +192,8 @@ async def _know(connection: Connection, doings: Doings, ids: Iterable[UUID]) -> 
     """Locks and reads orders that the transaction does not know yet."""
     unknown = [one for one in dict.fromkeys(ids) if one not in doings.records]
     if unknown:
-        await _LOCK_AT_ONCE.rows(connection, ids=unknown)
+        try:
+            await _LOCK_AT_ONCE.rows(connection, ids=unknown)
+        except asyncpg.LockNotAvailableError as error:
+            raise RowsBusy(unknown) from error
         doings.know((await orders.read(connection, unknown)).values())

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from policies.counting import Anchor, Assessment, Fate, assess_count, assess_movement
 from policies.policy import PolicySet
-from service import aftermath, bounds, catalogue, levels
+from service import aftermath, bounds, catalogue, levels, orders
 from service.book import Book, Movement
 from service.catalogue import CatalogueCache
 from service.database import Connection, Statement, any_of, parameter, transposed, unnested
@@ -83,6 +83,7 @@ async def record(
     """
     unknown = await _unknown(connection, changes)
     mapped = [change for change in changes if change.change_id not in unknown]
+    await orders.lock_needed(connection)
     await levels.ensure(connection, {change.key for change in mapped})
     locked = await levels.lock(connection, {change.sku for change in mapped})
     recording = await _begin(connection, source, mapped, locked, new_id)
