@@ -82,7 +82,7 @@ class Paper:
         self._unavailable: dict[Key, int] = {}
         self.orders: dict[str, PaperOrder] = {}
 
-    def keys(self) -> Iterable[Key]:
+    def levels(self) -> Iterable[Key]:
         """The levels that anything was ever said about."""
         return sorted({*self._counts, *self._moves, *self._unavailable})
 

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,8 @@ SHRINK = not LIVES or "TRUESTOCK_SHRINK" in os.environ
 
 PLACES = ("a-store", "b-store", "dc", "shut")
 """`b-store` serves one country only, and `shut` is closed."""
+START = 3
+"""Units of each product that each location has at first."""
 ORDERS = ("A-1", "A-2", "A-3", "A-4")
 TAGS = ("", "launch", "clearance")
 """What policy does with units that are short, by the product's tag: a person looks, they wait, they are taken off."""
@@ -87,7 +89,7 @@ class Seen:
 class Life(RuleBasedStateMachine):
     """One retailer's life, on products of its own in a database that many lives share."""
 
-    run: ClassVar[Callable[[Any], Any]]
+    runner: ClassVar[asyncio.Runner]
     shop: ClassVar[Retailer]
     settles: ClassVar[bool]
     """Whether the rules reroute, backorder and cancel, and whether every location that may is used."""
@@ -106,11 +108,26 @@ class Life(RuleBasedStateMachine):
         self.told: list[tuple[Any, Any]] = []
         """Calls with an event id."""
         self.unswept = False
+        self.seen = Seen()
         self.run(self._set_up())
+        for key in itertools.product(self.skus, PLACES):
+            when = self._moment(0)
+            self._record(key, when, count=stock_pb.StockCount(on_hand_count=START))
+            self.paper.count(key, when, START, None)
         self.seen = self.run(self._look())
 
+    def run(self, call: Any) -> Any:
+        """Waits for an answer. The service stands still between the calls."""
+        return self.runner.run(_answer(call))
+
+    @property
+    def has_shipments(self) -> bool:
+        return any(order.shipments for order in self.seen.orders.values())
+
     async def _set_up(self) -> None:
-        made = [catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)]
+        made = [
+            catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
+        ]
         await self.shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
 
     async def _look(self) -> Seen:
@@ -158,11 +175,11 @@ class Life(RuleBasedStateMachine):
         self._order(order, lines, sold=sold, way=way)
         self._check("sell" if sold else "hold")
 
+    @precondition(lambda self: self.seen.orders)
     @rule(order=orders, sold=st.booleans())
     def order_as_it_was_stated(self, order: str, sold: bool) -> None:
-        known = self.paper.orders.get(order)
-        if known is None:
-            return
+        order = self._known(order)
+        known = self.paper.orders[order]
         self._order(order, dict(known.stated()), sold=sold, way=known.way)
         self._check("same again")
 
@@ -215,34 +232,44 @@ class Life(RuleBasedStateMachine):
             return left == paper.left(paper.contents()) and (not left or paper.way == way)
         return (paper.contents(), paper.way) == (lines, way)
 
+    @precondition(lambda self: self.seen.orders)
     @rule(order=orders)
     def confirm(self, order: str) -> None:
-        request = allocation_pb.ConfirmAllocationRequest(allocation_id=self._id(order), request_id=request_id())
+        order = self._known(order)
+        request = allocation_pb.ConfirmAllocationRequest(
+            allocation_id=self.allocation_ids[order], request_id=request_id()
+        )
         if self._ask(self.shop.allocations.ConfirmAllocation, request) is not None:
             self.paper.orders[order].sold = True
         self._check("confirm")
 
+    @precondition(lambda self: self.seen.orders)
     @rule(order=orders)
     def release(self, order: str) -> None:
-        request = allocation_pb.ReleaseAllocationRequest(allocation_id=self._id(order), request_id=request_id())
+        order = self._known(order)
+        request = allocation_pb.ReleaseAllocationRequest(
+            allocation_id=self.allocation_ids[order], request_id=request_id()
+        )
         self._ask(self.shop.allocations.ReleaseAllocation, request)
         self._check("release")
 
+    @precondition(lambda self: self.seen.orders)
     @rule(order=orders)
     def an_hour_passes_for_a_cart(self, order: str) -> None:
-        if order not in self.seen.orders or self.seen.orders[order].state != Allocation.STATE_HELD:
+        order = self._known(order)
+        if self.seen.orders[order].state != Allocation.STATE_HELD:
             return
         for table, column in (("allocation", "id"), ("promise", "allocation_id")):
             past = f"UPDATE {table} SET expire_time = clock_timestamp() WHERE {column} = $1 AND state = 'held'"
-            self.run(self.shop.sql(past, self._id(order)))
+            self.run(self.shop.sql(past, self.allocation_ids[order]))
         self.unswept = True
         self._check("expire")
 
+    @precondition(lambda self: self.seen.orders)
     @rule(order=orders, line=small, units=few, shipment=st.sampled_from([None, None, 0, 1]))
     def cancel(self, order: str, line: int, units: int, shipment: int | None) -> None:
-        known = self.seen.orders.get(order)
-        if known is None:
-            return
+        order = self._known(order)
+        known = self.seen.orders[order]
         chosen = known.lines[line % len(known.lines)]
         wanted = allocation_pb.LineCancellation(line_id=chosen.line_id, unit_count=units)
         if shipment is not None and known.shipments:
@@ -258,53 +285,58 @@ class Life(RuleBasedStateMachine):
 
     # Shipments
 
-    @rule(order=orders, which=small)
-    def accept(self, order: str, which: int) -> None:
-        if made := self._shipment(order, which):
-            request = fulfillment_pb.AcceptShipmentRequest(shipment_id=made.shipment_id, request_id=request_id())
-            self._ask(self.shop.fulfilment.AcceptShipment, request)
-            self._check("accept")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small)
+    def accept(self, which: int) -> None:
+        _, made = self._shipment(which)
+        request = fulfillment_pb.AcceptShipmentRequest(shipment_id=made.shipment_id, request_id=request_id())
+        self._ask(self.shop.fulfilment.AcceptShipment, request)
+        self._check("accept")
 
-    @rule(order=orders, which=small)
-    def mark_ready(self, order: str, which: int) -> None:
-        if made := self._shipment(order, which):
-            request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=made.shipment_id, request_id=request_id())
-            self._ask(self.shop.fulfilment.MarkReadyForPickup, request)
-            self._check("mark ready")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small)
+    def mark_ready(self, which: int) -> None:
+        _, made = self._shipment(which)
+        request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=made.shipment_id, request_id=request_id())
+        self._ask(self.shop.fulfilment.MarkReadyForPickup, request)
+        self._check("mark ready")
 
-    @rule(order=orders, which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=agos)
-    def ship(self, order: str, which: int, parts: dict[int, int] | None, ago: int) -> None:
-        if made := self._shipment(order, which):
-            units = _units_of(made, parts)
-            request = fulfillment_pb.ShipShipmentRequest(
-                shipment_id=made.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
-            )
-            self._leave(order, made, self.shop.fulfilment.ShipShipment, request, units, ago, is_pickup=False)
-            self._check("ship")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=agos)
+    def ship(self, which: int, parts: dict[int, int] | None, ago: int) -> None:
+        order, made = self._shipment(which)
+        units = _units_of(made, parts)
+        request = fulfillment_pb.ShipShipmentRequest(
+            shipment_id=made.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
+        )
+        self._leave(order, made, self.shop.fulfilment.ShipShipment, request, units, ago, is_pickup=False)
+        self._check("ship")
 
-    @rule(order=orders, which=small, ago=agos, event=st.booleans())
-    def deliver(self, order: str, which: int, ago: int, event: bool) -> None:
-        if made := self._shipment(order, which):
-            # A carrier may know a parcel by one number from the ramp to the door.
-            shipped = [x.event_id for _, x in self.told if x.shipment_id == made.shipment_id] if event else []
-            request = fulfillment_pb.DeliverShipmentRequest(
-                shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
-            )
-            answer = self._leave(order, made, self.shop.fulfilment.DeliverShipment, request, None, ago, is_pickup=False)
-            if answer is not None:
-                (now,) = [x for x in answer.allocation.shipments if x.shipment_id == made.shipment_id]
-                assert now.state == State.STATE_DELIVERED
-                assert not any(line.unit_count for line in now.lines)
-            self._check("deliver")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, ago=agos, event=st.booleans())
+    def deliver(self, which: int, ago: int, event: bool) -> None:
+        order, made = self._shipment(which)
+        # A carrier may know a parcel by one number from the ramp to the door.
+        shipped = [x.event_id for _, x in self.told if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
+        request = fulfillment_pb.DeliverShipmentRequest(
+            shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
+        )
+        answer = self._leave(order, made, self.shop.fulfilment.DeliverShipment, request, None, ago, is_pickup=False)
+        if answer is not None:
+            (now,) = [x for x in answer.allocation.shipments if x.shipment_id == made.shipment_id]
+            assert now.state == State.STATE_DELIVERED
+            assert not any(line.unit_count for line in now.lines)
+        self._check("deliver")
 
-    @rule(order=orders, which=small, ago=agos)
-    def collect(self, order: str, which: int, ago: int) -> None:
-        if made := self._shipment(order, which):
-            request = fulfillment_pb.CollectShipmentRequest(
-                shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
-            )
-            self._leave(order, made, self.shop.fulfilment.CollectShipment, request, None, ago, is_pickup=True)
-            self._check("collect")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, ago=agos)
+    def collect(self, which: int, ago: int) -> None:
+        order, made = self._shipment(which)
+        request = fulfillment_pb.CollectShipmentRequest(
+            shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+        )
+        self._leave(order, made, self.shop.fulfilment.CollectShipment, request, None, ago, is_pickup=True)
+        self._check("collect")
 
     def _leave(
         self,
@@ -333,70 +365,75 @@ class Life(RuleBasedStateMachine):
                 self.paper.move((line.sku, made.location_id), when, -count)
         return answer
 
-    @rule(order=orders, which=small)
-    def not_collected(self, order: str, which: int) -> None:
-        if made := self._shipment(order, which):
-            request = fulfillment_pb.ReturnUncollectedRequest(
-                shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
-            )
-            may = self._is_sold(order) and self.paper.orders[order].way.is_pickup and made.state in OPEN
-            if self._ask(self.shop.fulfilment.ReturnUncollected, request, must=may) is not None and may:
-                for line in made.lines:
-                    self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
-            self._check("not collected")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small)
+    def not_collected(self, which: int) -> None:
+        order, made = self._shipment(which)
+        request = fulfillment_pb.ReturnUncollectedRequest(
+            shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+        )
+        may = self._is_sold(order) and self.paper.orders[order].way.is_pickup and made.state in OPEN
+        if self._ask(self.shop.fulfilment.ReturnUncollected, request, must=may) is not None and may:
+            for line in made.lines:
+                self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
+        self._check("not collected")
 
+    @precondition(lambda self: self.has_shipments)
     @rule(
-        order=orders,
         which=small,
         reason=st.sampled_from(REASONS),
         parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2),
         ago=agos,
     )
-    def reject(self, order: str, which: int, reason: str, parts: dict[int, int] | None, ago: int) -> None:
-        if made := self._shipment(order, which):
-            units = _units_of(made, parts)
-            request = fulfillment_pb.RejectShipmentRequest(
-                shipment_id=made.shipment_id,
-                reason=fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}"),
-                lines=line_units(units),
-                event_id=_event(),
-                request_id=request_id(),
-            )
-            when = self._dated(request, ago)
-            may = self._is_sold(order) and made.state in OPEN
-            there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
-            given_up = units if units is not None else there
-            fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
-            answer = self._ask(
-                self.shop.fulfilment.RejectShipment, request, must=may and fits, must_not=may and not fits
-            )
-            if answer is not None and may:
-                for line_id, count in given_up.items():
-                    key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
-                    if reason == "not_found":
-                        self.paper.move(key, when, -count)
-                    elif reason in ("damaged", "set_aside"):
-                        self.paper.set_aside(key, count)
-            self._check("reject")
+    def reject(self, which: int, reason: str, parts: dict[int, int] | None, ago: int) -> None:
+        order, made = self._shipment(which)
+        units = _units_of(made, parts)
+        request = fulfillment_pb.RejectShipmentRequest(
+            shipment_id=made.shipment_id,
+            reason=fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}"),
+            lines=line_units(units),
+            event_id=_event(),
+            request_id=request_id(),
+        )
+        when = self._dated(request, ago)
+        may = self._is_sold(order) and made.state in OPEN
+        there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+        given_up = units if units is not None else there
+        fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
+        answer = self._ask(self.shop.fulfilment.RejectShipment, request, must=may and fits, must_not=may and not fits)
+        if answer is not None and may:
+            for line_id, count in given_up.items():
+                key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
+                if reason == "not_found":
+                    self.paper.move(key, when, -count)
+                elif reason in ("damaged", "set_aside"):
+                    self.paper.set_aside(key, count)
+        self._check("reject")
 
-    @rule(order=orders, which=small, place=st.sampled_from(["", *PLACES]))
-    def reassign(self, order: str, which: int, place: str) -> None:
-        if made := self._shipment(order, which):
-            request = allocation_pb.ReassignShipmentRequest(
-                shipment_id=made.shipment_id, location_id=place, actor="kim", request_id=request_id()
-            )
-            self._ask(self.shop.allocations.ReassignShipment, request)
-            self._check("reassign")
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, place=st.sampled_from(["", *PLACES]))
+    def reassign(self, which: int, place: str) -> None:
+        _, made = self._shipment(which)
+        request = allocation_pb.ReassignShipmentRequest(
+            shipment_id=made.shipment_id, location_id=place, actor="kim", request_id=request_id()
+        )
+        self._ask(self.shop.allocations.ReassignShipment, request)
+        self._check("reassign")
 
-    @rule(order=orders, parts=st.dictionaries(small, few, min_size=1, max_size=2), place=places,
-          disposition=st.sampled_from(DISPOSITIONS), ago=agos)
+    @precondition(lambda self: self.seen.orders)
+    @rule(
+        order=orders,
+        parts=st.dictionaries(small, few, min_size=1, max_size=2),
+        place=places,
+        disposition=st.sampled_from(DISPOSITIONS),
+        ago=agos,
+    )
     def take_back(self, order: str, parts: dict[int, int], place: str, disposition: str, ago: int) -> None:
-        if order not in self.seen.orders:
-            return
+        order = self._known(order)
         lines = self.paper.orders[order].lines
         units = {list(lines)[which % len(lines)]: count for which, count in parts.items()}
         request = fulfillment_pb.RecordReturnRequest(
-            allocation_id=self._id(order),
+            allocation_id=self.allocation_ids[order],
             lines=line_units(units),
             disposition=fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{disposition.upper()}"),
             location_id="" if disposition == "not_returned" else place,
@@ -453,20 +490,23 @@ class Life(RuleBasedStateMachine):
             self.told.append((call, request))
         return answer
 
-    def _id(self, order: str) -> str:
-        return self.allocation_ids.get(order, request_id())
+    def _known(self, order: str) -> str:
+        """The order that is meant, or one that there is instead."""
+        known = sorted(self.seen.orders)
+        return known[ORDERS.index(order) % len(known)]
 
     def _is_sold(self, order: str) -> bool:
         return self.seen.orders[order].commitment == SOLD
 
-    def _shipment(self, order: str, which: int) -> shipment_pb2.Shipment | None:
-        known = self.seen.orders.get(order)
-        # The newest first: those that are over are at the front.
-        return known.shipments[-1 - which % len(known.shipments)] if known and known.shipments else None
+    def _shipment(self, which: int) -> tuple[str, shipment_pb2.Shipment]:
+        """A shipment and its order: those that are open come first."""
+        made = [(order, one) for order, known in self.seen.orders.items() for one in known.shipments]
+        made.sort(key=lambda pair: (pair[1].state not in OPEN, pair[0]))
+        return made[which % len(made)]
 
     def _moment(self, ago: int) -> datetime:
         self.moments.append(datetime.now(UTC))
-        return self.moments[max(0, len(self.moments) - 1 - ago)] + timedelta(microseconds=0)
+        return self.moments[max(0, len(self.moments) - 1 - ago)]
 
     def _dated(self, request: Any, ago: int) -> datetime:
         """When an event happened: some steps ago, or now, which it does not say."""
@@ -513,7 +553,7 @@ class Life(RuleBasedStateMachine):
                 for line in made.lines:
                     promised[line.sku, made.location_id] += line.unit_count
         assert {key for key, units in promised.items() if units} <= set(self.seen.levels)
-        for key in self.paper.keys():
+        for key in self.paper.levels():
             on_hand, unavailable, claimed = self.seen.levels[key]
             assert (on_hand, unavailable) == (self.paper.on_hand(key), self.paper.unavailable(key)), key
             assert claimed == promised[key], key
@@ -558,9 +598,9 @@ class Life(RuleBasedStateMachine):
                 for place in PLACES if line.backordered_count else ():
                     on_hand, unavailable, claimed = self.seen.levels.get((line.sku, place), (0, 0, 0))
                     free = on_hand - unavailable - claimed
-                    if free > 0 and self._may_use(self.paper.orders[order].way, place):
-                        if not self._has_rejected(known, line.sku, place):
-                            return False
+                    is_for_it = self._may_use(self.paper.orders[order].way, place)
+                    if free > 0 and is_for_it and not self._has_rejected(known, line.sku, place):
+                        return False
         return True
 
     def _has_rejected(self, known: Allocation, sku: str, place: str) -> bool:
@@ -568,7 +608,8 @@ class Life(RuleBasedStateMachine):
         return any(
             isinstance(request, fulfillment_pb.RejectShipmentRequest)
             and request.shipment_id in {made.shipment_id for made in known.shipments if made.location_id == place}
-            and sku in {line.sku for made in known.shipments if made.shipment_id == request.shipment_id for line in made.lines}
+            and sku
+            in {line.sku for made in known.shipments if made.shipment_id == request.shipment_id for line in made.lines}
             for _, request in self.told
         )
 
@@ -591,7 +632,7 @@ def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[Lif
         stack = AsyncExitStack()
         try:
             shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
-            members = {"run": staticmethod(lambda call: runner.run(_answer(call))), "shop": shop}
+            members = {"runner": runner, "shop": shop}
             yield type("Life", (Life,), members | {"settles": rules == SETTLED_RULES})
         finally:
             runner.run(stack.aclose())
