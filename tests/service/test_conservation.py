@@ -317,7 +317,9 @@ class Life(RuleBasedStateMachine):
     def deliver(self, which: int, ago: int, event: bool) -> None:
         order, made = self._shipment(which)
         # A carrier may know a parcel by one number from the ramp to the door.
-        shipped = [x.event_id for _, x in self.told if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
+        shipped = (
+            [x.event_id for _, x in self.told if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
+        )
         request = fulfillment_pb.DeliverShipmentRequest(
             shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
         )
@@ -619,7 +621,7 @@ def _event() -> str:
 
 
 def _units_of(made: shipment_pb2.Shipment, parts: dict[int, int] | None) -> dict[str, int] | None:
-    if parts is None:
+    if parts is None or not made.lines:
         return None
     return {made.lines[which % len(made.lines)].line_id: count for which, count in parts.items()}
 
