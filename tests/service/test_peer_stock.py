@@ -170,10 +170,7 @@ async def test_a_hold_takes_from_what_is_available_and_not_from_on_hand(retailer
 
 
 async def test_a_hold_of_more_than_there_is_says_how_much_there_is(retailer: Retailer) -> None:
-    """medusa-r2: the peer refuses the whole. A cart here gets what there is and is told what is short; released, it
-
-    leaves nothing behind.
-    """
+    """medusa-r2: the peer refuses the whole; a cart here gets what there is, is told what is short, and is let go."""
     await retailer.stock({("I", "l-1"): 2})
 
     cart = await retailer.allocate("1", {"I": 3}, HOLD)
@@ -215,7 +212,7 @@ async def test_a_hold_of_three_can_become_any_that_fits(retailer: Retailer, id: 
 
 @pytest.mark.parametrize(("id", "released", "left"), [("medusa-r8", 2, 2), ("medusa-r9", 3, 0)])
 async def test_what_holds_give_back_is_given_back_once(retailer: Retailer, id: str, released: int, left: int) -> None:
-    """The peer releases by line or by location; here by order. It holds six of two; ours would not, so six are there."""
+    """The peer releases by line or by location, ours by order. It holds six of two; ours would not: six are there."""
     await retailer.stock({("I", "l-1"): 6})
     carts = [await retailer.allocate(f"c-{n}", {"I": 2}, HOLD) for n in range(3)]
 
