@@ -337,3 +337,18 @@ async def test_a_parcel_that_left_before_a_count_leaves_the_count_as_it_is_and_o
     level = await shop.level("MUG", "dc")
     assert (level.on_hand_count, level.allocated_count) == (6, 1)
     assert (await shop.ledger()).balanced
+
+
+async def test_what_leaves_after_a_count_by_a_fast_clock_stays_gone_when_the_count_is_said_again(
+    shop: Retailer,
+) -> None:
+    await shop.stock({("MUG", "dc"): 9})
+    order = await sell(shop, lines(m=("MUG", 2)))
+    ahead = datetime.now(UTC) + timedelta(minutes=2)
+    await shop.count({("MUG", "dc"): 5}, at=ahead)
+
+    await shop.ship(order.shipments[0])
+    await shop.count({("MUG", "dc"): 5}, at=ahead)
+
+    assert (await shop.level("MUG", "dc")).on_hand_count == 3
+    assert (await shop.ledger()).balanced
