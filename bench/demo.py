@@ -31,14 +31,19 @@ from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,
     ConfirmAllocationRequest,
+    GetAllocationRequest,
+    GetAllocationResponse,
 )
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityRequest
+from truestock.v1.fulfillment_service_pb2 import REJECT_REASON_NOT_FOUND, RejectShipmentRequest
 from truestock.v1.order_pb2 import COMMITMENT_HOLD, COMMITMENT_SOLD, Commitment, Destination, OrderLine
 from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChange, StockCount
 
 CHANNEL = "tiktok_shop"
 SKU = "TRN-1205-MOS"
 """The moss-green tumbler of the sample retailer: 40 units are left, 4 in each store."""
+OWN_CHANNEL, LAUNCH = "shopify", "DUN-1701-BLA"
+"""Our own shop, and a launch: what is oversold of one waits for more."""
 WAREHOUSE_UNITS, STORE_UNITS = 16, 4
 SHOPPERS = 200
 LATE_ORDERS = 10
@@ -65,6 +70,7 @@ class Demo:
         await self.late_orders()
         await self.a_hold_expires()
         await self.edit_a_rule()
+        await self.things_go_wrong()
         await self.health()
 
     async def count_the_last_units(self) -> None:
@@ -145,6 +151,31 @@ class Demo:
             f"answers name revision {revision[:8]} before and {revision_now[:8]} after."
         )
 
+    async def things_go_wrong(self) -> None:
+        """What was promised is not there, three times over, in our own shop."""
+        self._title(f"The shelf is not what the figures say: orders of {LAUNCH} in our own shop")
+        await self._count(dict.fromkeys((place.location_id for place in sample_locations()), 0), sku=LAUNCH)
+        await self._count({"store-austin": 6, "store-denver": 3}, sku=LAUNCH)
+        first, second, youngest = [await self._sell() for _ in range(3)]
+        after = await self._reject(first)
+        settled = "; ".join(f"settled by {one.resolved_by}" for one in after.exceptions)
+        self._say(f"{_places(first)} does not find a unit: the order goes to {_places(after.allocation)} ({settled}).")
+        kept = [order for order in (second, youngest) if _places(order) == "store-austin"]
+        await self._count({"store-austin": 1}, sku=LAUNCH)
+        moved = (await self._see(youngest)).allocation
+        self._say(
+            f"Somebody counts 1 in store-austin, where {len(kept)} are promised: the youngest order moves from "
+            f"{_places(youngest)} to {_places(moved)}."
+        )
+        waiting = await self._sell(units=3)
+        await self._count({WAREHOUSE: 10}, sku=LAUNCH)
+        filled = (await self._see(waiting)).allocation
+        before, now = (sum(line.backordered_count for line in one.lines) for one in (waiting, filled))
+        self._say(
+            f"An order wants 3 more, and {before} of them wait. A delivery comes to the warehouse: {now} wait, and it "
+            f"leaves from {_places(filled)}."
+        )
+
     async def health(self) -> None:
         """The six numbers, from what Prometheus would scrape."""
         self._title("TikTok's health, from /metrics")
@@ -170,13 +201,33 @@ class Demo:
             await asyncio.sleep(0.02)
         raise TimeoutError(f"the edited rule was not in force after {RELOAD_SECONDS:g} s")
 
-    async def _order(self, commitment: Commitment.ValueType, *, units: int = 1, hold_seconds: int = 0) -> Allocation:
+    async def _sell(self, *, units: int = 1) -> Allocation:
+        return await self._order(COMMITMENT_SOLD, units=units, sku=LAUNCH, channel_id=OWN_CHANNEL)
+
+    async def _reject(self, order: Allocation) -> GetAllocationResponse:
+        request = RejectShipmentRequest(shipment_id=order.shipments[0].shipment_id, reason=REJECT_REASON_NOT_FOUND)
+        await self.client.ask(self.client.fulfilment.RejectShipment, request)
+        return await self._see(order)
+
+    async def _see(self, order: Allocation) -> GetAllocationResponse:
+        request = GetAllocationRequest(allocation_id=order.allocation_id)
+        return await self.client.ask(self.client.allocations.GetAllocation, request)
+
+    async def _order(
+        self,
+        commitment: Commitment.ValueType,
+        *,
+        units: int = 1,
+        hold_seconds: int = 0,
+        sku: str = SKU,
+        channel_id: str = CHANNEL,
+    ) -> Allocation:
         self.orders += 1
         request = AllocateOrderRequest(
-            channel_id=CHANNEL,
+            channel_id=channel_id,
             order_id=f"demo-{self.orders}",
             commitment=commitment,
-            lines=[OrderLine(sku=SKU, unit_count=units)],
+            lines=[OrderLine(sku=sku, unit_count=units)],
             destination=Destination(country="US", region="TX", postal_code="78704"),
             request_id=str(uuid.uuid4()),
         )
@@ -188,8 +239,8 @@ class Demo:
         request = ConfirmAllocationRequest(allocation_id=held.allocation_id, request_id=str(uuid.uuid4()))
         return (await self.client.ask(self.client.allocations.ConfirmAllocation, request)).allocation
 
-    async def _count(self, figures: dict[str, int]) -> None:
-        changes = [_counted(place, units) for place, units in figures.items()]
+    async def _count(self, figures: dict[str, int], *, sku: str = SKU) -> None:
+        changes = [_counted(sku, place, units) for place, units in figures.items()]
         request = RecordStockChangesRequest(source="demo", changes=changes)
         await self.client.ask(self.client.stock.RecordStockChanges, request)
 
@@ -285,8 +336,13 @@ def main() -> None:
         asyncio.run(tell(server.database_url, rules))
 
 
-def _counted(place: str, units: int) -> StockChange:
-    change = StockChange(change_id=str(uuid.uuid4()), sku=SKU, location_id=place, count=StockCount(on_hand_count=units))
+def _places(order: Allocation) -> str:
+    """Where an order has units that are still to leave."""
+    return " and ".join(made.location_id for made in order.shipments if any(line.unit_count for line in made.lines))
+
+
+def _counted(sku: str, place: str, units: int) -> StockChange:
+    change = StockChange(change_id=str(uuid.uuid4()), sku=sku, location_id=place, count=StockCount(on_hand_count=units))
     change.effective_time.FromDatetime(datetime.now(UTC))
     return change
 

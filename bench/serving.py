@@ -17,7 +17,8 @@ from bench.wire import EMPTY_SERVICE
 from service.config import Settings
 from service.database import Database
 from service.interceptors import CallInterceptor
-from service.server import GRPC_OPTIONS, SERVICE_NAMES, Parts, add_services
+from service.parts import Parts
+from service.server import GRPC_OPTIONS, SERVICE_NAMES, add_services
 
 
 @asynccontextmanager

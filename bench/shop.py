@@ -154,7 +154,7 @@ async def _stock(connection: Connection, skus: list[str], policy_set: PolicySet)
         ]
         request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
         counts = record_request(request).changes
-        await stock_changes.record(connection, "bench", counts, new_id, cache=CatalogueCache(), policy_set=policy_set)
+        await stock_changes.record(connection, counts, new_id, cache=CatalogueCache(), policy_set=policy_set)
 
 
 def _product(sku: str) -> catalog_pb.Product:

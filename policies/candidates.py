@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from policies.model import Channel, Context, Destination, Location, Order, OrderFacts, PlanFacts, StockLevel, World
@@ -104,15 +104,4 @@ def fired_by(dropped: Dropped) -> tuple[FiredRule, ...]:
 
 def _without_own(level: StockLevel, own: int) -> StockLevel:
     from_held = min(own, level.held)
-    return StockLevel(
-        level.sku,
-        level.location_id,
-        level.on_hand,
-        level.unavailable,
-        level.held - from_held,
-        level.allocated - (own - from_held),
-        level.figure_time,
-        level.counted_time,
-        level.count_confidence,
-        level.source,
-    )
+    return replace(level, held=level.held - from_held, allocated=level.allocated - (own - from_held))

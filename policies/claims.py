@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Units of one order line promised at one location that have not left it. `taken_up` once the location began."""
 
-    allocation_id: UUID
-    shipment_id: UUID
+    allocation_id: str
+    shipment_id: str
     line_id: str
     unit_count: int
     create_time: datetime
@@ -46,7 +45,7 @@ def losses(claims: Iterable[Claim], excess: int) -> tuple[Loss, ...]:
 class Waiting:
     """An order with units that wait for stock."""
 
-    allocation_id: UUID
+    allocation_id: str
     priority: int
     create_time: datetime
 
@@ -56,5 +55,5 @@ def in_turn(waiting: Iterable[Waiting]) -> Sequence[Waiting]:
     return sorted(waiting, key=lambda one: (-one.priority, one.create_time, one.allocation_id))
 
 
-def _keeps(claim: Claim) -> tuple[bool, datetime, UUID, str, UUID]:
+def _keeps(claim: Claim) -> tuple[bool, datetime, str, str, str]:
     return (not claim.taken_up, claim.create_time, claim.allocation_id, claim.line_id, claim.shipment_id)

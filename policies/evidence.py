@@ -23,6 +23,7 @@ _DROPPED = {
     DropReason.NO_STOCK: "without stock",
     DropReason.BLOCKED: "blocked",
     DropReason.HELD_BACK: "all held back",
+    DropReason.UNTRACKED: "no longer tracked",
 }
 
 
@@ -73,7 +74,10 @@ def of_settlement(case: Case, settlement: Settlement) -> Iterator[str]:
 def _figure(case: Case, figure: LocationFigure) -> str:
     level = case.world.levels[figure.sku, figure.location_id]
     said = f"{_counts(level)}, held back {figure.held_back}, sellable {figure.sellable}"
-    return f"{said} ({_DROPPED[figure.not_used_by.reason]} by the routing policy)" if figure.not_used_by else said
+    if figure.not_used_by is None:
+        return said
+    by = "" if figure.not_used_by.reason is DropReason.UNTRACKED else " by the routing policy"
+    return f"{said} ({_DROPPED[figure.not_used_by.reason]}{by})"
 
 
 def _counts(level: StockLevel) -> str:

@@ -25,7 +25,7 @@ def age_minutes(context: Context) -> float | None:
 
 
 def days_since_count(context: Context) -> float | None:
-    """How long ago somebody last counted."""
+    """How long ago a person last counted; without such a count, how long ago the figure was last counted at all."""
     return _elapsed(_since_count(context), _DAY)
 
 
@@ -89,7 +89,7 @@ def _since_figure(context: Context) -> timedelta | None:
 
 
 def _since_count(context: Context) -> timedelta | None:
-    since = context.stock and context.stock.counted_time
+    since = context.stock and (context.stock.physical_count_time or context.stock.counted_time)
     return context.now - since if since else None
 
 

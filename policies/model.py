@@ -134,6 +134,7 @@ class Channel:
     name: str = ""
     location_ids: frozenset[str] = frozenset()
     cancellation_headroom: float | None = None
+    platform: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, CHANNEL_KINDS)
@@ -149,8 +150,9 @@ class Channel:
 class StockLevel:
     """What is known of one product at one location, in units.
 
-    `figure_time` is when the on-hand figure was last true at its source, `counted_time` when somebody last counted.
-    `held` has no expired holds in it.
+    `figure_time` is when the on-hand figure was last true at its source, `counted_time` when it was last counted, and
+    `physical_count_time` when a person last counted it. `held` has no expired holds in it. Where it is not `tracked`
+    its feed no longer knows it: nothing more may be sold from it.
     """
 
     sku: str
@@ -163,6 +165,8 @@ class StockLevel:
     counted_time: datetime | None = None
     count_confidence: float | None = None
     source: str | None = None
+    tracked: bool = True
+    physical_count_time: datetime | None = None
 
     @property
     def available(self) -> int:

@@ -10,6 +10,8 @@ from policies.model import StockLevel
 RACE = "race"
 STALE_FEED = "stale_feed"
 OVER_PUBLISHED = "over_published"
+UNMAPPED = "unmapped"
+"""The channel sold what the catalogue does not have."""
 
 STALE_AFTER = timedelta(hours=24)
 """A figure that was true longer ago than this is what misled the channel; feeds of tills speak at least daily."""

@@ -47,6 +47,7 @@ class DropReason(StrEnum):
     NO_STOCK = "no-stock"
     BLOCKED = "blocked"
     HELD_BACK = "held-back"
+    UNTRACKED = "untracked"
 
 
 @dataclass(frozen=True, slots=True)

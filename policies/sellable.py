@@ -15,7 +15,7 @@ from policies.candidates import Question, dropped_by_policy, fired_by, policies_
 from policies.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.policy import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 from policies.ranking import Wish, ranks
-from policies.reasons import Dropped, FiredRule, Sight
+from policies.reasons import Dropped, DropReason, FiredRule, Sight
 
 NOTHING_LIFTED: frozenset[str] = frozenset()
 
@@ -38,8 +38,9 @@ class LocationFigure:
 class Availability:
     """What a channel may be told of one product, in units, with every location that stocks it, by id.
 
-    `total_available` is before all rules, without closed locations. `largest_single_order` is what one HOLD of this
-    SKU alone can get within the policy's `max_shipments`. `policy` is the routing policy that would apply.
+    `total_available` is before all rules, without closed locations and figures that are no longer tracked.
+    `largest_single_order` is what one HOLD of this SKU alone can get within the policy's `max_shipments`. `policy` is
+    the routing policy that would apply.
     """
 
     sku: str
@@ -102,6 +103,9 @@ def assess_location(
     level = context.stock
     if level is None or context.location is None or context.channel is None:
         raise ValueError("the context of a location's figure names a channel, a location and a stock level")
+    if not level.tracked:
+        # A figure that nobody keeps any more is no figure, whatever a rule lifts.
+        not_used_by = not_used_by or Dropped(level.location_id, level.sku, DropReason.UNTRACKED)
     blocked_by = () if "blocked" in lifted else _blocks(policy_set, context, level)
     kept = NOTHING_HELD_BACK if "buffer" in lifted else buffering(policy_set.buffers_of(Scope.LOCATION), context)
     available = max(0, level.available)
@@ -197,8 +201,9 @@ def _blocks(policy_set: PolicySet, context: Context, level: StockLevel) -> tuple
 
 
 def _open_levels(question: Question, sku: str) -> list[StockLevel]:
+    """The product's levels that anybody may sell from."""
     levels = [question.level(sku, place.id) for place in question.locations() if place.status != "closed"]
-    return [level for level in levels if level is not None]
+    return [level for level in levels if level is not None and level.tracked]
 
 
 def _largest_within_shipments(

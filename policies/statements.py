@@ -22,7 +22,7 @@ MAX_AGE_DAYS = 10 * 365
 MAX_AGE_MINUTES = MAX_AGE_DAYS * 1_440
 
 COUNTS = ("available", "on_hand", "unavailable", "held", "allocated")
-FIGURES = (*COUNTS, "age_minutes", "counted_days_ago", "count_confidence", "source")
+FIGURES = (*COUNTS, "age_minutes", "counted_days_ago", "count_confidence", "source", "tracked")
 """What a test can say of one product at one location."""
 
 Value = TypeVar("Value")
@@ -115,6 +115,7 @@ def stated_level(
         counted_time=None if counted is None else now - timedelta(days=counted),
         count_confidence=number_or_unknown(page, fields, "count_confidence", 1),
         source=optional(fields, "source", page.text),
+        tracked=optional(fields, "tracked", page.flag) is not False,
     )
 
 

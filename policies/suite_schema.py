@@ -47,6 +47,7 @@ _FIGURES: Mapping[str, Schema] = {
     **dict.fromkeys(("available", "on_hand", "unavailable", "held", "allocated"), _UNITS),
     **dict.fromkeys(("age_minutes", "counted_days_ago", "count_confidence"), _OR_UNKNOWN),
     "source": WORD,
+    "tracked": _FLAG,
 }
 _LEVEL: Schema = {"anyOf": [_UNITS, closed(_FIGURES)]}
 _OF_AN_ORDER: Mapping[str, Schema] = {

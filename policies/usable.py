@@ -182,6 +182,8 @@ def _without_stock(location: Location) -> Dropped:
 
 
 def _why_nothing(figure: LocationFigure) -> Dropped:
+    if figure.not_used_by is not None:
+        return figure.not_used_by
     rule = figure.fired[0]
     reason = DropReason.BLOCKED if figure.blocked_by else DropReason.HELD_BACK
     return Dropped(figure.location_id, figure.sku, reason, rule.name, rule.source, rule.sight)

@@ -20,7 +20,7 @@ from service import orders
 from service.catalogue import CatalogueCache
 from service.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.doings import Doings
-from service.record import HELD, PROMISING, AllocationRecord
+from service.record import HELD, OVERSELL, PROMISING, AllocationRecord
 from service.rerouting import fill_backorders, replan_units
 from service.surroundings import Scene, Surroundings, scene
 from service.tables import Moment, allocation, promise, shipment, shortage
@@ -97,7 +97,7 @@ async def _reroute(connection: Connection, doings: Doings, stage: Stage) -> None
         excess = -doings.book.levels[key].available
         if excess > 0:
             for loss in losses(await _claims(connection, doings, key), excess):
-                lost.setdefault(loss.claim.allocation_id, []).append((key, loss))
+                lost.setdefault(UUID(loss.claim.allocation_id), []).append((key, loss))
     await _know(connection, doings, lost)
     for record in sorted((doings.records[one] for one in lost), key=lambda one: (one.create_time, one.id)):
         units = _take(doings, record, lost[record.id])
@@ -111,8 +111,8 @@ async def _claims(connection: Connection, doings: Doings, key: tuple[str, str]) 
     rows = await _CLAIMS.rows(connection, sku=sku, location_id=location_id, now=doings.book.now)
     stored = [
         Claim(
-            r["allocation_id"],
-            r["shipment_id"],
+            str(r["allocation_id"]),
+            str(r["shipment_id"]),
             r["line_id"],
             r["unit_count"],
             r["create_time"],
@@ -133,7 +133,7 @@ def _claims_of(doings: Doings, record: AllocationRecord, key: tuple[str, str]) -
         for line_id, units in made.units.items():
             if record.line(line_id).sku == key[0]:
                 is_taken_up = made.state is not ShipmentState.ASSIGNED
-                yield Claim(record.id, made.id, line_id, units, record.create_time, is_taken_up)
+                yield Claim(str(record.id), str(made.id), line_id, units, record.create_time, is_taken_up)
 
 
 def _take(doings: Doings, record: AllocationRecord, lost: Sequence[tuple[tuple[str, str], Loss]]) -> dict[str, int]:
@@ -141,7 +141,7 @@ def _take(doings: Doings, record: AllocationRecord, lost: Sequence[tuple[tuple[s
     units: dict[str, int] = {}
     for _, loss in lost:
         claim, count = loss.claim, loss.unit_count
-        made = record.shipment(claim.shipment_id)
+        made = record.shipment(UUID(claim.shipment_id))
         part = record.part(made, claim.line_id, count)
         doings.book.release(part, was_held=record.state == HELD, reason=COUNT_CORRECTION)
         made.take(claim.line_id, count, doings.book.now, ended=ShipmentState.CANCELLED)
@@ -160,15 +160,16 @@ async def fill(connection: Connection, doings: Doings, stage: Stage, *, untouche
     if not skus:
         return
     rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILLED_ORDERS)
-    stored = [Waiting(r["id"], r["priority"], r["create_time"]) for r in rows if r["id"] not in doings.records]
-    known = [Waiting(r.id, r.priority, r.create_time) for r in doings.records.values() if _waits(r, skus)]
-    await _know(connection, doings, [one.allocation_id for one in stored])
+    stored = [Waiting(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in doings.records]
+    known = [Waiting(str(r.id), r.priority, r.create_time) for r in doings.records.values() if _waits(r, skus)]
+    await _know(connection, doings, [UUID(one.allocation_id) for one in stored])
     for one in in_turn([*stored, *known]):
         skus = _fillable(doings, untouched=untouched)
         if not skus:
             return
-        record = doings.records[one.allocation_id]
-        if _waits(record, skus):
+        record = doings.records[UUID(one.allocation_id)]
+        # Where the policy's limits leave units out, only stock that comes is another matter than what was there.
+        if _waits(record, skus) and not (untouched and _is_limited(record, skus)):
             surroundings = await stage.surroundings(connection, doings, record.channel_id)
             verdict = fill_backorders(surroundings, doings.book, record)
             if verdict is not None:
@@ -186,6 +187,11 @@ def _fillable(doings: Doings, *, untouched: bool) -> set[str]:
 
 def _waits(record: AllocationRecord, skus: set[str]) -> bool:
     return record.state in PROMISING and any(short.backordered and short.sku in skus for short in record.shortages)
+
+
+def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
+    """Whether the order's limits on splitting leave out units of a product that is there."""
+    return any(short.kind != OVERSELL and not short.backordered and short.sku in skus for short in record.shortages)
 
 
 async def _know(connection: Connection, doings: Doings, ids: Iterable[UUID]) -> None:

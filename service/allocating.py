@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from policies.model import Commitment, Order, Product
-from service import aftermath, answers, catalogue, levels, orders, requests
+from policies.model import Commitment, Product
+from policies.policy import PolicySet
+from service import aftermath, answers, catalogue, kept_cancellations, levels, names, orders, requests
 from service.allocator import Outcomes, Ticket
+from service.arrival import Intake
 from service.book import Book
 from service.catalogue import Catalogue, CatalogueCache
 from service.database import Connection, Database
 from service.doings import Doings
 from service.errors import NotFound, TruestockError
+from service.intake_writing import write_intake
 from service.metrics import Metrics
-from service.planning import Verdict, decide
-from service.record import AllocationRecord
+from service.names import Link, Name
+from service.order_requests import OrderRequest
+from service.planning import Verdict
 from service.requests import Stored
-from service.surroundings import Scene, Surroundings
+from service.surroundings import Scene
 from service.tally import count_answer
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -28,13 +32,23 @@ class _Batch:
     """What one transaction has found out and decided so far."""
 
     catalogue: Catalogue
-    products: Mapping[str, Product]
+    products: dict[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
     """What became of orders, by request id."""
     doings: Doings | None = None
     unheard: _Batch | None = None
     """An earlier attempt whose commit went through unheard: it is still to be counted."""
+
+    async def learn(self, connection: Connection, skus: set[str]) -> None:
+        """Reads the products of orders that are known, where a request does not name them."""
+        unknown = skus - self.products.keys()
+        if unknown:
+            self.products |= (await catalogue.products(connection, unknown))[1]
+
+    def scene(self, policy_set: PolicySet) -> Scene:
+        """What orders are planned in, by these rules."""
+        return Scene(policy_set, self.catalogue, self.products)
 
 
 class OrderDesk:
@@ -49,7 +63,11 @@ class OrderDesk:
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
         tried: list[_Batch] = []
-        batch = await self._database.transaction("allocate", lambda connection: self._work(connection, tickets, tried))
+        batch = await names.until_locked(
+            lambda known: self._database.transaction(
+                "allocate", lambda connection: self._work(connection, tickets, tried, known)
+            )
+        )
         for done in (batch, batch.unheard):
             self._count(done)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
@@ -63,27 +81,30 @@ class OrderDesk:
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
-        order = ticket.request.order
 
-        async def work(connection: Connection) -> tuple[_Batch, Book, AllocationRecord | None]:
+        async def work(connection: Connection) -> tuple[_Batch, Intake]:
             batch = await self._begin(connection, [ticket])
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
                 raise problem
-            known = await orders.find(connection, order.channel_id, order.order_id)
-            found = await orders.read(connection, [known] if known else [])
-            skus = {x.sku for x in order.lines} | {x.sku for record in found.values() for x in record.lines}
+            found = await names.look(connection, _names([ticket]), self._new_id)
+            records = (await orders.read(connection, found.known_ids)).values()
+            skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
+            await batch.learn(connection, skus)
             now, figures = await levels.read(connection, skus)
-            return batch, Book(now, dict(figures), self._new_id), found[known] if known else None
+            kept = await kept_cancellations.read(connection, {*_names([ticket]), *found.ids})
+            doings = Doings(Book(now, dict(figures), self._new_id))
+            doings.know(records)
+            return batch, Intake.of(doings, found, kept)
 
-        batch, book, known = await self._database.snapshot("preview", work)
-        record = known or _new_record(ticket, book)
-        verdict = decide(_surroundings(batch, ticket), book, record, order, ticket.request.hold_duration)
-        return _without_ids(
-            answers.allocation(record, book.now, change_refused=verdict.change_refused), is_new=not known
-        )
+        batch, intake = await self._database.snapshot("preview", work)
+        verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+        answer = answers.allocation(verdict.record, intake.doings.book.now, change_refused=verdict.change_refused)
+        return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
 
-    async def _work(self, connection: Connection, tickets: Sequence[Ticket], tried: list[_Batch]) -> _Batch:
+    async def _work(
+        self, connection: Connection, tickets: Sequence[Ticket], tried: list[_Batch], known: Mapping[Name, Link]
+    ) -> _Batch:
         batch = await self._begin(connection, tickets)
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
         stored = await requests.claim(connection, [t.claim for t in claimed])
@@ -94,7 +115,7 @@ class OrderDesk:
         tried.append(batch)
         fresh = [t for t in claimed if t.claim.id not in stored]
         if fresh:
-            await self._plan(connection, batch, fresh)
+            await self._plan(connection, batch, fresh, known)
         return batch
 
     async def _begin(self, connection: Connection, tickets: Sequence[Ticket]) -> _Batch:
@@ -103,30 +124,29 @@ class OrderDesk:
         version, products = await catalogue.products(connection, skus)
         batch = _Batch(await self._cache.at(connection, version), products)
         for ticket in tickets:
-            problem = _unknown(batch, ticket.request.order)
+            problem = _unknown(batch, ticket.request)
             if problem is not None:
                 batch.outcomes[ticket.claim.id] = problem
         return batch
 
-    async def _plan(self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket]) -> None:
-        keys = [(t.allocation_id, t.request.order.channel_id, t.request.order.order_id) for t in tickets]
-        ids = await orders.lock_or_make(connection, keys)
-        known = [ids[channel, order] for made, channel, order in keys if ids[channel, order] != made]
+    async def _plan(
+        self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket], known: Mapping[Name, Link]
+    ) -> None:
+        named = await names.lock(connection, _names(tickets), known, self._new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
-        locked = await levels.lock(connection, skus | await orders.promised_skus(connection, known))
+        skus |= await orders.line_skus(connection, named.known_ids) if named.known_ids else set()
+        await batch.learn(connection, skus)
+        locked = await levels.lock(connection, skus)
         doings = batch.doings = Doings(await levels.open_book(connection, locked, self._new_id))
-        doings.know((await orders.read(connection, known)).values())
-        stage = aftermath.Stage(
-            self._cache, tickets[-1].policy_set, Scene(tickets[-1].policy_set, batch.catalogue, batch.products)
-        )
+        doings.know((await orders.read(connection, named.known_ids)).values())
+        kept = await kept_cancellations.read(connection, {*_names(tickets), *named.ids})
+        intake = Intake.of(doings, named, kept)
+        policy_set = tickets[-1].policy_set
+        stage = aftermath.Stage(self._cache, policy_set, batch.scene(policy_set))
         if doings.book.lapsed:
             await aftermath.fill(connection, doings, stage)
         for ticket in tickets:
-            order = ticket.request.order
-            record = self._record(doings, ids[order.channel_id, order.order_id], ticket)
-            verdict = decide(_surroundings(batch, ticket), doings.book, record, order, ticket.request.hold_duration)
-            doings.note(verdict)
-            batch.verdicts[ticket.claim.id] = verdict
+            batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
             # What one order gives back goes to backorders before the next order sees it.
             await aftermath.fill(connection, doings, stage)
         for ticket in tickets:
@@ -134,15 +154,14 @@ class OrderDesk:
             answer = answers.allocation(verdict.record, doings.book.now, change_refused=verdict.change_refused)
             batch.outcomes[ticket.claim.id] = answer
         await doings.write(connection)
+        await write_intake(connection, intake, policy_set)
         await requests.answer(connection, _answers_of(batch, tickets))
 
-    def _record(self, doings: Doings, allocation_id: UUID, ticket: Ticket) -> AllocationRecord:
-        known = doings.records.get(allocation_id)
-        if known is not None:
-            return known
-        made = _new_record(ticket, doings.book)
-        doings.begin(made)
-        return made
+
+def _names(tickets: Sequence[Ticket]) -> list[Name]:
+    """Every name that these requests call an order by."""
+    found = [ticket.request.name for ticket in tickets]
+    return found + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]
 
 
 def _committed(
@@ -162,18 +181,18 @@ def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocatio
     return answer
 
 
-def _surroundings(batch: _Batch, ticket: Ticket) -> Surroundings:
-    channel = batch.catalogue.channels[ticket.request.order.channel_id]
-    return Surroundings(ticket.policy_set, batch.catalogue.locations, channel, batch.products)
+def _unknown(batch: _Batch, request: OrderRequest) -> NotFound | None:
+    """The error of an order that names a channel, SKU or location that the catalogue does not have.
 
-
-def _unknown(batch: _Batch, order: Order) -> NotFound | None:
-    """The error of an order that names a channel, SKU or location that the catalogue does not have."""
-    if order.channel_id not in batch.catalogue.channels:
-        known = ", ".join(sorted(batch.catalogue.channels)[:10]) or "none yet"
-        return NotFound("channel", {"channel_id": order.channel_id}, f"channels are: {known}")
+    A sold order is not refused for its SKU: what was paid for is short until the product is known.
+    """
+    order, channels = request.order, batch.catalogue.channels
+    named = {"channel_id": order.channel_id} | ({"copy_of.channel_id": request.copy_of[0]} if request.copy_of else {})
+    unknown = {at: channel_id for at, channel_id in named.items() if channel_id not in channels}
+    if unknown:
+        return NotFound("channel", unknown, f"channels are: {', '.join(sorted(channels)[:10]) or 'none yet'}")
     missing = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
-    if missing:
+    if missing and order.commitment is Commitment.HOLD:
         return NotFound("product", missing, "upsert it first with UpsertProducts or `truestock import products`")
     if order.pickup_location_id and order.pickup_location_id not in batch.catalogue.locations:
         return NotFound("location", {"pickup_location_id": order.pickup_location_id})
@@ -192,15 +211,3 @@ def _answers_of(batch: _Batch, tickets: Sequence[Ticket]) -> dict[UUID, bytes]:
     """The answers to store, by request id."""
     found = {ticket.claim.id: batch.outcomes[ticket.claim.id] for ticket in tickets}
     return {key: one.SerializeToString() for key, one in found.items() if isinstance(one, allocation_pb.Allocation)}
-
-
-def _new_record(ticket: Ticket, book: Book) -> AllocationRecord:
-    order = ticket.request.order
-    return AllocationRecord(
-        id=ticket.allocation_id,
-        channel_id=order.channel_id,
-        order_id=order.order_id,
-        create_time=book.now,
-        update_time=book.now,
-        commitment=Commitment.HOLD,
-    )

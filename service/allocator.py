@@ -47,7 +47,9 @@ class Ticket:
         order = self.request.order
         self.skus = frozenset(line.sku for line in order.lines)
         # The same order, or the same request, twice in one transaction could not see each other's outcome.
-        self.own = frozenset({("order", order.channel_id, order.order_id), ("request", self.claim.id)})
+        # A copy and its original are the same order.
+        named = [name for name in (self.request.name, self.request.copy_of) if name is not None]
+        self.own = frozenset({("request", self.claim.id), *(("order", *name) for name in named)})
 
     @property
     def keys(self) -> frozenset[Hashable]:

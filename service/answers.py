@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,7 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from policies.model import Commitment, Outcome, StockLevel
+from policies.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.reasons import Dropped, FiredRule, Sight
+from policies.shipments import ShipmentState
 from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShortageRecord
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -51,7 +54,7 @@ SHIPMENT_STATES = {
     "collected": shipment_pb2.Shipment.STATE_COLLECTED,
     "uncollected": shipment_pb2.Shipment.STATE_UNCOLLECTED,
 }
-_EXCEPTION_STATES = {
+EXCEPTION_STATES = {
     "open": exception_pb2.ExceptionRecord.STATE_OPEN,
     "resolved": exception_pb2.ExceptionRecord.STATE_RESOLVED,
     "superseded": exception_pb2.ExceptionRecord.STATE_SUPERSEDED,
@@ -62,6 +65,9 @@ RESOLUTIONS = {
     if number
 }
 """How exceptions are settled, by the words of the database."""
+_STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
+_ARRIVED = (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
+_BEGUN = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
 _SHORTAGE_KINDS = {
     "oversell": allocation_pb.Shortage.KIND_OVERSELL,
     "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
@@ -92,6 +98,22 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
         channel_update_time=timestamp(record.channel_update_time),
         channel_status=record.channel_status or "",
+        status=_STATUSES[status_of(figures(record, now))],
+    )
+
+
+def figures(record: AllocationRecord, now: datetime) -> OrderFigures:
+    """What the status of an order is derived from."""
+    state = record.state_at(now)
+    promising = state in PROMISING
+    lines = [_line(record, line, promising=promising) for line in record.lines]
+    names = ("promised", "shipped", "returned", "short", "backordered", "cancelled")
+    return OrderFigures(
+        state=state,
+        lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
+        arrived=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
+        begun=any(made.units and made.state in _BEGUN for made in record.shipments),
+        in_review=record.outcome is Outcome.NEEDS_REVIEW,
     )
 
 
@@ -141,7 +163,8 @@ def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
                     shipped_count=made.shipped.get(line_id, 0),
                     returned_count=made.returned.get(line_id, 0),
                 )
-                for line_id in made.line_ids
+                for line_id in skus
+                if line_id in made.line_ids
             ],
             allocation_id=str(record.id),
             channel_id=record.channel_id,
@@ -220,7 +243,7 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         escalate_to=row["escalate_to"] or "",
         rule=row["rule"],
         description=row["description"],
-        state=_EXCEPTION_STATES[row["state"]],
+        state=EXCEPTION_STATES[row["state"]],
         allocation_id=str(row["allocation_id"] or ""),
         shipment_id=str(row["shipment_id"] or ""),
         channel_id=row["channel_id"] or "",
@@ -241,8 +264,23 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
     )
 
 
-def stock_level(row: asyncpg.Record, level: StockLevel) -> stock_pb.StockLevel:
-    """A stock level, and the row that it was read from."""
+def exception_event(row: asyncpg.Record) -> exception_pb2.ExceptionEvent:
+    """A row of `exception_event`."""
+    return exception_pb2.ExceptionEvent(
+        event_time=timestamp(row["event_time"]),
+        event=row["event"],
+        actor=row["actor"],
+        description=row["description"],
+    )
+
+
+def stock_level(
+    row: asyncpg.Record,
+    level: StockLevel,
+    unavailable: Sequence[stock_pb.UnavailableUnits] = (),
+    incoming: Sequence[stock_pb.IncomingUnits] = (),
+) -> stock_pb.StockLevel:
+    """A stock level, the row that it was read from, and what is not sellable or on its way there."""
     return stock_pb.StockLevel(
         sku=level.sku,
         location_id=level.location_id,
@@ -255,6 +293,12 @@ def stock_level(row: asyncpg.Record, level: StockLevel) -> stock_pb.StockLevel:
         counted_time=timestamp(level.counted_time),
         heard_time=timestamp(row["heard_time"]),
         source=level.source or "",
+        count_confidence=row["count_confidence"],
+        physical_count_time=timestamp(row["physical_count_time"]),
+        unavailable=unavailable,
+        incoming=incoming,
+        untracked=not row["tracked"],
+        version=row["version"],
     )
 
 

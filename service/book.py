@@ -17,6 +17,10 @@ Key = tuple[str, str]
 
 ORDERS = "orders"
 """The source of movements that orders cause."""
+TRANSFERS = "transfers"
+"""The source of movements that transfers cause; their `reason` is the transfer's id."""
+OWN_SOURCES = (ORDERS, TRANSFERS)
+"""Sources that no feed may call itself."""
 
 
 @dataclass(frozen=True, slots=True)

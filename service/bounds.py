@@ -26,6 +26,9 @@ ALLOCATIONS_PAGE_LIMIT = 500
 ALLOCATIONS_PAGE_BYTES = 16 << 20
 """A page of allocations ends before it is larger, unless a single one is."""
 
+EXCEPTION_FILTER = 100
+"""Entries of each filter of ListExceptions."""
+
 PAGE_SIZE = 100
 PAGE_SIZE_LIMIT = 1_000
 
@@ -84,3 +87,36 @@ QUEUE_ORDERS = 10_000
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 """Orders and lines of one transaction."""
+
+CHANNEL_STATUS_LENGTH = 64
+EVENT_ID_LENGTH = 128
+EARLY_CANCELLATION_KEPT = timedelta(days=30)
+"""How long a cancellation waits for its order."""
+
+TRANSFER_LINES = 500
+TRANSFER_ID_LENGTH = 128
+MOVEMENT_KINDS = 50
+"""Kinds that a list of movements may be narrowed to."""
+INCOMING_SHOWN = 100
+"""Deliveries on their way that a stock level shows, the earliest."""
+
+WATCHED_SKUS = 10_000
+"""SKUs that one watch may name."""
+WATCHERS = 200
+"""How many may watch availability, and how many orders, at one service."""
+WATCHED_CHANNELS = 100
+"""Channels that one watch of orders may name."""
+WATCH_CHANGES = 1_000
+"""Changes of availability in one message of a watch."""
+WATCH_ORDERS = 100
+"""Changed orders in one message of a watch."""
+WATCH_PENDING = 10_000
+"""Changed orders and events that are remembered for one who reads slowly; past it they are looked up again."""
+HEARTBEAT_DEFAULT = timedelta(seconds=15)
+HEARTBEAT_SHORTEST = timedelta(seconds=1)
+HEARTBEAT_LONGEST = timedelta(minutes=5)
+
+FEED_LOCATIONS = 1_000
+FEED_SKUS = 1_000
+CADENCE_MINUTES = 43_200
+"""What one feed declares: its locations and SKUs, and how seldom it may speak."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import asyncpg
 
+from policies.channel_statuses import PLATFORMS
 from policies.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
 from service import bounds, working_time
 from service.answers import money
+from service.catalogue import learnt_velocity
 from service.fields import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -135,7 +137,14 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         "cancellation_headroom": fields.share(f"{at}.cancellation_headroom", message.cancellation_headroom)
         if message.HasField("cancellation_headroom")
         else None,
+        "platform": _platform(fields, f"{at}.platform", message.platform),
     }
+
+
+def _platform(fields: Fields, at: str, word: str) -> str | None:
+    if word and word not in PLATFORMS:
+        fields.wrong(at, f"'{word}' is not a platform whose words are known: {', '.join(PLATFORMS)}; or leave it empty")
+    return word or None
 
 
 def _word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -> str:
@@ -185,6 +194,7 @@ def product_message(row: asyncpg.Record) -> catalog_pb.Product:
         barcode=row["barcode"] or "",
         image_uri=row["image_uri"] or "",
         velocity_per_day=row["velocity_per_day"],
+        learnt_velocity_per_day=learnt_velocity(row),
     )
     if row["weight_grams"] is not None:
         for name in ("weight_grams", "length_mm", "width_mm", "height_mm"):
@@ -200,6 +210,7 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         display_name=row["display_name"],
         location_ids=row["location_ids"],
         cancellation_headroom=row["cancellation_headroom"],
+        platform=row["platform"] or "",
     )
 
 

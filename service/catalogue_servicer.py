@@ -1,4 +1,4 @@
-"""CatalogService: locations, products and channels."""
+"""CatalogService: locations, products, channels and feeds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from service import catalogue, catalogue_requests
-from service.catalogue import CHANNELS, LOCATIONS, PRODUCTS, Shelf
+from policies.feeds import conflicts
+from service import catalogue, catalogue_requests, feed_requests
+from service.catalogue import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, Shelf, feed_of
 from service.catalogue_requests import Row
 from service.database import Connection, Database
-from service.errors import NotFound
+from service.errors import FeedConflict, NotFound
 from service.metrics import Metrics
+from service.replay import Replay
 from truestock.v1 import catalog_service_pb2 as catalog_pb, catalog_service_pb2_grpc as catalog_grpc
 
 Context = Any
@@ -21,15 +23,19 @@ Context = Any
 class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     """Upserts take whole records, all of a call or none."""
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(self, database: Database, metrics: Metrics, replay: Replay) -> None:
         self._database = database
         self._metrics = metrics
+        self._replay = replay
 
     async def UpsertLocations(
         self, request: catalog_pb.UpsertLocationsRequest, context: Context
     ) -> catalog_pb.UpsertLocationsResponse:
         rows = catalogue_requests.location_rows(request.locations)
         created, updated = await self._upsert(LOCATIONS, rows, validate_only=request.validate_only)
+        if not request.validate_only:
+            self._metrics.start_locations(row["id"] for row in rows)
+            await self._replay.mapped(location_ids=[row["id"] for row in rows])
         return catalog_pb.UpsertLocationsResponse(created_count=created, updated_count=updated)
 
     async def ListLocations(
@@ -43,6 +49,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     ) -> catalog_pb.UpsertProductsResponse:
         rows = catalogue_requests.product_rows(request.products)
         created, updated = await self._upsert(PRODUCTS, rows, validate_only=request.validate_only)
+        if not request.validate_only:
+            await self._replay.mapped(skus=[row["sku"] for row in rows])
         return catalog_pb.UpsertProductsResponse(created_count=created, updated_count=updated)
 
     async def ListProducts(
@@ -65,12 +73,25 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         found, token = await self._page(CHANNELS, request, catalogue_requests.channel_message)
         return catalog_pb.ListChannelsResponse(channels=found, next_page_token=token)
 
+    async def UpsertFeeds(
+        self, request: catalog_pb.UpsertFeedsRequest, context: Context
+    ) -> catalog_pb.UpsertFeedsResponse:
+        rows = feed_requests.feed_rows(request.feeds)
+        created, updated = await self._upsert(FEEDS, rows, validate_only=request.validate_only)
+        return catalog_pb.UpsertFeedsResponse(created_count=created, updated_count=updated)
+
+    async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:
+        found, token = await self._page(FEEDS, request, feed_requests.feed_message)
+        return catalog_pb.ListFeedsResponse(feeds=found, next_page_token=token)
+
     async def _upsert(self, shelf: Shelf, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
-        """Raises NotFound where a channel names a location that does not exist."""
+        """Raises NotFound where a channel or feed names a location that does not exist, and FeedConflict."""
 
         async def write(connection: Connection) -> tuple[int, int]:
-            if shelf is CHANNELS:
-                await _check_locations(connection, rows)
+            if shelf in (CHANNELS, FEEDS):
+                await _check_locations(connection, "channels" if shelf is CHANNELS else "feeds", rows)
+            if shelf is FEEDS:
+                await _check_owners(connection, rows, alone=not validate_only)
             if validate_only:
                 return await shelf.known_counts(connection, rows)
             return await shelf.upsert(connection, rows)
@@ -86,9 +107,19 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return [message(row) for row in rows[:count]], token
 
 
-async def _check_locations(connection: Connection, rows: Sequence[Row]) -> None:
+async def _check_owners(connection: Connection, rows: Sequence[Row], *, alone: bool) -> None:
+    """Raises FeedConflict where two feeds would own one figure. `alone` keeps others from declaring feeds meanwhile."""
+    if alone:
+        await catalogue.claim(connection)
+    declared = [feed_of(row) for row in rows]
+    for one in conflicts(await catalogue.feeds(connection), declared):
+        index = next(i for i, feed in enumerate(declared) if feed.source == one.source)
+        raise FeedConflict(f"feeds[{index}]", one.source, one.owner, one.location_id, one.sku)
+
+
+async def _check_locations(connection: Connection, name: str, rows: Sequence[Row]) -> None:
     named = {
-        f"channels[{i}].location_ids[{j}]": location_id
+        f"{name}[{i}].location_ids[{j}]": location_id
         for i, row in enumerate(rows)
         for j, location_id in enumerate(row["location_ids"])
     }

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service import decision_commands, facts_command, file_commands, options, order_commands, stock_commands
+from service import (
+    decision_commands,
+    exception_commands,
+    facts_command,
+    feed_commands,
+    file_commands,
+    movement_commands,
+    options,
+    order_commands,
+    shipment_commands,
+    stock_commands,
+    watch_commands,
+)
 from service.console import UserError, output, print_json, row, say, table
 
 if TYPE_CHECKING:
@@ -169,6 +181,14 @@ app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
 app.command()(file_commands.play)
 app.command()(stock_commands.policies)
 app.command()(facts_command.facts)
+app.command()(feed_commands.feeds)
+app.command()(shipment_commands.shipments)
+app.command("return")(shipment_commands.take_back)
+app.add_typer(shipment_commands.shipment, name="shipment")
+app.command()(movement_commands.movements)
+app.add_typer(movement_commands.transfer)
+app.add_typer(watch_commands.app, name="watch")
+app.add_typer(exception_commands.app)
 
 
 def _settings(**given: object) -> Settings:

@@ -22,6 +22,8 @@ from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2 import ListLocationsRequest, ListProductsRequest, Location, Product
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
+from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
 from truestock.v1.policy_service_pb2_grpc import PolicyServiceStub
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
@@ -103,6 +105,8 @@ class Client:
         self.stock = StockServiceStub(channel)
         self.catalog = CatalogServiceStub(channel)
         self.policies = PolicyServiceStub(channel)
+        self.exceptions = ExceptionServiceStub(channel)
+        self.fulfilment = FulfillmentServiceStub(channel)
 
     async def ask(self, call: Call[Question, Answer], request: Question) -> Answer:
         """The answer to one request. Raises ServiceError."""

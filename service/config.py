@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """How long calls in flight may take to end when the service stops."""
 
+    verify_ledger_seconds: float = Field(default=300.0, ge=0, le=604_800)
+    """How often the service proves its own ledger, for `truestock_ledger_differences`; 0 is never."""
+    watch_poll_seconds: float = Field(default=0.25, gt=0, le=2)
+    """How often changes are looked for while somebody watches."""
+    watch_round_seconds: float = Field(default=12.0, gt=0, le=15)
+    """How long it takes to look once at everything that is watched, for what the clock alone changes."""
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, url: str | None) -> str | None:

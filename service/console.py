@@ -39,7 +39,17 @@ def say(*sentences: str) -> None:
 
 def print_json(value: object) -> None:
     """Prints one JSON object or array on stdout; protobuf messages with the field names of the contract."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def print_line(text: str) -> None:
+    """Prints one line on stdout, at once."""
+    print(text, flush=True)
+
+
+def print_json_line(value: object) -> None:
+    """Prints one JSON object on one line of stdout, at once."""
+    print(json.dumps(plain(value), ensure_ascii=False), flush=True)
 
 
 def progress(what: str) -> Progress:
@@ -104,9 +114,10 @@ def listed(problems: Iterable[object], limit: int) -> list[str]:
     return texts if more <= 0 else [*texts[:limit], f"… and {more:,} more"]
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """A value as JSON has it; protobuf messages with the field names of the contract."""
     if isinstance(value, Message):
         return MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -13,10 +13,11 @@ from zoneinfo import available_timezones
 from google.protobuf.message import Message
 from google.type.latlng_pb2 import LatLng
 
+from policies.channel_statuses import PLATFORMS
 from service import bounds, prices
 from service.countries import country_code
 from service.csv_table import nearest
-from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product
+from truestock.v1.catalog_service_pb2 import Channel, CountryList, Feed, Location, PackageDimensions, Product
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
 
 Cells = Mapping[str, Any]
@@ -187,6 +188,11 @@ def make_channel(cells: Cells) -> Channel:
     return Channel(**cells)
 
 
+def make_feed(cells: Cells) -> Feed:
+    """A feed from one row."""
+    return Feed(**cells)
+
+
 def make_count(cells: Cells) -> StockChange:
     """A count from one row; its change id, and its time where the row names none, are for the importer to set."""
     counted = StockCount(on_hand_count=cells["on_hand_count"])
@@ -286,6 +292,11 @@ CHANNELS = FileKind(
         ),
         _display_name,
         Column("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
+        Column(
+            "platform",
+            one_of({word: word for word in PLATFORMS}),
+            f"whose words its orders' channel_status speaks: {', '.join(PLATFORMS)}; empty if none of these",
+        ),
     ),
     make_channel,
     {},
@@ -311,4 +322,32 @@ STOCK = FileKind(
         "effective_time": "counted_at",
     },
 )
-KINDS = {"locations": LOCATIONS, "products": PRODUCTS, "channels": CHANNELS, "stock": STOCK}
+FEEDS = FileKind(
+    "feed",
+    ("source",),
+    (
+        Column("source", text(bounds.ID_LENGTH), "who says so, such as till-austin or wms", required=True),
+        Column(
+            "role",
+            _enum(Feed.Role.keys(), "ROLE_", Feed.Role.Value),
+            "owner, whose counts are the truth, or observer, whose counts are compared",
+            True,
+        ),
+        Column("basis", _enum(Feed.Basis.keys(), "BASIS_", Feed.Basis.Value), "on_hand or available; on_hand if empty"),
+        Column(
+            "open_orders",
+            _enum(Feed.OpenOrders.keys(), "OPEN_ORDERS_", Feed.OpenOrders.Value),
+            "gross, or net where open orders are taken off; gross if empty",
+        ),
+        Column("location_ids", identifiers, "locations that it speaks of, separated by |; all if empty"),
+        Column("skus", words, "products that it speaks of, separated by |; all if empty"),
+        Column(
+            "cadence_minutes", whole_number(1, bounds.CADENCE_MINUTES), "how often it speaks; empty if never missed"
+        ),
+        Column("tolerance_units", whole_number(0, bounds.COUNTED_UNITS), "how far an observer may differ; 0 if empty"),
+        _display_name,
+    ),
+    make_feed,
+    {"": "source"},
+)
+KINDS = {"locations": LOCATIONS, "products": PRODUCTS, "channels": CHANNELS, "feeds": FEEDS, "stock": STOCK}

@@ -19,9 +19,11 @@ from service.csv_columns import KINDS, Column, FileKind
 from service.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, nearest, read_table
 from truestock.v1.catalog_service_pb2 import (
     Channel,
+    Feed,
     Location,
     Product,
     UpsertChannelsRequest,
+    UpsertFeedsRequest,
     UpsertLocationsRequest,
     UpsertProductsRequest,
 )
@@ -64,6 +66,7 @@ class ImportReport:
     updated: int = 0
     accepted: int = 0
     duplicates: int = 0
+    observed: int = 0
     stale: tuple[CsvProblem, ...] = ()
     quarantined: tuple[CsvProblem, ...] = ()
 
@@ -75,6 +78,7 @@ class ImportReport:
         return counts | {
             "accepted_count": self.accepted,
             "duplicate_count": self.duplicates,
+            "observed_count": self.observed,
             "stale_count": len(self.stale),
             "quarantined_count": len(self.quarantined),
         }
@@ -99,7 +103,7 @@ async def import_file(
 
 
 def read_import(path: Path, name: str, *, encoding: str = "utf-8") -> ImportFile:
-    """Reads a file of `locations`, `products`, `channels` or `stock`. Raises CsvError with all its problems at once."""
+    """Reads a file of one of KINDS. Raises CsvError with all its problems at once."""
     kind = KINDS[name]
     table = read_table(path, [column.name for column in kind.columns if column.required], encoding=encoding)
     _refuse_unknown_columns(table, kind)
@@ -208,10 +212,15 @@ async def _upsert_channels(client: Client, channels: list[Channel], validate_onl
     return await client.ask(client.catalog.UpsertChannels, request)
 
 
+async def _upsert_feeds(client: Client, feeds: list[Feed], validate_only: bool) -> Any:
+    return await client.ask(client.catalog.UpsertFeeds, UpsertFeedsRequest(feeds=feeds, validate_only=validate_only))
+
+
 _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
     "locations": _upsert_locations,
     "products": _upsert_products,
     "channels": _upsert_channels,
+    "feeds": _upsert_feeds,
 }
 
 
@@ -240,6 +249,7 @@ def _stock_report(file: ImportFile, results: list[tuple[Record, StockChangeResul
         len(results),
         accepted=len(of(StockChangeResult.FATE_ACCEPTED)),
         duplicates=len(of(StockChangeResult.FATE_DUPLICATE)),
+        observed=len(of(StockChangeResult.FATE_OBSERVED)),
         stale=of(StockChangeResult.FATE_STALE),
         quarantined=of(StockChangeResult.FATE_QUARANTINED),
     )

@@ -138,6 +138,7 @@ def channel_message(channel: Channel) -> catalog_pb.Channel:
         display_name=channel.name,
         location_ids=sorted(channel.location_ids),
         cancellation_headroom=channel.cancellation_headroom,
+        platform=channel.platform or "",
     )
 
 
@@ -148,6 +149,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
         name=message.display_name,
         location_ids=frozenset(message.location_ids),
         cancellation_headroom=message.cancellation_headroom if message.HasField("cancellation_headroom") else None,
+        platform=message.platform or None,
     )
 
 
@@ -251,7 +253,8 @@ def level_message(level: StockLevel) -> decision_pb2.DecidedLevel:
         counted_time=timestamp(level.counted_time),
         count_confidence=level.count_confidence,
         source=level.source or "",
-        tracked=True,
+        tracked=level.tracked,
+        physical_count_time=timestamp(level.physical_count_time),
     )
 
 
@@ -267,6 +270,8 @@ def _level_of(message: decision_pb2.DecidedLevel) -> StockLevel:
         counted_time=_moment(message.counted_time) if message.HasField("counted_time") else None,
         count_confidence=message.count_confidence if message.HasField("count_confidence") else None,
         source=message.source or None,
+        tracked=message.tracked,
+        physical_count_time=_moment(message.physical_count_time) if message.HasField("physical_count_time") else None,
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from service import levels, order_writing
+from service import incidents, levels, order_writing
 from service.book import Book
 from service.database import Connection
+from service.incidents import Raised
 from service.metrics import Metrics
 from service.order_writing import Changes
 from service.planning import Verdict
@@ -25,6 +26,10 @@ class Doings:
     verdicts: dict[UUID, list[Verdict]] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
     """SKUs that these orders wait for, or waited for."""
+    raised: list[Raised] = field(default_factory=list)
+    """Exceptions that are new and about no order's plan."""
+    settled: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
+    """Exceptions about no order's plan that are over, by their kind and resolution."""
     _before: dict[UUID, Tally] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
     _changes: Changes = field(default_factory=Changes)
@@ -45,6 +50,14 @@ class Doings:
     def before(self, record: AllocationRecord) -> Tally:
         """The figures of an order before this transaction."""
         return self._before[record.id]
+
+    def regard(self, record: AllocationRecord, before: Tally) -> None:
+        """Counts an order from other figures than those that it had."""
+        self._before[record.id] = before
+
+    def supersede(self, record: AllocationRecord) -> None:
+        """Overtakes what was to be settled about an order that is no more."""
+        self._changes.replanned.add(record.id)
 
     def note(self, verdict: Verdict) -> None:
         """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
@@ -76,6 +89,9 @@ class Doings:
         await order_writing.write(connection, self._changes)
 
     def count(self, metrics: Metrics) -> None:
-        """Counts every order that changed; to be called after the commit."""
+        """Counts every order that changed, and what was raised and settled; to be called after the commit."""
+        incidents.count_raised(metrics, self.raised)
+        for (kind, resolution), ids in self.settled.items():
+            incidents.count_settled(metrics, kind, resolution, ids)
         for allocation_id, verdicts in self.verdicts.items():
             count_change(metrics, self._before[allocation_id], verdicts)

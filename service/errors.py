@@ -6,10 +6,14 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            a channel, SKU, location, allocation or line
     ├── WrongState         FAILED_PRECONDITION  a move that the allocation's state does not allow
+    ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
+    ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own one figure
+    ├── TooFewAvailable    FAILED_PRECONDITION  a transfer of more units than are available
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
+    ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
     └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
 
 Everything else is INTERNAL with an error id, made in the interceptor.
@@ -129,7 +133,7 @@ class NotFound(TruestockError):
 
 
 class WrongState(TruestockError):
-    """The state of an allocation, a shipment or an exception does not allow this move."""
+    """The state of an allocation, a shipment, an exception or a transfer does not allow this move."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "WRONG_STATE"
@@ -139,6 +143,18 @@ class WrongState(TruestockError):
         super().__init__(
             f"{kind} {id} is {state}, so it cannot become {wanted_state}; {advice}",
             metadata={f"{kind}_id": id, "state": state, "wanted_state": wanted_state},
+        )
+
+
+class CannotSettle(TruestockError):
+    """An exception is settled already, or its order does not allow to settle it so; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, exception_id: str, state: str, why: str, advice: str) -> None:
+        super().__init__(
+            f"exception {exception_id} {why}; {advice}", metadata={"exception_id": exception_id, "state": state}
         )
 
 
@@ -153,6 +169,45 @@ class TooManyUnits(TruestockError):
         super().__init__(
             f"line {line_id} has {left_count} units left, so {unit_count} cannot be {done}; nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+        )
+
+
+class FeedConflict(TruestockError):
+    """Two feeds would own a product at a location; at most one can. Nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "FEED_CONFLICT"
+
+    def __init__(self, field: str, source: str, owner: str, location_id: str | None, sku: str | None) -> None:
+        """`field` names the feed that is refused; None stands for every location, or every SKU."""
+        where = f"'{location_id}'" if location_id else "every location"
+        what = f"'{sku}'" if sku else "every product"
+        super().__init__(
+            f"feed {source} would own {what} at {where}, which feed {owner} owns; declare one of them an observer, or "
+            "name the locations and SKUs of each",
+            metadata={"source": source, "owner": owner, "location_id": location_id or "", "sku": sku or ""},
+            violations=[Violation(field, f"owns what feed '{owner}' owns")],
+        )
+
+
+class TooFewAvailable(TruestockError):
+    """More units than are available at a location; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TOO_MANY_UNITS"
+
+    def __init__(self, location_id: str, wanted: Mapping[str, tuple[str, int, int]]) -> None:
+        """`wanted` maps the field that asks for too much to its SKU, the units asked for and those available."""
+        said = [f"{available} units of '{sku}' and {asked} are asked for" for sku, asked, available in wanted.values()]
+        more = f"; and {len(said) - 3} more products" if len(said) > 3 else ""
+        super().__init__(
+            f"location '{location_id}' has available {'; '.join(said[:3])}{more}; nothing was changed: only what is "
+            "not promised to orders can leave",
+            metadata={"location_id": location_id},
+            violations=[
+                Violation(field, f"asks for {asked} units; {available} are available")
+                for field, (_, asked, available) in list(wanted.items())[:100]
+            ],
         )
 
 
@@ -192,6 +247,20 @@ class Overloaded(TruestockError):
         super().__init__(
             f"{queued_count} {waiting} are waiting, too many to answer this one in time; send it again a little later",
             metadata={"queued_count": str(queued_count)},
+            retry_after=retry_after,
+        )
+
+
+class TooManyWatch(TruestockError):
+    """Every place of those who watch something is taken."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, what: str, watcher_count: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"{watcher_count} watch {what} here already, and no more are taken; share a watch, or try again later",
+            metadata={"watcher_count": str(watcher_count)},
             retry_after=retry_after,
         )
 

@@ -34,6 +34,7 @@ class What(StrEnum):
     LOCATIONS = "locations"
     PRODUCTS = "products"
     CHANNELS = "channels"
+    FEEDS = "feeds"
     STOCK = "stock"
 
 
@@ -46,13 +47,13 @@ def column_help() -> str:
     return "\n\n".join(parts)
 
 
-IMPORT_HELP = f"""Imports a CSV file of locations, products, channels or stock counts: all of it or nothing.
+IMPORT_HELP = f"""Imports a CSV file of locations, products, channels, feeds or stock counts: all of it or nothing.
 
 Every row is checked before the first is written, and all problems are said at
-once, as FILE:LINE:COLUMN. Locations, products and channels are whole records:
-a row replaces what was known under its id. The same stock file again does
-nothing; a later count is another file, or has another counted_at. Files may
-be separated by comma, semicolon, tab or |, with columns in any order.
+once, as FILE:LINE:COLUMN. Locations, products, channels and feeds are whole
+records: a row replaces what was known under its id. The same stock file again
+does nothing; a later count is another file, or has another counted_at. Files
+may be separated by comma, semicolon, tab or |, with columns in any order.
 
 \b
 Examples:

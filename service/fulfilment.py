@@ -17,7 +17,7 @@ from service.errors import NotFound
 from service.fulfilment_requests import Return, ShipmentMove
 from service.metrics import Metrics
 from service.requests import Asked
-from service.shipment_moves import Step, effect_of, make
+from service.shipment_moves import Step, distrusted, effect_of, make
 from service.surroundings import scene
 from service.tables import shipment
 from truestock.v1 import allocation_service_pb2 as allocation_pb
@@ -59,6 +59,7 @@ class Fulfilment:
                 reassigning.reassign(step)
             else:
                 make(step)
+                await levels.distrust(connection, doings.book, distrusted(step))
             await stock_effects.keep(connection, step.effects)
             return await self._end(connection, doings, row["allocation_id"], policy_set)
 

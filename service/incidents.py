@@ -11,10 +11,11 @@ from sqlalchemy import Text, Uuid, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.exceptions import settle
-from policies.model import Channel, Context, Location, Product
+from policies.model import Channel, Context, Destination, Location, OrderFacts, Product
 from policies.policy import PolicySet
 from service.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.exceptions import POLICY, ExceptionEvent
+from service.metrics import NO_CHANNEL, Metrics
 from service.tables import Moment, exception, exception_event
 
 
@@ -22,9 +23,9 @@ from service.tables import Moment, exception, exception_event
 class Incident:
     """Something to settle. While one of its kind and subject is open, another is the same again.
 
-    `channel`, `location` and `product` are what exception rules may ask about, where it has them. `allocation_id`,
-    `shipment_id`, `sku`, `location_id`, `channel_id` and `source` say what it is about, also where it is unknown to the
-    catalogue.
+    `channel`, `location`, `product`, `order` and `destination` are what exception rules may ask about, where it has
+    them. `allocation_id`, `shipment_id`, `sku`, `location_id`, `channel_id` and `source` say what it is about, also
+    where it is unknown to the catalogue.
     """
 
     kind: str
@@ -39,6 +40,20 @@ class Incident:
     source: str | None = None
     allocation_id: UUID | None = None
     shipment_id: UUID | None = None
+    order: OrderFacts | None = None
+    destination: Destination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception that is new."""
+
+    id: UUID
+    kind: str
+    subject: str
+    channel_id: str | None
+    owner: str
+    description: str
 
 
 _RAISED: Columns = {
@@ -78,7 +93,9 @@ _RAISE = Statement(
             "description": _insert.excluded.description,
             "update_time": _insert.excluded.update_time,
         },
-    ).returning(exception.c.id, exception.c.description, exception.c.repeat_count)
+    ).returning(
+        *(exception.c[name] for name in ("id", "kind", "subject", "channel_id", "owner", "description", "repeat_count"))
+    )
 )
 
 _EVENT: Columns = {"id": Uuid, "exception_id": Uuid, "event": Text, "actor": Text, "description": Text}
@@ -89,6 +106,18 @@ _TELL = Statement(
     )
 )
 
+_LOCK_OPEN = Statement(
+    select(exception.c.id)
+    .where(
+        # Both conditions of the index by which open exceptions are found.
+        exception.c.state == literal_column("'open'"),
+        exception.c.subject != literal_column("''"),
+        exception.c.kind == parameter("kind", Text),
+        exception.c.subject == any_of("subjects", Text),
+    )
+    .order_by(exception.c.subject)
+    .with_for_update()
+)
 _SETTLE = Statement(
     update(exception)
     .values(
@@ -98,12 +127,7 @@ _SETTLE = Statement(
         resolve_time=parameter("now", Moment),
         update_time=parameter("now", Moment),
     )
-    .where(
-        exception.c.state == literal_column("'open'"),
-        exception.c.kind == parameter("kind", Text),
-        exception.c.subject == any_of("subjects", Text),
-    )
-    .returning(exception.c.id)
+    .where(exception.c.id == any_of("ids", Uuid))
 )
 
 
@@ -113,8 +137,8 @@ async def raise_all(
     now: datetime,
     incidents: Iterable[Incident],
     new_id: Callable[[], UUID],
-) -> list[UUID]:
-    """Raises exceptions, or counts up those that are open already; returns the ids of the ones that are new.
+) -> list[Raised]:
+    """Raises exceptions, or counts up those that are open already; returns the ones that are new, see `count_raised`.
 
     To be called after all locks are taken: rows are written in the order of (kind, subject).
     """
@@ -126,10 +150,13 @@ async def raise_all(
         connection, now=now, policy_revision=policy_set.revision, **transposed(list(_RAISED), rows)
     )
     # What is seen again and again is counted, not told again and again.
-    new = [r for r in found if r["repeat_count"] == 0]
-    happened = [ExceptionEvent(r["id"], "raised", POLICY, r["description"]) for r in new]
-    await tell(connection, now, happened, new_id)
-    return [r["id"] for r in new]
+    new = [
+        Raised(r["id"], r["kind"], r["subject"], r["channel_id"], r["owner"], r["description"])
+        for r in found
+        if r["repeat_count"] == 0
+    ]
+    await tell(connection, now, [ExceptionEvent(one.id, "raised", POLICY, one.description) for one in new], new_id)
+    return new
 
 
 async def settle_all(
@@ -142,11 +169,14 @@ async def settle_all(
     description: str,
     new_id: Callable[[], UUID],
 ) -> list[UUID]:
-    """Settles what is open of a kind about these subjects, because what it was about is over; returns their ids."""
+    """Settles what is open of a kind about these subjects, because what it was about is over; returns their ids.
+
+    To be counted after the commit, with `count_settled`.
+    """
     if not subjects:
         return []
-    rows = await _SETTLE.rows(connection, now=now, kind=kind, subjects=sorted(subjects), resolution=resolution)
-    ids = [r["id"] for r in rows]
+    ids = [r["id"] for r in await _LOCK_OPEN.rows(connection, kind=kind, subjects=sorted(subjects))]
+    await _SETTLE.run(connection, now=now, ids=ids, resolution=resolution)
     await tell(connection, now, [ExceptionEvent(one, "resolved", POLICY, description) for one in ids], new_id)
     return ids
 
@@ -160,9 +190,32 @@ async def tell(
         await _TELL.run(connection, now=now, **transposed(list(_EVENT), rows))
 
 
+def count_raised(metrics: Metrics, raised: Iterable[Raised]) -> None:
+    """Counts new exceptions; to be called after the commit."""
+    for one in raised:
+        metrics.exceptions.labels(one.kind, one.channel_id or NO_CHANNEL).inc()
+
+
+def count_settled(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UUID]) -> None:
+    """Counts exceptions that were settled; to be called after the commit."""
+    metrics.exceptions_resolved.labels(kind, resolution).inc(len(ids))
+
+
+def context_of(one: Incident, now: datetime) -> Context:
+    """What exception rules may know of an incident."""
+    return Context(
+        now,
+        channel=one.channel,
+        order=one.order,
+        destination=one.destination,
+        location=one.location,
+        product=one.product,
+        exception_kind=one.kind,
+    )
+
+
 def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
-    context = Context(now, channel=one.channel, location=one.location, product=one.product, exception_kind=one.kind)
-    found = settle(policy_set, context)
+    found = settle(policy_set, context_of(one, now))
     rule = found.rule if found.is_built_in else f"{found.rule} ({found.source})"
     about = (one.channel_id, one.sku, one.location_id, one.source, one.allocation_id, one.shipment_id)
     settled = (found.owner, now + found.due_in, found.escalate_to, found.action, rule)

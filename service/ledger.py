@@ -5,10 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select
+from sqlalchemy import Select, Text, and_, case, func, literal_column, or_, select, true, union_all
 
-from service.database import Connection, Statement
-from service.tables import allocation, order_line, promise, shortage, stock_level, stock_movement
+from policies.unavailable import OTHER, REASONS
+from service.book import TRANSFERS
+from service.database import Connection, Statement, parameter
+from service.tables import (
+    allocation,
+    order_line,
+    promise,
+    shortage,
+    stock_level,
+    stock_movement,
+    stock_unavailable,
+    transfer,
+    transfer_line,
+)
 
 _SHOWN = 50
 """Differences that are listed; all are counted."""
@@ -37,6 +49,62 @@ def _sums() -> Select[Any]:
         )
         .select_from(joined)
         .where(differs)
+    )
+
+
+def _reasons() -> Select[Any]:
+    """Units that are not sellable for one reason, where they are not the sum of the movements with that reason."""
+    named = _moved.reason.in_([literal_column(f"'{reason}'") for reason in REASONS])
+    reason = case((named, _moved.reason), else_=literal_column(f"'{OTHER}'")).label("reason")
+    moved = (
+        select(_moved.sku, _moved.location_id, reason, func.sum(_moved.unavailable_delta).label("units"))
+        .where(_moved.unavailable_delta != literal_column("0"))
+        .group_by(_moved.sku, _moved.location_id, reason)
+        .subquery("moved")
+    )
+    keys = ("sku", "location_id", "reason")
+    joined = stock_unavailable.join(
+        moved, and_(*(moved.c[key] == stock_unavailable.c[key] for key in keys)), isouter=True, full=True
+    )
+    known, summed = func.coalesce(stock_unavailable.c.unit_count, 0), func.coalesce(moved.c.units, 0)
+    return (
+        select(
+            *(func.coalesce(stock_unavailable.c[key], moved.c[key]).label(key) for key in keys),
+            known.label("unavailable"),
+            summed.label("unavailable_sum"),
+        )
+        .select_from(joined)
+        .where(known != summed)
+    )
+
+
+def _reasons_whole() -> Select[Any]:
+    """Levels whose unavailable units are not the sum of their units by reason."""
+    by_reason = (
+        select(
+            stock_unavailable.c.sku,
+            stock_unavailable.c.location_id,
+            func.sum(stock_unavailable.c.unit_count).label("units"),
+        )
+        .group_by(stock_unavailable.c.sku, stock_unavailable.c.location_id)
+        .subquery("by_reason")
+    )
+    joined = stock_level.join(
+        by_reason,
+        and_(by_reason.c.sku == _level.sku, by_reason.c.location_id == _level.location_id),
+        isouter=True,
+        full=True,
+    )
+    whole, summed = func.coalesce(_level.unavailable, 0), func.coalesce(by_reason.c.units, 0)
+    return (
+        select(
+            func.coalesce(_level.sku, by_reason.c.sku).label("sku"),
+            func.coalesce(_level.location_id, by_reason.c.location_id).label("location_id"),
+            whole.label("unavailable"),
+            summed.label("unavailable_by_reason"),
+        )
+        .select_from(joined)
+        .where(whole != summed)
     )
 
 
@@ -105,6 +173,40 @@ def _lines() -> Select[Any]:
     )
 
 
+def _transfers() -> Select[Any]:
+    """Units of transfers that did not leave or arrive as their lines say."""
+    moved = (
+        select(
+            _moved.reason.label("transfer_id"),
+            _moved.sku,
+            _moved.location_id,
+            func.sum(_moved.on_hand_delta).label("units"),
+        )
+        .where(_moved.source == literal_column(f"'{TRANSFERS}'"))
+        .group_by(_moved.reason, _moved.sku, _moved.location_id)
+        .subquery("moved")
+    )
+    columns = (transfer_line.c.transfer_id, transfer_line.c.sku)
+    whose = transfer.join(transfer_line, transfer_line.c.transfer_id == transfer.c.id)
+    left = select(
+        *columns, transfer.c.from_location_id.label("location_id"), (-transfer_line.c.dispatched).label("units")
+    )
+    came = select(*columns, transfer.c.to_location_id.label("location_id"), transfer_line.c.received.label("units"))
+    said = union_all(left.select_from(whose), came.select_from(whose)).subquery("said")
+    keys = ("transfer_id", "sku", "location_id")
+    joined = moved.join(said, and_(*(moved.c[key] == said.c[key] for key in keys)), isouter=True, full=True)
+    moved_units, said_units = func.coalesce(moved.c.units, 0), func.coalesce(said.c.units, 0)
+    return (
+        select(
+            *(func.coalesce(moved.c[key], said.c[key]).label(key) for key in keys),
+            moved_units.label("moved"),
+            said_units.label("said"),
+        )
+        .select_from(joined)
+        .where(moved_units != said_units)
+    )
+
+
 def _counted(query: Select[Any]) -> Statement:
     found = query.subquery("found")
     return Statement(select(found, func.count().over().label("differences")).limit(_SHOWN))
@@ -112,9 +214,17 @@ def _counted(query: Select[Any]) -> Statement:
 
 _CHECKS = {
     "a figure is not the sum of its movements": _counted(_sums()),
+    "unavailable units of a reason are not the sum of its movements": _counted(_reasons()),
+    "unavailable units are not the sum of their reasons": _counted(_reasons_whole()),
     "a figure is not what is promised": _counted(_promises()),
     "a line's units are not all promised, shipped, short or cancelled": _counted(_lines()),
+    "a transfer is not what left and arrived": _counted(_transfers()),
 }
+_on_its_way = (
+    select(func.coalesce(func.sum(func.greatest(0, transfer_line.c.dispatched - transfer_line.c.received)), 0))
+    .join(transfer, transfer.c.id == transfer_line.c.transfer_id)
+    .where(transfer.c.settle_time.is_(None))
+)
 
 _TOTALS = Statement(
     select(
@@ -128,10 +238,19 @@ _TOTALS = Statement(
             select(func.coalesce(func.sum(column), 0)).scalar_subquery().label(name)
             for name, column in (("promised_units", promise.c.unit_count), ("short_units", shortage.c.unit_count))
         ),
+        _on_its_way.scalar_subquery().label("in_transit_units"),
     )
 )
 _MOVED_UNITS = Statement(
     select(_moved.kind, func.sum(_moved.on_hand_delta).label("units")).group_by(_moved.kind).order_by(_moved.kind)
+)
+
+
+_BE_MODEST = Statement(
+    select(
+        func.set_config("statement_timeout", parameter("milliseconds", Text), true()),
+        func.set_config("max_parallel_workers_per_gather", "0", true()),
+    )
 )
 
 
@@ -160,9 +279,14 @@ class LedgerReport:
         }
 
 
-async def verify(connection: Connection) -> LedgerReport:
-    """Checks everything in one snapshot, so that it can run beside a busy service."""
+async def verify(connection: Connection, *, statement_seconds: float = 0) -> LedgerReport:
+    """Checks everything in one snapshot, so that it can run beside a busy service.
+
+    Raises asyncpg.QueryCanceledError where a statement takes longer than `statement_seconds`; 0 is for ever.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        # One core is enough: whoever trades needs the others.
+        await _BE_MODEST.rows(connection, milliseconds=str(int(statement_seconds * 1000)))
         totals = (await _TOTALS.rows(connection))[0]
         moved = {row["kind"]: int(row["units"]) for row in await _MOVED_UNITS.rows(connection) if row["units"]}
         differences: list[str] = []

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     ColumnElement,
+    Double,
     Integer,
     Select,
     Text,
     Uuid,
+    case,
     exists,
     func,
     insert,
@@ -26,8 +30,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from policies.confidence import NOT_FOUND, learnt
 from policies.counting import Anchor
 from policies.model import StockLevel
+from service import unavailable
 from service.book import Book, Key, PromisedUnits
 from service.database import Columns, Connection, Statement, any_of, parameter, parameters, transposed, unnested
 from service.tables import Moment, promise, shortage, stock_level, stock_movement
@@ -162,53 +168,67 @@ _HEARD: Columns = {
     "sku": Text,
     "location_id": Text,
     "figure_time": Moment,
+    "source": Text,
     "counted_time": Moment,
     "counted_units": Integer,
-    "source": Text,
+    "counted_source": Text,
+    "counted_sequence": BigInteger,
+    "unavailable_time": Moment,
+    "physical_count_time": Moment,
+    "count_confidence": Double,
+    "tracked": Boolean,
 }
 _heard = unnested("heard", **_HEARD)
+_stays = ("counted_time", "counted_units", "counted_source", "unavailable_time", "count_confidence", "tracked")
 _HEAR = Statement(
     update(stock_level)
     .values(
         figure_time=func.greatest(_level.figure_time, _heard.c.figure_time),
-        counted_time=func.coalesce(_heard.c.counted_time, _level.counted_time),
-        counted_units=func.coalesce(_heard.c.counted_units, _level.counted_units),
+        **{name: func.coalesce(_heard.c[name], _level[name]) for name in _stays},
+        # A count without a sequence leaves none of the one before it.
+        counted_sequence=case(
+            (_heard.c.counted_time.is_not(None), _heard.c.counted_sequence), else_=_level.counted_sequence
+        ),
+        physical_count_time=func.greatest(_level.physical_count_time, _heard.c.physical_count_time),
         heard_time=parameter("now", Moment),
         source=_heard.c.source,
+        version=_level.version + case((_heard.c.tracked != _level.tracked, 1), else_=0),
     )
     .where(_level.sku == _heard.c.sku, _level.location_id == _heard.c.location_id)
 )
-
-_count = unnested("count", sku=Text, location_id=Text, since=Moment)
-_MOVED_SINCE = Statement(
-    select(
-        _count.c.sku,
-        _count.c.location_id,
-        _count.c.since,
-        func.coalesce(func.sum(stock_movement.c.on_hand_delta), 0).label("units"),
-    )
-    .select_from(
-        _count.outerjoin(
-            stock_movement,
-            (stock_movement.c.sku == _count.c.sku)
-            & (stock_movement.c.location_id == _count.c.location_id)
-            & (stock_movement.c.effective_time > _count.c.since)
-            & (stock_movement.c.kind != literal_column("'counted'")),
-        )
-    )
-    .group_by(_count.c.sku, _count.c.location_id, _count.c.since)
+_trusted = unnested("trusted", sku=Text, location_id=Text, confidence=Double)
+_TRUST = Statement(
+    update(stock_level)
+    .values(count_confidence=_trusted.c.confidence)
+    .where(_level.sku == _trusted.c.sku, _level.location_id == _trusted.c.location_id)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a source said of one level: since when the figure is true, and the count that it rests on, if it is one."""
+    """What a source said of one level: since when the figure is true, and the count that it rests on, if it is one.
+
+    What is None stays as it was. `unavailable_time` is set where the count says what is not sellable,
+    `physical_count_time` where a person counted, `tracked` where that changes.
+    """
 
     sku: str
     location_id: str
     figure_time: datetime
     source: str
     anchor: Anchor | None = None
+    unavailable_time: datetime | None = None
+    physical_count_time: datetime | None = None
+    count_confidence: float | None = None
+    tracked: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a level's figures rest on: its last accepted count, and the last that said what is not sellable."""
+
+    anchor: Anchor | None
+    unavailable_time: datetime | None
 
 
 async def lock(connection: Connection, skus: Iterable[str]) -> set[Key]:
@@ -261,13 +281,14 @@ async def ensure(connection: Connection, keys: Iterable[Key]) -> None:
 
 
 async def write(connection: Connection, book: Book) -> None:
-    """Writes what happened in a book: levels, movements and emptied promises, each in one statement."""
+    """Writes what happened in a book: levels, units by reason, movements and emptied promises."""
     if not book.movements:
         return
     names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated"]
     changes = [(*key, *sums) for key, sums in book.changes().items() if any(sums)]
     if changes:
         await _CHANGE.run(connection, **transposed(names, changes))
+    await unavailable.apply(connection, unavailable.changes_of(book.movements))
     await _APPEND.run(connection, now=book.now, **transposed(list(_MOVEMENT), _movement_rows(book)))
     if book.lapsed:
         rows = [(p.shipment_id, p.line_id) for p in book.lapsed]
@@ -275,31 +296,53 @@ async def write(connection: Connection, book: Book) -> None:
 
 
 async def hear(connection: Connection, now: datetime, figures: Iterable[Heard]) -> None:
-    """Notes who said a figure, when it was true, and which count it rests on."""
-    rows = [
-        (f.sku, f.location_id, f.figure_time, f.anchor and f.anchor.time, f.anchor and f.anchor.units, f.source)
-        for f in figures
-    ]
+    """Notes who said a figure, when it was true, and what it rests on."""
+    rows = [_heard_row(figure) for figure in figures]
     if rows:
         await _HEAR.run(connection, now=now, **transposed(list(_HEARD), rows))
 
 
+def _heard_row(figure: Heard) -> tuple[object, ...]:
+    count = figure.anchor
+    return (
+        *(figure.sku, figure.location_id, figure.figure_time, figure.source),
+        *((count.time, count.units, count.source, count.sequence) if count else (None, None, None, None)),
+        *(figure.unavailable_time, figure.physical_count_time, figure.count_confidence, figure.tracked),
+    )
+
+
+async def distrust(connection: Connection, book: Book, keys: Sequence[Key]) -> None:
+    """Lowers the confidence in levels of a book, which are locked: somebody could not find there what they should.
+
+    Once for each time that it happened; a key that is named twice is doubted twice.
+    """
+    for key in keys:
+        level = book.levels[key]
+        confidence = learnt(level.count_confidence, NOT_FOUND)
+        book.levels[key] = replace(level, count_confidence=confidence)
+    rows = [(*key, book.levels[key].count_confidence) for key in sorted(set(keys))]
+    if rows:
+        await _TRUST.run(connection, **transposed(["sku", "location_id", "confidence"], rows))
+
+
 async def anchors(connection: Connection, locked: set[Key]) -> dict[Key, Anchor]:
     """The last accepted counts of locked levels."""
+    found = await bases(connection, locked)
+    return {key: basis.anchor for key, basis in found.items() if basis.anchor is not None}
+
+
+async def bases(connection: Connection, locked: set[Key]) -> dict[Key, Basis]:
+    """What the figures of locked levels rest on."""
     rows = await _READ.rows(connection, skus=sorted({sku for sku, _ in locked}))
-    return {
-        (r["sku"], r["location_id"]): Anchor(r["counted_time"], r["counted_units"])
-        for r in rows
-        if (r["sku"], r["location_id"]) in locked and r["counted_time"] is not None
-    }
+    return {key: _basis(r) for r in rows if (key := (r["sku"], r["location_id"])) in locked}
 
 
-async def moved_since(
-    connection: Connection, counts: Iterable[tuple[str, str, datetime]]
-) -> dict[tuple[Key, datetime], int]:
-    """Units moved on hand, counts apart, after a time at the source: by ((SKU, location), time)."""
-    rows = await _MOVED_SINCE.rows(connection, **transposed(["sku", "location_id", "since"], sorted(set(counts))))
-    return {((r["sku"], r["location_id"]), r["since"]): r["units"] for r in rows}
+def _basis(row: asyncpg.Record) -> Basis:
+    counted = row["counted_time"] is not None
+    named = (row["counted_source"] or "", row["counted_sequence"])
+    return Basis(
+        Anchor(row["counted_time"], row["counted_units"], *named) if counted else None, row["unavailable_time"]
+    )
 
 
 def level_of(row: asyncpg.Record, lapsed_units: int = 0) -> StockLevel:
@@ -313,7 +356,10 @@ def level_of(row: asyncpg.Record, lapsed_units: int = 0) -> StockLevel:
         allocated=row["allocated"],
         figure_time=row["figure_time"],
         counted_time=row["counted_time"],
+        count_confidence=row["count_confidence"],
         source=row["source"],
+        tracked=row["tracked"],
+        physical_count_time=row["physical_count_time"],
     )
 
 

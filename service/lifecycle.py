@@ -90,16 +90,6 @@ class Lifecycle:
 
         return await self._move(allocation_id, asked, "extend", move)
 
-    async def cancel(
-        self, allocation_id: UUID, asked: Asked, cancellations: Sequence[Cancellation]
-    ) -> allocation_pb.Allocation:
-        """Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused."""
-
-        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
-            return _cancel(book, record, cancellations)
-
-        return await self._move(allocation_id, asked, "cancel", move)
-
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
         doings, due = await self._database.transaction("sweep", self._sweep)
@@ -117,7 +107,7 @@ class Lifecycle:
                 advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
                 raise NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
             skus = await orders.line_skus(connection, [allocation_id])
-            doings = await _open(connection, [allocation_id], skus, self._new_id)
+            doings = await open_orders(connection, [allocation_id], skus, self._new_id)
             record = doings.records[allocation_id]
             doings.note(await move(connection, doings.book, record))
             await aftermath.follow(connection, doings, self._cache, policy_set)
@@ -135,7 +125,7 @@ class Lifecycle:
         ids = await orders.lock_expired(connection, SWEEP_ORDERS)
         if not ids:
             return None, []
-        doings = await _open(connection, ids, await orders.promised_skus(connection, ids), self._new_id)
+        doings = await open_orders(connection, ids, await orders.promised_skus(connection, ids), self._new_id)
         due = [record for record in doings.records.values() if record.state_at(doings.book.now) == EXPIRED]
         for record in due:
             doings.note(_expire(doings.book, record))
@@ -144,7 +134,9 @@ class Lifecycle:
         return doings, due
 
 
-async def _open(connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]) -> Doings:
+async def open_orders(
+    connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
+) -> Doings:
     """The stock of these SKUs and the contents of orders that are locked."""
     locked = await levels.lock(connection, skus)
     doings = Doings(await levels.open_book(connection, locked, new_id))
@@ -197,7 +189,8 @@ def _expire(book: Book, record: AllocationRecord) -> Verdict:
     return Verdict(record, "expired", "Nobody confirmed in time; the units were given back.")
 
 
-def _cancel(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+    """Takes units off lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
     state = record.state_at(book.now)
     if state not in PROMISING:
         raise WrongState("allocation", str(record.id), state, CANCELLED, "nothing of it is promised any more")

@@ -6,12 +6,17 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from policies.model import Outcome
+from policies.counting import Fate
+from policies.model import EXCEPTION_KINDS, Outcome
+from policies.resolutions import ALLOWED
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
-REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment")
+REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "settled")
 INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
+NO_CHANNEL = "none"
+"""The channel of what is about no channel."""
+_OF_CHANNEL = ("kind", "channel")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -23,6 +28,7 @@ class Metrics:
         self.registry = registry
         self._orders(registry)
         self._service(registry)
+        self._exceptions(registry)
         self._decisions(registry)
 
     def _orders(self, registry: CollectorRegistry) -> None:
@@ -52,6 +58,14 @@ class Metrics:
         self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
+        self.inventory_mismatches = counter(
+            "inventory_mismatches", "Observations too far from what is known.", "location"
+        )
+        self.inventory_mismatch_units = counter(
+            "inventory_mismatch_units", "Units by which such observations differed.", "location"
+        )
+        for fate in Fate:
+            self.stock_changes.labels(fate.value)
 
     def _service(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
@@ -77,8 +91,40 @@ class Metrics:
         self.policy_problems = Gauge(
             "truestock_policy_problems", "Problems of a refused rules folder.", registry=registry
         )
+        self.ledger_differences = Gauge(
+            "truestock_ledger_differences", "What the last proof of the ledger found wrong.", registry=registry
+        )
+        self.ledger_verified = Gauge(
+            "truestock_ledger_verified_timestamp_seconds",
+            "When this service last proved the ledger; 0 is never.",
+            registry=registry,
+        )
         for result in RELOAD_RESULTS:
             self.policy_reloads.labels(result)
+        self._watches(registry)
+
+    def _watches(self, registry: CollectorRegistry) -> None:
+        self.availability_watchers = Gauge(
+            "truestock_availability_watchers", "Calls that watch availability.", registry=registry
+        )
+        self.order_watchers = Gauge("truestock_order_watchers", "Calls that watch orders.", registry=registry)
+        self.availability_changes_told = Counter(
+            "truestock_availability_changes_told",
+            "Figures of products sent to those who watch availability.",
+            ["channel"],
+            registry=registry,
+        )
+        self.availability_delay = Histogram(
+            "truestock_availability_delay_seconds",
+            "From hearing of a movement of stock to telling what may be sold after it.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.availability_round = Gauge(
+            "truestock_availability_round_seconds",
+            "Time to work out all that is watched once; past 15, what the clock changes is told late.",
+            registry=registry,
+        )
 
     def _decisions(self, registry: CollectorRegistry) -> None:
         self.decisions_stored_bytes = Counter(
@@ -88,9 +134,25 @@ class Metrics:
             "truestock_decisions_forgotten", "Decisions, or their inputs, past their time.", registry=registry
         )
 
+    def _exceptions(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"truestock_{name}", text, labels, registry=registry)
+
+        self.exceptions = counter("exceptions", "Exceptions raised; channel none where it is no order's.", *_OF_CHANNEL)
+        self.exceptions_resolved = counter("exceptions_resolved", "Exceptions settled.", "kind", "resolution")
+        self.exceptions_escalated = counter("exceptions_escalated", "Overdue exceptions, by who got them.", "owner")
+        self.exceptions_open = Gauge(
+            "truestock_exceptions_open", "Exceptions that nobody has settled.", ["kind", "owner"], registry=registry
+        )
+        for kind, allowed in ALLOWED.items():
+            self.exceptions.labels(kind, NO_CHANNEL)
+            for resolution in allowed:
+                self.exceptions_resolved.labels(kind, resolution)
+
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
         """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""
         locations = list(location_ids)
+        self.start_locations(locations)
         for channel in channel_ids:
             for plain in (
                 self.sold_units,
@@ -100,6 +162,7 @@ class Metrics:
                 self.split_orders,
                 self.cancelled_units,
                 self.expired_holds,
+                self.availability_changes_told,
             ):
                 plain.labels(channel)
             for cause in OVERSELL_CAUSES:
@@ -113,6 +176,14 @@ class Metrics:
                 self.allocations.labels(channel, outcome.value)
             for location in locations:
                 self.allocated_units.labels(channel, location)
+            for kind in EXCEPTION_KINDS:
+                self.exceptions.labels(kind, channel)
+
+    def start_locations(self, location_ids: Iterable[str]) -> None:
+        """Starts the counters of these locations alone at 0."""
+        for location in location_ids:
+            self.inventory_mismatches.labels(location)
+            self.inventory_mismatch_units.labels(location)
 
     def policy_in_force(self, revision: str) -> None:
         """Names the one set of rules that decides from now on."""

@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Annotated
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.latlng_pb2 import LatLng
 
-from service import prices
+from service import csv_columns, prices
 from service.client import DEFAULT_SERVER
 from service.countries import country_code
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest, LineCancellation
+from truestock.v1.fulfillment_service_pb2 import LineUnits
 from truestock.v1.order_pb2 import Destination, OrderLine, OrderReference
 
 Server = Annotated[
@@ -30,6 +32,17 @@ RequestId = Annotated[
     str, typer.Option("--request-id", metavar="UUID", help="Makes a repeated call safe. Made for you if left out.")
 ]
 AllocationId = Annotated[str, typer.Argument(metavar="ALLOCATION", help="The allocation's id, a UUID.")]
+ShipmentId = Annotated[str, typer.Argument(metavar="SHIPMENT", help="The shipment's id, a UUID.")]
+UnitsOfLines = Annotated[
+    list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Everything that has not left if left out.")
+]
+EventId = Annotated[
+    str, typer.Option("--event", metavar="NAME", help="Your name for what happened: heard again, it is the same.")
+]
+At = Annotated[str, typer.Option("--at", metavar="TIME", help="When it happened, in ISO 8601; now if left out.")]
+AllocationOrOrder = Annotated[
+    str, typer.Argument(metavar="ALLOCATION|CHANNEL/ORDER", help="An allocation's id, or an order.")
+]
 Encoding = Annotated[
     str, typer.Option("--encoding", help="The file's encoding, unless it begins with a byte order mark.")
 ]
@@ -65,10 +78,26 @@ def order_line(text: str, currency: str) -> OrderLine:
 
 def cancellation(text: str) -> LineCancellation:
     """`LINE:UNITS`."""
-    match = re.fullmatch(r"(.+):([0-9]{1,9})", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not LINE:UNITS, such as 1:2; `truestock explain` shows the lines")
-    return LineCancellation(line_id=match[1], unit_count=int(match[2]))
+    line_id, units = _line_and_units(text)
+    return LineCancellation(line_id=line_id, unit_count=units)
+
+
+def line_units(text: str) -> LineUnits:
+    """`LINE:UNITS`."""
+    line_id, units = _line_and_units(text)
+    return LineUnits(line_id=line_id, unit_count=units)
+
+
+def moment(text: str, option: str) -> Timestamp | None:
+    """A time that says its zone; None where there is none."""
+    if not text:
+        return None
+    made = Timestamp()
+    try:
+        made.FromDatetime(csv_columns.moment(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} {error}") from error
+    return made
 
 
 def allocation_reference(text: str) -> GetAllocationRequest:
@@ -81,6 +110,14 @@ def allocation_reference(text: str) -> GetAllocationRequest:
     raise typer.BadParameter(f"{text!r} is neither an allocation's id (a UUID) nor CHANNEL/ORDER, such as shopify/1001")
 
 
+def order_reference(text: str) -> OrderReference:
+    """`CHANNEL/ORDER`."""
+    channel_id, _, order_id = text.partition("/")
+    if not (channel_id and order_id):
+        raise typer.BadParameter(f"{text!r} is not CHANNEL/ORDER, such as tiktok_shop/576461413038785752")
+    return OrderReference(channel_id=channel_id, order_id=order_id)
+
+
 def allocation_id(text: str) -> str:
     """An allocation's id, as it is."""
     if not _is_uuid(text):
@@ -89,11 +126,28 @@ def allocation_id(text: str) -> str:
     return text
 
 
+def exception_id(text: str) -> str:
+    """An exception's id, as it is."""
+    if not _is_uuid(text):
+        raise typer.BadParameter(
+            f"{text!r} is not an exception's id, which is a UUID; `truestock exceptions` lists them"
+        )
+    return text
+
+
 def decision_id(text: str) -> str:
     """A decision's id, as it is."""
     if not _is_uuid(text):
         hint = "`truestock explain CHANNEL/ORDER` shows the decisions of an order"
         raise typer.BadParameter(f"{text!r} is not a decision's id, which is a UUID; {hint}")
+    return text
+
+
+def shipment_id(text: str) -> str:
+    """A shipment's id, as it is."""
+    if not _is_uuid(text):
+        hint = "`truestock shipments` and `truestock explain CHANNEL/ORDER` show them"
+        raise typer.BadParameter(f"{text!r} is not a shipment's id, which is a UUID; {hint}")
     return text
 
 
@@ -107,6 +161,13 @@ def request_id(text: str) -> str:
 def currency_option(text: str) -> str:
     """A currency, for use as an option's callback."""
     return _currency(text)
+
+
+def _line_and_units(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(.+):([0-9]{1,9})", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not LINE:UNITS, such as 1:2; `truestock explain` shows the lines")
+    return match[1], int(match[2])
 
 
 def _price(text: str) -> Decimal:

@@ -11,11 +11,12 @@ from google.protobuf.duration_pb2 import Duration
 from service import options
 from service.client import Client, call
 from service.console import output, print_json
-from service.order_views import print_allocation, print_explanation
+from service.order_views import print_explanation, show_allocation
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,
     CancelOrderLinesRequest,
+    CancelOrderLinesResponse,
     ConfirmAllocationRequest,
     ExtendHoldRequest,
     GetAllocationRequest,
@@ -46,6 +47,10 @@ def allocate(
         float | None, typer.Option("--hold-minutes", min=0.02, max=240, help="How long a hold lives; 15 if left out.")
     ] = None,
     currency: options.Currency = "USD",
+    copy_of: Annotated[
+        str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one is a copy of.")
+    ] = "",
+    status: Annotated[str, typer.Option("--status", help="The channel's own word for where the order stands.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and answer, but promise nothing.")] = False,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
@@ -74,6 +79,8 @@ def allocate(
         destination=options.destination(country, region, postal_code, lat, lon),
         pickup_location_id=pickup_at,
         hold_duration=_duration(hold_minutes, sold),
+        copy_of=options.order_reference(copy_of) if copy_of else None,
+        channel_status=status,
         validate_only=dry_run,
         request_id="" if dry_run else options.request_id(request_id),
     )
@@ -81,7 +88,7 @@ def allocate(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.AllocateOrder, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def confirm(
@@ -103,7 +110,7 @@ def confirm(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ConfirmAllocation, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def release(
@@ -125,7 +132,7 @@ def release(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ReleaseAllocation, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def extend(
@@ -151,37 +158,56 @@ def extend(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.ExtendHold, request)).allocation
 
-    _show(call(server, ask), as_json)
+    show_allocation(call(server, ask), as_json)
 
 
 def cancel(
-    allocation: options.AllocationId,
-    lines: Annotated[list[str], typer.Argument(metavar="LINE:UNITS…", help="Units to take off each line.")],
+    order: options.AllocationOrOrder,
+    lines: Annotated[
+        list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Units to take off each line.")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="Everything that has not left, instead of lines.")] = False,
+    event: Annotated[
+        str, typer.Option("--event", help="The channel's own name for the cancellation: the same one twice is one.")
+    ] = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Takes units off the lines of an allocation, all of them or none.
+    """Takes units off the lines of an order, all of them or none.
+
+    An order that has not come yet is cancelled when it comes.
 
     \b
     Examples:
+      truestock cancel shopify/1001 1:2 3:1
+      truestock cancel shopify/1001 --all
       truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2
-      truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 3:1
     """
+    if whole == bool(lines):
+        raise typer.BadParameter("name the lines, such as 1:2, or cancel everything with --all")
+    named = options.allocation_reference(order)
     request = CancelOrderLinesRequest(
-        allocation_id=options.allocation_id(allocation),
-        cancellations=[options.cancellation(text) for text in lines],
+        allocation_id=named.allocation_id,
+        order=named.order if named.HasField("order") else None,
+        cancellations=[options.cancellation(text) for text in lines or []],
+        whole_order=whole,
+        event_id=event,
         request_id=options.request_id(request_id),
     )
 
-    async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.allocations.CancelOrderLines, request)).allocation
+    async def ask(client: Client) -> CancelOrderLinesResponse:
+        return await client.ask(client.allocations.CancelOrderLines, request)
 
-    _show(call(server, ask), as_json)
+    answer = call(server, ask)
+    if answer.HasField("allocation") or as_json:
+        show_allocation(answer.allocation, as_json)
+    else:
+        output().print(f"{order} has not come yet; the cancellation is kept, and holds when it comes.")
 
 
 def explain(
-    order: Annotated[str, typer.Argument(metavar="ALLOCATION|CHANNEL/ORDER", help="An allocation's id, or an order.")],
+    order: options.AllocationOrOrder,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
@@ -202,13 +228,6 @@ def explain(
         print_json(answer)
     else:
         print_explanation(output(), answer)
-
-
-def _show(allocation: Allocation, as_json: bool) -> None:
-    if as_json:
-        print_json(allocation)
-    else:
-        print_allocation(output(), allocation)
 
 
 def _duration(minutes: float | None, sold: bool) -> Duration | None:

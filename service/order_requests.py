@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from policies.model import Commitment, Destination, Order, OrderLine
 from service import bounds
 from service.fields import Fields
+from service.names import Name
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 _COMMITMENTS = {
@@ -25,11 +26,22 @@ _METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An AllocateOrder request that is well-formed. `request_id` is the caller's, or None."""
+    """An AllocateOrder request that is well-formed. `request_id` is the caller's, or None.
+
+    `copy_of` names the original of a copy; `update_time` and `channel_status` are what the channel says of the order.
+    """
 
     order: Order
     hold_duration: timedelta
     request_id: UUID | None
+    copy_of: Name | None = None
+    update_time: datetime | None = None
+    channel_status: str | None = None
+
+    @property
+    def name(self) -> Name:
+        """The order as the caller names it."""
+        return self.order.channel_id, self.order.order_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,19 @@ class Cancellation:
     line_id: str
     unit_count: int
     shipment_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A CancelOrderLines request that is well-formed: of an allocation by its id, or of an order by its name."""
+
+    allocation_id: UUID | None
+    name: Name | None
+    cancellations: tuple[Cancellation, ...]
+    is_whole: bool
+    event_id: str | None
+    cancel_time: datetime | None
+    request_id: UUID | None
 
 
 def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
@@ -60,6 +85,11 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=bounds.ID_LENGTH)
     if pickup and method != "pickup":
         fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
+    copy_of = order_name(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
+    if copy_of == (channel_id, order_id):
+        fields.wrong("copy_of", "is the order itself; leave it out where the order is no copy")
+    update_time = _update_time(fields, request)
+    status = fields.text("channel_status", request.channel_status, longest=bounds.CHANNEL_STATUS_LENGTH)
     fields.finish()
     assert commitment is not None
     order = Order(
@@ -74,14 +104,43 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         priority=priority,
         tags=tags,
     )
-    return OrderRequest(order, hold_duration, request_id)
+    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status)
 
 
-def cancellations(request: allocation_pb.CancelOrderLinesRequest) -> tuple[UUID, list[Cancellation], UUID | None]:
-    """The allocation, what to take off it, and the request id. Raises InvalidFields."""
+def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:
+    """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
-    allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
+    by_order = request.HasField("order")
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    if by_order == bool(request.allocation_id):
+        fields.wrong("allocation_id", "name either allocation_id or order")
+    name = order_name(fields, "order", request.order) if by_order else None
     request_id = fields.uuid("request_id", request.request_id)
+    event_id = fields.text("event_id", request.event_id, longest=bounds.EVENT_ID_LENGTH)
+    cancel_time = _update_time(fields, request)
+    if request.whole_order and request.cancellations:
+        fields.wrong("cancellations", "must be empty where whole_order is set")
+    wanted = () if request.whole_order else _cancellations(fields, request)
+    fields.finish()
+    return CancelRequest(allocation_id, name, wanted, request.whole_order, event_id, cancel_time, request_id)
+
+
+def order_name(fields: Fields, at: str, named: order_pb2.OrderReference) -> Name:
+    """The field of a request that names an order."""
+    channel_id = fields.text(f"{at}.channel_id", named.channel_id, longest=bounds.ID_LENGTH, required=True)
+    order_id = fields.text(f"{at}.order_id", named.order_id, longest=bounds.ORDER_ID_LENGTH, required=True)
+    return channel_id or "", order_id or ""
+
+
+def _update_time(
+    fields: Fields, request: allocation_pb.AllocateOrderRequest | allocation_pb.CancelOrderLinesRequest
+) -> datetime | None:
+    if not request.HasField("channel_update_time"):
+        return None
+    return fields.moment("channel_update_time", request.channel_update_time, given=True)
+
+
+def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesRequest) -> tuple[Cancellation, ...]:
     wanted: list[Cancellation] = []
     seen: set[tuple[str, str]] = set()
     if fields.size("cancellations", request.cancellations, 1, bounds.CANCELLATIONS):
@@ -94,9 +153,7 @@ def cancellations(request: allocation_pb.CancelOrderLinesRequest) -> tuple[UUID,
                 fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' is named twice for one shipment")
             seen.add((entry.line_id, entry.shipment_id))
             wanted.append(Cancellation(entry.line_id, entry.unit_count, shipment_id))
-    fields.finish()
-    assert allocation_id is not None
-    return allocation_id, wanted, request_id
+    return tuple(wanted)
 
 
 def allocation_move(allocation_id: str, request_id: str) -> tuple[UUID, UUID | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -18,16 +19,21 @@ from service import (
     order_pages,
     order_requests,
     orders,
+    unmapped,
+    watch_requests,
 )
 from service.allocating import OrderDesk
 from service.allocator import Allocator, Ticket
 from service.availability import Question, StockReader
+from service.availability_watch import AvailabilityWatch
+from service.cancelling import CancelDesk
 from service.database import Connection, Database
 from service.errors import NotFound
 from service.fields import Fields
 from service.fulfilment import Fulfilment
 from service.lifecycle import Lifecycle
 from service.order_requests import OrderRequest
+from service.order_watch import OrderWatch
 from service.policy_folder import PolicyFolder
 from service.requests import Asked, Claim
 from truestock.v1 import (
@@ -43,9 +49,10 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: StockReader, folder: PolicyFolder) -> None:
+    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
+        self._watch = watch
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -55,6 +62,19 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         snapshot = await self._reader.read(question.skus)
         return availability.answer(policy_set, snapshot, question)
 
+    def WatchAvailability(
+        self, request: availability_pb.WatchAvailabilityRequest, context: Context
+    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+        return self._watch.watch(watch_requests.availability_wish(request))
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """Who decides on orders, and who cancels them."""
+
+    orders: OrderDesk
+    cancellations: CancelDesk
+
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     """Orders go through the allocator's queue; moves of what is promised do not wait in it."""
@@ -63,15 +83,17 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self,
         *,
         allocator: Allocator,
-        desk: OrderDesk,
+        desks: Desks,
         lifecycle: Lifecycle,
         fulfilment: Fulfilment,
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],
+        watch: OrderWatch,
     ) -> None:
+        self._watch = watch
         self._allocator = allocator
-        self._desk = desk
+        self._desk, self._cancel_desk = desks.orders, desks.cancellations
         self._lifecycle = lifecycle
         self._fulfilment = fulfilment
         self._database = database
@@ -123,9 +145,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
-        allocation_id, cancellations, request_id = order_requests.cancellations(request)
-        asked = Asked.of("CancelOrderLines", request, request_id, self._new_id)
-        allocation = await self._lifecycle.cancel(allocation_id, asked, cancellations)
+        wanted = order_requests.cancel_request(request)
+        asked = Asked.of("CancelOrderLines", request, wanted.request_id, self._new_id)
+        allocation = await self._cancel_desk.cancel(wanted, asked)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
 
     async def ReassignShipment(
@@ -147,6 +169,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
                 raise _no_allocation(named)
             events = await orders.events(connection, allocation_id)
             raised = await orders.exceptions(connection, allocation_id)
+            raised += await unmapped.exceptions(connection, found[allocation_id])
             return allocation_pb.GetAllocationResponse(
                 allocation=answers.allocation(found[allocation_id], await levels.clock(connection)),
                 timeline=[answers.timeline_event(event) for event in events],
@@ -159,6 +182,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ListAllocationsRequest, context: Context
     ) -> allocation_pb.ListAllocationsResponse:
         return await order_pages.page(self._database, order_pages.wanted(request))
+
+    def WatchOrders(
+        self, request: allocation_pb.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
+        return self._watch.watch(watch_requests.orders_wish(request))
 
     def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

@@ -8,7 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.console import clock, enum_word, row, table
+from service.console import clock, enum_word, output, print_json, row, table
+from service.shipment_views import order_shipments
 from truestock.v1.allocation_service_pb2 import (
     Allocation,
     GetAllocationResponse,
@@ -16,27 +17,34 @@ from truestock.v1.allocation_service_pb2 import (
     TimelineEvent,
 )
 from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FactSeen, FiredRule
-from truestock.v1.exception_pb2 import ExceptionRecord
+from truestock.v1.exception_pb2 import ExceptionRecord, ExceptionResolution
 from truestock.v1.order_pb2 import (
     OUTCOME_ALLOCATED,
     OUTCOME_PARTLY_ALLOCATED,
     OUTCOME_UNFILLABLE,
+    OrderStatus,
     Outcome,
 )
-from truestock.v1.shipment_pb2 import Shipment
 
 _COLOURS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
+_PERHAPS_PERSON = "A person has to look at this order, or had to; `truestock explain` shows what is open."
+_PERSON = "A person has to look at this order."
+_NO_PERSON_ANY_MORE = "A person had to look at this order; nothing of it is open."
 
 
-def print_allocation(console: Console, allocation: Allocation) -> None:
-    """The short form, after an order was changed."""
-    console.print(Group(*_summary(allocation)))
+def show_allocation(allocation: Allocation, as_json: bool) -> None:
+    """Prints the short form, after an order was changed, or JSON."""
+    if as_json:
+        print_json(allocation)
+    else:
+        output().print(Group(*_summary(allocation, _PERHAPS_PERSON)))
 
 
 def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
     """The long form: everything that is known of an order and of its decision."""
     allocation = answer.allocation
-    parts = [*_summary(allocation), *_why(allocation.decision)]
+    is_open = any(one.state == ExceptionRecord.STATE_OPEN for one in answer.exceptions)
+    parts = [*_summary(allocation, _PERSON if is_open else _NO_PERSON_ANY_MORE), *_why(allocation.decision)]
     if answer.exceptions:
         parts.append(_exceptions(answer.exceptions))
     if answer.timeline:
@@ -44,18 +52,19 @@ def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
     console.print(Group(*parts))
 
 
-def _summary(allocation: Allocation) -> Iterator[RenderableType]:
+def _summary(allocation: Allocation, person: str) -> Iterator[RenderableType]:
     yield _headline(allocation)
     yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none: this was a dry run")
+    yield from _channels(allocation)
     if allocation.state == Allocation.STATE_HELD:
         yield Text(f"Held until {clock(allocation.expire_time)}, then given back unless it is confirmed.")
     if allocation.change_refused:
         yield Text("The hold could not be changed to what was asked, and stands as it was.", "yellow")
     if allocation.needs_person:
-        yield Text("A person has to look at this order.", "yellow")
+        yield Text(person, "yellow")
     yield _lines(allocation)
     if allocation.shipments:
-        yield _shipments(allocation.shipments)
+        yield order_shipments(allocation.shipments)
     if allocation.shortages:
         yield _shortages(allocation.shortages)
 
@@ -63,6 +72,8 @@ def _summary(allocation: Allocation) -> Iterator[RenderableType]:
 def _headline(allocation: Allocation) -> Text:
     outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
     state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
+    if allocation.state == Allocation.STATE_CANCELLED:
+        return Text.assemble((f"{allocation.channel_id}/{allocation.order_id}", "bold"), f": {state}")
     return Text.assemble(
         (f"{allocation.channel_id}/{allocation.order_id}", "bold"),
         ": ",
@@ -71,12 +82,26 @@ def _headline(allocation: Allocation) -> Text:
     )
 
 
+def _channels(allocation: Allocation) -> Iterator[Text]:
+    """Where the order stands in the words of all channels and of its own, and its other names."""
+    if allocation.status and allocation.allocation_id:
+        word = enum_word(OrderStatus.Name(allocation.status), "ORDER_STATUS_")
+        said = f" (the channel says {allocation.channel_status})" if allocation.channel_status else ""
+        yield Text(f"It is {word}{said}.")
+    if allocation.copies:
+        names = ", ".join(f"{copy.channel_id}/{copy.order_id}" for copy in allocation.copies)
+        yield Text(f"The same order is known as {names}.")
+
+
 def _lines(allocation: Allocation) -> Table:
     """One row for each line; columns that would be all 0 are left out."""
     counts = {
         "asked": [line.unit_count for line in allocation.lines],
         "promised": [line.promised_count for line in allocation.lines],
         "short": [line.short_count for line in allocation.lines],
+        "on backorder": [line.backordered_count for line in allocation.lines],
+        "shipped": [line.shipped_count for line in allocation.lines],
+        "returned": [line.returned_count for line in allocation.lines],
         "cancelled": [line.cancelled_count for line in allocation.lines],
     }
     shown = {name: units for name, units in counts.items() if name in ("asked", "promised") or any(units)}
@@ -84,17 +109,6 @@ def _lines(allocation: Allocation) -> Table:
     for place, line in enumerate(allocation.lines):
         outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLOURS.get(line.outcome, "yellow"))
         row(made, line.line_id, line.sku, *(units[place] for units in shown.values()), outcome)
-    return made
-
-
-def _shipments(shipments: Iterable[Shipment]) -> Table:
-    made = table("location", "distance", "line", "SKU", "units", "state", numbers=("distance", "units"))
-    made.title = "Where it goes from"
-    for shipment in shipments:
-        state = enum_word(Shipment.State.Name(shipment.state), "STATE_")
-        distance = f"{shipment.distance_km:,.0f} km" if shipment.HasField("distance_km") else "-"
-        for line in shipment.lines:
-            row(made, shipment.location_id, distance, line.line_id, line.sku, line.unit_count, state)
     return made
 
 
@@ -106,9 +120,12 @@ def _shortages(shortages: Iterable[Shortage]) -> Table:
 
 
 def _why_short(shortage: Shortage) -> str:
+    waits = "waits for stock; " if shortage.backordered else ""
     if shortage.kind == Shortage.KIND_OVERSELL:
-        return f"oversold: the units are not there ({shortage.cause.replace('_', ' ') or 'cause unknown'})"
-    return "the rules do not allow to fill it from where units are"
+        return f"{waits}oversold: the units are not there ({shortage.cause.replace('_', ' ') or 'cause unknown'})"
+    if shortage.cause:
+        return f"{waits}{shortage.cause.replace('_', ' ')}: the location could not supply it"
+    return f"{waits}the rules do not allow to fill it from where units are"
 
 
 def _why(decision: Decision) -> Iterator[RenderableType]:
@@ -153,13 +170,23 @@ def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
 
 
 def _exceptions(exceptions: Iterable[ExceptionRecord]) -> Table:
+    shown = list(exceptions)
+    all_over = all(one.state != ExceptionRecord.STATE_OPEN for one in shown)
     made = table("kind", "what happened", "owner", "to do", "due", "then", "state", "rule")
-    made.title = "What is to be settled"
-    for one in exceptions:
-        then = one.escalate_to or "-"
-        state = enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
-        row(made, one.kind, one.description, one.owner, one.action, clock(one.due_time), then, state, one.rule)
+    made.title = "What was settled" if all_over else "What is to be settled"
+    for one in shown:
+        owner = f"{one.owner} ({one.assignee})" if one.assignee else one.owner
+        due, then = clock(one.due_time), one.escalate_to or "-"
+        row(made, one.kind, one.description, owner, one.action, due, then, _settled(one), one.rule)
     return made
+
+
+def _settled(one: ExceptionRecord) -> str:
+    """Such as `open`, or `rerouted by policy: Rerouted 1 unit to store-denver (rejected).`"""
+    if one.state != ExceptionRecord.STATE_RESOLVED:
+        return enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
+    how = enum_word(ExceptionResolution.Name(one.resolution), "EXCEPTION_RESOLUTION_")
+    return f"{how} by {one.resolved_by}" + (f": {one.note}" if one.note else "")
 
 
 def _timeline(events: Iterable[TimelineEvent]) -> Table:

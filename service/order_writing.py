@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from service import decision_log
+from service import decision_log, overtaken
 from service.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.decision_log import Capture, KeptCatalogue
 from service.exceptions import OrderException
@@ -51,31 +51,6 @@ _DELETES = [
     Statement(delete(table).where(table.c.allocation_id == any_of("ids", Uuid)))
     for table in (promise, shipment, shortage, order_line)
 ]
-# The plan that they rest on is no more; that of a shipment that is late is settled when the shipment goes on or ends.
-_superseded = (
-    update(exception)
-    .values(state="superseded", update_time=func.clock_timestamp())
-    .where(
-        exception.c.allocation_id == any_of("ids", Uuid),
-        exception.c.state == literal_column("'open'"),
-        exception.c.kind != literal_column("'late_shipment'"),
-    )
-    .returning(exception.c.id, exception.c.update_time)
-    .cte("superseded")
-)
-_SUPERSEDE = Statement(
-    insert(exception_event).from_select(
-        ["id", "exception_id", "event", "actor", "description", "event_time"],
-        select(
-            func.gen_random_uuid(),
-            _superseded.c.id,
-            literal_column("'superseded'"),
-            literal_column("'policy'"),
-            literal_column("'The order was planned anew.'"),
-            _superseded.c.update_time,
-        ),
-    )
-)
 
 _ALLOCATION: Columns = {
     "id": Uuid,
@@ -284,7 +259,7 @@ async def write(connection: Connection, changes: Changes) -> None:
         for statement in _DELETES:
             await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
-        await _SUPERSEDE.run(connection, ids=list(changes.replanned))
+        await overtaken.supersede(connection, list(changes.replanned))
     await decision_log.keep(connection, changes.catalogues)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
@@ -293,6 +268,9 @@ async def write(connection: Connection, changes: Changes) -> None:
         if parts:
             columns, statement = _INSERTS[name]
             await statement.run(connection, **transposed(list(columns), parts))
+    watched = [one for one in changes.replaced if changes.records[one].needs_person]
+    if watched:
+        await overtaken.supersede_idle(connection, watched)
 
 
 def _parts(changes: Changes) -> dict[str, list[tuple[object, ...]]]:

@@ -63,9 +63,23 @@ _LOCK_EXPIRED = Statement(
     .limit(parameter("count", Integer))
     .with_for_update(key_share=True, skip_locked=True)
 )
+_LOCK_FREE = Statement(
+    select(_own.id)
+    .where(_own.id == any_of("ids", Uuid))
+    .order_by(_own.channel_id, _own.order_id)
+    .with_for_update(key_share=True, skip_locked=True)
+)
+_other = allocation_copy.c
 _FIND = Statement(
-    select(_own.id).where(
-        _own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text)
+    select(
+        func.coalesce(
+            select(_other.allocation_id)
+            .where(_other.channel_id == parameter("channel_id", Text), _other.order_id == parameter("order_id", Text))
+            .scalar_subquery(),
+            select(_own.id)
+            .where(_own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text))
+            .scalar_subquery(),
+        ).label("id")
     )
 )
 _LINE_SKUS = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
@@ -124,7 +138,8 @@ async def lock_or_make(connection: Connection, new: Sequence[tuple[UUID, str, st
     needed = await _NAMES.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
     rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {one[1:]: one for one in new}
     locked = await _LOCK_OR_MAKE.rows(connection, **transposed(list(_NEW), list(rows.values())))
-    return {(r["channel_id"], r["order_id"]): r["id"] for r in locked}
+    asked = {one[1:] for one in new}
+    return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in asked}
 
 
 async def lock(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
@@ -146,8 +161,15 @@ async def lock_expired(connection: Connection, count: int) -> list[UUID]:
     return [r["id"] for r in await _LOCK_EXPIRED.rows(connection, count=count)]
 
 
+async def lock_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
+    """Locks those of the orders that nobody else has locked; returns them."""
+    await lock_needed(connection)
+    wanted = list(ids)
+    return [r["id"] for r in await _LOCK_FREE.rows(connection, ids=wanted)] if wanted else []
+
+
 async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:
-    """The allocation of an order; None where it never came."""
+    """The allocation of an order, by any of its names; None where it never came."""
     row = await _FIND.row(connection, channel_id=channel_id, order_id=order_id)
     return row["id"] if row else None
 

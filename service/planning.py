@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from policies.calendars import ship_by
 from policies.model import Commitment, Order, Outcome, World
-from policies.oversell import oversell_cause
+from policies.oversell import UNMAPPED, oversell_cause
 from policies.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
 from policies.reasons import units as counted
 from policies.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
@@ -270,6 +270,8 @@ def shortage_of(surroundings: Surroundings, book: Book, order: Order, short: Sho
         may_sell_from = surroundings.channel.may_sell_from
         levels = [x for (sku, place), x in book.levels.items() if sku == short.sku and may_sell_from(place)]
         cause = oversell_cause(levels, short.unit_count, book.now)
+        if short.sku not in surroundings.products:
+            cause = UNMAPPED
     # A HOLD sold nothing, so nothing is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)

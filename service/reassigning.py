@@ -28,26 +28,26 @@ def reassign(step: Step) -> None:
         raise NotFound("location", {"location_id": step.asked.location_id})
     if step.asked.location_id == shipment.location_id:
         raise _refused(step, f"at {shipment.location_id} already", "name another location")
-    units = dict(shipment.units)
+    units, was = dict(shipment.units), shipment.state.value
     for line_id, count in units.items():
         part = record.part(shipment, line_id, count)
         step.book.release(part, was_held=False, reason=REASSIGNED)
         shipment.take(line_id, count, step.book.now, ended=ShipmentState.CANCELLED)
-    verdict = _to_location(step, units) if step.asked.location_id else _by_rules(step, units)
+    verdict = _to_location(step, units, was) if step.asked.location_id else _by_rules(step, units, was)
     record.needs_person = True
     record.update_time = step.book.now
     step.doings.note(replace(verdict, intervention=REASSIGNED))
 
 
-def _by_rules(step: Step, units: dict[str, int]) -> Verdict:
+def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:
     here = frozenset({step.shipment.location_id})
     verdict = replan_units(step.surroundings, step.book, step.record, units, cause=REASSIGNED, avoid=here)
     if verdict.rerouted < sum(units.values()):
-        raise _refused(step, step.shipment.state.value, "no other location that the rules allow has all of it")
+        raise _refused(step, was, "no other location that the rules allow has all of it")
     return verdict
 
 
-def _to_location(step: Step, units: dict[str, int]) -> Verdict:
+def _to_location(step: Step, units: dict[str, int], was: str) -> Verdict:
     """Promises the units at a location that a person names, whatever the rules say, where it has them available."""
     record, place = step.record, step.surroundings.locations[step.asked.location_id]
     for line_id, count in units.items():
@@ -56,7 +56,7 @@ def _to_location(step: Step, units: dict[str, int]) -> Verdict:
         available = max(0, level.available) if level else 0
         if available < count:
             advice = f"{place.id} has {counted(available)} of {key[0]} available, and {count} are wanted"
-            raise _refused(step, step.shipment.state.value, advice)
+            raise _refused(step, was, advice)
         step.book.allocate(Part(record.id, line_id, key, count))
     there = record.destination.coordinates if record.destination else None
     distance = great_circle_km(place.coordinates, there) if place.coordinates and there else None

@@ -34,4 +34,4 @@ async def _record_stock(connection: Connection, new_id: Callable[[], UUID], poli
     for start in range(0, len(stock), 1_000):
         request = RecordStockChangesRequest(source=SOURCE, changes=stock[start : start + 1_000])
         changes = record_request(request).changes
-        await stock_changes.record(connection, SOURCE, changes, new_id, cache=CatalogueCache(), policy_set=policy_set)
+        await stock_changes.record(connection, changes, new_id, cache=CatalogueCache(), policy_set=policy_set)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,28 +24,39 @@ from service.address import Address
 from service.allocating import OrderDesk
 from service.allocator import Allocator
 from service.availability import StockReader
+from service.availability_watch import AvailabilityWatch
 from service.backorders import Backorders
+from service.cancelling import CancelDesk
 from service.catalogue import Catalogue, CatalogueCache
 from service.catalogue_servicer import CatalogServicer
 from service.config import Settings
 from service.database import Database
 from service.decision_retention import Retention
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.exception_desk import ExceptionDesk
+from service.exception_servicer import ExceptionServicer
+from service.exception_sweep import ExceptionSweep
 from service.fulfilment import Fulfilment
 from service.fulfilment_servicer import FulfillmentServicer
 from service.interceptors import CallInterceptor
+from service.ledger_watch import LedgerWatch
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer
-from service.order_servicer import AllocationServicer, AvailabilityServicer
+from service.order_servicer import AllocationServicer, AvailabilityServicer, Desks
+from service.order_watch import OrderWatch
+from service.parts import Background, Parts
 from service.policy_folder import PolicyFolder
 from service.policy_servicer import PolicyServicer
 from service.policy_watch import PolicyWatch
 from service.pulse import Pulse
+from service.replay import Replay
 from service.sample import WAREHOUSE
 from service.sample_loading import load_sample
 from service.stock_servicer import StockServicer
 from service.sweeper import Sweeper
+from service.transfers import Transfers
+from service.velocity import VelocityLearner
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -53,6 +64,8 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    exception_service_pb2 as exception_pb,
+    exception_service_pb2_grpc as exception_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     policy_service_pb2 as policy_pb,
@@ -65,7 +78,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb)
+    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -109,16 +122,6 @@ class _Source:
     @property
     def has_ended(self) -> bool:
         return self.embedded is not None and not self.embedded.running
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the servicers are made of."""
-
-    settings: Settings
-    database: Database
-    folder: PolicyFolder
-    metrics: Metrics
 
 
 def new_id() -> UUID:
@@ -236,15 +239,20 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
             f"gRPC cannot be served on {address}; is another service there? Name another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, parts.settings.drain_seconds)
+    stack.push_async_callback(_drain, server, allocator, parts)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     backorders = Backorders(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
-    _background(stack, Sweeper(parts.database, lifecycle, backorders).run)
+    exceptions = ExceptionSweep(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+    _background(stack, Sweeper(parts.database, lifecycle, backorders, exceptions).run)
     kept = timedelta(days=parts.settings.decision_days)
     _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
+    _background(stack, VelocityLearner(parts.database).run)
+    _background(stack, LedgerWatch(parts.database, parts.metrics, parts.settings.verify_ledger_seconds).run)
     watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
     _background(stack, watch.run)
+    for work in parts.background:
+        _background(stack, work)
     return port, healthy
 
 
@@ -264,35 +272,54 @@ def add_services(
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
     lifecycle = Lifecycle(database, cache, metrics, new_id, folder.in_force)
     fulfilment = Fulfilment(database, cache, metrics, new_id, folder.in_force)
+    watch, order_watch = AvailabilityWatch(parts, cache), OrderWatch(parts, cache)
+    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
-        desk=desk,
+        desks=Desks(desk, CancelDesk(database, cache, metrics, new_id, folder.in_force)),
         lifecycle=lifecycle,
         fulfilment=fulfilment,
         database=database,
         folder=folder,
         new_id=new_id,
+        watch=order_watch,
     )
     reader = StockReader(database, cache, metrics)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder), server)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
     stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(database, cache, metrics, new_id, folder.in_force), server
+        StockServicer(
+            database=database,
+            cache=cache,
+            metrics=metrics,
+            new_id=new_id,
+            policies=folder.in_force,
+            closing=parts.closing,
+            transfers=Transfers(database, cache, metrics, new_id),
+        ),
+        server,
     )
-    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics), server)
+    replay = Replay(database, cache, metrics, new_id, folder.in_force)
+    parts.background.append(replay.run)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
+    exception_desk = ExceptionDesk(database, cache, metrics, new_id, folder.in_force)
+    exception_servicer = ExceptionServicer(database, exception_desk, new_id)
+    exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, seconds: float) -> None:
-    """Refuses new calls, answers those in flight, within a bounded time."""
+async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) -> None:
+    """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
+    seconds = parts.settings.drain_seconds
+    parts.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await allocator.close()
 
 
-def _background(stack: AsyncExitStack, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _background(stack: AsyncExitStack, work: Background) -> None:
     """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))

@@ -207,6 +207,13 @@ def _give_up(step: Step, line_id: str, units: int) -> None:
     _keep(step, line_id, units)
 
 
+def distrusted(step: Step) -> list[tuple[str, str]]:
+    """The levels where units that were promised were not found: how far they can be trusted falls."""
+    if step.asked.move is not Move.REJECT or step.asked.reason != _NOT_THERE:
+        return []
+    return [(step.record.line(one.line_id).sku, step.shipment.location_id) for one in step.effects]
+
+
 def _rejection(step: Step, units: Mapping[str, int]) -> OrderException:
     record, location_id = step.record, step.shipment.location_id
     order = record.order_of(tuple(_order_lines(record, units)), Commitment.SOLD)

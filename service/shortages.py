@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from policies.model import Commitment, Context, Order, OrderFacts
+from policies.oversell import UNMAPPED
 from service import exceptions
 from service.exceptions import OrderException
 from service.record import CANCELLED, AllocationRecord, ShortageRecord
@@ -37,6 +38,10 @@ def settle(
         for short in shortages:
             record.add_shortage(short)
         return Settled(())
+    # What the catalogue does not have waits for the product: whether it is there is not known yet.
+    for short in [one for one in shortages if one.cause == UNMAPPED]:
+        record.add_shortage(replace(short, backordered=True))
+    shortages = [one for one in shortages if one.cause != UNMAPPED]
     if not shortages:
         return Settled(())
     context = context_of(surroundings, now, record.order(Commitment.SOLD))

@@ -1,76 +1,60 @@
-"""Counts and movements from sources, recorded in one transaction with a fate for each."""
+"""Counts, movements and announcements from sources, recorded in one transaction with a fate for each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Text, delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, func, literal_column, select
 
-from policies.counting import Anchor, Assessment, Fate, assess_count, assess_movement
+from policies.counting import SETTING_ASIDE_SIGNS, Cause, Fate
+from policies.feeds import Feed
+from policies.model import Product
 from policies.policy import PolicySet
-from service import aftermath, bounds, catalogue, levels, orders
-from service.book import Book, Movement
-from service.catalogue import CatalogueCache
-from service.database import Connection, Statement, any_of, parameter, transposed, unnested
+from policies.resolutions import STOCK_CORRECTED
+from service import (
+    aftermath,
+    catalogue,
+    feed_silence,
+    incoming,
+    levels,
+    orders,
+    quarantine,
+    stock_history,
+    stock_incidents,
+    unavailable,
+)
+from service.book import Book, Key
+from service.catalogue import Catalogue, CatalogueCache
+from service.database import Connection, Statement, any_of, transposed, unnested
 from service.doings import Doings
-from service.levels import Heard
-from service.stock_requests import Change
-from service.tables import Moment, stock_movement, stock_quarantine
+from service.metrics import Metrics
+from service.stated_changes import Change
+from service.stock_history import History
+from service.stock_recording import Recording, Result
+from service.tables import stock_movement
 
+_moved = stock_movement.c
+_said = unnested("said", source=Text, change_id=Text)
 _HEARD_BEFORE = Statement(
-    select(stock_movement.c.change_id).where(
-        stock_movement.c.source == parameter("source", Text), stock_movement.c.change_id == any_of("change_ids", Text)
+    select(_moved.source, _moved.change_id).join(
+        _said, (_said.c.source == _moved.source) & (_said.c.change_id == _moved.change_id)
     )
 )
-_QUARANTINE = {"change_id": Text, "sku": Text, "location_id": Text, "content": LargeBinary, "reason": Text}
-_kept = unnested("kept", **_QUARANTINE)
-_insert = insert(stock_quarantine).from_select(
-    ["source", *_QUARANTINE, "heard_time"],
-    select(parameter("source", Text), *(_kept.c[name] for name in _QUARANTINE), parameter("now", Moment)),
-)
-_KEEP = Statement(
-    _insert.on_conflict_do_update(
-        index_elements=["source", "change_id"],
-        set_={name: _insert.excluded[name] for name in (*_QUARANTINE, "heard_time") if name != "change_id"},
+_UNTRACKED_SINCE = Statement(
+    select(_moved.sku, _moved.location_id, func.max(_moved.effective_time).label("since"))
+    .where(
+        _moved.sku == any_of("skus", Text),
+        _moved.kind == literal_column("'untracked'"),
+        _moved.fate == literal_column("'accepted'"),
     )
+    .group_by(_moved.sku, _moved.location_id)
 )
-_LET_GO = Statement(
-    delete(stock_quarantine).where(
-        stock_quarantine.c.source == parameter("source", Text),
-        stock_quarantine.c.change_id == any_of("change_ids", Text),
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one change; `on_hand` afterwards, None where no figure is known."""
-
-    change: Change
-    fate: Fate
-    reason: str = ""
-    on_hand: int | None = None
-
-
-@dataclass(slots=True)
-class _Recording:
-    """The state of one transaction: the book, the anchors as they move, and what was said."""
-
-    source: str
-    book: Book
-    anchors: dict[tuple[str, str], Anchor]
-    moved: dict[tuple[tuple[str, str], datetime], int]
-    known: set[str]
-    heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
 
 
 async def record(
     connection: Connection,
-    source: str,
     changes: Sequence[Change],
     new_id: Callable[[], UUID],
     *,
@@ -79,128 +63,107 @@ async def record(
 ) -> tuple[list[Result], Doings]:
     """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
 
-    Locks levels like every other writer. A source's change id counts once, whatever comes with it the second time.
+    They may be of several sources. Locks levels like every other writer. A source's change id counts once, whatever
+    comes with it the second time.
     """
-    unknown = await _unknown(connection, changes)
-    mapped = [change for change in changes if change.change_id not in unknown]
+    version, products = await catalogue.products(connection, {change.sku for change in changes})
+    known = await cache.at(connection, version)
+    unmapped = {change.key: _unmapped(change, products, known) for change in changes}
+    mapped = [change for change in changes if not unmapped[change.key]]
     await orders.lock_needed(connection)
     await levels.ensure(connection, {change.key for change in mapped})
     locked = await levels.lock(connection, {change.sku for change in mapped})
-    recording = await _begin(connection, source, mapped, locked, new_id)
-    results = [_recorded(recording, change, unknown.get(change.change_id, "")) for change in changes]
-    doings = Doings(recording.book)
+    book = await levels.open_book(connection, locked, new_id)
+    recording = await _begin(connection, book, mapped, known.feeds)
+    results = [recording.take(change, unmapped[change.key]) for change in changes]
+    doings = Doings(book)
     await aftermath.follow(connection, doings, cache, policy_set)
     await doings.write(connection)
-    await levels.hear(connection, recording.book.now, recording.heard.values())
-    await _settle_quarantine(connection, recording, results)
+    await levels.hear(connection, book.now, recording.heard.values())
+    await incoming.write(connection, book.now, recording.deliveries)
+    await _settle_quarantine(connection, book.now, results)
+    raised, settled = await stock_incidents.tell(
+        connection,
+        book.now,
+        results,
+        policy_set=policy_set,
+        products=products,
+        locations=known.locations,
+        new_id=new_id,
+    )
+    doings.raised += raised
+    doings.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
+    declared = {change.source for change in changes} & known.feeds.keys()
+    if declared:
+        await feed_silence.hear(connection, book.now, declared, new_id)
     return results, doings
 
 
-async def _begin(
-    connection: Connection,
-    source: str,
-    changes: Sequence[Change],
-    locked: set[tuple[str, str]],
-    new_id: Callable[[], UUID],
-) -> _Recording:
-    book = await levels.open_book(connection, locked, new_id)
-    counts = [(*change.key, change.effective_time) for change in changes if change.kind == "counted"]
-    known = await _HEARD_BEFORE.rows(connection, source=source, change_ids=[c.change_id for c in changes])
-    return _Recording(
-        source=source,
+def count_results(metrics: Metrics, results: Sequence[Result]) -> None:
+    """Counts what was recorded, after the commit."""
+    for result in results:
+        metrics.stock_changes.labels(result.fate.value).inc()
+        if result.mismatch and result.difference is not None:
+            metrics.inventory_mismatches.labels(result.change.location_id).inc()
+            metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
+
+
+def _unmapped(change: Change, products: Mapping[str, Product], known: Catalogue) -> str:
+    """Why a change cannot be placed, empty where it can: it names what the catalogue does not have."""
+    again = "; it is recorded once that is upserted"
+    if change.sku not in products:
+        return f"no product '{change.sku}'{again}"
+    return "" if change.location_id in known.locations else f"no location '{change.location_id}'{again}"
+
+
+async def _begin(connection: Connection, book: Book, changes: Sequence[Change], feeds: Mapping[str, Feed]) -> Recording:
+    """Everything that the changes are assessed by, read under the locks."""
+    locked = set(book.levels)
+    said = sorted({(change.source, change.change_id) for change in changes})
+    heard = await _HEARD_BEFORE.rows(connection, **transposed(["source", "change_id"], said)) if said else []
+    return Recording(
         book=book,
-        anchors=await levels.anchors(connection, locked),
-        moved=await levels.moved_since(connection, counts) if counts else {},
-        known={row["change_id"] for row in known},
+        feeds=feeds,
+        bases=await levels.bases(connection, locked),
+        history=await _history(connection, changes, feeds),
+        aside=await unavailable.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
+        untracked_since=await _untracked_since(connection, book),
+        known={(row["source"], row["change_id"]) for row in heard},
     )
 
 
-async def _unknown(connection: Connection, changes: Sequence[Change]) -> dict[str, str]:
-    """Why changes cannot be placed, by change id: they name a SKU or location that the catalogue does not have."""
-    skus = await catalogue.missing_products(connection, {change.sku for change in changes})
-    locations = await catalogue.missing_locations(connection, {change.location_id for change in changes})
-    reasons: dict[str, str] = {}
+async def _history(connection: Connection, changes: Sequence[Change], feeds: Mapping[str, Feed]) -> History:
+    """What happened after the moments that counts are of; no more of it than their feeds' meaning asks for."""
+    moments, aside, net = set(), set(), set()
     for change in changes:
-        if change.sku in skus:
-            reasons[change.change_id] = f"no product '{change.sku}'; upsert it, then send the change again"
-        elif change.location_id in locations:
-            reasons[change.change_id] = f"no location '{change.location_id}'; upsert it, then send the change again"
-    return reasons
+        if change.count is None:
+            continue
+        feed, at = feeds.get(change.source) or Feed(change.source), (change.key, change.effective_time)
+        moments.add(at)
+        if feed.counts_available or _concerns_unavailable(change):
+            aside.add(at)
+        if feed.is_net:
+            net.add((*at, change.count.orders_until or change.effective_time))
+    return await stock_history.read(connection, moments, aside, net)
 
 
-def _recorded(recording: _Recording, change: Change, unknown: str) -> Result:
-    if unknown:
-        return Result(change, Fate.QUARANTINED, unknown)
-    if change.change_id in recording.known:
-        reason = f"{recording.source} has sent this change_id before"
-        return Result(change, Fate.DUPLICATE, reason, recording.book.levels[change.key].on_hand)
-    if change.effective_time > recording.book.now + bounds.CLOCK_AHEAD:
-        reason = "its effective_time is more than 5 minutes in the future; mend the source's clock and send it again"
-        return Result(change, Fate.QUARANTINED, reason)
-    assessment = _assess(recording, change)
-    if abs(recording.book.levels[change.key].on_hand + assessment.on_hand_delta) > bounds.COUNTED_UNITS:
-        reason = f"it would take the figure past {bounds.COUNTED_UNITS:,} units; check the number"
-        return Result(change, Fate.QUARANTINED, reason)
-    if assessment.fate is not Fate.QUARANTINED:
-        recording.known.add(change.change_id)
-        _move(recording, change, assessment)
-    return Result(change, assessment.fate, assessment.reason, recording.book.levels[change.key].on_hand)
+def _concerns_unavailable(change: Change) -> bool:
+    """Whether the change speaks of units that are there and not sellable."""
+    if change.count is not None:
+        return change.count.unavailable_total is not None or change.count.unavailable is not None
+    return change.move is not None and change.move.kind in SETTING_ASIDE_SIGNS
 
 
-def _assess(recording: _Recording, change: Change) -> Assessment:
-    anchor = recording.anchors.get(change.key)
-    if change.kind != "counted":
-        return assess_movement(anchor, change.effective_time, change.on_hand_delta)
-    level = recording.book.levels[change.key]
-    moved = recording.moved[change.key, change.effective_time] + sum(
-        m.on_hand
-        for m in recording.book.movements
-        if (m.sku, m.location_id) == change.key and m.kind != "counted" and m.effective_time > change.effective_time
-    )
-    return assess_count(
-        anchor,
-        Anchor(change.effective_time, change.units),
-        on_hand=level.on_hand,
-        moved_since=moved,
-        unavailable_delta=0 if change.unavailable is None else change.unavailable - level.unavailable,
-    )
+async def _untracked_since(connection: Connection, book: Book) -> dict[Key, datetime]:
+    """When sources said that they no longer track the levels which are not tracked now."""
+    skus = sorted({sku for (sku, _), level in book.levels.items() if not level.tracked})
+    rows = await _UNTRACKED_SINCE.rows(connection, skus=skus) if skus else []
+    return {(row["sku"], row["location_id"]): row["since"] for row in rows}
 
 
-def _move(recording: _Recording, change: Change, assessment: Assessment) -> None:
-    recording.book.move(
-        Movement(
-            id=recording.book.new_id(),
-            sku=change.sku,
-            location_id=change.location_id,
-            kind=change.kind,
-            on_hand=assessment.on_hand_delta,
-            unavailable=assessment.unavailable_delta,
-            held=0,
-            allocated=0,
-            source=recording.source,
-            effective_time=change.effective_time,
-            fate=assessment.fate,
-            stated=change.units,
-            change_id=change.change_id,
-        )
-    )
-    if assessment.fate is not Fate.ACCEPTED:
-        return
-    before = recording.heard.get(change.key)
-    anchor = assessment.anchor or (before.anchor if before else None)
-    latest = max(change.effective_time, before.figure_time) if before else change.effective_time
-    recording.heard[change.key] = Heard(*change.key, latest, recording.source, anchor)
-    if assessment.anchor is not None:
-        recording.anchors[change.key] = assessment.anchor
-
-
-async def _settle_quarantine(connection: Connection, recording: _Recording, results: Sequence[Result]) -> None:
+async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[Result]) -> None:
     """Keeps what was quarantined, and lets go of what has been recorded at last."""
-    kept = {r.change.change_id: r for r in results if r.fate is Fate.QUARANTINED}
-    if kept:
-        rows = [(c.change_id, c.sku, c.location_id, c.content, r.reason) for r in kept.values() for c in [r.change]]
-        values = transposed(list(_QUARANTINE), rows)
-        await _KEEP.run(connection, source=recording.source, now=recording.book.now, **values)
-    settled = [r.change.change_id for r in results if r.fate is not Fate.QUARANTINED]
-    if settled:
-        await _LET_GO.run(connection, source=recording.source, change_ids=settled)
+    kept = [(r.change, r.cause or Cause.UNMAPPED, r.reason) for r in results if r.fate is Fate.QUARANTINED]
+    await quarantine.keep(connection, now, kept)
+    settled = [(r.change.source, r.change.change_id) for r in results if r.fate is not Fate.QUARANTINED]
+    await quarantine.let_go(connection, settled)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from policies.policy import PolicySet
-from service import answers, levels, requests, stock_changes, stock_requests
+from service import (
+    answers,
+    levels,
+    page_tokens,
+    stock_changes,
+    stock_details,
+    stock_movements,
+    stock_requests,
+    transfer_records,
+    transfer_requests,
+)
 from service.catalogue import CatalogueCache
 from service.database import Connection, Database
 from service.doings import Doings
 from service.metrics import Metrics
-from service.requests import Asked
-from service.stock_changes import Result
+from service.requests import Asked, once
+from service.stock_details import Details
+from service.stock_recording import Result
+from service.stock_requests import RecordRequest
+from service.streams import Closing
+from service.transfer_records import TransferRecord
+from service.transfers import Transfers
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
 
 Context = Any
@@ -24,6 +41,7 @@ _FATES = {
     "stale": stock_pb.StockChangeResult.FATE_STALE,
     "absorbed": stock_pb.StockChangeResult.FATE_ABSORBED,
     "quarantined": stock_pb.StockChangeResult.FATE_QUARANTINED,
+    "observed": stock_pb.StockChangeResult.FATE_OBSERVED,
 }
 
 
@@ -32,11 +50,14 @@ class StockServicer(stock_grpc.StockServiceServicer):
 
     def __init__(
         self,
+        *,
         database: Database,
         cache: CatalogueCache,
         metrics: Metrics,
         new_id: Callable[[], UUID],
         policies: Callable[[], PolicySet],
+        closing: Closing,
+        transfers: Transfers,
     ) -> None:
         """`policies` gives the rules in force."""
         self._database = database
@@ -44,48 +65,112 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self._policies = policies
         self._metrics = metrics
         self._new_id = new_id
+        self._transfers = transfers
+        self._closing = closing
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
         said = stock_requests.record_request(request)
         asked = Asked.of("RecordStockChanges", request, said.request_id, self._new_id)
+        return await self._record(asked, said)
 
+    async def StreamStockChanges(
+        self, requests: AsyncIterator[stock_pb.StreamStockChangesRequest], context: Context
+    ) -> AsyncIterator[stock_pb.StreamStockChangesResponse]:
+        source = ""
+        # The next message is read once this one is answered, so a feed that is faster than the database waits.
+        async for message in self._closing.until(requests):
+            said = stock_requests.streamed_request(message, source)
+            source = said.source
+            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._new_id), said)
+            yield stock_pb.StreamStockChangesResponse(results=answer.results)
+
+    async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
+        """Records what a source said in one transaction, once, and counts it."""
         policy_set = self._policies()
 
         async def work(
             connection: Connection,
         ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
             results, doings = await stock_changes.record(
-                connection, said.source, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
+                connection, said.changes, self._new_id, cache=self._cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, doings)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, done = await requests.once(self._database, "record_stock", asked, answer_type, work)
+        answer, done = await once(self._database, "record_stock", asked, answer_type, work)
         if done is not None:
             results, doings = done
             doings.count(self._metrics)
-            for result in results:
-                self._metrics.stock_changes.labels(result.fate.value).inc()
+            stock_changes.count_results(self._metrics, results)
         return answer
 
     async def ListStockLevels(
         self, request: stock_pb.ListStockLevelsRequest, context: Context
     ) -> stock_pb.ListStockLevelsResponse:
         page = stock_requests.levels_page(request)
-        now, rows = await self._database.unlocked(
-            "list",
-            lambda connection: levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids),
+
+        async def work(connection: Connection) -> stock_pb.ListStockLevelsResponse:
+            now, rows = await levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids)
+            shown = rows[: page.count]
+            details = await stock_details.read(connection, [(row["sku"], row["location_id"]) for row in shown])
+            more = len(rows) > page.count
+            return stock_pb.ListStockLevelsResponse(
+                stock_levels=[_level(row, details[row["sku"], row["location_id"]]) for row in shown],
+                next_page_token=stock_requests.levels_token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
+                read_time=answers.timestamp(now),
+            )
+
+        return await self._database.snapshot("list", work)
+
+    async def ListStockMovements(
+        self, request: stock_pb.ListStockMovementsRequest, context: Context
+    ) -> stock_pb.ListStockMovementsResponse:
+        page = stock_movements.movements_page(request)
+        rows = await self._database.unlocked(
+            "list", lambda connection: stock_movements.rows(connection, page, page.count + 1)
         )
         shown = rows[: page.count]
-        more = len(rows) > page.count
-        return stock_pb.ListStockLevelsResponse(
-            stock_levels=[answers.stock_level(row, levels.level_of(row, row["lapsed_units"])) for row in shown],
-            next_page_token=stock_requests.levels_token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
-            read_time=answers.timestamp(now),
+        return stock_pb.ListStockMovementsResponse(
+            stock_movements=[stock_movements.message(row) for row in shown],
+            next_page_token=stock_movements.token(shown[-1]) if len(rows) > page.count else "",
         )
+
+    async def TransferStock(
+        self, request: stock_pb.TransferStockRequest, context: Context
+    ) -> stock_pb.TransferStockResponse:
+        step, request_id = transfer_requests.transfer_request(request)
+        asked = Asked.of("TransferStock", request, request_id, self._new_id)
+        return await self._transfers.move(step, asked, self._policies())
+
+    async def ListTransfers(
+        self, request: stock_pb.ListTransfersRequest, context: Context
+    ) -> stock_pb.ListTransfersResponse:
+        page = transfer_requests.transfers_page(request)
+
+        async def work(connection: Connection) -> list[TransferRecord]:
+            return await transfer_records.page(
+                connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
+            )
+
+        found = await self._database.snapshot("list", work)
+        shown = found[: page.count]
+        more = len(found) > page.count
+        return stock_pb.ListTransfersResponse(
+            transfers=[transfer_records.message(record) for record in shown],
+            next_page_token=page_tokens.token(shown[-1].dispatch_time, shown[-1].id) if more else "",
+        )
+
+
+def _level(row: asyncpg.Record, details: Details) -> stock_pb.StockLevel:
+    return answers.stock_level(
+        row,
+        levels.level_of(row, row["lapsed_units"]),
+        stock_details.unavailable_message(details.unavailable),
+        stock_details.incoming_message(details.incoming),
+    )
 
 
 def _message(result: Result) -> stock_pb.StockChangeResult:

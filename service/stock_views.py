@@ -62,6 +62,11 @@ def print_stock(console: Console, levels: Sequence[StockLevel], *, more: bool) -
         heard = (age(level.figure_time), level.source or "-")
         row(made, level.sku, level.location_id, *counts, level.available_count, *heard)
     console.print(made)
+    print_more(console, levels, more=more)
+
+
+def print_more(console: Console, levels: Sequence[StockLevel], *, more: bool) -> None:
+    """Says so where a list of levels was cut."""
     if more:
         console.print(
             f"The first {count(len(levels), 'level')}; there are more: name SKUs, --location, or a higher --limit."
@@ -97,6 +102,8 @@ def print_import(console: Console, report: ImportReport) -> None:
     if report.kind == "stock":
         row(made, "accepted", f"{report.accepted:,}")
         row(made, "known before, nothing done", f"{report.duplicates:,}")
+        if report.observed:
+            row(made, "only compared, another source owns the figure", f"{report.observed:,}")
         row(made, "older than what is known, without effect", f"{len(report.stale):,}")
         row(made, "kept aside", f"{len(report.quarantined):,}")
     else:

@@ -1,4 +1,4 @@
-"""Hygiene in the background: expired holds are given back, old request ids forgotten, backorders tried again."""
+"""Hygiene in the background: holds expire, request ids are forgotten, backorders tried again, lateness raised."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
 
-from service import bounds
+from service import bounds, kept_cancellations
 from service.backorders import Backorders
 from service.database import Connection, Database, Statement, parameter
 from service.errors import NotReady
+from service.exception_sweep import ExceptionSweep
 from service.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.tables import request
 
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 1.0
 FORGET_SECONDS = 60.0
 BACKORDER_SECONDS = 2.0
+EXCEPTION_SECONDS = 10.0
 FORGET_REQUESTS = 5_000
 """Old request ids that are forgotten in one transaction."""
 
@@ -36,10 +38,13 @@ _FORGET = Statement(delete(request).where(request.c.id.in_(_old)))
 class Sweeper:
     """Several services on one database may each have one: they skip what another has locked."""
 
-    def __init__(self, database: Database, lifecycle: Lifecycle, backorders: Backorders) -> None:
+    def __init__(
+        self, database: Database, lifecycle: Lifecycle, backorders: Backorders, exceptions: ExceptionSweep
+    ) -> None:
         self._database = database
         self._lifecycle = lifecycle
         self._backorders = backorders
+        self._exceptions = exceptions
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
@@ -47,6 +52,7 @@ class Sweeper:
             every(SWEEP_SECONDS, stop, self._sweep),
             every(FORGET_SECONDS, stop, self._forget),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
+            every(EXCEPTION_SECONDS, stop, self._exceptions.run),
         )
 
     async def _sweep(self) -> None:
@@ -55,6 +61,7 @@ class Sweeper:
 
     async def _forget(self) -> None:
         await self._database.transaction("forget", forget_requests)
+        await self._database.transaction("forget", kept_cancellations.forget)
 
 
 async def forget_requests(connection: Connection, kept: timedelta = bounds.REQUEST_ID_KEPT) -> None:

@@ -164,6 +164,7 @@ stock_level = Table(
     Column("counted_source", Text),
     Column("counted_sequence", BigInteger, comment="the source's own version of that count"),
     Column("physical_count_time", Moment, comment="when a person last counted"),
+    Column("unavailable_time", Moment, comment="effective time of the last accepted count that stated unavailable"),
     Column("count_confidence", Double, comment="share of late counts and picks that found what was expected"),
     Column("heard_time", Moment),
     Column("source", Text),
@@ -200,9 +201,18 @@ stock_movement = Table(
     _required("heard_time", Moment),
     _transaction(),
     Index("stock_movement_heard_idx", "heard_time", "id"),
+    Index("stock_movement_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
     UniqueConstraint("source", "change_id"),
     Index("stock_movement_history_idx", "sku", "location_id", "effective_time"),
     comment="Append-only: every change of every figure, and why.",
+)
+
+ledger_reader = Table(
+    "ledger_reader",
+    metadata,
+    _key("name"),
+    _required("horizon", TransactionId, comment="every movement of a transaction below it has been read"),
+    comment="How far what learns from the ledger in the background has read it.",
 )
 
 stock_unavailable = Table(
@@ -241,6 +251,8 @@ transfer = Table(
     _required("dispatch_time", Moment),
     Column("settle_time", Moment, comment="null while units are on their way"),
     CheckConstraint("from_location_id <> to_location_id", name="goes_somewhere"),
+    Index("transfer_dispatched_idx", "dispatch_time", "id"),
+    Index("transfer_open_idx", "to_location_id", postgresql_where=text("settle_time IS NULL")),
     comment="Stock on its way between two locations, which nobody can sell.",
 )
 
@@ -281,8 +293,12 @@ stock_quarantine = Table(
     _required("sku", Text),
     _required("location_id", Text),
     _required("content", LargeBinary, comment="the StockChange as it came"),
+    _required("cause", Text, comment="says when it is worth another try"),
     _required("reason", Text),
+    _required("effective_time", Moment),
     _required("heard_time", Moment),
+    Index("stock_quarantine_sku_idx", "sku"),
+    Index("stock_quarantine_location_idx", "location_id"),
     comment="What could not be recorded, kept until the cause is mended.",
 )
 
@@ -330,6 +346,8 @@ allocation_copy = Table(
     _key("channel_id"),
     _key("order_id"),
     Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    _required("states_contents", Boolean, server_default=false(), comment="until the original comes"),
+    Column("channel_update_time", Moment, comment="when the copy was last changed, by its own channel's clock"),
     comment="Other names of an order, such as the Shopify copy of a TikTok order.",
 )
 
@@ -342,7 +360,10 @@ early_cancellation = Table(
     _key("line_id"),
     Column("unit_count", Integer, comment="null is everything"),
     _required("heard_time", Moment),
-    comment="Cancellations that were heard before their order.",
+    Column("cancel_time", Moment, comment="by the channel's clock; contents that are not older have it in them"),
+    Column("apply_time", Moment, comment="null while its order has not come"),
+    Index("early_cancellation_waiting_idx", "heard_time", postgresql_where=text("apply_time IS NULL")),
+    comment="Cancellations by their channel's own name, those that were heard before their order among them.",
 )
 
 order_line = Table(

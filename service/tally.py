@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from policies.model import Commitment
+from service.exceptions import OrderException
 from service.metrics import Metrics
 from service.planning import Verdict
 from service.record import AllocationRecord
@@ -66,12 +67,21 @@ def count_change(metrics: Metrics, before: Tally, verdicts: Sequence[Verdict]) -
         reasons += [verdict.intervention for verdict in verdicts if verdict.intervention]
         metrics.manual_interventions.labels(channel, reasons[0] if reasons else "review").inc()
     for verdict in verdicts:
+        count_exceptions(metrics, channel, verdict.exceptions)
         if verdict.caught is not None:
             metrics.decisions_stored_bytes.inc(verdict.caught.byte_count)
         if verdict.decision is not None:
             metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
         if verdict.rerouted and after.sold:
             metrics.rerouted_units.labels(channel, verdict.cause).inc(verdict.rerouted)
+
+
+def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
+    """Counts exceptions of one order, and those that policy settled at once; to be called after the commit."""
+    for one in raised:
+        metrics.exceptions.labels(one.kind, channel_id).inc()
+        if one.resolution is not None:
+            metrics.exceptions_resolved.labels(one.kind, one.resolution).inc()
 
 
 def _count_oversell(metrics: Metrics, channel: str, before: Tally, after: Tally, verdicts: Sequence[Verdict]) -> None:

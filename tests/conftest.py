@@ -14,12 +14,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service import schema
+from service.catalogue import CatalogueCache
 from service.config import Settings
-from service.database import plain_url
+from service.database import Database, plain_url
 from service.embedded_postgres import temporary_postgres
-from service.server import running
+from service.metrics import Metrics
+from service.policy_folder import PolicyFolder
+from service.replay import Replay
+from service.server import new_id, running
 from tests.retailer import Retailer
 
 REPOSITORY = Path(__file__).parent.parent
@@ -72,24 +77,44 @@ async def retailer(retailers: RetailerMaker) -> Retailer:
     return await retailers.make()
 
 
+@pytest.fixture
+async def replay(database_url: str) -> AsyncIterator[Replay]:
+    """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(database_url, metrics, connections=4)
+    yield Replay(database, CatalogueCache(), metrics, new_id, PolicyFolder(PLAIN_RULES, metrics).in_force)
+    await database.close()
+
+
 class RetailerMaker:
     """Services on one database."""
 
     def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
         self.database_url = database_url
         self._stack = stack
+        self._services: dict[Retailer, AsyncExitStack] = {}
 
-    async def make(self, rules: Path = PLAIN_RULES) -> Retailer:
+    async def stop(self, retailer: Retailer) -> None:
+        """Stops the retailer's service; its client stays, as clients do."""
+        await self._services.pop(retailer).aclose()
+
+    async def make(
+        self, rules: Path = PLAIN_RULES, *, watch_round_seconds: float = 1, address: str = "127.0.0.1:0"
+    ) -> Retailer:
         settings = Settings(
-            address="127.0.0.1:0",
+            address=address,
             metrics_address="127.0.0.1:0",
             database_url=self.database_url,
             rules=rules,
             sample=False,
             drain_seconds=2,
+            watch_poll_seconds=0.05,
+            watch_round_seconds=watch_round_seconds,
         )
-        service = await self._stack.enter_async_context(running(settings))
+        alone = await self._stack.enter_async_context(AsyncExitStack())
+        service = await alone.enter_async_context(running(settings))
         retailer = await self._stack.enter_async_context(Retailer.connect(service, self.database_url))
+        self._services[retailer] = alone
         await retailer.set_up()
         return retailer
 

@@ -24,9 +24,13 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    exception_pb2,
+    exception_service_pb2 as exception_pb,
+    exception_service_pb2_grpc as exception_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     order_pb2,
+    policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
     stock_service_pb2 as stock_pb,
     stock_service_pb2_grpc as stock_grpc,
@@ -50,6 +54,7 @@ class Retailer:
         self.stock_service: Any = stock_grpc.StockServiceStub(channel)
         self.catalogue: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
+        self.exceptions: Any = exception_grpc.ExceptionServiceStub(channel)
 
     @classmethod
     @asynccontextmanager
@@ -160,10 +165,51 @@ class Retailer:
         allocation: allocation_pb.Allocation = (await getattr(self.fulfilment, method)(request)).allocation
         return allocation
 
+    async def cancel_order(
+        self, name: str, units: Mapping[str, int] | None = None, **fields: Any
+    ) -> allocation_pb.CancelOrderLinesResponse:
+        """Cancels units by line, or everything, of `channel/order`, whether or not it has come."""
+        wanted = [allocation_pb.LineCancellation(line_id=x, unit_count=count) for x, count in (units or {}).items()]
+        request = allocation_pb.CancelOrderLinesRequest(
+            order=named(name), cancellations=wanted, whole_order=units is None, **fields
+        )
+        answer: allocation_pb.CancelOrderLinesResponse = await self.allocations.CancelOrderLines(request)
+        return answer
+
+    async def channels(self, **platforms: str) -> None:
+        """Makes social channels that speak the words of a platform; an empty one speaks nobody's."""
+        made = [
+            catalog_pb.Channel(channel_id=channel_id, kind=catalog_pb.Channel.KIND_SOCIAL, platform=platform)
+            for channel_id, platform in platforms.items()
+        ]
+        await self.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+
+    async def look(self, name: str) -> allocation_pb.GetAllocationResponse:
+        """What is known of `channel/order`."""
+        request = allocation_pb.GetAllocationRequest(order=named(name))
+        answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
+        return answer
+
     async def get(self, allocation_id: str) -> allocation_pb.GetAllocationResponse:
         request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
         return answer
+
+    async def open_exceptions(self, **filters: Any) -> list[exception_pb2.ExceptionRecord]:
+        request = exception_pb.ListExceptionsRequest(states=[exception_pb2.ExceptionRecord.STATE_OPEN], **filters)
+        return list((await self.exceptions.ListExceptions(request)).exceptions)
+
+    async def resolve(
+        self, exception_id: str, resolution: int, *, actor: str = "anna", **fields: Any
+    ) -> exception_pb2.ExceptionRecord:
+        request = exception_pb.ResolveExceptionRequest(
+            exception_id=exception_id,
+            resolution=resolution,  # type: ignore[arg-type]
+            actor=actor,
+            **fields,
+        )
+        settled: exception_pb2.ExceptionRecord = (await self.exceptions.ResolveException(request)).exception
+        return settled
 
     async def sellable(self, sku: str, channel_id: str = "web") -> int:
         request = availability_pb.CheckAvailabilityRequest(channel_id=channel_id, skus=[sku])
@@ -191,6 +237,16 @@ class Retailer:
         finally:
             await connection.close()
 
+    async def decision(self, decision_id: str) -> policy_pb.GetDecisionResponse:
+        request = policy_pb.GetDecisionRequest(decision_id=decision_id)
+        answer: policy_pb.GetDecisionResponse = await self.policies.GetDecision(request)
+        return answer
+
+    async def replay(self, decision_id: str) -> policy_pb.ReplayDecisionResponse:
+        request = policy_pb.ReplayDecisionRequest(decision_id=decision_id)
+        answer: policy_pb.ReplayDecisionResponse = await self.policies.ReplayDecision(request)
+        return answer
+
     def metric(self, name: str, **labels: str) -> float:
         return self.service.metrics.registry.get_sample_value(f"truestock_{name}", labels) or 0.0
 
@@ -210,6 +266,12 @@ def line_units(units: Mapping[str, int] | None) -> list[fulfillment_pb.LineUnits
 
 def moved(kind: int, units: int) -> stock_pb.StockMovement:
     return stock_pb.StockMovement(kind=kind, unit_count=units)  # type: ignore[arg-type]
+
+
+def named(name: str) -> order_pb2.OrderReference:
+    """`channel/order` as the API names it."""
+    channel_id, _, order_id = name.partition("/")
+    return order_pb2.OrderReference(channel_id=channel_id, order_id=order_id)
 
 
 def promised(allocation: allocation_pb.Allocation) -> dict[str, int]:

@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 def order(sku: str = "MUG", units: int = 1, **fields: Any) -> allocation_pb.AllocateOrderRequest:
-    named = {"channel_id": "web", "order_id": f"N-{next(_numbers)}", "commitment": SOLD} | fields
+    named: dict[str, Any] = {"channel_id": "web", "order_id": f"N-{next(_numbers)}", "commitment": SOLD} | fields
     lines = [order_pb2.OrderLine(sku=sku, unit_count=units)]
     return allocation_pb.AllocateOrderRequest(lines=lines, **named)
 
@@ -66,7 +66,7 @@ async def test_what_is_wrong_with_one_order_is_said_in_its_place(retailer: Retai
     reused = request_id()
     orders = [
         order(),
-        order("MGU"),
+        order("MGU", commitment=HOLD),
         order(units=0),
         order(request_id=reused),
         order(request_id=reused, units=2),

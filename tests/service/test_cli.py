@@ -15,7 +15,8 @@ from service.cli import main
 
 COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
-    "cancel", "stock", "explain", "policies", "play",
+    "cancel", "stock", "explain", "policies", "play", "extend", "replay", "orders",
+    "exceptions",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
 
@@ -112,10 +113,16 @@ def test_a_server_that_is_no_address_is_refused(run: Run, server: str) -> None:
         (("availability", "MUG", "--channel", "c", "--lat", "1"), "--lat and --lon go together"),
         (("availability", "MUG", "--channel", "c", "--country", "Atlantis"), "'Atlantis' is no country"),
         (("cancel", SOME_ID, "1"), "'1' is not LINE:UNITS"),
+        (("cancel", "shopify/1"), "name the lines, such as 1:2, or cancel everything with --all"),
+        (("cancel", "shopify/1", "1:1", "--all"), "name the lines, such as 1:2, or cancel everything with --all"),
+        (("allocate", "--channel", "c", "--order", "1", "--line", "A:1", "--copy-of", "x"), "is not CHANNEL/ORDER"),
         (("confirm", "shopify/1"), "is not an allocation's id"),
         (("explain", "1001"), "is neither an allocation's id (a UUID) nor CHANNEL/ORDER"),
         (("release", SOME_ID, "--request-id", "1"), "is not a UUID"),
         (("import", "prices", "file.csv"), "'prices' is not one of"),
+        (("replay", "shopify/1"), "is not a decision's id"),
+        (("orders", "--state", "sold"), "'sold' is none of: refused, held"),
+        (("extend", SOME_ID, "--minutes", "241"), "less than or equal to 240"),
     ],
 )
 def test_wrong_usage_is_explained_with_exit_code_2(run: Run, arguments: tuple[str, ...], message: str) -> None:
@@ -177,6 +184,26 @@ def test_an_order_is_held_confirmed_cancelled_and_explained(shop: Run) -> None:
     assert "What happened, oldest first" in explained.out
 
 
+def test_an_order_is_cancelled_whole_before_it_has_come(shop: Run) -> None:
+    kept = shop("cancel", "shopify/7", "--all", "--event", "c-1")
+    shop("allocate", "--channel", "shopify", "--order", "7", "--line", "MUG:3", "--sold")
+    explained = shop("explain", "shopify/7")
+
+    assert "has not come yet; the cancellation is kept" in kept.out
+    assert "It is cancelled." in explained.out
+
+
+def test_an_order_is_explained_with_its_copies_and_its_channels_word(shop: Run) -> None:
+    sold = ("--line", "MUG:3", "--sold")
+    shop("allocate", "--channel", "shopify", "--order", "8", "--status", "IN_PROGRESS", *sold)
+    shop("allocate", "--channel", "shopify", "--order", "8-copy", "--copy-of", "shopify/8", *sold)
+    explained = shop("explain", "shopify/8-copy")
+
+    assert "shopify/8: allocated (confirmed)" in explained.out
+    assert "It is ready (the channel says IN_PROGRESS)." in explained.out
+    assert "The same order is known as shopify/8-copy." in explained.out
+
+
 def test_a_dry_run_promises_nothing(shop: Run) -> None:
     result = shop("allocate", "--channel", "shopify", "--order", "2", "--line", "MUG:3", "--dry-run")
 
@@ -185,7 +212,7 @@ def test_a_dry_run_promises_nothing(shop: Run) -> None:
 
 
 def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> None:
-    result = shop("allocate", "--channel", "shopify", "--order", "3", "--line", "CUP:1", "--sold")
+    result = shop("allocate", "--channel", "shopify", "--order", "3", "--line", "CUP:1")
 
     assert (result.code, result.out) == (1, "")
     assert "no product 'CUP'" in result.err
@@ -195,3 +222,37 @@ def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> N
 def test_stock_is_listed_up_to_a_limit(shop: Run) -> None:
     assert len(shop("stock", "--limit", "2", "--json").data) == 2
     assert "there are more" in shop("stock", "--limit", "2").out
+
+
+def test_a_decision_that_an_order_is_explained_by_is_replayed(shop: Run) -> None:
+    shop("allocate", "--channel", "shopify", "--order", "4", "--line", "MUG:1", "--sold")
+    explained = shop("explain", "shopify/4", "--json").data
+    decision_id = explained["timeline"][0]["decision_id"]
+
+    replayed = shop("replay", decision_id)
+
+    assert decision_id in shop("explain", "shopify/4").out
+    assert (replayed.code, replayed.out.startswith("Identical: it comes out the same to the byte")) == (0, True)
+    assert shop("replay", decision_id, "--json").data["identical"]
+    assert shop("replay", SOME_ID).err.startswith(f"no decision '{SOME_ID}'")
+
+
+def test_orders_are_listed_by_state_and_place(shop: Run) -> None:
+    for number in range(3):
+        shop("allocate", "--channel", "shopify", "--order", f"5-{number}", "--line", "MUG:1", "--hold")
+    sold = shop("allocate", "--channel", "shopify", "--order", "6", "--line", "BOWL:1", "--sold", "--json").data
+
+    confirmed = shop("orders", "--state", "confirmed", "--location", "dc", "--json").data
+    listed = shop("orders", "--limit", "2")
+
+    assert [one["allocation_id"] for one in confirmed] == [sold["allocation_id"]]
+    assert [line.split()[0] for line in listed.out.splitlines() if "shopify/" in line] == ["shopify/5-0", "shopify/5-1"]
+    assert "There are more orders" in listed.err
+
+
+def test_a_hold_is_extended(shop: Run) -> None:
+    held = shop("allocate", "--channel", "shopify", "--order", "7", "--line", "MUG:1", "--json").data
+
+    extended = shop("extend", held["allocation_id"], "--minutes", "120", "--json").data
+
+    assert extended["expire_time"] > held["expire_time"]

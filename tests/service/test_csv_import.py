@@ -47,6 +47,15 @@ def test_a_location_is_read_with_everything_that_is_known_of_it(tmp_path: Path) 
     assert (location.coordinates.latitude, location.priority) == (30.25, 20)
 
 
+def test_a_channels_platform_is_one_whose_words_are_known(tmp_path: Path) -> None:
+    good = write(tmp_path, "channel_id,kind,platform\ntiktok,social,tiktok_shop\npos,pos,\n")
+    platforms = [record.message.platform for record in read_import(good, "channels").records]  # type: ignore[attr-defined]
+    bad = problems(write(tmp_path, "channel_id,kind,platform\ntiktok,social,tik_tok_shop\n"), "channels")
+
+    assert platforms == ["tiktok_shop", ""]
+    assert "did you mean 'tiktok_shop'?" in bad[0]
+
+
 def test_a_location_that_ships_nowhere_differs_from_one_that_ships_everywhere(tmp_path: Path) -> None:
     path = write(tmp_path, "location_id,type,ships_to\na,store,none\nb,store,\n")
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from uuid import UUID
 
+import asyncpg
 import pytest
 from google.type.money_pb2 import Money
 from rich.console import Console
 
+from policies.exceptions import Settlement
+from policies.problems import Source
+from service.database import plain_url
+from service.exceptions import OrderException
 from service.order_views import print_explanation
+from service.order_writing import Changes, write
+from service.server import new_id
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import HOLD, Retailer, promised
 from truestock.v1 import (
@@ -166,3 +174,43 @@ async def test_explain_says_who_is_to_do_what_until_when(shop: Retailer) -> None
     assert "What is to be settled" in text
     assert "operations" in text
     assert "rest (rules/owners.yaml:7)" in text
+
+
+async def test_what_policy_settles_at_once_is_written_as_settled_by_policy(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 1})
+    sold = await shop.allocate("A-1", {"MUG": 1})
+    now = datetime.now(UTC)
+    settlement = Settlement("rule", Source("rules/owners.yaml", 7), "backorder", "desk", timedelta(hours=1), None)
+    settled = OrderException(
+        "oversell", "2 units short: MUG", settlement, now, "1", resolution="backordered", sku="MUG", line_ids=("1", "2")
+    )
+    changes = Changes()
+    changes.raise_exceptions(UUID(sold.allocation_id), [settled], now, new_id)
+
+    connection = await asyncpg.connect(plain_url(shop.database_url))
+    await write(connection, changes)
+    await connection.close()
+    (found,) = await raised(shop, sold)
+
+    assert (found.state, found.needs_person) == (exception_pb2.ExceptionRecord.STATE_RESOLVED, False)
+    assert (found.resolution, found.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
+    assert found.resolve_time == found.create_time
+    rows = await shop.sql("SELECT line_ids FROM exception")
+    assert [row["line_ids"] for row in rows] == [["1", "2"]]
+    told = await shop.sql("SELECT event, description FROM exception_event ORDER BY id")
+    assert [tuple(row) for row in told] == [("raised", "2 units short: MUG"), ("resolved", "Settled: backordered.")]
+
+
+async def test_explain_says_once_everything_is_settled(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 1})
+    sold = await shop.allocate("A-1", {"MUG": 2})
+    (found,) = await raised(shop, sold)
+    await shop.resolve(found.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED)
+    console = Console(width=200, file=StringIO())
+
+    print_explanation(console, await shop.get(sold.allocation_id))
+
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "A person had to look at this order; nothing of it is open." in text
+    assert "cancelled by anna" in text

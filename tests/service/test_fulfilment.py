@@ -232,6 +232,18 @@ async def test_a_location_that_rejected_a_line_is_not_asked_for_it_again(shop: R
     assert await shop.sellable("MUG") == 18
 
 
+async def test_units_that_are_not_found_lower_the_trust_in_the_figures_of_their_location(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
+    order = await shop.allocate("A-1", {"MUG": 2})
+    await shop.reject(order.shipments[0], "not_found")
+
+    level = await shop.level("MUG", "a-store")
+
+    assert level.HasField("count_confidence")
+    assert level.count_confidence == 0
+    assert not (await shop.level("MUG", "b-store")).HasField("count_confidence")
+
+
 @pytest.mark.parametrize(("reason", "figure"), [("damaged", (3, 2, 0, 1)), ("set_aside", (3, 2, 0, 1))])
 async def test_units_that_are_there_and_not_good_become_unavailable(
     shop: Retailer, reason: str, figure: tuple[int, int, int, int]

@@ -114,7 +114,7 @@ async def test_an_unknown_sku_is_kept_aside_and_recorded_once_it_is_known(retail
 
     await product_at(retailer, "NEW", "dc")
     second = await retailer.record(count)
-    assert second[0].fate == Fate.FATE_ACCEPTED
+    assert second[0].fate == Fate.FATE_DUPLICATE
     assert (await retailer.level("NEW", "dc")).on_hand_count == 4
     assert not await retailer.sql("SELECT FROM stock_quarantine")
 

@@ -316,8 +316,8 @@ class AllocateOrderRequest(_message.Message):
     """A UUID that makes a retry safe for 7 days: the stored answer is returned."""
     channel_status: _builtins.str
     """The channel's own word for where the order stands, at most 64 characters, such as `AWAITING_SHIPMENT`. For a
-    channel with a known `platform` it is translated: a cancelled order is cancelled, and an unknown word is an
-    exception.
+    channel with a known `platform` it is translated: an order that it calls cancelled is cancelled, whatever
+    `commitment` says, and stays so; an unknown word is an exception. Otherwise `commitment` decides.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
@@ -340,7 +340,7 @@ class AllocateOrderRequest(_message.Message):
     @_builtins.property
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
         """When the channel last changed the order, by the channel's clock. Contents that are older than those already known
-        change nothing, so that updates may come in any order.
+        change nothing, so that updates may come in any order; an order that was ever SOLD stays so, whatever came first.
         """
 
     @_builtins.property
@@ -829,6 +829,7 @@ class CancelOrderLinesRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     WHOLE_ORDER_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """Either the allocation's id, or its `order`."""
     request_id: _builtins.str
@@ -844,6 +845,12 @@ class CancelOrderLinesRequest(_message.Message):
     def order(self) -> _order_pb2.OrderReference:
         """The order, which may not have come yet."""
 
+    @_builtins.property
+    def channel_update_time(self) -> _timestamp_pb2.Timestamp:
+        """When the units were cancelled, by the channel's clock. Contents of the order that are not older have it in them, so
+        that it takes nothing off those. An order that is cancelled whole stays so.
+        """
+
     def __init__(
         self,
         *,
@@ -853,10 +860,11 @@ class CancelOrderLinesRequest(_message.Message):
         order: _order_pb2.OrderReference | None = ...,
         whole_order: _builtins.bool = ...,
         event_id: _builtins.str = ...,
+        channel_update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellations", b"cancellations", "event_id", b"event_id", "order", b"order", "request_id", b"request_id", "whole_order", b"whole_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellations", b"cancellations", "channel_update_time", b"channel_update_time", "event_id", b"event_id", "order", b"order", "request_id", b"request_id", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,7 +104,10 @@ class AllocationServiceServicer:
         again is answered from it, SOLD for a live HOLD converts it, and other
         contents replace it. Each call states the order's whole contents.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, location),
+        A SOLD order is never refused for a SKU that the catalogue does not have: its units are short until the product
+        comes with UpsertProducts.
+
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD),
         REQUEST_ID_REUSED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,7 +44,10 @@ class AllocationServiceStub:
     again is answered from it, SOLD for a live HOLD converts it, and other
     contents replace it. Each call states the order's whole contents.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, location),
+    A SOLD order is never refused for a SKU that the catalogue does not have: its units are short until the product
+    comes with UpsertProducts.
+
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD),
     REQUEST_ID_REUSED, OVERLOADED.
     """
     BatchAllocateOrders: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]
@@ -120,7 +123,10 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     again is answered from it, SOLD for a live HOLD converts it, and other
     contents replace it. Each call states the order's whole contents.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, location),
+    A SOLD order is never refused for a SKU that the catalogue does not have: its units are short until the product
+    comes with UpsertProducts.
+
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD),
     REQUEST_ID_REUSED, OVERLOADED.
     """
     BatchAllocateOrders: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]  # type: ignore[assignment]
@@ -199,7 +205,10 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         again is answered from it, SOLD for a live HOLD converts it, and other
         contents replace it. Each call states the order's whole contents.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, location),
+        A SOLD order is never refused for a SKU that the catalogue does not have: its units are short until the product
+        comes with UpsertProducts.
+
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD),
         REQUEST_ID_REUSED, OVERLOADED.
         """
 

@@ -368,6 +368,7 @@ class DecidedLevel(_message.Message):
     COUNT_CONFIDENCE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     TRACKED_FIELD_NUMBER: _builtins.int
+    PHYSICAL_COUNT_TIME_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     location_id: _builtins.str
     on_hand_count: _builtins.int
@@ -382,6 +383,10 @@ class DecidedLevel(_message.Message):
     def figure_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def counted_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def physical_count_time(self) -> _timestamp_pb2.Timestamp:
+        """When a person last counted."""
+
     def __init__(
         self,
         *,
@@ -396,10 +401,11 @@ class DecidedLevel(_message.Message):
         count_confidence: _builtins.float | None = ...,
         source: _builtins.str = ...,
         tracked: _builtins.bool = ...,
+        physical_count_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
     _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015

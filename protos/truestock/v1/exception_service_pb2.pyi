@@ -32,7 +32,7 @@ class ListExceptionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     overdue_only: _builtins.bool
-    """Only those whose time is over."""
+    """Only those whose time is over: open ones."""
     allocation_id: _builtins.str
     """Only those of one order."""
     page_size: _builtins.int
@@ -45,7 +45,7 @@ class ListExceptionsRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All if empty."""
+        """All if empty; at most 100, and so of the others."""
 
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -209,6 +209,17 @@ class ResolveExceptionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     resolution: _exception_pb2.ExceptionResolution.ValueType
+    """One that its kind allows:
+    `oversell`, `unfillable`: REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED;
+    `rejected`: the same, and NO_ACTION;
+    `review`: APPROVED, CANCELLED;
+    `late_shipment`: COMPLETED, REROUTED, CANCELLED, NO_ACTION;
+    `stuck_order`: COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION;
+    `unmapped_product`, `unmapped_location`: MAPPED, NO_ACTION;
+    `mismatch`: STOCK_CORRECTED, NO_ACTION;
+    `stale_feed`, `sync_failed`: COMPLETED, MAPPED, NO_ACTION;
+    and OTHER for all.
+    """
     actor: _builtins.str
     """Who says so; at most 64 characters."""
     note: _builtins.str

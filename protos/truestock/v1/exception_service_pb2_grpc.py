@@ -95,7 +95,8 @@ class ExceptionServiceServicer:
 
     def ResolveException(self, request, context):
         """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-        short units anew, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets the plan go out.
+        short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
+        the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
 
         Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
         cannot be placed), REQUEST_ID_REUSED.

@@ -50,7 +50,8 @@ class ExceptionServiceStub:
     """
     ResolveException: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ResolveExceptionRequest, _exception_service_pb2.ResolveExceptionResponse]
     """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-    short units anew, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets the plan go out.
+    short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
+    the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
 
     Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
     cannot be placed), REQUEST_ID_REUSED.
@@ -84,7 +85,8 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     """
     ResolveException: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ResolveExceptionRequest, _exception_service_pb2.ResolveExceptionResponse]  # type: ignore[assignment]
     """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-    short units anew, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets the plan go out.
+    short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
+    the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
 
     Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
     cannot be placed), REQUEST_ID_REUSED.
@@ -139,7 +141,8 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.ResolveExceptionResponse, _abc.Awaitable[_exception_service_pb2.ResolveExceptionResponse]]:
         """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-        short units anew, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets the plan go out.
+        short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
+        the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
 
         Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
         cannot be placed), REQUEST_ID_REUSED.

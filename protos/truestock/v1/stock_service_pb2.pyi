@@ -429,7 +429,9 @@ class StockChangeResult(_message.Message):
         FATE_ABSORBED: StockChangeResult._Fate.ValueType  # 4
         """A movement at or before the last accepted count, which has it in already; recorded without effect."""
         FATE_QUARANTINED: StockChangeResult._Fate.ValueType  # 5
-        """Kept aside until somebody mends the cause: an unknown SKU or location, a time in the future, or two different counts of one moment."""
+        """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
+        different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
+        """
         FATE_OBSERVED: StockChangeResult._Fate.ValueType  # 6
         """Said by an observer: it was compared with what is known, and moved nothing."""
 
@@ -446,7 +448,9 @@ class StockChangeResult(_message.Message):
     FATE_ABSORBED: StockChangeResult.Fate.ValueType  # 4
     """A movement at or before the last accepted count, which has it in already; recorded without effect."""
     FATE_QUARANTINED: StockChangeResult.Fate.ValueType  # 5
-    """Kept aside until somebody mends the cause: an unknown SKU or location, a time in the future, or two different counts of one moment."""
+    """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
+    different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
+    """
     FATE_OBSERVED: StockChangeResult.Fate.ValueType  # 6
     """Said by an observer: it was compared with what is known, and moved nothing."""
 
@@ -535,7 +539,9 @@ class TransferStockRequest(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
-    """The retailer's own number for the transfer, at most 128 characters."""
+    """The retailer's own number for the transfer, at most 128 characters. The same dispatch again is answered with the
+    transfer as it stands; another dispatch under its id is INVALID_FIELD.
+    """
     request_id: _builtins.str
     @_builtins.property
     def dispatch(self) -> Global___TransferDispatch: ...
@@ -604,10 +610,12 @@ class TransferReceipt(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """Nothing more will come: what is missing is lost, and a `mismatch` exception says so."""
+    """Nothing more will come: what is missing is lost, and a `mismatch` exception says so. A transfer of which everything
+    has come is complete without it.
+    """
     @_builtins.property
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferUnits]:
-        """What arrived this time, each SKU once; may be another number than was dispatched."""
+        """At most 500: what arrived this time, each SKU once; may be another number than was dispatched."""
 
     def __init__(
         self,
@@ -844,7 +852,7 @@ class ListStockMovementsRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Such as `counted`, `shipped` or `released`; all if empty."""
+        """Such as `counted`, `shipped` or `released`; all if empty, at most 50."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -937,7 +945,9 @@ class StockMovementRecord(_message.Message):
     allocation_id: _builtins.str
     line_id: _builtins.str
     reason: _builtins.str
-    """Why units became unavailable or sellable again, or why a shipment was rejected."""
+    """Why units became unavailable or sellable again, or why a shipment was rejected; of what a transfer moved, the
+    transfer's id.
+    """
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1102,7 +1112,7 @@ class StockLevel(_message.Message):
 
     @_builtins.property
     def incoming(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncomingUnits]:
-        """What is on its way, the earliest first; units without a time come last."""
+        """What is on its way, also by transfer, the earliest first; units without a time come last. At most 100."""
 
     def __init__(
         self,

@@ -64,8 +64,27 @@ def upgrade() -> None:
         sa.Column("line_id", sa.Text(), nullable=False),
         sa.Column("unit_count", sa.Integer(), nullable=True, comment="null is everything"),
         sa.Column("heard_time", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "cancel_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="by the channel's clock; contents that are not older have it in them",
+        ),
+        sa.Column(
+            "apply_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="null while its order has not come",
+        ),
         sa.PrimaryKeyConstraint("channel_id", "order_id", "event_id", "line_id", name=op.f("early_cancellation_pkey")),
-        comment="Cancellations that were heard before their order.",
+        comment="Cancellations by their channel's own name, those that were heard before their order among them.",
+    )
+    op.create_index(
+        "early_cancellation_waiting_idx",
+        "early_cancellation",
+        ["heard_time"],
+        unique=False,
+        postgresql_where=sa.text("apply_time IS NULL"),
     )
     op.create_table(
         "feed",
@@ -151,11 +170,41 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("transfer_pkey")),
         comment="Stock on its way between two locations, which nobody can sell.",
     )
+    op.create_index("transfer_dispatched_idx", "transfer", ["dispatch_time", "id"], unique=False)
+    op.create_index(
+        "transfer_open_idx",
+        "transfer",
+        ["to_location_id"],
+        unique=False,
+        postgresql_where=sa.text("settle_time IS NULL"),
+    )
+    op.create_table(
+        "ledger_reader",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "horizon", TransactionId(), nullable=False, comment="every movement of a transaction below it has been read"
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("ledger_reader_pkey")),
+        comment="How far what learns from the ledger in the background has read it.",
+    )
     op.create_table(
         "allocation_copy",
         sa.Column("channel_id", sa.Text(), nullable=False),
         sa.Column("order_id", sa.Text(), nullable=False),
         sa.Column("allocation_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "states_contents",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="until the original comes",
+        ),
+        sa.Column(
+            "channel_update_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="when the copy was last changed, by its own channel's clock",
+        ),
         sa.ForeignKeyConstraint(["allocation_id"], ["allocation.id"], name=op.f("allocation_copy_allocation_id_fkey")),
         sa.PrimaryKeyConstraint("channel_id", "order_id", name=op.f("allocation_copy_pkey")),
         comment="Other names of an order, such as the Shopify copy of a TikTok order.",
@@ -406,7 +455,17 @@ def upgrade() -> None:
         ),
     )
     op.create_index("shortage_waiting_idx", "shortage", ["sku"], unique=False, postgresql_where=sa.text("backordered"))
+    _upgrade_quarantine()
     op.add_column("stock_level", sa.Column("counted_source", sa.Text(), nullable=True))
+    op.add_column(
+        "stock_level",
+        sa.Column(
+            "unavailable_time",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="effective time of the last accepted count that stated unavailable",
+        ),
+    )
     op.add_column(
         "stock_level",
         sa.Column("counted_sequence", sa.BigInteger(), nullable=True, comment="the source's own version of that count"),
@@ -455,6 +514,13 @@ def upgrade() -> None:
         sa.Column("xid", TransactionId(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
     )
     op.create_index("stock_movement_heard_idx", "stock_movement", ["heard_time", "id"], unique=False)
+    op.create_index(
+        "stock_movement_order_idx",
+        "stock_movement",
+        ["allocation_id"],
+        unique=False,
+        postgresql_where=sa.text("allocation_id IS NOT NULL"),
+    )
     op.create_index(op.f("stock_movement_xid_idx"), "stock_movement", ["xid"], unique=False)
     op.add_column(
         "order_line",
@@ -491,6 +557,21 @@ def upgrade() -> None:
     )
 
 
+def _upgrade_quarantine() -> None:
+    """What is kept aside says why and of when it is, so that it can be taken up in order once its cause is mended."""
+    op.add_column("stock_quarantine", sa.Column("cause", sa.Text(), comment="says when it is worth another try"))
+    op.add_column("stock_quarantine", sa.Column("effective_time", postgresql.TIMESTAMP(timezone=True)))
+    op.execute(
+        "UPDATE stock_quarantine SET effective_time = heard_time, cause = CASE "
+        "WHEN reason LIKE 'no product%' OR reason LIKE 'no location%' THEN 'unmapped' "
+        "WHEN reason LIKE 'counted %' THEN 'recount' WHEN reason LIKE 'it would %' THEN 'too_many' ELSE 'ahead' END"
+    )
+    for name in ("cause", "effective_time"):
+        op.alter_column("stock_quarantine", name, nullable=False)
+    op.create_index("stock_quarantine_sku_idx", "stock_quarantine", ["sku"], unique=False)
+    op.create_index("stock_quarantine_location_idx", "stock_quarantine", ["location_id"], unique=False)
+
+
 def downgrade() -> None:
     # An exception that is about no order has no place in the older tables.
     op.execute("DELETE FROM exception_event")
@@ -506,6 +587,11 @@ def downgrade() -> None:
     for table, name, _ in _CHECKS:
         op.drop_constraint(op.f(f"{table}_{name}_check"), table)
     op.drop_index(op.f("stock_movement_xid_idx"), table_name="stock_movement")
+    op.drop_index(
+        "stock_movement_order_idx",
+        table_name="stock_movement",
+        postgresql_where=sa.text("allocation_id IS NOT NULL"),
+    )
     op.drop_index("stock_movement_heard_idx", table_name="stock_movement")
     op.drop_column("stock_movement", "xid")
     op.drop_column("stock_movement", "reason")
@@ -515,6 +601,11 @@ def downgrade() -> None:
     op.drop_column("stock_level", "physical_count_time")
     op.drop_column("stock_level", "counted_sequence")
     op.drop_column("stock_level", "counted_source")
+    op.drop_column("stock_level", "unavailable_time")
+    op.drop_index("stock_quarantine_location_idx", table_name="stock_quarantine")
+    op.drop_index("stock_quarantine_sku_idx", table_name="stock_quarantine")
+    op.drop_column("stock_quarantine", "effective_time")
+    op.drop_column("stock_quarantine", "cause")
     op.drop_index("shortage_waiting_idx", table_name="shortage", postgresql_where=sa.text("backordered"))
     op.drop_column("shortage", "backordered")
     op.drop_index("shipment_open_idx", table_name="shipment")
@@ -593,12 +684,20 @@ def downgrade() -> None:
     op.drop_table("transfer_line")
     op.drop_index(op.f("allocation_copy_allocation_id_idx"), table_name="allocation_copy")
     op.drop_table("allocation_copy")
+    op.drop_index("transfer_open_idx", table_name="transfer", postgresql_where=sa.text("settle_time IS NULL"))
+    op.drop_index("transfer_dispatched_idx", table_name="transfer")
     op.drop_table("transfer")
+    op.drop_table("ledger_reader")
     op.drop_table("stock_unavailable")
     op.drop_index("stock_incoming_level_idx", table_name="stock_incoming")
     op.drop_table("stock_incoming")
     op.drop_table("stock_effect")
     op.drop_table("feed")
+    op.drop_index(
+        "early_cancellation_waiting_idx",
+        table_name="early_cancellation",
+        postgresql_where=sa.text("apply_time IS NULL"),
+    )
     op.drop_table("early_cancellation")
     op.drop_table("decision_catalogue")
     op.drop_index(op.f("availability_told_xid_idx"), table_name="availability_told")

@@ -1,0 +1,43 @@
+"""How each kind of exception may be settled: a closed list, and which of it makes sense for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+REROUTED = "rerouted"
+BACKORDERED = "backordered"
+CANCELLED = "cancelled"
+APPROVED = "approved"
+STOCK_CORRECTED = "stock_corrected"
+TRANSFERRED = "transferred"
+MAPPED = "mapped"
+COMPLETED = "completed"
+NO_ACTION = "no_action"
+OTHER = "other"
+
+RESOLUTIONS = (
+    *(REROUTED, BACKORDERED, CANCELLED, APPROVED, STOCK_CORRECTED, TRANSFERRED, MAPPED, COMPLETED, NO_ACTION, OTHER),
+)
+
+_UNITS_ARE_SHORT = (REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED, OTHER)
+_SOMETHING_IS_UNKNOWN = (MAPPED, NO_ACTION, OTHER)
+
+ALLOWED: Mapping[str, tuple[str, ...]] = {
+    "oversell": _UNITS_ARE_SHORT,
+    "unfillable": _UNITS_ARE_SHORT,
+    "rejected": (REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED, NO_ACTION, OTHER),
+    "review": (APPROVED, CANCELLED, OTHER),
+    "unmapped_product": _SOMETHING_IS_UNKNOWN,
+    "unmapped_location": _SOMETHING_IS_UNKNOWN,
+    "mismatch": (STOCK_CORRECTED, NO_ACTION, OTHER),
+    "stale_feed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
+    "late_shipment": (COMPLETED, REROUTED, CANCELLED, NO_ACTION, OTHER),
+    "stuck_order": (COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION, OTHER),
+    "sync_failed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
+}
+"""The resolutions that each kind of exception allows, in the order in which a person is told them."""
+
+
+def fits(kind: str, resolution: str) -> bool:
+    """Whether an exception of this kind may be settled so."""
+    return resolution in ALLOWED[kind]
