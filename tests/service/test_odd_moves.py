@@ -66,6 +66,18 @@ async def test_a_line_that_was_rejected_may_be_left_out_of_the_order(shop: Retai
     assert (await shop.ledger()).balanced
 
 
+async def test_an_order_with_a_line_that_was_rejected_and_then_cancelled_can_change(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 5})
+    order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
+    await shop.reject(order.shipments[0], "not_found", {"m": 2})
+    await shop.cancel(order.allocation_id, {"m": 2})
+
+    changed = await sell(shop, lines(m=("MUG", 2), c=("CUP", 3)))
+
+    assert promised(changed)["a-store"] == 3
+    assert (await shop.ledger()).balanced
+
+
 async def test_a_line_of_another_product_is_not_kept_from_where_the_first_was_rejected(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 2})
     order = await sell(shop, lines(x=("MUG", 2)))
