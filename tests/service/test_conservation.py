@@ -30,7 +30,7 @@ def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: 
     run_state_machine_as_test(
         life,
         settings=settings(
-            max_examples=LIVES or 10,
+            max_examples=LIVES or 6,
             stateful_step_count=60 if LIVES else 40,
             derandomize=not LIVES,
             database=None,
