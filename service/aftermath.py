@@ -195,11 +195,20 @@ def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
 
 
 async def _know(connection: Connection, doings: Doings, ids: Iterable[UUID]) -> None:
-    """Locks and reads orders that the transaction does not know yet."""
+    """Locks and reads orders that the transaction does not know yet.
+
+    An order is written whole. Others may let a hold lapse under the lock of a level alone, so a hold is ours only where
+    all of its levels are.
+    """
     unknown = [one for one in dict.fromkeys(ids) if one not in doings.records]
     if unknown:
         try:
             await _LOCK_AT_ONCE.rows(connection, ids=unknown)
         except asyncpg.LockNotAvailableError as error:
             raise RowsBusy(unknown) from error
-        doings.know((await orders.read(connection, unknown)).values())
+        found = (await orders.read(connection, unknown)).values()
+        ours = {sku for sku, _ in doings.book.levels}
+        beyond = [r.id for r in found if r.state == HELD and not ours.issuperset(sku for sku, _ in r.promised())]
+        if beyond:
+            raise RowsBusy(beyond)
+        doings.know(found)
