@@ -29,7 +29,7 @@ demo: setup ## Watch a throw-away Truestock get through a bad day on TikTok, in 
 
 test: setup ## Check the rules, then run every test
 	$(BIN)/truestock check rules/
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas
 	$(BIN)/ruff check .

@@ -164,7 +164,7 @@ def _context(chance: random.Random, product: Product, location: Location, channe
 
 
 def _products() -> list[Product]:
-    rows: list[Any] = catalogue_requests.product_rows(sample_products())
+    rows: list[Any] = [{"learnt_velocity": None, **row} for row in catalogue_requests.product_rows(sample_products())]
     return [catalogue.product_of(row) for row in rows]
 
 

@@ -1,7 +1,7 @@
 """What follows from a change of stock, in the same transaction: promises that do not fit move, backorders fill.
 
 Orders are locked here after stock, against the order of locks: never waiting for one, so that no two wait for each
-other. Where somebody else has one, the whole transaction is run again.
+other. Where somebody else has one, the whole transaction is run again, and locks it with its own orders first.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Integer, Text, Uuid, literal_column, select
 
 from policies.claims import Claim, Loss, Waiting, in_turn, losses
@@ -17,7 +18,7 @@ from policies.policy import PolicySet
 from policies.shipments import OPEN, ShipmentState
 from service import orders
 from service.catalogue import CatalogueCache
-from service.database import Connection, Statement, any_of, parameter
+from service.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.doings import Doings
 from service.record import HELD, OVERSELL, PROMISING, AllocationRecord
 from service.rerouting import fill_backorders, replan_units
@@ -194,8 +195,20 @@ def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
 
 
 async def _know(connection: Connection, doings: Doings, ids: Iterable[UUID]) -> None:
-    """Locks and reads orders that the transaction does not know yet."""
+    """Locks and reads orders that the transaction does not know yet.
+
+    An order is written whole. Others may let a hold lapse under the lock of a level alone, so a hold is ours only where
+    all of its levels are.
+    """
     unknown = [one for one in dict.fromkeys(ids) if one not in doings.records]
     if unknown:
-        await _LOCK_AT_ONCE.rows(connection, ids=unknown)
-        doings.know((await orders.read(connection, unknown)).values())
+        try:
+            await _LOCK_AT_ONCE.rows(connection, ids=unknown)
+        except asyncpg.LockNotAvailableError as error:
+            raise RowsBusy(unknown) from error
+        found = (await orders.read(connection, unknown)).values()
+        ours = {sku for sku, _ in doings.book.levels}
+        beyond = [r.id for r in found if r.state == HELD and not ours.issuperset(sku for sku, _ in r.promised())]
+        if beyond:
+            raise RowsBusy(beyond)
+        doings.know(found)

@@ -165,7 +165,7 @@ def _committed(
     tried: Sequence[_Batch], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
 ) -> _Batch | None:
     """The earlier attempt of this call, if any, that the stored answer is of."""
-    return next((one for one in tried if claim_id in one.verdicts and one.outcomes[claim_id] == stored), None)
+    return next((one for one in tried if claim_id in one.verdicts and one.outcomes.get(claim_id) == stored), None)
 
 
 def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:

@@ -29,16 +29,15 @@ _WAITING_SKUS = Statement(
     .order_by(shortage.c.sku)
     .limit(parameter("count", Integer))
 )
-_LOCK_WAITING = Statement(
+_WAITING = Statement(
     select(allocation.c.id)
     .where(
         allocation.c.id.in_(
             select(shortage.c.allocation_id).where(shortage.c.backordered, shortage.c.sku == parameter("sku", Text))
         )
     )
-    .order_by(allocation.c.channel_id, allocation.c.order_id)
+    .order_by(allocation.c.priority.desc(), allocation.c.create_time, allocation.c.id)
     .limit(aftermath.FILLED_ORDERS)
-    .with_for_update(key_share=True)
 )
 _COUNT = Statement(
     select(func.coalesce(func.sum(shortage.c.unit_count), 0).label("units")).where(shortage.c.backordered)
@@ -68,7 +67,8 @@ class Backorders:
             doings.count(self._here.metrics)
 
     async def _fill(self, sku: str, connection: Connection) -> Doings:
-        ids = [row["id"] for row in await _LOCK_WAITING.rows(connection, sku=sku)]
+        waiting = await _WAITING.rows(connection, sku=sku)
+        ids = await orders.lock(connection, [row["id"] for row in waiting])
         skus = await orders.line_skus(connection, ids) | {sku}
         locked = await levels.lock(connection, skus)
         doings = Doings(await levels.open_book(connection, locked, self._here.new_id))

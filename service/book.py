@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from policies.model import StockLevel
@@ -168,13 +168,21 @@ class Book:
                 held=deltas.held,
                 allocated=deltas.allocated,
                 source=ORDERS,
-                effective_time=at.time if at else self.now,
+                effective_time=self._effective_time(part.key, at),
                 fate="absorbed" if at and at.is_counted else "accepted",
                 allocation_id=part.allocation_id,
                 line_id=part.line_id,
                 reason=reason,
             )
         )
+
+    def _effective_time(self, key: Key, at: Occurrence | None) -> datetime:
+        """When units moved: after the last count, unless that has them in, even where its source's clock is ahead."""
+        time = at.time if at else self.now
+        counted = self.levels[key].counted_time
+        if counted is None or counted < time or (at is not None and at.is_counted):
+            return time
+        return counted + timedelta(microseconds=1)
 
     def touched(self) -> set[Key]:
         """The levels that something happened to."""

@@ -7,7 +7,9 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import ColumnElement, bindparam, column, func
@@ -26,6 +28,8 @@ Columns = dict[str, Any]
 
 ATTEMPTS = 6
 """How often a transaction is run before its caller is told that the service is not ready."""
+BUSY_ATTEMPTS = 30
+"""The same for a transaction that finds rows busy: each attempt has locked what the one before found out it needs."""
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 
@@ -42,6 +46,21 @@ RETRYABLE = (
     OSError,  # no socket, no route, no name, no answer in time
 )
 """What another attempt may mend; whether the last one was committed is found out by its request id."""
+
+
+NEEDED: ContextVar[frozenset[UUID]] = ContextVar("NEEDED", default=frozenset())
+"""Orders that earlier attempts of the transaction in hand found out that they need: to be locked with its own."""
+
+
+class RowsBusy(Exception):
+    """Somebody else has rows that a transaction learnt too late that it needs: waiting for them could wait for ever.
+
+    `keys` are theirs. The next attempt finds them in NEEDED and locks them in their turn.
+    """
+
+    def __init__(self, keys: Iterable[UUID]) -> None:
+        self.keys = frozenset(keys)
+        super().__init__(f"{len(self.keys)} rows are busy")
 
 
 class Statement:
@@ -156,14 +175,18 @@ class Database:
         """Runs `work` in one READ COMMITTED transaction, again from the start where that may help.
 
         `work` must be safe to run again after a commit whose answer was lost: it claims its request ids first.
-        Raises NotReady after `ATTEMPTS`.
+        Raises NotReady after `ATTEMPTS`, or after `BUSY_ATTEMPTS` that ended with RowsBusy.
         """
 
         async def attempt() -> T:
             async with self.connection(operation) as connection, connection.transaction():
                 return await work(connection)
 
-        return await self._repeated(operation, attempt)
+        needed = NEEDED.set(frozenset())
+        try:
+            return await self._repeated(operation, lambda: self._with_needed(operation, attempt))
+        finally:
+            NEEDED.reset(needed)
 
     async def snapshot(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work`, which only reads, on one state of the database, however many statements it takes."""
@@ -185,6 +208,16 @@ class Database:
                 return await work(connection)
 
         return await self._repeated(operation, attempt)
+
+    async def _with_needed(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
+        """Runs a transaction until everything that it needs was locked in its turn."""
+        for _ in range(BUSY_ATTEMPTS):
+            try:
+                return await run()
+            except RowsBusy as busy:
+                self._metrics.database_retries.labels(operation).inc()
+                NEEDED.set(NEEDED.get() | busy.keys)
+        raise NotReady("too much is happening to the same orders at once")
 
     async def _repeated(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS + 1):

@@ -28,8 +28,18 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from policies.model import StockLevel
 from service import unavailable
 from service.book import Book, Key, PromisedUnits
-from service.database import Columns, Connection, Statement, any_of, parameter, parameters, transposed, unnested
-from service.tables import Moment, promise, shortage, stock_level, stock_movement
+from service.database import (
+    NEEDED,
+    Columns,
+    Connection,
+    Statement,
+    any_of,
+    parameter,
+    parameters,
+    transposed,
+    unnested,
+)
+from service.tables import Moment, order_line, promise, shortage, stock_level, stock_movement
 
 _level = stock_level.c
 
@@ -43,6 +53,7 @@ _LOCK = Statement(
     .order_by(_level.sku, _level.location_id)
     .with_for_update(key_share=True)
 )
+_SKUS_NEEDED = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
 
 # The clock comes from the same statement as the levels, and a row comes even where there is no level.
 _clock = select(func.clock_timestamp().label("now")).subquery("clock")
@@ -159,8 +170,14 @@ _EMPTY = Statement(
 
 
 async def lock(connection: Connection, skus: Iterable[str]) -> set[Key]:
-    """Locks every level of these SKUs, in order, and says which. Figures are read later: by now they may be old."""
-    return {(r["sku"], r["location_id"]) for r in await _LOCK.rows(connection, skus=sorted(set(skus)))}
+    """Locks every level of these SKUs, in order, and says which. Figures are read later: by now they may be old.
+
+    Orders that the transaction is known to need (NEEDED) need the levels of all their products.
+    """
+    wanted = set(skus)
+    if NEEDED.get():
+        wanted |= {row["sku"] for row in await _SKUS_NEEDED.rows(connection, ids=list(NEEDED.get()))}
+    return {(r["sku"], r["location_id"]) for r in await _LOCK.rows(connection, skus=sorted(wanted))}
 
 
 async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[], UUID]) -> Book:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.model import Commitment, Outcome
 from policies.shipments import ShipmentState
-from service.database import Connection, Statement, any_of, parameter, transposed, unnested
+from service.database import NEEDED, Connection, Statement, any_of, parameter, transposed, unnested
 from service.record import AllocationRecord, LineRecord, ShipmentRecord, ShortageRecord, destination_of
 from service.tables import (
     allocation,
@@ -56,6 +56,7 @@ _LOCK = Statement(
     .order_by(_own.channel_id, _own.order_id)
     .with_for_update(key_share=True)
 )
+_NAMES = Statement(select(_own.id, _own.channel_id, _own.order_id).where(_own.id == any_of("ids", Uuid)))
 _LOCK_EXPIRED = Statement(
     select(_own.id)
     .where(_own.state == literal_column("'held'"), _own.expire_time <= func.clock_timestamp())
@@ -131,23 +132,39 @@ _READ_EXCEPTIONS = Statement(
 
 
 async def lock_or_make(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
-    """Locks orders by (channel, order id), in order; makes those that are new, under the ids given."""
-    rows = await _LOCK_OR_MAKE.rows(connection, **transposed(list(_NEW), new))
-    return {(r["channel_id"], r["order_id"]): r["id"] for r in rows}
+    """Locks orders by (channel, order id), in order; makes those that are new, under the ids given.
+
+    What the transaction is known to need besides (NEEDED) is locked with them, here as in the other functions.
+    """
+    needed = await _NAMES.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
+    rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {one[1:]: one for one in new}
+    locked = await _LOCK_OR_MAKE.rows(connection, **transposed(list(_NEW), list(rows.values())))
+    asked = {one[1:] for one in new}
+    return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in asked}
 
 
 async def lock(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
     """Locks orders in order; returns those that exist."""
-    return [r["id"] for r in await _LOCK.rows(connection, ids=list(ids))]
+    wanted = set(ids)
+    rows = await _LOCK.rows(connection, ids=list(wanted | NEEDED.get()))
+    return [r["id"] for r in rows if r["id"] in wanted]
+
+
+async def lock_needed(connection: Connection) -> None:
+    """Locks what earlier attempts found out to be needed, for a transaction that has no order of its own."""
+    if NEEDED.get():
+        await lock(connection, [])
 
 
 async def lock_expired(connection: Connection, count: int) -> list[UUID]:
     """Locks holds that are over and that nobody else has locked."""
+    await lock_needed(connection)
     return [r["id"] for r in await _LOCK_EXPIRED.rows(connection, count=count)]
 
 
 async def lock_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
     """Locks those of the orders that nobody else has locked; returns them."""
+    await lock_needed(connection)
     wanted = list(ids)
     return [r["id"] for r in await _LOCK_FREE.rows(connection, ids=wanted)] if wanted else []
 

@@ -184,7 +184,9 @@ class AllocationRecord:
 
     def rejected_by(self) -> frozenset[tuple[str, str]]:
         """Products that locations could not supply to this order, as (SKU, location id)."""
-        return frozenset((self.line(one).sku, made.location_id) for made in self.shipments for one in made.rejected)
+        skus = {line.line_id: line.sku for line in self.lines}
+        rejected = ((made, line_id) for made in self.shipments for line_id in made.rejected)
+        return frozenset((skus[line_id], made.location_id) for made, line_id in rejected if line_id in skus)
 
     def add_shortage(self, short: ShortageRecord) -> None:
         """Adds units that are short, to those of the same line and cause where there are any."""

@@ -19,6 +19,7 @@ from service import (
     feed_silence,
     incoming,
     levels,
+    orders,
     provenance,
     quarantine,
     stock_history,
@@ -70,6 +71,7 @@ async def record(
     known = await cache.at(connection, version)
     unmapped = {change.key: _unmapped(change, products, known) for change in changes}
     mapped = [change for change in changes if not unmapped[change.key]]
+    await orders.lock_needed(connection)
     await levels.ensure(connection, {change.key for change in mapped})
     locked = await levels.lock(connection, {change.sku for change in mapped})
     book = await levels.open_book(connection, locked, new_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from policies.policy import PolicySet
 from policies.reasons import units as counted
-from service import aftermath, bounds, catalogue, incidents, levels, provenance, requests, transfer_records
+from service import aftermath, bounds, catalogue, incidents, levels, orders, provenance, requests, transfer_records
 from service.book import TRANSFERS, Book, Key, Movement
 from service.database import Connection
 from service.doings import Doings
@@ -101,6 +101,7 @@ class Transfers:
         return after, doings
 
     async def _open(self, connection: Connection, made: set[Key]) -> Book:
+        await orders.lock_needed(connection)
         await levels.ensure(connection, made)
         locked = await levels.lock(connection, {sku for sku, _ in made})
         return await levels.open_book(connection, locked, self._here.new_id)

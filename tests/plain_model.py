@@ -82,7 +82,7 @@ class Paper:
         self._unavailable: dict[Key, int] = {}
         self.orders: dict[str, PaperOrder] = {}
 
-    def keys(self) -> Iterable[Key]:
+    def levels(self) -> Iterable[Key]:
         """The levels that anything was ever said about."""
         return sorted({*self._counts, *self._moves, *self._unavailable})
 
@@ -99,8 +99,10 @@ class Paper:
         return key in self._counts and when <= self._counts[key][0]
 
     def count(self, key: Key, when: datetime, units: int, unavailable: int | None) -> None:
-        """An older count than the last says nothing."""
-        if key in self._counts and when < self._counts[key][0]:
+        """An older count than the last says nothing, nor does another number for its very moment."""
+        if key in self._counts and (when, units) < self._counts[key]:
+            return
+        if key in self._counts and when == self._counts[key][0] and units != self._counts[key][1]:
             return
         self._counts[key] = (when, units)
         if unavailable is not None:

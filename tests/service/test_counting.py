@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from service import levels
+from service import levels, provenance
 from service.database import plain_url
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, change, moved, request_id
@@ -249,7 +249,7 @@ async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(r
     connection = await asyncpg.connect(plain_url(retailer.database_url))
     async with connection.transaction():
         book = await levels.open_book(connection, await levels.lock(connection, {"MUG"}), uuid.uuid4)
-        await levels.distrust(connection, book, [key, key])
+        await provenance.distrust(connection, book, [key, key])
     await connection.close()
 
     known = book.levels[key].count_confidence

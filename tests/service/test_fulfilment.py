@@ -6,9 +6,11 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import grpc
 import pytest
 
+from service.database import plain_url
 from tests.conftest import SETTLED_RULES, RetailerMaker
 from tests.retailer import HOLD, Retailer, eventually, promised, refused, request_id
 from truestock.v1 import (
@@ -407,6 +409,27 @@ async def test_a_hold_that_no_longer_fits_shrinks_and_is_no_oversell(shop: Retai
     now = (await shop.get(held.allocation_id)).allocation
     assert promised(now) == {"a-store": 1}
     assert shop.metric("oversold_units_total", channel="web", cause="count_correction") == 0
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_hold_that_shrinks_keeps_others_from_letting_its_other_product_lapse(shop: Retailer) -> None:
+    """An order is written whole, and a hold lapses under its level's lock alone: so all its levels are taken first."""
+    await shop.stock({("MUG", "a-store"): 4, ("POT", "a-store"): 4})
+    await shop.allocate("A-1", {"MUG": 3, "POT": 3}, HOLD)
+
+    connection = await asyncpg.connect(plain_url(shop.database_url))
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM stock_level WHERE sku = 'POT' FOR UPDATE")
+            counting = asyncio.create_task(shop.count({("MUG", "a-store"): 1}))
+            await asyncio.sleep(0.5)
+            waited = not counting.done()
+    finally:
+        await connection.close()
+    await counting
+
+    assert waited
+    assert (await shop.level("MUG", "a-store")).held_count == 1
     assert (await shop.ledger()).balanced
 
 

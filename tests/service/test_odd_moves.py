@@ -60,6 +60,18 @@ async def test_a_line_that_was_rejected_may_be_left_out_of_the_order(shop: Retai
     assert (await shop.ledger()).balanced
 
 
+async def test_an_order_with_a_line_that_was_rejected_and_then_cancelled_can_change(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 5})
+    order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
+    await shop.reject(order.shipments[0], "not_found", {"m": 2})
+    await shop.cancel(order.allocation_id, {"m": 2})
+
+    changed = await sell(shop, lines(m=("MUG", 2), c=("CUP", 3)))
+
+    assert promised(changed)["a-store"] == 3
+    assert (await shop.ledger()).balanced
+
+
 async def test_a_line_of_another_product_is_not_kept_from_where_the_first_was_rejected(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 2})
     order = await sell(shop, lines(x=("MUG", 2)))
@@ -330,4 +342,19 @@ async def test_a_parcel_that_left_before_a_count_leaves_the_count_as_it_is_and_o
 
     level = await shop.level("MUG", "dc")
     assert (level.on_hand_count, level.allocated_count) == (6, 1)
+    assert (await shop.ledger()).balanced
+
+
+async def test_what_leaves_after_a_count_by_a_fast_clock_stays_gone_when_the_count_is_said_again(
+    shop: Retailer,
+) -> None:
+    await shop.stock({("MUG", "dc"): 9})
+    order = await sell(shop, lines(m=("MUG", 2)))
+    ahead = datetime.now(UTC) + timedelta(minutes=2)
+    await shop.count({("MUG", "dc"): 5}, at=ahead)
+
+    await shop.ship(order.shipments[0])
+    await shop.count({("MUG", "dc"): 5}, at=ahead)
+
+    assert (await shop.level("MUG", "dc")).on_hand_count == 3
     assert (await shop.ledger()).balanced

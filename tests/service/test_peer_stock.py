@@ -1,0 +1,335 @@
+"""What other systems' tests and issue threads say of stock and its promises, asked of ours: the same, or why not.
+
+`id` names the peer's case. Not here: the pickup searches magento-2882 and shopify-dawn-3979, for which there is no
+question yet that asks it, and magento-2269, a feed that is net of open orders. `shopware-bundle` and `ct-modes` have
+no counterpart: a bundle is sold as its parts here, whole and in one order, and whether stock is tracked, and from when
+it is promised, is not a setting: every sale is checked, so nothing is negative by choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RetailerMaker
+from tests.retailer import HOLD, SOLD, Retailer, change, moved, promised
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    order_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+PLAIN = """
+kind: routing
+policies:
+  - {name: plain, position: 1, rank: [fewest_shipments, priority]}
+"""
+RECEIVED = stock_pb.MOVEMENT_KIND_RECEIVED
+
+
+async def figures(shop: Retailer, sku: str, place: str) -> tuple[int, int, int]:
+    """On hand, held and allocated together, and available."""
+    level = await shop.level(sku, place)
+    return level.on_hand_count, level.held_count + level.allocated_count, level.available_count
+
+
+async def channels(shop: Retailer, **places: Sequence[str]) -> None:
+    """Channels that each sell from some locations only."""
+    made = [
+        catalog_pb.Channel(channel_id=name, kind=catalog_pb.Channel.KIND_WEB, location_ids=its)
+        for name, its in places.items()
+    ]
+    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+
+
+# What can be sold
+
+
+@pytest.mark.parametrize(
+    ("id", "channel", "available"),
+    [("vendure-av-all", "web", 220), ("vendure-av-T_1", "one", 100), ("vendure-av-T_2", "two", 120)],
+)
+async def test_each_channel_is_told_what_its_locations_have(
+    retailer: Retailer, id: str, channel: str, available: int
+) -> None:
+    await retailer.stock({("V", "t-1"): 100, ("V", "t-2"): 120})
+    await channels(retailer, one=["t-1"], two=["t-2"])
+
+    assert await retailer.sellable("V", channel) == available
+
+
+async def test_a_channel_sells_nothing_that_only_another_channels_location_has(retailer: Retailer) -> None:
+    """vendure-anti-2356."""
+    await retailer.stock({("V", "a"): 0, ("V", "b"): 10})
+    await channels(retailer, alpha=["a"], beta=["b"])
+
+    refused = await retailer.allocate("1", {"V": 1}, HOLD, channel_id="alpha")
+
+    assert await retailer.sellable("V", "alpha") == 0
+    assert refused.state == allocation_pb.Allocation.STATE_REFUSED
+
+
+async def test_what_is_held_is_not_available_at_the_locations_that_are_asked_about(retailer: Retailer) -> None:
+    """medusa-a1, and medusa-a2 and medusa-a3 at the location that has the hold."""
+    await retailer.stock({("I", "l-1"): 4, ("I", "l-2"): 4, ("I", "l-3"): 3})
+    await channels(retailer, first=["l-1", "l-2"], second=["l-2"])
+    await retailer.allocate("other", {"I": 2}, HOLD, channel_id="second")
+
+    assert await retailer.sellable("I", "first") == 6
+    two, three = [
+        await retailer.allocate(f"o-{n}", {"I": n}, HOLD, channel_id="second", validate_only=True) for n in (2, 3)
+    ]
+    assert (two.outcome, three.outcome) == (order_pb2.OUTCOME_ALLOCATED, order_pb2.OUTCOME_PARTLY_ALLOCATED)
+
+
+async def test_damaged_units_cannot_be_promised(retailer: Retailer) -> None:
+    """inventree-4253."""
+    await retailer.stock({("P", "s"): 10})
+    damaged = stock_pb.StockCount(on_hand_count=10, unavailable_count=4)
+    await retailer.record(change("P", "s", at=datetime.now(UTC), count=damaged))
+
+    assert await retailer.sellable("P") == 6
+    assert promised(await retailer.allocate("1", {"P": 10})) == {"s": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Units on hand, what is asked, and what is granted where a rule holds a threshold back."""
+
+    id: str
+    on_hand: int
+    threshold: int
+    asked: int
+    granted: int
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Threshold("vendure-thr0", 3, 0, 5, 3),
+        Threshold("vendure-thr2", 3, 2, 2, 1),
+        Threshold("vendure-zero", 0, 0, 1, 0),
+        # A threshold below zero is how the peer sells what is not there. Here a hold is of units that exist: it gets
+        # three of eight and five of twenty-five, and a sale is promised the rest when it comes (see the test below).
+        Threshold("vendure-thr-5", 3, 0, 8, 3),
+        Threshold("vendure-thr-20", 5, 0, 25, 5),
+    ],
+    ids=lambda case: case.id,
+)
+async def test_a_threshold_is_a_rule_that_holds_units_back(
+    retailers: RetailerMaker, tmp_path: Path, case: Threshold
+) -> None:
+    (tmp_path / "routing.yaml").write_text(PLAIN)
+    if case.threshold:
+        rule = f"{{name: threshold, hold_back: {{units: {case.threshold}}}}}"
+        (tmp_path / "buffer.yaml").write_text(f"kind: buffer\nname: kept\nscope: channel\nrules:\n  - {rule}\n")
+    shop = await retailers.make(tmp_path)
+    await shop.stock({("V", "t-1"): case.on_hand})
+
+    cart = await shop.allocate("1", {"V": case.asked}, HOLD)
+
+    assert sum(promised(cart).values()) == case.granted
+    assert cart.lines[0].short_count == (case.asked - case.granted if case.granted else 0)
+
+
+@pytest.mark.parametrize(("id", "on_hand", "asked"), [("vendure-thr-5", 3, 8), ("medusa-r3", 2, 3)])
+async def test_what_may_be_backordered_is_promised_when_it_comes(
+    retailers: RetailerMaker, tmp_path: Path, id: str, on_hand: int, asked: int
+) -> None:
+    """The peers promise units that are not there at once; here they wait, first in line, and are no allocation yet."""
+    (tmp_path / "routing.yaml").write_text(PLAIN)
+    rule = "{name: wait, position: 1, do: backorder, owner: desk, due_in: 1d}"
+    (tmp_path / "exceptions.yaml").write_text(f"kind: exception\nrules:\n  - {rule}\n")
+    shop = await retailers.make(tmp_path)
+    await shop.stock({("V", "t-1"): on_hand})
+
+    order = await shop.allocate("1", {"V": asked})
+    received = change("V", "t-1", at=datetime.now(UTC), movement=moved(RECEIVED, 30))
+    await shop.record(received)
+
+    assert (promised(order), order.lines[0].backordered_count) == ({"t-1": on_hand}, asked - on_hand)
+    assert promised((await shop.get(order.allocation_id)).allocation) == {"t-1": asked}
+
+
+# Holds
+
+
+async def test_a_hold_takes_from_what_is_available_and_not_from_on_hand(retailer: Retailer) -> None:
+    """ct-reserve-effect; medusa-r1."""
+    await retailer.stock({("V", "ch"): 10})
+
+    await retailer.allocate("1", {"V": 3}, HOLD)
+
+    assert await figures(retailer, "V", "ch") == (10, 3, 7)
+
+
+async def test_a_hold_of_more_than_there_is_says_how_much_there_is(retailer: Retailer) -> None:
+    """medusa-r2: the peer refuses the whole; a cart here gets what there is, is told what is short, and is let go."""
+    await retailer.stock({("I", "l-1"): 2})
+
+    cart = await retailer.allocate("1", {"I": 3}, HOLD)
+    await retailer.release(cart.allocation_id)
+
+    assert (cart.outcome, cart.lines[0].short_count) == (order_pb2.OUTCOME_PARTLY_ALLOCATED, 1)
+    assert await figures(retailer, "I", "l-1") == (2, 0, 2)
+
+
+async def test_a_location_that_never_stocked_a_product_promises_none_of_it(retailer: Retailer) -> None:
+    """medusa-r4: an error there, the answer no here."""
+    await retailer.stock({("I", "l-1"): 2})
+    await retailer.locations("l-3")
+    await channels(retailer, third=["l-3"])
+
+    cart = await retailer.allocate("1", {"I": 2}, HOLD, channel_id="third")
+
+    assert cart.state == allocation_pb.Allocation.STATE_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("id", "units"),
+    [
+        ("medusa-r5", 7),
+        ("medusa-r6", 2),
+        # The peer compares the new total with what is left beside the hold, and refuses. Ten of ten is seven more.
+        ("medusa-r7", 10),
+    ],
+)
+async def test_a_hold_of_three_can_become_any_that_fits(retailer: Retailer, id: str, units: int) -> None:
+    await retailer.stock({("I", "l-1"): 10})
+    await retailer.allocate("1", {"I": 3}, HOLD)
+
+    cart = await retailer.allocate("1", {"I": units}, HOLD)
+
+    assert promised(cart) == {"l-1": units}
+    assert await figures(retailer, "I", "l-1") == (10, units, 10 - units)
+
+
+@pytest.mark.parametrize(("id", "released", "left"), [("medusa-r8", 2, 2), ("medusa-r9", 3, 0)])
+async def test_what_holds_give_back_is_given_back_once(retailer: Retailer, id: str, released: int, left: int) -> None:
+    """The peer releases by line or by location, ours by order. It holds six of two; ours would not: six are there."""
+    await retailer.stock({("I", "l-1"): 6})
+    carts = [await retailer.allocate(f"c-{n}", {"I": 2}, HOLD) for n in range(3)]
+
+    for cart in carts[:released]:
+        for _ in range(2):
+            await retailer.release(cart.allocation_id)
+
+    assert await figures(retailer, "I", "l-1") == (6, left, 6 - left)
+
+
+async def test_a_hold_that_has_lapsed_is_not_revived_by_looking_at_the_cart_again(retailer: Retailer) -> None:
+    """bebop-533, and ct-expiry-lag: the peer may count a lapsed hold for minutes, ours is free at its second."""
+    await retailer.stock({("P", "s"): 1})
+    first = await retailer.allocate("A", {"P": 1}, HOLD, hold_duration=timedelta(seconds=1))
+    await asyncio.sleep(1.05)
+
+    second = await retailer.allocate("B", {"P": 1}, HOLD)
+    again = await retailer.allocate("A", {"P": 1}, HOLD)
+
+    assert promised(first) == promised(second) == {"s": 1}
+    assert again.state in {allocation_pb.Allocation.STATE_EXPIRED, allocation_pb.Allocation.STATE_REFUSED}
+    assert promised((await retailer.get(second.allocation_id)).allocation) == {"s": 1}
+
+
+# What changes on hand
+
+
+@pytest.mark.parametrize(("units", "on_hand"), [(2, 4), (-1, 1)])
+async def test_an_adjustment_adds_or_takes_away(retailer: Retailer, units: int, on_hand: int) -> None:
+    """medusa-adj."""
+    await retailer.stock({("I", "l-1"): 2})
+
+    adjusted = moved(stock_pb.MOVEMENT_KIND_ADJUSTED, units)
+    await retailer.record(change("I", "l-1", at=datetime.now(UTC), movement=adjusted))
+
+    assert (await figures(retailer, "I", "l-1"))[0] == on_hand
+
+
+async def test_all_that_there_is_can_be_sold_and_nothing_is_negative(retailer: Retailer) -> None:
+    """magento-825."""
+    await retailer.stock({("sku1", "default"): 10})
+
+    await retailer.allocate("1", {"sku1": 10})
+
+    assert await figures(retailer, "sku1", "default") == (10, 10, 0)
+
+
+@pytest.mark.parametrize(("id", "stock", "sold"), [("magento-1246", 100, 5), ("magento-2130", 1, 1)])
+async def test_what_ships_is_taken_once(retailer: Retailer, id: str, stock: int, sold: int) -> None:
+    await retailer.stock({("P", "s1"): stock, ("P", "s2"): 0})
+    order = await retailer.allocate("1", {"P": sold})
+
+    await retailer.ship(order.shipments[0])
+
+    assert await figures(retailer, "P", "s1") == (stock - sold, 0, stock - sold)
+
+
+async def test_a_feed_that_counts_what_is_sold_and_not_shipped_takes_no_promise_away(retailer: Retailer) -> None:
+    """woofusion-170: a feed that is gross of open orders. `magento-2269`, its mirror image, is a feed that is net."""
+    await retailer.stock({("A", "s"): 2})
+    await retailer.allocate("1", {"A": 2})
+
+    await retailer.count({("A", "s"): 2}, at=datetime.now(UTC), source="erp")
+
+    assert await figures(retailer, "A", "s") == (2, 2, 0)
+
+
+async def test_goods_that_arrive_are_added_to_what_is_there_and_not_to_what_is_free(retailer: Retailer) -> None:
+    """libracore-41."""
+    await retailer.stock({("A", "s"): 30})
+    await retailer.allocate("1", {"A": 29})
+
+    await retailer.record(change("A", "s", at=datetime.now(UTC), movement=moved(RECEIVED, 50)))
+
+    assert await figures(retailer, "A", "s") == (80, 29, 51)
+
+
+async def test_an_order_that_is_not_picked_yet_counts_as_much_as_one_that_is(retailer: Retailer) -> None:
+    """odoo-magento-226."""
+    await retailer.stock({("A", "s"): 5})
+    first, _ = [await retailer.allocate(order, {"A": 1}) for order in ("1", "2")]
+
+    await retailer.ship(first.shipments[0])
+
+    assert await figures(retailer, "A", "s") == (4, 1, 3)
+
+
+async def test_more_than_is_on_hand_is_never_allocated_so_it_never_ships(retailer: Retailer) -> None:
+    """vendure-ship-short: eight allocated of three. Here a count of three leaves three allocated, and five short.
+
+    Shipping eight is refused as there and shipping three is not; the five are no allocation but a shortage, with cause.
+    """
+    await retailer.stock({("V", "t-1"): 8})
+    order = await retailer.allocate("1", {"V": 8})
+    await retailer.count({("V", "t-1"): 3}, at=datetime.now(UTC))
+
+    with pytest.raises(Exception, match="line 1 has 3 units left, so 8 cannot be shipped"):
+        await retailer.ship(order.shipments[0], {"1": 8})
+    shipped = await retailer.ship(order.shipments[0], {"1": 3})
+
+    assert await figures(retailer, "V", "t-1") == (0, 0, 0)
+    assert (shipped.lines[0].shipped_count, shipped.lines[0].short_count) == (3, 5)
+
+
+# Two at once
+
+
+@pytest.mark.parametrize("id", ["vendure-anti-3508", "medusa-16569", "django-shop-888"])
+@pytest.mark.parametrize("commitment", [HOLD, SOLD])
+async def test_the_last_unit_goes_to_one_of_two_who_come_at_once(
+    retailers: RetailerMaker, id: str, commitment: int
+) -> None:
+    one, two = [await retailers.make() for _ in range(2)]
+    await one.stock({("V", "a"): 1})
+
+    answers = await asyncio.gather(one.allocate("1", {"V": 1}, commitment), two.allocate("2", {"V": 1}, commitment))
+
+    assert sorted(sum(promised(answer).values()) for answer in answers) == [0, 1]
+    assert await figures(one, "V", "a") == (1, 1, 0)
+    assert (await one.ledger()).balanced
