@@ -19,6 +19,7 @@ from grpc import aio
 
 from service import bounds
 from service.console import UserError
+from truestock.v1.allocation_service_pb2 import GetAllocationRequest
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2 import ListLocationsRequest, ListProductsRequest, Location, Product
@@ -151,6 +152,12 @@ class Client:
             if not page.next_page_token:
                 return found, False
         return found, True
+
+    async def allocation_id(self, named: GetAllocationRequest) -> str:
+        """The id of an allocation that is named by itself or by its order. Raises ServiceError."""
+        if named.allocation_id:
+            return named.allocation_id
+        return (await self.ask(self.allocations.GetAllocation, named)).allocation.allocation_id
 
     async def locations(self) -> list[Location]:
         """Every location, by id."""

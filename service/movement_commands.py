@@ -67,8 +67,7 @@ def movements(
     async def ask(client: Client) -> tuple[list[StockMovementRecord], bool]:
         request = ListStockMovementsRequest(skus=skus or [], location_ids=location or [], kinds=kind or [])
         if of_order is not None:
-            found = await client.ask(client.allocations.GetAllocation, of_order)
-            request.allocation_id = found.allocation.allocation_id
+            request.allocation_id = await client.allocation_id(of_order)
         return await client.listed(client.stock.ListStockMovements, request, lambda page: page.stock_movements, limit)
 
     found, more = call(server, ask)

@@ -31,7 +31,6 @@ ChannelId = Annotated[str, typer.Option("--channel", help="The channel's id, suc
 RequestId = Annotated[
     str, typer.Option("--request-id", metavar="UUID", help="Makes a repeated call safe. Made for you if left out.")
 ]
-AllocationId = Annotated[str, typer.Argument(metavar="ALLOCATION", help="The allocation's id, a UUID.")]
 ShipmentId = Annotated[str, typer.Argument(metavar="SHIPMENT", help="The shipment's id, a UUID.")]
 UnitsOfLines = Annotated[
     list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Everything that has not left if left out.")
@@ -116,14 +115,6 @@ def order_reference(text: str) -> OrderReference:
     if not (channel_id and order_id):
         raise typer.BadParameter(f"{text!r} is not CHANNEL/ORDER, such as tiktok_shop/576461413038785752")
     return OrderReference(channel_id=channel_id, order_id=order_id)
-
-
-def allocation_id(text: str) -> str:
-    """An allocation's id, as it is."""
-    if not _is_uuid(text):
-        hint = "`truestock explain CHANNEL/ORDER` shows the allocation of an order"
-        raise typer.BadParameter(f"{text!r} is not an allocation's id, which is a UUID; {hint}")
-    return text
 
 
 def exception_id(text: str) -> str:

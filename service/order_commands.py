@@ -92,7 +92,7 @@ def allocate(
 
 
 def confirm(
-    allocation: options.AllocationId,
+    order: options.AllocationOrOrder,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -100,21 +100,22 @@ def confirm(
     """Turns a held allocation into a sold one: the order is paid. One that has expired is planned anew.
 
     \b
-    Example:
+    Examples:
+      truestock confirm shopify/1001
       truestock confirm 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
     """
-    request = ConfirmAllocationRequest(
-        allocation_id=options.allocation_id(allocation), request_id=options.request_id(request_id)
-    )
+    named = options.allocation_reference(order)
+    request = ConfirmAllocationRequest(request_id=options.request_id(request_id))
 
     async def ask(client: Client) -> Allocation:
+        request.allocation_id = await client.allocation_id(named)
         return (await client.ask(client.allocations.ConfirmAllocation, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
 
 def release(
-    allocation: options.AllocationId,
+    order: options.AllocationOrOrder,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -122,21 +123,22 @@ def release(
     """Gives the stock of a held allocation back.
 
     \b
-    Example:
+    Examples:
+      truestock release shopify/1001
       truestock release 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
     """
-    request = ReleaseAllocationRequest(
-        allocation_id=options.allocation_id(allocation), request_id=options.request_id(request_id)
-    )
+    named = options.allocation_reference(order)
+    request = ReleaseAllocationRequest(request_id=options.request_id(request_id))
 
     async def ask(client: Client) -> Allocation:
+        request.allocation_id = await client.allocation_id(named)
         return (await client.ask(client.allocations.ReleaseAllocation, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
 
 def extend(
-    allocation: options.AllocationId,
+    order: options.AllocationOrOrder,
     minutes: Annotated[
         float, typer.Option("--minutes", min=0.02, max=240, help="How long it lives from now on.")
     ] = 15.0,
@@ -147,15 +149,16 @@ def extend(
     """Lets a held allocation live so long from now on, whether longer or shorter than it would have.
 
     \b
-    Example:
+    Examples:
+      truestock extend shopify/1001 --minutes 30
       truestock extend 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --minutes 30
     """
-    request = ExtendHoldRequest(
-        allocation_id=options.allocation_id(allocation), request_id=options.request_id(request_id)
-    )
+    named = options.allocation_reference(order)
+    request = ExtendHoldRequest(request_id=options.request_id(request_id))
     request.hold_duration.FromTimedelta(timedelta(minutes=minutes))
 
     async def ask(client: Client) -> Allocation:
+        request.allocation_id = await client.allocation_id(named)
         return (await client.ask(client.allocations.ExtendHold, request)).allocation
 
     show_allocation(call(server, ask), as_json)

@@ -335,8 +335,7 @@ def take_back(
     )
 
     async def ask(client: Client) -> Allocation:
-        found = await client.ask(client.allocations.GetAllocation, named)
-        request.allocation_id = found.allocation.allocation_id
+        request.allocation_id = await client.allocation_id(named)
         return (await client.ask(client.fulfilment.RecordReturn, request)).allocation
 
     show_allocation(call(server, ask), as_json)

@@ -116,7 +116,7 @@ def test_a_server_that_is_no_address_is_refused(run: Run, server: str) -> None:
         (("cancel", "shopify/1"), "name the lines, such as 1:2, or cancel everything with --all"),
         (("cancel", "shopify/1", "1:1", "--all"), "name the lines, such as 1:2, or cancel everything with --all"),
         (("allocate", "--channel", "c", "--order", "1", "--line", "A:1", "--copy-of", "x"), "is not CHANNEL/ORDER"),
-        (("confirm", "shopify/1"), "is not an allocation's id"),
+        (("confirm", "shopify"), "is neither an allocation's id"),
         (("explain", "1001"), "is neither an allocation's id (a UUID) nor CHANNEL/ORDER"),
         (("release", SOME_ID, "--request-id", "1"), "is not a UUID"),
         (("import", "prices", "file.csv"), "'prices' is not one of"),
@@ -253,6 +253,7 @@ def test_orders_are_listed_by_state_and_place(shop: Run) -> None:
 def test_a_hold_is_extended(shop: Run) -> None:
     held = shop("allocate", "--channel", "shopify", "--order", "7", "--line", "MUG:1", "--json").data
 
-    extended = shop("extend", held["allocation_id"], "--minutes", "120", "--json").data
+    extended = shop("extend", "shopify/7", "--minutes", "120", "--json").data
 
+    assert extended["allocation_id"] == held["allocation_id"]
     assert extended["expire_time"] > held["expire_time"]
