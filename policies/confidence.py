@@ -5,6 +5,9 @@ from __future__ import annotations
 NEWEST_WEIGHT = 0.3
 """What the newest evidence weighs against all before it."""
 
+TRUSTED = 1.0
+"""How far a figure is trusted of which nobody knows better."""
+
 NOT_FOUND = 0.0
 """The evidence of a location that could not find what it was asked for."""
 
@@ -18,8 +21,10 @@ def of_count(counted: int, expected: int) -> float:
 
 
 def learnt(before: float | None, evidence: float) -> float:
-    """The confidence, 0 to 1, after one more piece of evidence. The first is believed as it is.
+    """The confidence, 0 to 1, after one more piece of evidence.
 
-    An exponentially weighted mean: each piece weighs `1 - NEWEST_WEIGHT` of the one after it.
+    An exponentially weighted mean: each piece weighs `1 - NEWEST_WEIGHT` of the one after it. Without any before it a
+    figure was trusted, so that one thing that was not found does not condemn a location.
     """
-    return evidence if before is None else NEWEST_WEIGHT * evidence + (1 - NEWEST_WEIGHT) * before
+    trusted = TRUSTED if before is None else before
+    return NEWEST_WEIGHT * evidence + (1 - NEWEST_WEIGHT) * trusted

@@ -79,6 +79,7 @@ def make(step: Step) -> None:
         return
     _check(step)
     if ruling(step.asked.move, step.shipment.state) is Ruling.LATE:
+        _check_late(step)
         return
     step.record.update_time = step.book.now
     _MAKE[step.asked.move](step)
@@ -101,22 +102,35 @@ def _check(step: Step) -> None:
         raise WrongState("shipment", str(shipment.id), shipment.state.value, wanted, advice)
 
 
+def _check_late(step: Step) -> None:
+    """What a later event has in already can be no more than that, and of lines that the shipment has."""
+    _check_lines(step)
+    for line_id, units in step.asked.lines.items():
+        had = step.shipment.shipped.get(line_id, 0) + step.shipment.rejected.get(line_id, 0)
+        if units > had:
+            raise TooManyUnits(line_id, units, 0, _DONE[step.asked.move])
+
+
 def units_asked(step: Step) -> dict[str, int]:
     """The units that a move is about, by line: those that are named, else everything that has not left."""
     if not step.asked.lines:
         return {line_id: units for line_id, units in step.shipment.units.items() if line_id not in step.heard}
-    known = set(step.shipment.line_ids)
-    missing = {
-        f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.asked.lines) if line_id not in known
-    }
-    if missing:
-        raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(known)[:20])}")
+    _check_lines(step)
     asked = {line_id: units for line_id, units in step.asked.lines.items() if line_id not in step.heard}
     for line_id, units in asked.items():
         left = step.shipment.units.get(line_id, 0)
         if units > left:
             raise TooManyUnits(line_id, units, left, _DONE[step.asked.move])
     return asked
+
+
+def _check_lines(step: Step) -> None:
+    known = set(step.shipment.line_ids)
+    missing = {
+        f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.asked.lines) if line_id not in known
+    }
+    if missing:
+        raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(known)[:20])}")
 
 
 def _accept(step: Step) -> None:

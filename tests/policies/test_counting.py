@@ -137,7 +137,7 @@ def test_a_count_that_came_later_outlives_an_untracking() -> None:
 
 
 def test_confidence_is_what_people_found_newer_evidence_weighing_more() -> None:
-    assert learnt(None, of_count(8, 10)) == 0.8
+    assert round(learnt(None, of_count(8, 10)), 3) == 0.94
     assert round(learnt(0.8, of_count(10, 10)), 3) == 0.86
     assert round(learnt(0.8, of_count(0, 3)), 3) == 0.56
 

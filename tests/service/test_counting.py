@@ -237,8 +237,9 @@ async def test_confidence_is_learnt_from_what_people_count(retailer: Retailer) -
 
     assert (first["count_confidence"], computed["count_confidence"]) == (None, None)
     assert computed["physical_count_time"] == at(0)
-    assert (counted_once["count_confidence"], counted_once["physical_count_time"]) == (0.8, at(3))
-    assert (await retailer.sql(confidence))[0]["count_confidence"] == pytest.approx(0.86)
+    assert counted_once["physical_count_time"] == at(3)
+    assert counted_once["count_confidence"] == pytest.approx(0.94)
+    assert (await retailer.sql(confidence))[0]["count_confidence"] == pytest.approx(0.958)
 
 
 async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(retailer: Retailer) -> None:
