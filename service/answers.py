@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import asyncpg
@@ -23,6 +23,8 @@ from truestock.v1 import (
     shipment_pb2,
     stock_service_pb2 as stock_pb,
 )
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OUTCOMES = {
     Outcome.ALLOCATED: order_pb2.OUTCOME_ALLOCATED,
@@ -307,9 +309,9 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     """A moment as the API sends it; unset where there is none."""
     if moment is None:
         return None
-    made = Timestamp()
-    made.FromDatetime(moment)
-    return made
+    # Timestamp.FromDatetime goes by the calendar, which is most of the time that an answer's moments take.
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def money(amount: Decimal | None, currency: str | None) -> Money | None:

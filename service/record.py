@@ -245,6 +245,8 @@ class AllocationRecord:
 
     def order_left(self, order: Order) -> Order | None:
         """What is left to plan of an order's contents: without what has left already. None where nothing is."""
+        if not any(made.shipped for made in self.shipments):
+            return order
         left = tuple(
             replace(line, unit_count=count)
             for line in order.lines
