@@ -108,11 +108,9 @@ def _says_again(record: AllocationRecord, order: Order) -> bool:
 
 
 def _check_shipped(record: AllocationRecord, order: Order) -> None:
-    skus = {line.line_id: line.sku for line in record.lines}
     wrong = [
-        Violation(f"lines[{place}].sku", f"line '{line.line_id}' has left as '{skus[line.line_id]}'; use a new line_id")
-        for place, line in enumerate(order.lines)
-        if skus.get(line.line_id, line.sku) != line.sku and record.shipped_of_line(line.line_id)
+        Violation(f"lines[{place}].sku", f"line '{line_id}' has left as '{sku}'; use a new line_id")
+        for place, (line_id, sku) in record.relabelled(order).items()
     ]
     if wrong:
         raise InvalidFields(wrong)

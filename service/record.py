@@ -254,6 +254,15 @@ class AllocationRecord:
         )
         return replace(order, lines=left) if left else None
 
+    def relabelled(self, order: Order) -> dict[int, tuple[str, str]]:
+        """Lines of the contents, by place, that have left as another product: their id and that product's SKU."""
+        skus = {line.line_id: line.sku for line in self.lines}
+        return {
+            place: (line.line_id, skus[line.line_id])
+            for place, line in enumerate(order.lines)
+            if skus.get(line.line_id, line.sku) != line.sku and self.shipped_of_line(line.line_id)
+        }
+
     def state_contents(self, order: Order) -> None:
         """Takes over the whole contents of a request for this order. What has left of a line stays on it."""
         self.commitment = order.commitment

@@ -51,7 +51,12 @@ def take(
 
 
 def cancel_everything(book: Book, record: AllocationRecord, order: Order) -> Verdict:
-    """Cancels all that has not left of an order with these contents, which may be those that it has."""
+    """Cancels all that has not left of an order with these contents, which may be those that it has.
+
+    Contents in which a line that has left is another product's are not taken over.
+    """
+    if record.relabelled(order):
+        order = replace(record.order_as_stated(), commitment=order.commitment)
     if _is_cancelled(record, order):
         return Verdict(record)
     before = sum(line.cancelled for line in record.lines)

@@ -117,6 +117,22 @@ async def test_a_product_that_left_cannot_become_another_one(shop: Retailer) -> 
     assert "has left as 'MUG'" in (error.details() or "")
 
 
+async def test_an_order_is_cancelled_though_its_channel_says_now_that_what_left_is_another_product(
+    shop: Retailer,
+) -> None:
+    await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
+    await shop.channels(shopify="shopify")
+    order = await sell(shop, lines(x=("MUG", 3)), channel_id="shopify")
+    await shop.ship(order.shipments[0], {"x": 2})
+
+    cancelled = await sell(shop, lines(x=("CUP", 1)), channel_id="shopify", channel_status="cancelled")
+    again = await sell(shop, lines(x=("CUP", 1)), channel_id="shopify", channel_status="cancelled")
+
+    assert [(x.sku, x.shipped_count, x.cancelled_count) for x in cancelled.lines] == [("MUG", 2, 1)]
+    assert again == cancelled
+    assert (await shop.ledger()).balanced
+
+
 async def test_an_order_that_drops_a_line_which_has_left_says_the_same_when_it_is_sent_again(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
     order = await sell(shop, lines(m=("MUG", 1), c=("CUP", 2)))
