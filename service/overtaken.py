@@ -40,18 +40,21 @@ def _superseding(why: str, *conditions: ColumnElement[bool]) -> Statement:
 
 
 def _is_idle() -> ColumnElement[bool]:
-    """Whether nothing is left of an order that its exception is about; one that is held looks after waiting units."""
-    order = allocation.c
+    """Whether nothing is left of an order that its exception is about; one that is held looks after waiting units.
+
+    A rejection is about the units that are short because of it, of whatever kind.
+    """
+    order, rejected = allocation.c, _literal("rejected")
     short = exists().where(
         shortage.c.allocation_id == _own.allocation_id,
-        shortage.c.kind == _own.kind,
+        (shortage.c.kind == _own.kind) | ((_own.kind == rejected) & (shortage.c.cause == rejected)),
         _own.line_ids.is_(None) | (shortage.c.line_id == func.any(_own.line_ids)),
         ~shortage.c.backordered | (_own.action == _literal("hold")),
     )
     promising = (order.state == _literal("held")) | (order.state == _literal("confirmed"))
     ordered = exists().where(order.id == _own.allocation_id, promising)
     reviewed = exists().where(order.id == _own.allocation_id, order.outcome == _literal("needs_review"))
-    of_shortage = (_own.kind == _literal("oversell")) | (_own.kind == _literal("unfillable"))
+    of_shortage = (_own.kind == _literal("oversell")) | (_own.kind == _literal("unfillable")) | (_own.kind == rejected)
     return (
         ~ordered.correlate(exception)
         | (of_shortage & ~short.correlate(exception))

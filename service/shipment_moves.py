@@ -173,6 +173,9 @@ def _leave(step: Step, kind: str) -> int:
         step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
         _keep(step, line_id, units)
         total += units
+    if is_in_review(step.record) and not step.record.promised():
+        # Nothing is left that a person could keep from going out.
+        step.record.outcome = outcome_of(step.record, in_review=False)
     return total
 
 

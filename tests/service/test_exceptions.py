@@ -214,3 +214,31 @@ async def test_explain_says_once_everything_is_settled(shop: Retailer) -> None:
     text = console.file.getvalue()
     assert "A person had to look at this order; nothing of it is open." in text
     assert "cancelled by anna" in text
+
+
+async def test_a_rejection_whose_units_are_cancelled_otherwise_is_overtaken(shop: Retailer) -> None:
+    await shop.stock({("MUG", "south"): 2, ("CUP", "south"): 1})
+    sold = await shop.allocate("A-1", {"MUG": 2, "CUP": 1})
+    await shop.reject(sold.shipments[0], "no_capacity", {"1": 2})
+
+    await shop.cancel(sold.allocation_id, {"1": 1})
+    (half,) = await raised(shop, sold)
+    await shop.cancel(sold.allocation_id, {"1": 1})
+    (done,) = await raised(shop, sold)
+
+    assert half.state == exception_pb2.ExceptionRecord.STATE_OPEN
+    assert (done.kind, done.state) == ("rejected", exception_pb2.ExceptionRecord.STATE_SUPERSEDED)
+
+
+async def test_a_review_is_overtaken_once_everything_has_left(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 2})
+    sold = await shop.allocate("A-1", {"MUG": 2}, order_value=Money(currency_code="USD", units=1000))
+
+    await shop.ship(sold.shipments[0], {"1": 1})
+    (half,) = await raised(shop, sold)
+    shipped = await shop.ship(sold.shipments[0])
+    (done,) = await raised(shop, sold)
+
+    assert half.state == exception_pb2.ExceptionRecord.STATE_OPEN
+    assert done.state == exception_pb2.ExceptionRecord.STATE_SUPERSEDED
+    assert shipped.outcome == order_pb2.OUTCOME_ALLOCATED
