@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 FEED_ROLES = ("owner", "observer")
@@ -113,6 +114,16 @@ def open_units(allocated: int, later: Iterable[tuple[int, int]]) -> int:
     and what had not left.
     """
     return allocated - sum(max(since_watermark, since_count) for since_watermark, since_count in later)
+
+
+def has_in(feed: Feed | None, counted_time: datetime, event_time: datetime, promised_time: datetime | None) -> bool:
+    """Whether the on-hand figure of a feed's count has in already what happened to units at `event_time`.
+
+    Units that were promised by the time of a net count, at `promised_time`, were put on top of it as open, so that they
+    are in the figure until it is heard that they left. None where they were not promised.
+    """
+    was_open = feed is not None and feed.is_net and promised_time is not None and promised_time <= counted_time
+    return event_time <= counted_time and not was_open
 
 
 def differs(feed: Feed, counted: int, known: int) -> bool:

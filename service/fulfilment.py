@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Uuid, select
 
+from policies.feeds import Feed, has_in
 from policies.policy import PolicySet
 from policies.shipments import Move
 from service import (
@@ -76,7 +78,7 @@ class Fulfilment:
             record = doings.records[wanted.allocation_id]
             shipment_ids = [made.id for made in record.shipments]
             heard = await stock_effects.heard(connection, shipment_ids, returns.RETURNED, event_id)
-            counted = await self._counted(connection, locked, wanted)
+            counted = await self._counted(connection, locked, wanted.event_time)
             effects = returns.take_back(doings, record, wanted, event_id, heard=heard, is_counted=counted)
             await stock_effects.keep(connection, effects)
             return await self._end(connection, doings, wanted.allocation_id, policy_set)
@@ -130,17 +132,25 @@ class Fulfilment:
             record=record,
             shipment=made,
             heard=heard,
-            counted=await self._counted(connection, locked, wanted),
+            counted=await self._counted(connection, locked, wanted.event_time, known.catalogue.feeds, made.assign_time),
         )
 
     async def _counted(
-        self, connection: Connection, locked: Iterable[tuple[str, str]], wanted: ShipmentMove | Return
+        self,
+        connection: Connection,
+        locked: Iterable[tuple[str, str]],
+        event_time: datetime | None,
+        feeds: Mapping[str, Feed] | None = None,
+        promised_time: datetime | None = None,
     ) -> dict[tuple[str, str], bool]:
-        """By level: whether a count has in already what happened at the event's time."""
-        if wanted.event_time is None:
+        """By level: whether a count has in already what happened at the event's time to units promised at another."""
+        if event_time is None:
             return {}
         anchors = await provenance.anchors(connection, set(locked))
-        return {key: wanted.event_time <= anchor.time for key, anchor in anchors.items()}
+        return {
+            key: has_in((feeds or {}).get(anchor.source), anchor.time, event_time, promised_time)
+            for key, anchor in anchors.items()
+        }
 
     async def _end(
         self, connection: Connection, doings: Doings, allocation_id: UUID, policy_set: PolicySet

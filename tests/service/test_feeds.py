@@ -192,6 +192,35 @@ async def test_an_order_after_the_watermark_is_still_in_a_net_count(retailer: Re
     assert (level.on_hand_count, level.available_count) == (10, 6)
 
 
+async def test_what_left_before_a_net_count_and_is_heard_after_it_is_not_there(retailer: Retailer) -> None:
+    await declare(retailer, Feed(source="erp", role=OWNER, open_orders=NET))
+    await retailer.stock({("A", "s"): 0})
+    await retailer.count({("A", "s"): 10}, at=ago(0.5), source="erp")
+    order = await retailer.allocate("1", {"A": 4}, SOLD)
+    left_time = datetime.now(UTC)
+    await retailer.count({("A", "s"): 6}, at=datetime.now(UTC), source="erp")
+
+    await retailer.ship(order.shipments[0], {"1": 2}, event_time=left_time)
+    heard_late = await retailer.level("A", "s")
+    await retailer.count({("A", "s"): 6}, at=datetime.now(UTC), source="erp")
+
+    assert (heard_late.on_hand_count, heard_late.allocated_count, heard_late.available_count) == (8, 2, 6)
+    assert (await retailer.level("A", "s")).on_hand_count == 8
+    assert (await retailer.ledger()).balanced
+
+
+async def test_an_order_that_is_heard_after_a_net_count_does_not_leave_it_twice(retailer: Retailer) -> None:
+    await declare(retailer, Feed(source="erp", role=OWNER, open_orders=NET))
+    await retailer.stock({("A", "s"): 0})
+    left_time = datetime.now(UTC)
+    await retailer.count({("A", "s"): 6}, at=datetime.now(UTC), source="erp")
+    order = await retailer.allocate("1", {"A": 2}, SOLD)
+
+    await retailer.ship(order.shipments[0], event_time=left_time)
+
+    assert (await retailer.level("A", "s")).on_hand_count == 6
+
+
 async def test_a_gross_feed_leaves_open_orders_to_be_taken_off(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER))
     await retailer.stock({("A", "s"): 0})
@@ -243,3 +272,14 @@ async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, r
 
     rows = await retailer.sql("SELECT state FROM exception WHERE kind = 'stale_feed'")
     assert [row["state"] for row in rows] == ["resolved"]
+
+
+async def test_a_feed_that_speaks_again_is_counted_as_settled(retailer: Retailer, replay: Replay) -> None:
+    await declare(retailer, Feed(source="erp", role=OWNER, cadence_minutes=1))
+    await retailer.stock({("A", "s"): 0})
+    await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', heard_time = NULL")
+    await replay.listen()
+
+    await retailer.count({("A", "s"): 2}, source="erp")
+
+    assert retailer.metric("exceptions_resolved_total", kind="stale_feed", resolution="completed") == 1
