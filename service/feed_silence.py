@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, FromClause, Text, func, literal_column, select, update
 
 from policies.policy import PolicySet
+from policies.resolutions import COMPLETED
 from service import incidents, levels
 from service.database import Connection, Statement, any_of, parameter
 from service.incidents import Incident, Raised
@@ -58,17 +59,22 @@ _BACK = Statement(
 )
 
 
-async def hear(connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]) -> None:
-    """Notes that declared feeds have spoken, and settles that they were silent. The last write of a transaction."""
+async def hear(connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]) -> list[UUID]:
+    """Notes that declared feeds have spoken, and settles that they were silent. The last write of a transaction.
+
+    Returns the exceptions that are settled, to be counted after the commit.
+    """
     rows = await _HEAR.rows(connection, now=now, sources=sorted(set(sources)))
     back = [row["source"] for row in rows if row["was_silent"]]
-    await _settle(connection, now, back, new_id)
+    return await _settle(connection, now, back, new_id)
 
 
-async def check(connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]) -> list[Raised]:
+async def check(
+    connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]
+) -> tuple[list[Raised], list[UUID]]:
     """Raises an exception for each feed that has fallen silent, once, and settles those of feeds that speak again.
 
-    Several services may do so at once. Returns the exceptions that are new.
+    Several services may do so at once. Returns the exceptions that are new, and those that are settled.
     """
     silent = [
         Incident(STALE, row["source"], _description(row["source"], row["heard_time"]), source=row["source"])
@@ -76,16 +82,16 @@ async def check(connection: Connection, policy_set: PolicySet, new_id: Callable[
     ]
     back = [row["subject"] for row in await _BACK.rows(connection)]
     if not silent and not back:
-        return []
+        return [], []
     now = await levels.clock(connection)
-    await _settle(connection, now, back, new_id)
-    return await incidents.raise_all(connection, policy_set, now, silent, new_id)
+    settled = await _settle(connection, now, back, new_id)
+    return await incidents.raise_all(connection, policy_set, now, silent, new_id), settled
 
 
-async def _settle(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> None:
+async def _settle(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
     description = "The feed speaks again, or is no longer expected to."
-    await incidents.settle_all(
-        connection, now, STALE, sources, resolution="completed", description=description, new_id=new_id
+    return await incidents.settle_all(
+        connection, now, STALE, sources, resolution=COMPLETED, description=description, new_id=new_id
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Integer, Text, literal_column, select
 
+from policies.resolutions import COMPLETED, MAPPED
 from service import feed_silence, incidents, levels, quarantine, stock_changes
 from service.database import Connection, Statement, parameter
 from service.doings import Doings
@@ -68,16 +69,18 @@ class Replay:
         """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
         policy_set = self._here.policies()
 
-        async def work(connection: Connection) -> list[Raised]:
+        async def work(connection: Connection) -> tuple[list[Raised], list[UUID]]:
             return await feed_silence.check(connection, policy_set, self._here.new_id)
 
-        incidents.count_raised(self._here.metrics, await self._here.database.transaction("listen", work))
+        raised, settled = await self._here.database.transaction("listen", work)
+        incidents.count_raised(self._here.metrics, raised)
+        incidents.count_settled(self._here.metrics, feed_silence.STALE, COMPLETED, settled)
 
     async def _once(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
         policy_set = self._here.policies()
 
-        async def work(connection: Connection) -> tuple[int, list[Result], Doings | None]:
+        async def work(connection: Connection) -> tuple[int, list[Result], Doings | None, dict[str, list[UUID]]]:
             changes, seen = await quarantine.due(connection, skus, location_ids)
             results: list[Result] = []
             doings = None
@@ -85,27 +88,30 @@ class Replay:
                 results, doings = await stock_changes.record(
                     connection, changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
                 )
-            await self._settle(connection)
-            return seen, results, doings
+            return seen, results, doings, await self._settle(connection)
 
-        seen, results, doings = await self._here.database.transaction("replay", work)
+        seen, results, doings, settled = await self._here.database.transaction("replay", work)
         stock_changes.count_results(self._here.metrics, results)
         if doings is not None:
             doings.count(self._here.metrics)
+        for kind, ids in settled.items():
+            incidents.count_settled(self._here.metrics, kind, MAPPED, ids)
         return seen
 
-    async def _settle(self, connection: Connection) -> None:
-        """Settles what was open about products and locations that the catalogue has by now."""
+    async def _settle(self, connection: Connection) -> dict[str, list[UUID]]:
+        """Settles what was open about products and locations that the catalogue has by now; returns it by kind."""
+        settled = {}
         for kind, statement in _MAPPED.items():
             rows = await statement.rows(connection, kind=kind, count=SETTLED_AT_ONCE)
             subjects = [row["subject"] for row in rows]
             if subjects:
-                await incidents.settle_all(
+                settled[kind] = await incidents.settle_all(
                     connection,
                     await levels.clock(connection),
                     kind,
                     subjects,
-                    resolution="mapped",
+                    resolution=MAPPED,
                     description="The catalogue has it now.",
                     new_id=self._here.new_id,
                 )
+        return settled

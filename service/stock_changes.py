@@ -12,7 +12,7 @@ from policies.counting import SETTING_ASIDE_SIGNS, Cause, Fate
 from policies.feeds import Feed
 from policies.model import Product
 from policies.policy import PolicySet
-from policies.resolutions import STOCK_CORRECTED
+from policies.resolutions import COMPLETED, STOCK_CORRECTED
 from service import (
     aftermath,
     catalogue,
@@ -96,7 +96,8 @@ async def record(
     doings.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
     declared = {change.source for change in changes} & known.feeds.keys()
     if declared:
-        await feed_silence.hear(connection, book.now, declared, new_id)
+        spoken = await feed_silence.hear(connection, book.now, declared, new_id)
+        doings.settled[feed_silence.STALE, COMPLETED] = spoken
     return results, doings
 
 

@@ -19,7 +19,7 @@ from service.errors import (
     Violation,
     WrongState,
 )
-from service.incidents import Incident
+from service.incidents import Incident, Raised
 from service.premises import Premises
 from service.provenance import Heard
 from service.requests import Asked
@@ -97,7 +97,7 @@ class Transfers:
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
         await provenance.hear(connection, book.now, [Heard(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_records.receive(connection, after, step.units)
-        await self._tell_mismatch(connection, book, after, policy_set)
+        doings.raised += await self._tell_mismatch(connection, book, after, policy_set)
         return after, doings
 
     async def _open(self, connection: Connection, made: set[Key]) -> Book:
@@ -132,11 +132,11 @@ class Transfers:
 
     async def _tell_mismatch(
         self, connection: Connection, book: Book, after: TransferRecord, policy_set: PolicySet
-    ) -> None:
-        """Raises an exception where a transfer has ended with other units than it began with."""
+    ) -> list[Raised]:
+        """Raises an exception where a transfer has ended with other units than it began with; returns it if new."""
         differing = {sku: line for sku, line in after.lines.items() if line.missing}
         if after.settle_time is None or not differing:
-            return
+            return []
         version, products = await catalogue.products(connection, differing)
         known = await self._here.cache.at(connection, version)
         only = next(iter(differing)) if len(differing) == 1 else None
@@ -150,7 +150,7 @@ class Transfers:
             location_id=after.to_location_id,
             source=TRANSFERS,
         )
-        await incidents.raise_all(connection, policy_set, book.now, [incident], self._here.new_id)
+        return await incidents.raise_all(connection, policy_set, book.now, [incident], self._here.new_id)
 
 
 async def _check_known(connection: Connection, step: Dispatch) -> None:

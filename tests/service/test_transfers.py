@@ -131,6 +131,7 @@ async def test_what_never_arrives_is_lost_and_somebody_is_told(shop: Retailer) -
     told = await mismatches(shop)
     assert [(row["subject"], row["sku"], row["location_id"]) for row in told] == [("T-1", "MUG", "store")]
     assert "1 unit of 'MUG' did not arrive" in told[0]["description"]
+    assert shop.metric("exceptions_total", kind="mismatch", channel="none") == 1
     assert (await shop.ledger()).totals["in_transit_units"] == 0
 
 

@@ -130,3 +130,12 @@ async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, r
     assert (await retailer.level("MUG", "dc")).unavailable_count == 1
     assert not await retailer.sql("SELECT FROM stock_quarantine")
     assert (await retailer.ledger()).balanced
+
+
+async def test_what_is_settled_by_a_mapping_is_counted(retailer: Retailer) -> None:
+    await retailer.locations("dc")
+    await retailer.record(change("MUG", "dc", count=counted(4)))
+
+    await product(retailer, "MUG")
+
+    assert retailer.metric("exceptions_resolved_total", kind="unmapped_product", resolution="mapped") == 1
