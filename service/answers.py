@@ -89,7 +89,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         commitment=COMMITMENTS[record.commitment],
         lines=[_line(record, line, promising=promising) for line in record.lines],
         shipments=_shipments(record) if promising or record.commitment is Commitment.SOLD else [],
-        shortages=[_shortage(s) for s in record.shortages] if state != EXPIRED else [],
+        shortages=_shortages(record) if state != EXPIRED else [],
         create_time=timestamp(record.create_time),
         update_time=timestamp(record.update_time),
         expire_time=timestamp(record.expire_time),
@@ -181,6 +181,13 @@ def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
         )
         for made in record.shipments
     ]
+
+
+def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:
+    """Shortages in the order of the lines, then by kind and cause: the same whoever tells of them."""
+    places = {line.line_id: place for place, line in enumerate(record.lines)}
+    found = sorted(record.shortages, key=lambda x: (places.get(x.line_id, 0), x.kind, x.cause, x.backordered))
+    return [_shortage(short) for short in found]
 
 
 def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:

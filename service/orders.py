@@ -111,7 +111,8 @@ _READ_PROMISES = Statement(
 _READ_SHORTAGES = Statement(
     select(shortage)
     .where(shortage.c.allocation_id == any_of("ids", Uuid))
-    .order_by(shortage.c.line_id, shortage.c.kind)
+    # The whole key: units are taken off the first that fit.
+    .order_by(shortage.c.line_id, shortage.c.kind, shortage.c.cause, shortage.c.backordered)
 )
 _READ_COPIES = Statement(
     select(allocation_copy)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from google.type.date_pb2 import Date
@@ -13,6 +15,8 @@ from google.type.latlng_pb2 import LatLng
 from google.type.money_pb2 import Money
 from google.type.timeofday_pb2 import TimeOfDay
 
+from service import answers
+from service.record import AllocationRecord, LineRecord, ShortageRecord
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, promised
 from truestock.v1 import (
@@ -212,3 +216,21 @@ async def test_little_headroom_keeps_more_from_a_channel(retailers: RetailerMake
         told.append(await shop.sellable("MUG"))
 
     assert told == [10, 5]
+
+
+def test_shortages_are_told_in_one_order_whatever_came_first() -> None:
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    short = [
+        ShortageRecord(line, "MUG", 1, "oversell", cause) for line in "ab" for cause in ("count_correction", "race")
+    ]
+    one, other = (
+        AllocationRecord(
+            UUID(int=1), "web", "A-1", now, now, lines=[LineRecord(x, "MUG", 2) for x in "ba"], shortages=found
+        )
+        for found in (short, short[::-1])
+    )
+
+    told = answers.allocation(one, now)
+
+    assert told == answers.allocation(other, now)
+    assert [(x.line_id, x.cause) for x in told.shortages][:2] == [("b", "count_correction"), ("b", "race")]
