@@ -12,11 +12,14 @@ from google.rpc import error_details_pb2, status_pb2
 from google.type.date_pb2 import Date
 from google.type.timeofday_pb2 import TimeOfDay
 
+from service.pages import token as page_token
 from tests.retailer import HOLD, SOLD, Retailer, change, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
+    exception_service_pb2 as exception_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
     order_pb2,
     stock_service_pb2 as stock_pb,
 )
@@ -268,6 +271,23 @@ async def test_a_page_token_that_is_not_ours_is_refused(shop: Retailer, token: s
     request = stock_pb.ListStockLevelsRequest(page_token=token)
 
     error = await refused(shop.stock_service.ListStockLevels(request))
+
+    assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token")
+
+
+@pytest.mark.parametrize("list_name", ["shipments", "movements", "transfers", "exceptions"])
+async def test_a_page_token_of_a_moment_that_is_none_is_refused(shop: Retailer, list_name: str) -> None:
+    token = page_token("0001-01-01T00:00:00+14:00", "01890a5d-ac96-774b-bcce-b302099a8057")
+    calls: dict[str, Any] = {
+        "shipments": lambda: shop.fulfilment.ListShipments(fulfillment_pb.ListShipmentsRequest(page_token=token)),
+        "movements": lambda: shop.stock_service.ListStockMovements(
+            stock_pb.ListStockMovementsRequest(page_token=token)
+        ),
+        "transfers": lambda: shop.stock_service.ListTransfers(stock_pb.ListTransfersRequest(page_token=token)),
+        "exceptions": lambda: shop.exceptions.ListExceptions(exception_pb.ListExceptionsRequest(page_token=token)),
+    }
+
+    error = await refused(calls[list_name]())
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token")
 
