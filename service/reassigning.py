@@ -50,6 +50,8 @@ def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:
 def _to_location(step: Step, units: dict[str, int], was: str) -> Verdict:
     """Promises the units at a location that a person names, whatever the rules say, where it has them available."""
     record, place = step.record, step.surroundings.locations[step.asked.location_id]
+    if place.status == "closed":
+        raise _refused(step, was, f"{place.id} is closed: name a location that works")
     for line_id, count in units.items():
         key = (record.line(line_id).sku, place.id)
         level = step.book.levels.get(key)

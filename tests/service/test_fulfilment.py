@@ -362,6 +362,20 @@ async def test_a_person_moves_a_shipment_to_a_location_that_has_it(shop: Retaile
     assert (await shop.ledger()).balanced
 
 
+async def test_a_person_moves_nothing_to_a_location_that_is_closed(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
+    order = await shop.allocate("A-1", {"MUG": 2})
+    await shop.locations("b-store", status=catalog_pb.Location.STATUS_CLOSED)
+    request = allocation_pb.ReassignShipmentRequest(
+        shipment_id=order.shipments[0].shipment_id, location_id="b-store", actor="kim"
+    )
+
+    error = await refused(shop.allocations.ReassignShipment(request))
+
+    assert "b-store is closed" in (error.details() or "")
+    assert await states(shop, order) == {"a-store": "ASSIGNED"}
+
+
 async def test_a_shipment_stays_where_it_is_if_nowhere_else_has_all_of_it(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 1})
     order = await shop.allocate("A-1", {"MUG": 2})
