@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import SETTLED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, request_id
-from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
+from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
 Figures = tuple[int, int, int, int]
 """On hand, unavailable, held and allocated at the first store."""
@@ -114,3 +114,32 @@ async def test_fifty_with_other_request_ids_take_nothing_twice(retailers: Retail
     assert len(errors) < 50
     assert await figures(shops[0]) == (write.after_many or write.after)
     assert (await shops[0].ledger()).balanced
+
+
+# The catalogue, whose records are whole and so are safe to say again
+
+
+def upsert(kind: str, name: str) -> tuple[str, Any]:
+    """The call that upserts one record, and its request."""
+    made: dict[str, Any] = {
+        "Locations": lambda: {
+            "locations": [catalog_pb.Location(location_id=name, type=catalog_pb.Location.TYPE_STORE)]
+        },
+        "Products": lambda: {"products": [catalog_pb.Product(sku=name)]},
+        "Channels": lambda: {"channels": [catalog_pb.Channel(channel_id=name, kind=catalog_pb.Channel.KIND_WEB)]},
+    }
+    return f"Upsert{kind}", getattr(catalog_pb, f"Upsert{kind}Request")(**made[kind]())
+
+
+@pytest.mark.parametrize("kind", ["Locations", "Products", "Channels"])
+@pytest.mark.parametrize("names", [1, 50])
+async def test_fifty_upserts_at_once_make_each_record_once(retailers: RetailerMaker, kind: str, names: int) -> None:
+    shops = [await retailers.make() for _ in range(2)]
+    calls = [upsert(kind, f"n-{number % names}") for number in range(50)]
+
+    answers = await asyncio.gather(
+        *(getattr(shops[n % 2].catalogue, call)(said) for n, (call, said) in enumerate(calls))
+    )
+
+    assert sum(answer.created_count for answer in answers) == names
+    assert sum(answer.updated_count for answer in answers) == 50 - names
