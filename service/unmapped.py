@@ -11,13 +11,13 @@ from sqlalchemy import Text, literal_column, select
 from policies.oversell import UNMAPPED
 from service.database import Connection, Statement, any_of
 from service.record import AllocationRecord
-from service.tables import exception
+from service.tables import exception, exception_record
 
 KIND = "unmapped_product"
 
 _of_kind = exception.c.kind == literal_column(f"'{KIND}'")
 _OF_SKUS = Statement(
-    select(exception)
+    select(*exception_record)
     .where(_of_kind, exception.c.subject == any_of("skus", Text), exception.c.state == literal_column("'open'"))
     .order_by(exception.c.create_time, exception.c.id)
 )
