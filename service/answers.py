@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,7 +15,7 @@ from policies.model import Commitment, Outcome, StockLevel
 from policies.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.reasons import Dropped, FiredRule, Sight
 from policies.shipments import ShipmentState
-from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShortageRecord
+from service.record import EXPIRED, PROMISING, AllocationRecord, LineRecord, ShipmentRecord, ShortageRecord
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     decision_pb2,
@@ -151,36 +152,40 @@ def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> O
 
 def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
     skus = {line.line_id: line.sku for line in record.lines}
-    return [
-        shipment_pb2.Shipment(
-            shipment_id=str(made.id),
-            location_id=made.location_id,
-            state=SHIPMENT_STATES[made.state],
-            distance_km=made.distance_km,
-            lines=[
-                shipment_pb2.ShipmentLine(
-                    line_id=line_id,
-                    sku=skus[line_id],
-                    unit_count=made.units.get(line_id, 0),
-                    shipped_count=made.shipped.get(line_id, 0),
-                    returned_count=made.returned.get(line_id, 0),
-                )
-                for line_id in skus
-                if line_id in made.line_ids
-            ],
-            allocation_id=str(record.id),
-            channel_id=record.channel_id,
-            order_id=record.order_id,
-            assign_time=timestamp(made.assign_time),
-            accept_time=timestamp(made.accept_time),
-            ship_time=timestamp(made.ship_time),
-            deliver_time=timestamp(made.deliver_time),
-            end_time=timestamp(made.end_time),
-            reject_reason=made.reject_reason or "",
-            ship_by_time=timestamp(made.ship_by_time),
-        )
-        for made in record.shipments
-    ]
+    return [shipment(made, skus, record.id, (record.channel_id, record.order_id)) for made in record.shipments]
+
+
+def shipment(
+    made: ShipmentRecord, skus: Mapping[str, str], allocation_id: UUID, order: tuple[str, str]
+) -> shipment_pb2.Shipment:
+    """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines."""
+    return shipment_pb2.Shipment(
+        shipment_id=str(made.id),
+        location_id=made.location_id,
+        state=SHIPMENT_STATES[made.state],
+        distance_km=made.distance_km,
+        lines=[
+            shipment_pb2.ShipmentLine(
+                line_id=line_id,
+                sku=sku,
+                unit_count=made.units.get(line_id, 0),
+                shipped_count=made.shipped.get(line_id, 0),
+                returned_count=made.returned.get(line_id, 0),
+            )
+            for line_id, sku in skus.items()
+            if line_id in made.line_ids
+        ],
+        allocation_id=str(allocation_id),
+        channel_id=order[0],
+        order_id=order[1],
+        assign_time=timestamp(made.assign_time),
+        accept_time=timestamp(made.accept_time),
+        ship_time=timestamp(made.ship_time),
+        deliver_time=timestamp(made.deliver_time),
+        end_time=timestamp(made.end_time),
+        reject_reason=made.reject_reason or "",
+        ship_by_time=timestamp(made.ship_by_time),
+    )
 
 
 def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:

@@ -186,7 +186,7 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
     if record.commitment is Commitment.HOLD:
         record.shipments = [s for s in record.shipments if s.units]
     record.update_time = book.now
-    if all(line.wanted == 0 for line in record.lines):
+    if record.is_empty:
         record.state = CANCELLED if record.commitment is Commitment.SOLD else RELEASED
         record.expire_time = None
     elif record.outcome is not Outcome.ALLOCATED:

@@ -199,15 +199,11 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
     for row in await _READ_SHIPMENTS.rows(connection, ids=wanted):
-        made = _shipment_of(row)
+        made = shipment_of(row)
         shipments[made.id] = made
         records[row["allocation_id"]].shipments.append(made)
     for row in await _READ_PROMISES.rows(connection, ids=wanted):
-        made, line_id = shipments[row["shipment_id"]], row["line_id"]
-        counts = (made.units, made.shipped, made.returned, made.rejected)
-        for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):
-            if row[name]:
-                units[line_id] = row[name]
+        take_in(shipments[row["shipment_id"]], row)
     for row in await _READ_SHORTAGES.rows(connection, ids=wanted):
         short = ShortageRecord(
             row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]
@@ -228,7 +224,8 @@ async def exceptions(connection: Connection, allocation_id: UUID) -> list[asyncp
     return await _READ_EXCEPTIONS.rows(connection, id=allocation_id)
 
 
-def _shipment_of(row: asyncpg.Record) -> ShipmentRecord:
+def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
+    """A row of `shipment`, without what it has of its lines; see `take_in`."""
     return ShipmentRecord(
         id=row["id"],
         location_id=row["location_id"],
@@ -238,6 +235,14 @@ def _shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         **{name: row[name] for name in SHIPMENT_MOMENTS},
         reject_reason=row["reject_reason"],
     )
+
+
+def take_in(made: ShipmentRecord, row: asyncpg.Record) -> None:
+    """Takes a row of `promise` into its shipment."""
+    counts = (made.units, made.shipped, made.returned, made.rejected)
+    for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):
+        if row[name]:
+            units[row["line_id"]] = row[name]
 
 
 def _record_of(row: asyncpg.Record) -> AllocationRecord:

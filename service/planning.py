@@ -202,7 +202,7 @@ def _replan(
     record.outcome = outcome_of(record, in_review=bool(decision.reviews))
     event, description = _told(before, record)
     explain(surroundings, book, record, decision)
-    reviews = _reviews(surroundings, book, record, order, decision)
+    reviews = reviews_of(surroundings, book, record, order, decision)
     return Verdict(
         record,
         event,
@@ -301,7 +301,7 @@ def is_in_review(record: AllocationRecord) -> bool:
     return record.outcome is Outcome.NEEDS_REVIEW and has_plan
 
 
-def _reviews(
+def reviews_of(
     surroundings: Surroundings, book: Book, record: AllocationRecord, order: Order, decision: Decision
 ) -> list[OrderException]:
     """The reviews of a plan; a cart, which nobody has paid for, needs none."""

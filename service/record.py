@@ -199,6 +199,16 @@ class AllocationRecord:
             self.shortages.append(short)
         self.note_oversells()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it is asked for any more."""
+        return all(line.wanted == 0 for line in self.lines)
+
+    def end_if_empty(self) -> None:
+        """Cancels a sold order of which nothing is asked for any more."""
+        if self.is_empty:
+            self.state, self.expire_time = CANCELLED, None
+
     def note_oversells(self) -> None:
         """Notes on each line what was sold of it and is not there, so that no unit of a line is counted twice."""
         if self.commitment is not Commitment.SOLD:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from policies.model import Commitment, Order, OrderLine, World
+from policies.model import Order, OrderLine, World
 from policies.reasons import units as counted
 from policies.routing import Decision, ShortageKind, route
-from service import exceptions
 from service.book import Book
 from service.decision_log import Capture, capture
-from service.planning import Verdict, explain, is_in_review, outcome_of, oversold_of, promise_units, shortage_of
+from service.planning import (
+    Verdict,
+    explain,
+    is_in_review,
+    outcome_of,
+    oversold_of,
+    promise_units,
+    reviews_of,
+    shortage_of,
+)
 from service.record import HELD, REFUSED, AllocationRecord, ShortageRecord
-from service.shortages import context_of, settle, with_person
+from service.shortages import settle, with_person
 from service.surroundings import Surroundings
 
 
@@ -37,7 +45,7 @@ def replan_units(
     short = [_because(shortage_of(surroundings, book, order, one), cause) for one in decision.shortages]
     promise_units(surroundings, book, record, decision)
     settled = settle(surroundings, book.now, record, short)
-    reviews = _reviews(surroundings, book, record, order, decision)
+    reviews = reviews_of(surroundings, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     if record.state == HELD and not record.promised():
@@ -75,7 +83,7 @@ def _fill(surroundings: Surroundings, book: Book, record: AllocationRecord, unit
         for line in planned.lines:
             record.take_shortage(line.line_id, line.unit_count, backordered=True)
     promise_units(surroundings, book, record, decision)
-    reviews = _reviews(surroundings, book, record, order, decision)
+    reviews = reviews_of(surroundings, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     explain(surroundings, book, record, decision)
@@ -112,15 +120,6 @@ def _decide(
 
 def _because(short: ShortageRecord, cause: str) -> ShortageRecord:
     return replace(short, cause=cause) if short.kind == ShortageKind.OVERSELL.value else short
-
-
-def _reviews(
-    surroundings: Surroundings, book: Book, record: AllocationRecord, order: Order, decision: Decision
-) -> list[exceptions.OrderException]:
-    if record.commitment is Commitment.HOLD:
-        return []
-    context = context_of(surroundings, book.now, order)
-    return exceptions.of_reviews(surroundings.policy_set, context, decision.reviews)
 
 
 def _sentence(record: AllocationRecord, decision: Decision, wanted: int, cause: str) -> str:

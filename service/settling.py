@@ -87,7 +87,7 @@ def _cancel(surroundings: Surroundings, book: Book, record: AllocationRecord, ca
     _take_short(record, short)
     for one in short:
         record.line(one.line_id).cancelled += one.unit_count
-    if all(line.wanted == 0 for line in record.lines):
+    if record.is_empty:
         record.state = states.CANCELLED
     else:
         record.outcome = outcome_of(record, in_review=in_review)

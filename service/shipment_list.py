@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import Integer, Text, Uuid, func, literal_column, or_, select, tuple_
 
-from service.answers import SHIPMENT_STATES, timestamp
+from service import answers, orders
 from service.database import Connection, Statement, any_of, parameter, parameters
 from service.fulfilment_requests import ShipmentsPage
 from service.tables import Moment, allocation, promise, shipment
@@ -62,28 +62,8 @@ async def page(connection: Connection, wanted: ShipmentsPage) -> tuple[list[ship
 
 
 def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:
-    moments = {
-        name: timestamp(row[name])
-        for name in ("assign_time", "accept_time", "ship_time", "deliver_time", "end_time", "ship_by_time")
-    }
-    return shipment_pb2.Shipment(
-        shipment_id=str(row["id"]),
-        location_id=row["location_id"],
-        state=SHIPMENT_STATES[row["state"]],
-        lines=[
-            shipment_pb2.ShipmentLine(
-                line_id=line["line_id"],
-                sku=line["sku"],
-                unit_count=line["unit_count"],
-                shipped_count=line["shipped"],
-                returned_count=line["returned"],
-            )
-            for line in lines
-        ],
-        distance_km=row["distance_km"],
-        allocation_id=str(row["allocation_id"]),
-        channel_id=row["channel_id"],
-        order_id=row["order_id"],
-        reject_reason=row["reject_reason"] or "",
-        **moments,
-    )
+    made = orders.shipment_of(row)
+    for line in lines:
+        orders.take_in(made, line)
+    skus = {line["line_id"]: line["sku"] for line in lines}
+    return answers.shipment(made, skus, row["allocation_id"], (row["channel_id"], row["order_id"]))

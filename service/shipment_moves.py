@@ -15,7 +15,7 @@ from service.errors import NotFound, TooManyUnits, WrongState
 from service.exceptions import OrderException
 from service.fulfilment_requests import ShipmentMove
 from service.planning import Verdict, is_in_review, outcome_of
-from service.record import CANCELLED, CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
+from service.record import CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
 from service.rerouting import replan_units
 from service.shortages import context_of, with_person
 from service.stock_effects import Effect
@@ -188,7 +188,7 @@ def _return_uncollected(step: Step) -> None:
         step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.UNCOLLECTED)
         _keep(step, line_id, units)
         total += units
-    _end_if_empty(step.record)
+    step.record.end_if_empty()
     sentence = f"Nobody fetched {counted(total)}: they are {step.shipment.location_id}'s stock again."
     step.doings.note(Verdict(step.record, "uncollected", sentence))
 
@@ -277,7 +277,7 @@ def _settled(
             taken_off += count
             continue
         record.add_shortage(ShortageRecord(line_id, line.sku, count, "unfillable", REJECTED, backordered=waits))
-    _end_if_empty(record)
+    record.end_if_empty()
     if record.state == CONFIRMED:
         record.outcome = outcome_of(record, in_review=in_review)
     resolution = {"backorder": "backordered", "cancel": "cancelled"}.get(action)
@@ -288,11 +288,6 @@ def _settled(
 def _keep(step: Step, line_id: str, units: int) -> None:
     effect = effect_of(step.asked.move)
     step.effects.append(Effect(step.shipment.id, line_id, effect, step.event_id, units))
-
-
-def _end_if_empty(record: AllocationRecord) -> None:
-    if all(line.wanted == 0 for line in record.lines):
-        record.state, record.expire_time = CANCELLED, None
 
 
 _MAKE = {

@@ -10,7 +10,7 @@ from policies.model import Commitment, Context, Order, OrderFacts
 from policies.oversell import UNMAPPED
 from service import exceptions
 from service.exceptions import OrderException
-from service.record import CANCELLED, AllocationRecord, ShortageRecord
+from service.record import AllocationRecord, ShortageRecord
 from service.surroundings import Surroundings
 
 _WAITS = ("backorder", "hold")
@@ -66,8 +66,7 @@ def _take_off(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> 
         record.take_shortage(short.line_id, short.unit_count, backordered=False)
         record.line(short.line_id).cancelled += short.unit_count
         units += short.unit_count
-    if all(line.wanted == 0 for line in record.lines):
-        record.state, record.expire_time = CANCELLED, None
+    record.end_if_empty()
     return units
 
 
