@@ -15,8 +15,8 @@ import typer
 from bench import calls, cold, decisions, hot, reload
 from bench.report import Report
 from bench.rounds import Pace, WrongAnswer
-from service.console import output, print_json, row, say, table
-from service.embedded_postgres import temporary_postgres
+from service.cli.console import output, print_json, row, say, table
+from service.database.embedded.postgres import temporary_postgres
 
 app = typer.Typer(
     help="Measures Truestock, as ratios of arms that take turns.",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bench.rounds import Figures
-from service.play import percentile
+from service.cli.files.order_replay import percentile
 
 Call = Callable[[], Awaitable[object]]
 

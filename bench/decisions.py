@@ -12,14 +12,14 @@ from typing import Any
 from bench.report import Report, ratio
 from bench.rounds import Figures, Pace, WrongAnswer, interleaved
 from bench.shop import RULES
-from policies.conditions import All, Comparison, Operator
-from policies.decisions import Matcher
-from policies.model import Channel, Context, Location, Product, StockLevel
-from policies.policy import PolicySet, Scope
-from policies.reader import read
-from service import catalogue, catalogue_requests
-from service.rule_files import find
-from service.sample import sample_channels, sample_locations, sample_products
+from policies.domain.model import Channel, Context, Location, Product, StockLevel
+from policies.engine.conditions import All, Comparison, Operator
+from policies.engine.matcher import Matcher
+from policies.policy_set import PolicySet, Scope
+from policies.reading.rules_reader import read
+from service.catalog import catalog_requests, catalog_store
+from service.policy.rules_folder import find
+from service.sample.sample_retailer import sample_channels, sample_locations, sample_products
 
 NAME = "decisions"
 PACE = Pace(rounds=7, seconds=0.5)
@@ -164,15 +164,15 @@ def _context(chance: random.Random, product: Product, location: Location, channe
 
 
 def _products() -> list[Product]:
-    rows: list[Any] = [{"learnt_velocity": None, **row} for row in catalogue_requests.product_rows(sample_products())]
-    return [catalogue.product_of(row) for row in rows]
+    rows: list[Any] = [{"learnt_velocity": None, **row} for row in catalog_requests.product_rows(sample_products())]
+    return [catalog_store.product_of(row) for row in rows]
 
 
 def _locations() -> list[Location]:
-    rows: list[Any] = catalogue_requests.location_rows(sample_locations())
-    return [catalogue.location_of(row) for row in rows]
+    rows: list[Any] = catalog_requests.location_rows(sample_locations())
+    return [catalog_store.location_of(row) for row in rows]
 
 
 def _channels() -> list[Channel]:
-    rows: list[Any] = catalogue_requests.channel_rows(sample_channels())
-    return [catalogue.channel_of(row) for row in rows]
+    rows: list[Any] = catalog_requests.channel_rows(sample_channels())
+    return [catalog_store.channel_of(row) for row in rows]

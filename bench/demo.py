@@ -20,13 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from bench.shop import RULES
-from service.client import Client, connect
-from service.config import Settings
-from service.console import output, row, table
-from service.embedded_postgres import temporary_postgres
-from service.sample import WAREHOUSE, sample_locations
-from service.schema import migrate
-from service.server import Running, running
+from service.app.application import Running, running
+from service.cli.client import Client, connect
+from service.cli.console import output, row, table
+from service.database.embedded.postgres import temporary_postgres
+from service.database.migrate import migrate
+from service.sample.sample_retailer import WAREHOUSE, sample_locations
+from service.settings import Settings
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,

@@ -21,11 +21,11 @@ from bench.serving import serving
 from bench.shop import PLACES, Shop, open_shop
 from bench.transactions import allocator
 from bench.wire import UNITS
-from policies import reader
-from policies.engine import Engine
-from service.policy_folder import PolicyFolder
-from service.policy_watch import take
-from service.rule_files import Found, find
+from policies.engine.rule_engine import Engine
+from policies.reading import rules_reader
+from service.policy.active_policies import PolicyFolder
+from service.policy.folder_watcher import take
+from service.policy.rules_folder import Found, find
 
 NAME = "reload"
 PACE = Pace(rounds=10, seconds=5.0)
@@ -116,7 +116,7 @@ def _mixed(seen: Seen, alternatives: Mapping[str, Found]) -> int:
     """Answers that are not those of the revision that they name. Raises WrongAnswer where one folder was never seen."""
     right = set()
     for place, found in alternatives.items():
-        units, revision = FOLDERS[place], reader.revision(found.files)
+        units, revision = FOLDERS[place], rules_reader.revision(found.files)
         rule, sellable = f"keep-{units}", len(PLACES) * (UNITS - units)
         right |= {f"{revision}/from-{place}/{place}/{rule}", f"{revision}/{sellable}/{units}/{rule}"}
     if not right <= set(seen.answers):

@@ -13,7 +13,7 @@ from statistics import median
 from rich.console import Console
 
 from bench.rounds import Figures, Pace
-from service.console import row, table
+from service.cli.console import row, table
 
 
 @dataclass(frozen=True, slots=True)

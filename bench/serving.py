@@ -14,16 +14,17 @@ from grpc_reflection.v1alpha import reflection
 from bench.shop import Shop
 from bench.transactions import CONNECTIONS, Orders
 from bench.wire import EMPTY_SERVICE
-from service.config import Settings
-from service.database import Database
-from service.interceptors import CallInterceptor
-from service.parts import Parts
-from service.server import GRPC_OPTIONS, SERVICE_NAMES, add_services
+from service.app.application import GRPC_OPTIONS
+from service.app.wiring import SERVICE_NAMES, add_services
+from service.database.database import Database
+from service.dependencies import Parts
+from service.rpc.call_interceptor import CallInterceptor
+from service.settings import Settings
 
 
 @asynccontextmanager
 async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
-    """Serves what `service.server` does, with `orders` for the allocator; yields the address."""
+    """Serves what `service.app.application` does, with `orders` for the allocator; yields the address."""
     database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
     server = grpc.aio.server(interceptors=[CallInterceptor(shop.metrics)], options=GRPC_OPTIONS)
     _add_services(server, shop, database, orders)

@@ -16,16 +16,21 @@ from prometheus_client import CollectorRegistry
 
 from bench.rounds import WrongAnswer
 from bench.wire import CHANNEL_ID, UNITS, sold_order
-from policies.policy import PolicySet
-from service import answers, catalogue_requests, ledger, levels, order_requests, schema, stock_changes
-from service.allocator import Ticket
-from service.catalogue import CHANNELS, LOCATIONS, PRODUCTS, CatalogueCache
-from service.database import Connection, Database, plain_url
+from policies.policy_set import PolicySet
+from service.allocation.allocation_queue import Ticket
+from service.app.wiring import new_id
+from service.catalog import catalog_requests
+from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogueCache
+from service.database import migrate
+from service.database.database import Connection, Database, plain_url
+from service.feeds import stock_intake
+from service.feeds.stock_requests import record_request
 from service.metrics import Metrics
-from service.policy_folder import PolicyFolder
-from service.requests import Claim
-from service.server import new_id
-from service.stock_requests import record_request
+from service.orders import order_requests
+from service.policy.active_policies import PolicyFolder
+from service.rpc import proto_values
+from service.rpc.idempotency import Claim
+from service.stock import ledger_check, levels
 from truestock.v1 import (
     catalog_service_pb2 as catalog_pb,
     stock_service_pb2 as stock_pb,
@@ -65,7 +70,7 @@ class Shop:
         """What was proven, in words. Raises WrongAnswer unless the ledger balances and every order has its unit."""
         connection = await asyncpg.connect(plain_url(self.url))
         try:
-            report = await ledger.verify(connection)
+            report = await ledger_check.verify(connection)
             promised = {
                 row["sku"]: row["units"]
                 for row in await connection.fetch(
@@ -99,7 +104,7 @@ class Shop:
 @asynccontextmanager
 async def open_shop(url: str) -> AsyncIterator[Shop]:
     """The retailer in an empty database, which is migrated first."""
-    await schema.migrate(url)
+    await migrate.migrate(url)
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(url, metrics, connections=1)
     try:
@@ -120,8 +125,8 @@ def _compare(sold: Mapping[str, int], promised: Mapping[str, int]) -> None:
 
 async def _fill(connection: Connection) -> None:
     channel = catalog_pb.Channel(channel_id=CHANNEL_ID, kind=catalog_pb.Channel.KIND_SOCIAL)
-    await LOCATIONS.upsert(connection, catalogue_requests.location_rows([_place(i) for i in range(len(PLACES))]))
-    await CHANNELS.upsert(connection, catalogue_requests.channel_rows([channel]))
+    await LOCATIONS.upsert(connection, catalog_requests.location_rows([_place(i) for i in range(len(PLACES))]))
+    await CHANNELS.upsert(connection, catalog_requests.channel_rows([channel]))
 
 
 def _place(number: int) -> catalog_pb.Location:
@@ -139,14 +144,14 @@ def _place(number: int) -> catalog_pb.Location:
 async def _stock(connection: Connection, skus: list[str], policy_set: PolicySet) -> None:
     for start in range(0, len(skus), 100):
         some = skus[start : start + 100]
-        await PRODUCTS.upsert(connection, catalogue_requests.product_rows([_product(sku) for sku in some]))
+        await PRODUCTS.upsert(connection, catalog_requests.product_rows([_product(sku) for sku in some]))
         counted = await levels.clock(connection) - timedelta(minutes=1)
         changes = [
             stock_pb.StockChange(
                 change_id=f"{sku}@{place}",
                 sku=sku,
                 location_id=place,
-                effective_time=answers.timestamp(counted),
+                effective_time=proto_values.timestamp(counted),
                 count=stock_pb.StockCount(on_hand_count=UNITS),
             )
             for sku in some
@@ -154,7 +159,7 @@ async def _stock(connection: Connection, skus: list[str], policy_set: PolicySet)
         ]
         request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
         counts = record_request(request).changes
-        await stock_changes.record(connection, counts, new_id, cache=CatalogueCache(), policy_set=policy_set)
+        await stock_intake.record(connection, counts, new_id, cache=CatalogueCache(), policy_set=policy_set)
 
 
 def _product(sku: str) -> catalog_pb.Product:

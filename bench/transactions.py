@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from bench.shop import Shop
-from service.allocating import OrderDesk
-from service.allocator import Allocator, Ticket
-from service.catalogue import CatalogueCache
-from service.config import Settings
-from service.database import Database
+from service.allocation.allocation_batch import OrderDesk
+from service.allocation.allocation_queue import Allocator, Ticket
+from service.app.wiring import new_id
+from service.catalog.catalog_store import CatalogueCache
+from service.database.database import Database
+from service.dependencies import Premises
 from service.errors import TruestockError
-from service.premises import Premises
-from service.server import new_id
+from service.settings import Settings
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 CONNECTIONS = Settings.model_fields["connections"].default

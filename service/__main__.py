@@ -1,6 +1,6 @@
 """The `truestock` command, also as `python -m service`."""
 
-from service.cli import main
+from service.cli.main import main
 
 __all__ = ["main"]
 

@@ -31,7 +31,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from policies.reasons import units
+from policies.explanation import units
 
 DOMAIN = "truestock.v1"
 ABSENT_LOCATION = "upsert it first with UpsertLocations or `truestock import locations`"

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from policies.counting import Fate
-from policies.model import EXCEPTION_KINDS, Outcome
-from policies.resolutions import ALLOWED
+from policies.domain.model import EXCEPTION_KINDS, Outcome
+from policies.domain.resolutions import ALLOWED
+from policies.stock.counting import Fate
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
 REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "settled")

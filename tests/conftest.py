@@ -16,16 +16,17 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service import schema
-from service.catalogue import CatalogueCache
-from service.config import Settings
-from service.database import Database, plain_url
-from service.embedded_postgres import temporary_postgres
+from service.app.application import running
+from service.app.wiring import new_id
+from service.catalog.catalog_store import CatalogueCache
+from service.database import migrate
+from service.database.database import Database, plain_url
+from service.database.embedded.postgres import temporary_postgres
+from service.dependencies import Premises
+from service.feeds.quarantine_retry import Replay
 from service.metrics import Metrics
-from service.policy_folder import PolicyFolder
-from service.premises import Premises
-from service.replay import Replay
-from service.server import new_id, running
+from service.policy.active_policies import PolicyFolder
+from service.settings import Settings
 from tests.retailer import Retailer
 
 REPOSITORY = Path(__file__).parent.parent
@@ -153,7 +154,7 @@ def _address_of(process: subprocess.Popen[str]) -> str:
 
 async def _make_template(url: str) -> None:
     await _create(url, "template_truestock", "template1")
-    await schema.migrate(_named(url, "template_truestock"))
+    await migrate.migrate(_named(url, "template_truestock"))
 
 
 async def _make_database(url: str, template: str) -> str:

@@ -14,10 +14,10 @@ import asyncpg
 import grpc
 import pytest
 
-from service import ledger
-from service.database import plain_url
-from service.ledger import LedgerReport
-from service.server import Running
+from service.app.application import Running
+from service.database.database import plain_url
+from service.stock import ledger_check
+from service.stock.ledger_check import LedgerReport
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -226,7 +226,7 @@ class Retailer:
     async def ledger(self) -> LedgerReport:
         connection = await asyncpg.connect(plain_url(self.database_url))
         try:
-            return await ledger.verify(connection)
+            return await ledger_check.verify(connection)
         finally:
             await connection.close()
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from policies import glossary, problems, suites
-from policies.facts import FACTS, Fact
+from policies.facts.fact_table import FACTS, Fact
+from policies.schema import glossary
+from policies.source import problems
+from policies.testing import suites
 
 GUIDE = Path(__file__).parents[1] / "rules" / "README.md"
 

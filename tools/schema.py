@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from policies.schema import SCHEMAS
+from policies.schema.rule_schema import SCHEMAS
 
 FOLDER = Path(__file__).parents[1] / "rules" / "schema"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from watchfiles import awatch
 
-from service import policy_watch
+from service.policy import folder_watcher
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import Retailer
 from truestock.v1 import policy_service_pb2 as policy_pb
@@ -190,7 +190,7 @@ async def test_without_a_watch_rules_are_still_in_force_within_two_seconds(
     def broken(*_: object, **__: object) -> None:
         raise OSError("OS file watch limit reached.")
 
-    monkeypatch.setattr(policy_watch, "awatch", broken)
+    monkeypatch.setattr(folder_watcher, "awatch", broken)
     retailer = await retailers.make(rules)
     await retailer.stock({("MUG", "dc"): STOCK})
     shop = Shop(retailer, rules)
@@ -211,7 +211,7 @@ async def test_a_watch_that_breaks_is_begun_again(
             raise RuntimeError("watch thread unexpectedly received a signal")
         return awatch(*paths, **options)
 
-    monkeypatch.setattr(policy_watch, "awatch", fragile)
+    monkeypatch.setattr(folder_watcher, "awatch", fragile)
     retailer = await retailers.make(rules)
     await retailer.stock({("MUG", "dc"): STOCK})
     shop = Shop(retailer, rules)

@@ -22,11 +22,11 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from service import schema
-from service.config import Settings
-from service.embedded_postgres import temporary_postgres
-from service.policy_folder import PolicyFolderError
-from service.server import StartError, running
+from service.app.application import StartError, running
+from service.database import migrate
+from service.database.embedded.postgres import temporary_postgres
+from service.policy.active_policies import PolicyFolderError
+from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RULES, RetailerMaker
 from tests.retailer import Retailer, promised
 from truestock.v1 import policy_service_pb2 as policy_pb
@@ -142,7 +142,7 @@ async def test_an_address_in_use_is_named(retailers: RetailerMaker) -> None:
 
 async def test_it_says_that_it_is_not_ready_while_the_database_is_away() -> None:
     with temporary_postgres(settings={"fsync": "off"}) as server:
-        await schema.migrate(server.database_url)
+        await migrate.migrate(server.database_url)
         settings = Settings(
             address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=server.database_url, rules=PLAIN_RULES
         )

@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from google.type.date_pb2 import Date
 from google.type.timeofday_pb2 import TimeOfDay
 
-from service.pages import token as page_token
+from service.rpc.page_tokens import token as page_token
 from tests.retailer import HOLD, SOLD, Retailer, change, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,

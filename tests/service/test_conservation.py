@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import REPOSITORY, SETTLED_RULES, RetailerMaker
-from tests.life import PLACES, Life
+from tests.random_retailer import PLACES, Life
 from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 

@@ -23,10 +23,10 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service import bounds
-from service.config import Settings
-from service.database import plain_url
-from service.server import running
+from service import limits
+from service.app.application import running
+from service.database.database import plain_url
+from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of
 from tests.retailer import HOLD, SOLD, Retailer, State, change, moved, promised, request_id
 from truestock.v1 import (
@@ -316,7 +316,7 @@ async def test_a_call_that_its_caller_gave_up_is_not_counted_as_answered(shop: R
 async def test_past_the_bound_of_the_queue_orders_are_refused_at_once(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounds, "QUEUE_ORDERS", 50)
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 50)
     async with locked(shop, "stock_level"):
         first = asyncio.create_task(shop.allocate("A-0", {"MUG": 1}))
         await asyncio.sleep(0.2)
@@ -339,7 +339,7 @@ async def test_what_is_promised_can_be_confirmed_and_given_back_while_orders_are
 ) -> None:
     await shop.stock({("CUP", "dc"): 2})
     paid, left = [await shop.allocate(f"C-{n}", {"CUP": 1}, HOLD) for n in range(2)]
-    monkeypatch.setattr(bounds, "QUEUE_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
 
     error = await refusal(shop.allocate("A-1", {"MUG": 1}))
 
@@ -352,7 +352,7 @@ async def test_a_part_of_an_order_that_is_held_can_be_confirmed_while_orders_are
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await shop.allocate("A-1", {"MUG": 101}, HOLD)
-    monkeypatch.setattr(bounds, "QUEUE_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
 
     paid = await shop.confirm(held.allocation_id)
 

@@ -14,7 +14,7 @@ import asyncpg
 import grpc
 import pytest
 
-from service.database import plain_url
+from service.database.database import plain_url
 from tests.conftest import SETTLED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, change, line_units, moved, promised, request_id
 from truestock.v1 import (

@@ -1,0 +1,101 @@
+"""How a shipment reaches the shopper: the service, its cost, and the day on which it is expected.
+
+What delivery rules do not say is unknown, and sorts last; it is never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from policies.decisions.eligibility import Question
+from policies.decisions.plan_steps import UNKNOWN, Sending
+from policies.domain.calendars import arrival_day, leaving_day
+from policies.domain.model import Context, Location
+from policies.explanation import FiredRule, Sight
+from policies.policy_set import DeliveryRule, PolicySet
+from policies.source.problems import Source
+
+DELIVERY_FACTS = frozenset({"plan.cost", "plan.margin_after_shipping"})
+"""Facts of a plan for which its shipments must be quoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What the delivery rule that decides says of one shipment. `cost` is in the merchant's currency."""
+
+    rule: str
+    source: Source
+    service: str
+    transit_days: int | None
+    cost: Decimal | None
+
+
+def rule_for(policy_set: PolicySet, context: Context) -> DeliveryRule | None:
+    """The first delivery rule that applies to the context's location, destination and order."""
+    applying = policy_set.delivery_matcher.fired(context)
+    return applying[0] if applying else None
+
+
+def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | None:
+    """What sending so many units from the context's location takes; None where no delivery rule applies."""
+    rule = rule_for(policy_set, context)
+    if rule is None:
+        return None
+    cost = None if rule.cost is None else rule.cost.of(unit_count)
+    return Quote(rule.name, rule.source, rule.service, rule.transit_days, cost)
+
+
+def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date | None:
+    """The day on which a shipment of an order that comes now is expected; None where its transit is unknown.
+
+    The location handles it by its own calendar (`calendars.leaving_day`); from the day on which it leaves,
+    `transit_days` days of `ships_on` pass. Holidays of the carrier are not known.
+    """
+    if rule.transit_days is None:
+        return None
+    leaves = leaving_day(location, now, rule.ships_on)
+    return None if leaves is None else arrival_day(leaves, rule.transit_days, rule.ships_on)
+
+
+def sendings(policy_set: PolicySet, question: Question, location_ids: Iterable[str]) -> dict[str, Sending]:
+    """What sending from each of the locations takes, by id."""
+    return {key: _sending(policy_set, question, question.world.locations[key]) for key in location_ids}
+
+
+def plan_cost(policy_set: PolicySet, question: Question, unit_counts: Mapping[str, int]) -> Decimal | None:
+    """What shipments of so many units from each location cost together; None where one of them is unknown."""
+    total = Decimal(0)
+    for location_id, unit_count in unit_counts.items():
+        found = quote(policy_set, question.context(question.world.locations[location_id]), unit_count)
+        if found is None or found.cost is None:
+            return None
+        total += found.cost
+    return total
+
+
+def fired_for(policy_set: PolicySet, question: Question, unit_counts: Mapping[str, int]) -> tuple[FiredRule, ...]:
+    """The delivery rules behind the shipments of a plan, with what each said."""
+    fired = []
+    for location_id, unit_count in unit_counts.items():
+        location = question.world.locations[location_id]
+        context = question.context(location)
+        rule = rule_for(policy_set, context)
+        if rule is not None:
+            effect = _effect(rule, unit_count, promise_date(rule, location, question.world.now))
+            fired.append(FiredRule(rule.name, rule.source, location_id, None, effect, Sight(rule.when, context)))
+    return tuple(fired)
+
+
+def _sending(policy_set: PolicySet, question: Question, location: Location) -> Sending:
+    rule = rule_for(policy_set, question.context(location))
+    return UNKNOWN if rule is None else Sending(rule.cost, promise_date(rule, location, question.world.now))
+
+
+def _effect(rule: DeliveryRule, unit_count: int, arrives: date | None) -> str:
+    said = [f"by {rule.service}"]
+    said += [f"cost {rule.cost.of(unit_count)}"] if rule.cost is not None else []
+    said += [f"expected {arrives}"] if arrives is not None else []
+    return ", ".join(said)

@@ -1,0 +1,122 @@
+"""Conditions of rules as immutable values, and what they mean: `holds`, on raw values, is the oracle for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from policies.facts.fact_table import Value
+
+
+class Operator(StrEnum):
+    """How a fact is compared. The values are the words of rule files; `known` is written `<fact>.known`."""
+
+    IS = "is"
+    IN = "in"
+    IS_NOT = "is_not"
+    NOT_IN = "not_in"
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    MORE_THAN = "more_than"
+    LESS_THAN = "less_than"
+    CONTAINS = "contains"
+    CONTAINS_ANY = "contains_any"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A fact compared with constants. Operators of one constant have one operand; `known` has True or False."""
+
+    fact: str
+    operator: Operator
+    operands: tuple[str | float | bool, ...]
+
+    def __post_init__(self) -> None:
+        if not self.operands:
+            raise ValueError(f"'{self.fact}' is compared with nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """True where every part is."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """True where at least one part is."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoneOf:
+    """True where no part is: the negation of `Any`, so also where a part's fact is unknown."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """True: what a rule without `when` means."""
+
+
+Condition = Comparison | All | Any | NoneOf | Always
+
+
+def holds(condition: Condition, values: Mapping[str, Value | None]) -> bool:
+    """Whether the condition is true of these values; a fact that is missing or None is unknown."""
+    match condition:
+        case Comparison():
+            return _compares(condition, values.get(condition.fact))
+        case All(parts):
+            return all(holds(part, values) for part in parts)
+        case Any(parts):
+            return any(holds(part, values) for part in parts)
+        case NoneOf(parts):
+            return not any(holds(part, values) for part in parts)
+        case Always():
+            return True
+
+
+def comparisons(condition: Condition) -> Iterator[Comparison]:
+    """Every comparison in the condition, in the order written."""
+    if isinstance(condition, Comparison):
+        yield condition
+    elif not isinstance(condition, Always):
+        for part in condition.parts:
+            yield from comparisons(part)
+
+
+def _compares(comparison: Comparison, value: Value | None) -> bool:
+    operands = comparison.operands
+    if comparison.operator is Operator.KNOWN:
+        return (value is not None) is operands[0]
+    if value is None:
+        return False
+    if isinstance(value, frozenset):
+        return any(operand in value for operand in operands)
+    match comparison.operator:
+        case Operator.IS | Operator.IN:
+            return value in operands
+        case Operator.IS_NOT | Operator.NOT_IN:
+            return value not in operands
+        case _:
+            return _measures(comparison.operator, float(value), float(operands[0]))
+
+
+def _measures(operator: Operator, value: float, constant: float) -> bool:
+    match operator:
+        case Operator.AT_LEAST:
+            return value >= constant
+        case Operator.AT_MOST:
+            return value <= constant
+        case Operator.MORE_THAN:
+            return value > constant
+        case Operator.LESS_THAN:
+            return value < constant
+        case _:
+            raise ValueError(f"'{operator}' does not compare numbers")

@@ -1,0 +1,81 @@
+"""Why an answer is what it is: the rules that fired, and the candidates that were dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from policies.domain.model import Context
+from policies.engine.conditions import Condition, comparisons
+from policies.facts.fact_table import FACTS, Value
+from policies.source.problems import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a rule looked at: its condition, and the context that it fired in. Read only where somebody asks."""
+
+    when: Condition
+    context: Context
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """The facts that the condition names, in the order written, each with its value in words."""
+        names = dict.fromkeys(comparison.fact for comparison in comparisons(self.when))
+        return tuple((name, _in_words(FACTS[name].read(self.context))) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class FiredRule:
+    """A rule that bore on an answer. `effect` says in words what it did; None means everywhere or every product."""
+
+    name: str
+    source: Source
+    location_id: str | None
+    sku: str | None
+    effect: str
+    sight: Sight | None = field(default=None, compare=False, repr=False)
+
+
+class DropReason(StrEnum):
+    """Why a candidate location gives nothing."""
+
+    CLOSED = "closed"
+    REJECTED = "rejected"
+    NOT_CHOSEN = "not-chosen"
+    ONLY = "only"
+    EXCLUDED = "excluded"
+    NO_STOCK = "no-stock"
+    BLOCKED = "blocked"
+    HELD_BACK = "held-back"
+    UNTRACKED = "untracked"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A location that an answer does not use, or not for one SKU (None: for none), and the rule that says so."""
+
+    location_id: str
+    sku: str | None
+    reason: DropReason
+    rule: str | None = None
+    source: Source | None = None
+    sight: Sight | None = field(default=None, compare=False, repr=False)
+
+
+def units(count: int) -> str:
+    """The count with its noun: '1 unit', '2 units'."""
+    return f"{count} unit" if count == 1 else f"{count} units"
+
+
+def _in_words(value: Value | None) -> str:
+    match value:
+        case None:
+            return "unknown"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.10g}"
+        case frozenset():
+            return ", ".join(sorted(value)) or "none"
+        case _:
+            return str(value)

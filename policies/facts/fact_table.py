@@ -1,0 +1,451 @@
+"""The one table of facts that rules may ask about: name, type, unit, help, where each is known, how each is read.
+
+The reader, the JSON Schema, `truestock facts` and the documentation come from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from policies.domain.model import (
+    CHANNEL_KINDS,
+    EXCEPTION_KINDS,
+    LOCATION_STATUSES,
+    LOCATION_TYPES,
+    METHODS,
+    PRODUCT_STATUSES,
+    Context,
+)
+from policies.facts.measures import (
+    age_minutes,
+    amount,
+    days_of_cover,
+    days_since_count,
+    distance_km,
+    margin_after_shipping,
+    open_now,
+    same_country,
+    serves_destination,
+)
+from policies.facts.periods import reading
+
+Value = str | int | float | bool | frozenset[str]
+"""What a fact can be; None stands for unknown."""
+
+KNOWN = ".known"
+"""`location.distance_km.known` asks whether `location.distance_km` is known. Every fact has it."""
+
+
+MAX_CONSTANT = 1e15
+"""Above any figure of the trade, and every whole number up to it is exact."""
+
+
+class FactType(StrEnum):
+    """What a fact may be compared with. `texts` is a list of tags."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    FLAG = "flag"
+    TEXTS = "texts"
+
+
+class Place(StrEnum):
+    """Where in rule files a condition stands; each place knows other facts. The value is how messages call it."""
+
+    EXPOSURE = "an exposure rule"
+    LOCATION_BUFFER = "a buffer file with 'scope: location'"
+    CHANNEL_BUFFER = "a buffer file with 'scope: channel'"
+    APPLIES_TO = "'applies_to'"
+    CANDIDATE = "'only', 'exclude' and 'prefer'"
+    DELIVERY = "a delivery rule"
+    REVIEW = "'review'"
+    EXCEPTION = "an exception rule"
+
+
+EVERYWHERE = frozenset(Place)
+AT_A_LOCATION = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CANDIDATE, Place.DELIVERY})
+"""Where there always is a location."""
+
+OF_A_LOCATION = AT_A_LOCATION | {Place.EXCEPTION}
+OF_STOCK = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CHANNEL_BUFFER})
+OF_A_PRODUCT = OF_STOCK | {Place.EXCEPTION}
+OF_ONE_LEVEL = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER})
+OF_A_PLAN = frozenset({Place.REVIEW})
+OF_AN_EXCEPTION = frozenset({Place.EXCEPTION})
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that rules may ask about. `read` returns None where it is unknown; `allowed` empty means any word.
+
+    `bounds` are the numbers that it makes sense to compare with.
+    """
+
+    name: str
+    type: FactType
+    help: str
+    places: frozenset[Place]
+    read: Callable[[Context], Value | None]
+    unit: str = ""
+    allowed: tuple[str, ...] = ()
+    bounds: tuple[float, float] = (-MAX_CONSTANT, MAX_CONSTANT)
+
+    @property
+    def group(self) -> str:
+        """What the fact is about: the name up to the dot."""
+        return self.name.partition(".")[0]
+
+
+def find(name: str) -> Fact | None:
+    """The fact of this name, also when it is asked about with `.known`."""
+    return FACTS.get(name.removesuffix(KNOWN))
+
+
+def names(place: Place) -> list[str]:
+    """The names of all facts that can be known in a place, in the table's order."""
+    return [fact.name for fact in FACTS.values() if place in fact.places]
+
+
+_TEXT, _NUMBER, _FLAG, _TEXTS = FactType.TEXT, FactType.NUMBER, FactType.FLAG, FactType.TEXTS
+
+_TABLE = (
+    Fact(
+        "order.method",
+        _TEXT,
+        "how the shopper gets the order",
+        EVERYWHERE,
+        lambda c: c.order.method if c.order else None,
+        allowed=METHODS,
+    ),
+    Fact(
+        "order.value",
+        _NUMBER,
+        "value of the whole order",
+        EVERYWHERE,
+        lambda c: amount(c.order.value) if c.order else None,
+        unit="the merchant's currency",
+    ),
+    Fact(
+        "order.unit_count",
+        _NUMBER,
+        "units in the whole order",
+        EVERYWHERE,
+        lambda c: c.order.unit_count if c.order else None,
+        unit="units",
+    ),
+    Fact(
+        "order.line_count",
+        _NUMBER,
+        "lines in the order",
+        EVERYWHERE,
+        lambda c: c.order.line_count if c.order else None,
+        unit="lines",
+    ),
+    Fact(
+        "order.priority",
+        _NUMBER,
+        "priority that the channel gave the order; higher goes first",
+        EVERYWHERE,
+        lambda c: c.order.priority if c.order else None,
+    ),
+    Fact("order.tags", _TEXTS, "tags of the order", EVERYWHERE, lambda c: c.order.tags if c.order else None),
+    Fact(
+        "channel.id",
+        _TEXT,
+        "the channel that asks, such as tiktok_shop",
+        EVERYWHERE,
+        lambda c: c.channel.id if c.channel else None,
+    ),
+    Fact(
+        "channel.kind",
+        _TEXT,
+        "what sort of channel asks",
+        EVERYWHERE,
+        lambda c: c.channel.kind if c.channel else None,
+        allowed=CHANNEL_KINDS,
+    ),
+    Fact(
+        "channel.cancellation_headroom",
+        _NUMBER,
+        "share of the cancellations that the channel allows which is left; at 0 the next one is a penalty",
+        EVERYWHERE,
+        lambda c: c.channel.cancellation_headroom if c.channel else None,
+        unit="0 to 1",
+        bounds=(0.0, 1.0),
+    ),
+    Fact("product.sku", _TEXT, "the product's SKU", OF_A_PRODUCT, lambda c: c.product.sku if c.product else None),
+    Fact("product.tags", _TEXTS, "tags of the product", OF_A_PRODUCT, lambda c: c.product.tags if c.product else None),
+    Fact(
+        "product.category",
+        _TEXT,
+        "the product's category",
+        OF_A_PRODUCT,
+        lambda c: c.product.category if c.product else None,
+    ),
+    Fact("product.brand", _TEXT, "the product's brand", OF_A_PRODUCT, lambda c: c.product.brand if c.product else None),
+    Fact(
+        "product.price",
+        _NUMBER,
+        "the product's price",
+        OF_A_PRODUCT,
+        lambda c: amount(c.product.price) if c.product else None,
+        unit="the merchant's currency",
+    ),
+    Fact(
+        "product.velocity_per_day",
+        _NUMBER,
+        "units that the product sells in a day; unknown for a new product",
+        OF_A_PRODUCT,
+        lambda c: c.product.velocity_per_day if c.product else None,
+        unit="units a day",
+    ),
+    Fact(
+        "product.has_dimensions",
+        _FLAG,
+        "whether weight and dimensions are known",
+        OF_A_PRODUCT,
+        lambda c: c.product.has_dimensions if c.product else None,
+    ),
+    Fact(
+        "product.has_barcode",
+        _FLAG,
+        "whether the product has a barcode",
+        OF_A_PRODUCT,
+        lambda c: c.product.has_barcode if c.product else None,
+    ),
+    Fact(
+        "product.has_image",
+        _FLAG,
+        "whether the product has an image",
+        OF_A_PRODUCT,
+        lambda c: c.product.has_image if c.product else None,
+    ),
+    Fact(
+        "product.status",
+        _TEXT,
+        "where the product is in its life",
+        OF_A_PRODUCT,
+        lambda c: c.product.status if c.product else None,
+        allowed=PRODUCT_STATUSES,
+    ),
+    Fact(
+        "location.id",
+        _TEXT,
+        "the location that holds the stock",
+        OF_A_LOCATION,
+        lambda c: c.location.id if c.location else None,
+    ),
+    Fact(
+        "location.type",
+        _TEXT,
+        "what sort of location it is",
+        OF_A_LOCATION,
+        lambda c: c.location.type if c.location else None,
+        allowed=LOCATION_TYPES,
+    ),
+    Fact(
+        "location.status",
+        _TEXT,
+        "whether the location works today",
+        OF_A_LOCATION,
+        lambda c: c.location.status if c.location else None,
+        allowed=LOCATION_STATUSES,
+    ),
+    Fact(
+        "location.tags",
+        _TEXTS,
+        "tags of the location",
+        OF_A_LOCATION,
+        lambda c: c.location.tags if c.location else None,
+    ),
+    Fact(
+        "location.country",
+        _TEXT,
+        "the location's country, as an ISO code such as NO",
+        OF_A_LOCATION,
+        lambda c: c.location.country if c.location else None,
+    ),
+    Fact(
+        "location.region",
+        _TEXT,
+        "the location's region or state",
+        OF_A_LOCATION,
+        lambda c: c.location.region if c.location else None,
+    ),
+    Fact(
+        "location.offers_pickup",
+        _FLAG,
+        "whether shoppers can collect there",
+        OF_A_LOCATION,
+        lambda c: c.location.offers_pickup if c.location else None,
+    ),
+    Fact(
+        "location.handling_minutes",
+        _NUMBER,
+        "time to pick and pack there",
+        OF_A_LOCATION,
+        lambda c: c.location.handling_minutes if c.location else None,
+        unit="minutes",
+    ),
+    Fact(
+        "location.open_now",
+        _FLAG,
+        "whether it is open at this moment, by its own clock, days and hours; unknown where its hours are",
+        OF_A_LOCATION,
+        open_now,
+    ),
+    Fact(
+        "location.distance_km",
+        _NUMBER,
+        "great-circle distance to the destination; unknown where either has no coordinates",
+        OF_A_LOCATION,
+        distance_km,
+        unit="kilometres",
+    ),
+    Fact(
+        "location.same_country",
+        _FLAG,
+        "whether the location is in the destination's country; unknown where either country is",
+        OF_A_LOCATION,
+        same_country,
+    ),
+    Fact(
+        "location.serves_destination",
+        _FLAG,
+        "whether the location ships to the destination's country",
+        OF_A_LOCATION,
+        serves_destination,
+    ),
+    Fact(
+        "stock.on_hand",
+        _NUMBER,
+        "units physically there, good or not",
+        OF_STOCK,
+        lambda c: c.stock.on_hand if c.stock else None,
+        unit="units",
+    ),
+    Fact(
+        "stock.available",
+        _NUMBER,
+        "units on hand, good and not promised",
+        OF_STOCK,
+        lambda c: c.stock.available if c.stock else None,
+        unit="units",
+    ),
+    Fact(
+        "stock.age_minutes",
+        _NUMBER,
+        "how long ago the figure was last true at its source; unknown where nobody has said",
+        OF_ONE_LEVEL,
+        age_minutes,
+        unit="minutes",
+    ),
+    Fact(
+        "stock.days_since_count",
+        _NUMBER,
+        "how long ago somebody last counted; unknown where nobody has",
+        OF_ONE_LEVEL,
+        days_since_count,
+        unit="days",
+    ),
+    Fact(
+        "stock.count_confidence",
+        _NUMBER,
+        "how far the count can be trusted",
+        OF_ONE_LEVEL,
+        lambda c: c.stock.count_confidence if c.stock else None,
+        unit="0 to 1",
+        bounds=(0.0, 1.0),
+    ),
+    Fact(
+        "stock.days_of_cover",
+        _NUMBER,
+        "days that the available units last at the product's velocity",
+        OF_STOCK,
+        days_of_cover,
+        unit="days",
+    ),
+    Fact(
+        "stock.source",
+        _TEXT,
+        "the feed that the figure comes from",
+        OF_ONE_LEVEL,
+        lambda c: c.stock.source if c.stock else None,
+    ),
+    Fact(
+        "destination.country",
+        _TEXT,
+        "the country that the order goes to, as an ISO code",
+        EVERYWHERE,
+        lambda c: c.destination.country if c.destination else None,
+    ),
+    Fact(
+        "destination.region",
+        _TEXT,
+        "the region or state that the order goes to",
+        EVERYWHERE,
+        lambda c: c.destination.region if c.destination else None,
+    ),
+    Fact(
+        "destination.postal_code",
+        _TEXT,
+        "the postal code that the order goes to",
+        EVERYWHERE,
+        lambda c: c.destination.postal_code if c.destination else None,
+    ),
+    Fact(
+        "plan.shipment_count",
+        _NUMBER,
+        "shipments in the finished plan",
+        OF_A_PLAN,
+        lambda c: c.plan.shipment_count if c.plan else None,
+        unit="shipments",
+    ),
+    Fact(
+        "plan.distance_km",
+        _NUMBER,
+        "distance of the finished plan's shipments",
+        OF_A_PLAN,
+        lambda c: c.plan.distance_km if c.plan else None,
+        unit="kilometres",
+    ),
+    Fact(
+        "plan.cost",
+        _NUMBER,
+        "what all shipments of the finished plan cost to send; unknown where no delivery rule says it of one",
+        OF_A_PLAN,
+        lambda c: amount(c.plan.cost) if c.plan else None,
+        unit="the merchant's currency",
+    ),
+    Fact(
+        "plan.margin_after_shipping",
+        _NUMBER,
+        "value of the order less what the finished plan costs to send; unknown where either is",
+        OF_A_PLAN,
+        margin_after_shipping,
+        unit="the merchant's currency",
+    ),
+    Fact(
+        "exception.kind",
+        _TEXT,
+        "what went wrong",
+        OF_AN_EXCEPTION,
+        lambda c: c.exception_kind,
+        allowed=EXCEPTION_KINDS,
+    ),
+)
+
+
+class _Facts(dict[str, Fact]):
+    """The table by name. Beyond it are the facts of time, which rule files make with their bounds and cannot name."""
+
+    def __missing__(self, name: str) -> Fact:
+        read = reading(name)
+        if read is None:
+            raise KeyError(name)
+        return Fact(name, _FLAG, "whether the time has come", EVERYWHERE, read)
+
+
+FACTS: Mapping[str, Fact] = _Facts({fact.name: fact for fact in _TABLE})

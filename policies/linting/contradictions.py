@@ -1,0 +1,114 @@
+"""Conditions that can never hold, alternatives in them that never can, and conditions that always hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf
+from policies.engine.satisfiability import Space, Work
+from policies.facts.fact_table import FACTS
+from policies.linting.findings import Finding, listed, parts, written
+from policies.policy_set import BufferRule, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
+from policies.source.problems import Source, quoted
+from policies.source.rule_file import figure
+
+_APART = "take one of them out, or, where either is enough, put them under 'any'; words of one fact can be a list."
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    """A condition under a key of the rule at `source`, where `given` holds already; `never` is what follows if not."""
+
+    title: str
+    when: Condition
+    source: Source
+    key: str
+    never: str
+    given: Condition
+
+
+def contradictions(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+    """Every condition of the set that can never hold, or says nothing."""
+    for clause in _clauses(policy_set):
+        if not isinstance(clause.when, Always):
+            yield from _findings(clause, work)
+
+
+def _clauses(policy_set: PolicySet) -> Iterator[_Clause]:
+    rules: list[ExposureRule | BufferRule | DeliveryRule | ExceptionRule] = [*policy_set.exposure]
+    rules += [*policy_set.delivery, *policy_set.exceptions]
+    rules += [rule for file in policy_set.buffers for rule in file.rules]
+    for rule in rules:
+        title = f"rule '{rule.name}'"
+        yield _Clause(title, rule.when, rule.source, "when", f"{title} can never fire", Always())
+    for policy in policy_set.routing:
+        yield from _clauses_of(policy)
+
+
+def _clauses_of(policy: RoutingPolicy) -> Iterator[_Clause]:
+    """The policy's own condition, and those within it, which are asked only where the policy applies."""
+    title, applies = f"policy '{policy.name}'", policy.applies_to
+    yield _Clause(title, applies, policy.source, "applies_to", f"{title} can never apply", Always())
+    if policy.only is not None:
+        never = f"'only' in {title} keeps out every location"
+        yield _Clause(f"'only' in {title}", policy.only.when, policy.source, "only", never, applies)
+    for kind, named in (("exclude", policy.exclude), ("review", policy.review)):
+        for rule in named:
+            of = f"{kind} rule '{rule.name}' in {title}"
+            yield _Clause(of, rule.when, rule.source, "when", f"{of} can never fire", applies)
+    for step in policy.rank:
+        if step.when is not None:
+            never = f"'prefer' in {title} never prefers a location"
+            yield _Clause(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
+
+
+def _findings(clause: _Clause, work: Work) -> Iterator[Finding]:
+    space = Space([clause.given, clause.when], work)
+    given, own = parts(clause.given), parts(clause.when)
+    regions = [space.region(part) for part in (*given, *own)]
+    conflict = space.conflict(regions)
+    if conflict:
+        # What is wrong with `applies_to` is said once, of the policy.
+        if conflict[-1] >= len(given):
+            yield _never(clause, [(*given, *own)[number] for number in conflict], clause.never)
+        return
+    dead = list(_dead_entries(clause, clause.when, space))
+    yield from dead
+    if not dead and not space.can_hold([space.region(clause.when).opposite]):
+        message = f"the condition of {clause.title} always holds"
+        help = "leave the key out to mean always; else see whether an 'any' or a 'none' covers more than it should."
+        yield Finding(clause.source, clause.key, "always-true", message, help)
+
+
+def _dead_entries(clause: _Clause, condition: Condition, space: Space) -> Iterator[Finding]:
+    """Entries of `any` and `none` that can never hold by themselves."""
+    if isinstance(condition, (Any, NoneOf)):
+        group = "any" if isinstance(condition, Any) else "none"
+        for entry in condition.parts:
+            each = parts(entry)
+            if conflict := space.conflict([space.region(part) for part in each]):
+                never = f"an entry of '{group}' in {clause.title} says nothing"
+                yield _never(clause, [each[number] for number in conflict], never)
+    if isinstance(condition, (All, Any, NoneOf)):
+        for part in condition.parts:
+            yield from _dead_entries(clause, part, space)
+
+
+def _never(clause: _Clause, conflict: Sequence[Condition], never: str) -> Finding:
+    texts = [quoted(written(part)) for part in conflict]
+    if len(conflict) > 1:
+        message = f"{listed(texts)} cannot hold together, so {never}"
+        return Finding(clause.source, clause.key, "contradiction", message, _APART)
+    help = (
+        _values(conflict[0].fact) if isinstance(conflict[0], Comparison) else "see what its entries come to together."
+    )
+    return Finding(clause.source, clause.key, "never-fires", f"{texts[0]} never holds, so {never}", help)
+
+
+def _values(name: str) -> str:
+    fact = FACTS[name]
+    if fact.allowed:
+        return f"'{name}' is one of: {', '.join(fact.allowed)}."
+    low, high = map(figure, fact.bounds)
+    return f"'{name}' is a number from {low} to {high}."

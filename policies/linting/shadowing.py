@@ -1,0 +1,149 @@
+"""Rules that others always come before: routing policies, exclude rules and exposure rules without an effect.
+
+Also routing policies that leave no location. Exact: each is reported only where no context makes a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from policies.engine.conditions import Always, Comparison, Condition, Operator
+from policies.engine.satisfiability import Region, Space, Work
+from policies.linting.findings import Finding, listed
+from policies.policy_set import ExposureRule, NamedCondition, PolicySet, RoutingPolicy
+from policies.source.problems import Source
+
+_CLOSED = Comparison("location.status", Operator.IS, ("closed",))
+# Routing drops closed locations before any rule is asked.
+
+_BEING_CLOSED, _ONLY = "being closed", "'only'"
+
+_PLURALS = {"policy": "policies", "rule": "rules"}
+
+Named = tuple[str, Region]
+"""What messages call a condition, and where it holds."""
+
+
+def shadowed_policies(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+    """Policies that no order reaches, because policies at lower positions take all that they apply to.
+
+    The last one is left out: it is the net that every folder must have, whether or not anything falls into it.
+    """
+    space = Space([policy.applies_to for policy in policy_set.routing], work)
+    # What is passed on to the next policy can reach those behind.
+    takes = [policy.otherwise != "next" for policy in policy_set.routing]
+    applies = [space.region(policy.applies_to) for policy in policy_set.routing]
+    names = [f"'{policy.name}'" for policy in policy_set.routing]
+    for number, policy in enumerate(policy_set.routing[:-1]):
+        before = [(names[other], applies[other]) for other in range(number) if takes[other]]
+        blockers = _blockers(space, [applies[number]], before)
+        if blockers:
+            yield _shadowed(policy.name, policy.source, f"no order reaches policy '{policy.name}'", "policy", blockers)
+
+
+def shadowed_rules(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+    """Delivery and exception rules that never decide. The last exception rule is such a net, too."""
+    for rules in (policy_set.delivery, policy_set.exceptions[:-1]):
+        space = Space([rule.when for rule in rules], work)
+        before: list[Named] = []
+        for rule in rules:
+            own = space.region(rule.when)
+            blockers = _blockers(space, [own], before)
+            if blockers:
+                yield _shadowed(rule.name, rule.source, f"rule '{rule.name}' never decides", "rule", blockers)
+            before.append((f"'{rule.name}'", own))
+
+
+def shadowed_excludes(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+    """Exclude rules that keep out nothing, because what drops a location before them already does."""
+    for policy in policy_set.routing:
+        space, applies, droppers = _droppers(policy, work)
+        first = len(droppers) - len(policy.exclude)
+        before, own = droppers[:first], droppers[first:]
+        if not _leaves_some(space, applies, before):
+            # Then what is wrong is `only`.
+            continue
+        for rule, named in zip(policy.exclude, own, strict=True):
+            blockers = _blockers(space, [applies, named[1]], before)
+            if not blockers:
+                before.append(named)
+                continue
+            message = f"exclude rule '{rule.name}' keeps out nothing that {listed(blockers)} did not before it"
+            help = "take it out, or see what it was meant to say; no test could make it fire."
+            yield Finding(rule.source, "name", "shadowed-rule", message, help)
+
+
+def shadowed_exposure(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+    """Exposure rules that block nothing but what one other rule of their file blocks.
+
+    Each is compared with each until the work is done, which is so after some 300 rules.
+    """
+    by_place = sorted(policy_set.exposure, key=lambda rule: rule.source)
+    for _, group in groupby(by_place, key=lambda rule: rule.source.file):
+        rules = list(group)
+        space = Space([rule.when for rule in rules], work)
+        regions = [space.region(rule.when) for rule in rules]
+        for number, rule in enumerate(rules):
+            other = _covering(space, rules, regions, number) if work.left > 0 else None
+            if other is not None:
+                message = f"rule '{rule.name}' blocks nothing that rule '{other.name}' does not block"
+                help = f"take it out, or narrow '{other.name}'."
+                yield Finding(rule.source, "name", "shadowed-rule", message, help)
+
+
+def unusable_policies(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+    """Policies whose `only` and `exclude` leave no location. An exclude rule without `when` says so on purpose."""
+    for policy in policy_set.routing:
+        if any(isinstance(rule.when, Always) for rule in policy.exclude):
+            continue
+        space, applies, droppers = _droppers(policy, work)
+        # Of an `only` that nothing can meet, that is what is said.
+        unmet = policy.only is not None and not _leaves_some(space, applies, [droppers[1]])
+        blockers = [] if unmet else _blockers(space, [applies], droppers)
+        if blockers:
+            message = f"policy '{policy.name}' can use no location: every one is kept out by {listed(blockers)}"
+            help = "let 'only' and 'exclude' leave some; to use none on purpose, write an exclude rule without 'when'."
+            yield Finding(policy.source, "only" if policy.only else "exclude", "no-usable-location", message, help)
+
+
+def _droppers(policy: RoutingPolicy, work: Work) -> tuple[Space, Region, list[Named]]:
+    """The policy's space, where it applies, and what drops a location, in the order in which routing asks."""
+    named: Sequence[NamedCondition] = policy.exclude
+    only: list[Condition] = [policy.only.when] if policy.only else []
+    space = Space([policy.applies_to, _CLOSED, *only, *(rule.when for rule in named)], work)
+    found = [(_BEING_CLOSED, space.region(_CLOSED))]
+    found += [(_ONLY, space.region(condition).opposite) for condition in only]
+    found += [(f"exclude rule '{rule.name}'", space.region(rule.when)) for rule in named]
+    return space, space.region(policy.applies_to), found
+
+
+def _leaves_some(space: Space, applies: Region, droppers: Sequence[Named]) -> bool:
+    return space.can_hold([applies, *(region.opposite for _, region in droppers)])
+
+
+def _blockers(space: Space, wanted: Sequence[Region], before: Sequence[Named]) -> list[str]:
+    """The names of those that leave nothing of what is wanted; empty where something is left or never was."""
+    conflict = space.conflict([*wanted, *(region.opposite for _, region in before)])
+    if not conflict or not space.can_hold(wanted):
+        return []
+    return [before[number - len(wanted)][0] for number in conflict if number >= len(wanted)]
+
+
+def _covering(
+    space: Space, rules: Sequence[ExposureRule], regions: Sequence[Region], number: int
+) -> ExposureRule | None:
+    """Another rule that blocks all that a rule blocks; of two that block the same, the later one is covered."""
+    own = regions[number]
+    for other, region in enumerate(regions):
+        if other == number or space.can_hold([own, region.opposite]):
+            continue
+        if space.can_hold([own]) and (other < number or space.can_hold([region, own.opposite])):
+            return rules[other]
+    return None
+
+
+def _shadowed(name: str, source: Source, what: str, kind: str, blockers: Sequence[str]) -> Finding:
+    takes = f"{kind} {blockers[0]} takes" if len(blockers) == 1 else f"{_PLURALS[kind]} {listed(blockers)} take"
+    help = f"give '{name}' a lower position, narrow what comes before it, or take it out."
+    return Finding(source, "name", "shadowed-rule", f"{what}: {takes} every one before it", help)

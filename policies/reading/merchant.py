@@ -1,0 +1,78 @@
+"""Reading the merchant file, which holds what is true of the whole folder: the time zone that planners mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo, available_timezones
+
+from policies.reading.stock_rules import description
+from policies.source.problems import Source, quoted
+from policies.source.rule_file import Page, suggestion
+from policies.source.yaml_nodes import Fields, Node, Scalar, Unreadable, parse
+
+UTC = "UTC"
+"""The time zone of a merchant who states none."""
+
+_ZONE = re.compile("UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+")
+# One word alone, such as 'EST' or 'localtime', is a fixed offset or the machine's own zone.
+
+
+def merchant(page: Page, node: Node, taken: dict[str, Source]) -> str | None:
+    """The time zone that a merchant file states. `taken` has the merchant file so far, of which there is one."""
+    fields = page.fields(node, "the merchant file", ("kind", "description", "time_zone"), ("time_zone",))
+    if fields is None:
+        return None
+    description(page, fields)
+    if "merchant" in taken:
+        message = f"the merchant's settings stand already in {taken['merchant']}"
+        page.note(node, "duplicate-settings", message, "keep one file with 'kind: merchant'.")
+    taken.setdefault("merchant", page.source(node))
+    return time_zone(page, fields["time_zone"], "'time_zone'") if "time_zone" in fields else None
+
+
+def stated_time_zone(files: Iterable[tuple[str, bytes]]) -> str:
+    """The time zone of the first merchant file; UTC where there is none to be read, or problems keep it from being one.
+
+    Other files are read with it, so it is found before them.
+    """
+    for path, content in files:
+        # A file without these bytes cannot have the word, not even with its letters escaped.
+        if b"merchant" in content or b"\\" in content:
+            zone = _zone_in(path, content)
+            if zone is not None:
+                return zone
+    return UTC
+
+
+def _zone_in(path: str, content: bytes) -> str | None:
+    try:
+        node, _ = parse(path, content)
+    except Unreadable:
+        return None
+    kind = node.entries.get("kind") if isinstance(node, Fields) else None
+    is_merchant = kind is not None and isinstance(kind[1], Scalar) and kind[1].text == "merchant"
+    return merchant(Page(path), node, {}) if is_merchant else None
+
+
+def time_zone(page: Page, node: Node, what: str) -> str | None:
+    """The name of a time zone."""
+    name = page.text(node, what)
+    if name is None or is_time_zone(name):
+        return name
+    near = suggestion(name, filter(_ZONE.fullmatch, available_timezones()))
+    help = f"{near}Write a region and a city such as America/Chicago, or UTC."
+    page.note(node, "unknown-time-zone", f"there is no time zone {quoted(name)}", help)
+    return None
+
+
+def is_time_zone(name: str) -> bool:
+    """Whether the time zone database has the name, and it means the same on every machine."""
+    if not _ZONE.fullmatch(name):
+        return False
+    try:
+        ZoneInfo(name)
+    # The last is for the name of a folder of zones, such as 'America/Indiana'.
+    except (LookupError, ValueError, OSError):
+        return False
+    return True

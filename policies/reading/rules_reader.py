@@ -1,0 +1,212 @@
+"""Reading a folder of rule files into one immutable `PolicySet`, or into all of its problems at once.
+
+Files come as a mapping of relative paths to contents. The result does not depend on their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from policies.engine.conditions import Always
+from policies.engine.matcher import Matcher
+from policies.linting.lint import lint
+from policies.policy_set import BufferFile, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
+from policies.reading.delivery_rules import delivery_rules
+from policies.reading.exception_rules import exception_rules
+from policies.reading.merchant import UTC, merchant, stated_time_zone
+from policies.reading.routing_rules import routing_policies
+from policies.reading.stock_rules import buffer_file, exposure_rules
+from policies.source.problems import Problem, Source, quoted
+from policies.source.rule_file import MAX_PROBLEMS, Page, suggestion
+from policies.source.yaml_nodes import Fields, Node, Unreadable, parse
+
+KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "merchant")
+
+EXTENSIONS = (".yaml", ".yml")
+
+MAX_FILES = 1_000
+MAX_FOLDER_BYTES = 16 << 20
+REVISION_LENGTH = 16
+"""Hexadecimal digits of a revision."""
+
+FOLDER = "."
+"""The file that problems of the whole folder name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading a folder: a policy set, or the problems that keep it from being one."""
+
+    policy_set: PolicySet | None
+    problems: tuple[Problem, ...]
+
+
+def read(files: Mapping[str, bytes]) -> Reading:
+    """Reads all rule files of a folder, by relative path. Never raises for what is in them."""
+    contents = {path: files[path] for path in sorted(files) if is_rule_file(path)}
+    problems = _folder_problems(contents)
+    if problems:
+        return Reading(None, tuple(problems))
+    draft = _Draft(time_zone=stated_time_zone(contents.items()))
+    for path, content in contents.items():
+        draft.take(path, content)
+    draft.check_default()
+    draft.check_default_exception()
+    if draft.problems:
+        return Reading(None, tuple(sorted(draft.problems)))
+    policy_set = draft.policy_set(contents)
+    found = lint(policy_set, contents)
+    return Reading(None if found else policy_set, found)
+
+
+def is_rule_file(path: str) -> bool:
+    """Whether a path names rules: YAML, and no test suite."""
+    stem, dot, extension = path.rpartition(".")
+    return dot + extension in EXTENSIONS and not stem.endswith("_test")
+
+
+def revision(files: Mapping[str, bytes]) -> str:
+    """A hash of the rule files' paths and contents, which answers and metrics name."""
+    digest = sha256()
+    for path in sorted(files):
+        for part in (path.encode("utf-8", "surrogateescape"), files[path]):
+            # The length before each part keeps two splits of the same bytes apart.
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:REVISION_LENGTH]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The rules read so far, and the names that they have taken."""
+
+    problems: list[Problem] = field(default_factory=list)
+    exposure: list[ExposureRule] = field(default_factory=list)
+    buffers: list[BufferFile] = field(default_factory=list)
+    routing: list[RoutingPolicy] = field(default_factory=list)
+    delivery: list[DeliveryRule] = field(default_factory=list)
+    file_names: dict[str, dict[str, Source]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    rule_names: dict[str, dict[str, Source]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    positions: dict[int, Source] = field(default_factory=dict)
+    delivery_positions: dict[int, Source] = field(default_factory=dict)
+    exceptions: list[ExceptionRule] = field(default_factory=list)
+    exception_positions: dict[int, Source] = field(default_factory=dict)
+    time_zone: str = UTC
+    routing_is_readable: bool = True
+    exceptions_are_readable: bool = True
+
+    def take(self, path: str, content: bytes) -> None:
+        """Reads one file."""
+        page = Page(path, time_zone=self.time_zone)
+        try:
+            node, page.problems = parse(path, content)
+            self._take_kind(page, node)
+        except Unreadable as unreadable:
+            self.problems += unreadable.problems
+            # What cannot be read may have held the default policy.
+            self.routing_is_readable = self.exceptions_are_readable = False
+        self.problems += page.problems[:MAX_PROBLEMS]
+        if len(page.problems) >= MAX_PROBLEMS:
+            message = f"only the first {MAX_PROBLEMS} problems of this file are told"
+            self.problems.append(Problem(path, 0, 0, "too-many-problems", message, "mend those first."))
+
+    def check_default(self) -> None:
+        """The last policy must apply to every order, so that no order is without an answer."""
+        if not self.routing_is_readable:
+            return
+        if not self.routing:
+            message = "there is no routing policy, so no order could be routed"
+            help = "add a file with 'kind: routing' and a policy without 'applies_to'."
+            self.problems.append(Problem(FOLDER, 0, 0, "no-default-policy", message, help))
+            return
+        last = max(self.routing, key=lambda policy: policy.position)
+        if not isinstance(last.applies_to, Always):
+            message = f"the last routing policy '{last.name}' does not apply to every order"
+            help = "take its 'applies_to' and its bounds in time out, or add a policy without any at a higher position."
+            self._note(last.source, "no-default-policy", message, help)
+        if last.otherwise == "next":
+            message = f"the last routing policy '{last.name}' says 'otherwise: next', but none comes after it"
+            self._note(last.source, "no-next-policy", message, "write 'otherwise: exception'.")
+
+    def check_default_exception(self) -> None:
+        """Where any exception file is, the last rule must apply to every exception, so that each has an owner."""
+        if not self.exceptions_are_readable or not self.exceptions:
+            return
+        last = max(self.exceptions, key=lambda rule: rule.position)
+        if not isinstance(last.when, Always):
+            message = f"the last exception rule '{last.name}' does not apply to every exception"
+            help = "add a rule that always applies at a higher position, so that nothing is left without an owner."
+            self._note(last.source, "no-default-exception", message, help)
+
+    def policy_set(self, contents: Mapping[str, bytes]) -> PolicySet:
+        exposure = sorted(self.exposure, key=lambda rule: rule.name)
+        routing = sorted(self.routing, key=lambda policy: policy.position)
+        delivery = sorted(self.delivery, key=lambda rule: rule.position)
+        exceptions = sorted(self.exceptions, key=lambda rule: rule.position)
+        return PolicySet(
+            revision(contents),
+            tuple(contents),
+            tuple(exposure),
+            tuple(sorted(self.buffers, key=lambda file: file.name)),
+            tuple(routing),
+            Matcher.of([(rule, rule.when) for rule in exposure]),
+            Matcher.of([(policy, policy.applies_to) for policy in routing]),
+            delivery=tuple(delivery),
+            delivery_matcher=Matcher.of([(rule, rule.when) for rule in delivery]),
+            exceptions=tuple(exceptions),
+            exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
+            time_zone=self.time_zone,
+        )
+
+    def _take_kind(self, page: Page, node: Node) -> None:
+        match _kind(page, node):
+            case "exposure":
+                self.exposure += exposure_rules(page, node, self.file_names["exposure"], self.rule_names["exposure"])
+            case "buffer":
+                found = buffer_file(page, node, self.file_names["buffer"], self.rule_names["buffer"])
+                self.buffers += [found] if found else []
+            case "routing":
+                self.routing += routing_policies(page, node, self.rule_names["routing"], self.positions)
+                self.routing_is_readable &= not page.problems
+            case "delivery":
+                self.delivery += delivery_rules(page, node, self.rule_names["delivery"], self.delivery_positions)
+            case "exception":
+                names, positions = self.rule_names["exception"], self.exception_positions
+                self.exceptions += exception_rules(page, node, names, positions)
+                self.exceptions_are_readable &= not page.problems
+            case "merchant":
+                merchant(page, node, self.file_names["merchant"])
+            case _:
+                self.routing_is_readable = self.exceptions_are_readable = False
+
+    def _note(self, source: Source, code: str, message: str, help: str) -> None:
+        self.problems.append(Problem(source.file, source.line, source.column, code, message, help))
+
+
+def _kind(page: Page, node: Node) -> str | None:
+    if not isinstance(node, Fields):
+        page.fields(node, "a rule file", ("kind", "name", "rules", "policies"))
+        return None
+    if "kind" not in node.entries:
+        help = f"add 'kind:' with one of: {', '.join(KINDS)}."
+        page.note(node, "missing-key", "the file does not say its kind", help)
+        return None
+    kind = page.text(node.entries["kind"][1], "'kind'")
+    if kind is None or kind in KINDS:
+        return kind
+    help = f"{suggestion(kind, KINDS)}Kinds: {', '.join(KINDS)}."
+    page.note(node.entries["kind"][1], "unknown-kind", f"there is no kind of rule file {quoted(kind)}", help)
+    return None
+
+
+def _folder_problems(contents: Mapping[str, bytes]) -> list[Problem]:
+    problems = []
+    if len(contents) > MAX_FILES:
+        message = f"the folder has {len(contents):,} rule files; at most {MAX_FILES:,} are read"
+        problems.append(Problem(FOLDER, 0, 0, "too-large", message, "put several rules into one file."))
+    size = sum(len(content) for content in contents.values())
+    if size > MAX_FOLDER_BYTES:
+        message = f"the rule files have {size:,} bytes together; at most {MAX_FOLDER_BYTES:,} are read"
+        problems.append(Problem(FOLDER, 0, 0, "too-large", message, "move what is no rule elsewhere."))
+    return problems

@@ -1,0 +1,83 @@
+"""JSON Schema of conditions: which facts a place knows, how each is compared, and what editors show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from policies.engine.conditions import Operator
+from policies.facts.fact_table import FACTS, KNOWN, MAX_CONSTANT, Fact, FactType, Place, names
+from policies.reading.condition_reader import GROUPS, MAX_PARTS, MAX_VALUES, OPERATORS
+from policies.schema import glossary
+from policies.source.rule_file import MAX_TEXT_LENGTH
+
+Schema = Mapping[str, object]
+"""One JSON Schema, draft 2020-12, as values that `json` writes."""
+
+WORD: Schema = {"type": ["string", "number", "boolean"], "maxLength": MAX_TEXT_LENGTH}
+"""A text as YAML has it: 1234 is a SKU and true may be a brand, though YAML takes them for something else."""
+
+_GROUP_HELP = {
+    "all": "All of these must hold.",
+    "any": "At least one of these must hold.",
+    "none": "None of these may hold.",
+}
+_LISTS = (Operator.IN, Operator.NOT_IN, Operator.CONTAINS_ANY)
+
+
+def conditions(place: Place) -> Schema:
+    """The conditions of a place, as a definition of the name that `condition` refers to."""
+    group = {"type": "array", "items": condition(place), "minItems": 1, "maxItems": MAX_PARTS}
+    properties: dict[str, Schema] = {name: {**group, "description": _GROUP_HELP[name]} for name in GROUPS}
+    for name in names(place):
+        properties[name] = _fact(FACTS[name])
+        properties[name + KNOWN] = {"type": "boolean", "description": f"Whether this is known: {FACTS[name].help}."}
+    return closed(properties, minProperties=1)
+
+
+def condition(place: Place) -> Schema:
+    """A reference to the conditions of a place."""
+    return {"$ref": f"#/$defs/{definition(place)}"}
+
+
+def definition(place: Place) -> str:
+    """What the conditions of a place are called in a schema."""
+    return f"condition_in_{place.name.lower()}"
+
+
+def closed(properties: Mapping[str, object], required: Sequence[str] = (), **more: object) -> dict[str, object]:
+    """A mapping of these keys and no others."""
+    found: dict[str, object] = {"type": "object", "properties": dict(properties), "additionalProperties": False, **more}
+    return {**found, "required": list(required)} if required else found
+
+
+def choice(words: Sequence[str], description: str = "") -> dict[str, object]:
+    """One of a few words."""
+    return {"enum": list(words), **({"description": description} if description else {})}
+
+
+def _fact(fact: Fact) -> Schema:
+    """A fact with what it is compared with: a bare value, a list where it has one, or comparisons by name."""
+    operators = OPERATORS[fact.type]
+    compared = closed({operator.value: _operand(fact, operator) for operator in operators}, minProperties=1)
+    bare = [_operand(fact, operator) for operator in (Operator.IS, Operator.IN) if operator in operators]
+    said = f"{fact.help[0].upper()}{fact.help[1:]}: {glossary.plain(glossary.value(fact))}."
+    return {"description": f"{said} Comparisons: {', '.join(glossary.comparisons(fact))}.", "anyOf": [*bare, compared]}
+
+
+def _operand(fact: Fact, operator: Operator) -> Schema:
+    value = _value(fact)
+    return {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_VALUES} if operator in _LISTS else value
+
+
+def _value(fact: Fact) -> Schema:
+    if fact.allowed:
+        return choice(fact.allowed)
+    match fact.type:
+        case FactType.NUMBER:
+            low, high = fact.bounds
+            bounded = (low, high) != (-MAX_CONSTANT, MAX_CONSTANT)
+            return {"type": "number", "minimum": low, "maximum": high} if bounded else {"type": "number"}
+        case FactType.FLAG:
+            return {"type": "boolean"}
+        case _:
+            return WORD

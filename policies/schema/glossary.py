@@ -1,0 +1,52 @@
+"""What facts are, in words: the planner's guide, `truestock facts` and the JSON Schema say it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from policies.facts.fact_table import EVERYWHERE, Fact, FactType, Place
+from policies.reading.condition_reader import OPERATORS
+
+PLACES: Mapping[Place, str] = {
+    Place.EXPOSURE: "exposure",
+    Place.LOCATION_BUFFER: "buffers of a location",
+    Place.CHANNEL_BUFFER: "buffers of a channel",
+    Place.APPLIES_TO: "`applies_to`",
+    Place.CANDIDATE: "`only`, `exclude`, `prefer`",
+    Place.DELIVERY: "delivery",
+    Place.EXCEPTION: "exceptions",
+    Place.REVIEW: "`review`",
+}
+"""Where conditions stand, in Markdown."""
+
+VALUES: Mapping[FactType, str] = {
+    FactType.TEXT: "a word",
+    FactType.NUMBER: "a number",
+    FactType.FLAG: "`true` or `false`",
+    FactType.TEXTS: "tags",
+}
+"""What facts of each type are, in Markdown."""
+
+
+def value(fact: Fact) -> str:
+    """What the fact can be, in Markdown, such as 'a number (units)'."""
+    if fact.allowed:
+        return ", ".join(f"`{word}`" for word in fact.allowed)
+    return f"{VALUES[fact.type]} ({fact.unit})" if fact.unit else VALUES[fact.type]
+
+
+def places(fact: Fact) -> str:
+    """Where the fact is known, in Markdown."""
+    if fact.places == EVERYWHERE:
+        return "everywhere"
+    return ", ".join(PLACES[place] for place in Place if place in fact.places)
+
+
+def comparisons(fact: Fact) -> tuple[str, ...]:
+    """The words that compare the fact, beside a bare word and `.known`."""
+    return tuple(operator.value for operator in OPERATORS[fact.type])
+
+
+def plain(markdown: str) -> str:
+    """The same without Markdown's marks, for terminals and editors."""
+    return markdown.replace("`", "")

@@ -1,0 +1,254 @@
+"""JSON Schema, draft 2020-12, of rule files: for completion and red underlines in editors.
+
+`reading` has the last word: it says what is wrong in a planner's words, and what no schema can say, such as a name that
+is taken. The tables that both use keep the two in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from policies.domain.model import EXCEPTION_ACTIONS, MAX_UNITS
+from policies.facts.fact_table import Place
+from policies.facts.periods import AT_LOCATION, DAYS
+from policies.policy_set import HOLD_BACK_FORMS, Combine, Scope
+from policies.reading.delivery_rules import MAX_COST, MAX_TRANSIT_DAYS
+from policies.reading.routing_rules import (
+    MAX_BAND_KM,
+    MAX_NAMED,
+    MAX_POLICIES,
+    MAX_POSITION,
+    MAX_SHIPMENTS,
+    MAX_STEPS,
+    MAY_USE,
+    MIN_BAND_KM,
+    OTHERWISE,
+    STEPS,
+)
+from policies.reading.stock_rules import MAX_DAYS, MAX_RULES, SERVICE_LEVELS
+from policies.reading.time_bounds import AT_MERCHANT, TIME_KEYS
+from policies.schema.condition_schema import Schema, choice, closed, condition, conditions, definition
+from policies.schema.suite_schema import shared_fixtures, suite
+from policies.source.rule_file import MAX_NAME_LENGTH, MAX_TEXT_LENGTH
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+NAME: Schema = {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9-]*$",
+    "maxLength": MAX_NAME_LENGTH,
+    "description": "Small letters, digits and hyphens. Answers and tests name it.",
+}
+DESCRIPTION: Schema = {"type": "string", "description": "For readers."}
+_SETTINGS = {
+    "nearest": closed({"band_km": {"type": "number", "minimum": MIN_BAND_KM, "maximum": MAX_BAND_KM}}, ["band_km"]),
+    "prefer": closed({"when": condition(Place.CANDIDATE)}, ["when"]),
+}
+_MOMENT = r"^2\d{3}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?$"
+_DAYS = {"type": "array", "items": choice(DAYS), "minItems": 1, "maxItems": len(DAYS)}
+_TIME = {
+    "from": {
+        "type": "string",
+        "pattern": _MOMENT,
+        "description": "In force from then: 2026-11-27 or 2026-11-27T09:30.",
+    },
+    "until": {"type": "string", "pattern": _MOMENT, "description": "In force until just before this moment."},
+    "during": closed(
+        {
+            "days": _DAYS,
+            "hours": {
+                "type": "string",
+                "pattern": r"^\d\d:\d\d-\d\d:\d\d$",
+                "description": '"22:00-02:00" passes midnight.',
+            },
+            "in": choice([AT_LOCATION, AT_MERCHANT], "Whose clock counts."),
+        },
+        anyOf=[{"required": ["days"]}, {"required": ["hours"]}],
+        description="In force only at these days and hours.",
+    ),
+}
+
+
+def exposure() -> Schema:
+    """Of files with `kind: exposure`."""
+    reason = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH, "description": "The reason, in answers."}
+    properties = {"when": _when(Place.EXPOSURE), "block": reason}
+    return _file("exposure", _rules(_rule(properties, ["block"])), [Place.EXPOSURE], ["name", "rules"])
+
+
+def buffer() -> Schema:
+    """Of files with `kind: buffer`. The scope decides what their rules may say."""
+    properties = {
+        "scope": choice(tuple(Scope), "location: kept at each location. channel: kept from the channel's total."),
+        "combine": choice(tuple(Combine), "What counts if several rules of this file hold; left out: largest."),
+        "rules": {"type": "array"},
+    }
+    places = [Place.LOCATION_BUFFER, Place.CHANNEL_BUFFER]
+    whole = _file("buffer", properties, places, ["name", "scope", "rules"])
+    is_channel = {"properties": {"scope": {"const": Scope.CHANNEL.value}}, "required": ["scope"]}
+    of_location, of_channel = ({"properties": _rules(_buffer_rule(scope))} for scope in (Scope.LOCATION, Scope.CHANNEL))
+    return {**whole, "if": is_channel, "then": of_channel, "else": of_location}
+
+
+def routing() -> Schema:
+    """Of files with `kind: routing`."""
+    policies = {"type": "array", "items": _policy(), "minItems": 1, "maxItems": MAX_POLICIES}
+    places = [Place.APPLIES_TO, Place.CANDIDATE, Place.REVIEW]
+    return _file("routing", {"policies": policies}, places, ["policies"])
+
+
+def delivery() -> Schema:
+    """Of files with `kind: delivery`."""
+    amount = {"type": "number", "minimum": 0, "maximum": MAX_COST, "description": "In the merchant's currency."}
+    properties = {
+        "position": _position("rules"),
+        "when": _when(Place.DELIVERY),
+        "service": NAME,
+        "transit_days": {"type": "integer", "minimum": 0, "maximum": MAX_TRANSIT_DAYS},
+        "cost": closed({"per_shipment": amount, "per_unit": amount}, minProperties=1),
+        "ships_on": _DAYS,
+    }
+    says = [{"required": ["transit_days"]}, {"required": ["cost"]}]
+    rules = _rules(_rule(properties, ["position", "service"], anyOf=says))
+    return _file("delivery", rules, [Place.DELIVERY], ["rules"])
+
+
+def exception() -> Schema:
+    """Of files with `kind: exception`."""
+    properties = {
+        "position": _position("rules"),
+        "when": _when(Place.EXCEPTION),
+        "do": choice(EXCEPTION_ACTIONS),
+        "owner": NAME,
+        "due_in": {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$", "description": "Such as 30m, 4h or 1d."},
+        "escalate_to": NAME,
+    }
+    rules = _rules(_rule(properties, ["position", "do", "owner", "due_in"]))
+    return _file("exception", rules, [Place.EXCEPTION], ["rules"])
+
+
+def merchant() -> Schema:
+    """Of the file with `kind: merchant`."""
+    keys = {"kind": {"const": "merchant"}, "description": DESCRIPTION, "time_zone": {"type": "string", "minLength": 3}}
+    return {"$schema": DRAFT, "title": "What holds for the whole folder", **closed(keys, ["kind", "time_zone"])}
+
+
+def _suite() -> Schema:
+    return {"$schema": DRAFT, "title": "Tests of Truestock rules", **suite()}
+
+
+def _shared_fixtures() -> Schema:
+    return {"$schema": DRAFT, "title": "Fixtures that every suite may name", **shared_fixtures()}
+
+
+SCHEMAS: Mapping[str, Callable[[], Schema]] = {
+    "exposure": exposure,
+    "buffer": buffer,
+    "routing": routing,
+    "delivery": delivery,
+    "exception": exception,
+    "merchant": merchant,
+    "rules_test": _suite,
+    "fixtures_test": _shared_fixtures,
+}
+"""The schemas by the name of their file, which ends in `.schema.json`."""
+
+
+def _file(kind: str, properties: Mapping[str, object], places: list[Place], required: list[str]) -> dict[str, object]:
+    """A rule file, with the conditions of the places that its rules have."""
+    keys = {"kind": {"const": kind}, "name": NAME, "description": DESCRIPTION, **properties}
+    defined = {definition(place): conditions(place) for place in places}
+    title = f"Truestock rules of the kind '{kind}'"
+    return {"$schema": DRAFT, "title": title, **closed(keys, ["kind", *required]), "$defs": defined}
+
+
+def _rules(rule: Schema) -> dict[str, object]:
+    return {"rules": {"type": "array", "items": rule, "minItems": 1, "maxItems": MAX_RULES}}
+
+
+def _rule(properties: Mapping[str, object], required: list[str], **more: object) -> Schema:
+    keys = {"name": NAME, "description": DESCRIPTION, **{key: _TIME[key] for key in TIME_KEYS}, **properties}
+    return closed(keys, ["name", *required], **more)
+
+
+def _when(place: Place) -> Schema:
+    return {**condition(place), "description": "When the rule counts; left out: always."}
+
+
+def _buffer_rule(scope: Scope) -> Schema:
+    """Of a location rules only hold back; of a channel's total they may also cut off and cap."""
+    if scope is Scope.LOCATION:
+        keys = {"when": _when(Place.LOCATION_BUFFER), "hold_back": _hold_back(scope)}
+        return _rule(keys, ["hold_back"])
+    effects = {
+        "hold_back": _hold_back(scope),
+        "publish_zero_at_or_below": _units("If this many or fewer are left, the channel is told 0."),
+        "cap": _units("The channel is told at most this many."),
+    }
+    at_least_one = [{"required": [effect]} for effect in effects]
+    return _rule({"when": _when(Place.CHANNEL_BUFFER), **effects}, [], anyOf=at_least_one)
+
+
+def _hold_back(scope: Scope) -> Schema:
+    days = {"type": "number", "minimum": 0, "maximum": MAX_DAYS}
+    duration = "^[1-9][0-9]{0,5}[mhd]$" if scope is Scope.CHANNEL else "^([1-9][0-9]{0,5}[mhd]|stock_age)$"
+    low, high = SERVICE_LEVELS
+    sales = {
+        "during": {"type": "string", "pattern": duration, "description": "30m, 2h, 1d or, at a location, stock_age."},
+        "service_level": {
+            "type": "number",
+            "minimum": low,
+            "maximum": high,
+            "description": "0.95: in 19 of 20.",
+        },
+    }
+    forms: dict[str, object] = {
+        "units": _units("So many units."),
+        "percent": {"type": "number", "minimum": 0, "maximum": 100, "description": "Of what is available, rounded up."},
+        "days_of_cover": {
+            "anyOf": [days, closed({"days": days}, ["days"])],
+            "description": "What sells in these days.",
+        },
+        "expected_sales": closed(sales, list(sales), description="What at most sells in this time."),
+    }
+    bounds = {"minimum": _units("Never fewer."), "maximum": _units("Never more.")}
+    one_form = [{"required": [form]} for form in HOLD_BACK_FORMS]
+    return closed({**{form: forms[form] for form in HOLD_BACK_FORMS}, **bounds}, oneOf=one_form)
+
+
+def _units(description: str) -> Schema:
+    return {"type": "integer", "minimum": 0, "maximum": MAX_UNITS, "description": description}
+
+
+def _position(of: str) -> Schema:
+    said = f"Of the {of} that apply, the lowest decides. Each position is used once, over all files."
+    return {"type": "integer", "minimum": 0, "maximum": MAX_POSITION, "description": said}
+
+
+def _policy() -> Schema:
+    properties = {
+        "position": _position("policies"),
+        "applies_to": {**condition(Place.APPLIES_TO), "description": "The orders that it is for; left out: all."},
+        "only": {**condition(Place.CANDIDATE), "description": "Only locations that meet this are used."},
+        "exclude": _named(Place.CANDIDATE, "Locations that meet one of these are not used."),
+        "rank": {"type": "array", "items": _step(), "minItems": 1, "maxItems": MAX_STEPS},
+        "max_shipments": {"type": "integer", "minimum": 1, "maximum": MAX_SHIPMENTS},
+        "min_split_value": {"type": "number", "minimum": 0, "description": "Cheaper orders go in one shipment."},
+        "ship_complete": {"type": "boolean", "description": "true: the whole order or nothing."},
+        "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},
+        "review": _named(Place.REVIEW, "Where one of these holds for the plan, a person looks at it first."),
+        "otherwise": choice(OTHERWISE, "Where an order cannot be filled whole; next: to the next policy."),
+    }
+    return _rule(properties, ["position", "rank"])
+
+
+def _named(place: Place, description: str) -> Schema:
+    rule = _rule({"when": _when(place)}, [])
+    return {"type": "array", "items": rule, "minItems": 1, "maxItems": MAX_NAMED, "description": description}
+
+
+def _step() -> Schema:
+    """A step as a word, or with its settings; `prefer` has no meaning without."""
+    bare = choice([step for step in STEPS if step != "prefer"], "What makes one plan better than another.")
+    settings = closed(_SETTINGS, minProperties=1, maxProperties=1)
+    return {"anyOf": [bare, settings]}

@@ -1,0 +1,228 @@
+"""JSON Schema of test suites. Names of fixtures and rules are words: only `truestock check` knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from policies.domain.model import (
+    CHANNEL_KINDS,
+    EXCEPTION_ACTIONS,
+    EXCEPTION_KINDS,
+    LOCATION_STATUSES,
+    LOCATION_TYPES,
+    MAX_UNITS,
+    METHODS,
+    PRODUCT_STATUSES,
+    Commitment,
+    Outcome,
+)
+from policies.explanation import DropReason
+from policies.facts.periods import DAYS
+from policies.schema.condition_schema import WORD, Schema, choice, closed
+from policies.testing.cases import MAX_TESTS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS, TEST_NEEDS
+from policies.testing.expectations import (
+    EXCEPTION_KEYS as EXCEPTION_ANSWERS,
+    MAX_REASONS,
+    ORDER_KEYS as ORDER_ANSWERS,
+    PARCEL_KEYS as PARCEL_ANSWERS,
+    SALE_KEYS as SALE_ANSWERS,
+    UNKNOWN,
+)
+from policies.testing.fixtures import KNOWN_CHANNELS
+from policies.testing.givens import EXCEPTION_KEYS, ORDER_KEYS, PARCEL_KEYS, SALE_KEYS
+
+_UNITS: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_UNITS}
+_NUMBER: Schema = {"type": "number", "minimum": 0}
+_FLAG: Schema = {"type": "boolean"}
+_WORDS: Schema = {"type": "array", "items": WORD}
+_COUNTRY: Schema = {"type": "string", "pattern": "^[A-Z]{2}$"}
+_PLACE: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_OR_UNKNOWN: Schema = {"anyOf": [_NUMBER, {"const": UNKNOWN}]}
+_CLOCK: Schema = {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"}
+_DAY: Schema = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+_DURATION: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$"}
+
+_DESTINATION = closed({"country": _COUNTRY, "region": WORD, "postal_code": WORD, "coordinates": _PLACE})
+_FIGURES: Mapping[str, Schema] = {
+    **dict.fromkeys(("available", "on_hand", "unavailable", "held", "allocated"), _UNITS),
+    **dict.fromkeys(("age_minutes", "counted_days_ago", "count_confidence"), _OR_UNKNOWN),
+    "source": WORD,
+    "tracked": _FLAG,
+}
+_LEVEL: Schema = {"anyOf": [_UNITS, closed(_FIGURES)]}
+_OF_AN_ORDER: Mapping[str, Schema] = {
+    "channel": WORD,
+    "lines": {"type": "object", "additionalProperties": {**_UNITS, "minimum": 1}},
+    "method": choice(METHODS),
+    "destination": _DESTINATION,
+    "value": _NUMBER,
+    "priority": {"type": "integer"},
+    "tags": _WORDS,
+}
+
+
+def suite() -> dict[str, object]:
+    """Of files whose name ends in `_test`."""
+    tests = {"type": "array", "items": _test(), "minItems": 1, "maxItems": MAX_TESTS}
+    now = {"type": "string", "description": "The only clock that a test sees, such as 2026-11-27T09:00:00Z."}
+    keys: dict[str, object] = {
+        "suite": WORD,
+        "description": {"type": "string"},
+        "rules": choice(["all"], "The suite knows the whole folder; left out: the file beside it."),
+        "now": now,
+        "locations": _by_name(_location()),
+        "products": _by_name({"anyOf": [{"type": "null"}, _product()]}),
+        "channels": _by_name({"anyOf": [{"type": "null"}, _channel()]}),
+        "tests": tests,
+    }
+    return closed(_known(SUITE_KEYS, keys), ["suite", "now", "tests"])
+
+
+def shared_fixtures() -> dict[str, object]:
+    """Of the file of fixtures that every suite may name."""
+    stated = suite()["properties"]
+    assert isinstance(stated, dict)
+    return closed({key: stated[key] for key in SHARED_KEYS}, [])
+
+
+def _known(keys: Sequence[str], schemas: Mapping[str, object]) -> dict[str, object]:
+    """The reader's keys, of which one without a schema here may be anything."""
+    return {key: schemas.get(key, True) for key in keys}
+
+
+def _by_name(value: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": value}
+
+
+def _location() -> Schema:
+    keys = {
+        "type": choice(LOCATION_TYPES),
+        "status": choice(LOCATION_STATUSES),
+        "tags": _WORDS,
+        "country": _COUNTRY,
+        "region": WORD,
+        "coordinates": _PLACE,
+        "offers_pickup": _FLAG,
+        "priority": _NUMBER,
+        "ships_to": {"type": "array", "items": _COUNTRY, "description": "Left out: everywhere. Empty: nowhere."},
+        "handling_minutes": _NUMBER,
+        "time_zone": WORD,
+        **dict.fromkeys(("cut_off", "opens", "closes"), _CLOCK),
+        "opening_days": {"type": "array", "items": choice(DAYS), "minItems": 1, "maxItems": len(DAYS)},
+        "holidays": {"type": "array", "items": _DAY},
+    }
+    return closed(keys, ["type"])
+
+
+def _product() -> Schema:
+    keys = {
+        "tags": _WORDS,
+        "category": WORD,
+        "brand": WORD,
+        "price": _NUMBER,
+        "velocity_per_day": _OR_UNKNOWN,
+        "has_dimensions": _FLAG,
+        "has_barcode": _FLAG,
+        "has_image": _FLAG,
+        "status": choice(PRODUCT_STATUSES),
+    }
+    return closed(keys)
+
+
+def _channel() -> Schema:
+    return closed({"kind": choice(CHANNEL_KINDS), "locations": _WORDS, "cancellation_headroom": _OR_UNKNOWN})
+
+
+def _test() -> Schema:
+    """What `given` asks about decides which keys it has, and which the answer has."""
+    keys = {"name": WORD, "given": {"type": "object"}, "expect": {"type": "object"}}
+    kinds = {"exception": (_exception(), _settlement()), "lines": (_order(), _order_answer())}
+    kinds["ships_from"] = (_parcel(), _parcel_answer())
+    of_kind: dict[str, object] = _asked(_sale(), _sale_answer())
+    for key, (given, expect) in reversed(kinds.items()):
+        asks = {"properties": {"given": {"required": [key]}}}
+        of_kind = {"if": asks, "then": _asked(given, expect), "else": of_kind}
+    return closed(_known(TEST_KEYS, keys), TEST_NEEDS, **of_kind)
+
+
+def _asked(given: Schema, expect: Schema) -> dict[str, object]:
+    return {"properties": {"given": given, "expect": expect}}
+
+
+def _sale() -> Schema:
+    channel = {**WORD, "description": f"One of the suite's channels, or {', '.join(KNOWN_CHANNELS)}."}
+    keys = {
+        **_FIGURES,
+        "channel": channel,
+        "product": WORD,
+        "location": WORD,
+        "stock": _by_name(_LEVEL),
+        "method": choice(METHODS),
+        "destination": _DESTINATION,
+    }
+    where = [{"required": ["location"]}, {"required": ["stock"]}]
+    return closed(_known(SALE_KEYS, keys), ["channel", "product"], oneOf=where)
+
+
+def _order() -> Schema:
+    keys = {
+        **_OF_AN_ORDER,
+        "stock": _by_name(_by_name(_LEVEL)),
+        "commitment": choice(tuple(Commitment), "hold: not paid yet. sold: the channel has been paid."),
+        "pickup_location": WORD,
+    }
+    return closed(_known(ORDER_KEYS, keys), ["channel", "stock"])
+
+
+def _parcel() -> Schema:
+    keys = {**_OF_AN_ORDER, "ships_from": WORD, "unit_count": {**_UNITS, "minimum": 1}}
+    return closed(_known(PARCEL_KEYS, keys), ["channel"])
+
+
+def _exception() -> Schema:
+    keys = {**_OF_AN_ORDER, "exception": choice(EXCEPTION_KINDS), "location": WORD, "product": WORD}
+    return closed(_known(EXCEPTION_KEYS, keys), ["exception"])
+
+
+def _sale_answer() -> Schema:
+    keys = {
+        **dict.fromkeys(("sellable", "held_back", "largest_order"), _UNITS),
+        "because": _because(),
+        "locations": _by_name(_UNITS),
+    }
+    return closed(_known(SALE_ANSWERS, keys), ["sellable", "because"])
+
+
+def _order_answer() -> Schema:
+    shipment = closed({"location": WORD, "lines": _by_name(_UNITS)}, ["location", "lines"])
+    keys = {
+        "outcome": choice(tuple(Outcome)),
+        "because": _because(),
+        "shipments": {"type": "array", "items": shipment},
+        "shortages": _by_name(_UNITS),
+        "policy": WORD,
+        "dropped": _by_name(choice(tuple(DropReason))),
+    }
+    return closed(_known(ORDER_ANSWERS, keys), ["outcome", "because"])
+
+
+def _parcel_answer() -> Schema:
+    keys = {
+        "because": _because(),
+        "service": WORD,
+        "transit_days": {"anyOf": [_UNITS, {"const": UNKNOWN}]},
+        "cost": _OR_UNKNOWN,
+        "delivers_on": {"anyOf": [_DAY, {"const": UNKNOWN}]},
+    }
+    return closed(_known(PARCEL_ANSWERS, keys), ["because"])
+
+
+def _settlement() -> Schema:
+    names = dict.fromkeys(("owner", "escalate_to"), WORD)
+    keys = {**names, "do": choice(EXCEPTION_ACTIONS), "due_in": _DURATION, "because": _because()}
+    return closed(_known(EXCEPTION_ANSWERS, keys), ["do", "owner", "because"])
+
+
+def _because() -> Schema:
+    reasons = "Exactly the rules that fired, in any order; [] where none did."
+    return {"type": "array", "items": WORD, "maxItems": MAX_REASONS, "description": reasons}

@@ -1,0 +1,234 @@
+"""One rule file while it is being read: typed values out of its nodes, and a problem for each that is not right.
+
+Every reading function returns None after it has noted a problem, so that reading goes on and finds them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from math import isfinite
+
+from policies.facts.fact_table import MAX_CONSTANT
+from policies.source.problems import Problem, Source, quoted
+from policies.source.yaml_nodes import Fields, Items, Node, Scalar
+
+MAX_NAME_LENGTH = 63
+MAX_TEXT_LENGTH = 500
+MAX_PROBLEMS = 200
+"""Problems of one file that are told; whoever has more has written another kind of file."""
+
+_NAME = re.compile("[a-z][a-z0-9-]*")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+# Control characters, halves of characters, and marks that turn the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_DURATION = re.compile("([1-9][0-9]{0,5})([mhd])")
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(slots=True)
+class Page:
+    """The file's path and the problems found in it so far. Times without an offset are meant in `time_zone`."""
+
+    file: str
+    problems: list[Problem] = field(default_factory=list)
+    time_zone: str = "UTC"
+
+    def note(self, node: Node, code: str, message: str, help: str = "") -> None:
+        """A problem at a node."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(self.file, node.line, node.column, code, message, help, node.length))
+
+    def source(self, node: Node) -> Source:
+        """Where a node stands."""
+        return Source(self.file, node.line, node.column)
+
+    def fields(
+        self, node: Node, what: str, keys: Sequence[str], required: Iterable[str] = ()
+    ) -> dict[str, Node] | None:
+        """The values of a mapping's known keys. `what` names the mapping in messages."""
+        if not isinstance(node, Fields):
+            self.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", f"Keys: {', '.join(keys)}.")
+            return None
+        for name, (key, _) in node.entries.items():
+            if name not in keys:
+                help = f"{suggestion(name, keys)}Keys: {', '.join(keys)}."
+                self.note(key, "unknown-key", f"{what} has no key {quoted(name)}", help)
+        for name in required:
+            if name not in node.entries:
+                self.note(node, "missing-key", f"{what} has no '{name}'", f"add '{name}:' here.")
+        return {name: value for name, (_, value) in node.entries.items() if name in keys}
+
+    def items(self, node: Node, what: str, example: str = "", *, at_most: int) -> Iterator[Node]:
+        """The entries of a list, which is not empty."""
+        if not isinstance(node, Items):
+            self.note(node, "wrong-type", f"{what} is a list, not {described(node)}", example and f"write: {example}")
+        elif not node.items:
+            self.note(
+                node,
+                "empty-list",
+                f"{what} is an empty list",
+                "write at least one entry; a key that is optional may be left out instead.",
+            )
+        elif len(node.items) > at_most:
+            message = f"{what} has {len(node.items):,} entries; at most {at_most:,} are allowed"
+            self.note(node, "too-large", message, "split it.")
+        else:
+            yield from node.items
+
+    def text(self, node: Node, what: str, help: str = "", *, at_most: int = MAX_TEXT_LENGTH) -> str | None:
+        """A text that says something."""
+        if not isinstance(node, Scalar) or not node.text.strip() or node.is_empty:
+            self.note(node, "wrong-type", f"{what} is a text, not {described(node)}", help or "write some words.")
+            return None
+        if _UNPRINTABLE.search(node.text):
+            self.note(node, "unprintable", f"{what} has characters that cannot be printed", "type the text anew.")
+            return None
+        if len(node.text) > at_most:
+            message = f"{what} has {len(node.text):,} characters; at most {at_most} are allowed"
+            self.note(node, "too-large", message, "say it shorter.")
+            return None
+        return node.text
+
+    def name(self, node: Node, what: str) -> str | None:
+        """A name: lower-case letters, digits and hyphens."""
+        name = self.text(node, what)
+        if name is None:
+            return None
+        if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+            help = f"use a-z, 0-9 and '-', beginning with a letter, at most {MAX_NAME_LENGTH} characters."
+            self.note(node, "bad-name", f"{what} cannot be {quoted(name)}", help)
+            return None
+        return name
+
+    def choice(self, node: Node, what: str, choices: Sequence[str]) -> str | None:
+        """One of a few words."""
+        if isinstance(node, Scalar) and node.text in choices:
+            return node.text
+        if isinstance(node, Scalar) and not node.is_empty:
+            help = f"{suggestion(node.text, choices)}{what} is one of: {', '.join(choices)}."
+            self.note(node, "unknown-value", f"{what} cannot be {quoted(node.text)}", help)
+        else:
+            help = f"write one of: {', '.join(choices)}."
+            self.note(node, "wrong-type", f"{what} is one word, not {described(node)}", help)
+        return None
+
+    def flag(self, node: Node, what: str) -> bool | None:
+        """`true` or `false`, without quotes."""
+        if isinstance(node, Scalar) and node.plain and node.text in ("true", "false"):
+            return node.text == "true"
+        help = "write true or false."
+        if isinstance(node, Scalar) and node.text.lower() in ("yes", "no", "on", "off", "true", "false"):
+            help = "write true or false, in small letters and without quotes."
+        self.note(node, "wrong-type", f"{what} is true or false, not {described(node)}", help)
+        return None
+
+    def number(self, node: Node, what: str, low: float = -MAX_CONSTANT, high: float = MAX_CONSTANT) -> float | None:
+        """A number from `low` to `high`."""
+        if not isinstance(node, Scalar) or not node.plain or not _NUMBER.fullmatch(node.text):
+            self.note(node, "wrong-type", f"{what} is a number, not {described(node)}", _number_help(node))
+            return None
+        number = float(node.text)
+        if not isfinite(number) or not low <= number <= high:
+            message = f"{what} is {quoted(node.text)}, which is out of range"
+            self.note(node, "out-of-range", message, f"write a number {_range(low, high)}.")
+            return None
+        return number
+
+    def integer(self, node: Node, what: str, low: int, high: int) -> int | None:
+        """A whole number from `low` to `high`."""
+        number = self.number(node, what, low, high)
+        if number is None:
+            return None
+        if not number.is_integer():
+            help = f"write a number without a fraction, such as {max(low, int(number))}."
+            self.note(node, "wrong-type", f"{what} is a whole number, not {quoted(_written(node))}", help)
+            return None
+        return int(number)
+
+    def seconds(self, node: Node, what: str, *, at_most_days: int) -> float | None:
+        """A duration such as 30m, 2h or 1d, in seconds."""
+        found = _DURATION.fullmatch(_written(node))
+        if found is None:
+            help = "write minutes, hours or days: 30m, 2h or 1d."
+            self.note(node, "wrong-type", f"{what} is a duration, not {described(node)}", help)
+            return None
+        seconds = int(found[1]) * _SECONDS[found[2]]
+        if seconds > at_most_days * 86_400:
+            message = f"{what} is {quoted(_written(node))}, which is out of range"
+            self.note(node, "out-of-range", message, f"write at most {at_most_days}d.")
+            return None
+        return float(seconds)
+
+    def position(self, fields: Mapping[str, Node], taken: dict[int, Source], owner: str, *, at_most: int) -> int | None:
+        """The `position` of an `owner`, such as 'rule of all delivery files'; one that is taken is a problem."""
+        node = fields.get("position")
+        position = None if node is None else self.integer(node, "'position'", 0, at_most)
+        if node is None or position is None:
+            return None
+        if position in taken:
+            message = f"position {position} stands already in {taken[position]}"
+            help = f"give each {owner} a position of its own; the lowest that applies decides."
+            self.note(node, "duplicate-position", message, help)
+        taken.setdefault(position, self.source(node))
+        return position
+
+    def unique(self, node: Node, what: str, name: str, taken: dict[str, Source]) -> None:
+        """Notes a problem where the name is taken already; else takes it."""
+        if name in taken:
+            message = f"{what} {quoted(name)} stands already in {taken[name]}"
+            self.note(node, "duplicate-name", message, "give each its own name; answers and tests name them.")
+        taken.setdefault(name, self.source(node))
+
+
+def described(node: Node) -> str:
+    """What a node is, for '..., not the text 'five''."""
+    match node:
+        case Items():
+            return "a list"
+        case Fields():
+            return "a mapping"
+        case Scalar(text="") | Scalar(plain=True, is_empty=True):
+            return "empty"
+        case Scalar(plain=True) if _NUMBER.fullmatch(node.text):
+            return f"the number {node.text[:20]}"
+        case _:
+            return f"the text {quoted(node.text)}"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """'did you mean 'x'? ', or '' where nothing is near."""
+    near = get_close_matches(word[:100], list(known), n=1)
+    return f"did you mean '{near[0]}'? " if near else ""
+
+
+def duration(seconds: float) -> str:
+    """A duration as a rule file has it, in the largest unit that fits: 2h, and not 120m."""
+    unit, size = max(((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0), key=lambda one: one[1])
+    return f"{int(seconds // size)}{unit}"
+
+
+def figure(number: float) -> str:
+    """A bound as a person would write it."""
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
+
+
+def _range(low: float, high: float) -> str:
+    if (low, high) == (-MAX_CONSTANT, MAX_CONSTANT):
+        return f"below {figure(high)}"
+    return f"from {figure(low)}" if high == MAX_CONSTANT else f"from {figure(low)} to {figure(high)}"
+
+
+def _written(node: Node) -> str:
+    return node.text if isinstance(node, Scalar) else ""
+
+
+def _number_help(node: Node) -> str:
+    written = _written(node)
+    if isinstance(node, Scalar) and not node.plain and _NUMBER.fullmatch(written):
+        return f"write it without quotes: {written}."
+    if re.fullmatch("0[0-9]+", written):
+        return "write it without leading zeros; YAML readers disagree on what they mean."
+    return "write a number without quotes, such as 5 or 19.99."

@@ -1,0 +1,233 @@
+"""YAML as nodes with their places, read in bounded time and memory.
+
+Nodes keep what was written: `NO` stays Norway, because the fact that it is compared with decides what it means.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import yaml
+
+from policies.source.problems import Problem, quoted
+
+MAX_FILE_BYTES = 1 << 20
+MAX_DEPTH = 32
+"""Lists and mappings inside each other."""
+
+MAX_NODES = 100_000
+"""Words, lists and mappings in one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A word or a text as written. `plain` means without quotes. The place counts from 1."""
+
+    text: str
+    plain: bool
+    line: int
+    column: int
+    length: int = 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written, or YAML's words for nothing."""
+        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    items: list[Node]
+    line: int
+    column: int
+    length: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A mapping. Keys are unique; the first of equal ones stays."""
+
+    entries: dict[str, tuple[Scalar, Node]]
+    line: int
+    column: int
+    length: int = 1
+
+
+Node = Scalar | Items | Fields
+
+
+class Unreadable(Exception):
+    """The file cannot be read as nodes; `problems` say why."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+def parse(file: str, content: bytes) -> tuple[Node, list[Problem]]:
+    """The file's one document, and problems that do not keep it from being read. Raises Unreadable."""
+    text = _decoded(file, content)
+    builder = _Builder(file)
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        raise Unreadable([_syntax_problem(file, text, error)]) from error
+    except yaml.YAMLError as error:
+        raise Unreadable([Problem(file, 1, 1, "not-yaml", f"this is not YAML: {error}")]) from error
+    if builder.refused:
+        raise Unreadable(builder.refused)
+    if builder.root is None:
+        message = "the file says nothing"
+        raise Unreadable([Problem(file, 1, 1, "empty-file", message, "write rules into it, or delete it.")])
+    return builder.root, builder.problems
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping whose end has not come yet; `key` waits for its value."""
+
+    node: Items | Fields
+    key: Scalar | None = None
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Makes nodes of YAML's events, and stops at the bounds before anything has grown."""
+
+    file: str
+    root: Node | None = None
+    problems: list[Problem] = field(default_factory=list)
+    refused: list[Problem] = field(default_factory=list)
+    open: list[_Open] = field(default_factory=list)
+    node_count: int = 0
+    documents: int = 0
+
+    def take(self, event: yaml.Event) -> None:
+        match event:
+            case yaml.DocumentStartEvent():
+                self._count_document(event)
+            case yaml.AliasEvent():
+                self._refuse(event, "alias", f"'*{event.anchor}' repeats another part of the file", _ALIAS_HELP)
+                self._add(Scalar("", True, *_place(event)))
+            case yaml.ScalarEvent() | yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                self._check(event)
+                self._begin(event)
+            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                self.open.pop()
+
+    def _begin(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._add(Scalar(event.value, not event.style, *_place(event)))
+            return
+        place = _place(event)
+        node = Items([], *place) if isinstance(event, yaml.SequenceStartEvent) else Fields({}, *place)
+        self._add(node)
+        self.open.append(_Open(node))
+        if len(self.open) > MAX_DEPTH:
+            message = f"lists and mappings are more than {MAX_DEPTH} deep inside each other"
+            raise Unreadable([_problem(self.file, event, "too-deep", message, "rules need a handful of levels.")])
+
+    def _add(self, node: Node) -> None:
+        if not self.open:
+            self.root = node if self.root is None else self.root
+            return
+        parent = self.open[-1]
+        if isinstance(parent.node, Items):
+            parent.node.items.append(node)
+        elif parent.key is not None:
+            self._set(parent.node, parent.key, node)
+            parent.key = None
+        elif isinstance(node, Scalar):
+            parent.key = node
+        else:
+            message = "a key is a list or a mapping here"
+            raise Unreadable([Problem(self.file, node.line, node.column, "not-yaml", message, "a key is one word.")])
+
+    def _set(self, fields: Fields, key: Scalar, node: Node) -> None:
+        if key.text not in fields.entries:
+            fields.entries[key.text] = (key, node)
+            return
+        first = fields.entries[key.text][0]
+        message = f"the key {quoted(key.text)} stands here twice; it is on line {first.line} already"
+        help = "put both comparisons under one key, or each in an entry of its own under 'all'."
+        self.problems.append(Problem(self.file, key.line, key.column, "duplicate-key", message, help, key.length))
+
+    def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        self.node_count += 1
+        if self.node_count > MAX_NODES:
+            message = f"the file has more than {MAX_NODES:,} words"
+            raise Unreadable([_problem(self.file, event, "too-large", message, "split it into several files.")])
+        if event.anchor is not None:
+            self._refuse(event, "alias", f"'&{event.anchor}' names a part of the file to repeat", _ALIAS_HELP)
+        if event.tag is not None and event.tag != "!":
+            message = f"'!{event.tag.removeprefix('tag:yaml.org,2002:')}' is a YAML tag, which rules do not have"
+            self._refuse(event, "tag", message, "leave the tag out.")
+
+    def _refuse(self, event: yaml.NodeEvent, code: str, message: str, help: str) -> None:
+        self.refused.append(_problem(self.file, event, code, message, help))
+
+    def _count_document(self, event: yaml.Event) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            message = "a second document begins here"
+            help = "a file holds one document: put this part into a file of its own."
+            raise Unreadable([_problem(self.file, event, "not-yaml", message, help)])
+
+
+_ALIAS_HELP = "write the part out in both places; rule files have no anchors and aliases."
+
+# YAML's control characters, and the rare ends of lines that YAML counts and editors do not.
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+def _decoded(file: str, content: bytes) -> str:
+    if len(content) > MAX_FILE_BYTES:
+        message = f"the file has {len(content):,} bytes; at most {MAX_FILE_BYTES:,} are read"
+        raise Unreadable([Problem(file, 0, 0, "too-large", message, "split it into several files.")])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _line_and_column(content[: error.start].decode("utf-8-sig", errors="replace"))
+        message = f"the byte 0x{content[error.start]:02x} is not UTF-8 text"
+        help = "save the file with the encoding UTF-8."
+        raise Unreadable([Problem(file, line, column, "not-utf-8", message, help)]) from error
+    if unprintable := _CONTROL.search(text):
+        line, column = _line_and_column(text[: unprintable.start()])
+        message = f"the character U+{ord(unprintable.group()):04X} does not belong into a text"
+        raise Unreadable([Problem(file, line, column, "not-yaml", message, "delete it.")])
+    return text
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    """The place right after a text, as YAML counts lines."""
+    lines = before.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return len(lines), len(lines[-1]) + 1
+
+
+def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
+    message = f"this is not YAML: {error.problem or error.context}"
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Problem(file, 1, 1, "not-yaml", message)
+    help = "compare the line and the one before with an example; a missing bracket, quote, colon or space is usual."
+    if text[mark.index : mark.index + 1] == "\t":
+        help = "indent with spaces; YAML has no tabs."
+    return Problem(file, mark.line + 1, mark.column + 1, "not-yaml", message, help)
+
+
+def _place(event: yaml.Event) -> tuple[int, int, int]:
+    """Line, column and length of what an event stands for; the length is 1 where it goes over lines."""
+    start, end = event.start_mark, event.end_mark
+    if start is None or end is None:
+        return 1, 1, 1
+    length = end.column - start.column if end.line == start.line else 1
+    return start.line + 1, start.column + 1, max(1, length)
+
+
+def _problem(file: str, event: yaml.Event, code: str, message: str, help: str) -> Problem:
+    line, column, length = _place(event)
+    return Problem(file, line, column, code, message, help, length)

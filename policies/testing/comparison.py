@@ -1,0 +1,222 @@
+"""The answer to a test's question in the shape in which tests expect it, and how it differs from what they expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from policies.decisions.delivery import fired_for, promise_date, quote, rule_for
+from policies.decisions.eligibility import Question
+from policies.decisions.exception_policy import settle
+from policies.decisions.routing import Decision, route
+from policies.decisions.sellable import assess
+from policies.domain.model import Order
+from policies.explanation import Dropped, DropReason, FiredRule
+from policies.policy_set import PolicySet
+from policies.source.problems import Source
+from policies.source.rule_file import duration
+from policies.testing.cases import Case
+from policies.testing.evidence import of_decision, of_parcel, of_sale, of_settlement
+from policies.testing.expectations import PARCEL_KEYS, UNKNOWN, Expected, Figure, Units
+from policies.testing.givens import Incident, Parcel, Sale
+
+NO_POLICY = "no policy"
+"""The name of what stands in where a suite knows no routing policy; names in rule files have no spaces."""
+
+NOBODY = "nobody"
+"""What a test expects where nothing escalates."""
+
+_TEXTS = {
+    "sellable": "expected {expected} sellable, got {found}",
+    "held_back": "expected {expected} held back, got {found}",
+    "largest_order": "expected a largest order of {expected}, got {found}",
+    "locations": "expected {expected} sellable at {name}, got {found}",
+    "outcome": "expected the outcome {expected}, got {found}",
+    "shipments": "expected to ship {expected}, got {found}",
+    "shortages": "expected to be short of {expected}, got {found}",
+    "policy": "expected the policy {expected}, got {found}",
+    "dropped": "expected {name} to be dropped as {expected}, got {found}",
+    "do": "expected 'do: {expected}', got 'do: {found}'",
+    "owner": "expected the owner {expected}, got {found}",
+    "due_in": "expected it to be due in {expected}, got {found}",
+    "escalate_to": "expected it to escalate to {expected}, got {found}",
+    "service": "expected the service {expected}, got {found}",
+    "transit_days": "expected transit days: {expected}, got {found}",
+    "cost": "expected a cost of {expected}, got {found}",
+    "delivers_on": "expected delivery on {expected}, got {found}",
+}
+"""How a difference reads, by the answer's part. Of parts with a `name` only the locations that a test names count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the rules came to. `rules` names those that bore on it, `sources` has their places and the policies'."""
+
+    figures: Mapping[str, Figure]
+    rules: frozenset[str]
+    sources: frozenset[Source]
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part of an answer that is not as expected; `key` is the part's name under `expect`."""
+
+    key: str
+    text: str
+
+
+def answer(policy_set: PolicySet, case: Case) -> Answer:
+    """What the rules say to the test's question."""
+    if isinstance(case.question, Sale):
+        return _of_sale(policy_set, case, case.question)
+    if isinstance(case.question, Incident):
+        return _of_exception(policy_set, case, case.question)
+    if isinstance(case.question, Parcel):
+        return _of_parcel(policy_set, case, case.question)
+    return _of_order(policy_set, case, case.question)
+
+
+def differences(expected: Expected, found: Answer) -> list[Difference]:
+    """Everything in which the answer is not as expected; empty where the test passes."""
+    if found.figures.get("policy") == NO_POLICY:
+        text = "no routing policy that this suite knows takes the order or comes next; say 'rules: all' to know all"
+        return [Difference("outcome", text)]
+    if found.figures.get("owner") == NO_POLICY:
+        text = "no exception rule that this suite knows applies; say 'rules: all' to know all"
+        return [Difference("owner", text)]
+    texts = [
+        Difference(key, text)
+        for key, figure in expected.figures.items()
+        for text in _differing(key, figure, found.figures[key])
+    ]
+    extra, missing = sorted(found.rules - expected.because), sorted(expected.because - found.rules)
+    texts += [Difference("because", f"'{name}' fired and is not in 'because'") for name in extra]
+    return texts + [Difference("because", f"'{name}' is in 'because' and did not fire") for name in missing]
+
+
+def _of_sale(policy_set: PolicySet, case: Case, sale: Sale) -> Answer:
+    found = assess(policy_set, case.world, case.channel, sale.sku, method=sale.method, destination=sale.destination)
+    dropped = [figure.not_used_by for figure in found.locations if figure.not_used_by is not None]
+    return Answer(
+        {
+            "sellable": found.sellable,
+            "held_back": sum(figure.held_back for figure in found.locations) + found.held_back_by_channel,
+            "largest_order": found.largest_single_order,
+            "locations": {figure.location_id: figure.sellable for figure in found.locations},
+        },
+        _names(found.fired, dropped),
+        _sources(found.fired, dropped),
+        tuple(of_sale(case, found)),
+    )
+
+
+def _of_order(policy_set: PolicySet, case: Case, order: Order) -> Answer:
+    found = route(policy_set, case.world, case.channel, order)
+    shortages: dict[str, int] = {}
+    for shortage in found.shortages:
+        shortages[shortage.sku] = shortages.get(shortage.sku, 0) + shortage.unit_count
+    policies = {policy.source for policy in policy_set.routing if policy.name in (*found.tried, found.policy.name)}
+    return Answer(
+        {
+            "outcome": found.outcome.value,
+            "shipments": _shipments(found),
+            "shortages": shortages,
+            "policy": found.policy.name,
+            "dropped": _dropped(found),
+        },
+        _names(found.fired, found.dropped),
+        _sources(found.fired, found.dropped) | policies,
+        tuple(of_decision(case, order, found)),
+    )
+
+
+def _of_parcel(policy_set: PolicySet, case: Case, parcel: Parcel) -> Answer:
+    question = Question(case.world, case.channel, parcel.order, parcel.destination)
+    location = case.world.locations[parcel.location_id]
+    fired = fired_for(policy_set, question, {parcel.location_id: parcel.unit_count})
+    evidence = tuple(of_parcel(case, question, location, fired))
+    return Answer(_delivery(policy_set, question, parcel), _names(fired, ()), _sources(fired, ()), evidence)
+
+
+def _delivery(policy_set: PolicySet, question: Question, parcel: Parcel) -> dict[str, Figure]:
+    location = question.world.locations[parcel.location_id]
+    rule = rule_for(policy_set, question.context(location))
+    found = quote(policy_set, question.context(location), parcel.unit_count)
+    if rule is None or found is None:
+        return dict.fromkeys(PARCEL_KEYS, UNKNOWN)
+    arrives = promise_date(rule, location, question.world.now)
+    return {
+        "service": found.service,
+        "transit_days": UNKNOWN if found.transit_days is None else found.transit_days,
+        "cost": UNKNOWN if found.cost is None else found.cost,
+        "delivers_on": UNKNOWN if arrives is None else arrives.isoformat(),
+    }
+
+
+def _of_exception(policy_set: PolicySet, case: Case, incident: Incident) -> Answer:
+    found = settle(policy_set, incident.context)
+    decided = not found.is_built_in
+    return Answer(
+        {
+            "do": found.action,
+            "owner": found.owner,
+            "due_in": duration(found.due_in.total_seconds()),
+            "escalate_to": found.escalate_to or NOBODY,
+        },
+        frozenset({found.rule} if decided else ()),
+        frozenset({found.source} if decided else ()),
+        tuple(of_settlement(case, found)),
+    )
+
+
+def _names(fired: Sequence[FiredRule], dropped: Sequence[Dropped]) -> frozenset[str]:
+    """The rules that fired; an `only` bears on an answer where it keeps a location out, so where it does *not* hold."""
+    return frozenset([rule.name for rule in fired] + [only.rule for only in dropped if _is_only(only) and only.rule])
+
+
+def _sources(fired: Sequence[FiredRule], dropped: Sequence[Dropped]) -> frozenset[Source]:
+    kept_out = [only.source for only in dropped if _is_only(only) and only.source]
+    return frozenset([rule.source for rule in fired] + kept_out)
+
+
+def _is_only(dropped: Dropped) -> bool:
+    return dropped.reason is DropReason.ONLY
+
+
+def _differing(key: str, expected: Figure, found: Figure) -> Iterator[str]:
+    if "{name}" in _TEXTS[key] and isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for name, figure in expected.items():
+            if figure != found.get(name) and str(figure) not in str(found.get(name)).split(", "):
+                yield _TEXTS[key].format(name=name, expected=_worded(figure), found=_worded(found.get(name)))
+    elif expected != found:
+        yield _TEXTS[key].format(expected=_worded(expected), found=_worded(found))
+
+
+def _worded(figure: Figure | None) -> str:
+    """A part of an answer as a person would say it."""
+    if isinstance(figure, Mapping):
+        return " and ".join(_worded_entry(name, value) for name, value in figure.items()) or "nothing"
+    return "nothing" if figure is None else str(figure)
+
+
+def _worded_entry(name: str, value: int | str | Units) -> str:
+    return f"{_worded(value)} from {name}" if isinstance(value, Mapping) else f"{value} {name}"
+
+
+def _shipments(decision: Decision) -> dict[str, Units]:
+    shipments: dict[str, Units] = {}
+    for shipment in decision.plan:
+        units: dict[str, int] = {}
+        for line in shipment.lines:
+            units[line.sku] = units.get(line.sku, 0) + line.unit_count
+        shipments[shipment.location_id] = units
+    return shipments
+
+
+def _dropped(decision: Decision) -> dict[str, str]:
+    """Why each location is not used; several reasons, for several products, stand side by side."""
+    reasons: dict[str, list[str]] = {}
+    for dropped in decision.dropped:
+        reasons.setdefault(dropped.location_id, []).append(dropped.reason.value)
+    return {location_id: ", ".join(dict.fromkeys(found)) for location_id, found in reasons.items()}

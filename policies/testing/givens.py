@@ -1,0 +1,244 @@
+"""Reading `given` in a test: what may be sold of a product, or where an order goes, and the stock at that time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from policies.domain.model import (
+    EXCEPTION_KINDS,
+    MAX_UNITS,
+    METHODS,
+    Channel,
+    Commitment,
+    Context,
+    Destination,
+    Location,
+    Order,
+    OrderFacts,
+    OrderLine,
+    Product,
+    StockLevel,
+)
+from policies.source.problems import quoted
+from policies.source.rule_file import Page
+from policies.source.yaml_nodes import Fields, Node
+from policies.testing.fixtures import Fixtures
+from policies.testing.stated_values import FIGURES, destination, optional, price, stated_level, stock_level, words
+
+MAX_PRIORITY = 1_000_000
+
+SALE_KEYS = ("channel", "product", "location", "stock", "method", "destination", *FIGURES)
+ORDER_KEYS = (
+    *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
+    "tags",
+)
+PARCEL_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
+
+EXCEPTION_KEYS = (
+    *("exception", "channel", "location", "product", "lines", "method", "destination", "value", "priority", "tags"),
+)
+
+NO_CHANNEL = Channel("no channel", "web")
+"""Stands in for the channel of an exception that has none, such as a stale feed."""
+
+Levels = Mapping[tuple[str, str], StockLevel]
+"""Stock by (sku, location id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """The question what the channel may be told of a product."""
+
+    sku: str
+    method: str | None = None
+    destination: Destination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """The question how an order that one location sends whole reaches the shopper."""
+
+    location_id: str
+    unit_count: int
+    order: OrderFacts
+    destination: Destination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The question who settles an exception; the context has its kind and all that is known of it."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question of one channel, and the stock that it is asked about."""
+
+    channel: Channel
+    question: Sale | Order | Parcel | Incident
+    levels: Levels
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Reads `given`. `now` is the suite's clock."""
+
+    page: Page
+    now: datetime
+    fixtures: Fixtures
+
+    def sale(self, node: Node, what: str) -> Asked | None:
+        """What the channel may be told of `product`."""
+        fields = self.page.fields(node, what, SALE_KEYS, ("channel",))
+        if fields is None:
+            return None
+        if "product" not in fields:
+            help = "add 'product:' to ask what can be sold, or 'lines:' to ask where an order goes."
+            self.page.note(node, "missing-key", "'given' names no product", help)
+        channel = optional(fields, "channel", self._channel)
+        sku = optional(fields, "product", self._sku)
+        method = self._choice(fields, "method", METHODS)
+        goes_to = optional(fields, "destination", partial(destination, self.page))
+        levels = self._sale_levels(node, fields, sku) if sku is not None else {}
+        if channel is None or sku is None:
+            return None
+        return Asked(channel, Sale(sku, method, goes_to), levels)
+
+    def _sale_levels(self, node: Node, fields: dict[str, Node], sku: str) -> Levels:
+        """The stock of one product: at one `location`, or at each location under `stock`."""
+        if "stock" in fields:
+            for key in ("location", *FIGURES):
+                if key in fields:
+                    message = f"'{key}' and 'stock' are both stated; only one can count"
+                    self.page.note(fields[key], "conflicting-keys", message, "put it under its location in 'stock'.")
+            found = [
+                stock_level(self.page, value, self.now, sku, location_id)
+                for location_id, value in self.fixtures.entries("location", fields["stock"], "'stock'")
+            ]
+            return _keyed(found)
+        if "location" not in fields:
+            help = "add 'location:' and 'available:', or 'stock:' with a figure for each location."
+            self.page.note(node, "missing-key", "'given' does not say where the stock is", help)
+            return {}
+        location_id = self.fixtures.known("location", fields["location"], "'location'")
+        level = stated_level(self.page, node, fields, self.now, (sku, location_id or ""))
+        return _keyed([level] if location_id is not None else [])
+
+    def order(self, node: Node, what: str) -> Asked | None:
+        """Where an order of `lines` goes."""
+        fields = self.page.fields(node, what, ORDER_KEYS, ("channel", "stock"))
+        if fields is None:
+            return None
+        channel = optional(fields, "channel", self._channel)
+        lines = self._lines(fields["lines"])
+        commitment = self._choice(fields, "commitment", tuple(Commitment))
+        levels = _keyed(self._order_levels(fields["stock"])) if "stock" in fields else {}
+        order = Order(
+            channel_id=channel.id if channel else "",
+            order_id="test",
+            # Tests with problems are never run, and an order has at least one line.
+            lines=lines or (OrderLine("1", "", 1),),
+            commitment=Commitment(commitment or Commitment.HOLD),
+            method=self._choice(fields, "method", METHODS) or "ship",
+            destination=optional(fields, "destination", partial(destination, self.page)),
+            pickup_location_id=optional(fields, "pickup_location", partial(self.fixtures.known, "location")),
+            stated_value=optional(fields, "value", partial(price, self.page)),
+            priority=optional(fields, "priority", self._priority) or 0,
+            tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
+        )
+        return None if channel is None or not lines else Asked(channel, order, levels)
+
+    def parcel(self, node: Node, what: str) -> Asked | None:
+        """How what leaves `ships_from` reaches the shopper."""
+        fields = self.page.fields(node, what, PARCEL_KEYS, ("channel",))
+        if fields is None:
+            return None
+        channel = optional(fields, "channel", self._channel)
+        location_id = optional(fields, "ships_from", partial(self.fixtures.known, "location"))
+        unit_count = optional(fields, "unit_count", self._unit_count) or 1
+        order = OrderFacts(
+            method=self._choice(fields, "method", METHODS) or "ship",
+            value=optional(fields, "value", partial(price, self.page)),
+            unit_count=unit_count,
+            priority=optional(fields, "priority", self._priority) or 0,
+            tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
+        )
+        goes_to = optional(fields, "destination", partial(destination, self.page))
+        if channel is None or location_id is None:
+            return None
+        return Asked(channel, Parcel(location_id, unit_count, order, goes_to), {})
+
+    def exception(self, node: Node, what: str) -> Asked | None:
+        """Who settles what went wrong. What is left out is not known of it."""
+        fields = self.page.fields(node, what, EXCEPTION_KEYS, ("exception",))
+        if fields is None:
+            return None
+        sku = optional(fields, "product", self._sku)
+        context = Context(
+            self.now,
+            channel=optional(fields, "channel", self._channel),
+            order=self._order_facts(fields),
+            destination=optional(fields, "destination", partial(destination, self.page)),
+            location=optional(fields, "location", self._location),
+            product=self.fixtures.products.get(sku) if sku is not None else None,
+            exception_kind=self._choice(fields, "exception", EXCEPTION_KINDS),
+        )
+        if context.exception_kind is None:
+            return None
+        return Asked(context.channel or NO_CHANNEL, Incident(context), {})
+
+    def _order_facts(self, fields: dict[str, Node]) -> OrderFacts:
+        """What is said of the order that an exception is about."""
+        lines = self._lines(fields["lines"]) if "lines" in fields else ()
+        method = self._choice(fields, "method", METHODS)
+        value = optional(fields, "value", partial(price, self.page))
+        priority = optional(fields, "priority", self._priority)
+        tags = optional(fields, "tags", partial(words, self.page))
+        if not lines:
+            return OrderFacts(method=method, value=value, priority=priority, tags=tags)
+        whole = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority or 0)
+        return OrderFacts.of(replace(whole, tags=tags or frozenset()))
+
+    def _lines(self, node: Node) -> tuple[OrderLine, ...]:
+        if isinstance(node, Fields) and not node.entries:
+            self.page.note(node, "empty-list", "'lines' is empty", "write a SKU and its units: {MUG: 2}.")
+        lines = []
+        for sku, value in self.fixtures.entries("product", node, "'lines'"):
+            count = self.page.integer(value, f"the units of {quoted(sku)}", 1, MAX_UNITS)
+            product = self.fixtures.products.get(sku, Product(sku))
+            if count is not None:
+                lines.append(OrderLine(sku, sku, count, product.price))
+        return tuple(lines)
+
+    def _order_levels(self, node: Node) -> Iterator[StockLevel | None]:
+        for location_id, shelf in self.fixtures.entries("location", node, "'stock'"):
+            for sku, value in self.fixtures.entries("product", shelf, f"the stock of {quoted(location_id)}"):
+                yield stock_level(self.page, value, self.now, sku, location_id)
+
+    def _channel(self, node: Node, what: str) -> Channel | None:
+        name = self.fixtures.known("channel", node, what)
+        return None if name is None else self.fixtures.channels.get(name)
+
+    def _location(self, node: Node, what: str) -> Location | None:
+        name = self.fixtures.known("location", node, what)
+        return None if name is None else self.fixtures.locations.get(name)
+
+    def _sku(self, node: Node, what: str) -> str | None:
+        return self.fixtures.known("product", node, what)
+
+    def _unit_count(self, node: Node, what: str) -> int | None:
+        return self.page.integer(node, what, 1, MAX_UNITS)
+
+    def _priority(self, node: Node, what: str) -> int | None:
+        return self.page.integer(node, what, -MAX_PRIORITY, MAX_PRIORITY)
+
+    def _choice(self, fields: Mapping[str, Node], key: str, choices: tuple[str, ...]) -> str | None:
+        return optional(fields, key, lambda value, what: self.page.choice(value, what, choices))
+
+
+def _keyed(levels: Iterable[StockLevel | None]) -> Levels:
+    return {(level.sku, level.location_id): level for level in levels if level is not None}

@@ -1,0 +1,215 @@
+"""One batch of orders in one transaction: claim, lock, read, plan, write. The queue before it is `allocation_queue`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from policies.domain.model import Commitment, Product
+from policies.policy_set import PolicySet
+from service.allocation import rebalancing
+from service.allocation.allocation_queue import Outcomes, Ticket
+from service.allocation.order_counts import count_answer
+from service.allocation.order_intake import Intake, write_intake
+from service.allocation.planner import Verdict
+from service.allocation.planning_context import Scene
+from service.allocation.unit_of_work import Doings
+from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalogue
+from service.database.database import Connection
+from service.dependencies import Premises
+from service.errors import ABSENT_LOCATION, ABSENT_PRODUCT, NotFound, TruestockError
+from service.orders import order_identity, order_messages, order_store, pending_cancellations
+from service.orders.order_identity import Link, Name
+from service.orders.order_requests import OrderRequest
+from service.rpc import idempotency
+from service.rpc.idempotency import Stored
+from service.stock import levels
+from service.stock.stock_book import Book
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction has found out and decided so far."""
+
+    catalogue: Catalogue
+    products: dict[str, Product]
+    outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
+    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    """What became of orders, by request id."""
+    doings: Doings | None = None
+    unheard: _Batch | None = None
+    """An earlier attempt whose commit went through unheard: it is still to be counted."""
+
+    async def learn(self, connection: Connection, skus: set[str]) -> None:
+        """Reads the products of orders that are known, where a request does not name them."""
+        unknown = skus - self.products.keys()
+        if unknown:
+            self.products |= (await catalog_store.products(connection, unknown))[1]
+
+    def scene(self, policy_set: PolicySet) -> Scene:
+        """What orders are planned in, by these rules."""
+        return Scene(policy_set, self.catalogue, self.products)
+
+
+class OrderDesk:
+    """Answers batches of orders; whatever it raises has had no effect."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+
+    async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
+        """An answer or an error for each ticket, after the commit."""
+        tried: list[_Batch] = []
+        batch = await order_identity.until_locked(
+            lambda known: self._here.database.transaction(
+                "allocate", lambda connection: self._work(connection, tickets, tried, known)
+            )
+        )
+        for done in (batch, batch.unheard):
+            self._count(done)
+        return [batch.outcomes[ticket.claim.id] for ticket in tickets]
+
+    def _count(self, batch: _Batch | None) -> None:
+        if batch is None or batch.doings is None:
+            return
+        batch.doings.count(self._here.metrics)
+        for verdict in batch.verdicts.values():
+            count_answer(self._here.metrics, verdict.record)
+
+    async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
+        """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
+
+        async def work(connection: Connection) -> tuple[_Batch, Intake]:
+            batch = await self._begin(connection, [ticket])
+            problem = batch.outcomes.get(ticket.claim.id)
+            if isinstance(problem, TruestockError):
+                raise problem
+            found = await order_identity.look(connection, _names([ticket]), self._here.new_id)
+            records = (await order_store.read(connection, found.known_ids)).values()
+            skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
+            await batch.learn(connection, skus)
+            now, figures = await levels.read(connection, skus)
+            kept = await pending_cancellations.read(connection, {*_names([ticket]), *found.ids})
+            doings = Doings(Book(now, dict(figures), self._here.new_id))
+            doings.know(records)
+            return batch, Intake.of(doings, found, kept)
+
+        batch, intake = await self._here.database.snapshot("preview", work)
+        verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+        answer = order_messages.allocation(
+            verdict.record, intake.doings.book.now, change_refused=verdict.change_refused
+        )
+        return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
+
+    async def _work(
+        self, connection: Connection, tickets: Sequence[Ticket], tried: list[_Batch], known: Mapping[Name, Link]
+    ) -> _Batch:
+        batch = await self._begin(connection, tickets)
+        claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
+        stored = await idempotency.claim(connection, [t.claim for t in claimed])
+        for ticket in claimed:
+            if ticket.claim.id in stored:
+                batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
+                batch.unheard = batch.unheard or _committed(tried, ticket.claim.id, batch.outcomes[ticket.claim.id])
+        tried.append(batch)
+        fresh = [t for t in claimed if t.claim.id not in stored]
+        if fresh:
+            await self._plan(connection, batch, fresh, known)
+        return batch
+
+    async def _begin(self, connection: Connection, tickets: Sequence[Ticket]) -> _Batch:
+        """Finds the catalogue and the products; orders that name something unknown are answered with an error."""
+        skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
+        version, products = await catalog_store.products(connection, skus)
+        batch = _Batch(await self._here.cache.at(connection, version), products)
+        for ticket in tickets:
+            problem = _unknown(batch, ticket.request)
+            if problem is not None:
+                batch.outcomes[ticket.claim.id] = problem
+        return batch
+
+    async def _plan(
+        self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket], known: Mapping[Name, Link]
+    ) -> None:
+        named = await order_identity.lock(connection, _names(tickets), known, self._here.new_id)
+        skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
+        skus |= await order_store.line_skus(connection, named.known_ids) if named.known_ids else set()
+        await batch.learn(connection, skus)
+        locked = await levels.lock(connection, skus)
+        doings = batch.doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
+        doings.know((await order_store.read(connection, named.known_ids)).values())
+        kept = await pending_cancellations.read(connection, {*_names(tickets), *named.ids})
+        intake = Intake.of(doings, named, kept)
+        policy_set = tickets[-1].policy_set
+        stage = rebalancing.Stage(self._here.cache, policy_set, batch.scene(policy_set))
+        if doings.book.lapsed:
+            await rebalancing.fill(connection, doings, stage)
+        for ticket in tickets:
+            batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+            # What one order gives back goes to backorders before the next order sees it.
+            await rebalancing.fill(connection, doings, stage)
+        for ticket in tickets:
+            verdict = batch.verdicts[ticket.claim.id]
+            answer = order_messages.allocation(verdict.record, doings.book.now, change_refused=verdict.change_refused)
+            batch.outcomes[ticket.claim.id] = answer
+        await doings.write(connection)
+        await write_intake(connection, intake, policy_set)
+        await idempotency.answer(connection, _answers_of(batch, tickets))
+
+
+def _names(tickets: Sequence[Ticket]) -> list[Name]:
+    """Every name that these requests call an order by."""
+    found = [ticket.request.name for ticket in tickets]
+    return found + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]
+
+
+def _committed(
+    tried: Sequence[_Batch], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
+) -> _Batch | None:
+    """The earlier attempt of this call, if any, that the stored answer is of."""
+    return next((one for one in tried if claim_id in one.verdicts and one.outcomes.get(claim_id) == stored), None)
+
+
+def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:
+    """A preview names nothing that is not stored."""
+    if is_new:
+        answer.allocation_id = ""
+    answer.decision.decision_id = ""
+    for shipment in answer.shipments:
+        shipment.shipment_id = ""
+    return answer
+
+
+def _unknown(batch: _Batch, request: OrderRequest) -> NotFound | None:
+    """The error of an order that names a channel, SKU or location that the catalogue does not have.
+
+    A sold order is not refused for its SKU: what was paid for is short until the product is known.
+    """
+    order, channels = request.order, batch.catalogue.channels
+    named = {"channel_id": order.channel_id} | ({"copy_of.channel_id": request.copy_of[0]} if request.copy_of else {})
+    unknown = {at: channel_id for at, channel_id in named.items() if channel_id not in channels}
+    if unknown:
+        return NotFound("channel", unknown, f"channels are: {', '.join(sorted(channels)[:10]) or 'none yet'}")
+    missing = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
+    if missing and order.commitment is Commitment.HOLD:
+        return NotFound("product", missing, ABSENT_PRODUCT)
+    if order.pickup_location_id and order.pickup_location_id not in batch.catalogue.locations:
+        return NotFound("location", {"pickup_location_id": order.pickup_location_id}, ABSENT_LOCATION)
+    return None
+
+
+def _stored_answer(ticket: Ticket, stored: Stored) -> allocation_pb.Allocation | TruestockError:
+    try:
+        idempotency.check_same(ticket.claim, stored, ticket.message)
+    except TruestockError as error:
+        return error
+    return allocation_pb.Allocation.FromString(stored.answer)
+
+
+def _answers_of(batch: _Batch, tickets: Sequence[Ticket]) -> dict[UUID, bytes]:
+    """The answers to store, by request id."""
+    found = {ticket.claim.id: batch.outcomes[ticket.claim.id] for ticket in tickets}
+    return {key: one.SerializeToString() for key, one in found.items() if isinstance(one, allocation_pb.Allocation)}

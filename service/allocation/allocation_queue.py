@@ -1,0 +1,209 @@
+"""Group commit without waiting: what has queued while the last transaction was in flight is the next one.
+
+Orders that share no SKU with a transaction in flight go in another, at the same time. An order overtakes only orders
+with which it shares no SKU, so nobody starves. What a transaction does is in `allocation_batch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from policies.policy_set import PolicySet
+from service import limits
+from service.errors import NotReady, Overloaded, TruestockError
+from service.metrics import Metrics
+from service.orders.order_requests import OrderRequest
+from service.rpc.idempotency import Claim
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+SMOOTHING = 0.2
+"""Weight of the newest transaction in the average time that one takes."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One order that waits to be decided, with the rules in force when it came."""
+
+    request: OrderRequest
+    claim: Claim
+    message: Message
+    policy_set: PolicySet
+    allocation_id: UUID
+    answer: asyncio.Future[allocation_pb.Allocation] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    skus: frozenset[Hashable] = field(init=False)
+    own: frozenset[Hashable] = field(init=False)
+
+    def __post_init__(self) -> None:
+        order = self.request.order
+        self.skus = frozenset(line.sku for line in order.lines)
+        # The same order, or the same request, twice in one transaction could not see each other's outcome.
+        # A copy and its original are the same order.
+        named = [name for name in (self.request.name, self.request.copy_of) if name is not None]
+        self.own = frozenset({("request", self.claim.id), *(("order", *name) for name in named)})
+
+    @property
+    def keys(self) -> frozenset[Hashable]:
+        """What no two transactions in flight may share."""
+        return self.skus | self.own
+
+
+Outcomes = Sequence[allocation_pb.Allocation | TruestockError]
+Decide = Callable[[Sequence[Ticket]], Awaitable[Outcomes]]
+
+
+class Allocator:
+    """A bounded queue of orders, and the transactions that take them from it.
+
+    `decide` answers a batch in one transaction: an answer or an error for each ticket, or it raises and nothing of
+    the batch has happened.
+    """
+
+    def __init__(self, decide: Decide, metrics: Metrics, *, lanes: int) -> None:
+        self._decide = decide
+        self._metrics = metrics
+        self._lanes = lanes
+        self._arrivals: deque[Ticket] = deque()
+        self._parked: deque[Ticket] = deque()
+        self._parked_keys: set[Hashable] = set()
+        self._in_flight_keys: set[Hashable] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._in_flight_orders = 0
+        self._wake: asyncio.Handle | None = None
+        self._closed = False
+        self._batch_seconds = 0.005
+
+    async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
+        """The answer to an order. `deadline` is in seconds from now.
+
+        Raises Overloaded at once where the queue is full or the deadline cannot be met, and what `decide` raises.
+        """
+        self._admit(deadline)
+        self._arrivals.append(ticket)
+        self._schedule()
+        return await ticket.answer
+
+    async def close(self) -> None:
+        """Takes no more orders and answers those that it has."""
+        self._closed = True
+        while self._waiting_count() or self._in_flight:
+            self._schedule()
+            await asyncio.sleep(0)
+            if self._in_flight:
+                await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+
+    def _admit(self, deadline: float | None) -> None:
+        if self._closed:
+            raise NotReady("the service is stopping")
+        wait = self._expected_seconds()
+        if self._waiting_count() >= limits.QUEUE_ORDERS or (deadline is not None and deadline < wait):
+            self._metrics.shed_orders.inc()
+            raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
+
+    def _expected_seconds(self) -> float:
+        """How long a new order would wait: the transactions before its own, in the time that they take of late."""
+        waiting = self._waiting_count()
+        return self._batch_seconds * (1 + waiting / limits.BATCH_ORDERS) if waiting else 0.0
+
+    def _waiting_count(self) -> int:
+        return len(self._arrivals) + len(self._parked)
+
+    def _queued(self) -> int:
+        return self._waiting_count() + self._in_flight_orders
+
+    def _schedule(self) -> None:
+        """Dispatches at the end of this turn of the event loop, so that what arrives together goes together."""
+        if self._wake is None:
+            self._wake = asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._wake = None
+        while self._arrivals and len(self._in_flight) < self._lanes:
+            batch = self._next_batch()
+            if batch:
+                self._send(batch)
+        self._metrics.queued_orders.set(self._queued())
+
+    def _next_batch(self) -> list[Ticket]:
+        """The arrivals that may go now, in order; one that has to wait for another is parked."""
+        batch: list[Ticket] = []
+        own: set[Hashable] = set()
+        lines = 0
+        while self._arrivals:
+            ticket = self._arrivals[0]
+            wanted = lines + len(ticket.request.order.lines)
+            if batch and (len(batch) >= limits.BATCH_ORDERS or wanted > limits.BATCH_LINES):
+                break
+            self._arrivals.popleft()
+            if ticket.answer.done():
+                continue
+            if self._must_wait(ticket) or not own.isdisjoint(ticket.own):
+                self._parked.append(ticket)
+                self._parked_keys.update(ticket.keys)
+                continue
+            batch.append(ticket)
+            own |= ticket.own
+            lines = wanted
+        return batch
+
+    def _must_wait(self, ticket: Ticket) -> bool:
+        return any(key in self._in_flight_keys or key in self._parked_keys for key in ticket.keys)
+
+    def _unpark(self) -> None:
+        """Everything that was parked is looked at again, before what has arrived since."""
+        self._parked.extend(self._arrivals)
+        self._arrivals, self._parked = self._parked, deque()
+        self._parked_keys.clear()
+
+    def _send(self, batch: list[Ticket]) -> None:
+        self._in_flight_keys.update(key for ticket in batch for key in ticket.keys)
+        self._in_flight_orders += len(batch)
+        task = asyncio.create_task(self._run(batch))
+        self._in_flight.add(task)
+        task.add_done_callback(lambda done: self._landed(done, batch))
+
+    def _landed(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
+        self._in_flight.discard(task)
+        landed = {key for ticket in batch for key in ticket.keys}
+        self._in_flight_keys -= landed
+        self._in_flight_orders -= len(batch)
+        if any(key in self._parked_keys for key in landed):
+            self._unpark()
+        self._schedule()
+
+    async def _run(self, batch: list[Ticket]) -> None:
+        """Decides a batch; one that fails is split until the bad order is alone."""
+        self._metrics.batch_orders.observe(len(batch))
+        started = time.perf_counter()
+        try:
+            outcomes = await self._decide(batch)
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, NotReady):
+                middle = len(batch) // 2
+                await self._run(batch[:middle])
+                await self._run(batch[middle:])
+                return
+            outcomes = [error for _ in batch]  # type: ignore[misc]
+        # One transaction that was stuck says little about the next, so it counts as at most twice the usual.
+        taken = min(time.perf_counter() - started, 2 * self._batch_seconds)
+        self._batch_seconds += SMOOTHING * (taken - self._batch_seconds)
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            _deliver(ticket, outcome)
+
+
+def _deliver(ticket: Ticket, outcome: allocation_pb.Allocation | BaseException) -> None:
+    if ticket.answer.done():
+        return
+    if isinstance(outcome, BaseException):
+        ticket.answer.set_exception(outcome)
+    else:
+        ticket.answer.set_result(outcome)

@@ -1,0 +1,82 @@
+"""Backorders that can be filled though no stock came: a location opened again, a rule changed, a policy wants all.
+
+What stock arrives is given to them in its own transaction (`rebalancing`); this is for everything else.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import Integer, Text, exists, func, select
+
+from service.allocation import rebalancing
+from service.allocation.unit_of_work import Doings
+from service.database.database import Connection, Statement, parameter
+from service.database.tables import allocation, shortage, stock_level
+from service.dependencies import Premises
+from service.orders import order_store
+from service.stock import levels
+
+SKUS = 50
+"""Products of one sweep; the next goes on behind them."""
+
+_level = stock_level.c
+_is_there = exists().where(
+    _level.sku == shortage.c.sku, _level.on_hand - _level.unavailable - _level.held - _level.allocated > 0
+)
+_WAITING_SKUS = Statement(
+    select(shortage.c.sku)
+    .where(shortage.c.backordered, shortage.c.sku > parameter("after", Text), _is_there)
+    .group_by(shortage.c.sku)
+    .order_by(shortage.c.sku)
+    .limit(parameter("count", Integer))
+)
+_WAITING = Statement(
+    select(allocation.c.id)
+    .where(
+        allocation.c.id.in_(
+            select(shortage.c.allocation_id).where(shortage.c.backordered, shortage.c.sku == parameter("sku", Text))
+        )
+    )
+    .order_by(allocation.c.priority.desc(), allocation.c.create_time, allocation.c.id)
+    .limit(rebalancing.FILLED_ORDERS)
+)
+_COUNT = Statement(
+    select(func.coalesce(func.sum(shortage.c.unit_count), 0).label("units")).where(shortage.c.backordered)
+)
+
+
+class Backorders:
+    """Several services on one database may each have one: the second finds nothing left to do."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+        self._after = ""
+
+    async def sweep(self) -> None:
+        """Tries the next products that somebody waits for and that are there."""
+
+        async def read(connection: Connection) -> tuple[list[str], int]:
+            rows = await _WAITING_SKUS.rows(connection, after=self._after, count=SKUS)
+            waiting = await _COUNT.row(connection)
+            return [row["sku"] for row in rows], waiting["units"] if waiting else 0
+
+        skus, units = await self._here.database.unlocked("backorders", read)
+        self._here.metrics.backordered_units.set(units)
+        self._after = skus[-1] if len(skus) == SKUS else ""
+        for sku in skus:
+            doings = await self._here.database.transaction("backorders", partial(self._fill, sku))
+            doings.count(self._here.metrics)
+
+    async def _fill(self, sku: str, connection: Connection) -> Doings:
+        waiting = await _WAITING.rows(connection, sku=sku)
+        ids = await order_store.lock(connection, [row["id"] for row in waiting])
+        skus = await order_store.line_skus(connection, ids) | {sku}
+        locked = await levels.lock(connection, skus)
+        doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
+        doings.know((await order_store.read(connection, ids)).values())
+        await rebalancing.fill(
+            connection, doings, rebalancing.Stage(self._here.cache, self._here.policies()), untouched=True
+        )
+        await doings.write(connection)
+        return doings

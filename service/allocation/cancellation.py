@@ -1,0 +1,121 @@
+"""Cancellations by allocation or by order, also of orders that have not come yet.
+
+One that has a name or a time, or is about a whole order, is kept, so that it holds whatever comes after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from policies.decisions.cancellations import KeptCancellation
+from service.allocation import rebalancing
+from service.allocation.amendments import cancel_everything
+from service.allocation.lifecycle import cancel_lines, open_orders
+from service.allocation.planner import Verdict
+from service.allocation.unit_of_work import Doings
+from service.database.database import Connection
+from service.dependencies import Premises
+from service.errors import InvalidFields, Violation, no_allocation
+from service.orders import order_identity, order_messages, order_store, pending_cancellations
+from service.orders.allocation_record import AllocationRecord
+from service.orders.order_identity import Link, Name
+from service.orders.order_requests import CancelRequest
+from service.orders.pending_cancellations import CancellationRow
+from service.rpc import idempotency
+from service.rpc.idempotency import Asked
+from service.stock import levels
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+Done = tuple[allocation_pb.Allocation, Doings | None]
+
+
+class CancelDesk:
+    """Never shed: what is cancelled can be sold to somebody else."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+
+    async def cancel(self, request: CancelRequest, asked: Asked) -> allocation_pb.Allocation | None:
+        """The order as it is then; None where it has not come yet, and the cancellation waits for it.
+
+        Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.
+        """
+
+        async def attempt(known: Mapping[Name, Link]) -> Done:
+            return await idempotency.once(
+                self._here.database,
+                "cancel",
+                asked,
+                allocation_pb.Allocation,
+                lambda connection: self._work(connection, request, str(asked.claim.id), known),
+            )
+
+        answer, doings = await order_identity.until_locked(attempt)
+        if doings is not None:
+            doings.count(self._here.metrics)
+        return answer if answer.allocation_id else None
+
+    async def _work(
+        self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[Name, Link]
+    ) -> Done:
+        name = request.name or await _name_of(connection, request)
+        locked = await order_identity.lock(connection, [name], known, self._here.new_id)
+        original, event_id = locked.original(name), request.event_id or request_id
+        allocation_id = locked.ids[original]
+        if allocation_id in locked.made:
+            await _keep_for_later(connection, request, original, event_id)
+            await order_identity.drop(connection, locked.made)
+            return allocation_pb.Allocation(), None
+        skus = await order_store.line_skus(connection, [allocation_id])
+        doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+        record, now = doings.records[allocation_id], doings.book.now
+        heard = await pending_cancellations.read(connection, [original])
+        if all(row.event_id != event_id for row in heard):
+            doings.note(_cancelled(doings, record, request))
+            await rebalancing.follow(connection, doings, self._here.cache, self._here.policies())
+            await doings.write(connection)
+            if request.event_id or request.cancel_time or request.is_whole:
+                rows = _rows(request, original, event_id, is_applied=True)
+                await pending_cancellations.write(connection, now, rows)
+        return order_messages.allocation(record, now), doings
+
+
+def _cancelled(doings: Doings, record: AllocationRecord, request: CancelRequest) -> Verdict:
+    """What a cancellation does to an order that is known. Contents that are not older have it in them."""
+    if request.is_whole:
+        return cancel_everything(doings.book, record, record.order_as_stated())
+    stated = record.channel_update_time
+    if request.cancel_time is not None and stated is not None and request.cancel_time <= stated:
+        return Verdict(record)
+    return cancel_lines(doings.book, record, request.cancellations)
+
+
+async def _keep_for_later(connection: Connection, request: CancelRequest, name: Name, event_id: str) -> None:
+    named = [
+        Violation(f"cancellations[{place}].shipment_id", "is of an order that has not come; leave it out")
+        for place, one in enumerate(request.cancellations)
+        if one.shipment_id is not None
+    ]
+    if named:
+        raise InvalidFields(named)
+    rows = _rows(request, name, event_id, is_applied=False)
+    await pending_cancellations.write(connection, await levels.clock(connection), rows)
+
+
+def _rows(request: CancelRequest, name: Name, event_id: str, *, is_applied: bool) -> list[CancellationRow]:
+    """What is kept of a cancellation: its units by line, whichever shipments they were of."""
+    units: dict[str, int] = {} if not request.is_whole else {"": 0}
+    for one in request.cancellations:
+        units[one.line_id] = units.get(one.line_id, 0) + one.unit_count
+    return [
+        CancellationRow(name, event_id, KeptCancellation(line_id, count, request.cancel_time, is_applied))
+        for line_id, count in units.items()
+    ]
+
+
+async def _name_of(connection: Connection, request: CancelRequest) -> Name:
+    assert request.allocation_id is not None
+    record = (await order_store.read(connection, [request.allocation_id])).get(request.allocation_id)
+    if record is None:
+        raise no_allocation(request.allocation_id)
+    return record.channel_id, record.order_id

@@ -1,0 +1,227 @@
+"""What happens to a promise after it was made: confirmed, released, cancelled, expired. Each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from policies.decisions.promise import MoreThanIsLeft, Share, shrink
+from policies.domain.model import Commitment, Outcome
+from policies.domain.shipments import OPEN, ShipmentState
+from policies.explanation import units as counted
+from service.allocation import rebalancing
+from service.allocation.order_counts import count_answer
+from service.allocation.planner import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
+from service.allocation.planning_context import scene
+from service.allocation.unit_of_work import Doings
+from service.database.database import Connection
+from service.dependencies import Premises
+from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
+from service.orders import order_messages, order_store
+from service.orders.allocation_record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
+from service.orders.order_requests import Cancellation
+from service.rpc import idempotency
+from service.rpc.idempotency import Asked
+from service.stock import levels
+from service.stock.stock_book import Book
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+SWEEP_ORDERS = 200
+"""Expired holds of one transaction of the sweeper."""
+
+
+Move = Callable[[Connection, Book, AllocationRecord], Awaitable[Verdict]]
+
+
+class Lifecycle:
+    """Moves of allocations. Never shed: what is promised can always be confirmed and given back."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+
+    async def confirm(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
+        """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
+        policy_set = self._here.policies()
+
+        async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            is_planned_anew = _is_planned_anew(book, record)
+            if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
+                return _confirm(book, record)
+            skus = {line.sku for line in record.lines}
+            surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
+            if not is_planned_anew:
+                return sent_to_review(surroundings, book, _confirm(book, record))
+            lines = record.lines
+            verdict = decide(surroundings, book, record, record.order(Commitment.SOLD), timedelta())
+            # The order asks for what is left of its lines; what was cancelled stays on them.
+            for line, planned in zip((x for x in lines if x.wanted), record.lines, strict=True):
+                line.cancelled += planned.cancelled
+                line.oversold = planned.oversold
+            record.lines = lines
+            return verdict
+
+        return await self._move(allocation_id, asked, "confirm", move)
+
+    async def release(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
+        """Raises NotFound, WrongState, RequestIdReused."""
+
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            return _release(book, record)
+
+        return await self._move(allocation_id, asked, "release", move)
+
+    async def extend(self, allocation_id: UUID, asked: Asked, duration: timedelta) -> allocation_pb.Allocation:
+        """Lets a live hold live so long from now on. Raises NotFound, WrongState, RequestIdReused."""
+
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+            return _extend(book, record, duration)
+
+        return await self._move(allocation_id, asked, "extend", move)
+
+    async def sweep(self) -> int:
+        """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
+        doings, due = await self._here.database.transaction("sweep", self._sweep)
+        if doings is not None:
+            doings.count(self._here.metrics)
+        for record in due:
+            self._here.metrics.expired_holds.labels(record.channel_id).inc()
+        return len(due)
+
+    async def _move(self, allocation_id: UUID, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
+        policy_set = self._here.policies()
+
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
+            if not await order_store.lock(connection, [allocation_id]):
+                raise no_allocation(allocation_id)
+            skus = await order_store.line_skus(connection, [allocation_id])
+            doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+            record = doings.records[allocation_id]
+            doings.note(await move(connection, doings.book, record))
+            await rebalancing.follow(connection, doings, self._here.cache, policy_set)
+            await doings.write(connection)
+            return order_messages.allocation(record, doings.book.now), doings
+
+        answer, doings = await idempotency.once(self._here.database, operation, asked, allocation_pb.Allocation, work)
+        if doings is not None:
+            doings.count(self._here.metrics)
+            if operation == "confirm" and doings.verdicts[allocation_id][0].event:
+                count_answer(self._here.metrics, doings.records[allocation_id])
+        return answer
+
+    async def _sweep(self, connection: Connection) -> tuple[Doings | None, list[AllocationRecord]]:
+        ids = await order_store.lock_expired(connection, SWEEP_ORDERS)
+        if not ids:
+            return None, []
+        doings = await open_orders(connection, ids, await order_store.promised_skus(connection, ids), self._here.new_id)
+        due = [record for record in doings.records.values() if record.state_at(doings.book.now) == EXPIRED]
+        for record in due:
+            doings.note(_expire(doings.book, record))
+        await rebalancing.follow(connection, doings, self._here.cache, self._here.policies())
+        await doings.write(connection)
+        return doings, due
+
+
+async def open_orders(
+    connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
+) -> Doings:
+    """The stock of these SKUs and the contents of orders that are locked."""
+    locked = await levels.lock(connection, skus)
+    doings = Doings(await levels.open_book(connection, locked, new_id))
+    doings.know((await order_store.read(connection, ids)).values())
+    return doings
+
+
+def _is_planned_anew(book: Book, record: AllocationRecord) -> bool:
+    state = record.state_at(book.now)
+    return state == EXPIRED or (state == HELD and bool(record.shortages))
+
+
+def _confirm(book: Book, record: AllocationRecord) -> Verdict:
+    state = record.state_at(book.now)
+    if state == CONFIRMED:
+        return Verdict(record)
+    if state == HELD:
+        return confirm(book, record)
+    advice = "if the order is paid, send it again with AllocateOrder as SOLD"
+    raise WrongState("allocation", str(record.id), state, CONFIRMED, advice)
+
+
+def _release(book: Book, record: AllocationRecord) -> Verdict:
+    state = record.state_at(book.now)
+    if state in (CONFIRMED, CANCELLED):
+        raise WrongState(
+            "allocation", str(record.id), state, RELEASED, "take units off it with CancelOrderLines instead"
+        )
+    if state != HELD:
+        # Nothing is promised, which is what the caller wants.
+        return Verdict(record)
+    units = sum(record.promised().values())
+    give_back(book, record)
+    record.state, record.expire_time, record.update_time = RELEASED, None, book.now
+    return Verdict(record, "released", f"{counted(units)} given back on request.")
+
+
+def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> Verdict:
+    state = record.state_at(book.now)
+    if state != HELD:
+        advice = "a sold order does not expire" if state == CONFIRMED else "hold it anew with AllocateOrder"
+        raise WrongState("allocation", str(record.id), state, HELD, advice)
+    record.expire_time, record.update_time = book.now + duration, book.now
+    return Verdict(record, "extended", f"The hold lives on until {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+def _expire(book: Book, record: AllocationRecord) -> Verdict:
+    record.shipments, record.shortages = [], []
+    record.state, record.update_time = EXPIRED, book.now
+    return Verdict(record, "expired", "Nobody confirmed in time; the units were given back.")
+
+
+def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+    """Takes units off lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
+    state = record.state_at(book.now)
+    if state not in PROMISING:
+        raise WrongState("allocation", str(record.id), state, CANCELLED, "nothing of it is promised any more")
+    _check_lines(record, cancellations)
+    in_review = is_in_review(record)
+    for cancellation in cancellations:
+        _take_off(book, record, cancellation)
+    if record.commitment is Commitment.HOLD:
+        record.shipments = [s for s in record.shipments if s.units]
+    record.update_time = book.now
+    if record.is_empty:
+        record.state = CANCELLED if record.commitment is Commitment.SOLD else RELEASED
+        record.expire_time = None
+    elif record.outcome is not Outcome.ALLOCATED:
+        record.outcome = outcome_of(record, in_review=in_review)
+    units = sum(c.unit_count for c in cancellations)
+    return Verdict(record, "cancelled", f"{counted(units)} cancelled.")
+
+
+def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:
+    known = {line.line_id for line in record.lines}
+    missing = {f"cancellations[{i}].line_id": c.line_id for i, c in enumerate(cancellations) if c.line_id not in known}
+    if missing:
+        raise NotFound("order line", missing, f"lines are: {', '.join(sorted(known)[:20])}")
+
+
+def _take_off(book: Book, record: AllocationRecord, cancellation: Cancellation) -> None:
+    """Takes units off one line: short ones first, then from the named shipment, else from the worst-ranked."""
+    line = record.line(cancellation.line_id)
+    open_ones = [s for s in record.shipments if s.state in OPEN and line.line_id in s.units]
+    shares = [Share(str(s.id), s.units[line.line_id]) for s in open_ones]
+    short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id)
+    named = str(cancellation.shipment_id) if cancellation.shipment_id else None
+    try:
+        cut = shrink(shares, short, cancellation.unit_count, named=named)
+    except MoreThanIsLeft as error:
+        raise TooManyUnits(line.line_id, error.unit_count, error.left, "cancelled") from error
+    except ValueError as error:
+        raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error
+    record.take_shortage(line.line_id, cut.short)
+    for share in cut.shares:
+        shipment = next(s for s in open_ones if str(s.id) == share.shipment_id)
+        part = record.part(shipment, line.line_id, share.unit_count)
+        book.release(part, was_held=record.state == HELD, reason="cancelled")
+        shipment.take(line.line_id, share.unit_count, book.now, ended=ShipmentState.CANCELLED)
+    line.cancelled += cancellation.unit_count

@@ -1,0 +1,42 @@
+"""What orders are planned in: the rules, the catalogue, and the products that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from policies.domain.model import Channel, Location, Product
+from policies.policy_set import PolicySet
+from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.database.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the orders of one channel are planned in."""
+
+    policy_set: PolicySet
+    locations: Mapping[str, Location]
+    channel: Channel
+    products: Mapping[str, Product]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the orders of any channel are planned in: one set of rules and one catalogue."""
+
+    policy_set: PolicySet
+    catalogue: Catalogue
+    products: Mapping[str, Product]
+
+    def of(self, channel_id: str) -> Surroundings:
+        """The surroundings of one channel's orders. Raises KeyError where the catalogue has no such channel."""
+        known = self.catalogue
+        return Surroundings(self.policy_set, known.locations, known.channels[channel_id], self.products)
+
+
+async def scene(connection: Connection, cache: CatalogueCache, policy_set: PolicySet, skus: Iterable[str]) -> Scene:
+    """The scene for orders of these SKUs."""
+    version, products = await catalog_store.products(connection, skus)
+    return Scene(policy_set, await cache.at(connection, version), products)

@@ -1,0 +1,132 @@
+"""Planning some units of an order anew: those that a location could not supply or no longer has, and backorders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from policies.decisions.routing import Decision, ShortageKind, route
+from policies.domain.model import Order, OrderLine, World
+from policies.explanation import units as counted
+from service.allocation.planner import (
+    Verdict,
+    explain,
+    is_in_review,
+    outcome_of,
+    oversold_of,
+    promise_units,
+    reviews_of,
+    shortage_of,
+)
+from service.allocation.planning_context import Surroundings
+from service.allocation.shortages import settle, with_person
+from service.decisions.decision_log import Capture, capture
+from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShortageRecord
+from service.stock.stock_book import Book
+
+
+def replan_units(
+    surroundings: Surroundings,
+    book: Book,
+    record: AllocationRecord,
+    units: Mapping[str, int],
+    *,
+    cause: str,
+    avoid: frozenset[str] = frozenset(),
+) -> Verdict:
+    """Plans units by line, which were just taken from where they were promised, for somewhere else.
+
+    Locations that rejected one of the lines are not asked again, nor those to `avoid`. What nobody else can supply is
+    short: of a sold order that is an oversell for the `cause`, which the exception rules settle; a hold shrinks.
+    """
+    in_review = is_in_review(record)
+    order = _suborder(record, units)
+    decision, caught = _decide(surroundings, book, record, order, avoid)
+    short = [_because(shortage_of(surroundings, book, order, one), cause) for one in decision.shortages]
+    promise_units(surroundings, book, record, decision)
+    settled = settle(surroundings, book.now, record, short)
+    reviews = reviews_of(surroundings, book, record, order, decision)
+    record.update_time = book.now
+    record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
+    if record.state == HELD and not record.promised():
+        record.state, record.expire_time = REFUSED, None
+    explain(surroundings, book, record, decision)
+    placed = sum(decision.units.values())
+    return Verdict(
+        record,
+        "rerouted" if placed else "not_rerouted",
+        _sentence(record, decision, sum(units.values()), cause),
+        decision=decision,
+        caught=caught,
+        exceptions=(*settled.exceptions, *with_person(record, reviews)),
+        partial=True,
+        oversold=oversold_of(short),
+        cancelled=settled.cancelled,
+        rerouted=placed,
+        cause=cause,
+    )
+
+
+def fill_backorders(surroundings: Surroundings, book: Book, record: AllocationRecord) -> Verdict | None:
+    """Promises stock to the units of a record that wait for it; None where there is none for them yet."""
+    waiting = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
+    return _fill(surroundings, book, record, {line_id: count for line_id, count in waiting.items() if count})
+
+
+def _fill(surroundings: Surroundings, book: Book, record: AllocationRecord, units: Mapping[str, int]) -> Verdict | None:
+    order = _suborder(record, units)
+    decision, caught = _decide(surroundings, book, record, order)
+    if not decision.plan:
+        return None
+    in_review = is_in_review(record)
+    for planned in decision.plan:
+        for line in planned.lines:
+            record.take_shortage(line.line_id, line.unit_count, backordered=True)
+    promise_units(surroundings, book, record, decision)
+    reviews = reviews_of(surroundings, book, record, order, decision)
+    record.update_time = book.now
+    record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
+    explain(surroundings, book, record, decision)
+    places = ", ".join(planned.location_id for planned in decision.plan)
+    sentence = f"Stock came: {counted(sum(decision.units.values()))} on backorder promised from {places}."
+    raised = with_person(record, reviews)
+    return Verdict(
+        record, "backorder_filled", sentence, decision=decision, caught=caught, exceptions=raised, partial=True
+    )
+
+
+def _suborder(record: AllocationRecord, units: Mapping[str, int]) -> Order:
+    lines = tuple(
+        OrderLine(line.line_id, line.sku, units[line.line_id], line.unit_price)
+        for line in record.lines
+        if units.get(line.line_id)
+    )
+    return record.order_of(lines, record.commitment)
+
+
+def _decide(
+    surroundings: Surroundings,
+    book: Book,
+    record: AllocationRecord,
+    order: Order,
+    avoid: frozenset[str] = frozenset(),
+) -> tuple[Decision, Capture]:
+    world = World(book.now, surroundings.locations, surroundings.products, book.levels)
+    avoided = frozenset((line.sku, place) for line in order.lines for place in avoid)
+    rejected_by = avoided | record.rejected_by()
+    caught = capture(world, surroundings.channel, order, excluded=rejected_by)
+    return route(surroundings.policy_set, world, surroundings.channel, order, rejected_by=rejected_by), caught
+
+
+def _because(short: ShortageRecord, cause: str) -> ShortageRecord:
+    return replace(short, cause=cause) if short.kind == ShortageKind.OVERSELL.value else short
+
+
+def _sentence(record: AllocationRecord, decision: Decision, wanted: int, cause: str) -> str:
+    placed = sum(decision.units.values())
+    why = cause.replace("_", " ")
+    if not placed:
+        return f"No other location can supply {counted(wanted)} ({why})."
+    places = ", ".join(planned.location_id for planned in decision.plan)
+    rest = f"; {counted(wanted - placed)} short" if wanted > placed else ""
+    return f"Rerouted {counted(placed)} to {places} ({why}){rest}."

@@ -1,0 +1,88 @@
+"""What becomes of units that are short: what the exception rules say is done at once, where policy alone can do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from policies.domain.model import Commitment, Context, Order, OrderFacts
+from policies.stock.oversell import UNMAPPED
+from service.allocation.planning_context import Surroundings
+from service.orders import order_exceptions
+from service.orders.allocation_record import AllocationRecord, ShortageRecord
+from service.orders.order_exceptions import OrderException
+
+_WAITS = ("backorder", "hold")
+"""Actions under which units get stock when it comes; `hold` keeps somebody looking after them meanwhile."""
+_SETTLED = {"backorder": "backordered", "cancel": "cancelled"}
+"""How policy alone settles a shortage, by the action of its rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The exceptions of some shortages, and how many units policy took off the order."""
+
+    exceptions: tuple[OrderException, ...]
+    cancelled: int = 0
+
+
+def settle(
+    surroundings: Surroundings, now: datetime, record: AllocationRecord, shortages: Sequence[ShortageRecord]
+) -> Settled:
+    """Adds units that are short to a record, as the exception rules say: waiting, taken off, or for somebody to settle.
+
+    A HOLD makes no exceptions: nothing of it is sold.
+    """
+    if record.commitment is Commitment.HOLD:
+        for short in shortages:
+            record.add_shortage(short)
+        return Settled(())
+    # What the catalogue does not have waits for the product: whether it is there is not known yet.
+    for short in [one for one in shortages if one.cause == UNMAPPED]:
+        record.add_shortage(replace(short, backordered=True))
+    shortages = [one for one in shortages if one.cause != UNMAPPED]
+    if not shortages:
+        return Settled(())
+    context = context_of(surroundings, now, record.order(Commitment.SOLD))
+    raised: list[OrderException] = []
+    cancelled = 0
+    for exception, short_units in order_exceptions.of_shortages(
+        surroundings.policy_set, context, shortages, surroundings.products
+    ):
+        action = exception.settlement.action
+        raised.append(replace(exception, resolution=_SETTLED.get(action)))
+        for short in short_units:
+            record.add_shortage(replace(short, backordered=action in _WAITS))
+        if action == "cancel":
+            cancelled += _take_off(record, short_units)
+    return Settled(with_person(record, raised), cancelled)
+
+
+def _take_off(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:
+    """Cancels units that are short; returns how many. What was oversold stays noted on the lines."""
+    units = 0
+    for short in shortages:
+        record.take_shortage(short.line_id, short.unit_count, backordered=False)
+        record.line(short.line_id).cancelled += short.unit_count
+        units += short.unit_count
+    record.end_if_empty()
+    return units
+
+
+def context_of(surroundings: Surroundings, now: datetime, order: Order) -> Context:
+    """What exception rules may know of an order. Only an order that is picked up is tied to a location."""
+    return Context(
+        now,
+        surroundings.channel,
+        OrderFacts.of(order),
+        order.destination,
+        location=surroundings.locations.get(order.pickup_location_id or ""),
+    )
+
+
+def with_person(record: AllocationRecord, found: Iterable[OrderException]) -> tuple[OrderException, ...]:
+    """The exceptions, noted on the order where one of them needs a person."""
+    raised = tuple(found)
+    record.needs_person = record.needs_person or any(one.needs_person for one in raised)
+    return raised

@@ -1,0 +1,1 @@
+"""One running service: start and stop, wiring, process, housekeeping, health and /metrics. No business."""

@@ -1,0 +1,68 @@
+"""The metrics port: /metrics for Prometheus, /healthz for "the process lives", /readyz for "send it orders"."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from service.settings import Address
+
+POLL_SECONDS = 0.05
+"""How soon the thread notices that it is to end."""
+
+
+class MetricsServer:
+    """Serves from a thread of its own, so that a busy event loop can still be looked at. Raises OSError."""
+
+    def __init__(self, address: Address, registry: CollectorRegistry) -> None:
+        self.ready = False
+        self._server = ThreadingHTTPServer((address.host, address.port), _handler(registry, lambda: self.ready))
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL_SECONDS,), name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    def not_ready(self) -> None:
+        """Asks for no more orders."""
+        self.ready = False
+
+    def close(self) -> None:
+        """Frees the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+
+def _handler(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            path = self.path.split("?", 1)[0]
+            if path == "/metrics":
+                self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+            elif path == "/healthz":
+                self._answer(200, b"alive\n")
+            elif path == "/readyz":
+                ready = is_ready()
+                self._answer(200 if ready else 503, b"ready\n" if ready else b"not ready\n")
+            else:
+                self._answer(404, b"try /metrics, /healthz or /readyz\n")
+
+        def _answer(self, status: int, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has in the library
+            """Scrapes every few seconds are no news."""
+
+    return Handler

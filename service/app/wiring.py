@@ -1,0 +1,102 @@
+"""What one service is made of: its servicers, and the dependencies that they are given."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import grpc
+import uuid_utils.compat
+
+from service.allocation.allocation_batch import OrderDesk
+from service.allocation.allocation_queue import Allocator
+from service.allocation.cancellation import CancelDesk
+from service.allocation.lifecycle import Lifecycle
+from service.availability.availability_reader import StockReader
+from service.catalog.catalog_store import CatalogueCache
+from service.dependencies import Parts, Premises
+from service.feeds.quarantine_retry import Replay
+from service.fulfillment.fulfillment_operations import Fulfilment
+from service.resolution.exception_operations import ExceptionDesk
+from service.servicers.allocation_servicer import AllocationServicer, Desks
+from service.servicers.availability_servicer import AvailabilityServicer
+from service.servicers.catalog_servicer import CatalogServicer
+from service.servicers.exception_servicer import ExceptionServicer
+from service.servicers.fulfillment_servicer import FulfillmentServicer
+from service.servicers.policy_servicer import PolicyServicer
+from service.servicers.stock_servicer import StockServicer
+from service.transfers.transfer_operations import Transfers
+from service.watch.availability_watch import AvailabilityWatch
+from service.watch.order_watch import OrderWatch
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    allocation_service_pb2_grpc as allocation_grpc,
+    availability_service_pb2 as availability_pb,
+    availability_service_pb2_grpc as availability_grpc,
+    catalog_service_pb2 as catalog_pb,
+    catalog_service_pb2_grpc as catalog_grpc,
+    exception_service_pb2 as exception_pb,
+    exception_service_pb2_grpc as exception_grpc,
+    fulfillment_service_pb2 as fulfillment_pb,
+    fulfillment_service_pb2_grpc as fulfillment_grpc,
+    policy_service_pb2 as policy_pb,
+    policy_service_pb2_grpc as policy_grpc,
+    stock_service_pb2 as stock_pb,
+    stock_service_pb2_grpc as stock_grpc,
+)
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+
+def new_id() -> UUID:
+    """A UUIDv7: unique without asking anybody, and in order of time, which indexes like."""
+    made: UUID = uuid_utils.compat.uuid7()
+    return made
+
+
+def dependencies_of(parts: Parts) -> Premises:
+    """Where writers work, with what they know of the catalogue of their own."""
+    return Premises(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
+
+
+def add_services(
+    parts: Parts, server: grpc.aio.Server, allocator: Allocator | None = None
+) -> tuple[Allocator, Lifecycle]:
+    """Registers our services; the allocator is a new one unless one is given."""
+    database, folder, metrics = parts.database, parts.folder, parts.metrics
+    premises = dependencies_of(parts)
+    desk = OrderDesk(premises)
+    # One connection is left for reads and one for moves of what is promised.
+    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
+    lifecycle = Lifecycle(premises)
+    fulfilment = Fulfilment(premises)
+    watch, order_watch = AvailabilityWatch(parts, premises.cache), OrderWatch(parts, premises.cache)
+    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
+    orders = AllocationServicer(
+        allocator=allocator,
+        desks=Desks(desk, CancelDesk(premises)),
+        lifecycle=lifecycle,
+        fulfilment=fulfilment,
+        database=database,
+        folder=folder,
+        new_id=new_id,
+        watch=order_watch,
+    )
+    reader = StockReader(database, premises.cache, metrics)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
+    allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
+    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
+    stock_grpc.add_StockServiceServicer_to_server(
+        StockServicer(premises, parts.closing, Transfers(premises)),
+        server,
+    )
+    replay = Replay(premises)
+    parts.background.append(replay.run)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
+    exception_servicer = ExceptionServicer(database, ExceptionDesk(premises), new_id)
+    exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
+    return allocator, lifecycle

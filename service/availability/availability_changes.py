@@ -1,0 +1,109 @@
+"""What happened since the last look that may change what channels can be told: read on one state of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Text, func, literal_column, select
+
+from service.availability.published_availability import BATCH_PAIRS, COLUMNS, Told, told_of
+from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.database import change_horizon
+from service.database.change_horizon import Horizon, committed_since
+from service.database.database import Connection, Statement, parameter
+from service.database.tables import Moment, allocation, availability_told, product, promise, stock_movement
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MOVED = Statement(
+    select(stock_movement.c.sku, func.min(stock_movement.c.heard_time).label("heard_time"))
+    .where(committed_since(stock_movement.c.xid))
+    .group_by(stock_movement.c.sku)
+)
+# Through the allocation, whose holds are indexed by the time at which they end.
+_LAPSED = Statement(
+    select(promise.c.sku)
+    .distinct()
+    .join(allocation, allocation.c.id == promise.c.allocation_id)
+    .where(
+        allocation.c.state == literal_column("'held'"),
+        allocation.c.expire_time > parameter("after", Moment),
+        allocation.c.expire_time <= parameter("until", Moment),
+    )
+)
+# Of every channel: who begins to watch another one while this is read must not miss what it was told.
+_TOLD = Statement(select(*COLUMNS).where(committed_since(availability_told.c.xid)))
+_EDITED = Statement(
+    select(product.c.sku, product.c.update_time).where(product.c.update_time > parameter("after", Moment))
+)
+_LAST_EDIT = Statement(select(func.max(product.c.update_time).label("update_time")))
+_NEXT_SKUS = Statement(
+    select(product.c.sku).where(product.c.sku > parameter("after", Text)).order_by(product.c.sku).limit(BATCH_PAIRS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far we have looked: the database's state, its catalogue or a later one, and its last edit of a product."""
+
+    horizon: Horizon
+    version: int
+    catalogue: Catalogue
+    last_edit: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new since the last look.
+
+    `moved` are SKUs whose stock moved, with the earliest time at which we heard of it; `lapsed` those with a hold that
+    the clock ended; `edited` products that were upserted; `told` what any service has told.
+    """
+
+    seen: Seen
+    moved: Mapping[str, datetime]
+    lapsed: Sequence[str]
+    edited: Sequence[str]
+    told: Sequence[Told]
+
+
+async def first_look(connection: Connection, cache: CatalogueCache) -> Seen:
+    """Where looking begins. To be called on one state of the database, like `look`."""
+    horizon = await change_horizon.horizon(connection)
+    version = await catalog_store.version(connection)
+    rows = await _LAST_EDIT.rows(connection)
+    return Seen(horizon, version, await cache.at(connection, version), rows[0]["update_time"] or NEVER)
+
+
+async def look(connection: Connection, cache: CatalogueCache, before: Seen) -> News:
+    """Everything that was committed since `before`, and the holds that the clock has ended since."""
+    horizon = await change_horizon.horizon(connection)
+    since = before.horizon.snapshot
+    moved = await _MOVED.rows(connection, since=since)
+    lapsed = await _LAPSED.rows(connection, after=before.horizon.now, until=horizon.now)
+    told = await _TOLD.rows(connection, since=since)
+    version = await catalog_store.version(connection)
+    edited, last_edit = await _edited(connection, before, version)
+    return News(
+        Seen(horizon, version, await cache.at(connection, version), last_edit),
+        {r["sku"]: r["heard_time"] for r in moved},
+        [r["sku"] for r in lapsed],
+        edited,
+        [told_of(r) for r in told],
+    )
+
+
+async def next_skus(connection: Connection, after: str) -> list[str]:
+    """The next BATCH_PAIRS SKUs of the catalogue after this one, in order."""
+    return [r["sku"] for r in await _NEXT_SKUS.rows(connection, after=after)]
+
+
+async def _edited(connection: Connection, before: Seen, version: int) -> tuple[list[str], datetime]:
+    """Products upserted since, which happens one transaction at a time, so that their times are in order."""
+    if version == before.version:
+        return [], before.last_edit
+    rows = await _EDITED.rows(connection, after=before.last_edit)
+    return [r["sku"] for r in rows], max((r["update_time"] for r in rows), default=before.last_edit)

@@ -1,0 +1,30 @@
+"""Requests about availability, checked."""
+
+from __future__ import annotations
+
+from service import limits
+from service.availability.availability_reader import Question
+from service.orders import order_requests
+from service.rpc.validation import Fields
+from truestock.v1 import (
+    availability_service_pb2 as availability_pb,
+)
+
+
+def availability_question(request: availability_pb.CheckAvailabilityRequest) -> Question:
+    """Raises InvalidFields."""
+    fields = Fields()
+    fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
+    if fields.size("skus", request.skus, 1, limits.SKUS):
+        seen: dict[str, int] = {}
+        for index, sku in enumerate(request.skus):
+            fields.sku(f"skus[{index}]", sku)
+            if sku in seen:
+                fields.wrong(f"skus[{index}]", f"'{sku}' is skus[{seen[sku]}] too")
+            seen.setdefault(sku, index)
+    method = order_requests.order_method(fields, request.method)
+    destination = (
+        order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None
+    )
+    fields.finish()
+    return Question(request.channel_id, tuple(request.skus), method, destination, request.include_locations)

@@ -1,0 +1,1 @@
+"""Locations, products, channels and working hours, cached by version. Feeds are in `feeds`."""

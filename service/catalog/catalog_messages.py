@@ -1,0 +1,85 @@
+"""Rows of the catalogue as messages of the API, and the enum numbers of its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from policies.domain.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
+from service.catalog import working_hours
+from service.catalog.catalog_store import learnt_velocity
+from service.rpc.proto_values import optional_money
+from truestock.v1 import catalog_service_pb2 as catalog_pb
+
+LOCATION_TYPE = dict(enumerate(LOCATION_TYPES, start=1))
+LOCATION_STATUS = dict(enumerate(LOCATION_STATUSES, start=1))
+PRODUCT_STATUS = dict(enumerate(PRODUCT_STATUSES, start=1))
+CHANNEL_KIND = dict(enumerate(CHANNEL_KINDS, start=1))
+"""Enum numbers of the API by their words in rules; 0 is unspecified."""
+
+
+def location_message(row: asyncpg.Record) -> catalog_pb.Location:
+    """A row of `location` as the API shows it."""
+    message = catalog_pb.Location(
+        location_id=row["id"],
+        type=_number(LOCATION_TYPE, row["type"]),
+        status=_number(LOCATION_STATUS, row["status"]),
+        display_name=row["display_name"],
+        tags=row["tags"],
+        country=row["country"] or "",
+        region=row["region"] or "",
+        postal_code=row["postal_code"] or "",
+        time_zone=row["time_zone"],
+        offers_pickup=row["offers_pickup"],
+        handling_minutes=row["handling_minutes"],
+        priority=row["priority"],
+    )
+    if row["latitude"] is not None:
+        message.coordinates.latitude, message.coordinates.longitude = row["latitude"], row["longitude"]
+    if row["ships_to"] is not None:
+        message.ships_to.SetInParent()
+        message.ships_to.countries.extend(row["ships_to"])
+    works = working_hours.message_of(row)
+    if works is not None:
+        message.working_time.CopyFrom(works)
+    return message
+
+
+def product_message(row: asyncpg.Record) -> catalog_pb.Product:
+    """A row of `product` as the API shows it."""
+    message = catalog_pb.Product(
+        sku=row["sku"],
+        display_name=row["display_name"],
+        status=_number(PRODUCT_STATUS, row["status"]),
+        tags=row["tags"],
+        category=row["category"] or "",
+        brand=row["brand"] or "",
+        price=optional_money(row["price"], row["currency"]),
+        style=row["style"] or "",
+        barcode=row["barcode"] or "",
+        image_uri=row["image_uri"] or "",
+        velocity_per_day=row["velocity_per_day"],
+        learnt_velocity_per_day=learnt_velocity(row),
+    )
+    if row["weight_grams"] is not None:
+        for name in ("weight_grams", "length_mm", "width_mm", "height_mm"):
+            setattr(message.dimensions, name, row[name])
+    return message
+
+
+def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
+    """A row of `channel` as the API shows it."""
+    return catalog_pb.Channel(
+        channel_id=row["id"],
+        kind=_number(CHANNEL_KIND, row["kind"]),
+        display_name=row["display_name"],
+        location_ids=row["location_ids"],
+        cancellation_headroom=row["cancellation_headroom"],
+        platform=row["platform"] or "",
+    )
+
+
+def _number(words: Mapping[int, str], word: str) -> Any:
+    return next(number for number, known in words.items() if known == word)

@@ -1,0 +1,144 @@
+"""Requests about the catalogue, checked and turned into rows, and rows turned into messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from policies.domain.channel_statuses import PLATFORMS
+from service import limits
+from service.catalog import working_hours
+from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.rpc.validation import Fields
+from truestock.v1 import catalog_service_pb2 as catalog_pb
+
+Row = dict[str, Any]
+
+
+def location_rows(locations: Sequence[catalog_pb.Location]) -> list[Row]:
+    """Raises InvalidFields."""
+    return _rows("locations", locations, "location_id", _location)
+
+
+def product_rows(products: Sequence[catalog_pb.Product]) -> list[Row]:
+    """Raises InvalidFields."""
+    return _rows("products", products, "sku", _product)
+
+
+def channel_rows(channels: Sequence[catalog_pb.Channel]) -> list[Row]:
+    """Raises InvalidFields."""
+    return _rows("channels", channels, "channel_id", _channel)
+
+
+def page(page_size: int, page_token: str, skus: Sequence[str] = ()) -> tuple[int, str]:
+    """How many entries, behind which key. Raises InvalidFields."""
+    fields = Fields()
+    if fields.size("skus", skus, 0, limits.SKUS):
+        for index, sku in enumerate(skus):
+            fields.sku(f"skus[{index}]", sku)
+    count, after = fields.page(page_size, page_token)
+    fields.finish()
+    return count, after
+
+
+def _rows(name: str, messages: Sequence[Any], key: str, read: Any) -> list[Row]:
+    fields = Fields()
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    if fields.size(name, messages, 1, limits.UPSERTS):
+        for index, message in enumerate(messages):
+            identity = getattr(message, key)
+            if identity in seen:
+                fields.wrong(f"{name}[{index}].{key}", f"'{identity}' is {name}[{seen[identity]}] too")
+            seen.setdefault(identity, index)
+            rows.append(read(fields, f"{name}[{index}]", message))
+    fields.finish()
+    return rows
+
+
+def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
+    point = fields.coordinates(f"{at}.coordinates", message.coordinates) if message.HasField("coordinates") else None
+    ships_to = list(message.ships_to.countries) if message.HasField("ships_to") else None
+    if ships_to is not None and fields.size(f"{at}.ships_to.countries", ships_to, 0, limits.COUNTRIES):
+        for index, country in enumerate(ships_to):
+            fields.country(f"{at}.ships_to.countries[{index}]", country, required=True)
+    priority = message.priority if message.HasField("priority") else None
+    if priority is not None:
+        fields.whole(f"{at}.priority", priority, -1_000_000, 1_000_000)
+    return {
+        "id": fields.own_id(f"{at}.location_id", message.location_id),
+        "type": _word(fields, f"{at}.type", message.type, LOCATION_TYPE),
+        "status": _word(fields, f"{at}.status", message.status or 1, LOCATION_STATUS),
+        "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
+        "tags": sorted(fields.tags(f"{at}.tags", message.tags, limits.LOCATION_TAGS)),
+        "country": fields.country(f"{at}.country", message.country),
+        "region": fields.text(f"{at}.region", message.region, longest=limits.REGION_LENGTH),
+        "postal_code": fields.text(f"{at}.postal_code", message.postal_code, longest=limits.POSTAL_CODE_LENGTH),
+        "latitude": point.latitude if point else None,
+        "longitude": point.longitude if point else None,
+        "time_zone": fields.time_zone(f"{at}.time_zone", message.time_zone),
+        "offers_pickup": message.offers_pickup,
+        "handling_minutes": fields.whole(
+            f"{at}.handling_minutes", message.handling_minutes, 0, limits.HANDLING_MINUTES
+        ),
+        "priority": priority,
+        "ships_to": ships_to,
+        **working_hours.columns(fields, f"{at}.working_time", message.working_time),
+    }
+
+
+def _product(fields: Fields, at: str, message: catalog_pb.Product) -> Row:
+    price = fields.money(f"{at}.price", message.price) if message.HasField("price") else None
+    velocity = message.velocity_per_day if message.HasField("velocity_per_day") else None
+    return {
+        "sku": fields.sku(f"{at}.sku", message.sku),
+        "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
+        "status": _word(fields, f"{at}.status", message.status or 1, PRODUCT_STATUS),
+        "tags": sorted(fields.tags(f"{at}.tags", message.tags, limits.PRODUCT_TAGS)),
+        "category": fields.text(f"{at}.category", message.category),
+        "brand": fields.text(f"{at}.brand", message.brand),
+        "price": price,
+        "currency": message.price.currency_code if price is not None else None,
+        "style": fields.text(f"{at}.style", message.style),
+        "barcode": fields.text(f"{at}.barcode", message.barcode),
+        "image_uri": fields.text(f"{at}.image_uri", message.image_uri, longest=limits.URI_LENGTH),
+        **_dimensions(fields, f"{at}.dimensions", message),
+        "velocity_per_day": None if velocity is None else fields.rate(f"{at}.velocity_per_day", velocity),
+    }
+
+
+def _dimensions(fields: Fields, at: str, message: catalog_pb.Product) -> Row:
+    names = ("weight_grams", "length_mm", "width_mm", "height_mm")
+    if not message.HasField("dimensions"):
+        return dict.fromkeys(names)
+    return {
+        name: fields.whole(f"{at}.{name}", getattr(message.dimensions, name), 1, limits.DIMENSION) for name in names
+    }
+
+
+def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
+    if fields.size(f"{at}.location_ids", message.location_ids, 0, limits.CHANNEL_LOCATIONS):
+        for index, location_id in enumerate(message.location_ids):
+            fields.text(f"{at}.location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
+    return {
+        "id": fields.own_id(f"{at}.channel_id", message.channel_id),
+        "kind": _word(fields, f"{at}.kind", message.kind, CHANNEL_KIND),
+        "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
+        "location_ids": sorted(set(message.location_ids)),
+        "cancellation_headroom": fields.share(f"{at}.cancellation_headroom", message.cancellation_headroom)
+        if message.HasField("cancellation_headroom")
+        else None,
+        "platform": _platform(fields, f"{at}.platform", message.platform),
+    }
+
+
+def _platform(fields: Fields, at: str, word: str) -> str | None:
+    if word and word not in PLATFORMS:
+        fields.wrong(at, f"'{word}' is not a platform whose words are known: {', '.join(PLATFORMS)}; or leave it empty")
+    return word or None
+
+
+def _word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -> str:
+    if number not in words:
+        fields.wrong(at, f"must be set to one of: {', '.join(words.values())}")
+    return words.get(number, "")

@@ -1,0 +1,354 @@
+"""The columns of the CSV files that `truestock import` reads: their names, what a cell may say, and what it becomes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import available_timezones
+
+from google.protobuf.message import Message
+from google.type.latlng_pb2 import LatLng
+
+from policies.domain.channel_statuses import PLATFORMS
+from service import limits
+from service.cli.files.countries import country_code
+from service.cli.files.csv_table import nearest
+from service.rpc import proto_values
+from truestock.v1.catalog_service_pb2 import Channel, CountryList, Feed, Location, PackageDimensions, Product
+from truestock.v1.stock_service_pb2 import StockChange, StockCount
+
+Cells = Mapping[str, Any]
+"""The values of one row's cells that are not empty, by column."""
+
+_YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: `read` turns a cell's text into a value, or raises ValueError with `what; help`."""
+
+    name: str
+    read: Callable[[str], Any]
+    help: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file. `key` names the columns that no two rows may share; `make` builds the message of one row.
+
+    `make` raises ValueError where cells do not go together. `field_columns` says which column a field of the message
+    comes from, where they differ in name, so that what the service objects to can be found in the file.
+    """
+
+    noun: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    make: Callable[[Cells], Message]
+    field_columns: Mapping[str, str]
+
+
+def text(limit: int) -> Callable[[str], str]:
+    """Reads any printable text of at most `limit` characters."""
+
+    def read(cell: str) -> str:
+        if len(cell) > limit:
+            raise ValueError(f"{len(cell)} characters are more than {limit}; shorten it")
+        if not cell.isprintable():
+            raise ValueError(f"{cell!r} has control characters; take them out")
+        return cell
+
+    return read
+
+
+def identifier(cell: str) -> str:
+    """Reads an id of a location or channel."""
+    if not re.fullmatch(r"[a-z0-9_-]{1,64}", cell):
+        raise ValueError(f"{cell!r} is not an id; use lower-case letters, digits, '-' and '_', at most 64")
+    return cell
+
+
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Reads a whole number in a range, both ends included."""
+
+    def read(cell: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", cell):
+            raise ValueError(f"{cell!r} is not a whole number; write digits only, such as 12")
+        if not minimum <= int(cell) <= maximum:
+            raise ValueError(f"{cell} is not between {minimum:,} and {maximum:,}; mend the number")
+        return int(cell)
+
+    return read
+
+
+def number(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Reads a finite number in a range, both ends included."""
+
+    def read(cell: str) -> float:
+        if not re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)", cell):
+            raise ValueError(f"{cell!r} is not a number; write it such as 35.15")
+        value = float(cell)
+        if not math.isfinite(value) or not minimum <= value <= maximum:
+            raise ValueError(f"{cell} is not between {minimum:,g} and {maximum:,g}; mend the number")
+        return value
+
+    return read
+
+
+def one_of(words: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Reads one of several words, in any case; says which one was probably meant."""
+
+    def read(cell: str) -> Any:
+        if cell.lower() in words:
+            return words[cell.lower()]
+        near = nearest(cell, words)
+        hint = f"did you mean {near!r}?" if near else f"use one of {', '.join(words)}"
+        raise ValueError(f"{cell!r} is not known here; {hint}")
+
+    return read
+
+
+def words(cell: str) -> list[str]:
+    """Reads words separated by `|`."""
+    return [text(limits.TAG_LENGTH)(word.strip()) for word in cell.split("|") if word.strip()]
+
+
+def identifiers(cell: str) -> list[str]:
+    """Reads ids separated by `|`."""
+    return [identifier(word) for word in words(cell)]
+
+
+def country(cell: str) -> str:
+    """Reads a country's name or code."""
+    code = country_code(cell)
+    if code is None:
+        raise ValueError(f"{cell!r} is no country; write an ISO 3166-1 code, such as US")
+    return code
+
+
+def countries(cell: str) -> list[str]:
+    """Reads countries separated by `|`; `none` is none of them."""
+    return [] if cell.lower() == "none" else [country(word) for word in words(cell)]
+
+
+def time_zone(cell: str) -> str:
+    """Reads an IANA time zone."""
+    zones = available_timezones()
+    if cell not in zones:
+        near = nearest(cell, zones)
+        hint = f"did you mean {near!r}?" if near else "write an IANA name, such as America/Chicago"
+        raise ValueError(f"{cell!r} is no time zone; {hint}")
+    return cell
+
+
+def moment(cell: str) -> datetime:
+    """Reads an ISO 8601 time that says its zone."""
+    try:
+        value = datetime.fromisoformat(cell)
+    except ValueError:
+        raise ValueError(f"{cell!r} is not a time; write ISO 8601, such as 2026-11-27T09:00:00Z") from None
+    if value.tzinfo is None:
+        raise ValueError(f"{cell!r} does not say its zone; add Z for UTC or an offset such as -06:00")
+    return value
+
+
+def make_location(cells: Cells) -> Location:
+    """A location from one row."""
+    plain = {name: value for name, value in cells.items() if name not in ("latitude", "longitude", "ships_to")}
+    location = Location(**plain)
+    if ("latitude" in cells) != ("longitude" in cells):
+        raise ValueError("one of latitude and longitude is empty; fill in both or neither")
+    if "latitude" in cells:
+        location.coordinates.CopyFrom(LatLng(latitude=cells["latitude"], longitude=cells["longitude"]))
+    if "ships_to" in cells:
+        location.ships_to.CopyFrom(CountryList(countries=cells["ships_to"]))
+    return location
+
+
+def make_product(cells: Cells) -> Product:
+    """A product from one row."""
+    plain = {name: value for name, value in cells.items() if name not in (*DIMENSIONS, "price", "currency")}
+    product = Product(**plain)
+    if "price" in cells:
+        product.price.CopyFrom(proto_values.money(cells["price"], cells.get("currency", "USD")))
+    given = {name: cells[name] for name in DIMENSIONS if name in cells}
+    if given and len(given) < len(DIMENSIONS):
+        missing = ", ".join(name for name in DIMENSIONS if name not in given)
+        raise ValueError(f"only some dimensions are given; fill in {missing} too, or none")
+    if given:
+        product.dimensions.CopyFrom(PackageDimensions(**given))
+    return product
+
+
+def make_channel(cells: Cells) -> Channel:
+    """A channel from one row."""
+    return Channel(**cells)
+
+
+def make_feed(cells: Cells) -> Feed:
+    """A feed from one row."""
+    return Feed(**cells)
+
+
+def make_count(cells: Cells) -> StockChange:
+    """A count from one row; its change id, and its time where the row names none, are for the importer to set."""
+    counted = StockCount(on_hand_count=cells["on_hand_count"])
+    if "unavailable_count" in cells:
+        if cells["unavailable_count"] > cells["on_hand_count"]:
+            raise ValueError("unavailable_count is above on_hand_count; count unavailable units in both")
+        counted.unavailable_count = cells["unavailable_count"]
+    change = StockChange(sku=cells["sku"], location_id=cells["location_id"], count=counted)
+    if "counted_at" in cells:
+        change.effective_time.FromDatetime(cells["counted_at"])
+    return change
+
+
+def _enum(names: Sequence[str], prefix: str, values: Callable[[str], Any]) -> Callable[[str], Any]:
+    return one_of(
+        {name.removeprefix(prefix).lower(): values(name) for name in names if not name.endswith("UNSPECIFIED")}
+    )
+
+
+DIMENSIONS = ("weight_grams", "length_mm", "width_mm", "height_mm")
+_sku = Column("sku", text(limits.SKU_LENGTH), "the stock keeping unit", required=True)
+_tags = Column("tags", words, "words separated by |")
+_display_name = Column("display_name", text(limits.TEXT_LENGTH), "what people call it")
+
+LOCATIONS = FileKind(
+    "location",
+    ("location_id",),
+    (
+        Column("location_id", identifier, "your own name for it, such as dc-memphis", required=True),
+        Column(
+            "type",
+            _enum(Location.Type.keys(), "TYPE_", Location.Type.Value),
+            "store, warehouse, supplier or pop_up",
+            True,
+        ),
+        Column(
+            "status",
+            _enum(Location.Status.keys(), "STATUS_", Location.Status.Value),
+            "open, paused, stocktake or closed",
+        ),
+        _display_name,
+        _tags,
+        Column("country", country, "a code or name, such as US"),
+        Column("region", text(64), "state or province, such as TX"),
+        Column("postal_code", text(limits.POSTAL_CODE_LENGTH), "at most 16 characters"),
+        Column("latitude", number(-90, 90), "degrees, with longitude"),
+        Column("longitude", number(-180, 180), "degrees, with latitude"),
+        Column("time_zone", time_zone, "IANA name, such as America/Chicago; UTC if empty"),
+        Column("offers_pickup", one_of(_YES_NO), "yes or no"),
+        Column("handling_minutes", whole_number(0, limits.HANDLING_MINUTES), "from order to hand-over"),
+        Column("priority", whole_number(-1_000_000, 1_000_000), "lower is preferred; none comes last"),
+        Column("ships_to", countries, "countries separated by |; empty is everywhere, none is nowhere"),
+    ),
+    make_location,
+    {"coordinates": "latitude"},
+)
+PRODUCTS = FileKind(
+    "product",
+    ("sku",),
+    (
+        _sku,
+        _display_name,
+        Column(
+            "status", _enum(Product.Status.keys(), "STATUS_", Product.Status.Value), "active, draft or discontinued"
+        ),
+        _tags,
+        Column("category", text(64), "such as tents"),
+        Column("brand", text(64), "whose it is"),
+        Column("price", proto_values.price, "such as 24.95"),
+        Column("currency", proto_values.currency, "of the price; USD if empty"),
+        Column("style", text(64), "what variants such as sizes have in common"),
+        Column("barcode", text(64), "EAN, UPC or the like"),
+        Column("image_uri", text(limits.URI_LENGTH), "where a picture is"),
+        *(
+            Column(name, whole_number(1, limits.DIMENSION), "of the packed product; all four or none")
+            for name in DIMENSIONS
+        ),
+        Column(
+            "velocity_per_day",
+            number(0, limits.VELOCITY_PER_DAY),
+            "units a day that you expect to sell; empty if unknown",
+        ),
+    ),
+    make_product,
+    {"dimensions": "weight_grams"},
+)
+CHANNELS = FileKind(
+    "channel",
+    ("channel_id",),
+    (
+        Column("channel_id", identifier, "such as tiktok_shop", required=True),
+        Column(
+            "kind",
+            _enum(Channel.Kind.keys(), "KIND_", Channel.Kind.Value),
+            "pos, web, social, marketplace or b2b",
+            True,
+        ),
+        _display_name,
+        Column("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
+        Column(
+            "platform",
+            one_of({word: word for word in PLATFORMS}),
+            f"whose words its orders' channel_status speaks: {', '.join(PLATFORMS)}; empty if none of these",
+        ),
+    ),
+    make_channel,
+    {},
+)
+STOCK = FileKind(
+    "count",
+    ("sku", "location_id"),
+    (
+        _sku,
+        Column("location_id", identifier, "where it was counted", required=True),
+        Column(
+            "on_hand_count", whole_number(0, limits.COUNTED_UNITS), "units physically there, good or not", required=True
+        ),
+        Column(
+            "unavailable_count", whole_number(0, limits.COUNTED_UNITS), "of these, not sellable; unchanged if empty"
+        ),
+        Column("counted_at", moment, "when, such as 2026-11-27T09:00:00Z; now if empty"),
+    ),
+    make_count,
+    {
+        "count.on_hand_count": "on_hand_count",
+        "count.unavailable_count": "unavailable_count",
+        "effective_time": "counted_at",
+    },
+)
+FEEDS = FileKind(
+    "feed",
+    ("source",),
+    (
+        Column("source", text(limits.ID_LENGTH), "who says so, such as till-austin or wms", required=True),
+        Column(
+            "role",
+            _enum(Feed.Role.keys(), "ROLE_", Feed.Role.Value),
+            "owner, whose counts are the truth, or observer, whose counts are compared",
+            True,
+        ),
+        Column("basis", _enum(Feed.Basis.keys(), "BASIS_", Feed.Basis.Value), "on_hand or available; on_hand if empty"),
+        Column(
+            "open_orders",
+            _enum(Feed.OpenOrders.keys(), "OPEN_ORDERS_", Feed.OpenOrders.Value),
+            "gross, or net where open orders are taken off; gross if empty",
+        ),
+        Column("location_ids", identifiers, "locations that it speaks of, separated by |; all if empty"),
+        Column("skus", words, "products that it speaks of, separated by |; all if empty"),
+        Column(
+            "cadence_minutes", whole_number(1, limits.CADENCE_MINUTES), "how often it speaks; empty if never missed"
+        ),
+        Column("tolerance_units", whole_number(0, limits.COUNTED_UNITS), "how far an observer may differ; 0 if empty"),
+        _display_name,
+    ),
+    make_feed,
+    {"": "source"},
+)
+KINDS = {"locations": LOCATIONS, "products": PRODUCTS, "channels": CHANNELS, "feeds": FEEDS, "stock": STOCK}

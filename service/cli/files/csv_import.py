@@ -1,0 +1,325 @@
+"""`truestock import`: a CSV file is checked row by row, then by the service, and only then written."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from service import limits
+from service.cli.client import Client, ServiceError
+from service.cli.files.csv_columns import KINDS, Column, FileKind
+from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, nearest, read_table
+from truestock.v1.catalog_service_pb2 import (
+    Channel,
+    Feed,
+    Location,
+    Product,
+    UpsertChannelsRequest,
+    UpsertFeedsRequest,
+    UpsertLocationsRequest,
+    UpsertProductsRequest,
+)
+from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChange, StockChangeResult
+
+BATCH_BYTES = limits.REQUEST_BYTES * 8 // 10
+"""Records of one call take at most this much, which leaves room for the rest of the request."""
+
+Advance = Callable[[int], None]
+"""Called with the number of rows that are done since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row that is fit to send."""
+
+    line: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFile:
+    """A file whose every row is fit to send. `digest` identifies its contents."""
+
+    name: str
+    kind: FileKind
+    table: CsvTable
+    records: tuple[Record, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. The stock figures are 0 for other kinds of file, and the other way round."""
+
+    file: str
+    kind: str
+    rows: int
+    created: int = 0
+    updated: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    observed: int = 0
+    stale: tuple[CsvProblem, ...] = ()
+    quarantined: tuple[CsvProblem, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """The report for `--json`."""
+        counts = {"file": self.file, "kind": self.kind, "rows": self.rows}
+        if self.kind != "stock":
+            return counts | {"created_count": self.created, "updated_count": self.updated}
+        return counts | {
+            "accepted_count": self.accepted,
+            "duplicate_count": self.duplicates,
+            "observed_count": self.observed,
+            "stale_count": len(self.stale),
+            "quarantined_count": len(self.quarantined),
+        }
+
+
+async def import_file(
+    client: Client,
+    file: ImportFile,
+    *,
+    source: str = "import",
+    now: datetime | None = None,
+    advance: Advance = lambda _: None,
+) -> ImportReport:
+    """Sends a file, all of it or nothing. Raises CsvError for rows that the service refuses, ServiceError for the rest.
+
+    Each call is all or nothing. A file of several calls is checked whole before the first row is written; where the
+    connection breaks in between, the same import again completes it.
+    """
+    if file.name == "stock":
+        return await _import_stock(client, file, source, now or datetime.now(UTC), advance)
+    return await _import_catalogue(client, file, advance)
+
+
+def read_import(path: Path, name: str, *, encoding: str = "utf-8") -> ImportFile:
+    """Reads a file of one of KINDS. Raises CsvError with all its problems at once."""
+    kind = KINDS[name]
+    table = read_table(path, [column.name for column in kind.columns if column.required], encoding=encoding)
+    _refuse_unknown_columns(table, kind)
+    records: list[Record] = []
+    problems: list[CsvProblem] = []
+    lines_by_key: dict[tuple[Any, ...], int] = {}
+    for row in table.rows():
+        read = row if isinstance(row, CsvProblem) else _read_row(table, kind, row, lines_by_key)
+        if isinstance(read, Record):
+            records.append(read)
+        else:
+            problems.extend([read] if isinstance(read, CsvProblem) else read)
+    if not records and not problems:
+        problems.append(
+            CsvProblem(table.file, 1, 0, "the file has a header but no rows", f"add a row for each {kind.noun}")
+        )
+    if problems:
+        raise CsvError(problems)
+    return ImportFile(name, kind, table, tuple(records), hashlib.sha256(table.text.encode()).hexdigest())
+
+
+def _refuse_unknown_columns(table: CsvTable, kind: FileKind) -> None:
+    known = [column.name for column in kind.columns]
+    problems = []
+    for place, name in enumerate(table.columns, start=1):
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else f"columns of this file are {', '.join(known)}"
+            problems.append(CsvProblem(table.file, 1, place, f"there is no use for a column {name!r}", hint))
+    if problems:
+        raise CsvError(problems)
+
+
+def _read_row(
+    table: CsvTable, kind: FileKind, row: CsvRow, lines_by_key: dict[tuple[Any, ...], int]
+) -> Record | list[CsvProblem]:
+    values: dict[str, Any] = {}
+    problems: list[CsvProblem] = []
+    for column in kind.columns:
+        problem = _read_cell(table, row, column, values)
+        if problem is not None:
+            problems.append(problem)
+    if problems:
+        return problems
+    key = tuple(values[name] for name in kind.key)
+    if key in lines_by_key:
+        message = f"{kind.noun} {' at '.join(map(repr, key))} is in line {lines_by_key[key]} already"
+        return [table.problem(row.line, kind.key[0], message, "keep one of the two")]
+    lines_by_key[key] = row.line
+    try:
+        return Record(row.line, kind.make(values))
+    except ValueError as error:
+        return [CsvProblem(table.file, row.line, 0, *_what_and_help(error))]
+
+
+def _read_cell(table: CsvTable, row: CsvRow, column: Column, values: dict[str, Any]) -> CsvProblem | None:
+    cell = row.cells.get(column.name, "")
+    if not cell:
+        return table.problem(row.line, column.name, "is empty", "fill it in") if column.required else None
+    try:
+        values[column.name] = column.read(cell)
+    except ValueError as error:
+        return table.problem(row.line, column.name, *_what_and_help(error))
+    return None
+
+
+def _what_and_help(error: ValueError) -> tuple[str, str]:
+    what, _, help = str(error).partition("; ")
+    return what, help
+
+
+async def _import_catalogue(client: Client, file: ImportFile, advance: Advance) -> ImportReport:
+    batches = list(_batches(file.records))
+    for batch in batches:
+        await _upsert(client, file, batch, validate_only=True)
+    created = updated = 0
+    for batch in batches:
+        made, changed = await _upsert(client, file, batch, validate_only=False)
+        created, updated = created + made, updated + changed
+        advance(len(batch))
+    return ImportReport(file.table.file, file.name, len(file.records), created=created, updated=updated)
+
+
+async def _upsert(client: Client, file: ImportFile, batch: Sequence[Record], *, validate_only: bool) -> tuple[int, int]:
+    """Counts of what was created and updated. Raises CsvError that names the rows which the service refuses."""
+    messages: list[Any] = [record.message for record in batch]
+    try:
+        answer = await _UPSERTS[file.name](client, messages, validate_only)
+    except ServiceError as error:
+        raise _in_the_file(error, file, batch) from error
+    return answer.created_count, answer.updated_count
+
+
+async def _upsert_locations(client: Client, locations: list[Location], validate_only: bool) -> Any:
+    request = UpsertLocationsRequest(locations=locations, validate_only=validate_only)
+    return await client.ask(client.catalog.UpsertLocations, request)
+
+
+async def _upsert_products(client: Client, products: list[Product], validate_only: bool) -> Any:
+    request = UpsertProductsRequest(products=products, validate_only=validate_only)
+    return await client.ask(client.catalog.UpsertProducts, request)
+
+
+async def _upsert_channels(client: Client, channels: list[Channel], validate_only: bool) -> Any:
+    request = UpsertChannelsRequest(channels=channels, validate_only=validate_only)
+    return await client.ask(client.catalog.UpsertChannels, request)
+
+
+async def _upsert_feeds(client: Client, feeds: list[Feed], validate_only: bool) -> Any:
+    return await client.ask(client.catalog.UpsertFeeds, UpsertFeedsRequest(feeds=feeds, validate_only=validate_only))
+
+
+_UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
+    "locations": _upsert_locations,
+    "products": _upsert_products,
+    "channels": _upsert_channels,
+    "feeds": _upsert_feeds,
+}
+
+
+async def _import_stock(client: Client, file: ImportFile, source: str, now: datetime, advance: Advance) -> ImportReport:
+    _refuse_the_future(file, now)
+    await _refuse_unknown_names(client, file)
+    results: list[tuple[Record, StockChangeResult]] = []
+    for batch in _batches(file.records):
+        request = RecordStockChangesRequest(source=source, changes=[_count(file, record, now) for record in batch])
+        try:
+            answer = await client.ask(client.stock.RecordStockChanges, request)
+        except ServiceError as error:
+            raise _in_the_file(error, file, batch) from error
+        results += zip(batch, answer.results, strict=True)
+        advance(len(batch))
+    return _stock_report(file, results)
+
+
+def _stock_report(file: ImportFile, results: list[tuple[Record, StockChangeResult]]) -> ImportReport:
+    def of(fate: StockChangeResult.Fate.ValueType) -> tuple[CsvProblem, ...]:
+        return tuple(CsvProblem(file.table.file, rec.line, 0, res.reason) for rec, res in results if res.fate == fate)
+
+    return ImportReport(
+        file.table.file,
+        file.name,
+        len(results),
+        accepted=len(of(StockChangeResult.FATE_ACCEPTED)),
+        duplicates=len(of(StockChangeResult.FATE_DUPLICATE)),
+        observed=len(of(StockChangeResult.FATE_OBSERVED)),
+        stale=of(StockChangeResult.FATE_STALE),
+        quarantined=of(StockChangeResult.FATE_QUARANTINED),
+    )
+
+
+def _count(file: ImportFile, record: Record, now: datetime) -> StockChange:
+    """The count of one row. Its id comes from the file's contents and the line, so that the file again does nothing."""
+    change = StockChange()
+    change.CopyFrom(cast(StockChange, record.message))
+    change.change_id = f"{file.digest[:32]}-{record.line}"
+    if not change.HasField("effective_time"):
+        change.effective_time.FromDatetime(now)
+    return change
+
+
+def _refuse_the_future(file: ImportFile, now: datetime) -> None:
+    latest = Timestamp()
+    latest.FromDatetime(now + limits.CLOCK_AHEAD)
+    problems = [
+        file.table.problem(record.line, "counted_at", "is in the future", "mend the time or its zone")
+        for record in file.records
+        if cast(StockChange, record.message).effective_time.ToNanoseconds() > latest.ToNanoseconds()
+    ]
+    if problems:
+        raise CsvError(problems)
+
+
+async def _refuse_unknown_names(client: Client, file: ImportFile) -> None:
+    """Raises CsvError for every row whose SKU or location the service does not know."""
+    counts = [(record.line, cast(StockChange, record.message)) for record in file.records]
+    locations = {location.location_id for location in await client.locations()}
+    skus = {product.sku for product in await client.products(list(dict.fromkeys(count.sku for _, count in counts)))}
+    problems: list[CsvProblem] = []
+    for line, count in counts:
+        if count.sku not in skus:
+            help = "import it first with `truestock import products`"
+            problems.append(file.table.problem(line, "sku", f"there is no product {count.sku!r}", help))
+        if count.location_id not in locations:
+            near = nearest(count.location_id, locations)
+            help = f"did you mean {near!r}?" if near else "import it first with `truestock import locations`"
+            problems.append(
+                file.table.problem(line, "location_id", f"there is no location {count.location_id!r}", help)
+            )
+    if problems:
+        raise CsvError(problems)
+
+
+def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Records in the order of the file, as many a call as its bounds allow."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        bytes_more = record.message.ByteSize() + 100
+        if batch and (len(batch) == limits.UPSERTS or size + bytes_more > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += bytes_more
+    if batch:
+        yield batch
+
+
+def _in_the_file(error: ServiceError, file: ImportFile, batch: Sequence[Record]) -> Exception:
+    """What the service says of `products[3].price`, said of the line that it came from; the error itself if none."""
+    problems: list[CsvProblem] = []
+    for violation in error.violations:
+        match = re.fullmatch(r"[a-z_]+\[([0-9]+)\]\.?(.*)", violation.field)
+        if match is None or int(match[1]) >= len(batch):
+            return error
+        field = re.sub(r"\[[0-9]+\]$", "", match[2])
+        column = file.kind.field_columns.get(field, file.kind.field_columns.get(field.split(".")[0], field))
+        problems.append(file.table.problem(batch[int(match[1])].line, column, violation.description))
+    return CsvError(problems) if problems else error

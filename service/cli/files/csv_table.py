@@ -1,0 +1,196 @@
+"""CSV files as people export them: byte order marks, CRLF, `;`, quoted line breaks; every cell knows its place."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from service.cli.console import UserError, listed
+
+DELIMITERS = (",", ";", "\t", "|")
+MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_PROBLEMS_SHOWN = 100
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+class _Reader(Protocol):
+    """What csv.reader makes; its own type has no public name."""
+
+    @property
+    def line_num(self) -> int: ...
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CsvProblem:
+    """One thing wrong with a file. Line and column (a cell) count from 1; column 0 means the whole line."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    help: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}{', ' + self.help if self.help else ''}"
+
+
+class CsvError(UserError):
+    """A file that cannot be used, with everything that is wrong with it, up to a number that a person can read."""
+
+    def __init__(self, problems: Sequence[CsvProblem]) -> None:
+        super().__init__("\n".join(listed(problems, MAX_PROBLEMS_SHOWN)))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRow:
+    """One row: the line of the file that it starts in, and its cells, stripped of blanks, by column name."""
+
+    line: int
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """A file that was read and whose header fits. `columns` has the names in the order of the file."""
+
+    file: str
+    columns: tuple[str, ...]
+    delimiter: str
+    text: str
+
+    def rows(self) -> Iterator[CsvRow | CsvProblem]:
+        """Every row after the header, a problem in the place of one that cannot be read; no blank lines."""
+        reader = _reader(self.text, self.delimiter)
+        header_seen = False
+        line = 1
+        try:
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    if header_seen:
+                        yield self._row(line, cells)
+                    header_seen = True
+                line = reader.line_num + 1
+        except csv.Error as error:
+            # Beyond a broken quote nobody can say where rows begin, so reading ends here.
+            help = "mend the quotes around this row: a quote inside a quoted cell is written twice"
+            yield CsvProblem(self.file, line, 0, f"this row cannot be read ({error})", help)
+
+    def place(self, column: str) -> int:
+        """The number of a column, from 1; 0 for one that the file does not have."""
+        return self.columns.index(column) + 1 if column in self.columns else 0
+
+    def problem(self, line: int, column: str, message: str, help: str = "") -> CsvProblem:
+        """A problem with the cell of one column."""
+        return CsvProblem(self.file, line, self.place(column), f"{column}: {message}", help)
+
+    def _row(self, line: int, cells: list[str]) -> CsvRow | CsvProblem:
+        if len(cells) > len(self.columns) and not any(cell.strip() for cell in cells[len(self.columns) :]):
+            cells = cells[: len(self.columns)]
+        if len(cells) != len(self.columns):
+            message = f"this row has {len(cells)} cells, the header has {len(self.columns)}"
+            return CsvProblem(self.file, line, 0, message, f"quote cells that contain {self.delimiter!r}")
+        return CsvRow(line, {name: cell.strip() for name, cell in zip(self.columns, cells, strict=True)})
+
+
+def read_table(path: Path, wanted: Collection[str], *, encoding: str = "utf-8") -> CsvTable:
+    """Opens a file whose header has the `wanted` columns, among others; the delimiter is found from that header.
+
+    Raises CsvError where the file cannot be read, is empty or lacks a column, and says which name is near.
+    """
+    file = str(path)
+    text = read_text(path, encoding)
+    delimiter, columns = _header(text, wanted)
+    if not columns:
+        raise CsvError([CsvProblem(file, 1, 0, "the file is empty", f"it starts with a header: {','.join(wanted)}")])
+    line = _header_line(text)
+    problems = [
+        CsvProblem(file, line, columns.index(name) + 1, f"column {name!r} is there twice", "rename one of them")
+        for name in dict.fromkeys(columns)
+        if name and columns.count(name) > 1
+    ]
+    problems += [_missing(file, line, name, columns) for name in wanted if name not in columns]
+    if problems:
+        raise CsvError(problems)
+    return CsvTable(file, columns, delimiter, text)
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """A file's text, without byte order mark. Raises CsvError where it is missing, too large or in another encoding."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise UserError(f"{path}: {size:,} bytes are more than {MAX_FILE_BYTES:,}; split the file")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    for mark, marked_encoding in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            encoding = marked_encoding
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"byte 0x{content[error.start]:02X} is not {error.encoding.upper()}"
+        help = "save the file as UTF-8, or name its encoding, such as --encoding cp1252"
+        raise CsvError([CsvProblem(str(path), line, 0, message, help)]) from error
+    except LookupError as error:
+        raise UserError(f"there is no encoding {encoding!r}; such as utf-8, cp1252 or utf-16") from error
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that a person probably meant, if one is near."""
+    by_lower = {known.lower(): known for known in names if known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def _header(text: str, wanted: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """The delimiter under which the first row has most of the wanted names, and that row's names."""
+    best: tuple[tuple[int, int], str, tuple[str, ...]] = ((-1, -1), ",", ())
+    for delimiter in DELIMITERS:
+        names = _first_row(text, delimiter)
+        fit = (len(set(names) & set(wanted)), len(names))
+        if names and fit > best[0]:
+            best = (fit, delimiter, names)
+    return best[1], best[2]
+
+
+def _first_row(text: str, delimiter: str) -> tuple[str, ...]:
+    try:
+        for cells in _reader(text, delimiter):
+            names = [cell.strip() for cell in cells]
+            while names and not names[-1]:
+                names.pop()
+            if names:
+                return tuple(names)
+    except csv.Error:
+        return ()
+    return ()
+
+
+def _header_line(text: str) -> int:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            return number
+    return 1
+
+
+def _missing(file: str, line: int, name: str, columns: tuple[str, ...]) -> CsvProblem:
+    near = nearest(name, columns)
+    if near:
+        place, help = columns.index(near) + 1, f"did you mean {near!r}?"
+        return CsvProblem(file, line, place, f"there is no column {name!r}", help)
+    help = f"the header has {', '.join(map(repr, columns))}"
+    return CsvProblem(file, line, 0, f"there is no column {name!r}", help)
+
+
+def _reader(text: str, delimiter: str) -> _Reader:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

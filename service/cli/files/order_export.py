@@ -1,0 +1,223 @@
+"""Reads a CSV of order lines, as shops export them, into orders to play: what was sold, and what was cancelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from service import limits
+from service.cli.files.countries import country_code
+from service.cli.files.csv_columns import text
+from service.cli.files.csv_table import CsvProblem, CsvRow, CsvTable, read_table
+from service.rpc import proto_values
+
+DESCRIPTION_COLUMN = "Description"
+_AMERICAN_TIMES = ("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%y %H:%M", "%m/%d/%Y")
+MAX_INT32 = 2_147_483_647
+
+
+@dataclass(frozen=True, slots=True)
+class OrderColumns:
+    """Which columns of the file say what; an empty name means that the file does not say it."""
+
+    order: str
+    sku: str
+    quantity: str
+    time: str = ""
+    price: str = ""
+    country: str = ""
+
+    def named(self) -> list[str]:
+        """The columns that the file must have."""
+        return [name for name in (self.order, self.sku, self.quantity, self.time, self.price, self.country) if name]
+
+
+@dataclass(frozen=True, slots=True)
+class FileLine:
+    """One line of the file: units of a SKU that were sold, or cancelled."""
+
+    line: int
+    sku: str
+    unit_count: int
+    price: Decimal | None = None
+
+
+@dataclass(slots=True)
+class FileOrder:
+    """The lines of one order, in the order of the file. `country` is a code, or None where there is none or no such."""
+
+    order_id: str
+    line: int
+    time: datetime | None = None
+    country: str | None = None
+    unknown_country: str = ""
+    sales: list[FileLine] = field(default_factory=list)
+    cancellations: list[FileLine] = field(default_factory=list)
+    not_goods: list[FileLine] = field(default_factory=list)
+    """Cancelling lines whose code is no goods: nothing can be cancelled."""
+    problem_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileProduct:
+    """What the file says of a SKU: the first description and the first price above 0."""
+
+    sku: str
+    name: str
+    price: Decimal | None
+
+
+@dataclass(slots=True)
+class OrderFile:
+    """A file of orders, by first appearance. `not_goods` counts lines that were left out, cancelling ones too."""
+
+    file: str
+    orders: list[FileOrder] = field(default_factory=list)
+    products: dict[str, FileProduct] = field(default_factory=dict)
+    problems: list[CsvProblem] = field(default_factory=list)
+    line_count: int = 0
+    not_goods: int = 0
+
+
+def read_orders(
+    path: Path,
+    columns: OrderColumns,
+    *,
+    cancel_prefix: str = "",
+    not_goods: frozenset[str] = frozenset(),
+    limit: int | None = None,
+    encoding: str = "utf-8",
+) -> OrderFile:
+    """The first `limit` orders of a file. Lines that make no sense are problems of the result, and the rest goes on.
+
+    A line cancels where its quantity is below 0 or its order's number begins with `cancel_prefix`.
+    Raises CsvError where the file as a whole cannot be read.
+    """
+    reader = _Reader(read_table(path, columns.named(), encoding=encoding), columns, cancel_prefix, not_goods)
+    return reader.read(limit)
+
+
+def time_of(cell: str) -> datetime:
+    """An ISO 8601 time, or an American one such as `12/1/2010 8:26`, as UTC unless it says so. Raises ValueError."""
+    try:
+        moment = datetime.fromisoformat(cell)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    except ValueError:
+        pass
+    for form in _AMERICAN_TIMES:
+        try:
+            return datetime.strptime(cell, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    raise ValueError(f"{cell!r} is not a time; write 2010-12-01T08:26 or, month first, 12/1/2010 8:26")
+
+
+def quantity_of(cell: str) -> int:
+    """A whole number of units other than 0, negative for a cancellation. Raises ValueError for anything else."""
+    if not re.fullmatch(r"[+-]?[0-9]+(\.0+)?", cell):
+        raise ValueError(f"{cell!r} is not a whole number; write units such as 6, or -6 to cancel")
+    units = int(cell.partition(".")[0]) if len(cell) <= 20 else MAX_INT32 + 1
+    if units == 0:
+        raise ValueError("0 units are no order and no cancellation; take the line out")
+    if abs(units) > MAX_INT32:
+        raise ValueError(f"{cell} units are more than {limits.LINE_UNITS:,}; split the order")
+    return units
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Groups the rows of one table."""
+
+    table: CsvTable
+    columns: OrderColumns
+    cancel_prefix: str
+    not_goods: frozenset[str]
+    found: OrderFile = field(init=False)
+
+    def read(self, limit: int | None) -> OrderFile:
+        self.found = OrderFile(self.table.file)
+        orders: dict[str, FileOrder] = {}
+        for row in self._rows():
+            order_id = row.cells[self.columns.order]
+            if not order_id:
+                self._problem(row, self.columns.order, "is empty; every line names its order")
+                continue
+            if order_id not in orders:
+                if limit is not None and len(orders) >= limit:
+                    continue
+                orders[order_id] = FileOrder(order_id, row.line)
+            self.found.line_count += 1
+            self._add(orders[order_id], row)
+        self.found.orders = list(orders.values())
+        return self.found
+
+    def _rows(self) -> Iterator[CsvRow]:
+        for row in self.table.rows():
+            if isinstance(row, CsvProblem):
+                self.found.problems.append(row)
+            else:
+                yield row
+
+    def _add(self, order: FileOrder, row: CsvRow) -> None:
+        cells = row.cells
+        sku = cells[self.columns.sku]
+        if not sku:
+            order.problem_count += 1
+            self._problem(row, self.columns.sku, "is empty; every line names what was sold")
+            return
+        line = self._line(order, row, sku)
+        if line is None:
+            order.problem_count += 1
+            return
+        self._read_country(order, cells)
+        cancels = line.unit_count < 0 or self._cancels(order)
+        units = FileLine(line.line, sku, abs(line.unit_count), line.price)
+        if sku in self.not_goods:
+            self.found.not_goods += 1
+            if cancels:
+                order.not_goods.append(units)
+            return
+        (order.cancellations if cancels else order.sales).append(units)
+        self._know_product(units, cells.get(DESCRIPTION_COLUMN, ""))
+
+    def _line(self, order: FileOrder, row: CsvRow, sku: str) -> FileLine | None:
+        """The line as it stands, its quantity with its sign; None, and a problem, where a cell makes no sense."""
+        column = self.columns.sku
+        try:
+            text(limits.SKU_LENGTH)(sku)
+            column = self.columns.quantity
+            units = quantity_of(row.cells[column])
+            column = self.columns.price
+            price = proto_values.price(row.cells[column]) if column and row.cells[column] else None
+            column = self.columns.time
+            if column and row.cells[column]:
+                time = time_of(row.cells[column])
+                order.time = order.time or time
+        except ValueError as error:
+            self._problem(row, column, str(error))
+            return None
+        return FileLine(row.line, sku, units, price)
+
+    def _cancels(self, order: FileOrder) -> bool:
+        return bool(self.cancel_prefix) and order.order_id.startswith(self.cancel_prefix)
+
+    def _read_country(self, order: FileOrder, cells: dict[str, str]) -> None:
+        name = cells[self.columns.country] if self.columns.country else ""
+        if not name or order.country or order.unknown_country:
+            return
+        order.country = country_code(name)
+        if order.country is None:
+            order.unknown_country = name
+
+    def _know_product(self, line: FileLine, name: str) -> None:
+        known = self.found.products.get(line.sku, FileProduct(line.sku, "", None))
+        price = line.price or None
+        self.found.products[line.sku] = FileProduct(line.sku, known.name or name, known.price or price)
+
+    def _problem(self, row: CsvRow, column: str, message: str) -> None:
+        what, _, help = message.partition("; ")
+        self.found.problems.append(self.table.problem(row.line, column, what, help))

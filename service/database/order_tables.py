@@ -1,0 +1,280 @@
+"""The tables of orders: what was promised, what came of it, what somebody has to settle, and how it was decided."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    false,
+    select,
+    text,
+    true,
+)
+
+from service.database.columns import Moment, Money, Texts, key, metadata, moments, required, transaction
+
+allocation = Table(
+    "allocation",
+    metadata,
+    key("id", Uuid),
+    required("channel_id", Text),
+    required("order_id", Text),
+    required("state", Text),
+    required("outcome", Text),
+    required("commitment", Text),
+    required("method", Text),
+    Column("country", Text),
+    Column("region", Text),
+    Column("postal_code", Text),
+    Column("latitude", Double),
+    Column("longitude", Double),
+    Column("pickup_location_id", Text),
+    Column("stated_value", Money),
+    required("priority", Integer),
+    required("tags", Texts),
+    Column("expire_time", Moment),
+    required("needs_person", Boolean, server_default=false()),
+    Column("decision_id", Uuid),
+    Column("channel_update_time", Moment, comment="when the channel last changed the order, by the channel's clock"),
+    Column("channel_status", Text, comment="the channel's own word for where it stands"),
+    required("version", BigInteger, server_default="0", comment="rises with every change, under the row's lock"),
+    *moments(),
+    UniqueConstraint("channel_id", "order_id"),
+    CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
+    Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
+    Index(
+        "allocation_unsettled_idx",
+        "update_time",
+        postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
+    ),
+    postgresql_with={"fillfactor": "80"},
+    comment="The one promise of each order. Its row is the order's lock.",
+)
+
+allocation_copy = Table(
+    "allocation_copy",
+    metadata,
+    key("channel_id"),
+    key("order_id"),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    required("states_contents", Boolean, server_default=false(), comment="until the original comes"),
+    Column("channel_update_time", Moment, comment="when the copy was last changed, by its own channel's clock"),
+    comment="Other names of an order, such as the Shopify copy of a TikTok order.",
+)
+
+early_cancellation = Table(
+    "early_cancellation",
+    metadata,
+    key("channel_id"),
+    key("order_id"),
+    key("event_id"),
+    key("line_id"),
+    Column("unit_count", Integer, comment="null is everything"),
+    required("heard_time", Moment),
+    Column("cancel_time", Moment, comment="by the channel's clock; contents that are not older have it in them"),
+    Column("apply_time", Moment, comment="null while its order has not come"),
+    Index("early_cancellation_waiting_idx", "heard_time", postgresql_where=text("apply_time IS NULL")),
+    comment="Cancellations by their channel's own name, those that were heard before their order among them.",
+)
+
+order_line = Table(
+    "order_line",
+    metadata,
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), primary_key=True),
+    key("line_id"),
+    required("position", Integer),
+    required("sku", Text),
+    required("unit_count", Integer),
+    required("cancelled", Integer, server_default="0"),
+    required("oversold", Integer, server_default="0", comment="units ever sold of it that were not there"),
+    Column("unit_price", Money),
+    CheckConstraint("unit_count >= 1", name="asks_for_something"),
+    CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="not_cancelled_twice"),
+)
+
+shipment = Table(
+    "shipment",
+    metadata,
+    key("id", Uuid),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    required("position", Integer),
+    required("location_id", Text),
+    required("state", Text),
+    Column("distance_km", Double),
+    required("assign_time", Moment, server_default=text("clock_timestamp()")),
+    Column("accept_time", Moment),
+    Column("ship_time", Moment),
+    Column("deliver_time", Moment, comment="delivered or collected"),
+    Column("end_time", Moment, comment="rejected, cancelled or not collected"),
+    Column("reject_reason", Text),
+    Column("ship_by_time", Moment),
+    Index("shipment_work_idx", "location_id", "state", "assign_time"),
+    Index(
+        "shipment_open_idx",
+        "assign_time",
+        postgresql_where=text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
+    ),
+)
+
+promise = Table(
+    "promise",
+    metadata,
+    key("shipment_id", Uuid),
+    key("line_id"),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    required("sku", Text),
+    required("location_id", Text),
+    required("state", Text, comment="held or allocated"),
+    required("unit_count", Integer),
+    Column("expire_time", Moment),
+    required("shipped", Integer, server_default="0"),
+    required("returned", Integer, server_default="0"),
+    required("rejected", Integer, server_default="0", comment="the location could not supply them"),
+    CheckConstraint("unit_count >= 0", name="not_negative"),
+    CheckConstraint("returned BETWEEN 0 AND shipped", name="not_returned_twice"),
+    CheckConstraint("rejected >= 0", name="rejected_not_negative"),
+    CheckConstraint("(state = 'held') = (expire_time IS NOT NULL)", name="only_holds_expire"),
+    Index("promise_expiring_idx", "sku", "expire_time", postgresql_where=text("state = 'held' AND unit_count > 0")),
+    comment="Units of one order line promised at one location. Changed only under the lock of its stock level.",
+)
+
+shortage = Table(
+    "shortage",
+    metadata,
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), primary_key=True),
+    key("line_id"),
+    key("kind"),
+    key("cause"),
+    Column(
+        "backordered",
+        Boolean,
+        primary_key=True,
+        server_default=false(),
+        comment="waits for stock, before anybody else",
+    ),
+    required("sku", Text),
+    required("unit_count", Integer),
+    CheckConstraint("unit_count >= 1", name="short_of_something"),
+    Index("shortage_waiting_idx", "sku", postgresql_where=text("backordered")),
+)
+
+stock_effect = Table(
+    "stock_effect",
+    metadata,
+    key("shipment_id", Uuid),
+    key("line_id"),
+    key("effect"),
+    key("event_id"),
+    required("unit_count", Integer),
+    required("create_time", Moment, server_default=text("clock_timestamp()")),
+    comment="Each effect of an event on a shipment's line, so that it happens once.",
+)
+
+order_event = Table(
+    "order_event",
+    metadata,
+    key("id", Uuid),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    required("event", Text),
+    required("description", Text),
+    required("policy_revision", Text),
+    required("event_time", Moment),
+    Column("decision_id", Uuid),
+    transaction(),
+)
+
+exception = Table(
+    "exception",
+    metadata,
+    key("id", Uuid),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), index=True),
+    Column("shipment_id", Uuid),
+    Column("channel_id", Text),
+    Column("sku", Text),
+    Column("location_id", Text),
+    Column("source", Text),
+    Column("subject", Text, comment="what it is about, where it is raised once however often it is seen"),
+    Column("line_ids", Texts, comment="the lines of the order that it is about; null is all"),
+    required("kind", Text),
+    required("state", Text),
+    required("description", Text),
+    required("policy_revision", Text),
+    required("create_time", Moment),
+    required("update_time", Moment, server_default=text("clock_timestamp()")),
+    required("needs_person", Boolean, server_default=true(), comment="false where policy alone settled it"),
+    Column("assignee", Text),
+    Column("escalate_time", Moment, comment="when it went to whom it escalates"),
+    Column("resolve_time", Moment),
+    Column("resolution", Text),
+    Column("resolved_by", Text),
+    Column("note", Text),
+    required("repeat_count", Integer, server_default="0"),
+    required("owner", Text),
+    required("due_time", Moment),
+    Column("escalate_to", Text, comment="who gets it once it is overdue; null is nobody"),
+    required("action", Text),
+    required("rule", Text, comment="what decided, and where it stands"),
+    CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="a_settled_one_says_how"),
+    Index("exception_due_idx", "due_time", "id", postgresql_where=text("state = 'open'")),
+    Index("exception_page_idx", "due_time", "id"),
+    Index("exception_shipment_idx", "shipment_id", postgresql_where=text("shipment_id IS NOT NULL")),
+    Index(
+        "exception_once_idx", "kind", "subject", unique=True, postgresql_where=text("state = 'open' AND subject <> ''")
+    ),
+    comment="What a person or a policy must settle.",
+)
+
+exception_event = Table(
+    "exception_event",
+    metadata,
+    key("id", Uuid),
+    Column("exception_id", Uuid, ForeignKey("exception.id"), nullable=False, index=True),
+    required("event", Text),
+    required("actor", Text, comment="a person, or policy"),
+    required("description", Text),
+    required("event_time", Moment),
+    transaction(),
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    key("id", Uuid),
+    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    required("policy_revision", Text),
+    required("software_version", Text),
+    required("explanation", LargeBinary, comment="truestock.v1.Decision"),
+    Column("inputs", LargeBinary, comment="truestock.v1.DecisionInputs without the catalogue; null in a short record"),
+    Column("catalogue_hash", Text),
+    required("create_time", Moment, index=True),
+)
+
+decision_catalogue = Table(
+    "decision_catalogue",
+    metadata,
+    key("hash"),
+    required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),
+    required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
+    comment="Catalogues that decisions were made in, each once.",
+)
+
+exception_record = (
+    exception,
+    select(allocation.c.order_id)
+    .where(allocation.c.id == exception.c.allocation_id)
+    .correlate(exception)
+    .scalar_subquery()
+    .label("order_id"),
+)
+"""What is shown of an exception: its columns, and the channel's own number of its order; null where it has none."""

@@ -1,0 +1,253 @@
+"""The tables of the catalogue and of stock: what there is, where, and everything that moved it."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    Uuid,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, moments, required, transaction
+
+location = Table(
+    "location",
+    metadata,
+    key("id"),
+    required("type", Text),
+    required("status", Text),
+    required("display_name", Text),
+    required("tags", Texts),
+    Column("country", Text),
+    Column("region", Text),
+    Column("postal_code", Text),
+    Column("latitude", Double),
+    Column("longitude", Double),
+    required("time_zone", Text),
+    required("offers_pickup", Boolean),
+    required("handling_minutes", Integer),
+    Column("priority", Integer),
+    Column("ships_to", Texts, comment="null is everywhere, empty is nowhere"),
+    Column("cut_off", Time, comment="by the location's own clock, like opens and closes"),
+    required("opening_days", ARRAY(Integer), server_default="{0,1,2,3,4,5,6}", comment="Monday is 0"),
+    Column("opens", Time),
+    Column("closes", Time),
+    required("holidays", ARRAY(Date), server_default="{}"),
+    *moments(),
+    CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", name="coordinates_whole"),
+)
+
+product = Table(
+    "product",
+    metadata,
+    key("sku"),
+    required("display_name", Text),
+    required("status", Text),
+    required("tags", Texts),
+    Column("category", Text),
+    Column("brand", Text),
+    Column("price", Money),
+    Column("currency", Text),
+    Column("style", Text),
+    Column("barcode", Text),
+    Column("image_uri", Text),
+    Column("weight_grams", Integer),
+    Column("length_mm", Integer),
+    Column("width_mm", Integer),
+    Column("height_mm", Integer),
+    Column("velocity_per_day", Double, comment="as planners state it"),
+    Column("learnt_velocity", Double, comment="units a day as of learnt_velocity_time; it decays from there"),
+    Column("learnt_velocity_time", Moment),
+    *moments(),
+    CheckConstraint("(price IS NULL) = (currency IS NULL)", name="price_whole"),
+    CheckConstraint("(learnt_velocity IS NULL) = (learnt_velocity_time IS NULL)", name="learnt_velocity_whole"),
+)
+
+channel = Table(
+    "channel",
+    metadata,
+    key("id"),
+    required("kind", Text),
+    required("display_name", Text),
+    required("location_ids", Texts, comment="empty is all"),
+    Column("cancellation_headroom", Double, comment="share of the allowed cancellations that is left"),
+    Column("platform", Text, comment="whose words its orders' channel_status speaks"),
+    *moments(),
+)
+
+catalogue_version = Table(
+    "catalogue_version",
+    metadata,
+    key("id", Integer),
+    required("version", BigInteger),
+    CheckConstraint("id = 1", name="one_row"),
+    comment="Rises with every edit of locations and channels, so that replicas know when theirs are old.",
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    key("source"),
+    required("display_name", Text),
+    required("role", Text, comment="owner or observer"),
+    required("basis", Text, comment="on_hand or available"),
+    required("open_orders", Text, comment="gross or net"),
+    required("location_ids", Texts, comment="empty is all"),
+    required("skus", Texts, comment="empty is all"),
+    Column("cadence_minutes", Integer, comment="null is never missed"),
+    required("tolerance_units", Integer),
+    Column("heard_time", Moment),
+    *moments(),
+    comment="What the numbers of each declared source of stock figures mean.",
+)
+
+stock_level = Table(
+    "stock_level",
+    metadata,
+    Column("sku", Text, ForeignKey("product.sku"), primary_key=True),
+    Column("location_id", Text, ForeignKey("location.id"), primary_key=True),
+    required("on_hand", Integer, server_default="0", comment="below 0 where more left than was counted"),
+    required("unavailable", Integer, server_default="0"),
+    required("held", Integer, server_default="0", comment="expired holds stay in it until they are swept"),
+    required("allocated", Integer, server_default="0"),
+    Column("figure_time", Moment, comment="when on_hand was last true at its source"),
+    Column("counted_time", Moment, comment="effective time of the last accepted count, the anchor"),
+    Column("counted_units", Integer, comment="the number of that count"),
+    Column("counted_source", Text),
+    Column("counted_sequence", BigInteger, comment="the source's own version of that count"),
+    Column("physical_count_time", Moment, comment="when a person last counted"),
+    Column("unavailable_time", Moment, comment="effective time of the last accepted count that stated unavailable"),
+    Column("count_confidence", Double, comment="share of late counts and picks that found what was expected"),
+    Column("heard_time", Moment),
+    Column("source", Text),
+    required("tracked", Boolean, server_default=true(), comment="false once its feed no longer knows it"),
+    required("version", BigInteger, server_default="0", comment="rises with every change of the figures"),
+    CheckConstraint("(counted_time IS NULL) = (counted_units IS NULL)", name="anchor_whole"),
+    CheckConstraint("unavailable >= 0", name="unavailable_not_negative"),
+    CheckConstraint("held >= 0", name="nothing_given_back_twice_held"),
+    CheckConstraint("allocated >= 0", name="nothing_given_back_twice_allocated"),
+    # Figures change in place; room on the page keeps those updates cheap.
+    postgresql_with={"fillfactor": "70"},
+    comment="The running sum of stock_movement, changed in the same transaction.",
+)
+
+stock_movement = Table(
+    "stock_movement",
+    metadata,
+    key("id", Uuid),
+    required("sku", Text),
+    required("location_id", Text),
+    required("kind", Text),
+    required("fate", Text),
+    required("on_hand_delta", Integer),
+    required("unavailable_delta", Integer),
+    required("held_delta", Integer),
+    required("allocated_delta", Integer),
+    Column("stated", Integer, comment="the number that the source said"),
+    required("source", Text),
+    Column("change_id", Text, comment="unique to the source; hearing it twice does nothing"),
+    Column("allocation_id", Uuid),
+    Column("line_id", Text),
+    Column("reason", Text),
+    required("effective_time", Moment),
+    required("heard_time", Moment),
+    transaction(),
+    Index("stock_movement_heard_idx", "heard_time", "id"),
+    Index("stock_movement_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
+    UniqueConstraint("source", "change_id"),
+    Index("stock_movement_history_idx", "sku", "location_id", "effective_time"),
+    comment="Append-only: every change of every figure, and why.",
+)
+
+ledger_reader = Table(
+    "ledger_reader",
+    metadata,
+    key("name"),
+    required("horizon", TransactionId, comment="every movement of a transaction below it has been read"),
+    comment="How far what learns from the ledger in the background has read it.",
+)
+
+stock_unavailable = Table(
+    "stock_unavailable",
+    metadata,
+    key("sku"),
+    key("location_id"),
+    key("reason"),
+    required("unit_count", Integer),
+    CheckConstraint("unit_count >= 0", name="not_negative"),
+    comment="The unavailable units of each level by reason. Changed only under the lock of its stock level.",
+)
+
+stock_incoming = Table(
+    "stock_incoming",
+    metadata,
+    key("source"),
+    key("reference"),
+    key("sku"),
+    key("location_id"),
+    required("unit_count", Integer),
+    Column("expect_time", Moment),
+    required("heard_time", Moment),
+    CheckConstraint("unit_count >= 1", name="something_to_come"),
+    Index("stock_incoming_level_idx", "sku", "location_id"),
+    comment="Units that are on their way to a location. Nothing of it is sellable.",
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    key("id"),
+    required("from_location_id", Text),
+    required("to_location_id", Text),
+    Column("expect_time", Moment),
+    required("dispatch_time", Moment),
+    Column("settle_time", Moment, comment="null while units are on their way"),
+    CheckConstraint("from_location_id <> to_location_id", name="goes_somewhere"),
+    Index("transfer_dispatched_idx", "dispatch_time", "id"),
+    Index("transfer_open_idx", "to_location_id", postgresql_where=text("settle_time IS NULL")),
+    comment="Stock on its way between two locations, which nobody can sell.",
+)
+
+transfer_line = Table(
+    "transfer_line",
+    metadata,
+    Column("transfer_id", Text, ForeignKey("transfer.id"), primary_key=True),
+    key("sku"),
+    required("dispatched", Integer),
+    required("received", Integer, server_default="0", comment="may be more than was dispatched"),
+    CheckConstraint("dispatched >= 1", name="something_left"),
+    CheckConstraint("received >= 0", name="not_negative"),
+    Index("transfer_line_sku_idx", "sku"),
+)
+
+stock_quarantine = Table(
+    "stock_quarantine",
+    metadata,
+    key("source"),
+    key("change_id"),
+    required("sku", Text),
+    required("location_id", Text),
+    required("content", LargeBinary, comment="the StockChange as it came"),
+    required("cause", Text, comment="says when it is worth another try"),
+    required("reason", Text),
+    required("effective_time", Moment),
+    required("heard_time", Moment),
+    Index("stock_quarantine_sku_idx", "sku"),
+    Index("stock_quarantine_location_idx", "location_id"),
+    comment="What could not be recorded, kept until the cause is mended.",
+)

@@ -1,0 +1,110 @@
+"""The tables of PostgreSQL, the only state of the service, all of them. Constraints repeat the invariants."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, Uuid, text
+
+from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction
+from service.database.order_tables import (
+    allocation,
+    allocation_copy,
+    decision,
+    decision_catalogue,
+    early_cancellation,
+    exception,
+    exception_event,
+    exception_record,
+    order_event,
+    order_line,
+    promise,
+    shipment,
+    shortage,
+    stock_effect,
+)
+from service.database.stock_tables import (
+    catalogue_version,
+    channel,
+    feed,
+    ledger_reader,
+    location,
+    product,
+    stock_incoming,
+    stock_level,
+    stock_movement,
+    stock_quarantine,
+    stock_unavailable,
+    transfer,
+    transfer_line,
+)
+
+__all__ = [
+    "Moment",
+    "Money",
+    "TransactionId",
+    "allocation",
+    "allocation_copy",
+    "availability_told",
+    "catalogue_version",
+    "channel",
+    "decision",
+    "decision_catalogue",
+    "early_cancellation",
+    "exception",
+    "exception_event",
+    "exception_record",
+    "feed",
+    "ledger_reader",
+    "location",
+    "metadata",
+    "order_event",
+    "order_line",
+    "policy_set",
+    "product",
+    "promise",
+    "request",
+    "shipment",
+    "shortage",
+    "stock_effect",
+    "stock_incoming",
+    "stock_level",
+    "stock_movement",
+    "stock_quarantine",
+    "stock_unavailable",
+    "transfer",
+    "transfer_line",
+]
+
+availability_told = Table(
+    "availability_told",
+    metadata,
+    key("channel_id"),
+    key("sku"),
+    required("sellable", Integer),
+    required("largest_single_order", Integer),
+    required("version", BigInteger, comment="rises with every other value, under the row's lock"),
+    required("tell_time", Moment),
+    transaction(),
+    comment="What a channel was last told of a product.",
+)
+
+policy_set = Table(
+    "policy_set",
+    metadata,
+    key("revision"),
+    required("path", Text, primary_key=True),
+    required("content", LargeBinary),
+    required("create_time", Moment, server_default=text("clock_timestamp()")),
+    required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
+    comment="Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
+)
+
+request = Table(
+    "request",
+    metadata,
+    key("id", Uuid),
+    required("method", Text),
+    required("content", LargeBinary),
+    Column("answer", LargeBinary),
+    required("create_time", Moment, server_default=text("clock_timestamp()"), index=True),
+    comment="Requests that were carried out, so that a retry gets the stored answer.",
+)

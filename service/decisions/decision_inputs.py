@@ -1,0 +1,311 @@
+"""What a decision is made from, by value: the words of `policies` as the messages of the API, and back.
+
+Nothing is rounded and nothing is left out, so that what is read back decides the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
+from google.type.latlng_pb2 import LatLng
+from google.type.timeofday_pb2 import TimeOfDay
+
+from policies.decisions.eligibility import NOTHING_OWN
+from policies.decisions.routing import Decision, route
+from policies.domain.model import (
+    Channel,
+    Commitment,
+    Coordinates,
+    Destination,
+    Location,
+    Order,
+    OrderLine,
+    Product,
+    StockLevel,
+    World,
+)
+from policies.policy_set import PolicySet
+from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.decisions.decision_messages import COMMITMENTS
+from service.rpc.proto_values import timestamp
+from truestock.v1 import catalog_service_pb2 as catalog_pb, decision_pb2, order_pb2
+
+_KINDS = {word: number for number, word in CHANNEL_KIND.items()}
+_TYPES = {word: number for number, word in LOCATION_TYPE.items()}
+_STATUSES = {word: number for number, word in LOCATION_STATUS.items()}
+_PRODUCT_STATUSES = {word: number for number, word in PRODUCT_STATUS.items()}
+_METHODS = {"ship": order_pb2.FULFILLMENT_METHOD_SHIP, "pickup": order_pb2.FULFILLMENT_METHOD_PICKUP}
+_METHOD_WORDS = {number: word for word, number in _METHODS.items()}
+_COMMITMENT_WORDS = {number: word for word, number in COMMITMENTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that one decision is made from. `own` and `excluded` are as `route` takes them."""
+
+    world: World
+    channel: Channel
+    order: Order
+    own: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING_OWN)
+    excluded: frozenset[tuple[str, str]] = frozenset()
+
+    def decide(self, policy_set: PolicySet) -> Decision:
+        """The decision by these rules."""
+        return route(policy_set, self.world, self.channel, self.order, self.own, rejected_by=self.excluded)
+
+
+def inputs_of(message: decision_pb2.DecisionInputs) -> Inputs:
+    """Inputs as they were written."""
+    locations = [_location_of(one) for one in message.locations]
+    products = [_product_of(one) for one in message.products]
+    levels = [_level_of(one) for one in message.levels]
+    return Inputs(
+        world=World(
+            _moment(message.now),
+            {one.id: one for one in locations},
+            {one.sku: one for one in products},
+            {(one.sku, one.location_id): one for one in levels},
+        ),
+        channel=_channel_of(message.channel),
+        order=_order_of(message.order),
+        own={(one.sku, one.location_id): one.unit_count for one in message.own_units},
+        excluded=frozenset((one.sku, one.location_id) for one in message.excluded_stock),
+    )
+
+
+def order_message(order: Order) -> decision_pb2.DecidedOrder:
+    """An order as it was decided."""
+    return decision_pb2.DecidedOrder(
+        channel_id=order.channel_id,
+        order_id=order.order_id,
+        commitment=COMMITMENTS[order.commitment],
+        lines=[order_pb2.OrderLine(line_id=x.line_id, sku=x.sku, unit_count=x.unit_count) for x in order.lines],
+        method=_METHODS[order.method],
+        destination=_destination_message(order.destination),
+        pickup_location_id=order.pickup_location_id or "",
+        stated_value=_decimal_text(order.stated_value),
+        priority=order.priority,
+        tags=sorted(order.tags),
+        unit_prices=[_decimal_text(line.unit_price) for line in order.lines],
+    )
+
+
+def _order_of(message: decision_pb2.DecidedOrder) -> Order:
+    lines = zip(message.lines, message.unit_prices, strict=True)
+    return Order(
+        channel_id=message.channel_id,
+        order_id=message.order_id,
+        lines=tuple(OrderLine(x.line_id, x.sku, x.unit_count, _decimal(price)) for x, price in lines),
+        commitment=Commitment(_COMMITMENT_WORDS[message.commitment]),
+        method=_METHOD_WORDS[message.method],
+        destination=_destination_of(message.destination) if message.HasField("destination") else None,
+        pickup_location_id=message.pickup_location_id or None,
+        stated_value=_decimal(message.stated_value),
+        priority=message.priority,
+        tags=frozenset(message.tags),
+    )
+
+
+def _destination_message(to: Destination | None) -> order_pb2.Destination | None:
+    if to is None:
+        return None
+    return order_pb2.Destination(
+        country=to.country or "",
+        region=to.region or "",
+        postal_code=to.postal_code or "",
+        coordinates=_point_message(to.coordinates),
+    )
+
+
+def _destination_of(message: order_pb2.Destination) -> Destination:
+    return Destination(
+        country=message.country or None,
+        region=message.region or None,
+        postal_code=message.postal_code or None,
+        coordinates=_point(message.coordinates) if message.HasField("coordinates") else None,
+    )
+
+
+def channel_message(channel: Channel) -> catalog_pb.Channel:
+    """A channel as rules saw it."""
+    return catalog_pb.Channel(
+        channel_id=channel.id,
+        kind=_KINDS[channel.kind],  # type: ignore[arg-type]
+        display_name=channel.name,
+        location_ids=sorted(channel.location_ids),
+        cancellation_headroom=channel.cancellation_headroom,
+        platform=channel.platform or "",
+    )
+
+
+def _channel_of(message: catalog_pb.Channel) -> Channel:
+    return Channel(
+        id=message.channel_id,
+        kind=CHANNEL_KIND[message.kind],
+        name=message.display_name,
+        location_ids=frozenset(message.location_ids),
+        cancellation_headroom=message.cancellation_headroom if message.HasField("cancellation_headroom") else None,
+        platform=message.platform or None,
+    )
+
+
+def location_message(location: Location) -> catalog_pb.Location:
+    """A location as rules saw it; its opening days are always told."""
+    ships_to = None if location.ships_to is None else catalog_pb.CountryList(countries=sorted(location.ships_to))
+    return catalog_pb.Location(
+        location_id=location.id,
+        type=_TYPES[location.type],  # type: ignore[arg-type]
+        status=_STATUSES[location.status],  # type: ignore[arg-type]
+        display_name=location.name,
+        tags=sorted(location.tags),
+        country=location.country or "",
+        region=location.region or "",
+        coordinates=_point_message(location.coordinates),
+        time_zone=location.time_zone,
+        offers_pickup=location.offers_pickup,
+        handling_minutes=location.handling_minutes,
+        priority=location.priority,
+        ships_to=ships_to,
+        working_time=catalog_pb.WorkingTime(
+            cut_off=_time_message(location.cut_off),
+            opening_days=[day + 1 for day in sorted(location.opening_days)],
+            opens=_time_message(location.opens),
+            closes=_time_message(location.closes),
+            holidays=[Date(year=day.year, month=day.month, day=day.day) for day in sorted(location.holidays)],
+        ),
+    )
+
+
+def _location_of(message: catalog_pb.Location) -> Location:
+    works = message.working_time
+    return Location(
+        id=message.location_id,
+        type=LOCATION_TYPE[message.type],
+        status=LOCATION_STATUS[message.status],
+        name=message.display_name,
+        tags=frozenset(message.tags),
+        country=message.country or None,
+        region=message.region or None,
+        coordinates=_point(message.coordinates) if message.HasField("coordinates") else None,
+        time_zone=message.time_zone,
+        offers_pickup=message.offers_pickup,
+        handling_minutes=message.handling_minutes,
+        priority=message.priority if message.HasField("priority") else None,
+        ships_to=frozenset(message.ships_to.countries) if message.HasField("ships_to") else None,
+        cut_off=_time(works.cut_off) if works.HasField("cut_off") else None,
+        opening_days=frozenset(day - 1 for day in works.opening_days),
+        opens=_time(works.opens) if works.HasField("opens") else None,
+        closes=_time(works.closes) if works.HasField("closes") else None,
+        holidays=frozenset(date(day.year, day.month, day.day) for day in works.holidays),
+    )
+
+
+def product_message(product: Product) -> decision_pb2.DecidedProduct:
+    """A product as rules saw it."""
+    return decision_pb2.DecidedProduct(
+        product=catalog_pb.Product(
+            sku=product.sku,
+            display_name=product.name,
+            status=_PRODUCT_STATUSES[product.status],  # type: ignore[arg-type]
+            tags=sorted(product.tags),
+            category=product.category or "",
+            brand=product.brand or "",
+        ),
+        velocity_per_day=product.velocity_per_day,
+        price=_decimal_text(product.price),
+        has_dimensions=product.has_dimensions,
+        has_barcode=product.has_barcode,
+        has_image=product.has_image,
+    )
+
+
+def _product_of(message: decision_pb2.DecidedProduct) -> Product:
+    product = message.product
+    return Product(
+        sku=product.sku,
+        name=product.display_name,
+        status=PRODUCT_STATUS[product.status],
+        tags=frozenset(product.tags),
+        category=product.category or None,
+        brand=product.brand or None,
+        price=_decimal(message.price),
+        velocity_per_day=message.velocity_per_day if message.HasField("velocity_per_day") else None,
+        has_dimensions=message.has_dimensions,
+        has_barcode=message.has_barcode,
+        has_image=message.has_image,
+    )
+
+
+def level_message(level: StockLevel) -> decision_pb2.DecidedLevel:
+    """A stock level as rules saw it."""
+    return decision_pb2.DecidedLevel(
+        sku=level.sku,
+        location_id=level.location_id,
+        on_hand_count=level.on_hand,
+        unavailable_count=level.unavailable,
+        held_count=level.held,
+        allocated_count=level.allocated,
+        figure_time=timestamp(level.figure_time),
+        counted_time=timestamp(level.counted_time),
+        count_confidence=level.count_confidence,
+        source=level.source or "",
+        tracked=level.tracked,
+        physical_count_time=timestamp(level.physical_count_time),
+    )
+
+
+def _level_of(message: decision_pb2.DecidedLevel) -> StockLevel:
+    return StockLevel(
+        sku=message.sku,
+        location_id=message.location_id,
+        on_hand=message.on_hand_count,
+        unavailable=message.unavailable_count,
+        held=message.held_count,
+        allocated=message.allocated_count,
+        figure_time=_moment(message.figure_time) if message.HasField("figure_time") else None,
+        counted_time=_moment(message.counted_time) if message.HasField("counted_time") else None,
+        count_confidence=message.count_confidence if message.HasField("count_confidence") else None,
+        source=message.source or None,
+        tracked=message.tracked,
+        physical_count_time=_moment(message.physical_count_time) if message.HasField("physical_count_time") else None,
+    )
+
+
+def _point_message(point: Coordinates | None) -> LatLng | None:
+    return None if point is None else LatLng(latitude=point.latitude, longitude=point.longitude)
+
+
+def _point(message: LatLng) -> Coordinates:
+    return Coordinates(message.latitude, message.longitude)
+
+
+def _time_message(moment: time | None) -> TimeOfDay | None:
+    if moment is None:
+        return None
+    nanos = moment.microsecond * 1_000
+    return TimeOfDay(hours=moment.hour, minutes=moment.minute, seconds=moment.second, nanos=nanos)
+
+
+def _time(message: TimeOfDay) -> time:
+    return time(message.hours, message.minutes, message.seconds, message.nanos // 1_000)
+
+
+def _moment(message: Timestamp) -> datetime:
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def _decimal_text(amount: Decimal | None) -> str:
+    """An amount in decimal, the same for equal amounts; empty where there is none."""
+    if amount is None:
+        return ""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _decimal(text: str) -> Decimal | None:
+    return Decimal(text) if text else None

@@ -1,0 +1,64 @@
+"""Why an answer came out as it did, as it is told and stored: the same whether decided now or once more."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from policies.decisions.routing import Decision
+from policies.domain.model import Commitment
+from policies.explanation import Dropped, FiredRule, Sight
+from service.rpc import proto_values
+from truestock.v1 import (
+    decision_pb2,
+    order_pb2,
+)
+
+
+def explained(decision: Decision, policy_revision: str, decision_id: UUID, now: datetime) -> decision_pb2.Decision:
+    """A decision under its id; `now` is the clock that it was decided by."""
+    return decision_pb2.Decision(
+        decision_id=str(decision_id),
+        policy_revision=policy_revision,
+        routing_policy=decision.policy.name,
+        routing_policy_source=str(decision.policy.source),
+        fired_rules=[fired_rule(fired) for fired in decision.fired],
+        dropped_candidates=[dropped_candidate(dropped) for dropped in decision.dropped],
+        stock_read_time=proto_values.timestamp(now),
+        search_bounded=not decision.searched_exhaustively,
+    )
+
+
+COMMITMENTS = {
+    Commitment.HOLD: order_pb2.COMMITMENT_HOLD,
+    Commitment.SOLD: order_pb2.COMMITMENT_SOLD,
+}
+
+
+def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
+    """A rule that bore on an answer."""
+    return decision_pb2.FiredRule(
+        rule=fired.name,
+        source=str(fired.source),
+        location_id=fired.location_id or "",
+        sku=fired.sku or "",
+        effect=fired.effect,
+        facts=_seen(fired.sight),
+    )
+
+
+def dropped_candidate(dropped: Dropped) -> decision_pb2.DroppedCandidate:
+    """A location that was not used, and why."""
+    return decision_pb2.DroppedCandidate(
+        location_id=dropped.location_id,
+        sku=dropped.sku or "",
+        reason=dropped.reason,
+        rule=dropped.rule or "",
+        source=str(dropped.source) if dropped.source else "",
+        facts=_seen(dropped.sight),
+    )
+
+
+def _seen(sight: Sight | None) -> list[decision_pb2.FactSeen]:
+    facts = sight.facts() if sight else ()
+    return [decision_pb2.FactSeen(fact=fact, value=value) for fact, value in facts]

@@ -1,0 +1,146 @@
+"""Forgetting decisions past their time, and the catalogues and rules that none needs any more; in bounded batches.
+
+Decisions are kept for a number of days; of the one that an order's promise rests on only its inputs go. What decisions
+need is marked every hour while it is in use, so that what was not marked for longer than that is needed by none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Integer, Interval, Text, Uuid, delete, exists, func, select, tuple_, update
+
+from service import limits
+from service.background import every
+from service.database.database import Connection, Database, Statement, any_of, parameter
+from service.database.tables import Moment, allocation, decision, decision_catalogue, policy_set
+from service.metrics import Metrics
+from service.policy import policy_store
+from service.policy.active_policies import PolicyFolder
+
+FORGET_SECONDS = 600.0
+FORGET_DECISIONS = 1_000
+"""Decisions that one transaction looks at."""
+FORGET_CATALOGUES = 100
+FORGET_FILES = 1_000
+LOOK_AGAIN = timedelta(days=1)
+"""How often everything old is looked at again: what promises rested on then may be free to go."""
+
+_aged = decision.c
+_is_current = exists().where(allocation.c.id == _aged.allocation_id, allocation.c.decision_id == _aged.id)
+_OLD = Statement(
+    select(_aged.id, _aged.create_time, _is_current.label("is_current"), _aged.inputs.is_not(None).label("is_whole"))
+    .where(
+        _aged.create_time < func.clock_timestamp() - parameter("kept", Interval),
+        _aged.create_time >= parameter("after_time", Moment),
+        tuple_(_aged.create_time, _aged.id) > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
+    )
+    .order_by(_aged.create_time, _aged.id)
+    .limit(parameter("count", Integer))
+    # Another service on this database may do the same at this moment.
+    .with_for_update(skip_locked=True)
+)
+_DELETE = Statement(delete(decision).where(_aged.id == any_of("ids", Uuid)))
+_STRIP = Statement(update(decision).values(inputs=None, catalogue_hash=None).where(_aged.id == any_of("ids", Uuid)))
+
+_unused_catalogues = (
+    select(decision_catalogue.c.hash)
+    .where(decision_catalogue.c.use_time < func.clock_timestamp() - parameter("kept", Interval))
+    .order_by(decision_catalogue.c.hash)
+    .limit(parameter("count", Integer))
+    .with_for_update(skip_locked=True)
+)
+_DELETE_CATALOGUES = Statement(
+    delete(decision_catalogue)
+    .where(decision_catalogue.c.hash.in_(_unused_catalogues))
+    .returning(decision_catalogue.c.hash)
+)
+_unused_files = (
+    select(policy_set.c.revision, policy_set.c.path)
+    .where(
+        policy_set.c.use_time < func.clock_timestamp() - parameter("kept", Interval),
+        policy_set.c.revision != parameter("in_force", Text),
+    )
+    .order_by(policy_set.c.revision, policy_set.c.path)
+    .limit(parameter("count", Integer))
+    .with_for_update(skip_locked=True)
+)
+_DELETE_FILES = Statement(
+    delete(policy_set)
+    .where(tuple_(policy_set.c.revision, policy_set.c.path).in_(_unused_files))
+    .returning(policy_set.c.path)
+)
+
+_Place = tuple[datetime, UUID]
+_START: _Place = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """How far everything old has been looked at."""
+
+    place: _Place = _START
+    begun: datetime | None = None
+
+    def begin(self, now: datetime) -> None:
+        if self.begun is None or now - self.begun >= LOOK_AGAIN:
+            self.place, self.begun = _START, now
+
+
+class Retention:
+    """Several services on one database may each have one."""
+
+    def __init__(self, database: Database, folder: PolicyFolder, metrics: Metrics, kept: timedelta) -> None:
+        self._database = database
+        self._folder = folder
+        self._metrics = metrics
+        self._kept = kept
+        self._walk = _Walk()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Forgets until `stop` is set."""
+        await every(FORGET_SECONDS, stop, self.forget)
+
+    async def forget(self) -> None:
+        """Forgets everything that is past its time, a batch after the other."""
+        await self._database.transaction("keep_policies", self._renew)
+        self._walk.begin(datetime.now(UTC))
+        while await self._forget_decisions() == FORGET_DECISIONS:
+            pass
+        while await self._database.transaction("forget_catalogues", self._catalogues) == FORGET_CATALOGUES:
+            pass
+        while await self._database.transaction("forget_rules", self._files) == FORGET_FILES:
+            pass
+
+    async def _renew(self, connection: Connection) -> None:
+        await policy_store.renew(connection, self._folder.current.policy_set.revision)
+
+    async def _forget_decisions(self) -> int:
+        """Returns how many were looked at."""
+        seen, self._walk.place, forgotten = await self._database.transaction("forget_decisions", self._decisions)
+        self._metrics.decisions_forgotten.inc(forgotten)
+        return seen
+
+    async def _decisions(self, connection: Connection) -> tuple[int, _Place, int]:
+        """How many were looked at, up to where, and how many were forgotten or lost their inputs."""
+        time, last = self._walk.place
+        rows = await _OLD.rows(connection, kept=self._kept, after_time=time, after_id=last, count=FORGET_DECISIONS)
+        gone = [r["id"] for r in rows if not r["is_current"]]
+        bared = [r["id"] for r in rows if r["is_current"] and r["is_whole"]]
+        if gone:
+            await _DELETE.run(connection, ids=gone)
+        if bared:
+            await _STRIP.run(connection, ids=bared)
+        place = (rows[-1]["create_time"], rows[-1]["id"]) if rows else self._walk.place
+        return len(rows), place, len(gone) + len(bared)
+
+    async def _catalogues(self, connection: Connection) -> int:
+        kept = self._kept + limits.DECISION_SPARE
+        return len(await _DELETE_CATALOGUES.rows(connection, kept=kept, count=FORGET_CATALOGUES))
+
+    async def _files(self, connection: Connection) -> int:
+        kept, in_force = self._kept + limits.DECISION_SPARE, self._folder.current.policy_set.revision
+        return len(await _DELETE_FILES.rows(connection, kept=kept, in_force=in_force, count=FORGET_FILES))

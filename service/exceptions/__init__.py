@@ -1,0 +1,4 @@
+"""Exceptions and incidents: model, raising, superseding, SQL, requests and messages.
+
+Resolving them is in `resolution`.
+"""

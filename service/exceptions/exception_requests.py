@@ -1,0 +1,173 @@
+"""Requests about exceptions, checked and turned into plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from policies.domain.model import EXCEPTION_KINDS
+from policies.domain.resolutions import OTHER
+from service import limits
+from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS
+from service.exceptions.exception_model import POLICY
+from service.rpc import page_tokens
+from service.rpc.validation import Fields
+from truestock.v1 import exception_service_pb2 as exception_pb
+
+_STATES = {number: word for word, number in EXCEPTION_STATES.items()}
+_RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionsPage:
+    """Which exceptions to list: filters that are empty let everything through, `after` is the last one already seen."""
+
+    states: list[str]
+    kinds: list[str]
+    owners: list[str]
+    channel_ids: list[str]
+    overdue_only: bool
+    allocation_id: UUID | None
+    after: tuple[datetime, UUID] | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who is to work on an exception; `assignee` None is nobody, `owner` None leaves it with the desk that has it."""
+
+    exception_id: UUID
+    assignee: str | None
+    owner: str | None
+    actor: str
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How an exception is settled, and who says so."""
+
+    exception_id: UUID
+    resolution: str
+    actor: str
+    note: str | None
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFailure:
+    """What a feed or adapter could not do, and what about."""
+
+    source: str
+    description: str
+    channel_id: str | None
+    sku: str | None
+    location_id: str | None
+    request_id: UUID | None
+
+    @property
+    def subject(self) -> str:
+        """Its name, by which the same failure is known again: `source/channel/sku/location`."""
+        parts = (self.source, self.channel_id or "", self.sku or "", self.location_id or "")
+        return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
+def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPage:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    wrong = [n for n in request.states if n not in _STATES]
+    if wrong:
+        fields.wrong("states", f"{wrong[0]} is not one of {', '.join(f'STATE_{w.upper()}' for w in EXCEPTION_STATES)}")
+    for index, kind in enumerate(_short(fields, "kinds", request.kinds)):
+        if kind not in EXCEPTION_KINDS:
+            fields.wrong(f"kinds[{index}]", f"'{kind[:64]}' is not one of {', '.join(EXCEPTION_KINDS)}")
+    for index, owner in enumerate(_short(fields, "owners", request.owners)):
+        fields.text(f"owners[{index}]", owner, longest=limits.ID_LENGTH, required=True)
+    for index, channel_id in enumerate(_short(fields, "channel_ids", request.channel_ids)):
+        fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    count = fields.page_size(request.page_size)
+    after = page_tokens.moment_and_id(fields, request.page_token)
+    fields.finish()
+    return ExceptionsPage(
+        states=[_STATES[number] for number in request.states],
+        kinds=list(request.kinds),
+        owners=list(request.owners),
+        channel_ids=list(request.channel_ids),
+        overdue_only=request.overdue_only,
+        allocation_id=allocation_id,
+        after=after,
+        count=count,
+    )
+
+
+def exception_id(request: exception_pb.GetExceptionRequest) -> UUID:
+    """Raises InvalidFields."""
+    fields = Fields()
+    id = fields.uuid("exception_id", request.exception_id, required=True)
+    fields.finish()
+    assert id is not None
+    return id
+
+
+def assignment(request: exception_pb.AssignExceptionRequest) -> Assignment:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    id = fields.uuid("exception_id", request.exception_id, required=True)
+    assignee = fields.text("assignee", request.assignee, longest=limits.ID_LENGTH)
+    owner = fields.text("owner", request.owner, longest=limits.ID_LENGTH)
+    actor = _actor(fields, request.actor)
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.finish()
+    assert id is not None
+    return Assignment(id, assignee, owner, actor, request_id)
+
+
+def settling(request: exception_pb.ResolveExceptionRequest) -> Settling:
+    """Raises InvalidFields with everything that is wrong. Whether the kind allows it is not known yet."""
+    fields = Fields()
+    id = fields.uuid("exception_id", request.exception_id, required=True)
+    resolution = _RESOLUTIONS.get(request.resolution, "")
+    if not resolution:
+        fields.wrong("resolution", f"must be one of {resolution_names(_RESOLUTIONS.values())}")
+    actor = _actor(fields, request.actor)
+    note = fields.text("note", request.note)
+    if resolution == OTHER and not request.note:
+        fields.wrong("note", "must say how it was settled, for EXCEPTION_RESOLUTION_OTHER")
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.finish()
+    assert id is not None
+    return Settling(id, resolution, actor, note, request_id)
+
+
+def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    source = fields.text("source", request.source, longest=limits.ID_LENGTH, required=True)
+    description = fields.text("description", request.description, required=True)
+    channel_id = fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH)
+    sku = fields.text("sku", request.sku, longest=limits.SKU_LENGTH)
+    location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.finish()
+    return SyncFailure(source or "", description or "", channel_id, sku, location_id, request_id)
+
+
+def resolution_names(words: Iterable[str]) -> str:
+    """Resolutions as a caller of the API writes them."""
+    return ", ".join(f"EXCEPTION_RESOLUTION_{word.upper()}" for word in words)
+
+
+def _actor(fields: Fields, actor: str) -> str:
+    fields.text("actor", actor, longest=limits.ID_LENGTH, required=True)
+    if actor == POLICY:
+        fields.wrong("actor", f"'{POLICY}' is the service's own; name the person or the program that says so")
+    return actor
+
+
+def _short(fields: Fields, field: str, values: Iterable[str]) -> list[str]:
+    """The entries of a filter; none of one that is too long."""
+    found = list(values)
+    return found if fields.size(field, found, 0, limits.EXCEPTION_FILTER) else []

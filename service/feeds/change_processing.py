@@ -1,0 +1,348 @@
+"""What one transaction makes of stated changes, one after another, in its book. Nothing here touches the database.
+
+`policies.stock.counting` and `.feeds` decide; this tells them what is known, and keeps what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from policies.explanation import units as counted
+from policies.stock import confidence, unavailable
+from policies.stock.counting import (
+    SETTING_ASIDE_SIGNS,
+    Anchor,
+    Assessment,
+    Cause,
+    Fate,
+    assess_count,
+    assess_movement,
+    assess_setting_aside,
+    assess_untracked,
+    on_hand_effect,
+    unavailable_effect,
+)
+from policies.stock.feeds import Feed, Standing, differs, on_hand, open_units, standing
+from service import limits
+from service.feeds.stock_change import Change, Coming, Count, Move
+from service.stock.provenance import Basis, Heard
+from service.stock.stock_book import Book, Key, Movement
+from service.stock.stock_history import History
+
+NO_BASIS = Basis(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one change; `on_hand` afterwards, None where no figure is known.
+
+    `cause` is set where it is kept aside. `difference` is by how many units an observation was above what is known at
+    its time, None where nothing was compared; `mismatch` says that this is too far.
+    """
+
+    change: Change
+    fate: Fate
+    reason: str = ""
+    on_hand: int | None = None
+    cause: Cause | None = None
+    difference: int | None = None
+    mismatch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Units of a delivery that have come, which so much less is incoming of."""
+
+    change: Change
+    reference: str
+    units: int
+
+
+@dataclass(slots=True)
+class Recording:
+    """The state of one transaction: the book, what its figures rest on, and what was said so far."""
+
+    book: Book
+    feeds: Mapping[str, Feed]
+    bases: dict[Key, Basis]
+    history: History
+    aside: dict[Key, dict[str, int]]
+    """Unavailable units by reason."""
+    untracked_since: dict[Key, datetime]
+    known: set[tuple[str, str]]
+    """(source, change id) of what was recorded before."""
+    heard: dict[Key, Heard] = field(default_factory=dict)
+    deliveries: list[Arrival | tuple[Change, Coming]] = field(default_factory=list)
+    """What was said of units on their way, in the order in which it was said."""
+
+    def take(self, change: Change, unmapped: str) -> Result:
+        """Records a change, or says why not; `unmapped` is what of it the catalogue does not have, if anything."""
+        if unmapped:
+            return Result(change, Fate.QUARANTINED, unmapped, cause=Cause.UNMAPPED)
+        if (change.source, change.change_id) in self.known:
+            return self._result(change, Assessment(Fate.DUPLICATE, f"{change.source} has sent this change_id before"))
+        if change.effective_time > self.book.now + limits.CLOCK_AHEAD:
+            reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
+            return self._result(change, Assessment(Fate.QUARANTINED, reason, cause=Cause.AHEAD))
+        result = self._take(change, standing(self.feeds, change.source, *change.key))
+        if result.fate is not Fate.QUARANTINED:
+            self.known.add((change.source, change.change_id))
+        return result
+
+    def _take(self, change: Change, place: Standing) -> Result:
+        if change.count is not None:
+            return self._count(change, change.count, place)
+        if change.move is not None:
+            return self._move(change, change.move, place)
+        if change.coming is not None:
+            return self._coming(change, change.coming, place)
+        return self._untracked(change, place)
+
+    def _count(self, change: Change, count: Count, place: Standing) -> Result:
+        feed = self._feed(change)
+        if feed.counts_available and (count.unavailable_total is not None or count.unavailable is not None):
+            reason = f"{change.source} counts what is available, and so cannot say what is not; leave that out"
+            return self._result(change, Assessment(Fate.QUARANTINED, reason, cause=Cause.MEANING))
+        said = Anchor(change.effective_time, self._claimed(change, count), change.source, change.sequence)
+        if abs(said.units) > limits.COUNTED_UNITS:
+            return self._result(change, _too_many())
+        if place is not Standing.OWNS:
+            return self._observed(change, count, said.units, place)
+        level, basis = self.book.levels[change.key], self._basis(change)
+        moved = self.history.moved(change.key, change.effective_time)
+        found = assess_count(basis.anchor, said, on_hand=level.on_hand, moved_since=moved)
+        if found.fate is Fate.ACCEPTED and not self._has_room(change, found):
+            found = _too_many()
+        if found.fate is Fate.QUARANTINED:
+            return self._result(change, found)
+        if change.move is not None:
+            found = self._moved_with(change, change.move, found)
+        self._book(change, "counted", found, stated=count.units)
+        if found.fate is Fate.ACCEPTED:
+            self._rests_on(change, count, said, expected=level.on_hand - moved)
+        return self._result(change, found)
+
+    def _claimed(self, change: Change, count: Count) -> int:
+        """The units on hand, good or not, that a count comes to by what its feed means."""
+        feed, key, level = self._feed(change), change.key, self.book.levels[change.key]
+        not_sellable = taken_off = 0
+        if feed.counts_available:
+            not_sellable = level.unavailable - self.history.changed_unavailable(key, change.effective_time)
+        if feed.is_net:
+            until = count.orders_until or change.effective_time
+            later = self.history.allocated.get((key, change.effective_time, until), ())
+            taken_off = open_units(level.allocated, later)
+        return on_hand(feed, count.units, unavailable=not_sellable, open_units=taken_off)
+
+    def _moved_with(self, change: Change, move: Move, found: Assessment) -> Assessment:
+        """Books the movement that a count came with: it takes its part of the change that the count makes."""
+        self._arrived(change, move)
+        if found.fate is not Fate.ACCEPTED:
+            self._book(change, move.kind, Assessment(Fate.ABSORBED), stated=move.units, change_id=None)
+            return found
+        effect = on_hand_effect(move.kind, move.units)
+        self._book(change, move.kind, Assessment(Fate.ACCEPTED, "", effect), stated=move.units, change_id=None)
+        return replace(found, on_hand_delta=found.on_hand_delta - effect)
+
+    def _rests_on(self, change: Change, count: Count, said: Anchor, *, expected: int) -> None:
+        """Notes that the level rests on an accepted count from now on; `expected` was on the books for its time."""
+        key, basis = change.key, self._basis(change)
+        states_unavailable = count.unavailable_total is not None or count.unavailable is not None
+        if states_unavailable:
+            self._state_unavailable(change, count)
+        if change.move is not None:
+            expected += on_hand_effect(change.move.kind, change.move.units)
+        trusted = None
+        if not count.computed and basis.anchor is not None and basis.anchor.time != said.time:
+            evidence = confidence.of_count(said.units, expected)
+            trusted = confidence.learnt(self.book.levels[key].count_confidence, evidence)
+        since = self.untracked_since.get(key)
+        tracked = True if since is not None and said.time >= since else None
+        stated_time = change.effective_time if states_unavailable else None
+        self.bases[key] = Basis(said, stated_time or basis.unavailable_time)
+        self._hear(
+            change,
+            anchor=said,
+            unavailable_time=stated_time,
+            physical_count_time=None if count.computed else said.time,
+            count_confidence=trusted,
+            tracked=tracked,
+        )
+
+    def _state_unavailable(self, change: Change, count: Count) -> None:
+        """Books what changes by reason, so that it is what was counted and what was set aside since."""
+        since = self.history.set_aside(change.key, change.effective_time)
+        units = self.aside.get(change.key, {})
+        if count.unavailable is not None:
+            stated = count.unavailable
+            wanted = {r: max(0, stated.get(r, 0) + since.get(r, 0)) for r in unavailable.REASONS}
+            changes = unavailable.restated(units, wanted)
+        else:
+            total = (count.unavailable_total or 0) + sum(since.values())
+            changes = unavailable.spread(units, max(0, total))
+        for reason, delta in changes.items():
+            found = Assessment(Fate.ACCEPTED, unavailable_delta=delta)
+            self._book(change, "counted", found, reason=reason, change_id=None)
+
+    def _observed(self, change: Change, count: Count, claimed: int, place: Standing) -> Result:
+        """Compares a count with what is known at its time. A movement that came with it counts unless it observes."""
+        found = Assessment(Fate.OBSERVED)
+        if change.move is not None:
+            if place is Standing.BESIDE:
+                found = assess_movement(self._basis(change).anchor, change.effective_time, _effect(change.move))
+            if not self._has_room(change, found):
+                return self._result(change, _too_many())
+            self._book(change, change.move.kind, found, stated=change.move.units, change_id=None)
+            if found.fate is not Fate.OBSERVED:
+                self._arrived(change, change.move)
+            if found.fate is Fate.ACCEPTED:
+                self._hear(change)
+        self._book(change, "counted", Assessment(Fate.OBSERVED), stated=count.units)
+        if self._basis(change).anchor is None:
+            return self._result(change, replace(found, reason=found.reason or "there is no count to compare it with"))
+        level = self.book.levels[change.key]
+        known = level.on_hand - self.history.changed(change.key, change.effective_time)
+        mismatch = differs(self._feed(change), claimed, known)
+        said = f"it says {counted(claimed)} where {known} are known; only the owner's counts move the figure"
+        result = self._result(change, replace(found, reason=found.reason or said))
+        return replace(result, difference=claimed - known, mismatch=mismatch)
+
+    def _move(self, change: Change, move: Move, place: Standing) -> Result:
+        basis, at = self._basis(change), change.effective_time
+        if place is Standing.OBSERVES:
+            found = Assessment(Fate.OBSERVED, f"{change.source} only observes; nothing was moved")
+        elif move.kind in SETTING_ASIDE_SIGNS:
+            units = self.aside.get(change.key, {}).get(unavailable.reason_of(move.reason), 0)
+            effect = unavailable_effect(move.kind, move.units)
+            found = assess_setting_aside(basis.unavailable_time, at, effect, units)
+        else:
+            found = assess_movement(basis.anchor, at, _effect(move))
+        if not self._has_room(change, found):
+            found = _too_many()
+        if found.fate is Fate.QUARANTINED:
+            return self._result(change, found)
+        self._book(change, move.kind, found, stated=move.units, reason=move.reason)
+        if found.fate is not Fate.OBSERVED:
+            self._arrived(change, move)
+        if found.fate is Fate.ACCEPTED:
+            self._hear(change)
+        return self._result(change, found)
+
+    def _coming(self, change: Change, coming: Coming, place: Standing) -> Result:
+        found = Assessment(Fate.ACCEPTED)
+        if place is Standing.OBSERVES:
+            found = Assessment(Fate.OBSERVED, f"{change.source} only observes; nothing was announced")
+        else:
+            self.deliveries.append((change, coming))
+        self._book(change, "incoming", found, stated=coming.units)
+        return self._result(change, found)
+
+    def _untracked(self, change: Change, place: Standing) -> Result:
+        said = Anchor(change.effective_time, 0, change.source, change.sequence)
+        found = assess_untracked(self._basis(change).anchor, said)
+        if place is not Standing.OWNS:
+            found = Assessment(Fate.OBSERVED, f"{change.source} does not own the figure; it stays tracked")
+        self._book(change, "untracked", found)
+        if found.fate is Fate.ACCEPTED:
+            since = self.untracked_since.get(change.key, change.effective_time)
+            self.untracked_since[change.key] = max(since, change.effective_time)
+            self._hear(change, tracked=False)
+        return self._result(change, found)
+
+    def _book(
+        self,
+        change: Change,
+        kind: str,
+        found: Assessment,
+        *,
+        stated: int | None = None,
+        reason: str | None = None,
+        change_id: str | None = "",
+    ) -> None:
+        """Moves the figures and keeps the movement. One movement of each change has its id, so that it counts once."""
+        movement = Movement(
+            id=self.book.new_id(),
+            sku=change.sku,
+            location_id=change.location_id,
+            kind=kind,
+            on_hand=found.on_hand_delta,
+            unavailable=found.unavailable_delta,
+            held=0,
+            allocated=0,
+            source=change.source,
+            effective_time=change.effective_time,
+            fate=found.fate,
+            stated=stated,
+            change_id=change.change_id if change_id == "" else None,
+            reason=reason,
+        )
+        self.book.move(movement)
+        self.history.add(movement)
+        if movement.unavailable:
+            units, why = self.aside.setdefault(change.key, {}), unavailable.reason_of(reason)
+            units[why] = units.get(why, 0) + movement.unavailable
+
+    def _hear(
+        self,
+        change: Change,
+        *,
+        anchor: Anchor | None = None,
+        unavailable_time: datetime | None = None,
+        physical_count_time: datetime | None = None,
+        count_confidence: float | None = None,
+        tracked: bool | None = None,
+    ) -> None:
+        key, level = change.key, self.book.levels[change.key]
+        # That a source no longer tracks a figure does not make the figure any younger.
+        at = change.effective_time if tracked is not False else level.figure_time or change.effective_time
+        before = self.heard.get(key) or Heard(*key, at, change.source)
+        looked = [time for time in (before.physical_count_time, physical_count_time) if time is not None]
+        self.heard[key] = Heard(
+            *key,
+            max(at, before.figure_time),
+            change.source,
+            anchor or before.anchor,
+            unavailable_time or before.unavailable_time,
+            max(looked, default=None),
+            before.count_confidence if count_confidence is None else count_confidence,
+            before.tracked if tracked is None else tracked,
+        )
+        self.book.levels[key] = replace(
+            level,
+            figure_time=max(level.figure_time or at, at),
+            counted_time=anchor.time if anchor else level.counted_time,
+            count_confidence=level.count_confidence if count_confidence is None else count_confidence,
+            source=change.source,
+            tracked=level.tracked if tracked is None else tracked,
+            physical_count_time=max((t for t in (level.physical_count_time, *looked) if t is not None), default=None),
+        )
+
+    def _arrived(self, change: Change, move: Move) -> None:
+        if move.incoming_reference:
+            self.deliveries.append(Arrival(change, move.incoming_reference, move.units))
+
+    def _has_room(self, change: Change, found: Assessment) -> bool:
+        """Whether the figures stay within what any shop can have."""
+        level = self.book.levels[change.key]
+        figures = (level.on_hand + found.on_hand_delta, level.unavailable + found.unavailable_delta)
+        return all(abs(figure) <= limits.COUNTED_UNITS for figure in figures)
+
+    def _feed(self, change: Change) -> Feed:
+        return self.feeds.get(change.source) or Feed(change.source)
+
+    def _basis(self, change: Change) -> Basis:
+        return self.bases.get(change.key, NO_BASIS)
+
+    def _result(self, change: Change, found: Assessment) -> Result:
+        return Result(change, found.fate, found.reason, self.book.levels[change.key].on_hand, found.cause)
+
+
+def _effect(move: Move) -> int:
+    return on_hand_effect(move.kind, move.units)
+
+
+def _too_many() -> Assessment:
+    reason = f"it would take the figure past {limits.COUNTED_UNITS:,} units; check the number"
+    return Assessment(Fate.QUARANTINED, reason, cause=Cause.TOO_MANY)

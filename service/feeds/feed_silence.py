@@ -1,0 +1,101 @@
+"""Feeds that fall silent: noted when they speak, noticed when they have not for three times as long as they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, FromClause, Text, func, literal_column, select, update
+
+from policies.domain.resolutions import COMPLETED
+from policies.policy_set import PolicySet
+from service.database.database import Connection, Statement, any_of, parameter
+from service.database.tables import Moment, exception, feed
+from service.exceptions import incidents
+from service.exceptions.incidents import Incident, Raised
+from service.stock import levels
+
+STALE = "stale_feed"
+MISSED_TURNS = 3
+"""A feed is stale once it has not spoken for this many times its cadence."""
+
+
+def _silent(columns: FromClause, now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a feed has not been heard in time; one that never was, since it was declared."""
+    since = func.coalesce(columns.c.heard_time, columns.c.update_time)
+    patience = columns.c.cadence_minutes * literal_column(f"interval '{MISSED_TURNS} minutes'")
+    return func.coalesce(since + patience < now, literal_column("false"))
+
+
+_before = (
+    select(feed.c.source, feed.c.heard_time, feed.c.update_time, feed.c.cadence_minutes)
+    .where(feed.c.source == any_of("sources", Text))
+    .order_by(feed.c.source)
+    .with_for_update()
+    .cte("before")
+)
+_HEAR = Statement(
+    update(feed)
+    .values(heard_time=func.greatest(feed.c.heard_time, parameter("now", Moment)))
+    .where(feed.c.source == _before.c.source)
+    .returning(feed.c.source, _silent(_before, parameter("now", Moment)).label("was_silent"))
+)
+
+_open = (
+    select(exception.c.subject)
+    .where(exception.c.state == literal_column("'open'"), exception.c.kind == literal_column(f"'{STALE}'"))
+    .subquery("open")
+)
+_SILENT = Statement(
+    select(feed.c.source, feed.c.heard_time, feed.c.cadence_minutes)
+    .select_from(feed.outerjoin(_open, _open.c.subject == feed.c.source))
+    .where(_silent(feed, func.statement_timestamp()), _open.c.subject.is_(None))
+    .order_by(feed.c.source)
+)
+_BACK = Statement(
+    select(_open.c.subject)
+    .select_from(_open.outerjoin(feed, feed.c.source == _open.c.subject))
+    .where(func.coalesce(~_silent(feed, func.statement_timestamp()), literal_column("true")))
+)
+
+
+async def hear(connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]) -> list[UUID]:
+    """Notes that declared feeds have spoken, and settles that they were silent. The last write of a transaction.
+
+    Returns the exceptions that are settled, to be counted after the commit.
+    """
+    rows = await _HEAR.rows(connection, now=now, sources=sorted(set(sources)))
+    back = [row["source"] for row in rows if row["was_silent"]]
+    return await _settle(connection, now, back, new_id)
+
+
+async def check(
+    connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]
+) -> tuple[list[Raised], list[UUID]]:
+    """Raises an exception for each feed that has fallen silent, once, and settles those of feeds that speak again.
+
+    Several services may do so at once. Returns the exceptions that are new, and those that are settled.
+    """
+    silent = [
+        Incident(STALE, row["source"], _description(row["source"], row["heard_time"]), source=row["source"])
+        for row in await _SILENT.rows(connection)
+    ]
+    back = [row["subject"] for row in await _BACK.rows(connection)]
+    if not silent and not back:
+        return [], []
+    now = await levels.clock(connection)
+    settled = await _settle(connection, now, back, new_id)
+    return await incidents.raise_all(connection, policy_set, now, silent, new_id), settled
+
+
+async def _settle(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
+    description = "The feed speaks again, or is no longer expected to."
+    return await incidents.settle_all(
+        connection, now, STALE, sources, resolution=COMPLETED, description=description, new_id=new_id
+    )
+
+
+def _description(source: str, heard_time: datetime | None) -> str:
+    since = f"has said nothing since {heard_time:%Y-%m-%d %H:%M} UTC" if heard_time else "has never said anything"
+    return f"{source} {since}; see whether it still runs. Figures that rest on it grow old."

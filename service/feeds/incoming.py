@@ -1,0 +1,97 @@
+"""Units that are on their way to a location, in PostgreSQL. Changed only under the lock of the level they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Integer, Text, delete, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+
+from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.tables import Moment, stock_incoming
+from service.feeds.change_processing import Arrival
+from service.feeds.stock_change import Change, Coming
+
+Key = tuple[str, str, str, str]
+"""(SKU, location id, reference, source)."""
+Said = dict[Key, tuple[int, datetime | None]]
+"""(units to come, when) by key."""
+
+_coming = stock_incoming.c
+_READ = Statement(
+    select(stock_incoming).where(
+        _coming.sku == any_of("skus", Text),
+        _coming.location_id == any_of("location_ids", Text),
+        _coming.reference == any_of("references", Text),
+    )
+)
+_KEPT: Columns = {
+    "sku": Text,
+    "location_id": Text,
+    "reference": Text,
+    "source": Text,
+    "unit_count": Integer,
+    "expect_time": Moment,
+}
+_kept = unnested("kept", **_KEPT)
+_insert = insert(stock_incoming).from_select(
+    [*_KEPT, "heard_time"],
+    select(*(_kept.c[name] for name in _KEPT), parameter("now", Moment)).where(
+        _kept.c.unit_count > literal_column("0")
+    ),
+)
+_KEEP = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=["source", "reference", "sku", "location_id"],
+        set_={name: _insert.excluded[name] for name in ("unit_count", "expect_time", "heard_time")},
+    )
+)
+_ENDED = Statement(
+    delete(stock_incoming).where(
+        *(_coming[name] == _kept.c[name] for name in ("sku", "location_id", "reference", "source")),
+        _kept.c.unit_count == literal_column("0"),
+    )
+)
+
+
+async def write(connection: Connection, now: datetime, deliveries: Sequence[Arrival | tuple[Change, Coming]]) -> None:
+    """Keeps what was said of deliveries, in the order in which it was said, and takes off what has arrived."""
+    if not deliveries:
+        return
+    before = await _read(connection, deliveries)
+    after: Said = dict(before)
+    for said in deliveries:
+        if isinstance(said, Arrival):
+            _arrive(after, said)
+        else:
+            change, coming = said
+            after[*change.key, coming.reference, change.source] = (coming.units, coming.expect_time)
+    rows = [(*key, *figures) for key, figures in sorted(after.items()) if before.get(key) != figures]
+    if rows:
+        values = transposed(list(_KEPT), rows)
+        await _KEEP.run(connection, now=now, **values)
+        await _ENDED.run(connection, **values)
+
+
+def _arrive(said: Said, arrival: Arrival) -> None:
+    """Takes units off their delivery: what the same source announced first, then what others did; never below 0."""
+    named = (*arrival.change.key, arrival.reference)
+    left = arrival.units
+    for key in sorted((k for k in said if k[:3] == named), key=lambda k: (k[3] != arrival.change.source, k)):
+        units, expected = said[key]
+        taken = min(left, units)
+        said[key] = (units - taken, expected)
+        left -= taken
+
+
+async def _read(connection: Connection, deliveries: Iterable[Arrival | tuple[Change, Coming]]) -> Said:
+    names = [
+        (*said.change.key, said.reference) if isinstance(said, Arrival) else (*said[0].key, said[1].reference)
+        for said in deliveries
+    ]
+    skus, places, references = (sorted(set(column)) for column in zip(*names, strict=True))
+    rows = await _READ.rows(connection, skus=skus, location_ids=places, references=references)
+    return {
+        (r["sku"], r["location_id"], r["reference"], r["source"]): (r["unit_count"], r["expect_time"]) for r in rows
+    }

@@ -1,0 +1,120 @@
+"""Taking up again what was kept aside: as soon as a mapping arrives, and in the background whatever is worth a try."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Integer, Text, literal_column, select
+
+from policies.domain.resolutions import COMPLETED, MAPPED
+from service.allocation.unit_of_work import Doings
+from service.background import every
+from service.database.database import Connection, Statement, parameter
+from service.database.tables import exception, location, product
+from service.dependencies import Premises
+from service.errors import NotReady
+from service.exceptions import incidents
+from service.exceptions.incidents import Raised
+from service.feeds import feed_silence, quarantine, stock_intake
+from service.feeds.change_processing import Result
+from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
+from service.stock import levels
+
+log = structlog.get_logger(__name__)
+
+REPLAY_SECONDS = 3.0
+SILENCE_SECONDS = 10.0
+SETTLED_AT_ONCE = 500
+
+_MAPPED = {
+    kind: Statement(
+        select(exception.c.subject)
+        .join(table, key == exception.c.subject)
+        .where(exception.c.state == literal_column("'open'"), exception.c.kind == parameter("kind", Text))
+        .limit(parameter("count", Integer))
+    )
+    for kind, table, key in (
+        (UNMAPPED_LOCATION, location, location.c.id),
+        (UNMAPPED_PRODUCT, product, product.c.sku),
+    )
+}
+
+
+class Replay:
+    """Several services on one database may each have one: what one has recorded is a duplicate for the others."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Takes up what can be, and looks for feeds that have fallen silent, until `stop` is set."""
+        await asyncio.gather(every(REPLAY_SECONDS, stop, self.sweep), every(SILENCE_SECONDS, stop, self.listen))
+
+    async def mapped(self, *, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> None:
+        """Records what waited for these products or locations, which are committed; the rest is left to `sweep`."""
+        try:
+            await self._once(skus, location_ids)
+        except NotReady:
+            log.warning("what waited for a mapping is recorded a little later: the database is away")
+        except Exception:
+            # The mapping is committed and its caller must hear so; the sweep tries again what waited for it.
+            log.exception("what waited for a mapping could not be recorded yet")
+
+    async def sweep(self) -> None:
+        """Records whatever can be recorded by now."""
+        while await self._once() == quarantine.REPLAYED_AT_ONCE:
+            pass
+
+    async def listen(self) -> None:
+        """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
+        policy_set = self._here.policies()
+
+        async def work(connection: Connection) -> tuple[list[Raised], list[UUID]]:
+            return await feed_silence.check(connection, policy_set, self._here.new_id)
+
+        raised, settled = await self._here.database.transaction("listen", work)
+        incidents.count_raised(self._here.metrics, raised)
+        incidents.count_settled(self._here.metrics, feed_silence.STALE, COMPLETED, settled)
+
+    async def _once(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
+        """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
+        policy_set = self._here.policies()
+
+        async def work(connection: Connection) -> tuple[int, list[Result], Doings | None, dict[str, list[UUID]]]:
+            changes, seen = await quarantine.due(connection, skus, location_ids)
+            results: list[Result] = []
+            doings = None
+            if changes:
+                results, doings = await stock_intake.record(
+                    connection, changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
+                )
+            return seen, results, doings, await self._settle(connection)
+
+        seen, results, doings, settled = await self._here.database.transaction("replay", work)
+        stock_intake.count_results(self._here.metrics, results)
+        if doings is not None:
+            doings.count(self._here.metrics)
+        for kind, ids in settled.items():
+            incidents.count_settled(self._here.metrics, kind, MAPPED, ids)
+        return seen
+
+    async def _settle(self, connection: Connection) -> dict[str, list[UUID]]:
+        """Settles what was open about products and locations that the catalogue has by now; returns it by kind."""
+        settled = {}
+        for kind, statement in _MAPPED.items():
+            rows = await statement.rows(connection, kind=kind, count=SETTLED_AT_ONCE)
+            subjects = [row["subject"] for row in rows]
+            if subjects:
+                settled[kind] = await incidents.settle_all(
+                    connection,
+                    await levels.clock(connection),
+                    kind,
+                    subjects,
+                    resolution=MAPPED,
+                    description="The catalogue has it now.",
+                    new_id=self._here.new_id,
+                )
+        return settled

@@ -1,0 +1,201 @@
+"""What a source states of one product at one location: a StockChange, checked and turned into plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from policies.stock.counting import MOVEMENT_SIGNS, SETTING_ASIDE_SIGNS
+from policies.stock.unavailable import OTHER, REASONS
+from service import limits
+from service.rpc.validation import Fields
+from truestock.v1 import stock_service_pb2 as stock_pb
+
+_KINDS = {getattr(stock_pb, f"MOVEMENT_KIND_{kind.upper()}"): kind for kind in (*MOVEMENT_SIGNS, *SETTING_ASIDE_SIGNS)}
+_REASONS = {0: OTHER, **{getattr(stock_pb, f"UNAVAILABLE_REASON_{reason.upper()}"): reason for reason in REASONS}}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The units that somebody counted. `unavailable_total` and `unavailable`, by reason, are None where not stated.
+
+    `orders_until` is the watermark of a feed that is net of open orders. `computed` is where nobody looked.
+    """
+
+    units: int
+    unavailable_total: int | None = None
+    unavailable: Mapping[str, int] | None = None
+    computed: bool = False
+    orders_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Units that came, went, or were set aside or put back for a reason."""
+
+    kind: str
+    units: int
+    reason: str | None = None
+    incoming_reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """All units of one delivery that are still to come."""
+
+    reference: str
+    units: int
+    expect_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a source says. It has a count, a movement or both, or else `coming`, or says `untracked`.
+
+    `content` is the StockChange as it came.
+    """
+
+    source: str
+    change_id: str
+    sku: str
+    location_id: str
+    effective_time: datetime
+    content: bytes
+    sequence: int | None = None
+    count: Count | None = None
+    move: Move | None = None
+    coming: Coming | None = None
+    untracked: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(SKU, location id)."""
+        return self.sku, self.location_id
+
+
+def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> Change | None:
+    """What a source says, or None where something of it is wrong, which `fields` then know."""
+    before = len(fields.violations)
+    fields.text(f"{at}.change_id", change.change_id, longest=limits.CHANGE_ID_LENGTH, required=True)
+    fields.sku(f"{at}.sku", change.sku)
+    fields.text(f"{at}.location_id", change.location_id, longest=limits.ID_LENGTH, required=True)
+    given = change.HasField("effective_time")
+    effective_time = fields.moment(f"{at}.effective_time", change.effective_time, given=given)
+    count, move, coming = _said(fields, at, change)
+    if count is not None and count.orders_until and effective_time and count.orders_until > effective_time:
+        wrong = "is after effective_time; name the last order that the count has in it"
+        fields.wrong(f"{at}.{change.WhichOneof('change')}.orders_until_time", wrong)
+    if len(fields.violations) > before or effective_time is None:
+        return None
+    return Change(
+        source=source,
+        change_id=change.change_id,
+        sku=change.sku,
+        location_id=change.location_id,
+        effective_time=effective_time,
+        content=change.SerializeToString(deterministic=True),
+        sequence=change.sequence if change.HasField("sequence") else None,
+        count=count,
+        move=move,
+        coming=coming,
+        untracked=change.WhichOneof("change") == "untracked",
+    )
+
+
+def stored_change(source: str, content: bytes) -> Change | None:
+    """A change that was kept as it came; None where today's bounds would refuse it."""
+    return change_of(Fields(), "change", source, stock_pb.StockChange.FromString(content))
+
+
+def _said(fields: Fields, at: str, change: stock_pb.StockChange) -> tuple[Count | None, Move | None, Coming | None]:
+    match change.WhichOneof("change"):
+        case "count":
+            return _count(fields, f"{at}.count", change.count), None, None
+        case "movement":
+            return None, _move(fields, f"{at}.movement", change.movement), None
+        case "counted_movement":
+            return *_counted_move(fields, f"{at}.counted_movement", change.counted_movement), None
+        case "incoming":
+            return None, None, _coming(fields, f"{at}.incoming", change.incoming)
+        case "untracked":
+            return None, None, None
+        case _:
+            wrong = "must be a count, a movement, a counted_movement, incoming units or untracked"
+            fields.wrong(f"{at}.change", wrong)
+            return None, None, None
+
+
+def _counted_move(fields: Fields, at: str, said: stock_pb.CountedMovement) -> tuple[Count, Move]:
+    for name in ("movement", "count"):
+        if not said.HasField(name):
+            fields.wrong(f"{at}.{name}", "must not be empty")
+    move = _move(fields, f"{at}.movement", said.movement)
+    if move.kind in SETTING_ASIDE_SIGNS:
+        fields.wrong(f"{at}.movement.kind", "does not change what is on hand; send it as a movement of its own")
+    return _count(fields, f"{at}.count", said.count), move
+
+
+def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> Count:
+    fields.whole(f"{at}.on_hand_count", count.on_hand_count, 0, limits.COUNTED_UNITS)
+    total = count.unavailable_count if count.HasField("unavailable_count") else None
+    if total is not None and not 0 <= total <= count.on_hand_count:
+        wrong = f"is {total}; it must be 0 to on_hand_count, {count.on_hand_count}"
+        fields.wrong(f"{at}.unavailable_count", wrong)
+    until = None
+    if count.HasField("orders_until_time"):
+        until = fields.moment(f"{at}.orders_until_time", count.orders_until_time, given=True)
+    by_reason = _by_reason(fields, at, count) if count.unavailable else None
+    return Count(count.on_hand_count, total, by_reason, count.computed, until)
+
+
+def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str, int]:
+    """Units by reason, each named once, and no more of them than are on hand or than the total says."""
+    units: dict[str, int] = {}
+    if not fields.size(f"{at}.unavailable", count.unavailable, 0, len(REASONS)):
+        return units
+    for index, one in enumerate(count.unavailable):
+        where = f"{at}.unavailable[{index}]"
+        reason = _reason(fields, f"{where}.reason", one.reason)
+        fields.whole(f"{where}.unit_count", one.unit_count, 0, limits.COUNTED_UNITS)
+        if reason in units:
+            fields.wrong(f"{where}.reason", f"'{reason}' is named before; name each reason once")
+        units[reason] = one.unit_count
+    total = sum(units.values())
+    if total > count.on_hand_count:
+        fields.wrong(f"{at}.unavailable", f"is {total} in all; on_hand_count is {count.on_hand_count}")
+    if count.HasField("unavailable_count") and total != count.unavailable_count:
+        fields.wrong(f"{at}.unavailable", f"is {total} in all; unavailable_count is {count.unavailable_count}")
+    return units
+
+
+def _move(fields: Fields, at: str, movement: stock_pb.StockMovement) -> Move:
+    kind = _KINDS.get(movement.kind, "")
+    if not kind:
+        fields.wrong(f"{at}.kind", "must be one of the MovementKinds, such as MOVEMENT_KIND_RECEIVED")
+    lowest = -limits.COUNTED_UNITS if kind == "adjusted" else 1
+    fields.whole(f"{at}.unit_count", movement.unit_count, lowest, limits.COUNTED_UNITS)
+    if movement.unit_count == 0:
+        fields.wrong(f"{at}.unit_count", "must not be 0")
+    reason = _reason(fields, f"{at}.reason", movement.reason)
+    if movement.reason and kind not in SETTING_ASIDE_SIGNS:
+        fields.wrong(f"{at}.reason", "is for units that are set aside or put back; leave it out")
+    reference = fields.text(f"{at}.incoming_reference", movement.incoming_reference, longest=limits.CHANGE_ID_LENGTH)
+    if reference and kind != "received":
+        fields.wrong(f"{at}.incoming_reference", "is for units that are received; leave it out")
+    return Move(kind, movement.unit_count, reason if kind in SETTING_ASIDE_SIGNS else None, reference)
+
+
+def _coming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> Coming:
+    fields.text(f"{at}.reference", incoming.reference, longest=limits.CHANGE_ID_LENGTH, required=True)
+    fields.whole(f"{at}.unit_count", incoming.unit_count, 0, limits.COUNTED_UNITS)
+    expected = None
+    if incoming.HasField("expect_time"):
+        expected = fields.moment(f"{at}.expect_time", incoming.expect_time, given=True)
+    return Coming(incoming.reference, incoming.unit_count, expected)
+
+
+def _reason(fields: Fields, at: str, number: int) -> str:
+    if number not in _REASONS:
+        fields.wrong(at, "must be one of the UnavailableReasons, such as UNAVAILABLE_REASON_DAMAGED")
+    return _REASONS.get(number, OTHER)

@@ -1,0 +1,163 @@
+"""Counts, movements and announcements from sources, recorded in one transaction with a fate for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Text, func, literal_column, select
+
+from policies.domain.model import Product
+from policies.domain.resolutions import COMPLETED, STOCK_CORRECTED
+from policies.policy_set import PolicySet
+from policies.stock.counting import SETTING_ASIDE_SIGNS, Cause, Fate
+from policies.stock.feeds import Feed
+from service.allocation import rebalancing
+from service.allocation.unit_of_work import Doings
+from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.database.database import Connection, Statement, any_of, transposed, unnested
+from service.database.tables import stock_movement
+from service.feeds import feed_silence, incoming, quarantine, stock_incidents
+from service.feeds.change_processing import Recording, Result
+from service.feeds.stock_change import Change
+from service.metrics import Metrics
+from service.orders import order_store
+from service.stock import levels, provenance, stock_history, unavailable_units
+from service.stock.stock_book import Book, Key
+from service.stock.stock_history import History
+
+_moved = stock_movement.c
+_said = unnested("said", source=Text, change_id=Text)
+_HEARD_BEFORE = Statement(
+    select(_moved.source, _moved.change_id).join(
+        _said, (_said.c.source == _moved.source) & (_said.c.change_id == _moved.change_id)
+    )
+)
+_UNTRACKED_SINCE = Statement(
+    select(_moved.sku, _moved.location_id, func.max(_moved.effective_time).label("since"))
+    .where(
+        _moved.sku == any_of("skus", Text),
+        _moved.kind == literal_column("'untracked'"),
+        _moved.fate == literal_column("'accepted'"),
+    )
+    .group_by(_moved.sku, _moved.location_id)
+)
+
+
+async def record(
+    connection: Connection,
+    changes: Sequence[Change],
+    new_id: Callable[[], UUID],
+    *,
+    cache: CatalogueCache,
+    policy_set: PolicySet,
+) -> tuple[list[Result], Doings]:
+    """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
+
+    They may be of several sources. Locks levels like every other writer. A source's change id counts once, whatever
+    comes with it the second time.
+    """
+    version, products = await catalog_store.products(connection, {change.sku for change in changes})
+    known = await cache.at(connection, version)
+    unmapped = {change.key: _unmapped(change, products, known) for change in changes}
+    mapped = [change for change in changes if not unmapped[change.key]]
+    await order_store.lock_needed(connection)
+    await levels.ensure(connection, {change.key for change in mapped})
+    locked = await levels.lock(connection, {change.sku for change in mapped})
+    book = await levels.open_book(connection, locked, new_id)
+    recording = await _begin(connection, book, mapped, known.feeds)
+    results = [recording.take(change, unmapped[change.key]) for change in changes]
+    doings = Doings(book)
+    await rebalancing.follow(connection, doings, cache, policy_set)
+    await doings.write(connection)
+    await provenance.hear(connection, book.now, recording.heard.values())
+    await incoming.write(connection, book.now, recording.deliveries)
+    await _settle_quarantine(connection, book.now, results)
+    raised, settled = await stock_incidents.tell(
+        connection,
+        book.now,
+        results,
+        policy_set=policy_set,
+        products=products,
+        locations=known.locations,
+        new_id=new_id,
+    )
+    doings.raised += raised
+    doings.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
+    declared = {change.source for change in changes} & known.feeds.keys()
+    if declared:
+        spoken = await feed_silence.hear(connection, book.now, declared, new_id)
+        doings.settled[feed_silence.STALE, COMPLETED] = spoken
+    return results, doings
+
+
+def count_results(metrics: Metrics, results: Sequence[Result]) -> None:
+    """Counts what was recorded, after the commit."""
+    for result in results:
+        metrics.stock_changes.labels(result.fate.value).inc()
+        if result.mismatch and result.difference is not None:
+            metrics.inventory_mismatches.labels(result.change.location_id).inc()
+            metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
+
+
+def _unmapped(change: Change, products: Mapping[str, Product], known: Catalogue) -> str:
+    """Why a change cannot be placed, empty where it can: it names what the catalogue does not have."""
+    again = "; it is recorded once that is upserted"
+    if change.sku not in products:
+        return f"no product '{change.sku}'{again}"
+    return "" if change.location_id in known.locations else f"no location '{change.location_id}'{again}"
+
+
+async def _begin(connection: Connection, book: Book, changes: Sequence[Change], feeds: Mapping[str, Feed]) -> Recording:
+    """Everything that the changes are assessed by, read under the locks."""
+    locked = set(book.levels)
+    said = sorted({(change.source, change.change_id) for change in changes})
+    heard = await _HEARD_BEFORE.rows(connection, **transposed(["source", "change_id"], said)) if said else []
+    return Recording(
+        book=book,
+        feeds=feeds,
+        bases=await provenance.bases(connection, locked),
+        history=await _history(connection, changes, feeds),
+        aside=await unavailable_units.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
+        untracked_since=await _untracked_since(connection, book),
+        known={(row["source"], row["change_id"]) for row in heard},
+    )
+
+
+async def _history(connection: Connection, changes: Sequence[Change], feeds: Mapping[str, Feed]) -> History:
+    """What happened after the moments that counts are of; no more of it than their feeds' meaning asks for."""
+    moments, aside, net = set(), set(), set()
+    for change in changes:
+        if change.count is None:
+            continue
+        feed, at = feeds.get(change.source) or Feed(change.source), (change.key, change.effective_time)
+        moments.add(at)
+        if feed.counts_available or _concerns_unavailable(change):
+            aside.add(at)
+        if feed.is_net:
+            net.add((*at, change.count.orders_until or change.effective_time))
+    return await stock_history.read(connection, moments, aside, net)
+
+
+def _concerns_unavailable(change: Change) -> bool:
+    """Whether the change speaks of units that are there and not sellable."""
+    if change.count is not None:
+        return change.count.unavailable_total is not None or change.count.unavailable is not None
+    return change.move is not None and change.move.kind in SETTING_ASIDE_SIGNS
+
+
+async def _untracked_since(connection: Connection, book: Book) -> dict[Key, datetime]:
+    """When sources said that they no longer track the levels which are not tracked now."""
+    skus = sorted({sku for (sku, _), level in book.levels.items() if not level.tracked})
+    rows = await _UNTRACKED_SINCE.rows(connection, skus=skus) if skus else []
+    return {(row["sku"], row["location_id"]): row["since"] for row in rows}
+
+
+async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[Result]) -> None:
+    """Keeps what was quarantined, and lets go of what has been recorded at last."""
+    kept = [(r.change, r.cause or Cause.UNMAPPED, r.reason) for r in results if r.fate is Fate.QUARANTINED]
+    await quarantine.keep(connection, now, kept)
+    settled = [(r.change.source, r.change.change_id) for r in results if r.fate is not Fate.QUARANTINED]
+    await quarantine.let_go(connection, settled)

@@ -1,0 +1,74 @@
+"""Requests about stock, checked and turned into plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from policies.stock.feeds import OWN_SOURCES
+from service import limits
+from service.errors import InvalidFields, Violation
+from service.feeds.stock_change import Change, change_of
+from service.rpc import page_tokens
+from service.rpc.validation import Fields
+from truestock.v1 import stock_service_pb2 as stock_pb
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRequest:
+    """A RecordStockChanges request that is well-formed."""
+
+    source: str
+    changes: Sequence[Change]
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsPage:
+    """Which levels to list: filters that are empty let everything through, `after` is the last key already seen."""
+
+    skus: Sequence[str]
+    location_ids: Sequence[str]
+    after: tuple[str, str]
+    count: int
+
+
+def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    source = fields.text("source", request.source, longest=limits.ID_LENGTH, required=True)
+    if source in OWN_SOURCES:
+        fields.wrong("source", f"'{source}' is the service's own; name the till, the warehouse system or the person")
+    request_id = fields.uuid("request_id", request.request_id)
+    changes: list[Change] = []
+    if fields.size("changes", request.changes, 1, limits.STOCK_CHANGES):
+        for index, change in enumerate(request.changes):
+            made = change_of(fields, f"changes[{index}]", source or "", change)
+            if made is not None:
+                changes.append(made)
+    fields.finish()
+    return RecordRequest(source or "", changes, request_id)
+
+
+def streamed_request(message: stock_pb.StreamStockChangesRequest, source: str) -> RecordRequest:
+    """One message of a stream whose earlier ones named `source`, empty before the first. Raises InvalidFields."""
+    if source and message.source not in ("", source):
+        wrong = f"is '{message.source}', and this stream is '{source}'; open a stream for each source"
+        raise InvalidFields([Violation("source", wrong)])
+    return record_request(stock_pb.RecordStockChangesRequest(source=source or message.source, changes=message.changes))
+
+
+def levels_page(request: stock_pb.ListStockLevelsRequest) -> LevelsPage:
+    """Raises InvalidFields."""
+    fields = Fields()
+    if fields.size("skus", request.skus, 0, limits.SKUS):
+        for index, sku in enumerate(request.skus):
+            fields.sku(f"skus[{index}]", sku)
+    if fields.size("location_ids", request.location_ids, 0, limits.LOCATION_FILTER):
+        for index, location_id in enumerate(request.location_ids):
+            fields.text(f"location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
+    count = fields.page_size(request.page_size)
+    after = page_tokens.names(fields, request.page_token) or ("", "")
+    fields.finish()
+    return LevelsPage(list(request.skus), list(request.location_ids), after, count)

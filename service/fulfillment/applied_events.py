@@ -1,0 +1,53 @@
+"""Effects of events on shipment lines, each kept, so that it happens once, however often and when it is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Integer, Text, Uuid, insert, select
+
+from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.tables import stock_effect
+
+_EFFECT: Columns = {
+    "shipment_id": Uuid,
+    "line_id": Text,
+    "effect": Text,
+    "event_id": Text,
+    "unit_count": Integer,
+}
+_new = unnested("new", **_EFFECT)
+_KEEP = Statement(insert(stock_effect).from_select(list(_EFFECT), select(*(_new.c[name] for name in _EFFECT))))
+_HEARD = Statement(
+    select(stock_effect.c.line_id).where(
+        stock_effect.c.shipment_id == any_of("shipment_ids", Uuid),
+        stock_effect.c.effect == parameter("effect", Text),
+        stock_effect.c.event_id == parameter("event_id", Text),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an event did to units of one line of a shipment."""
+
+    shipment_id: UUID
+    line_id: str
+    effect: str
+    event_id: str
+    unit_count: int
+
+
+async def heard(connection: Connection, shipment_ids: Iterable[UUID], effect: str, event_id: str) -> set[str]:
+    """The lines on which this event has had this effect already. The order is locked."""
+    rows = await _HEARD.rows(connection, shipment_ids=list(shipment_ids), effect=effect, event_id=event_id)
+    return {row["line_id"] for row in rows}
+
+
+async def keep(connection: Connection, effects: Iterable[Effect]) -> None:
+    """Keeps what an event has done."""
+    rows = [(x.shipment_id, x.line_id, x.effect, x.event_id, x.unit_count) for x in effects]
+    if rows:
+        await _KEEP.run(connection, **transposed(list(_EFFECT), rows))

@@ -1,0 +1,159 @@
+"""What locations do with shipments, each move in one transaction: lock, read, move, what follows, write."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Uuid, select
+
+from policies.domain.shipments import Move
+from policies.policy_set import PolicySet
+from policies.stock.feeds import Feed, has_in
+from service.allocation import rebalancing
+from service.allocation.planning_context import scene
+from service.allocation.unit_of_work import Doings
+from service.catalog import catalog_store
+from service.database.database import Connection, Statement, parameter
+from service.database.tables import shipment
+from service.dependencies import Premises
+from service.errors import ABSENT_LOCATION, NotFound, no_allocation
+from service.fulfillment import applied_events, reassignment, returns
+from service.fulfillment.shipment_moves import Step, distrusted, effect_of, make
+from service.fulfillment.shipment_requests import Return, ShipmentMove
+from service.orders import order_messages, order_store
+from service.rpc import idempotency
+from service.rpc.idempotency import Asked
+from service.stock import levels, provenance
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+_ALLOCATION_OF = Statement(select(shipment.c.allocation_id).where(shipment.c.id == parameter("id", Uuid)))
+
+Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, Doings]]]
+
+
+class Fulfilment:
+    """Moves of shipments, and returns. Never shed: what happened has happened."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+
+    async def move(self, wanted: ShipmentMove, asked: Asked) -> allocation_pb.Allocation:
+        """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
+        policy_set = self._here.policies()
+
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
+            row = await _ALLOCATION_OF.row(connection, id=wanted.shipment_id)
+            if row is None:
+                raise _no_shipment(wanted.shipment_id)
+            doings, locked = await self._open(connection, row["allocation_id"])
+            step = await self._step(connection, doings, locked, wanted=wanted, asked=asked, policy_set=policy_set)
+            if wanted.move is Move.REASSIGN:
+                reassignment.reassign(step)
+            else:
+                make(step)
+                await provenance.distrust(connection, doings.book, distrusted(step))
+            await applied_events.keep(connection, step.effects)
+            return await self._end(connection, doings, row["allocation_id"], policy_set)
+
+        return await self._once(f"shipment_{wanted.move}", asked, work)
+
+    async def take_back(self, wanted: Return, asked: Asked) -> allocation_pb.Allocation:
+        """The order after units of it came back. Raises NotFound, TooManyUnits."""
+        policy_set = self._here.policies()
+        event_id = wanted.event_id or str(asked.claim.id)
+
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
+            if wanted.location_id and await catalog_store.missing_locations(connection, [wanted.location_id]):
+                raise NotFound("location", {"location_id": wanted.location_id}, ABSENT_LOCATION)
+            place = wanted.location_id or None
+            doings, locked = await self._open(connection, wanted.allocation_id, place)
+            record = doings.records[wanted.allocation_id]
+            shipment_ids = [made.id for made in record.shipments]
+            heard = await applied_events.heard(connection, shipment_ids, returns.RETURNED, event_id)
+            counted = await self._counted(connection, locked, wanted.event_time)
+            effects = returns.take_back(doings, record, wanted, event_id, heard=heard, is_counted=counted)
+            await applied_events.keep(connection, effects)
+            return await self._end(connection, doings, wanted.allocation_id, policy_set)
+
+        return await self._once("return", asked, work)
+
+    async def _once(self, operation: str, asked: Asked, work: Work) -> allocation_pb.Allocation:
+        answer, doings = await idempotency.once(self._here.database, operation, asked, allocation_pb.Allocation, work)
+        if doings is not None:
+            doings.count(self._here.metrics)
+        return answer
+
+    async def _open(
+        self, connection: Connection, allocation_id: UUID, new_place: str | None = None
+    ) -> tuple[Doings, set[tuple[str, str]]]:
+        """The order and the stock of its products, locked; with a level at a place where there may be none yet."""
+        if not await order_store.lock(connection, [allocation_id]):
+            raise no_allocation(allocation_id)
+        skus = await order_store.line_skus(connection, [allocation_id])
+        if new_place:
+            known = skus - await catalog_store.missing_products(connection, skus)
+            await levels.ensure(connection, {(sku, new_place) for sku in known})
+        locked = await levels.lock(connection, skus)
+        doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
+        doings.know((await order_store.read(connection, [allocation_id])).values())
+        return doings, locked
+
+    async def _step(
+        self,
+        connection: Connection,
+        doings: Doings,
+        locked: set[tuple[str, str]],
+        *,
+        wanted: ShipmentMove,
+        asked: Asked,
+        policy_set: PolicySet,
+    ) -> Step:
+        (record,) = doings.records.values()
+        made = next((one for one in record.shipments if one.id == wanted.shipment_id), None)
+        if made is None:
+            raise _no_shipment(wanted.shipment_id)
+        event_id = wanted.event_id or str(asked.claim.id)
+        effect = effect_of(wanted.move)
+        heard = await applied_events.heard(connection, [made.id], effect, event_id) if effect else set()
+        known = await scene(connection, self._here.cache, policy_set, {line.sku for line in record.lines})
+        return Step(
+            asked=wanted,
+            event_id=event_id,
+            doings=doings,
+            surroundings=known.of(record.channel_id),
+            record=record,
+            shipment=made,
+            heard=heard,
+            counted=await self._counted(connection, locked, wanted.event_time, known.catalogue.feeds, made.assign_time),
+        )
+
+    async def _counted(
+        self,
+        connection: Connection,
+        locked: Iterable[tuple[str, str]],
+        event_time: datetime | None,
+        feeds: Mapping[str, Feed] | None = None,
+        promised_time: datetime | None = None,
+    ) -> dict[tuple[str, str], bool]:
+        """By level: whether a count has in already what happened at the event's time to units promised at another."""
+        if event_time is None:
+            return {}
+        anchors = await provenance.anchors(connection, set(locked))
+        return {
+            key: has_in((feeds or {}).get(anchor.source), anchor.time, event_time, promised_time)
+            for key, anchor in anchors.items()
+        }
+
+    async def _end(
+        self, connection: Connection, doings: Doings, allocation_id: UUID, policy_set: PolicySet
+    ) -> tuple[allocation_pb.Allocation, Doings]:
+        await rebalancing.follow(connection, doings, self._here.cache, policy_set)
+        await doings.write(connection)
+        return order_messages.allocation(doings.records[allocation_id], doings.book.now), doings
+
+
+def _no_shipment(shipment_id: UUID) -> NotFound:
+    advice = "it may have been planned anew: look at its order with GetAllocation"
+    return NotFound("shipment", {"shipment_id": str(shipment_id)}, advice)

@@ -1,0 +1,301 @@
+"""What each move of a shipment does to its order and to the book. Nothing here reads or writes the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from policies.domain.model import Commitment, OrderLine
+from policies.domain.shipments import ONLY_FOR, Move, Ruling, ShipmentState, ruling
+from policies.explanation import units as counted
+from service.allocation.planner import Verdict, is_in_review, outcome_of
+from service.allocation.planning_context import Surroundings
+from service.allocation.rerouting import replan_units
+from service.allocation.shortages import context_of, with_person
+from service.allocation.unit_of_work import Doings
+from service.errors import NotFound, TooManyUnits, WrongState
+from service.fulfillment.applied_events import Effect
+from service.fulfillment.shipment_requests import ShipmentMove
+from service.orders import order_exceptions
+from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
+from service.orders.order_exceptions import OrderException
+from service.stock.stock_book import Book, Occurrence
+
+REJECTED = "rejected"
+"""Why units were routed anew, and the cause of an oversell where nobody else has them."""
+
+_NOT_THERE = "not_found"
+_SET_ASIDE = {"damaged": "damaged", "set_aside": "display"}
+"""Why rejected units that are there are not sellable, by the reason of the rejection."""
+_DONE = {Move.SHIP: "shipped", Move.DELIVER: "delivered", Move.COLLECT: "collected", Move.REJECT: "rejected"}
+_WANTED = {
+    Move.ACCEPT: ShipmentState.ACCEPTED,
+    Move.MARK_READY: ShipmentState.READY_FOR_PICKUP,
+    Move.SHIP: ShipmentState.SHIPPED,
+    Move.DELIVER: ShipmentState.DELIVERED,
+    Move.COLLECT: ShipmentState.COLLECTED,
+    Move.REJECT: ShipmentState.REJECTED,
+    Move.RETURN_UNCOLLECTED: ShipmentState.UNCOLLECTED,
+}
+
+
+@dataclass(slots=True)
+class Step:
+    """One move of one shipment, of an order that is locked; `heard` are lines on which the event had its effect."""
+
+    asked: ShipmentMove
+    event_id: str
+    doings: Doings
+    surroundings: Surroundings
+    record: AllocationRecord
+    shipment: ShipmentRecord
+    heard: set[str]
+    counted: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """By level: whether a count has in already what happened at the event's time."""
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def book(self) -> Book:
+        """The stock of the transaction."""
+        return self.doings.book
+
+    def at(self, line_id: str) -> Occurrence:
+        """When units of a line moved."""
+        key = (self.record.line(line_id).sku, self.shipment.location_id)
+        return Occurrence(self.asked.event_time or self.book.now, self.counted.get(key, False))
+
+
+def effect_of(move: Move) -> str:
+    """The effect that a move has on lines, in a word; empty where it has none."""
+    return {**_DONE, Move.RETURN_UNCOLLECTED: "uncollected"}.get(move, "")
+
+
+def make(step: Step) -> None:
+    """Makes the move and notes what became of the order. A move that a later event has in already does nothing.
+
+    Raises WrongState, NotFound (line), TooManyUnits.
+    """
+    if step.heard and step.heard >= set(step.asked.lines):
+        return
+    _check(step)
+    if ruling(step.asked.move, step.shipment.state) is Ruling.LATE:
+        _check_late(step)
+        return
+    step.record.update_time = step.book.now
+    _MAKE[step.asked.move](step)
+
+
+def _check(step: Step) -> None:
+    move, record, shipment = step.asked.move, step.record, step.shipment
+    wanted = _WANTED[move].value
+    if record.commitment is not Commitment.SOLD:
+        advice = "its order is not sold yet: confirm the allocation first"
+        raise WrongState("shipment", str(shipment.id), record.state_at(step.book.now), wanted, advice)
+    if ONLY_FOR.get(move, record.method) != record.method:
+        advice = "ship and deliver are for orders that are shipped, the others for orders that are picked up"
+        raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", wanted, advice)
+    if move is Move.ACCEPT and is_in_review(record):
+        advice = "a person has to approve the order first: see `truestock exceptions`"
+        raise WrongState("shipment", str(shipment.id), "in review", wanted, advice)
+    if ruling(move, shipment.state) is Ruling.REFUSED:
+        advice = "look at its order with GetAllocation or `truestock explain`"
+        raise WrongState("shipment", str(shipment.id), shipment.state.value, wanted, advice)
+
+
+def _check_late(step: Step) -> None:
+    """What a later event has in already can be no more than that, and of lines that the shipment has."""
+    _check_lines(step)
+    for line_id, units in step.asked.lines.items():
+        had = step.shipment.shipped.get(line_id, 0) + step.shipment.rejected.get(line_id, 0)
+        if units > had:
+            raise TooManyUnits(line_id, units, 0, _DONE[step.asked.move])
+
+
+def units_asked(step: Step) -> dict[str, int]:
+    """The units that a move is about, by line: those that are named, else everything that has not left."""
+    if not step.asked.lines:
+        return {line_id: units for line_id, units in step.shipment.units.items() if line_id not in step.heard}
+    _check_lines(step)
+    asked = {line_id: units for line_id, units in step.asked.lines.items() if line_id not in step.heard}
+    for line_id, units in asked.items():
+        left = step.shipment.units.get(line_id, 0)
+        if units > left:
+            raise TooManyUnits(line_id, units, left, _DONE[step.asked.move])
+    return asked
+
+
+def _check_lines(step: Step) -> None:
+    known = set(step.shipment.line_ids)
+    missing = {
+        f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.asked.lines) if line_id not in known
+    }
+    if missing:
+        raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(known)[:20])}")
+
+
+def _accept(step: Step) -> None:
+    step.shipment.state, step.shipment.accept_time = ShipmentState.ACCEPTED, step.book.now
+    step.doings.note(Verdict(step.record, "accepted", f"{step.shipment.location_id} works on it."))
+
+
+def _mark_ready(step: Step) -> None:
+    step.shipment.accept_time = step.shipment.accept_time or step.book.now
+    step.shipment.state = ShipmentState.READY_FOR_PICKUP
+    step.doings.note(Verdict(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}."))
+
+
+def _ship(step: Step) -> None:
+    left = _leave(step, "shipped")
+    sentence = f"{counted(left)} left {step.shipment.location_id}."
+    step.doings.note(Verdict(step.record, "shipped", sentence))
+
+
+def _deliver(step: Step) -> None:
+    # What arrived has left, heard or not.
+    left = _leave(step, "shipped")
+    step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
+    unheard = f" {counted(left)} had not been heard to leave." if left else ""
+    step.doings.note(Verdict(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}"))
+
+
+def _collect(step: Step) -> None:
+    left = _leave(step, "collected")
+    step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
+    step.doings.note(Verdict(step.record, "collected", f"{counted(left)} fetched at {step.shipment.location_id}."))
+
+
+def _leave(step: Step, kind: str) -> int:
+    """Units leave the location; returns how many."""
+    total = 0
+    for line_id, units in units_asked(step).items():
+        step.book.leave(kind, step.record.part(step.shipment, line_id, units), step.at(line_id))
+        step.shipment.shipped[line_id] = step.shipment.shipped.get(line_id, 0) + units
+        step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
+        _keep(step, line_id, units)
+        total += units
+    if is_in_review(step.record) and not step.record.promised():
+        # Nothing is left that a person could keep from going out.
+        step.record.outcome = outcome_of(step.record, in_review=False)
+    return total
+
+
+def _return_uncollected(step: Step) -> None:
+    total = 0
+    for line_id, units in units_asked(step).items():
+        part = step.record.part(step.shipment, line_id, units)
+        step.book.release(part, was_held=False, reason="uncollected")
+        step.record.line(line_id).cancelled += units
+        step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.UNCOLLECTED)
+        _keep(step, line_id, units)
+        total += units
+    step.record.end_if_empty()
+    sentence = f"Nobody fetched {counted(total)}: they are {step.shipment.location_id}'s stock again."
+    step.doings.note(Verdict(step.record, "uncollected", sentence))
+
+
+def _reject(step: Step) -> None:
+    """Takes units off the location and does what the exception rules say of a rejection."""
+    asked, reason = units_asked(step), step.asked.reason
+    in_review = is_in_review(step.record)
+    for line_id, units in asked.items():
+        _give_up(step, line_id, units)
+    step.shipment.reject_reason = reason
+    exception = _rejection(step, asked)
+    action = exception.settlement.action
+    rejected = Verdict(step.record, "rejected", exception.description)
+    if action == "reroute":
+        planned = replan_units(step.surroundings, step.book, step.record, asked, cause=REJECTED)
+        step.doings.note(replace(rejected, exceptions=(_rerouted(exception, planned),)))
+        step.doings.note(planned)
+        return
+    step.doings.note(_settled(step, rejected, exception, asked, in_review=in_review))
+
+
+def _give_up(step: Step, line_id: str, units: int) -> None:
+    """Takes rejected units off the shipment; the reason says what they are now."""
+    part, reason = step.record.part(step.shipment, line_id, units), step.asked.reason
+    step.book.release(part, was_held=False, reason=reason)
+    if reason == _NOT_THERE:
+        step.book.lose(part, step.at(line_id), reason=reason)
+    elif reason in _SET_ASIDE:
+        step.book.set_aside(part, reason=_SET_ASIDE[reason])
+    step.shipment.rejected[line_id] = step.shipment.rejected.get(line_id, 0) + units
+    step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.REJECTED)
+    _keep(step, line_id, units)
+
+
+def distrusted(step: Step) -> list[tuple[str, str]]:
+    """The levels where units that were promised were not found: how far they can be trusted falls."""
+    if step.asked.move is not Move.REJECT or step.asked.reason != _NOT_THERE:
+        return []
+    return [(step.record.line(one.line_id).sku, step.shipment.location_id) for one in step.effects]
+
+
+def _rejection(step: Step, units: Mapping[str, int]) -> OrderException:
+    record, location_id = step.record, step.shipment.location_id
+    order = record.order_of(tuple(_order_lines(record, units)), Commitment.SOLD)
+    skus = {line.sku for line in order.lines}
+    context = replace(
+        context_of(step.surroundings, step.book.now, order),
+        location=step.surroundings.locations.get(location_id),
+        product=step.surroundings.products.get(next(iter(skus))) if len(skus) == 1 else None,
+    )
+    why = step.asked.reason.replace("_", " ")
+    description = f"{location_id} cannot supply {counted(sum(units.values()))} ({why})."
+    found = order_exceptions.of_rejection(step.surroundings.policy_set, context, description)
+    return replace(
+        found,
+        shipment_id=step.shipment.id,
+        line_ids=tuple(units),
+        sku=next(iter(skus)) if len(skus) == 1 else None,
+    )
+
+
+def _order_lines(record: AllocationRecord, units: Mapping[str, int]) -> list[OrderLine]:
+    lines = (record.line(line_id) for line_id in units)
+    return [OrderLine(x.line_id, x.sku, units[x.line_id], x.unit_price) for x in lines]
+
+
+def _rerouted(exception: OrderException, planned: Verdict) -> OrderException:
+    """How rerouting settled a rejection; what it could not place has an exception of its own."""
+    if planned.rerouted:
+        return replace(exception, resolution="rerouted", note=planned.description)
+    return replace(exception, resolution="no_action", note="No other location has it: see the exception beside it.")
+
+
+def _settled(
+    step: Step, rejected: Verdict, exception: OrderException, units: Mapping[str, int], *, in_review: bool
+) -> Verdict:
+    """A rejection that is not rerouted: its units wait for stock, are taken off, or are somebody's to settle."""
+    record, action = step.record, exception.settlement.action
+    waits = action in ("backorder", "hold")
+    taken_off = 0
+    for line_id, count in units.items():
+        line = record.line(line_id)
+        if action == "cancel":
+            line.cancelled += count
+            taken_off += count
+            continue
+        record.add_shortage(ShortageRecord(line_id, line.sku, count, "unfillable", REJECTED, backordered=waits))
+    record.end_if_empty()
+    if record.state == CONFIRMED:
+        record.outcome = outcome_of(record, in_review=in_review)
+    resolution = {"backorder": "backordered", "cancel": "cancelled"}.get(action)
+    raised = with_person(record, [replace(exception, resolution=resolution)])
+    return replace(rejected, exceptions=raised, cancelled=taken_off)
+
+
+def _keep(step: Step, line_id: str, units: int) -> None:
+    effect = effect_of(step.asked.move)
+    step.effects.append(Effect(step.shipment.id, line_id, effect, step.event_id, units))
+
+
+_MAKE = {
+    Move.ACCEPT: _accept,
+    Move.MARK_READY: _mark_ready,
+    Move.SHIP: _ship,
+    Move.DELIVER: _deliver,
+    Move.COLLECT: _collect,
+    Move.REJECT: _reject,
+    Move.RETURN_UNCOLLECTED: _return_uncollected,
+}

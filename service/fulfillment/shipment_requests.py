@@ -1,0 +1,173 @@
+"""Requests about shipments, checked and turned into plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from policies.domain.shipments import Move, ShipmentState
+from service import limits
+from service.orders import order_messages
+from service.rpc import page_tokens
+from service.rpc.validation import Fields
+from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_service_pb2 as fulfillment_pb
+
+REJECT_REASONS = {
+    number: name.removeprefix("REJECT_REASON_").lower()
+    for name, number in fulfillment_pb.RejectReason.items()
+    if number
+}
+DISPOSITIONS = {
+    number: name.removeprefix("RETURN_DISPOSITION_").lower()
+    for name, number in fulfillment_pb.ReturnDisposition.items()
+    if number
+}
+NOT_RETURNED = "not_returned"
+_STATES = {number: ShipmentState(word) for word, number in order_messages.SHIPMENT_STATES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentMove:
+    """What happened to one shipment. `lines` are units by line, empty for everything that has not left.
+
+    `event_id` is the caller's, empty where it named none; `event_time` is None where it happens now.
+    """
+
+    move: Move
+    shipment_id: UUID
+    request_id: UUID | None
+    lines: Mapping[str, int] = field(default_factory=dict)
+    event_id: str = ""
+    event_time: datetime | None = None
+    reason: str = ""
+    location_id: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Units by line that came back to a location, or were refunded without coming back."""
+
+    allocation_id: UUID
+    request_id: UUID | None
+    lines: Mapping[str, int]
+    disposition: str
+    location_id: str
+    event_id: str
+    event_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentsPage:
+    """Which shipments to list; filters that are empty let everything through."""
+
+    location_ids: Sequence[str]
+    states: Sequence[ShipmentState]
+    assigned_before: datetime | None
+    after: tuple[datetime, UUID] | None
+    count: int
+
+
+def shipment_move(move: Move, request: Any) -> ShipmentMove:
+    """A request about one shipment. Raises InvalidFields."""
+    fields = Fields()
+    shipment_id = fields.uuid("shipment_id", request.shipment_id, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    asked = {name.name for name in request.DESCRIPTOR.fields}
+    lines = _lines(fields, request.lines, at_least=0) if "lines" in asked else {}
+    event_id = _event_id(fields, request) if "event_id" in asked else ""
+    event_time = _event_time(fields, request) if "event_time" in asked else None
+    reason = _reason(fields, request) if move is Move.REJECT else ""
+    fields.finish()
+    assert shipment_id is not None
+    return ShipmentMove(move, shipment_id, request_id, lines, event_id, event_time, reason)
+
+
+def reassignment(request: allocation_pb.ReassignShipmentRequest) -> ShipmentMove:
+    """Raises InvalidFields."""
+    fields = Fields()
+    shipment_id = fields.uuid("shipment_id", request.shipment_id, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH) or ""
+    actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH, required=True) or ""
+    fields.finish()
+    assert shipment_id is not None
+    return ShipmentMove(Move.REASSIGN, shipment_id, request_id, location_id=location_id, actor=actor)
+
+
+def a_return(request: fulfillment_pb.RecordReturnRequest) -> Return:
+    """Raises InvalidFields."""
+    fields = Fields()
+    allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    lines = _lines(fields, request.lines, at_least=1)
+    disposition = DISPOSITIONS.get(request.disposition, "")
+    if not disposition:
+        fields.wrong("disposition", "must be one of the ReturnDispositions, such as RETURN_DISPOSITION_SELLABLE")
+    location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH) or ""
+    if disposition and bool(location_id) == (disposition == NOT_RETURNED):
+        wrong = "is not for units that did not come back" if location_id else "must say where the units are now"
+        fields.wrong("location_id", wrong)
+    event_id, event_time = _event_id(fields, request), _event_time(fields, request)
+    fields.finish()
+    assert allocation_id is not None
+    return Return(allocation_id, request_id, lines, disposition, location_id, event_id, event_time)
+
+
+def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPage:
+    """Raises InvalidFields."""
+    fields = Fields()
+    if fields.size("location_ids", request.location_ids, 0, limits.LOCATION_FILTER):
+        for index, location_id in enumerate(request.location_ids):
+            fields.text(f"location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
+    states = []
+    if fields.size("states", request.states, 0, len(_STATES)):
+        for index, state in enumerate(request.states):
+            if state not in _STATES:
+                fields.wrong(f"states[{index}]", f"{state} is not a Shipment.State that can be asked for")
+            else:
+                states.append(_STATES[state])
+    given = request.HasField("assigned_before")
+    before = fields.moment("assigned_before", request.assigned_before, given=True) if given else None
+    count = fields.page_size(request.page_size)
+    after = page_tokens.moment_and_id(fields, request.page_token)
+    fields.finish()
+    return ShipmentsPage(list(request.location_ids), states, before, after, count)
+
+
+def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_least: int) -> dict[str, int]:
+    units: dict[str, int] = {}
+    if fields.size("lines", lines, at_least, limits.ORDER_LINES):
+        for index, line in enumerate(lines):
+            at = f"lines[{index}]"
+            line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH, required=True) or ""
+            fields.whole(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
+            if line_id in units:
+                fields.wrong(f"{at}.line_id", f"line '{line_id}' is named twice")
+            units[line_id] = line.unit_count
+    return units
+
+
+def _event_id(fields: Fields, request: Any) -> str:
+    return fields.text("event_id", request.event_id, longest=limits.CHANGE_ID_LENGTH) or ""
+
+
+def _event_time(fields: Fields, request: Message) -> datetime | None:
+    if not request.HasField("event_time"):
+        return None
+    moment = fields.moment("event_time", request.event_time, given=True)  # type: ignore[attr-defined]
+    if moment is not None and moment > datetime.now(UTC) + limits.CLOCK_AHEAD:
+        fields.wrong("event_time", "is more than 5 minutes in the future; mend the sender's clock")
+    return moment
+
+
+def _reason(fields: Fields, request: fulfillment_pb.RejectShipmentRequest) -> str:
+    reason = REJECT_REASONS.get(request.reason, "")
+    if not reason:
+        fields.wrong("reason", "must be one of the RejectReasons, such as REJECT_REASON_NOT_FOUND")
+    return reason

@@ -1,0 +1,69 @@
+"""Listing shipments: the work lists of locations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Integer, Text, Uuid, func, literal_column, or_, select, tuple_
+
+from service.database.database import Connection, Statement, any_of, parameter, parameters
+from service.database.tables import Moment, allocation, promise, shipment
+from service.fulfillment.shipment_requests import ShipmentsPage
+from service.orders import order_messages, order_store
+from truestock.v1 import shipment_pb2
+
+_made = shipment.c
+_PAGE = Statement(
+    select(shipment, allocation.c.channel_id, allocation.c.order_id)
+    .join(allocation, allocation.c.id == _made.allocation_id)
+    .where(
+        # What is only held has been given to nobody yet.
+        allocation.c.commitment == literal_column("'sold'"),
+        or_(
+            func.cardinality(parameters("location_ids", Text)) == 0,
+            _made.location_id == any_of("location_ids", Text),
+        ),
+        or_(func.cardinality(parameters("states", Text)) == 0, _made.state == any_of("states", Text)),
+        or_(parameter("before", Moment).is_(None), _made.assign_time < parameter("before", Moment)),
+        or_(
+            parameter("after_time", Moment).is_(None),
+            tuple_(_made.assign_time, _made.id) > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
+        ),
+    )
+    .order_by(_made.assign_time, _made.id)
+    .limit(parameter("count", Integer))
+)
+_LINES = Statement(
+    select(promise)
+    .where(promise.c.shipment_id == any_of("ids", Uuid))
+    .order_by(promise.c.shipment_id, promise.c.line_id)
+)
+
+
+async def page(connection: Connection, wanted: ShipmentsPage) -> tuple[list[shipment_pb2.Shipment], bool]:
+    """The shipments of one page, oldest first, and whether there are more."""
+    after_time, after_id = wanted.after or (None, None)
+    rows = await _PAGE.rows(
+        connection,
+        location_ids=list(wanted.location_ids),
+        states=[state.value for state in wanted.states],
+        before=wanted.assigned_before,
+        after_time=after_time,
+        after_id=after_id,
+        count=wanted.count + 1,
+    )
+    shown = rows[: wanted.count]
+    lines: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
+    for row in await _LINES.rows(connection, ids=[row["id"] for row in shown]):
+        lines[row["shipment_id"]].append(row)
+    return [_message(row, lines[row["id"]]) for row in shown], len(rows) > wanted.count
+
+
+def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:
+    made = order_store.shipment_of(row)
+    for line in lines:
+        order_store.take_in(made, line)
+    skus = {line["line_id"]: line["sku"] for line in lines}
+    return order_messages.shipment(made, skus, row["allocation_id"], (row["channel_id"], row["order_id"]))

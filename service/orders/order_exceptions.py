@@ -1,0 +1,149 @@
+"""What somebody has to settle about an order, and what the exception rules say of it: who, how and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Text, literal_column, select
+
+from policies.decisions.exception_policy import Settlement, settle
+from policies.domain.model import Context, Product
+from policies.explanation import FiredRule, units
+from policies.policy_set import PolicySet
+from policies.stock.oversell import UNMAPPED
+from service.database.database import Connection, Statement, any_of
+from service.database.tables import exception, exception_record
+from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, settled_as
+from service.orders.allocation_record import AllocationRecord, ShortageRecord
+
+APART = "\x1f"
+"""Between the line ids of one exception, because an unnested list of lists loses its inner borders."""
+
+KINDS_OF_SHORTAGE = ("oversell", "unfillable")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderException:
+    """One thing to settle. `settlement` is what the rules of `policy_revision` say of it.
+
+    `resolution` is how policy settled it at once; without one a person has to. `line_ids` are the lines of the order
+    that it is about, all if empty; `sku` is there where it is about one.
+    """
+
+    kind: str
+    description: str
+    settlement: Settlement
+    due_time: datetime
+    policy_revision: str
+    resolution: str | None = None
+    note: str = ""
+    shipment_id: UUID | None = None
+    channel_id: str | None = None
+    location_id: str | None = None
+    sku: str | None = None
+    line_ids: tuple[str, ...] = ()
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether policy alone has not settled it."""
+        return self.resolution is None
+
+    @property
+    def rule(self) -> str:
+        """The rule that decided, and where it stands."""
+        found = self.settlement
+        return found.rule if found.is_built_in else f"{found.rule} ({found.source})"
+
+    def row(self, id: UUID, allocation_id: UUID, now: datetime) -> tuple[object, ...]:
+        """Its row in the table `exception`."""
+        found = self.settlement
+        about = (self.shipment_id, self.channel_id, self.sku, self.location_id, APART.join(self.line_ids) or None)
+        ruled = (found.owner, self.due_time, found.escalate_to, found.action, self.rule)
+        state = OPEN if self.needs_person else RESOLVED
+        ended = (None, None) if self.needs_person else (POLICY, now)
+        settled = (state, self.needs_person, self.resolution, *ended, self.note or None)
+        return (id, allocation_id, self.kind, self.description, self.policy_revision, now, *about, *ruled, *settled)
+
+    def happened(self, id: UUID) -> list[ExceptionEvent]:
+        """The beginning of its history, under its id."""
+        raised = [ExceptionEvent(id, "raised", POLICY, self.description)]
+        if self.resolution is None:
+            return raised
+        return [*raised, ExceptionEvent(id, "resolved", POLICY, self.note or settled_as(self.resolution))]
+
+
+def of_shortages(
+    policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
+) -> list[tuple[OrderException, list[ShortageRecord]]]:
+    """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
+    found: dict[tuple[str, str], tuple[Settlement, list[ShortageRecord]]] = {}
+    for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
+        settlement = settle(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
+        found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
+    return [
+        (_of_units(_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts), shorts)
+        for (kind, _), (settlement, shorts) in found.items()
+    ]
+
+
+def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredRule]) -> list[OrderException]:
+    """One exception for each review rule that holds for the plan."""
+    return [of_review(policy_set, context, f"review rule {rule.name} ({rule.source})") for rule in reviews]
+
+
+def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
+    """Units that a location could not supply; the context names it."""
+    settlement = settle(policy_set, replace(context, exception_kind="rejected"))
+    return _raised(policy_set, context, "rejected", description, settlement)
+
+
+def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
+    """A plan that a person looks at before it goes out."""
+    settlement = settle(policy_set, replace(context, exception_kind="review"))
+    return _raised(policy_set, context, "review", description, settlement)
+
+
+def _raised(
+    policy_set: PolicySet, context: Context, kind: str, description: str, settlement: Settlement
+) -> OrderException:
+    return OrderException(
+        kind=kind,
+        description=description,
+        settlement=settlement,
+        due_time=context.now + settlement.due_in,
+        policy_revision=policy_set.revision,
+        channel_id=context.channel.id if context.channel else None,
+        location_id=context.location.id if context.location else None,
+    )
+
+
+def _of_units(raised: OrderException, shorts: Sequence[ShortageRecord]) -> OrderException:
+    """The exception, with the lines that it is about, and their product where they have one."""
+    skus = {short.sku for short in shorts}
+    line_ids = tuple(dict.fromkeys(short.line_id for short in shorts))
+    return replace(raised, sku=skus.pop() if len(skus) == 1 else None, line_ids=line_ids)
+
+
+def _units_short(shorts: Sequence[ShortageRecord]) -> str:
+    skus = ", ".join(sorted({short.sku for short in shorts}))
+    return f"{units(sum(short.unit_count for short in shorts))} short: {skus}"
+
+
+UNMAPPED_PRODUCT = "unmapped_product"
+
+_of_kind = exception.c.kind == literal_column(f"'{UNMAPPED_PRODUCT}'")
+_OF_SKUS = Statement(
+    select(*exception_record)
+    .where(_of_kind, exception.c.subject == any_of("skus", Text), exception.c.state == literal_column("'open'"))
+    .order_by(exception.c.create_time, exception.c.id)
+)
+
+
+async def open_unmapped(connection: Connection, record: AllocationRecord) -> list[asyncpg.Record]:
+    """What is open about products that an order waits for because the catalogue does not have them."""
+    skus = sorted({short.sku for short in record.shortages if short.cause == UNMAPPED})
+    return await _OF_SKUS.rows(connection, skus=skus) if skus else []

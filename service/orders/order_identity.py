@@ -1,0 +1,167 @@
+"""The names of orders: an order and its copies are one, locked and found under the original's name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Boolean, Text, Uuid, delete, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
+from service.database.tables import Moment, allocation, allocation_copy
+from service.orders import order_store
+
+T = TypeVar("T")
+Name = tuple[str, str]
+"""(Channel id, order id)."""
+
+_own, _other = allocation.c, allocation_copy.c
+_wanted = unnested("wanted", channel_id=Text, order_id=Text)
+_LINKS = Statement(
+    select(allocation_copy, _own.channel_id.label("to_channel_id"), _own.order_id.label("to_order_id"))
+    .join(allocation, _own.id == _other.allocation_id)
+    .where(
+        or_(
+            _other.allocation_id == any_of("ids", Uuid),
+            select(_wanted.c.channel_id)
+            .where(_wanted.c.channel_id == _other.channel_id, _wanted.c.order_id == _other.order_id)
+            .exists(),
+        )
+    )
+)
+
+_LINK: Columns = {
+    "channel_id": Text,
+    "order_id": Text,
+    "allocation_id": Uuid,
+    "states_contents": Boolean,
+    "channel_update_time": Moment,
+}
+_linked = unnested("linked", **_LINK)
+_insert = upsert(allocation_copy).from_select(
+    list(_LINK), select(*(_linked.c[name] for name in _LINK)).order_by(_linked.c.channel_id, _linked.c.order_id)
+)
+_WRITE = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=["channel_id", "order_id"],
+        set_={name: _insert.excluded[name] for name in _LINK if name not in ("channel_id", "order_id")},
+    )
+)
+_DROP = Statement(delete(allocation).where(_own.id == any_of("ids", Uuid)))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A copy of an order. While the original has not come, one copy `states_contents`.
+
+    `update_time` is when that copy was last changed, by the clock of its own channel.
+    """
+
+    name: Name
+    original: Name
+    allocation_id: UUID
+    states_contents: bool = False
+    update_time: datetime | None = None
+
+
+class NamesMoved(Exception):
+    """Orders were found to have other names than those that were locked: lock anew, knowing these."""
+
+    def __init__(self, links: Mapping[Name, Link]) -> None:
+        super().__init__("orders have other names than those that were locked")
+        self.links = links
+
+
+@dataclass(frozen=True, slots=True)
+class LockedNames:
+    """Orders that are locked, by name. `made` are rows that are new, `links` those of all copies that are concerned."""
+
+    ids: Mapping[Name, UUID]
+    made: frozenset[UUID]
+    links: Mapping[Name, Link]
+
+    @property
+    def known_ids(self) -> list[UUID]:
+        """The orders that were there before."""
+        return [id for id in self.ids.values() if id not in self.made]
+
+    def original(self, name: Name) -> Name:
+        """The name under which an order has its promise."""
+        link = self.links.get(name)
+        return link.original if link else name
+
+
+async def lock(
+    connection: Connection, wanted: Iterable[Name], known: Mapping[Name, Link], new_id: Callable[[], UUID]
+) -> LockedNames:
+    """Locks the orders of these names, those of their originals instead where they are `known` copies; makes new ones.
+
+    A name that is no order yet is locked by a row all the same, so that nobody can make it one meanwhile: `drop` it
+    where it stays empty. Raises NamesMoved where a name turns out to be a copy's: the transaction has to begin anew.
+    """
+    names = list(dict.fromkeys(wanted))
+    targets = [known[name].original if name in known else name for name in names]
+    new = {target: new_id() for target in targets}
+    ids = await order_store.lock_or_make(connection, [(id, *target) for target, id in new.items()])
+    links = await _links(connection, names, ids.values())
+    # Only now can nobody link these names any more.
+    if any((links[name].original if name in links else name) not in ids for name in names):
+        raise NamesMoved(links)
+    return LockedNames(ids, frozenset(id for target, id in ids.items() if new[target] == id), links)
+
+
+async def until_locked(work: Callable[[Mapping[Name, Link]], Awaitable[T]]) -> T:
+    """Runs a transaction that locks names, again with what is known of them by then where they were not the right ones.
+
+    A name becomes a copy's once, or moves on with its original, so that this ends.
+    """
+    known: dict[Name, Link] = {}
+    while True:
+        try:
+            return await work(known)
+        except NamesMoved as moved:
+            known |= moved.links
+
+
+async def look(connection: Connection, wanted: Iterable[Name], new_id: Callable[[], UUID]) -> LockedNames:
+    """As `lock`, but locks and makes nothing: `made` are the ids that new orders would have."""
+    names = list(dict.fromkeys(wanted))
+    links = await _links(connection, names, [])
+    targets = dict.fromkeys(links[name].original if name in links else name for name in names)
+    found = {target: await order_store.find(connection, *target) for target in targets}
+    ids = {target: id or new_id() for target, id in found.items()}
+    links |= await _links(connection, names, ids.values())
+    return LockedNames(ids, frozenset(ids[target] for target, id in found.items() if id is None), links)
+
+
+async def write(connection: Connection, links: Iterable[Link]) -> None:
+    """Writes links of orders that are locked, those of their copies' names included."""
+    rows = [(*one.name, one.allocation_id, one.states_contents, one.update_time) for one in links]
+    if rows:
+        await _WRITE.run(connection, **transposed(list(_LINK), rows))
+
+
+async def drop(connection: Connection, ids: Iterable[UUID]) -> None:
+    """Takes rows away again that were made in this transaction and stay empty."""
+    spare = sorted(ids)
+    if spare:
+        await _DROP.run(connection, ids=spare)
+
+
+async def _links(connection: Connection, names: Iterable[Name], ids: Iterable[UUID]) -> dict[Name, Link]:
+    rows = await _LINKS.rows(connection, ids=list(ids), **transposed(["channel_id", "order_id"], list(names)))
+    found = [
+        Link(
+            (r["channel_id"], r["order_id"]),
+            (r["to_channel_id"], r["to_order_id"]),
+            r["allocation_id"],
+            r["states_contents"],
+            r["channel_update_time"],
+        )
+        for r in rows
+    ]
+    return {link.name: link for link in found}

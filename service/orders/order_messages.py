@@ -1,0 +1,202 @@
+"""Records and figures as the messages of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from policies.domain.model import Commitment, Outcome
+from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
+from policies.domain.shipments import ShipmentState
+from service.decisions.decision_messages import COMMITMENTS
+from service.orders.allocation_record import (
+    EXPIRED,
+    PROMISING,
+    AllocationRecord,
+    LineRecord,
+    ShipmentRecord,
+    ShortageRecord,
+)
+from service.rpc.proto_values import timestamp
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    order_pb2,
+    shipment_pb2,
+)
+
+OUTCOMES = {
+    Outcome.ALLOCATED: order_pb2.OUTCOME_ALLOCATED,
+    Outcome.PARTLY_ALLOCATED: order_pb2.OUTCOME_PARTLY_ALLOCATED,
+    Outcome.BACKORDERED: order_pb2.OUTCOME_BACKORDERED,
+    Outcome.NEEDS_REVIEW: order_pb2.OUTCOME_NEEDS_REVIEW,
+    Outcome.UNFILLABLE: order_pb2.OUTCOME_UNFILLABLE,
+}
+_STATES = {
+    "refused": allocation_pb.Allocation.STATE_REFUSED,
+    "held": allocation_pb.Allocation.STATE_HELD,
+    "confirmed": allocation_pb.Allocation.STATE_CONFIRMED,
+    "released": allocation_pb.Allocation.STATE_RELEASED,
+    "expired": allocation_pb.Allocation.STATE_EXPIRED,
+    "cancelled": allocation_pb.Allocation.STATE_CANCELLED,
+}
+SHIPMENT_STATES = {
+    "assigned": shipment_pb2.Shipment.STATE_ASSIGNED,
+    "cancelled": shipment_pb2.Shipment.STATE_CANCELLED,
+    "accepted": shipment_pb2.Shipment.STATE_ACCEPTED,
+    "rejected": shipment_pb2.Shipment.STATE_REJECTED,
+    "shipped": shipment_pb2.Shipment.STATE_SHIPPED,
+    "delivered": shipment_pb2.Shipment.STATE_DELIVERED,
+    "ready_for_pickup": shipment_pb2.Shipment.STATE_READY_FOR_PICKUP,
+    "collected": shipment_pb2.Shipment.STATE_COLLECTED,
+    "uncollected": shipment_pb2.Shipment.STATE_UNCOLLECTED,
+}
+_STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
+_ARRIVED = (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
+_BEGUN = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
+_SHORTAGE_KINDS = {
+    "oversell": allocation_pb.Shortage.KIND_OVERSELL,
+    "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
+}
+
+
+def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool = False) -> allocation_pb.Allocation:
+    """An allocation as it stands at `now`; what has expired or was given back has no shipments left."""
+    state = record.state_at(now)
+    promising = state in PROMISING
+    return allocation_pb.Allocation(
+        allocation_id=str(record.id),
+        channel_id=record.channel_id,
+        order_id=record.order_id,
+        state=_STATES[state],
+        outcome=OUTCOMES[record.outcome],
+        commitment=COMMITMENTS[record.commitment],
+        lines=[_line(record, line, promising=promising) for line in record.lines],
+        shipments=_shipments(record) if promising or record.commitment is Commitment.SOLD else [],
+        shortages=_shortages(record) if state != EXPIRED else [],
+        create_time=timestamp(record.create_time),
+        update_time=timestamp(record.update_time),
+        expire_time=timestamp(record.expire_time),
+        decision=record.decision,
+        needs_person=record.needs_person,
+        change_refused=change_refused,
+        version=record.version,
+        copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
+        channel_update_time=timestamp(record.channel_update_time),
+        channel_status=record.channel_status or "",
+        status=_STATUSES[status_of(figures(record, now))],
+    )
+
+
+def figures(record: AllocationRecord, now: datetime) -> OrderFigures:
+    """What the status of an order is derived from."""
+    state = record.state_at(now)
+    promising = state in PROMISING
+    lines = [_line(record, line, promising=promising) for line in record.lines]
+    names = ("promised", "shipped", "returned", "short", "backordered", "cancelled")
+    return OrderFigures(
+        state=state,
+        lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
+        arrived=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
+        begun=any(made.units and made.state in _BEGUN for made in record.shipments),
+        in_review=record.outcome is Outcome.NEEDS_REVIEW,
+    )
+
+
+def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> allocation_pb.AllocatedLine:
+    promised = record.promised_of_line(line.line_id) if promising else 0
+    short = record.short_of_line(line.line_id, backordered=False) if promising else 0
+    return allocation_pb.AllocatedLine(
+        line_id=line.line_id,
+        sku=line.sku,
+        unit_count=line.unit_count,
+        promised_count=promised,
+        short_count=short,
+        cancelled_count=line.cancelled,
+        outcome=OUTCOMES[line_outcome(record, line, promised)],
+        shipped_count=record.shipped_of_line(line.line_id),
+        returned_count=record.returned_of_line(line.line_id),
+        backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
+    )
+
+
+def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> Outcome:
+    """What one line came to, of which so many units are promised."""
+    promised += record.shipped_of_line(line.line_id)
+    if promised >= line.wanted:
+        needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.wanted > 0
+        return Outcome.NEEDS_REVIEW if needs_review else Outcome.ALLOCATED
+    if promised:
+        return Outcome.PARTLY_ALLOCATED
+    if record.short_of_line(line.line_id, backordered=True) == line.wanted:
+        return Outcome.BACKORDERED
+    return Outcome.NEEDS_REVIEW if record.commitment is Commitment.SOLD else Outcome.UNFILLABLE
+
+
+def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
+    skus = {line.line_id: line.sku for line in record.lines}
+    return [shipment(made, skus, record.id, (record.channel_id, record.order_id)) for made in record.shipments]
+
+
+def shipment(
+    made: ShipmentRecord, skus: Mapping[str, str], allocation_id: UUID, order: tuple[str, str]
+) -> shipment_pb2.Shipment:
+    """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines."""
+    return shipment_pb2.Shipment(
+        shipment_id=str(made.id),
+        location_id=made.location_id,
+        state=SHIPMENT_STATES[made.state],
+        distance_km=made.distance_km,
+        lines=[
+            shipment_pb2.ShipmentLine(
+                line_id=line_id,
+                sku=sku,
+                unit_count=made.units.get(line_id, 0),
+                shipped_count=made.shipped.get(line_id, 0),
+                returned_count=made.returned.get(line_id, 0),
+            )
+            for line_id, sku in skus.items()
+            if line_id in made.line_ids
+        ],
+        allocation_id=str(allocation_id),
+        channel_id=order[0],
+        order_id=order[1],
+        assign_time=timestamp(made.assign_time),
+        accept_time=timestamp(made.accept_time),
+        ship_time=timestamp(made.ship_time),
+        deliver_time=timestamp(made.deliver_time),
+        end_time=timestamp(made.end_time),
+        reject_reason=made.reject_reason or "",
+        ship_by_time=timestamp(made.ship_by_time),
+    )
+
+
+def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:
+    """Shortages in the order of the lines, then by kind and cause: the same whoever tells of them."""
+    places = {line.line_id: place for place, line in enumerate(record.lines)}
+    found = sorted(record.shortages, key=lambda x: (places.get(x.line_id, 0), x.kind, x.cause, x.backordered))
+    return [_shortage(short) for short in found]
+
+
+def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
+    return allocation_pb.Shortage(
+        line_id=short.line_id,
+        sku=short.sku,
+        unit_count=short.unit_count,
+        kind=_SHORTAGE_KINDS[short.kind],
+        cause=short.cause,
+        backordered=short.backordered,
+    )
+
+
+def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
+    """A row of `order_event`."""
+    return allocation_pb.TimelineEvent(
+        event_time=timestamp(row["event_time"]),
+        event=row["event"],
+        description=row["description"],
+        policy_revision=row["policy_revision"],
+        decision_id=str(row["decision_id"] or ""),
+    )

@@ -1,0 +1,141 @@
+"""Pages of allocations, oldest first, by what a caller wants to see of them and by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Boolean, ColumnElement, Integer, Text, Uuid, exists, func, literal_column, select
+
+from service import limits
+from service.database.database import Connection, Database, Statement, any_of, parameter, parameters
+from service.database.tables import Moment, allocation, promise
+from service.orders import order_messages, order_store
+from service.orders.allocation_record import EXPIRED, HELD
+from service.rpc.validation import Fields
+from service.stock import levels
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+_own = allocation.c
+_now: ColumnElement[Any] = parameter("now", Moment)
+_held: ColumnElement[Any] = literal_column(f"'{HELD}'")
+_has_lapsed = (_own.state == _held) & (_own.expire_time <= _now)
+_IS_SHOWN = (
+    (func.cardinality(parameters("states", Text)) == 0)
+    | ((_own.state == any_of("states", Text)) & ~_has_lapsed)
+    | (_has_lapsed & parameter("expired_too", Boolean))
+)
+# A hold that has lapsed promises nothing, swept or not.
+_is_live = promise.c.expire_time.is_(None) | (promise.c.expire_time > _now)
+_IS_THERE = exists().where(
+    promise.c.allocation_id == _own.id,
+    promise.c.location_id == parameter("location_id", Text),
+    (promise.c.shipped > 0) | ((promise.c.unit_count > 0) & _is_live),
+)
+_PAGE = Statement(
+    select(_own.id)
+    .where(
+        _own.id > parameter("after", Uuid),
+        (func.cardinality(parameters("channel_ids", Text)) == 0) | (_own.channel_id == any_of("channel_ids", Text)),
+        _own.needs_person | ~parameter("needs_person_only", Boolean),
+        _IS_SHOWN,
+        (parameter("location_id", Text) == literal_column("''")) | _IS_THERE,
+    )
+    # Ids are made in the order of time.
+    .order_by(_own.id)
+    .limit(parameter("count", Integer))
+)
+
+_STATES = {
+    number: name.removeprefix("STATE_").lower() for name, number in allocation_pb.Allocation.State.items() if number
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which allocations, behind which one, and at most how many. Empty lists let everything through."""
+
+    channel_ids: Sequence[str]
+    states: Sequence[str]
+    needs_person_only: bool
+    location_id: str
+    after: UUID
+    count: int
+
+
+def wanted(request: allocation_pb.ListAllocationsRequest) -> Wanted:
+    """Raises InvalidFields."""
+    fields = Fields()
+    if fields.size("channel_ids", request.channel_ids, 0, limits.CHANNEL_FILTER):
+        for index, channel_id in enumerate(request.channel_ids):
+            fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
+    for index, state in enumerate(request.states):
+        if state not in _STATES:
+            fields.wrong(f"states[{index}]", f"must be one of: {', '.join(_STATES.values())}")
+    fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
+    count, token = fields.page(request.page_size, request.page_token)
+    after = _after(fields, token)
+    fields.finish()
+    states = sorted({_STATES[state] for state in request.states})
+    return Wanted(
+        list(request.channel_ids),
+        states,
+        request.needs_person_only,
+        request.location_id,
+        after,
+        min(count, limits.ALLOCATIONS_PAGE_LIMIT),
+    )
+
+
+def _after(fields: Fields, token: str) -> UUID:
+    try:
+        return UUID(token) if token else UUID(int=0)
+    except ValueError:
+        fields.wrong_token()
+        return UUID(int=0)
+
+
+async def page(database: Database, asked: Wanted) -> allocation_pb.ListAllocationsResponse:
+    """One page, as of one moment."""
+
+    async def work(connection: Connection) -> allocation_pb.ListAllocationsResponse:
+        now = await levels.clock(connection)
+        ids = await _ids(connection, asked, now)
+        found = await order_store.read(connection, ids[: asked.count])
+        shown = _within_bounds([order_messages.allocation(found[one], now) for one in ids[: asked.count]])
+        more = len(shown) < len(ids)
+        return allocation_pb.ListAllocationsResponse(
+            allocations=shown, next_page_token=shown[-1].allocation_id if more else ""
+        )
+
+    return await database.snapshot("list", work)
+
+
+async def _ids(connection: Connection, asked: Wanted, now: datetime) -> list[UUID]:
+    """The ids of the page, and one more where there are more."""
+    rows = await _PAGE.rows(
+        connection,
+        now=now,
+        after=asked.after,
+        channel_ids=list(asked.channel_ids),
+        states=list(asked.states),
+        expired_too=EXPIRED in asked.states,
+        needs_person_only=asked.needs_person_only,
+        location_id=asked.location_id,
+        count=asked.count + 1,
+    )
+    return [r["id"] for r in rows]
+
+
+def _within_bounds(made: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:
+    """As many from the front as fit into an answer, and at least one where there is any."""
+    room, shown = limits.ALLOCATIONS_PAGE_BYTES, list[allocation_pb.Allocation]()
+    for one in made:
+        room -= one.ByteSize()
+        if room < 0 and shown:
+            break
+        shown.append(one)
+    return shown

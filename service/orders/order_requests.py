@@ -1,0 +1,247 @@
+"""Requests about orders, checked and turned into the words of `policies`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from policies.domain.model import Commitment, Destination, Order, OrderLine
+from service import limits
+from service.orders.order_identity import Name
+from service.rpc.validation import Fields
+from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
+
+_COMMITMENTS = {
+    order_pb2.COMMITMENT_HOLD: Commitment.HOLD,
+    order_pb2.COMMITMENT_SOLD: Commitment.SOLD,
+}
+_METHODS = {
+    order_pb2.FULFILLMENT_METHOD_UNSPECIFIED: "ship",
+    order_pb2.FULFILLMENT_METHOD_SHIP: "ship",
+    order_pb2.FULFILLMENT_METHOD_PICKUP: "pickup",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """An AllocateOrder request that is well-formed. `request_id` is the caller's, or None.
+
+    `copy_of` names the original of a copy; `update_time` and `channel_status` are what the channel says of the order.
+    """
+
+    order: Order
+    hold_duration: timedelta
+    request_id: UUID | None
+    copy_of: Name | None = None
+    update_time: datetime | None = None
+    channel_status: str | None = None
+
+    @property
+    def name(self) -> Name:
+        """The order as the caller names it."""
+        return self.order.channel_id, self.order.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Units to take off one line; `shipment_id` None leaves the choice to us."""
+
+    line_id: str
+    unit_count: int
+    shipment_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A CancelOrderLines request that is well-formed: of an allocation by its id, or of an order by its name."""
+
+    allocation_id: UUID | None
+    name: Name | None
+    cancellations: tuple[Cancellation, ...]
+    is_whole: bool
+    event_id: str | None
+    cancel_time: datetime | None
+    request_id: UUID | None
+
+
+def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    channel_id = fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True) or ""
+    order_id = fields.text("order_id", request.order_id, longest=limits.ORDER_ID_LENGTH, required=True) or ""
+    lines = _lines(fields, request.lines)
+    commitment = _COMMITMENTS.get(request.commitment)
+    if commitment is None:
+        fields.wrong("commitment", "must be COMMITMENT_HOLD or COMMITMENT_SOLD")
+    method = order_method(fields, request.method)
+    hold_duration = _hold_duration(fields, request)
+    request_id = fields.uuid("request_id", request.request_id)
+    destination = order_destination(fields, request.destination) if request.HasField("destination") else None
+    stated_value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
+    priority = fields.whole("priority", request.priority, -limits.PRIORITY, limits.PRIORITY)
+    tags = fields.tags("tags", request.tags, limits.ORDER_TAGS)
+    pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
+    if pickup and method != "pickup":
+        fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
+    copy_of = order_name(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
+    if copy_of == (channel_id, order_id):
+        fields.wrong("copy_of", "is the order itself; leave it out where the order is no copy")
+    update_time = _update_time(fields, request)
+    status = fields.text("channel_status", request.channel_status, longest=limits.CHANNEL_STATUS_LENGTH)
+    fields.finish()
+    assert commitment is not None
+    order = Order(
+        channel_id=channel_id,
+        order_id=order_id,
+        lines=tuple(lines),
+        commitment=commitment,
+        method=method,
+        destination=destination,
+        pickup_location_id=pickup,
+        stated_value=stated_value,
+        priority=priority,
+        tags=tags,
+    )
+    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status)
+
+
+def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    by_order = request.HasField("order")
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    if by_order == bool(request.allocation_id):
+        fields.wrong("allocation_id", "name either allocation_id or order")
+    name = order_name(fields, "order", request.order) if by_order else None
+    request_id = fields.uuid("request_id", request.request_id)
+    event_id = fields.text("event_id", request.event_id, longest=limits.EVENT_ID_LENGTH)
+    cancel_time = _update_time(fields, request)
+    if request.whole_order and request.cancellations:
+        fields.wrong("cancellations", "must be empty where whole_order is set")
+    wanted = () if request.whole_order else _cancellations(fields, request)
+    fields.finish()
+    return CancelRequest(allocation_id, name, wanted, request.whole_order, event_id, cancel_time, request_id)
+
+
+def order_name(fields: Fields, at: str, named: order_pb2.OrderReference) -> Name:
+    """The field of a request that names an order."""
+    channel_id = fields.text(f"{at}.channel_id", named.channel_id, longest=limits.ID_LENGTH, required=True)
+    order_id = fields.text(f"{at}.order_id", named.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
+    return channel_id or "", order_id or ""
+
+
+def _update_time(
+    fields: Fields, request: allocation_pb.AllocateOrderRequest | allocation_pb.CancelOrderLinesRequest
+) -> datetime | None:
+    if not request.HasField("channel_update_time"):
+        return None
+    return fields.moment("channel_update_time", request.channel_update_time, given=True)
+
+
+def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesRequest) -> tuple[Cancellation, ...]:
+    wanted: list[Cancellation] = []
+    seen: set[tuple[str, str]] = set()
+    if fields.size("cancellations", request.cancellations, 1, limits.CANCELLATIONS):
+        for index, entry in enumerate(request.cancellations):
+            at = f"cancellations[{index}]"
+            fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=True)
+            fields.whole(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)
+            shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
+            if (entry.line_id, entry.shipment_id) in seen:
+                fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' is named twice for one shipment")
+            seen.add((entry.line_id, entry.shipment_id))
+            wanted.append(Cancellation(entry.line_id, entry.unit_count, shipment_id))
+    return tuple(wanted)
+
+
+def allocation_move(allocation_id: str, request_id: str) -> tuple[UUID, UUID | None]:
+    """The ids of a request to confirm or release. Raises InvalidFields."""
+    fields = Fields()
+    allocation = fields.uuid("allocation_id", allocation_id, required=True)
+    request = fields.uuid("request_id", request_id)
+    fields.finish()
+    assert allocation is not None
+    return allocation, request
+
+
+def batch_requests(request: allocation_pb.BatchAllocateOrdersRequest) -> Sequence[allocation_pb.AllocateOrderRequest]:
+    """The orders of a batch, which are checked one by one. Raises InvalidFields where the batch itself is wrong."""
+    fields = Fields()
+    if fields.size("requests", request.requests, 1, limits.BATCHED_ORDERS):
+        for index, one in enumerate(request.requests):
+            if one.validate_only:
+                fields.wrong(f"requests[{index}].validate_only", "must not be set; try an order with AllocateOrder")
+    fields.finish()
+    return request.requests
+
+
+def extension(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, timedelta, UUID | None]:
+    """The allocation, how long its hold lives from now on, and the request id. Raises InvalidFields."""
+    fields = Fields()
+    allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    duration = _hold_duration(fields, request)
+    fields.finish()
+    assert allocation_id is not None
+    return allocation_id, duration, request_id
+
+
+def order_method(fields: Fields, method: int) -> str:
+    """How the order reaches the shopper, in the words of rules."""
+    if method not in _METHODS:
+        fields.wrong("method", f"{method} is not a FulfillmentMethod")
+    return _METHODS.get(method, "ship")  # type: ignore[call-overload,no-any-return]
+
+
+def order_destination(fields: Fields, to: order_pb2.Destination) -> Destination:
+    """The field `destination` of a request that has one."""
+    return Destination(
+        country=fields.country("destination.country", to.country),
+        region=fields.text("destination.region", to.region, longest=limits.REGION_LENGTH),
+        postal_code=fields.text("destination.postal_code", to.postal_code, longest=limits.POSTAL_CODE_LENGTH),
+        coordinates=fields.coordinates("destination.coordinates", to.coordinates)
+        if to.HasField("coordinates")
+        else None,
+    )
+
+
+def _lines(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> list[OrderLine]:
+    if not fields.size("lines", lines, 1, limits.ORDER_LINES):
+        return []
+    made: list[OrderLine] = []
+    seen: set[str] = set()
+    for index, line in enumerate(lines):
+        at = f"lines[{index}]"
+        before = len(fields.violations)
+        fields.sku(f"{at}.sku", line.sku)
+        fields.whole(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
+        line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH) or str(index + 1)
+        if line_id in seen:
+            fields.wrong(f"{at}.line_id", f"'{line_id}' is the id of another line of this order too")
+        seen.add(line_id)
+        price = fields.money(f"{at}.unit_price", line.unit_price) if line.HasField("unit_price") else None
+        if len(fields.violations) == before:
+            made.append(OrderLine(line_id, line.sku, line.unit_count, price))
+    _check_currency(fields, lines)
+    return made
+
+
+def _check_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> None:
+    currencies = sorted({line.unit_price.currency_code for line in lines if line.HasField("unit_price")})
+    if len(currencies) > 1:
+        fields.wrong("lines", f"mix the currencies {', '.join(currencies)}; one order has one currency")
+
+
+def _hold_duration(
+    fields: Fields, request: allocation_pb.AllocateOrderRequest | allocation_pb.ExtendHoldRequest
+) -> timedelta:
+    if not request.HasField("hold_duration"):
+        return limits.HOLD_DEFAULT
+    seconds = request.hold_duration.seconds + request.hold_duration.nanos / 1e9
+    shortest, longest = limits.HOLD_SHORTEST.total_seconds(), limits.HOLD_LONGEST.total_seconds()
+    if not shortest <= seconds <= longest:
+        fields.wrong("hold_duration", f"is {seconds:g} s; it must be {shortest:g} s to {longest:g} s (4 hours)")
+        return limits.HOLD_DEFAULT
+    return timedelta(seconds=seconds)

@@ -1,0 +1,282 @@
+"""Allocations in PostgreSQL: find and lock orders, read what they have. Writing them is in `order_writer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from policies.domain.model import Commitment, Outcome
+from policies.domain.shipments import ShipmentState
+from service.database.database import NEEDED, Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.tables import (
+    allocation,
+    allocation_copy,
+    decision,
+    exception,
+    exception_record,
+    order_event,
+    order_line,
+    promise,
+    shipment,
+    shortage,
+)
+from service.orders.allocation_record import (
+    AllocationRecord,
+    LineRecord,
+    ShipmentRecord,
+    ShortageRecord,
+    destination_of,
+)
+from truestock.v1 import decision_pb2
+
+_own = allocation.c
+
+SHIPMENT_MOMENTS = ("assign_time", "accept_time", "ship_time", "deliver_time", "end_time", "ship_by_time")
+
+_NEW = {"id": Uuid, "channel_id": Text, "order_id": Text}
+_new = unnested("new", **_NEW)
+_LOCK_OR_MAKE = Statement(
+    upsert(allocation)
+    .from_select(
+        [*_NEW, "state", "outcome", "commitment", "method", "priority", "tags"],
+        select(
+            *(_new.c[name] for name in _NEW),
+            literal_column("'refused'"),
+            literal_column("'unfillable'"),
+            literal_column("'hold'"),
+            literal_column("'ship'"),
+            literal_column("0"),
+            literal_column("'{}'::text[]"),
+        ).order_by(_new.c.channel_id, _new.c.order_id),
+    )
+    .on_conflict_do_update(index_elements=["channel_id", "order_id"], set_={"update_time": _own.update_time})
+    .returning(_own.id, _own.channel_id, _own.order_id)
+)
+_LOCK = Statement(
+    select(_own.id)
+    .where(_own.id == any_of("ids", Uuid))
+    .order_by(_own.channel_id, _own.order_id)
+    .with_for_update(key_share=True)
+)
+_NAMES = Statement(select(_own.id, _own.channel_id, _own.order_id).where(_own.id == any_of("ids", Uuid)))
+_LOCK_EXPIRED = Statement(
+    select(_own.id)
+    .where(_own.state == literal_column("'held'"), _own.expire_time <= func.clock_timestamp())
+    .order_by(_own.channel_id, _own.order_id)
+    .limit(parameter("count", Integer))
+    .with_for_update(key_share=True, skip_locked=True)
+)
+_LOCK_FREE = Statement(
+    select(_own.id)
+    .where(_own.id == any_of("ids", Uuid))
+    .order_by(_own.channel_id, _own.order_id)
+    .with_for_update(key_share=True, skip_locked=True)
+)
+_other = allocation_copy.c
+_FIND = Statement(
+    select(
+        func.coalesce(
+            select(_other.allocation_id)
+            .where(_other.channel_id == parameter("channel_id", Text), _other.order_id == parameter("order_id", Text))
+            .scalar_subquery(),
+            select(_own.id)
+            .where(_own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text))
+            .scalar_subquery(),
+        ).label("id")
+    )
+)
+_LINE_SKUS = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
+_SKUS = Statement(
+    select(promise.c.sku).where(promise.c.allocation_id == any_of("ids", Uuid), promise.c.unit_count > 0).distinct()
+)
+
+_READ = Statement(
+    select(allocation, decision.c.explanation)
+    .outerjoin(decision, decision.c.id == _own.decision_id)
+    .where(_own.id == any_of("ids", Uuid))
+)
+_READ_LINES = Statement(
+    select(order_line).where(order_line.c.allocation_id == any_of("ids", Uuid)).order_by(order_line.c.position)
+)
+_READ_SHIPMENTS = Statement(
+    select(shipment).where(shipment.c.allocation_id == any_of("ids", Uuid)).order_by(shipment.c.position)
+)
+_READ_PROMISES = Statement(
+    select(promise)
+    .join(
+        order_line,
+        (order_line.c.allocation_id == promise.c.allocation_id) & (order_line.c.line_id == promise.c.line_id),
+    )
+    .where(promise.c.allocation_id == any_of("ids", Uuid))
+    .order_by(order_line.c.position)
+)
+_READ_SHORTAGES = Statement(
+    select(shortage)
+    .where(shortage.c.allocation_id == any_of("ids", Uuid))
+    # The whole key: units are taken off the first that fit.
+    .order_by(shortage.c.line_id, shortage.c.kind, shortage.c.cause, shortage.c.backordered)
+)
+_READ_COPIES = Statement(
+    select(allocation_copy)
+    .where(allocation_copy.c.allocation_id == any_of("ids", Uuid))
+    .order_by(allocation_copy.c.channel_id, allocation_copy.c.order_id)
+)
+_READ_EVENTS = Statement(
+    select(order_event)
+    .where(order_event.c.allocation_id == parameter("id", Uuid))
+    .order_by(order_event.c.event_time, order_event.c.id)
+)
+
+_READ_EXCEPTIONS = Statement(
+    select(*exception_record)
+    .where(exception.c.allocation_id == parameter("id", Uuid))
+    .order_by(exception.c.create_time, exception.c.id)
+)
+
+
+async def lock_or_make(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
+    """Locks orders by (channel, order id), in order; makes those that are new, under the ids given.
+
+    What the transaction is known to need besides (NEEDED) is locked with them, here as in the other functions.
+    """
+    needed = await _NAMES.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
+    rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {one[1:]: one for one in new}
+    locked = await _LOCK_OR_MAKE.rows(connection, **transposed(list(_NEW), list(rows.values())))
+    asked = {one[1:] for one in new}
+    return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in asked}
+
+
+async def lock(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
+    """Locks orders in order; returns those that exist."""
+    wanted = set(ids)
+    rows = await _LOCK.rows(connection, ids=list(wanted | NEEDED.get()))
+    return [r["id"] for r in rows if r["id"] in wanted]
+
+
+async def lock_needed(connection: Connection) -> None:
+    """Locks what earlier attempts found out to be needed, for a transaction that has no order of its own."""
+    if NEEDED.get():
+        await lock(connection, [])
+
+
+async def lock_expired(connection: Connection, count: int) -> list[UUID]:
+    """Locks holds that are over and that nobody else has locked."""
+    await lock_needed(connection)
+    return [r["id"] for r in await _LOCK_EXPIRED.rows(connection, count=count)]
+
+
+async def lock_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
+    """Locks those of the orders that nobody else has locked; returns them."""
+    await lock_needed(connection)
+    wanted = list(ids)
+    return [r["id"] for r in await _LOCK_FREE.rows(connection, ids=wanted)] if wanted else []
+
+
+async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:
+    """The allocation of an order, by any of its names; None where it never came."""
+    row = await _FIND.row(connection, channel_id=channel_id, order_id=order_id)
+    return row["id"] if row else None
+
+
+async def promised_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
+    """SKUs that these locked orders have promised; they may not be what a request names."""
+    return {r["sku"] for r in await _SKUS.rows(connection, ids=list(ids))} if ids else set()
+
+
+async def line_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
+    """SKUs that these locked orders ask for, promised or not."""
+    return {r["sku"] for r in await _LINE_SKUS.rows(connection, ids=list(ids))}
+
+
+async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, AllocationRecord]:
+    """Allocations with their lines, shipments, promises and shortages."""
+    if not ids:
+        return {}
+    wanted = list(ids)
+    records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=wanted)}
+    for row in await _READ_LINES.rows(connection, ids=wanted):
+        line = LineRecord(
+            row["line_id"], row["sku"], row["unit_count"], row["unit_price"], row["cancelled"], row["oversold"]
+        )
+        records[row["allocation_id"]].lines.append(line)
+    shipments: dict[UUID, ShipmentRecord] = {}
+    for row in await _READ_SHIPMENTS.rows(connection, ids=wanted):
+        made = shipment_of(row)
+        shipments[made.id] = made
+        records[row["allocation_id"]].shipments.append(made)
+    for row in await _READ_PROMISES.rows(connection, ids=wanted):
+        take_in(shipments[row["shipment_id"]], row)
+    for row in await _READ_SHORTAGES.rows(connection, ids=wanted):
+        short = ShortageRecord(
+            row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]
+        )
+        records[row["allocation_id"]].shortages.append(short)
+    for row in await _READ_COPIES.rows(connection, ids=wanted):
+        records[row["allocation_id"]].copies.append((row["channel_id"], row["order_id"]))
+    return records
+
+
+async def events(connection: Connection, allocation_id: UUID) -> list[asyncpg.Record]:
+    """What happened to an order, oldest first."""
+    return await _READ_EVENTS.rows(connection, id=allocation_id)
+
+
+async def exceptions(connection: Connection, allocation_id: UUID) -> list[asyncpg.Record]:
+    """What somebody has to settle about an order, or has settled, oldest first."""
+    return await _READ_EXCEPTIONS.rows(connection, id=allocation_id)
+
+
+def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
+    """A row of `shipment`, without what it has of its lines; see `take_in`."""
+    return ShipmentRecord(
+        id=row["id"],
+        location_id=row["location_id"],
+        distance_km=row["distance_km"],
+        state=ShipmentState(row["state"]),
+        units={},
+        **{name: row[name] for name in SHIPMENT_MOMENTS},
+        reject_reason=row["reject_reason"],
+    )
+
+
+def take_in(made: ShipmentRecord, row: asyncpg.Record) -> None:
+    """Takes a row of `promise` into its shipment."""
+    counts = (made.units, made.shipped, made.returned, made.rejected)
+    for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):
+        if row[name]:
+            units[row["line_id"]] = row[name]
+
+
+def _record_of(row: asyncpg.Record) -> AllocationRecord:
+    explained = decision_pb2.Decision()
+    if row["explanation"] is not None:
+        explained.ParseFromString(row["explanation"])
+    return AllocationRecord(
+        id=row["id"],
+        channel_id=row["channel_id"],
+        order_id=row["order_id"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        state=row["state"],
+        outcome=Outcome(row["outcome"]),
+        commitment=Commitment(row["commitment"]),
+        method=row["method"],
+        destination=destination_of(
+            row["country"], row["region"], row["postal_code"], row["latitude"], row["longitude"]
+        ),
+        pickup_location_id=row["pickup_location_id"],
+        stated_value=row["stated_value"],
+        priority=row["priority"],
+        tags=frozenset(row["tags"]),
+        expire_time=row["expire_time"],
+        needs_person=row["needs_person"],
+        decision_id=row["decision_id"],
+        channel_update_time=row["channel_update_time"],
+        channel_status=row["channel_status"],
+        version=row["version"],
+        decision=explained,
+    )

@@ -1,0 +1,108 @@
+"""Cancellations by their channel's own name in PostgreSQL: those of orders that have not come yet, and those done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Integer, Interval, Text, delete, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from policies.decisions.cancellations import KeptCancellation
+from service import limits
+from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
+from service.database.tables import Moment, early_cancellation
+from service.orders.order_identity import Name
+
+_kept = early_cancellation.c
+_wanted = unnested("wanted", channel_id=Text, order_id=Text)
+_READ = Statement(
+    select(early_cancellation)
+    .join(_wanted, (_wanted.c.channel_id == _kept.channel_id) & (_wanted.c.order_id == _kept.order_id))
+    .order_by(_kept.heard_time, _kept.event_id, _kept.line_id)
+)
+
+_ROW: Columns = {
+    "channel_id": Text,
+    "order_id": Text,
+    "event_id": Text,
+    "line_id": Text,
+    "unit_count": Integer,
+    "heard_time": Moment,
+    "cancel_time": Moment,
+    "apply_time": Moment,
+}
+_new = unnested("new", **_ROW)
+_insert = upsert(early_cancellation).from_select(list(_ROW), select(*(_new.c[name] for name in _ROW)))
+_WRITE = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=["channel_id", "order_id", "event_id", "line_id"],
+        set_={"apply_time": func.coalesce(_kept.apply_time, _insert.excluded.apply_time)},
+    )
+)
+
+_moved = unnested("moved", channel_id=Text, order_id=Text)
+_DROP = Statement(
+    delete(early_cancellation).where(
+        tuple_(_kept.channel_id, _kept.order_id).in_(select(_moved.c.channel_id, _moved.c.order_id))
+    )
+)
+_old = (
+    select(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id)
+    .where(_kept.apply_time.is_(None), _kept.heard_time < func.clock_timestamp() - parameter("kept", Interval))
+    .limit(parameter("count", Integer))
+)
+_FORGET = Statement(
+    delete(early_cancellation).where(tuple_(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id).in_(_old))
+)
+FORGOTTEN = 5_000
+"""Rows of one transaction of the sweeper."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancellationRow:
+    """One kept cancellation with the order and the event that it is of."""
+
+    name: Name
+    event_id: str
+    cancellation: KeptCancellation
+
+
+async def read(connection: Connection, names: Iterable[Name]) -> list[CancellationRow]:
+    """What is kept of these orders, which are locked, in the order in which it was heard."""
+    rows = await _READ.rows(connection, **transposed(["channel_id", "order_id"], sorted(set(names))))
+    return [
+        CancellationRow(
+            (r["channel_id"], r["order_id"]),
+            r["event_id"],
+            KeptCancellation(r["line_id"], r["unit_count"] or 0, r["cancel_time"], r["apply_time"] is not None),
+        )
+        for r in rows
+    ]
+
+
+async def write(connection: Connection, now: datetime, rows: Iterable[CancellationRow]) -> None:
+    """Keeps cancellations of orders that are locked, or notes that they were applied."""
+    values = [
+        (
+            *(*one.name, one.event_id, one.cancellation.line_id),
+            None if one.cancellation.is_whole else one.cancellation.unit_count,
+            *(now, one.cancellation.cancel_time, now if one.cancellation.is_applied else None),
+        )
+        for one in rows
+    ]
+    if values:
+        await _WRITE.run(connection, **transposed(list(_ROW), values))
+
+
+async def drop(connection: Connection, names: Iterable[Name]) -> None:
+    """Takes away what is kept under names that are copies now; it is written under their originals' names."""
+    gone = sorted(set(names))
+    if gone:
+        await _DROP.run(connection, **transposed(["channel_id", "order_id"], gone))
+
+
+async def forget(connection: Connection, kept: timedelta = limits.EARLY_CANCELLATION_KEPT) -> None:
+    """Forgets cancellations whose order has not come in all that time."""
+    await _FORGET.run(connection, kept=kept, count=FORGOTTEN)

@@ -1,0 +1,53 @@
+"""Rules in the database, by content hash: what decided an order stays readable when the folder has moved on."""
+
+from __future__ import annotations
+
+from sqlalchemy import Interval, LargeBinary, Text, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from service import limits
+from service.database.database import Connection, Database, Statement, parameter, transposed, unnested
+from service.database.tables import policy_set
+from service.policy.active_policies import PolicyFolder
+
+_file = unnested("file", path=Text, content=LargeBinary)
+_KEEP = Statement(
+    insert(policy_set)
+    .from_select(
+        ["revision", "path", "content"],
+        select(parameter("revision", Text), _file.c.path, _file.c.content).order_by(_file.c.path),
+    )
+    .on_conflict_do_update(index_elements=["revision", "path"], set_={"use_time": func.clock_timestamp()})
+)
+_RENEW = Statement(
+    update(policy_set)
+    .values(use_time=func.clock_timestamp())
+    .where(
+        policy_set.c.revision == parameter("revision", Text),
+        policy_set.c.use_time < func.clock_timestamp() - parameter("renewed", Interval),
+    )
+)
+_FILES = Statement(select(policy_set).where(policy_set.c.revision == parameter("revision", Text)))
+
+
+async def keep(database: Database, folder: PolicyFolder) -> None:
+    """Keeps the files of the rules in force, once for each revision, and marks them as in use."""
+    loaded = folder.current
+    if not loaded.files:
+        return
+
+    async def work(connection: Connection) -> None:
+        rows = sorted(loaded.files.items())
+        await _KEEP.run(connection, revision=loaded.policy_set.revision, **transposed(["path", "content"], rows))
+
+    await database.transaction("keep_policies", work)
+
+
+async def renew(connection: Connection, revision: str) -> None:
+    """Marks a set of rules as in use, once within a while."""
+    await _RENEW.run(connection, revision=revision, renewed=limits.DECISION_RENEWED)
+
+
+async def files(connection: Connection, revision: str) -> dict[str, bytes]:
+    """The files of a set of rules by path; none where it is not kept."""
+    return {r["path"]: r["content"] for r in await _FILES.rows(connection, revision=revision)}

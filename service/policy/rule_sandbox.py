@@ -1,0 +1,73 @@
+"""Trying rules without putting them in force: a process for each, within bounds, and few at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from service import limits
+from service.errors import Overloaded, RulesTooCostly
+from service.policy.sandbox_process import TOO_MUCH_MEMORY, Trial, answer, question
+
+
+class Trials:
+    """Runs trials, a few at once; some more may wait."""
+
+    def __init__(self) -> None:
+        self._running = asyncio.Semaphore(limits.TRIALS_AT_ONCE)
+        self._waiting_count = 0
+
+    async def run(self, files: Mapping[str, bytes]) -> Trial:
+        """What came of the rules. Raises RulesTooCostly, and Overloaded where too many wait."""
+        if self._waiting_count >= limits.TRIALS_WAITING:
+            retry_after = timedelta(seconds=limits.TRIAL_SECONDS)
+            raise Overloaded(self._waiting_count, retry_after, "trials of rules")
+        self._waiting_count += 1
+        try:
+            await self._running.acquire()
+        finally:
+            self._waiting_count -= 1
+        try:
+            return await _run(files)
+        finally:
+            self._running.release()
+
+
+async def _run(files: Mapping[str, bytes]) -> Trial:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service.policy.sandbox_process", str(limits.TRIAL_SECONDS), str(limits.TRIAL_BYTES)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        said, complaint = await asyncio.wait_for(process.communicate(question(files)), limits.TRIAL_SECONDS)
+    except TimeoutError as error:
+        raise RulesTooCostly(_time_limit()) from error
+    finally:
+        # Also where the caller has gone.
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    return _understood(process.returncode, said, complaint)
+
+
+def _understood(code: int | None, said: bytes, complaint: bytes) -> Trial:
+    match code:
+        case 0:
+            return answer(said)
+        case _ if code in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise RulesTooCostly(_time_limit())
+        case _ if code in (TOO_MUCH_MEMORY, -signal.SIGSEGV, -signal.SIGABRT):
+            # The engine's C code does not ask whether it got the memory that it asked for.
+            raise RulesTooCostly(f"{limits.TRIAL_BYTES >> 20:,} MiB")
+        case _:
+            raise RuntimeError(f"trying rules ended with {code}: {complaint.decode(errors='replace')[-2_000:]}")
+
+
+def _time_limit() -> str:
+    return f"{limits.TRIAL_SECONDS} seconds"

@@ -1,0 +1,78 @@
+"""Exceptions whose time is over go to whom their rule names next, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Integer, Select, Uuid, func, literal_column, select, update
+
+from service.database.database import Connection, Statement, any_of, parameter
+from service.database.tables import Moment, exception
+from service.exceptions import exception_store, incidents
+from service.exceptions.exception_model import POLICY, ExceptionEvent
+from service.exceptions.exception_store import OrderNote
+from service.orders import order_store
+from service.stock import levels
+
+_own = exception.c
+
+
+def _due(*columns: Any) -> Select[Any]:
+    """Open exceptions whose time is over and that have not gone to anybody yet."""
+    return select(*columns).where(
+        _own.state == literal_column("'open'"),
+        _own.due_time <= func.statement_timestamp(),
+        _own.escalate_to.is_not(None),
+        _own.escalate_time.is_(None),
+    )
+
+
+_FIND = Statement(_due(_own.id, _own.allocation_id).order_by(_own.due_time, _own.id).limit(parameter("count", Integer)))
+_LOCK = Statement(
+    _due(exception)
+    .where(
+        _own.id == any_of("ids", Uuid),
+        _own.allocation_id.is_(None) | (_own.allocation_id == any_of("allocation_ids", Uuid)),
+    )
+    .order_by(_own.id)
+    .with_for_update(skip_locked=True)
+)
+_ESCALATE = Statement(
+    update(exception)
+    .values(owner=_own.escalate_to, escalate_time=parameter("now", Moment), update_time=parameter("now", Moment))
+    .where(_own.id == any_of("ids", Uuid))
+)
+
+
+async def escalate(connection: Connection, count: int, new_id: Callable[[], UUID]) -> list[asyncpg.Record]:
+    """Escalates at most `count` overdue exceptions; returns them as they were. Skips what somebody else has locked."""
+    found = await _FIND.rows(connection, count=count)
+    if not found:
+        return []
+    locked = await order_store.lock_free(connection, {r["allocation_id"] for r in found if r["allocation_id"]})
+    due = await _LOCK.rows(connection, ids=[r["id"] for r in found], allocation_ids=locked)
+    now = await levels.clock(connection)
+    await _ESCALATE.run(connection, now=now, ids=[r["id"] for r in due])
+    told = [ExceptionEvent(r["id"], "escalated", POLICY, _sentence(r)) for r in due]
+    await incidents.tell(connection, now, told, new_id)
+    await exception_store.note_on_orders(connection, now, _notes(due), new_id, needs_person=False)
+    return due
+
+
+def _notes(due: Iterable[asyncpg.Record]) -> list[OrderNote]:
+    return [
+        OrderNote(r["allocation_id"], "exception_escalated", _told(r), r["policy_revision"])
+        for r in due
+        if r["allocation_id"]
+    ]
+
+
+def _told(row: asyncpg.Record) -> str:
+    return f"{row['kind'].replace('_', ' ').capitalize()}: {_sentence(row)}"
+
+
+def _sentence(row: asyncpg.Record) -> str:
+    return f"Its time is over: from {row['owner']} to {row['escalate_to']}."

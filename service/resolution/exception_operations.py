@@ -1,0 +1,236 @@
+"""Exceptions as people settle them: given to somebody, settled, reported. Each in one transaction.
+
+Locks come in the order of all writers: request id, order, stock levels, and the exception last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from policies.domain.resolutions import ALLOWED, fits
+from policies.policy_set import PolicySet
+from service.allocation import rebalancing
+from service.allocation.lifecycle import open_orders
+from service.allocation.planning_context import scene
+from service.allocation.unit_of_work import Doings
+from service.catalog import catalog_store
+from service.database.database import Connection
+from service.dependencies import Premises
+from service.errors import CannotSettle, InvalidFields, NotFound, Violation
+from service.exceptions import exception_messages, exception_store, incidents
+from service.exceptions.exception_model import ExceptionEvent, settled_as
+from service.exceptions.exception_requests import Assignment, Settling, SyncFailure, resolution_names
+from service.exceptions.exception_store import OrderNote
+from service.exceptions.incidents import Incident, Raised
+from service.orders import order_store
+from service.resolution.resolution_actions import EFFECTS, Case, settle_order
+from service.rpc import idempotency
+from service.rpc.idempotency import Asked
+from service.stock import levels
+from truestock.v1 import exception_service_pb2 as exception_pb
+
+SYNC_FAILED = "sync_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What is counted of a settled exception: its kind, and what became of its order."""
+
+    kind: str
+    doings: Doings | None = None
+    newly_manual: Sequence[str] = ()
+
+
+class ExceptionDesk:
+    """What people do with exceptions. Safe to repeat and to race: one of many settles, the others hear how."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._here = premises
+
+    async def assign(self, wanted: Assignment, asked: Asked) -> exception_pb.AssignExceptionResponse:
+        """Raises NotFound, CannotSettle, RequestIdReused."""
+
+        async def work(connection: Connection) -> tuple[exception_pb.AssignExceptionResponse, Sequence[str]]:
+            known = await _known(connection, wanted.exception_id)
+            if known["allocation_id"]:
+                await order_store.lock(connection, [known["allocation_id"]])
+            row = await _locked_open(connection, wanted.exception_id)
+            now = await levels.clock(connection)
+            owner = wanted.owner or row["owner"]
+            if (wanted.assignee, owner) == (row["assignee"], row["owner"]):
+                return _assigned(row), ()
+            description = _given(row, wanted.assignee, owner)
+            made = await exception_store.assign(connection, now, row["id"], assignee=wanted.assignee, owner=owner)
+            newly_manual = await self._tell(
+                connection, now, row, event="assigned", actor=wanted.actor, description=description
+            )
+            return _assigned(made), newly_manual
+
+        answer_type = exception_pb.AssignExceptionResponse
+        answer, newly_manual = await idempotency.once(self._here.database, "assign_exception", asked, answer_type, work)
+        self._count_manual(answer.exception.kind, newly_manual or ())
+        return answer
+
+    async def resolve(self, wanted: Settling, asked: Asked) -> exception_pb.ResolveExceptionResponse:
+        """Raises NotFound, InvalidFields, CannotSettle, WrongState, RequestIdReused."""
+        policy_set = self._here.policies()
+
+        async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _Settled]:
+            known = await _known(connection, wanted.exception_id)
+            _check_fits(known["kind"], wanted.resolution)
+            made, settled = await self._resolve(connection, known, wanted, policy_set)
+            return exception_pb.ResolveExceptionResponse(exception=exception_messages.exception_record(made)), settled
+
+        answer_type = exception_pb.ResolveExceptionResponse
+        answer, settled = await idempotency.once(self._here.database, "resolve_exception", asked, answer_type, work)
+        if settled is not None:
+            self._here.metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
+            self._count_manual(settled.kind, settled.newly_manual)
+            if settled.doings is not None:
+                settled.doings.count(self._here.metrics)
+        return answer
+
+    async def _resolve(
+        self, connection: Connection, known: asyncpg.Record, wanted: Settling, policy_set: PolicySet
+    ) -> tuple[asyncpg.Record, _Settled]:
+        allocation_id, doings = known["allocation_id"], None
+        if allocation_id:
+            await order_store.lock(connection, [allocation_id])
+        if allocation_id and wanted.resolution in EFFECTS:
+            skus = await order_store.line_skus(connection, [allocation_id])
+            doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+        row = await _locked_open(connection, wanted.exception_id)
+        now = doings.book.now if doings else await levels.clock(connection)
+        description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
+        made = await exception_store.resolve(
+            connection, now, row["id"], resolution=wanted.resolution, actor=wanted.actor, note=wanted.note
+        )
+        assert made is not None
+        if doings is not None:
+            await self._settle_order(connection, doings, row, wanted.resolution, policy_set)
+        newly_manual = await self._tell(
+            connection, now, row, event="resolved", actor=wanted.actor, description=description
+        )
+        return made, _Settled(row["kind"], doings, newly_manual)
+
+    async def _settle_order(
+        self, connection: Connection, doings: Doings, row: asyncpg.Record, resolution: str, policy_set: PolicySet
+    ) -> None:
+        record = doings.records[row["allocation_id"]]
+        skus = {line.sku for line in record.lines}
+        surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
+        case = await _case(connection, row)
+        doings.note(settle_order(surroundings, doings.book, record, case, resolution))
+        await rebalancing.follow(connection, doings, self._here.cache, policy_set)
+        await doings.write(connection)
+
+    async def report(self, failure: SyncFailure, asked: Asked) -> exception_pb.ReportSyncFailureResponse:
+        """Raises RequestIdReused."""
+        policy_set = self._here.policies()
+
+        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, list[Raised]]:
+            incident = await self._incident(connection, failure)
+            now = await levels.clock(connection)
+            raised = await incidents.raise_all(connection, policy_set, now, [incident], self._here.new_id)
+            row = await exception_store.find_open(connection, SYNC_FAILED, failure.subject)
+            assert row is not None
+            return exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row)), raised
+
+        answer_type = exception_pb.ReportSyncFailureResponse
+        answer, raised = await idempotency.once(self._here.database, "report_sync_failure", asked, answer_type, work)
+        incidents.count_raised(self._here.metrics, raised or ())
+        return answer
+
+    async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
+        version, products = await catalog_store.products(connection, {failure.sku or ""})
+        known = await self._here.cache.at(connection, version)
+        return Incident(
+            SYNC_FAILED,
+            failure.subject,
+            failure.description,
+            channel=known.channels.get(failure.channel_id or ""),
+            location=known.locations.get(failure.location_id or ""),
+            product=products.get(failure.sku or ""),
+            channel_id=failure.channel_id,
+            sku=failure.sku,
+            location_id=failure.location_id,
+            source=failure.source,
+        )
+
+    async def _tell(
+        self, connection: Connection, now: datetime, row: asyncpg.Record, *, event: str, actor: str, description: str
+    ) -> list[str]:
+        """Adds to the history of an exception, and of its order, which a person has acted on now.
+
+        Returns the order's channel where nobody had acted on it before.
+        """
+        await incidents.tell(connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._here.new_id)
+        if row["allocation_id"] is None:
+            return []
+        said = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
+        note = OrderNote(row["allocation_id"], f"exception_{event}", said, row["policy_revision"])
+        return await exception_store.note_on_orders(connection, now, [note], self._here.new_id, needs_person=True)
+
+    def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
+        for channel_id in channel_ids:
+            self._here.metrics.manual_interventions.labels(channel_id, kind).inc()
+
+
+async def _known(connection: Connection, exception_id: UUID) -> asyncpg.Record:
+    row = await exception_store.find(connection, exception_id)
+    if row is None:
+        raise no_exception(exception_id)
+    return row
+
+
+async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Record:
+    row = await exception_store.lock(connection, exception_id)
+    if row is None:
+        raise no_exception(exception_id)
+    if row["state"] == "superseded":
+        raise CannotSettle(str(row["id"]), row["state"], "is overtaken: what it was about is no more", "leave it")
+    if row["state"] != "open":
+        how = f"is settled already, as {row['resolution']} by {row['resolved_by']}"
+        raise CannotSettle(str(row["id"]), row["state"], how, "look it up with GetException")
+    return row
+
+
+async def _case(connection: Connection, row: asyncpg.Record) -> Case:
+    return Case(
+        id=row["id"],
+        kind=row["kind"],
+        action=row["action"],
+        line_ids=frozenset(row["line_ids"] or ()),
+        shipment_id=row["shipment_id"],
+        others_open=await exception_store.other_count(connection, row),
+    )
+
+
+def no_exception(exception_id: UUID) -> NotFound:
+    """The error of a request that names an exception which does not exist."""
+    advice = "find it with ListExceptions or `truestock exceptions`"
+    return NotFound("exception", {"exception_id": str(exception_id)}, advice)
+
+
+def _check_fits(kind: str, resolution: str) -> None:
+    if not fits(kind, resolution):
+        said = f"an exception of kind {kind} is settled by one of {resolution_names(ALLOWED[kind])}"
+        raise InvalidFields([Violation("resolution", f"{resolution_names([resolution])} does not fit; {said}")])
+
+
+def _assigned(row: asyncpg.Record | None) -> exception_pb.AssignExceptionResponse:
+    assert row is not None
+    return exception_pb.AssignExceptionResponse(exception=exception_messages.exception_record(row))
+
+
+def _given(row: asyncpg.Record, assignee: str | None, owner: str) -> str:
+    """What an assignment changes, in words."""
+    parts = [f"moved from {row['owner']} to {owner}"] if owner != row["owner"] else []
+    if assignee != row["assignee"]:
+        parts.append(f"given to {assignee}" if assignee else f"taken from {row['assignee']}")
+    return " and ".join(parts).capitalize() + "."

@@ -1,0 +1,109 @@
+"""Late shipments that nobody has begun to work on, and whose rule says `reroute`: policy places them elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
+from uuid import UUID
+
+import asyncpg
+
+from policies.decisions.exception_policy import settle
+from policies.domain.model import Commitment, OrderFacts
+from policies.domain.resolutions import REROUTED
+from policies.domain.shipments import ShipmentState
+from policies.policy_set import PolicySet
+from service.allocation import rebalancing
+from service.allocation.lifecycle import open_orders
+from service.allocation.planning_context import scene
+from service.allocation.unit_of_work import Doings
+from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.database.database import Connection
+from service.exceptions import incidents
+from service.exceptions.incidents import Incident
+from service.orders import order_store
+from service.orders.allocation_record import AllocationRecord
+from service.orders.order_exceptions import OrderException
+from service.resolution.lateness import LATE, LATE_SHIPMENT
+from service.resolution.resolution_actions import Case, settle_order
+from service.stock import levels
+
+
+async def reroute_late(
+    connection: Connection,
+    *,
+    shipment: asyncpg.Record,
+    cache: CatalogueCache,
+    policy_set: PolicySet,
+    new_id: Callable[[], UUID],
+) -> Doings | None:
+    """Places a late shipment elsewhere, a row of `lateness.LATE`; None where its rule does not say so.
+
+    Raises CannotSettle where it cannot be placed: then somebody has to settle it.
+    """
+    allocation_id = shipment["allocation_id"]
+    if shipment["state"] != ShipmentState.ASSIGNED or not await order_store.lock_free(connection, [allocation_id]):
+        return None
+    late = await LATE.of_orders(connection, [allocation_id])
+    if not any((row["id"], row["state"]) == (shipment["id"], ShipmentState.ASSIGNED) for row in late):
+        return None
+    incident = await _incident(connection, shipment, cache)
+    settlement = settle(policy_set, incidents.context_of(incident, await levels.clock(connection)))
+    if settlement.action != "reroute":
+        return None
+    skus = await order_store.line_skus(connection, [allocation_id])
+    doings = await open_orders(connection, [allocation_id], skus, new_id)
+    book, record = doings.book, doings.records[allocation_id]
+    surroundings = (await scene(connection, cache, policy_set, skus)).of(record.channel_id)
+    case = Case(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
+    verdict = settle_order(surroundings, book, record, case, REROUTED)
+    raised = OrderException(
+        kind=LATE_SHIPMENT,
+        description=incident.description,
+        settlement=settlement,
+        due_time=book.now + settlement.due_in,
+        policy_revision=policy_set.revision,
+        resolution=REROUTED,
+        note=verdict.description,
+        shipment_id=shipment["id"],
+        channel_id=record.channel_id,
+        location_id=shipment["location_id"],
+    )
+    doings.note(replace(verdict, exceptions=(raised, *verdict.exceptions)))
+    await rebalancing.follow(connection, doings, cache, policy_set)
+    await doings.write(connection)
+    return doings
+
+
+def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:
+    """A late shipment, a row of `lateness.LATE`, as an exception to raise."""
+    by = f"{row['deadline'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    waits = "was to be collected from" if row["state"] == "ready_for_pickup" else "was to leave"
+    sentence = f"The shipment {waits} {row['location_id']} by {by} and is {row['state'].replace('_', ' ')}."
+    return replace(
+        of_order(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, known),
+        location=known.locations.get(row["location_id"]),
+        location_id=row["location_id"],
+        shipment_id=row["id"],
+    )
+
+
+def of_order(one: Incident, record: AllocationRecord, known: Catalogue) -> Incident:
+    """The incident with what exception rules may ask of its order."""
+    order = record.order(Commitment.SOLD)
+    return replace(
+        one,
+        channel=known.channels.get(record.channel_id),
+        channel_id=record.channel_id,
+        allocation_id=record.id,
+        order=OrderFacts.of(order),
+        destination=order.destination,
+    )
+
+
+async def _incident(connection: Connection, shipment: asyncpg.Record, cache: CatalogueCache) -> Incident:
+    version, _ = await catalog_store.products(connection, ())
+    records = await order_store.read(connection, [shipment["allocation_id"]])
+    return late_incident(shipment, records[shipment["allocation_id"]], await cache.at(connection, version))

@@ -1,0 +1,114 @@
+"""What has been waiting too long: shipments that have not left in time, and orders that nobody gets on with.
+
+Statements that find it, first without locks, then once more about orders that are locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import ColumnElement, Integer, Interval, Select, Uuid, case, exists, func, literal_column, select
+
+from service.database.database import Connection, Statement, any_of, parameter
+from service.database.tables import allocation, exception, order_event, promise, shipment, shortage
+
+LATE_SHIPMENT = "late_shipment"
+STUCK_ORDER = "stuck_order"
+
+LATE_AFTER = timedelta(hours=48)
+"""From its assignment, for a shipment that nobody said a time for by which it is to leave."""
+UNCOLLECTED_AFTER = timedelta(days=7)
+"""From its assignment, for a shipment that is ready and waits for the shopper: its location is in time."""
+STUCK_AFTER = timedelta(hours=24)
+"""Without anything happening, for an order that somebody has something to do about."""
+
+_order, _made, _raised = allocation.c, shipment.c, exception.c
+
+
+def _literal(text: str) -> ColumnElement[Any]:
+    # Constants, not parameters: a partial index serves only a statement that states its condition.
+    return literal_column(f"'{text}'")
+
+
+_IS_OPEN: ColumnElement[Any] = literal_column("shipment.state IN ('assigned', 'accepted', 'ready_for_pickup')")
+_HAS_UNITS = exists().where(promise.c.shipment_id == _made.id, promise.c.unit_count > literal_column("0"))
+_DEADLINE = case(
+    (_made.state == _literal("ready_for_pickup"), _made.assign_time + parameter("uncollected_after", Interval)),
+    else_=func.coalesce(_made.ship_by_time, _made.assign_time + parameter("late_after", Interval)),
+)
+_late = (
+    select(_made.id, _made.allocation_id, _made.location_id, _made.state, _DEADLINE.label("deadline"))
+    .join(allocation, _order.id == _made.allocation_id)
+    .where(
+        _IS_OPEN,
+        _order.state == _literal("confirmed"),
+        func.statement_timestamp() >= _DEADLINE,
+        _HAS_UNITS.correlate(shipment),
+        ~exists().where(_raised.shipment_id == _made.id, _raised.kind == _literal(LATE_SHIPMENT)).correlate(shipment),
+    )
+    .order_by(_made.assign_time, _made.id)
+)
+_not_late_any_more = select(_raised.id, _raised.subject, _raised.allocation_id, _raised.policy_revision).where(
+    _raised.state == _literal("open"),
+    _raised.kind == _literal(LATE_SHIPMENT),
+    ~exists().where(_made.id == _raised.shipment_id, _IS_OPEN, _HAS_UNITS.correlate(shipment)).correlate(exception),
+)
+
+_WAITS_FOR_SOMEBODY = (_order.outcome == _literal("needs_review")) | exists().where(
+    shortage.c.allocation_id == _order.id, ~shortage.c.backordered
+).correlate(allocation)
+_STILL = func.statement_timestamp() - parameter("stuck_after", Interval)
+_stuck = (
+    select(_order.id.label("allocation_id"))
+    .where(
+        _order.state == _literal("confirmed"),
+        _order.outcome != _literal("allocated"),
+        _order.commitment == _literal("sold"),
+        _order.update_time <= _STILL,
+        _WAITS_FOR_SOMEBODY,
+        ~exists().where(_raised.allocation_id == _order.id, _raised.state == _literal("open")).correlate(allocation),
+        ~exists()
+        .where(order_event.c.allocation_id == _order.id, order_event.c.event_time > _STILL)
+        .correlate(allocation),
+    )
+    .order_by(_order.update_time, _order.id)
+)
+_not_stuck_any_more = select(_raised.id, _raised.subject, _raised.allocation_id, _raised.policy_revision).where(
+    _raised.state == _literal("open"),
+    _raised.kind == _literal(STUCK_ORDER),
+    ~exists()
+    .where(_order.id == _raised.allocation_id, _order.state == _literal("confirmed"), _WAITS_FOR_SOMEBODY)
+    .correlate(exception),
+)
+
+_DURATIONS = {"late_after": LATE_AFTER, "uncollected_after": UNCOLLECTED_AFTER, "stuck_after": STUCK_AFTER}
+
+
+class Search:
+    """One thing to look for: everywhere, and among orders that are locked."""
+
+    def __init__(self, found: Select[Any], allocation_id: ColumnElement[Any]) -> None:
+        self._everywhere = Statement(found.limit(parameter("count", Integer)))
+        self._of_orders = Statement(found.where(allocation_id == any_of("allocation_ids", Uuid)))
+
+    async def everywhere(self, connection: Connection, count: int) -> list[asyncpg.Record]:
+        """At most `count` rows, which have an `allocation_id` each."""
+        return await self._everywhere.rows(connection, count=count, **_DURATIONS)
+
+    async def of_orders(self, connection: Connection, allocation_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+        """The rows of these orders, which are locked, as they are by now."""
+        return await self._of_orders.rows(connection, allocation_ids=list(allocation_ids), **_DURATIONS)
+
+
+LATE = Search(_late, _made.allocation_id)
+"""Shipments that are late, once each: (id, allocation_id, location_id, state, deadline)."""
+STUCK = Search(_stuck, _order.id)
+"""Sold orders with units that are short, or a review, and about which nothing happens: (allocation_id)."""
+NOT_LATE = Search(_not_late_any_more, _raised.allocation_id)
+"""Open exceptions about shipments that have gone on or ended: (id, subject, allocation_id, policy_revision)."""
+NOT_STUCK = Search(_not_stuck_any_more, _raised.allocation_id)
+"""Open exceptions about orders with nothing left to do: (id, subject, allocation_id, policy_revision)."""

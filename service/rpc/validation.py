@@ -1,0 +1,181 @@
+"""Checks of request fields, collected so that a caller hears of every bad one at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.latlng_pb2 import LatLng
+from google.type.money_pb2 import Money
+
+from policies.domain.model import Coordinates
+from service import limits
+from service.errors import InvalidFields, Violation
+
+_OWN_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NANOS = Decimal(10) ** 9
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Fields:
+    """Collects violations; `finish` raises them all. Each check returns the value to use, or None after a violation."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+
+    def finish(self) -> None:
+        """Raises InvalidFields if anything was wrong."""
+        if self.violations:
+            raise InvalidFields(self.violations)
+
+    def wrong(self, field: str, description: str) -> None:
+        """Notes a violation."""
+        self.violations.append(Violation(field, description))
+
+    def text(self, field: str, value: str, *, longest: int = limits.TEXT_LENGTH, required: bool = False) -> str | None:
+        """Text without control characters; None where it is empty."""
+        if not value.strip():
+            if required or value:
+                self.wrong(field, "must not be empty" if required else "must not be blank; leave it out instead")
+            return None
+        if len(value) > longest:
+            self.wrong(field, f"has {len(value)} characters; at most {longest} are taken")
+        elif _CONTROL.search(value):
+            self.wrong(field, "contains control characters")
+        elif value != value.strip():
+            self.wrong(field, f"'{value}' has spaces around it; send it without")
+        return value
+
+    def own_id(self, field: str, value: str) -> str:
+        """An id that the retailer makes up for a location or channel."""
+        checked = self.text(field, value, longest=limits.ID_LENGTH, required=True)
+        if checked and not _OWN_ID.fullmatch(checked):
+            self.wrong(field, f"'{value}' is not lower-case letters, digits, '-' and '_'")
+        return value
+
+    def sku(self, field: str, value: str) -> str:
+        """The retailer's own article number, as it is."""
+        self.text(field, value, longest=limits.SKU_LENGTH, required=True)
+        return value
+
+    def whole(self, field: str, value: int, lowest: int, highest: int) -> int:
+        """A whole number within bounds, both included."""
+        if not lowest <= value <= highest:
+            self.wrong(field, f"is {value:,}; it must be {lowest:,} to {highest:,}")
+        return value
+
+    def size(self, field: str, values: Sequence[object], lowest: int, highest: int) -> bool:
+        """Whether a list has a number of entries that is taken; nothing more need be checked of a list without end."""
+        if lowest <= len(values) <= highest:
+            return True
+        self.wrong(
+            field,
+            f"has {len(values):,} entries; {lowest} to {highest:,} are taken" if values else "must not be empty",
+        )
+        return False
+
+    def tags(self, field: str, values: Sequence[str], most: int) -> frozenset[str]:
+        """At most so many tags, none of them empty."""
+        if self.size(field, values, 0, most):
+            for index, value in enumerate(values):
+                self.text(f"{field}[{index}]", value, longest=limits.TAG_LENGTH, required=True)
+        return frozenset(values)
+
+    def country(self, field: str, value: str, *, required: bool = False) -> str | None:
+        """An ISO 3166-1 alpha-2 code; whether the country exists is not looked up."""
+        if value and not _COUNTRY.fullmatch(value):
+            self.wrong(field, f"'{value}' is not an ISO 3166-1 alpha-2 code such as 'US'")
+        elif required and not value:
+            self.wrong(field, "must not be empty")
+        return value or None
+
+    def coordinates(self, field: str, value: LatLng) -> Coordinates | None:
+        """A point on the globe, in degrees."""
+        try:
+            return Coordinates(value.latitude, value.longitude)
+        except ValueError as error:
+            self.wrong(field, str(error))
+            return None
+
+    def money(self, field: str, value: Money) -> Decimal | None:
+        """An amount that is 0 or more, at most four decimals kept."""
+        if not _CURRENCY.fullmatch(value.currency_code):
+            self.wrong(f"{field}.currency_code", f"'{value.currency_code}' is not an ISO 4217 code such as 'USD'")
+        amount = Decimal(value.units) + Decimal(value.nanos) / _NANOS
+        if not (0 <= value.nanos < _NANOS and 0 <= amount <= limits.MONEY):
+            self.wrong(field, f"is {amount}; it must be 0 to {limits.MONEY:,}")
+            return None
+        return amount.quantize(Decimal("0.0001"))
+
+    def rate(self, field: str, value: float) -> float | None:
+        """Units a day; NaN and infinity are no rates."""
+        if not (math.isfinite(value) and 0 <= value <= limits.VELOCITY_PER_DAY):
+            self.wrong(field, f"is {value}; it must be a number from 0 to {limits.VELOCITY_PER_DAY:,.0f}")
+            return None
+        return value
+
+    def share(self, field: str, value: float) -> float | None:
+        """A number from 0 to 1; NaN is none."""
+        if not 0 <= value <= 1:
+            self.wrong(field, f"is {value}; it must be a number from 0 to 1")
+            return None
+        return value
+
+    def moment(self, field: str, value: Timestamp, *, given: bool) -> datetime | None:
+        """A time that must be given, in UTC."""
+        if not given:
+            self.wrong(field, "must not be empty")
+            return None
+        try:
+            moment = value.ToDatetime(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is None or moment < _EARLIEST:
+            self.wrong(field, "is no moment between the years 1970 and 9999")
+            return None
+        return moment
+
+    def time_zone(self, field: str, value: str) -> str:
+        """An IANA time zone; UTC if empty."""
+        try:
+            ZoneInfo(value or "UTC")
+        except (KeyError, ValueError, OSError):
+            self.wrong(field, f"'{value}' is no IANA time zone such as 'America/Chicago'")
+        return value or "UTC"
+
+    def uuid(self, field: str, value: str, *, required: bool = False) -> UUID | None:
+        """A UUID of any version."""
+        if not value:
+            if required:
+                self.wrong(field, "must not be empty")
+            return None
+        try:
+            return UUID(value)
+        except ValueError:
+            self.wrong(field, f"'{value[:64]}' is not a UUID such as '01890a5d-ac96-774b-bcce-b302099a8057'")
+            return None
+
+    def page(self, size: int, token: str) -> tuple[int, str]:
+        """The number of entries of a page and the key that it starts behind."""
+        if len(token) > 4 * limits.TEXT_LENGTH or _CONTROL.search(token.replace("\t", "")):
+            self.wrong_token()
+        return self.page_size(size), token
+
+    def page_size(self, size: int) -> int:
+        """The number of entries of a page; 0 leaves it to the service."""
+        if size < 0:
+            self.wrong("page_size", f"is {size}; it must be 0 or more")
+        return min(size or limits.PAGE_SIZE, limits.PAGE_SIZE_LIMIT)
+
+    def wrong_token(self) -> None:
+        """Records a page token that names no place of the list."""
+        self.wrong("page_token", "is not a next_page_token of this service")

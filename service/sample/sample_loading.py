@@ -1,0 +1,39 @@
+"""Filling an empty database with the sample retailer, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from policies.policy_set import PolicySet
+from service.catalog import catalog_requests
+from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogueCache
+from service.database.database import Connection, Database
+from service.feeds import stock_intake
+from service.feeds.stock_requests import record_request
+from service.sample.sample_retailer import SOURCE, sample_channels, sample_locations, sample_products, sample_stock
+from service.stock import levels
+from truestock.v1.stock_service_pb2 import RecordStockChangesRequest
+
+
+async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set: PolicySet) -> bool:
+    """Loads the sample where there is no location yet; returns whether it did."""
+
+    async def work(connection: Connection) -> bool:
+        if await LOCATIONS.page(connection, "", 1):
+            return False
+        await LOCATIONS.upsert(connection, catalog_requests.location_rows(sample_locations()))
+        await PRODUCTS.upsert(connection, catalog_requests.product_rows(sample_products()))
+        await CHANNELS.upsert(connection, catalog_requests.channel_rows(sample_channels()))
+        await _record_stock(connection, new_id, policy_set)
+        return True
+
+    return await database.transaction("sample", work)
+
+
+async def _record_stock(connection: Connection, new_id: Callable[[], UUID], policy_set: PolicySet) -> None:
+    stock = sample_stock(await levels.clock(connection))
+    for start in range(0, len(stock), 1_000):
+        request = RecordStockChangesRequest(source=SOURCE, changes=stock[start : start + 1_000])
+        changes = record_request(request).changes
+        await stock_intake.record(connection, changes, new_id, cache=CatalogueCache(), policy_set=policy_set)

@@ -1,0 +1,233 @@
+"""The sample retailer, an outdoor and home shop with a warehouse and six stores: invented, and the same every time."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from google.type.date_pb2 import Date
+from google.type.dayofweek_pb2 import DayOfWeek
+from google.type.latlng_pb2 import LatLng
+from google.type.timeofday_pb2 import TimeOfDay
+
+from service.rpc import proto_values
+from service.sample.sample_products import BRANDS, STYLES, Style
+from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product, WorkingTime
+from truestock.v1.stock_service_pb2 import StockChange, StockCount
+
+SOURCE = "sample-retailer"
+"""Who the stock counts say they are from."""
+SEED = 20_261_127
+WAREHOUSE = "dc-memphis"
+
+
+class _Place(NamedTuple):
+    location_id: str
+    name: str
+    region: str
+    postal_code: str
+    latitude: float
+    longitude: float
+    time_zone: str
+    priority: int
+    handling_minutes: int
+
+
+_CENTRAL, _PACIFIC = "America/Chicago", "America/Los_Angeles"
+_PLACES = (
+    _Place(WAREHOUSE, "Memphis distribution centre", "TN", "38118", 35.0421, -89.9792, _CENTRAL, 10, 120),
+    _Place("store-brooklyn", "Brooklyn, Boerum Hill", "NY", "11217", 40.6862, -73.9841, "America/New_York", 20, 90),
+    _Place("store-chicago", "Chicago, Wicker Park", "IL", "60622", 41.9088, -87.6796, _CENTRAL, 20, 90),
+    _Place("store-austin", "Austin, South Congress", "TX", "78704", 30.2489, -97.7501, _CENTRAL, 20, 60),
+    _Place("store-denver", "Denver, LoDo", "CO", "80202", 39.7528, -104.9992, "America/Denver", 20, 60),
+    _Place("store-seattle", "Seattle, Ballard", "WA", "98107", 47.6687, -122.3847, _PACIFIC, 20, 120),
+    _Place("store-los-angeles", "Los Angeles, Silver Lake", "CA", "90026", 34.0869, -118.2702, _PACIFIC, 30, 180),
+)
+_SIZE_POPULARITY = (0.6, 1.0, 1.3, 1.1, 0.7, 0.5, 0.35)
+_STORE_SHARES = {
+    "store-brooklyn": 1.3,
+    "store-chicago": 1.0,
+    "store-austin": 0.9,
+    "store-denver": 1.1,
+    "store-seattle": 1.2,
+    "store-los-angeles": 1.0,
+}
+"""How much a store sells, and so keeps, beside an average one."""
+
+
+def sample_locations() -> list[Location]:
+    """The warehouse and the six stores, in four time zones."""
+    return [_location(place) for place in _PLACES]
+
+
+def sample_channels() -> list[Channel]:
+    """TikTok Shop and Shopify sell from everywhere, the tills from the stores."""
+    return [
+        Channel(channel_id="tiktok_shop", kind=Channel.KIND_SOCIAL, display_name="TikTok Shop"),
+        Channel(channel_id="shopify", kind=Channel.KIND_WEB, display_name="Web shop"),
+        Channel(
+            channel_id="pos", kind=Channel.KIND_POS, display_name="Store tills", location_ids=sorted(_STORE_SHARES)
+        ),
+    ]
+
+
+def sample_products() -> list[Product]:
+    """About 300 products: every style in its colours and sizes, by SKU.
+
+    A few lack dimensions, barcode or picture, as in any real catalogue; launches have no known velocity.
+    """
+    chance = random.Random(SEED)
+    products = [product for style in STYLES for product in _variants(style, chance)]
+    return sorted(products, key=lambda product: product.sku)
+
+
+def sample_stock(now: datetime) -> list[StockChange]:
+    """Counts of every product at every location that carries it, minutes to days older than `now`.
+
+    A change id depends on the SKU and location only, so that recording them again does nothing.
+    """
+    chance = random.Random(SEED + 1)
+    changes = []
+    for product in sample_products():
+        for location in [WAREHOUSE, *_STORE_SHARES]:
+            count = (
+                _warehouse_count(product, chance) if location == WAREHOUSE else _store_count(product, location, chance)
+            )
+            age = _age(location, chance)
+            if count is not None:
+                changes.append(_change(product.sku, location, count, now - age))
+    return changes
+
+
+_STORE_TIME = WorkingTime(cut_off=TimeOfDay(hours=10, minutes=30), opens=TimeOfDay(hours=9), closes=TimeOfDay(hours=20))
+_WAREHOUSE_TIME = WorkingTime(
+    cut_off=TimeOfDay(hours=14),
+    opening_days=[DayOfWeek.MONDAY, DayOfWeek.TUESDAY, DayOfWeek.WEDNESDAY, DayOfWeek.THURSDAY, DayOfWeek.FRIDAY],
+    holidays=[Date(year=2026, month=11, day=26), Date(year=2026, month=12, day=25)],
+)
+
+
+def _location(place: _Place) -> Location:
+    is_store = place.location_id != WAREHOUSE
+    return Location(
+        location_id=place.location_id,
+        type=Location.TYPE_STORE if is_store else Location.TYPE_WAREHOUSE,
+        status=Location.STATUS_OPEN,
+        display_name=place.name,
+        tags=["ship-from-store", "street-level"] if is_store else ["oversize-capable", "hazmat-certified"],
+        country="US",
+        region=place.region,
+        postal_code=place.postal_code,
+        coordinates=LatLng(latitude=place.latitude, longitude=place.longitude),
+        time_zone=place.time_zone,
+        offers_pickup=is_store,
+        handling_minutes=place.handling_minutes,
+        priority=place.priority,
+        # The warehouse has the papers to ship abroad.
+        ships_to=CountryList(countries=["US"]) if is_store else None,
+        working_time=_STORE_TIME if is_store else _WAREHOUSE_TIME,
+    )
+
+
+def _variants(style: Style, chance: random.Random) -> Iterator[Product]:
+    colours = style.colours.split("|") if style.colours else [""]
+    sizes = style.sizes.split() or [""]
+    weights = [_popularity(c, s, len(sizes)) for c in range(len(colours)) for s in range(len(sizes))]
+    for index, weight in enumerate(weights):
+        colour, size = colours[index // len(sizes)], sizes[index % len(sizes)]
+        product = _product(style, colour, size, sizes.index(size))
+        if style.sells:
+            product.velocity_per_day = round(style.sells * weight / sum(weights), 2)
+        _complete(product, style, sizes.index(size), chance)
+        yield product
+
+
+def _popularity(colour: int, size: int, size_count: int) -> float:
+    """The first colours sell most, and the sizes in the middle."""
+    middle = _SIZE_POPULARITY[size] if size_count > 2 else 1.0
+    return middle / math.pow(colour + 1, 0.8)
+
+
+def _product(style: Style, colour: str, size: str, size_index: int) -> Product:
+    parts = [part for part in (colour, size) if part]
+    tags = style.tags.split()
+    full_price = Decimal(str(style.price + style.step * size_index))
+    price = (full_price * Decimal("0.6")).quantize(Decimal("0.01")) if "clearance" in tags else full_price
+    code = "-".join(
+        [style.brand, str(style.number), *([colour[:3].upper()] if colour else []), *([size] if size else [])]
+    )
+    return Product(
+        sku=code,
+        display_name=", ".join([style.name, *parts]),
+        status=Product.STATUS_ACTIVE,
+        tags=tags,
+        category=style.category,
+        brand=BRANDS[style.brand],
+        price=proto_values.money(price, "USD"),
+        style=f"{style.brand}-{style.number}",
+    )
+
+
+def _complete(product: Product, style: Style, size_index: int, chance: random.Random) -> None:
+    """Adds dimensions, barcode and picture, and forgets one of them now and then."""
+    weight, length, width, height = style.parcel
+    if chance.random() > 0.04:
+        product.dimensions.CopyFrom(
+            PackageDimensions(
+                weight_grams=round(weight * (1 + style.growth * size_index)),
+                length_mm=round(length * (1 + style.growth * size_index / 3)),
+                width_mm=round(width * (1 + style.growth * size_index / 3)),
+                height_mm=height,
+            )
+        )
+    digits = f"2{style.number:05d}{chance.randrange(1_000_000):06d}"
+    if chance.random() > 0.03:
+        product.barcode = digits + _check_digit(digits)
+    if chance.random() > 0.03:
+        product.image_uri = f"https://images.example.com/{product.sku.lower()}.jpg"
+
+
+def _check_digit(digits: str) -> str:
+    """The 13th digit of an EAN-13; a first digit of 2 is the range for codes within one company."""
+    weighted = sum(int(digit) * (3 if position % 2 else 1) for position, digit in enumerate(digits))
+    return str(-weighted % 10)
+
+
+def _warehouse_count(product: Product, chance: random.Random) -> StockCount:
+    """Three to ten weeks of sales; now and then sold out."""
+    sells = product.velocity_per_day or 1.5
+    days = chance.uniform(20, 70)
+    units = 0 if chance.random() < 0.06 else math.ceil(sells * days * chance.uniform(0.5, 1.2))
+    damaged = chance.randint(1, 3) if units > 40 and "fragile" in product.tags and chance.random() < 0.3 else 0
+    return StockCount(on_hand_count=units, unavailable_count=damaged)
+
+
+def _store_count(product: Product, location_id: str, chance: random.Random) -> StockCount | None:
+    """One to three weeks of a store's share, at least a unit for the shelf; None where the store does not carry it."""
+    carries = 0.35 if "oversize" in product.tags else 0.85
+    share = _STORE_SHARES[location_id] * 0.08
+    if chance.random() > carries:
+        return None
+    expected = (product.velocity_per_day or 1.5) * share * chance.uniform(7, 21)
+    units = 0 if chance.random() < 0.08 else 1 + round(chance.expovariate(1 / (expected + 1)))
+    displayed = 1 if units > 2 and chance.random() < 0.1 else 0
+    return StockCount(on_hand_count=units, unavailable_count=displayed)
+
+
+def _age(location_id: str, chance: random.Random) -> timedelta:
+    """A warehouse reports within the hour; a store within the day, and one figure in ten waits for days."""
+    if location_id == WAREHOUSE:
+        return timedelta(minutes=round(chance.uniform(2, 55), 1))
+    if chance.random() < 0.1:
+        return timedelta(hours=round(chance.uniform(24, 24 * 12), 1))
+    return timedelta(minutes=round(math.exp(chance.uniform(math.log(3), math.log(9 * 60))), 1))
+
+
+def _change(sku: str, location_id: str, count: StockCount, moment: datetime) -> StockChange:
+    change = StockChange(change_id=f"opening-{sku}-{location_id}", sku=sku, location_id=location_id, count=count)
+    change.effective_time.FromDatetime(moment)
+    return change

@@ -1,0 +1,41 @@
+"""AvailabilityService: what a channel may sell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from service.availability import availability_reader
+from service.availability.availability_reader import StockReader
+from service.availability.availability_requests import availability_question
+from service.policy.active_policies import PolicyFolder
+from service.watch import watch_requests
+from service.watch.availability_watch import AvailabilityWatch
+from truestock.v1 import (
+    availability_service_pb2 as availability_pb,
+    availability_service_pb2_grpc as availability_grpc,
+)
+
+Context = Any
+
+
+class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
+    """Answers from a fresh read, by the rules in force when the call came."""
+
+    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
+        self._reader = reader
+        self._folder = folder
+        self._watch = watch
+
+    async def CheckAvailability(
+        self, request: availability_pb.CheckAvailabilityRequest, context: Context
+    ) -> availability_pb.CheckAvailabilityResponse:
+        question = availability_question(request)
+        policy_set = self._folder.current.policy_set
+        snapshot = await self._reader.read(question.skus)
+        return availability_reader.answer(policy_set, snapshot, question)
+
+    def WatchAvailability(
+        self, request: availability_pb.WatchAvailabilityRequest, context: Context
+    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
+        return self._watch.watch(watch_requests.availability_wish(request))

@@ -1,0 +1,130 @@
+"""CatalogService: locations, products, channels and feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from policies.stock.feeds import conflicts
+from service.catalog import catalog_messages, catalog_requests, catalog_store
+from service.catalog.catalog_requests import Row
+from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, Shelf, feed_of
+from service.database.database import Connection, Database
+from service.errors import ABSENT_LOCATION, FeedConflict, NotFound
+from service.feeds import feed_requests
+from service.feeds.quarantine_retry import Replay
+from service.metrics import Metrics
+from truestock.v1 import catalog_service_pb2 as catalog_pb, catalog_service_pb2_grpc as catalog_grpc
+
+Context = Any
+
+
+class CatalogServicer(catalog_grpc.CatalogServiceServicer):
+    """Upserts take whole records, all of a call or none."""
+
+    def __init__(self, database: Database, metrics: Metrics, replay: Replay) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._replay = replay
+
+    async def UpsertLocations(
+        self, request: catalog_pb.UpsertLocationsRequest, context: Context
+    ) -> catalog_pb.UpsertLocationsResponse:
+        rows = catalog_requests.location_rows(request.locations)
+        created, updated = await self._upsert(LOCATIONS, rows, validate_only=request.validate_only)
+        if not request.validate_only:
+            self._metrics.start_locations(row["id"] for row in rows)
+            await self._replay.mapped(location_ids=[row["id"] for row in rows])
+        return catalog_pb.UpsertLocationsResponse(created_count=created, updated_count=updated)
+
+    async def ListLocations(
+        self, request: catalog_pb.ListLocationsRequest, context: Context
+    ) -> catalog_pb.ListLocationsResponse:
+        found, token = await self._page(LOCATIONS, request, catalog_messages.location_message)
+        return catalog_pb.ListLocationsResponse(locations=found, next_page_token=token)
+
+    async def UpsertProducts(
+        self, request: catalog_pb.UpsertProductsRequest, context: Context
+    ) -> catalog_pb.UpsertProductsResponse:
+        rows = catalog_requests.product_rows(request.products)
+        created, updated = await self._upsert(PRODUCTS, rows, validate_only=request.validate_only)
+        if not request.validate_only:
+            await self._replay.mapped(skus=[row["sku"] for row in rows])
+        return catalog_pb.UpsertProductsResponse(created_count=created, updated_count=updated)
+
+    async def ListProducts(
+        self, request: catalog_pb.ListProductsRequest, context: Context
+    ) -> catalog_pb.ListProductsResponse:
+        found, token = await self._page(PRODUCTS, request, catalog_messages.product_message, request.skus)
+        return catalog_pb.ListProductsResponse(products=found, next_page_token=token)
+
+    async def UpsertChannels(
+        self, request: catalog_pb.UpsertChannelsRequest, context: Context
+    ) -> catalog_pb.UpsertChannelsResponse:
+        rows = catalog_requests.channel_rows(request.channels)
+        created, updated = await self._upsert(CHANNELS, rows, validate_only=request.validate_only)
+        self._metrics.start_channels(row["id"] for row in rows)
+        return catalog_pb.UpsertChannelsResponse(created_count=created, updated_count=updated)
+
+    async def ListChannels(
+        self, request: catalog_pb.ListChannelsRequest, context: Context
+    ) -> catalog_pb.ListChannelsResponse:
+        found, token = await self._page(CHANNELS, request, catalog_messages.channel_message)
+        return catalog_pb.ListChannelsResponse(channels=found, next_page_token=token)
+
+    async def UpsertFeeds(
+        self, request: catalog_pb.UpsertFeedsRequest, context: Context
+    ) -> catalog_pb.UpsertFeedsResponse:
+        rows = feed_requests.feed_rows(request.feeds)
+        created, updated = await self._upsert(FEEDS, rows, validate_only=request.validate_only)
+        return catalog_pb.UpsertFeedsResponse(created_count=created, updated_count=updated)
+
+    async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:
+        found, token = await self._page(FEEDS, request, feed_requests.feed_message)
+        return catalog_pb.ListFeedsResponse(feeds=found, next_page_token=token)
+
+    async def _upsert(self, shelf: Shelf, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
+        """Raises NotFound where a channel or feed names a location that does not exist, and FeedConflict."""
+
+        async def write(connection: Connection) -> tuple[int, int]:
+            if shelf in (CHANNELS, FEEDS):
+                await _check_locations(connection, "channels" if shelf is CHANNELS else "feeds", rows)
+            if shelf is FEEDS:
+                await _check_owners(connection, rows, alone=not validate_only)
+            if validate_only:
+                return await shelf.known_counts(connection, rows)
+            return await shelf.upsert(connection, rows)
+
+        return await self._database.transaction("upsert", write)
+
+    async def _page(
+        self, shelf: Shelf, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
+    ) -> tuple[list[Any], str]:
+        count, after = catalog_requests.page(request.page_size, request.page_token, keys)
+        rows = await self._database.unlocked("list", lambda connection: shelf.page(connection, after, count + 1, keys))
+        token = rows[count - 1][shelf.key] if len(rows) > count else ""
+        return [message(row) for row in rows[:count]], token
+
+
+async def _check_owners(connection: Connection, rows: Sequence[Row], *, alone: bool) -> None:
+    """Raises FeedConflict where two feeds would own one figure. `alone` keeps others from declaring feeds meanwhile."""
+    if alone:
+        await catalog_store.claim(connection)
+    declared = [feed_of(row) for row in rows]
+    for one in conflicts(await catalog_store.feeds(connection), declared):
+        index = next(i for i, feed in enumerate(declared) if feed.source == one.source)
+        raise FeedConflict(f"feeds[{index}]", one.source, one.owner, one.location_id, one.sku)
+
+
+async def _check_locations(connection: Connection, name: str, rows: Sequence[Row]) -> None:
+    named = {
+        f"{name}[{i}].location_ids[{j}]": location_id
+        for i, row in enumerate(rows)
+        for j, location_id in enumerate(row["location_ids"])
+    }
+    missing = await catalog_store.missing_locations(connection, named.values())
+    if missing:
+        wrong = {field: name for field, name in named.items() if name in missing}
+        raise NotFound("location", wrong, ABSENT_LOCATION)

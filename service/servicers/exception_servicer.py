@@ -1,0 +1,77 @@
+"""ExceptionService: what somebody has to settle, who does, and how it was settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from service.database.database import Connection, Database
+from service.exceptions import exception_messages, exception_requests, exception_store
+from service.resolution.exception_operations import ExceptionDesk, no_exception
+from service.rpc import page_tokens
+from service.rpc.idempotency import Asked
+from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
+
+Context = Any
+
+
+class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
+    """Reads on its own; whatever changes something is the desk's."""
+
+    def __init__(self, database: Database, desk: ExceptionDesk, new_id: Callable[[], UUID]) -> None:
+        self._database = database
+        self._desk = desk
+        self._new_id = new_id
+
+    async def ListExceptions(
+        self, request: exception_pb.ListExceptionsRequest, context: Context
+    ) -> exception_pb.ListExceptionsResponse:
+        wanted = exception_requests.exceptions_page(request)
+        rows = await self._database.unlocked(
+            "list", lambda connection: exception_store.page(connection, wanted, wanted.count + 1)
+        )
+        shown = rows[: wanted.count]
+        more = len(rows) > wanted.count
+        return exception_pb.ListExceptionsResponse(
+            exceptions=[exception_messages.exception_record(row) for row in shown],
+            next_page_token=page_tokens.moment_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
+        )
+
+    async def GetException(
+        self, request: exception_pb.GetExceptionRequest, context: Context
+    ) -> exception_pb.GetExceptionResponse:
+        exception_id = exception_requests.exception_id(request)
+
+        async def work(connection: Connection) -> exception_pb.GetExceptionResponse:
+            row = await exception_store.find(connection, exception_id)
+            if row is None:
+                raise no_exception(exception_id)
+            happened = await exception_store.history(connection, exception_id)
+            return exception_pb.GetExceptionResponse(
+                exception=exception_messages.exception_record(row),
+                history=[exception_messages.exception_event(one) for one in happened],
+            )
+
+        return await self._database.snapshot("get", work)
+
+    async def AssignException(
+        self, request: exception_pb.AssignExceptionRequest, context: Context
+    ) -> exception_pb.AssignExceptionResponse:
+        wanted = exception_requests.assignment(request)
+        asked = Asked.of("AssignException", request, wanted.request_id, self._new_id)
+        return await self._desk.assign(wanted, asked)
+
+    async def ResolveException(
+        self, request: exception_pb.ResolveExceptionRequest, context: Context
+    ) -> exception_pb.ResolveExceptionResponse:
+        wanted = exception_requests.settling(request)
+        asked = Asked.of("ResolveException", request, wanted.request_id, self._new_id)
+        return await self._desk.resolve(wanted, asked)
+
+    async def ReportSyncFailure(
+        self, request: exception_pb.ReportSyncFailureRequest, context: Context
+    ) -> exception_pb.ReportSyncFailureResponse:
+        failure = exception_requests.sync_failure(request)
+        asked = Asked.of("ReportSyncFailure", request, failure.request_id, self._new_id)
+        return await self._desk.report(failure, asked)

@@ -1,0 +1,96 @@
+"""FulfillmentService: what locations do with the shipments that they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from policies.domain.shipments import Move
+from service.database.database import Database
+from service.fulfillment import shipment_requests, work_list
+from service.fulfillment.fulfillment_operations import Fulfilment
+from service.rpc import page_tokens
+from service.rpc.idempotency import Asked
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    fulfillment_service_pb2_grpc as fulfillment_grpc,
+)
+
+Context = Any
+
+
+class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
+    """Every write is one move of one shipment, or one return."""
+
+    def __init__(self, database: Database, fulfilment: Fulfilment, new_id: Callable[[], UUID]) -> None:
+        self._database = database
+        self._fulfilment = fulfilment
+        self._new_id = new_id
+
+    async def AcceptShipment(
+        self, request: fulfillment_pb.AcceptShipmentRequest, context: Context
+    ) -> fulfillment_pb.AcceptShipmentResponse:
+        allocation = await self._move(Move.ACCEPT, "AcceptShipment", request)
+        return fulfillment_pb.AcceptShipmentResponse(allocation=allocation)
+
+    async def RejectShipment(
+        self, request: fulfillment_pb.RejectShipmentRequest, context: Context
+    ) -> fulfillment_pb.RejectShipmentResponse:
+        allocation = await self._move(Move.REJECT, "RejectShipment", request)
+        return fulfillment_pb.RejectShipmentResponse(allocation=allocation)
+
+    async def ShipShipment(
+        self, request: fulfillment_pb.ShipShipmentRequest, context: Context
+    ) -> fulfillment_pb.ShipShipmentResponse:
+        allocation = await self._move(Move.SHIP, "ShipShipment", request)
+        return fulfillment_pb.ShipShipmentResponse(allocation=allocation)
+
+    async def DeliverShipment(
+        self, request: fulfillment_pb.DeliverShipmentRequest, context: Context
+    ) -> fulfillment_pb.DeliverShipmentResponse:
+        allocation = await self._move(Move.DELIVER, "DeliverShipment", request)
+        return fulfillment_pb.DeliverShipmentResponse(allocation=allocation)
+
+    async def MarkReadyForPickup(
+        self, request: fulfillment_pb.MarkReadyForPickupRequest, context: Context
+    ) -> fulfillment_pb.MarkReadyForPickupResponse:
+        allocation = await self._move(Move.MARK_READY, "MarkReadyForPickup", request)
+        return fulfillment_pb.MarkReadyForPickupResponse(allocation=allocation)
+
+    async def CollectShipment(
+        self, request: fulfillment_pb.CollectShipmentRequest, context: Context
+    ) -> fulfillment_pb.CollectShipmentResponse:
+        allocation = await self._move(Move.COLLECT, "CollectShipment", request)
+        return fulfillment_pb.CollectShipmentResponse(allocation=allocation)
+
+    async def ReturnUncollected(
+        self, request: fulfillment_pb.ReturnUncollectedRequest, context: Context
+    ) -> fulfillment_pb.ReturnUncollectedResponse:
+        allocation = await self._move(Move.RETURN_UNCOLLECTED, "ReturnUncollected", request)
+        return fulfillment_pb.ReturnUncollectedResponse(allocation=allocation)
+
+    async def RecordReturn(
+        self, request: fulfillment_pb.RecordReturnRequest, context: Context
+    ) -> fulfillment_pb.RecordReturnResponse:
+        wanted = shipment_requests.a_return(request)
+        asked = Asked.of("RecordReturn", request, wanted.request_id, self._new_id)
+        return fulfillment_pb.RecordReturnResponse(allocation=await self._fulfilment.take_back(wanted, asked))
+
+    async def ListShipments(
+        self, request: fulfillment_pb.ListShipmentsRequest, context: Context
+    ) -> fulfillment_pb.ListShipmentsResponse:
+        wanted = shipment_requests.shipments_page(request)
+        shown, more = await self._database.snapshot("list", lambda c: work_list.page(c, wanted))
+        last = shown[-1] if more else None
+        return fulfillment_pb.ListShipmentsResponse(
+            shipments=shown,
+            next_page_token=page_tokens.token(last.assign_time.ToJsonString(), last.shipment_id) if last else "",
+        )
+
+    async def _move(self, move: Move, method: str, request: Message) -> allocation_pb.Allocation:
+        wanted = shipment_requests.shipment_move(move, request)
+        return await self._fulfilment.move(wanted, Asked.of(method, request, wanted.request_id, self._new_id))

@@ -1,0 +1,108 @@
+"""PolicyService: which rules are in force, what is wrong with a folder that was refused, and what others would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policies.source.problems import Problem, safe
+from service.database.database import Database
+from service.decisions import decision_log
+from service.decisions.decision_log import StoredDecision
+from service.decisions.decision_replay import Replays
+from service.errors import NotFound
+from service.policy import policy_requests
+from service.policy.active_policies import PolicyFolder
+from service.policy.policy_requests import candidate_files
+from service.policy.rule_sandbox import Trials
+from service.policy.sandbox_process import Tested
+from service.rpc import proto_values
+from service.version import VERSION
+from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
+
+
+class PolicyServicer(policy_grpc.PolicyServiceServicer):
+    """For the people who write rules."""
+
+    def __init__(self, folder: PolicyFolder, database: Database) -> None:
+        self._folder = folder
+        self._database = database
+        self._trials = Trials()
+        self._replays = Replays(database)
+
+    async def GetPolicySet(
+        self, request: policy_pb.GetPolicySetRequest, context: Any
+    ) -> policy_pb.GetPolicySetResponse:
+        loaded = self._folder.current
+        return policy_pb.GetPolicySetResponse(
+            policy_revision=loaded.policy_set.revision,
+            files=[policy_pb.PolicyFile(path=path) for path in loaded.policy_set.files],
+            load_time=proto_values.timestamp(loaded.load_time),
+            problems=[_problem(problem) for problem in loaded.problems],
+            refuse_time=proto_values.timestamp(loaded.refuse_time),
+        )
+
+    async def TestPolicies(
+        self, request: policy_pb.TestPoliciesRequest, context: Any
+    ) -> policy_pb.TestPoliciesResponse:
+        trial = await self._trials.run(candidate_files(request))
+        return policy_pb.TestPoliciesResponse(
+            policy_revision=trial.revision,
+            problems=[_problem(problem) for problem in trial.problems],
+            results=[_result(tested) for tested in trial.results],
+            untested_rules=[_problem(problem) for problem in trial.untested],
+        )
+
+    async def GetDecision(self, request: policy_pb.GetDecisionRequest, context: Any) -> policy_pb.GetDecisionResponse:
+        stored = await self._stored(request.decision_id)
+        return policy_pb.GetDecisionResponse(
+            decision=decision_pb2.Decision.FromString(stored.explanation),
+            inputs=stored.inputs,
+            allocation_id=str(stored.allocation_id),
+            software_version=stored.software_version,
+            decide_time=proto_values.timestamp(stored.decide_time),
+        )
+
+    async def ReplayDecision(
+        self, request: policy_pb.ReplayDecisionRequest, context: Any
+    ) -> policy_pb.ReplayDecisionResponse:
+        stored = await self._stored(request.decision_id)
+        replay = await self._replays.run(stored)
+        return policy_pb.ReplayDecisionResponse(
+            decision=replay.decision,
+            identical=replay.identical,
+            stored_software_version=stored.software_version,
+            software_version=VERSION,
+            differing_field=replay.differing_field,
+        )
+
+    async def _stored(self, text: str) -> StoredDecision:
+        """The decision of this id. Raises InvalidFields and NotFound."""
+        decision_id = policy_requests.decision_id(text)
+        stored = await self._database.unlocked("get", lambda connection: decision_log.find(connection, decision_id))
+        if stored is None:
+            advice = "it was never made, or is older than decisions are kept"
+            raise NotFound("decision", {"decision_id": str(decision_id)}, advice)
+        return stored
+
+
+def _problem(problem: Problem) -> policy_pb.PolicyProblem:
+    # Problems quote what was written, which may hold what no text can.
+    return policy_pb.PolicyProblem(
+        file=safe(problem.file),
+        line=problem.line,
+        column=problem.column,
+        code=problem.code,
+        message=safe(problem.message),
+        help=safe(problem.help),
+    )
+
+
+def _result(tested: Tested) -> policy_pb.PolicyTestResult:
+    return policy_pb.PolicyTestResult(
+        suite=safe(tested.suite),
+        test=safe(tested.name),
+        passed=tested.passed,
+        difference=safe(tested.difference),
+        file=tested.file,
+        line=tested.line,
+    )

@@ -1,0 +1,157 @@
+"""StockService: what sources say of stock, and what is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+
+from service.allocation.unit_of_work import Doings
+from service.database.database import Connection
+from service.dependencies import Premises
+from service.feeds import stock_intake, stock_requests
+from service.feeds.change_processing import Result
+from service.feeds.stock_requests import RecordRequest
+from service.rpc import page_tokens, proto_values
+from service.rpc.idempotency import Asked, once
+from service.rpc.streams import Closing
+from service.stock import level_details, levels, stock_messages, stock_movements
+from service.stock.level_details import Details
+from service.transfers import transfer_requests, transfer_store
+from service.transfers.transfer_operations import Transfers
+from service.transfers.transfer_store import TransferRecord
+from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
+
+Context = Any
+
+_FATES = {
+    "accepted": stock_pb.StockChangeResult.FATE_ACCEPTED,
+    "duplicate": stock_pb.StockChangeResult.FATE_DUPLICATE,
+    "stale": stock_pb.StockChangeResult.FATE_STALE,
+    "absorbed": stock_pb.StockChangeResult.FATE_ABSORBED,
+    "quarantined": stock_pb.StockChangeResult.FATE_QUARANTINED,
+    "observed": stock_pb.StockChangeResult.FATE_OBSERVED,
+}
+
+
+class StockServicer(stock_grpc.StockServiceServicer):
+    """Each change has a fate of its own; all of a call are recorded together."""
+
+    def __init__(self, premises: Premises, closing: Closing, transfers: Transfers) -> None:
+        self._here = premises
+        self._transfers = transfers
+        self._closing = closing
+
+    async def RecordStockChanges(
+        self, request: stock_pb.RecordStockChangesRequest, context: Context
+    ) -> stock_pb.RecordStockChangesResponse:
+        said = stock_requests.record_request(request)
+        asked = Asked.of("RecordStockChanges", request, said.request_id, self._here.new_id)
+        return await self._record(asked, said)
+
+    async def StreamStockChanges(
+        self, requests: AsyncIterator[stock_pb.StreamStockChangesRequest], context: Context
+    ) -> AsyncIterator[stock_pb.StreamStockChangesResponse]:
+        source = ""
+        # The next message is read once this one is answered, so a feed that is faster than the database waits.
+        async for message in self._closing.until(requests):
+            said = stock_requests.streamed_request(message, source)
+            source = said.source
+            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._here.new_id), said)
+            yield stock_pb.StreamStockChangesResponse(results=answer.results)
+
+    async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
+        """Records what a source said in one transaction, once, and counts it."""
+        policy_set = self._here.policies()
+
+        async def work(
+            connection: Connection,
+        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
+            results, doings = await stock_intake.record(
+                connection, said.changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
+            )
+            answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
+            return answer, (results, doings)
+
+        answer_type = stock_pb.RecordStockChangesResponse
+        answer, done = await once(self._here.database, "record_stock", asked, answer_type, work)
+        if done is not None:
+            results, doings = done
+            doings.count(self._here.metrics)
+            stock_intake.count_results(self._here.metrics, results)
+        return answer
+
+    async def ListStockLevels(
+        self, request: stock_pb.ListStockLevelsRequest, context: Context
+    ) -> stock_pb.ListStockLevelsResponse:
+        page = stock_requests.levels_page(request)
+
+        async def work(connection: Connection) -> stock_pb.ListStockLevelsResponse:
+            now, rows = await levels.page(connection, page.after, page.count + 1, page.skus, page.location_ids)
+            shown = rows[: page.count]
+            details = await level_details.read(connection, [(row["sku"], row["location_id"]) for row in shown])
+            more = len(rows) > page.count
+            return stock_pb.ListStockLevelsResponse(
+                stock_levels=[_level(row, details[row["sku"], row["location_id"]]) for row in shown],
+                next_page_token=page_tokens.token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
+                read_time=proto_values.timestamp(now),
+            )
+
+        return await self._here.database.snapshot("list", work)
+
+    async def ListStockMovements(
+        self, request: stock_pb.ListStockMovementsRequest, context: Context
+    ) -> stock_pb.ListStockMovementsResponse:
+        page = stock_movements.movements_page(request)
+        rows = await self._here.database.unlocked(
+            "list", lambda connection: stock_movements.rows(connection, page, page.count + 1)
+        )
+        shown = rows[: page.count]
+        return stock_pb.ListStockMovementsResponse(
+            stock_movements=[stock_movements.message(row) for row in shown],
+            next_page_token=stock_movements.token(shown[-1]) if len(rows) > page.count else "",
+        )
+
+    async def TransferStock(
+        self, request: stock_pb.TransferStockRequest, context: Context
+    ) -> stock_pb.TransferStockResponse:
+        step, request_id = transfer_requests.transfer_request(request)
+        asked = Asked.of("TransferStock", request, request_id, self._here.new_id)
+        return await self._transfers.move(step, asked, self._here.policies())
+
+    async def ListTransfers(
+        self, request: stock_pb.ListTransfersRequest, context: Context
+    ) -> stock_pb.ListTransfersResponse:
+        page = transfer_requests.transfers_page(request)
+
+        async def work(connection: Connection) -> list[TransferRecord]:
+            return await transfer_store.page(
+                connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
+            )
+
+        found = await self._here.database.snapshot("list", work)
+        shown = found[: page.count]
+        more = len(found) > page.count
+        return stock_pb.ListTransfersResponse(
+            transfers=[transfer_store.message(record) for record in shown],
+            next_page_token=page_tokens.moment_token(shown[-1].dispatch_time, shown[-1].id) if more else "",
+        )
+
+
+def _level(row: asyncpg.Record, details: Details) -> stock_pb.StockLevel:
+    return stock_messages.stock_level(
+        row,
+        levels.level_of(row, row["lapsed_units"]),
+        level_details.unavailable_message(details.unavailable),
+        level_details.incoming_message(details.incoming),
+    )
+
+
+def _message(result: Result) -> stock_pb.StockChangeResult:
+    return stock_pb.StockChangeResult(
+        change_id=result.change.change_id,
+        fate=_FATES[result.fate],
+        reason=result.reason,
+        on_hand_count=result.on_hand,
+    )

@@ -1,0 +1,129 @@
+"""The ledger as it is listed: everything that moved a figure, or was heard and did not, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, select, tuple_
+
+from service import limits
+from service.database.database import Connection, Statement, any_of, parameter
+from service.database.tables import Moment, stock_movement
+from service.rpc import page_tokens
+from service.rpc.proto_values import timestamp
+from service.rpc.validation import Fields
+from truestock.v1 import stock_service_pb2 as stock_pb
+
+_own = stock_movement.c
+_FILTERS: dict[str, ColumnElement[bool]] = {
+    "skus": _own.sku == any_of("skus", Text),
+    "location_ids": _own.location_id == any_of("location_ids", Text),
+    "kinds": _own.kind == any_of("kinds", Text),
+    "allocation_id": _own.allocation_id == parameter("allocation_id", Uuid),
+    "start_time": _own.heard_time >= parameter("start_time", Moment),
+    "end_time": _own.heard_time < parameter("end_time", Moment),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MovementsPage:
+    """Which movements to list: those behind (heard time, id) that pass every filter; what is empty filters nothing."""
+
+    skus: Sequence[str]
+    location_ids: Sequence[str]
+    kinds: Sequence[str]
+    allocation_id: UUID | None
+    start_time: datetime | None
+    end_time: datetime | None
+    before: tuple[datetime, UUID]
+    count: int
+
+
+def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage:
+    """Raises InvalidFields."""
+    fields = Fields()
+    if fields.size("skus", request.skus, 0, limits.SKUS):
+        for index, sku in enumerate(request.skus):
+            fields.sku(f"skus[{index}]", sku)
+    for name, values, most in (
+        ("location_ids", request.location_ids, limits.LOCATION_FILTER),
+        ("kinds", request.kinds, limits.MOVEMENT_KINDS),
+    ):
+        if fields.size(name, values, 0, most):
+            for index, value in enumerate(values):
+                fields.text(f"{name}[{index}]", value, longest=limits.ID_LENGTH, required=True)
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    start, end = _moment(fields, request, "start_time"), _moment(fields, request, "end_time")
+    if start is not None and end is not None and end <= start:
+        fields.wrong("end_time", "must be after start_time")
+    count = fields.page_size(request.page_size)
+    before = page_tokens.moment_and_id(fields, request.page_token) or (page_tokens.NEWEST, UUID(int=0))
+    fields.finish()
+    return MovementsPage(
+        skus=list(request.skus),
+        location_ids=list(request.location_ids),
+        kinds=list(request.kinds),
+        allocation_id=allocation_id,
+        start_time=start,
+        end_time=end,
+        before=before,
+        count=count,
+    )
+
+
+async def rows(connection: Connection, page: MovementsPage, count: int) -> list[asyncpg.Record]:
+    """At most `count` movements of a page, the newest first."""
+    stated = {name: getattr(page, name) for name in _FILTERS if getattr(page, name)}
+    statement = _listing(frozenset(stated))
+    return await statement.rows(connection, before_time=page.before[0], before_id=page.before[1], count=count, **stated)
+
+
+def token(row: asyncpg.Record) -> str:
+    """The token of the page behind this movement."""
+    return page_tokens.moment_token(row["heard_time"], row["id"])
+
+
+def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
+    """A row of `stock_movement` as the API shows it."""
+    return stock_pb.StockMovementRecord(
+        movement_id=str(row["id"]),
+        sku=row["sku"],
+        location_id=row["location_id"],
+        kind=row["kind"],
+        fate=row["fate"],
+        on_hand_delta=row["on_hand_delta"],
+        unavailable_delta=row["unavailable_delta"],
+        held_delta=row["held_delta"],
+        allocated_delta=row["allocated_delta"],
+        stated_count=row["stated"],
+        source=row["source"],
+        change_id=row["change_id"] or "",
+        allocation_id=str(row["allocation_id"] or ""),
+        line_id=row["line_id"] or "",
+        effective_time=timestamp(row["effective_time"]),
+        heard_time=timestamp(row["heard_time"]),
+        reason=row["reason"] or "",
+    )
+
+
+@cache
+def _listing(filters: frozenset[str]) -> Statement:
+    """The statement with just these filters: one that may be left out would keep PostgreSQL from using an index."""
+    behind = tuple_(_own.heard_time, _own.id) < tuple_(parameter("before_time", Moment), parameter("before_id", Uuid))
+    return Statement(
+        select(stock_movement)
+        .where(behind, *(_FILTERS[name] for name in sorted(filters)))
+        .order_by(_own.heard_time.desc(), _own.id.desc())
+        .limit(parameter("count", Integer))
+    )
+
+
+def _moment(fields: Fields, request: stock_pb.ListStockMovementsRequest, name: str) -> datetime | None:
+    if not request.HasField(name):  # type: ignore[arg-type]
+        return None
+    return fields.moment(name, getattr(request, name), given=True)

@@ -1,0 +1,1 @@
+"""Stock between two locations: dispatched, received, lost."""

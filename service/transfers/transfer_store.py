@@ -1,0 +1,171 @@
+"""Transfers in PostgreSQL: what left, what arrived, and which are listed. Stock moves in `transfer_operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import asyncpg
+from sqlalchemy import Boolean, Integer, Text, insert, literal_column, not_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from service.database.database import Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.tables import Moment, transfer, transfer_line
+from service.rpc.proto_values import timestamp
+from truestock.v1 import stock_service_pb2 as stock_pb
+
+_own, _line = transfer.c, transfer_line.c
+_READ = Statement(select(transfer).where(_own.id == parameter("id", Text)))
+_LOCK = Statement(select(transfer).where(_own.id == parameter("id", Text)).with_for_update())
+_LINES = Statement(
+    select(transfer_line).where(_line.transfer_id == any_of("ids", Text)).order_by(_line.transfer_id, _line.sku)
+)
+_ADD = Statement(
+    upsert(transfer)
+    .values(
+        id=parameter("id", Text),
+        from_location_id=parameter("from_location_id", Text),
+        to_location_id=parameter("to_location_id", Text),
+        expect_time=parameter("expect_time", Moment),
+        dispatch_time=parameter("dispatch_time", Moment),
+    )
+    .on_conflict_do_nothing()
+    .returning(_own.id)
+)
+_added = unnested("added", sku=Text, dispatched=Integer)
+_ADD_LINES = Statement(
+    insert(transfer_line).from_select(
+        ["transfer_id", "sku", "dispatched"], select(parameter("id", Text), _added.c.sku, _added.c.dispatched)
+    )
+)
+_arrived = unnested("arrived", sku=Text, units=Integer)
+_RECEIVE = Statement(
+    update(transfer_line)
+    .values(received=_line.received + _arrived.c.units)
+    .where(_line.transfer_id == parameter("id", Text), _line.sku == _arrived.c.sku)
+)
+_SETTLE = Statement(
+    update(transfer).values(settle_time=parameter("settle_time", Moment)).where(_own.id == parameter("id", Text))
+)
+_PAGE = Statement(
+    select(transfer)
+    .where(
+        tuple_(_own.dispatch_time, _own.id) < tuple_(parameter("before_time", Moment), parameter("before_id", Text)),
+        (parameter("location_id", Text) == literal_column("''"))
+        | (_own.from_location_id == parameter("location_id", Text))
+        | (_own.to_location_id == parameter("location_id", Text)),
+        not_(parameter("in_transit_only", Boolean)) | _own.settle_time.is_(None),
+    )
+    .order_by(_own.dispatch_time.desc(), _own.id.desc())
+    .limit(parameter("count", Integer))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferLine:
+    """Units of one product that left, and those that have arrived, which may be more."""
+
+    dispatched: int
+    received: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Units that left and have not arrived; below 0 where more arrived than left."""
+        return self.dispatched - self.received
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRecord:
+    """Stock on its way between two locations; `lines` are by SKU. It is settled once `settle_time` is set."""
+
+    id: str
+    from_location_id: str
+    to_location_id: str
+    lines: Mapping[str, TransferLine]
+    expect_time: datetime | None
+    dispatch_time: datetime
+    settle_time: datetime | None = None
+
+    def with_received(self, units: Mapping[str, int], now: datetime, *, complete: bool) -> TransferRecord:
+        """The transfer after a receipt, settled where everything has come or nothing more will."""
+        lines = {
+            sku: TransferLine(line.dispatched, line.received + units.get(sku, 0)) for sku, line in self.lines.items()
+        }
+        is_over = complete or all(line.missing <= 0 for line in lines.values())
+        return replace(self, lines=lines, settle_time=now if is_over else None)
+
+
+async def find(connection: Connection, id: str, *, lock: bool = False) -> TransferRecord | None:
+    """A transfer by its id, its row locked where asked for; None where there is none."""
+    row = await (_LOCK if lock else _READ).row(connection, id=id)
+    # The lines are read by a later statement than the one that may have waited, so they are not old.
+    return None if row is None else (await _with_lines(connection, [row]))[0]
+
+
+async def page(
+    connection: Connection, location_id: str, before: tuple[datetime, str], count: int, *, in_transit_only: bool
+) -> list[TransferRecord]:
+    """At most `count` transfers, the newest first, behind the one named by (dispatch time, id)."""
+    filters = {"location_id": location_id, "in_transit_only": in_transit_only}
+    rows = await _PAGE.rows(connection, before_time=before[0], before_id=before[1], count=count, **filters)
+    return await _with_lines(connection, rows)
+
+
+async def add(connection: Connection, record: TransferRecord) -> bool:
+    """Writes a new transfer; returns False, and writes nothing, where its id is known."""
+    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time")
+    if await _ADD.row(connection, **{name: getattr(record, name) for name in names}) is None:
+        return False
+    rows = [(sku, line.dispatched) for sku, line in sorted(record.lines.items())]
+    await _ADD_LINES.run(connection, id=record.id, **transposed(["sku", "dispatched"], rows))
+    return True
+
+
+async def receive(connection: Connection, after: TransferRecord, units: Mapping[str, int]) -> None:
+    """Writes that these units arrived, and whether the transfer is settled by it."""
+    if units:
+        await _RECEIVE.run(connection, id=after.id, **transposed(["sku", "units"], sorted(units.items())))
+    if after.settle_time is not None:
+        await _SETTLE.run(connection, id=after.id, settle_time=after.settle_time)
+
+
+def message(record: TransferRecord) -> stock_pb.Transfer:
+    """A transfer as the API shows it, its lines by SKU."""
+    is_over = record.settle_time is not None
+    return stock_pb.Transfer(
+        transfer_id=record.id,
+        from_location_id=record.from_location_id,
+        to_location_id=record.to_location_id,
+        state=stock_pb.Transfer.STATE_SETTLED if is_over else stock_pb.Transfer.STATE_IN_TRANSIT,
+        lines=[
+            stock_pb.TransferLine(sku=sku, dispatched_count=line.dispatched, received_count=line.received)
+            for sku, line in sorted(record.lines.items())
+        ],
+        expect_time=timestamp(record.expect_time),
+        dispatch_time=timestamp(record.dispatch_time),
+        settle_time=timestamp(record.settle_time),
+    )
+
+
+def differing(one: TransferRecord, other: TransferRecord) -> Iterable[str]:
+    """The fields of a dispatch in which two differ."""
+    for name in ("from_location_id", "to_location_id", "expect_time"):
+        if getattr(one, name) != getattr(other, name):
+            yield name
+    if {sku: line.dispatched for sku, line in one.lines.items()} != {
+        sku: line.dispatched for sku, line in other.lines.items()
+    }:
+        yield "units"
+
+
+async def _with_lines(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[TransferRecord]:
+    lines: dict[str, dict[str, TransferLine]] = {row["id"]: {} for row in rows}
+    for line in await _LINES.rows(connection, ids=list(lines)) if lines else ():
+        lines[line["transfer_id"]][line["sku"]] = TransferLine(line["dispatched"], line["received"])
+    return [_record(row, lines[row["id"]]) for row in rows]
+
+
+def _record(row: asyncpg.Record, lines: Mapping[str, TransferLine]) -> TransferRecord:
+    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "settle_time")
+    return TransferRecord(lines=lines, **{name: row[name] for name in names})

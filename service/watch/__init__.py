@@ -1,0 +1,1 @@
+"""Streams of availability and of orders: subscriptions, what changed, resume tokens."""

@@ -1,0 +1,176 @@
+"""What happened to orders and exceptions since the last look, and what happened from some transaction on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Select, Table, Uuid, cast, func, literal_column, or_, select, union_all
+
+from service import limits
+from service.database import change_horizon
+from service.database.change_horizon import Horizon, committed_since, number, transaction
+from service.database.database import Connection, Statement, any_of, parameter
+from service.database.tables import (
+    Moment,
+    allocation,
+    allocation_copy,
+    exception,
+    exception_event,
+    exception_record,
+    order_event,
+)
+from service.exceptions import exception_messages
+from service.orders import order_messages, order_store
+from service.stock import levels
+from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
+
+PAGE_EVENTS = limits.WATCH_ORDERS
+"""Events that are looked up at a time for one who comes back: their orders fit into one message."""
+
+_copies = (
+    select(func.array_agg(allocation_copy.c.channel_id))
+    .where(allocation_copy.c.allocation_id == allocation.c.id)
+    .scalar_subquery()
+    .label("copy_channel_ids")
+)
+_of_orders = select(
+    number(order_event.c.xid).label("xid"),
+    order_event.c.id.label("event_id"),
+    order_event.c.allocation_id,
+    cast(literal_column("NULL"), Uuid).label("exception_id"),
+    allocation.c.channel_id,
+    _copies,
+).join(allocation, allocation.c.id == order_event.c.allocation_id)
+_of_exceptions = (
+    select(
+        number(exception_event.c.xid).label("xid"),
+        exception_event.c.id.label("event_id"),
+        exception.c.allocation_id,
+        exception.c.id.label("exception_id"),
+        func.coalesce(allocation.c.channel_id, exception.c.channel_id).label("channel_id"),
+        _copies,
+    )
+    .join(exception, exception.c.id == exception_event.c.exception_id)
+    .outerjoin(allocation, allocation.c.id == exception.c.allocation_id)
+)
+_NEW = Statement(
+    union_all(
+        _of_orders.where(committed_since(order_event.c.xid)),
+        _of_exceptions.where(committed_since(exception_event.c.xid)),
+    )
+)
+_LAPSED = Statement(
+    select(allocation.c.id.label("allocation_id"), allocation.c.channel_id, _copies).where(
+        allocation.c.state == literal_column("'held'"),
+        allocation.c.expire_time > parameter("after", Moment),
+        allocation.c.expire_time <= parameter("until", Moment),
+    )
+)
+
+
+def _page(events: Select[Any], table: Table) -> Select[Any]:
+    """The events that follow (transaction, id), in that order. Each kind has its own limit, for its index."""
+    c = table.c
+    following = events.where(
+        c.xid >= transaction("xid"),
+        c.xid < func.pg_snapshot_xmax(func.pg_current_snapshot()),
+        or_(c.xid > transaction("xid"), c.id > parameter("event_id", Uuid)),
+    )
+    page = following.order_by(c.xid, c.id).limit(PAGE_EVENTS).subquery()
+    return select(page)
+
+
+_either = union_all(_page(_of_orders, order_event), _page(_of_exceptions, exception_event)).subquery("either")
+_PAGE = Statement(select(_either).order_by(_either.c.xid, _either.c.event_id).limit(PAGE_EVENTS))
+
+_EVENTS = Statement(
+    select(order_event)
+    .where(order_event.c.allocation_id == any_of("ids", Uuid))
+    .order_by(order_event.c.event_time, order_event.c.id)
+)
+_EXCEPTIONS = Statement(
+    select(*exception_record)
+    .where(or_(exception.c.allocation_id == any_of("ids", Uuid), exception.c.id == any_of("exception_ids", Uuid)))
+    .order_by(exception.c.create_time, exception.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an order, or to an exception that may be about none; `id` None is the clock's doing.
+
+    `channel_ids` are those whom it concerns: the order's channel, and those of its copies.
+    """
+
+    id: UUID | None
+    xid: int
+    allocation_id: UUID | None
+    exception_id: UUID | None
+    channel_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as one reading saw it, with everything that ever happened to it and its exceptions, oldest first."""
+
+    allocation: allocation_pb.Allocation
+    events: Sequence[tuple[UUID, allocation_pb.TimelineEvent]]
+    exceptions: Sequence[exception_pb2.ExceptionRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Orders, and exceptions that are about none, as one reading saw them."""
+
+    orders: Mapping[UUID, Order]
+    exceptions: Mapping[UUID, exception_pb2.ExceptionRecord]
+
+
+async def look(connection: Connection, before: Horizon) -> tuple[Horizon, list[Event]]:
+    """Everything that was committed since `before`, and the holds that the clock has ended since.
+
+    To be called on one state of the database.
+    """
+    horizon = await change_horizon.horizon(connection)
+    rows = await _NEW.rows(connection, since=before.snapshot)
+    lapsed = await _LAPSED.rows(connection, after=before.now, until=horizon.now)
+    ended = [Event(None, 0, row["allocation_id"], None, _channels(row)) for row in lapsed]
+    return horizon, [*map(_event_of, rows), *ended]
+
+
+async def page(connection: Connection, after: tuple[int, UUID]) -> tuple[Horizon, list[Event]]:
+    """The PAGE_EVENTS events that follow (transaction, event id), in that order; on one state of the database."""
+    horizon = await change_horizon.horizon(connection)
+    rows = await _PAGE.rows(connection, xid=str(after[0]), event_id=after[1])
+    return horizon, [_event_of(row) for row in rows]
+
+
+async def read(connection: Connection, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> Readings:
+    """These orders, and these exceptions about none, as they are; on one state of the database."""
+    records = await order_store.read(connection, ids)
+    events: dict[UUID, list[tuple[UUID, allocation_pb.TimelineEvent]]] = {key: [] for key in records}
+    for row in await _EVENTS.rows(connection, ids=list(ids)):
+        events[row["allocation_id"]].append((row["id"], order_messages.timeline_event(row)))
+    raised: dict[UUID, list[exception_pb2.ExceptionRecord]] = {key: [] for key in records}
+    loose: dict[UUID, exception_pb2.ExceptionRecord] = {}
+    for row in await _EXCEPTIONS.rows(connection, ids=list(ids), exception_ids=list(exception_ids)):
+        if row["allocation_id"] is None:
+            loose[row["id"]] = exception_messages.exception_record(row)
+        elif row["allocation_id"] in raised:
+            raised[row["allocation_id"]].append(exception_messages.exception_record(row))
+    now = await levels.clock(connection)
+    found = {key: Order(order_messages.allocation(one, now), events[key], raised[key]) for key, one in records.items()}
+    return Readings(found, loose)
+
+
+def _event_of(row: asyncpg.Record) -> Event:
+    return Event(row["event_id"], row["xid"], row["allocation_id"], row["exception_id"], _channels(row))
+
+
+def _channels(row: asyncpg.Record) -> frozenset[str]:
+    own = {row["channel_id"]} - {None}
+    return frozenset(own | set(row["copy_channel_ids"] or ()))

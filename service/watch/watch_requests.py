@@ -1,0 +1,121 @@
+"""Requests to watch, checked and turned into plain values, and the tokens by which a watch goes on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from service import limits
+from service.rpc.validation import Fields
+from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb
+
+_AVAILABILITY = "a1"
+_ORDERS = "o1"
+_TOKEN = re.compile(r"([a-z]\d+)\.([0-9a-f]{8})\.(\d{1,19})")
+
+
+@dataclass(frozen=True, slots=True)
+class AvailabilityWish:
+    """Whose availability to watch: `skus` None is every product. `since` is the transaction that a token names."""
+
+    channel_id: str
+    skus: frozenset[str] | None
+    since: int | None
+    heartbeat: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersWish:
+    """Whose orders to watch: no `channel_ids` is all. `since` is the transaction that a token names."""
+
+    channel_ids: frozenset[str]
+    since: int | None
+    heartbeat: timedelta
+
+
+def availability_wish(request: availability_pb.WatchAvailabilityRequest) -> AvailabilityWish:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
+    if fields.size("skus", request.skus, 0, limits.WATCHED_SKUS):
+        for index, sku in enumerate(request.skus):
+            fields.sku(f"skus[{index}]", sku)
+        _once(fields, "skus", request.skus)
+    since = _since(fields, request.resume_token, _AVAILABILITY, [request.channel_id, *request.skus])
+    heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
+    fields.finish()
+    return AvailabilityWish(request.channel_id, frozenset(request.skus) or None, since, heartbeat)
+
+
+def orders_wish(request: allocation_pb.WatchOrdersRequest) -> OrdersWish:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    if fields.size("channel_ids", request.channel_ids, 0, limits.WATCHED_CHANNELS):
+        for index, channel_id in enumerate(request.channel_ids):
+            fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
+        _once(fields, "channel_ids", request.channel_ids)
+    since = _since(fields, request.resume_token, _ORDERS, request.channel_ids)
+    heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
+    fields.finish()
+    return OrdersWish(frozenset(request.channel_ids), since, heartbeat)
+
+
+class Tokens:
+    """The tokens of one watch. Each says that everything of the transactions before `since` has been told."""
+
+    def __init__(self, wish: AvailabilityWish | OrdersWish) -> None:
+        if isinstance(wish, AvailabilityWish):
+            self._head = f"{_AVAILABILITY}.{_mark([wish.channel_id, *(wish.skus or ())])}"
+        else:
+            self._head = f"{_ORDERS}.{_mark(wish.channel_ids)}"
+
+    def at(self, since: int) -> str:
+        """The token for here, which means nothing to callers."""
+        return base64.urlsafe_b64encode(f"{self._head}.{since}".encode()).decode().rstrip("=")
+
+
+def _since(fields: Fields, token: str, kind: str, watched: Sequence[str]) -> int | None:
+    if not token:
+        return None
+    try:
+        plain = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        plain = ""
+    match = _TOKEN.fullmatch(plain) if len(token) <= limits.TEXT_LENGTH else None
+    if match is None or match[1] != kind or int(match[3]) >= 1 << 63:
+        fields.wrong("resume_token", "is not a resume_token of this call; leave it out to begin anew")
+    elif match[2] != _mark(watched):
+        fields.wrong("resume_token", "belongs to another watch; leave it out to begin anew")
+    else:
+        return int(match[3])
+    return None
+
+
+def _mark(watched: Iterable[str]) -> str:
+    """Eight characters by which what one watch is about is told from what another is about."""
+    return hashlib.sha256("\x1f".join(sorted(watched)).encode()).hexdigest()[:8]
+
+
+def _heartbeat(fields: Fields, value: Duration, *, given: bool) -> timedelta:
+    if not given:
+        return limits.HEARTBEAT_DEFAULT
+    seconds = value.seconds + value.nanos / 1e9
+    shortest, longest = limits.HEARTBEAT_SHORTEST.total_seconds(), limits.HEARTBEAT_LONGEST.total_seconds()
+    if not shortest <= seconds <= longest:
+        fields.wrong("heartbeat_interval", f"is {seconds:g} s; it must be {shortest:g} s to {longest / 60:g} min")
+        return limits.HEARTBEAT_DEFAULT
+    return timedelta(seconds=seconds)
+
+
+def _once(fields: Fields, field: str, values: Sequence[str]) -> None:
+    seen: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if value in seen:
+            fields.wrong(f"{field}[{index}]", f"'{value}' is {field}[{seen[value]}] too")
+        seen.setdefault(value, index)

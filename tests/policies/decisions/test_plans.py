@@ -1,0 +1,129 @@
+"""The search for the best set of locations, against every set there is."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from random import Random
+
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.plans import Plan, plan
+
+Stock = Mapping[str, Mapping[str, int]]
+Ranks = Mapping[str, tuple[float, ...]]
+LOCATIONS = "abcdef"
+SKUS = ("MUG", "CAP", "PEN")
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[dict[str, int], Stock, Ranks, list[str], int | None]:
+    location_ids = draw(st.lists(st.sampled_from(LOCATIONS), min_size=1, max_size=6, unique=True))
+    skus = draw(st.lists(st.sampled_from(SKUS), min_size=1, max_size=3, unique=True))
+    demand = {sku: draw(st.integers(1, 6)) for sku in skus}
+    stock = {sku: {key: draw(st.integers(0, 5)) for key in location_ids} for sku in skus}
+    steps = draw(st.permutations(["fewest_shipments", "nearest", "prefer"]))
+    ranks = {key: (float(draw(st.integers(0, 3))), float(draw(st.integers(0, 1)))) for key in location_ids}
+    return demand, stock, ranks, steps, draw(st.one_of(st.none(), st.integers(1, 4)))
+
+
+def placed_units(found: Plan) -> int:
+    return sum(sum(load.units.values()) for load in found.loads)
+
+
+def filled(chosen: Sequence[str], demand: Mapping[str, int], stock: Stock) -> dict[str, dict[str, int]]:
+    rest, loads = dict(demand), {}
+    for key in chosen:
+        units = {sku: min(rest[sku], stock[sku].get(key, 0)) for sku in rest}
+        rest = {sku: rest[sku] - units[sku] for sku in rest}
+        if any(units.values()):
+            loads[key] = {sku: count for sku, count in units.items() if count}
+    return loads
+
+
+def key_of(loads: Mapping[str, Mapping[str, int]], ranks: Ranks, steps: Sequence[str]) -> tuple[object, ...]:
+    parts: list[object] = [-sum(sum(units.values()) for units in loads.values())]
+    location_steps = [step for step in steps if step != "fewest_shipments"]
+    for step in steps:
+        is_count = step == "fewest_shipments"
+        parts.append(len(loads) if is_count else sorted(ranks[key][location_steps.index(step)] for key in loads))
+    return (*parts, sorted(loads))
+
+
+def best_of_all(
+    demand: Mapping[str, int], stock: Stock, ranks: Ranks, steps: Sequence[str], limit: int | None
+) -> dict[str, dict[str, int]]:
+    ids = sorted(ranks, key=lambda key: (ranks[key], key))
+    sizes = range((len(ids) if limit is None else min(limit, len(ids))) + 1)
+    every = (filled(chosen, demand, stock) for size in sizes for chosen in combinations(ids, size))
+    return min(every, key=lambda loads: key_of(loads, ranks, steps))
+
+
+@settings(max_examples=800, deadline=None)
+@given(problems())
+def test_the_set_found_is_the_best_of_all_sets(
+    problem: tuple[dict[str, int], Stock, Ranks, list[str], int | None],
+) -> None:
+    demand, stock, ranks, steps, limit = problem
+
+    found = plan(demand, stock, ranks, steps=steps, max_shipments=limit)
+
+    assert found.searched_exhaustively
+    assert {load.location_id: dict(load.units) for load in found.loads} == best_of_all(
+        demand, stock, ranks, steps, limit
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems())
+def test_without_a_plan_step_the_best_ranked_gives_what_it_has_then_the_next(
+    problem: tuple[dict[str, int], Stock, Ranks, list[str], int | None],
+) -> None:
+    demand, stock, ranks, _, limit = problem
+
+    found = plan(demand, stock, ranks, steps=["nearest", "prefer"], max_shipments=limit)
+
+    in_order = filled(sorted(ranks, key=lambda key: (ranks[key], key)), demand, stock)
+    assert [load.location_id for load in found.loads] == list(in_order)[:limit]
+    assert [dict(load.units) for load in found.loads] == list(in_order.values())[:limit]
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems(), st.randoms())
+def test_the_order_in_which_candidates_are_named_changes_nothing(
+    problem: tuple[dict[str, int], Stock, Ranks, list[str], int | None], random: object
+) -> None:
+    demand, stock, ranks, steps, limit = problem
+    turned = {key: ranks[key] for key in reversed(list(ranks))}
+    shelves = {sku: dict(reversed(list(shelf.items()))) for sku, shelf in stock.items()}
+
+    assert plan(demand, shelves, turned, steps=steps, max_shipments=limit) == plan(
+        demand, stock, ranks, steps=steps, max_shipments=limit
+    )
+
+
+def test_two_near_stores_are_passed_over_for_one_far_store_that_has_it_all() -> None:
+    stock = {"MUG": {"near": 1, "far": 2}, "CAP": {"next-door": 1, "far": 1}}
+    ranks = {"near": (0.0,), "next-door": (1.0,), "far": (500.0,)}
+
+    found = plan({"MUG": 2, "CAP": 1}, stock, ranks, steps=["fewest_shipments", "nearest"])
+
+    assert [load.location_id for load in found.loads] == ["far"]
+
+
+def test_a_step_before_fewest_shipments_counts_first() -> None:
+    stock = {"MUG": {"near": 1, "far": 2}}
+    ranks = {"near": (0.0,), "far": (500.0,)}
+
+    found = plan({"MUG": 2}, stock, ranks, steps=["nearest", "fewest_shipments"])
+
+    assert [(load.location_id, load.units) for load in found.loads] == [("near", {"MUG": 1}), ("far", {"MUG": 1})]
+
+
+def test_a_search_past_its_bound_says_so_and_still_covers_the_order() -> None:
+    chance = Random(1)
+    stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(20) if chance.random() < 0.3} for n in range(80)}
+    ranks = {f"store-{at}": (0.0,) for at in range(20)}
+
+    found = plan(dict.fromkeys(stock, 1), stock, ranks, steps=["fewest_shipments", "nearest"])
+
+    assert not found.searched_exhaustively
+    assert placed_units(found) == sum(bool(shelf) for shelf in stock.values())

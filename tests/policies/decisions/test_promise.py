@@ -1,0 +1,139 @@
+"""One promise per order: what a request does to it, and what a cancellation takes from it."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, strategies as st
+
+from policies.decisions.promise import (
+    Course,
+    Cut,
+    MoreThanIsLeft,
+    Promise,
+    PromiseState,
+    Share,
+    course,
+    same_contents,
+    shrink,
+    stands_as_it_was,
+)
+from policies.decisions.routing import route
+from policies.domain.model import Commitment, Order, OrderLine
+from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, order, rules, store, world
+
+MUGS = OrderLine("1", "MUG", 2)
+CAPS = OrderLine("2", "CAP", 1)
+HOLD = Order("shopify", "S-1", (MUGS, CAPS))
+SOLD = replace(HOLD, commitment=Commitment.SOLD)
+MORE = replace(HOLD, lines=(MUGS, OrderLine("2", "CAP", 2)))
+UNITS = {("MUG", "oslo"): 2, ("CAP", "oslo"): 1}
+
+HELD = Promise(PromiseState.HELD, HOLD, UNITS)
+CONFIRMED = Promise(PromiseState.CONFIRMED, SOLD, UNITS)
+EXPIRED = Promise(PromiseState.EXPIRED, HOLD, UNITS)
+SHARES = (Share("near", 3), Share("far", 2))
+
+
+def test_an_order_nobody_knows_is_planned() -> None:
+    assert course(Promise(), HOLD) is Course.PLAN_ANEW
+
+
+def test_a_hold_asked_for_twice_is_one_hold() -> None:
+    assert course(HELD, HOLD) is Course.KEEP
+
+
+def test_paying_a_held_order_keeps_its_units_where_they_are() -> None:
+    assert course(HELD, SOLD) is Course.CONVERT
+
+
+def test_paying_a_hold_that_was_short_plans_again() -> None:
+    assert course(replace(HELD, short={"1": 1}), SOLD) is Course.PLAN_ANEW
+
+
+def test_paying_for_other_contents_plans_again() -> None:
+    assert course(HELD, replace(MORE, commitment=Commitment.SOLD)) is Course.PLAN_ANEW
+
+
+def test_a_late_hold_never_changes_a_sold_order() -> None:
+    assert course(CONFIRMED, HOLD) is Course.KEEP
+    assert course(CONFIRMED, MORE) is Course.KEEP
+
+
+def test_a_sold_order_that_grew_is_planned_again() -> None:
+    assert course(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is Course.PLAN_ANEW
+
+
+def test_an_order_paid_after_its_hold_expired_is_planned_again_without_its_old_units() -> None:
+    assert course(EXPIRED, SOLD) is Course.PLAN_ANEW
+    assert EXPIRED.own == {}
+    assert HELD.own == UNITS
+
+
+def test_lines_in_another_order_and_another_price_are_the_same_contents() -> None:
+    turned = replace(HOLD, lines=(CAPS, replace(MUGS, unit_price=Decimal(9))))
+
+    assert same_contents(HOLD, turned)
+
+
+def test_collecting_instead_of_shipping_is_another_order() -> None:
+    assert not same_contents(HOLD, replace(HOLD, method="pickup"))
+
+
+def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> None:
+    policy_set, mugs = rules(ANYWHERE), world([store("oslo")], [level("MUG", "oslo", 2, held=2)])
+    held = Promise(PromiseState.HELD, order({"MUG": 2}), {("MUG", "oslo"): 2})
+    more, fewer = order({"MUG": 3}), order({"MUG": 1})
+
+    assert stands_as_it_was(held, more, route(policy_set, mugs, TIKTOK, more, held.own))
+    assert not stands_as_it_was(held, fewer, route(policy_set, mugs, TIKTOK, fewer, held.own))
+    paid = replace(more, commitment=Commitment.SOLD)
+    assert not stands_as_it_was(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own))
+
+
+def test_a_cancellation_takes_short_units_first() -> None:
+    assert shrink(SHARES, 1, 1) == Cut(1, ())
+
+
+def test_a_cancellation_then_takes_from_the_worst_ranked_shipment() -> None:
+    assert shrink(SHARES, 1, 4) == Cut(1, (Share("far", 2), Share("near", 1)))
+
+
+def test_a_cancellation_takes_from_the_shipment_that_the_caller_names() -> None:
+    assert shrink(SHARES, 0, 2, named="near") == Cut(0, (Share("near", 2),))
+
+
+def test_what_the_named_shipment_lacks_comes_from_the_worst_ranked() -> None:
+    shares = (Share("near", 3), Share("middle", 1), Share("far", 2))
+
+    assert shrink(shares, 0, 3, named="middle") == Cut(0, (Share("middle", 1), Share("far", 2)))
+
+
+def test_cancelling_more_than_is_left_is_refused_and_says_how_many_are_left() -> None:
+    with pytest.raises(MoreThanIsLeft, match="ask for at most 6") as refused:
+        shrink(SHARES, 1, 7)
+
+    assert refused.value.left == 6
+
+
+def test_a_cancellation_of_nothing_or_from_elsewhere_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 units cannot be cancelled"):
+        shrink(SHARES, 0, 0)
+    with pytest.raises(ValueError, match="shipment moon has no units of this line"):
+        shrink(SHARES, 0, 1, named="moon")
+
+
+@given(st.lists(st.integers(1, 9), max_size=4), st.integers(0, 5), st.integers(1, 40))
+def test_a_cancellation_takes_exactly_what_was_asked_and_never_more_than_is_there(
+    counts: list[int], short: int, unit_count: int
+) -> None:
+    shares = [Share(str(number), count) for number, count in enumerate(counts)]
+    if unit_count > short + sum(counts):
+        with pytest.raises(MoreThanIsLeft):
+            shrink(shares, short, unit_count)
+        return
+
+    cut = shrink(shares, short, unit_count)
+
+    assert cut.short + sum(share.unit_count for share in cut.shares) == unit_count
+    assert all(share.unit_count <= counts[int(share.shipment_id)] for share in cut.shares)

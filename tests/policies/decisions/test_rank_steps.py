@@ -1,0 +1,208 @@
+"""Steps of `rank`: what each says of a location, and the search with plan steps against every set there is."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import combinations
+from math import inf
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.plan_steps import Sending
+from policies.decisions.plans import plan
+from policies.decisions.routing import route
+from policies.decisions.sellable import assess
+from policies.domain.model import Location, Product, StockLevel
+from policies.policy_set import PLAN_STEPS, PolicySet, ShippingCost
+from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, sold, store, world
+
+PLACES = [store("a"), store("b"), store("c")]
+MUG, CAP, PEN = Product("MUG", velocity_per_day=2), Product("CAP", velocity_per_day=10), Product("PEN")
+
+
+def ranked(step: str) -> PolicySet:
+    return rules(policy(rank=f"[{step}]"))
+
+
+def first(step: str, wanted: Mapping[str, int], levels: Sequence[StockLevel]) -> list[str]:
+    """The locations in the order in which they give something to one unit of each SKU."""
+    where = world(PLACES, levels, [MUG, CAP, PEN])
+    return [one.location_id for one in route(ranked(step), where, TIKTOK, sold(wanted)).plan]
+
+
+def test_the_location_that_is_covered_longest_gives_first() -> None:
+    levels = [level("MUG", "a", 4), level("MUG", "b", 6), level("MUG", "c", 5)]
+
+    assert first("most_days_of_cover", {"MUG": 15}, levels) == ["b", "c", "a"]
+
+
+def test_cover_is_that_of_the_product_which_a_location_has_for_the_shortest_time() -> None:
+    levels = [level("MUG", "a", 90), level("CAP", "a", 10), level("MUG", "b", 4)]
+
+    assert first("most_days_of_cover", {"MUG": 94, "CAP": 1}, levels) == ["b", "a"]
+
+
+def test_cover_that_nobody_knows_comes_last_and_a_product_without_velocity_does_not_count() -> None:
+    levels = [level("PEN", "a", 500), level("PEN", "b", 1), level("MUG", "b", 1)]
+
+    assert first("most_days_of_cover", {"PEN": 501, "MUG": 1}, levels) == ["b", "a"]
+
+
+def test_cover_counts_what_is_available_and_not_what_lies_there() -> None:
+    levels = [level("MUG", "a", 9, allocated=8), level("MUG", "b", 2)]
+
+    assert first("most_days_of_cover", {"MUG": 3}, levels) == ["b", "a"]
+
+
+def test_the_location_whose_counts_are_trusted_most_gives_first() -> None:
+    levels = [
+        level("MUG", "a", 1),
+        level("MUG", "b", 1, count_confidence=0.7),
+        level("MUG", "c", 1, count_confidence=0.9),
+    ]
+
+    assert first("most_reliable", {"MUG": 3}, levels) == ["c", "b", "a"]
+
+
+def test_a_location_is_trusted_as_far_as_the_product_that_is_trusted_least() -> None:
+    levels = [
+        level("MUG", "a", 1, count_confidence=1.0),
+        level("CAP", "a", 1, count_confidence=0.5),
+        level("MUG", "b", 1, count_confidence=0.6),
+        level("MUG", "c", 1, count_confidence=1.0),
+        level("CAP", "c", 1),
+    ]
+
+    assert first("most_reliable", {"MUG": 3, "CAP": 2}, levels) == ["b", "a", "c"]
+
+
+def test_the_location_that_has_most_products_whole_gives_first() -> None:
+    levels = [level("MUG", "a", 9), level("CAP", "a", 1), level("MUG", "b", 3), level("CAP", "b", 2)]
+
+    assert first("covers_most", {"MUG": 3, "CAP": 2}, levels) == ["b"]
+
+
+def test_what_a_buffer_keeps_covers_nothing() -> None:
+    floor = (
+        "kind: buffer\nname: f\nscope: location\nrules: [{name: one, when: {location.id: a}, hold_back: {units: 1}}]\n"
+    )
+    where = world(PLACES, [level("MUG", "a", 2), level("MUG", "b", 2)])
+
+    found = route(rules(policy(rank="[covers_most]"), floor), where, TIKTOK, order({"MUG": 2}))
+    assert [one.location_id for one in found.plan] == ["b"]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_largest_order_is_one_that_goes_through_where_covering_it_whole_counts(limit: int) -> None:
+    policy_set = rules(policy(rank="[covers_most]", max_shipments=limit))
+    where = world(PLACES, [level("MUG", "a", 3), level("MUG", "b", 10), level("MUG", "c", 4)])
+
+    told = assess(policy_set, where, TIKTOK, "MUG").largest_single_order
+    assert told == max(
+        count for count in range(1, 18) if not route(policy_set, where, TIKTOK, order({"MUG": count})).shortages
+    )
+
+
+Problem = tuple[
+    dict[str, int], dict[str, dict[str, int]], dict[str, tuple[float, ...]], list[str], int | None, dict[str, Sending]
+]
+
+DAYS = st.none() | st.integers(0, 4).map(lambda days: date(2026, 11, 27) + timedelta(days))
+AMOUNTS = st.sampled_from(["0", "0.10", "0.20", "0.30", "4.90", "5"]).map(Decimal)
+COSTS = st.none() | st.builds(ShippingCost, AMOUNTS, AMOUNTS)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    location_ids = draw(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True))
+    skus = draw(st.lists(st.sampled_from(["MUG", "CAP", "PEN"]), min_size=1, max_size=3, unique=True))
+    demand = {sku: draw(st.integers(1, 6)) for sku in skus}
+    stock = {sku: {key: draw(st.integers(0, 5)) for key in location_ids} for sku in skus}
+    ranks: dict[str, tuple[float, ...]] = {key: (float(draw(st.integers(0, 2))),) for key in location_ids}
+    steps = draw(st.permutations(["fewest_shipments", "lowest_cost", "earliest_promise", "nearest"]))
+    dropped = draw(st.sets(st.sampled_from(["fewest_shipments", "lowest_cost", "earliest_promise"]), max_size=2))
+    sendings = {key: Sending(draw(COSTS), draw(DAYS)) for key in location_ids if draw(st.integers(0, 9))}
+    limit = draw(st.none() | st.integers(1, 4))
+    return demand, stock, ranks, [step for step in steps if step not in dropped], limit, sendings
+
+
+def filled(
+    chosen: Sequence[str], demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    rest, loads = dict(demand), {}
+    for key in chosen:
+        units = {sku: min(rest[sku], stock[sku][key]) for sku in rest}
+        rest = {sku: rest[sku] - units[sku] for sku in rest}
+        if any(units.values()):
+            loads[key] = {sku: count for sku, count in units.items() if count}
+    return loads
+
+
+def part_of(step: str, loads: Mapping[str, Mapping[str, int]], problem: Problem) -> object:
+    _, _, ranks, _, _, sendings = problem
+    known = [sendings.get(key, Sending()) for key in loads]
+    match step:
+        case "fewest_shipments":
+            return len(loads)
+        case "lowest_cost":
+            priced = [(one.cost, sum(units.values())) for one, units in zip(known, loads.values(), strict=True)]
+            costs = [cost.per_shipment + cost.per_unit * count for cost, count in priced if cost is not None]
+            return sum(costs, Decimal(0)) if len(costs) == len(loads) else inf
+        case "earliest_promise":
+            return max([inf if one.arrives is None else one.arrives.toordinal() for one in known], default=0)
+        case _:
+            return sorted(ranks[key][0] for key in loads)
+
+
+def key_of(loads: Mapping[str, Mapping[str, int]], problem: Problem) -> tuple[object, ...]:
+    given = sum(sum(units.values()) for units in loads.values())
+    return (-given, *[part_of(step, loads, problem) for step in problem[3]], sorted(loads))
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(problems())
+def test_with_every_plan_step_the_set_found_is_the_best_of_all_sets(problem: Problem) -> None:
+    demand, stock, ranks, steps, limit, sendings = problem
+    ids = sorted(ranks, key=lambda key: (ranks[key], key))
+    sizes = range((len(ids) if limit is None else min(limit, len(ids))) + 1)
+    every = [filled(chosen, demand, stock) for size in sizes for chosen in combinations(ids, size)]
+
+    found = plan(demand, stock, ranks, steps=steps, max_shipments=limit, sendings=sendings)
+
+    assert any(step in PLAN_STEPS for step in steps)
+    assert found.searched_exhaustively
+    loads = {load.location_id: dict(load.units) for load in found.loads}
+    assert loads == min(every, key=lambda loads: key_of(loads, problem))
+
+
+def test_ten_cents_and_twenty_are_thirty() -> None:
+    costs = {
+        key: Sending(ShippingCost(Decimal(amount))) for key, amount in {"a": "0.1", "b": "0.2", "c": "0.3"}.items()
+    }
+    stock = {"MUG": {"a": 1, "b": 1, "c": 2}}
+    ranks = {"a": (0.0,), "b": (0.0,), "c": (1.0,)}
+
+    found = plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], sendings=costs)
+    assert [load.location_id for load in found.loads] == ["a", "b"]
+
+
+def test_many_locations_are_searched_within_the_bound() -> None:
+    ids = [f"store-{number:02}" for number in range(40)]
+    costs = {key: Sending(ShippingCost(Decimal(5), Decimal(number % 7))) for number, key in enumerate(ids)}
+    stock = {sku: {key: (number + offset) % 3 for number, key in enumerate(ids)} for offset, sku in enumerate("XYZ")}
+
+    found = plan(
+        dict.fromkeys("XYZ", 4),
+        stock,
+        dict.fromkeys(ids, ()),
+        steps=["fewest_shipments", "lowest_cost"],
+        sendings=costs,
+    )
+    assert sum(sum(load.units.values()) for load in found.loads) == 12
+
+
+def test_a_location_may_be_named_by_any_step() -> None:
+    place = Location("a", "store")
+
+    assert assess(ranked("most_reliable"), world([place], [level("MUG", "a", 3)]), TIKTOK, "MUG").sellable == 3

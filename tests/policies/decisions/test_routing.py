@@ -1,0 +1,350 @@
+"""Which locations fulfil an order, what falls short, and what the answer says about it."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from policies.decisions.routing import Decision, ShipmentLine, Shortage, ShortageKind, route
+from policies.domain.model import Channel, Order, OrderLine, Outcome, World
+from policies.explanation import DropReason
+from policies.policy_set import PolicySet
+from tests.policies.small_retailer import (
+    ANYWHERE,
+    BERGEN,
+    OSLO,
+    TIKTOK,
+    TO_OSLO,
+    TROMSO,
+    level,
+    order,
+    policy,
+    rules,
+    sold,
+    store,
+    warehouse,
+    world,
+)
+
+FLOOR = """
+kind: buffer
+name: store-floor
+scope: location
+rules:
+  - {name: two-on-the-shop-floor, when: {location.type: store}, hold_back: {units: 2}}
+"""
+TRUST = """
+kind: exposure
+name: trusted-stock
+rules:
+  - {name: counts-not-trusted, when: {stock.count_confidence: {less_than: 0.9}}, block: counts are not trusted yet}
+"""
+WHOLE = "kind: buffer\nname: whole\nscope: channel\nrules:\n  - {name: five-in-all, hold_back: {units: 5}}\n"
+
+OSLO_STORE = store("oslo", coordinates=OSLO, offers_pickup=True)
+BERGEN_STORE = store("bergen", coordinates=BERGEN, offers_pickup=True)
+TROMSO_DC = warehouse("tromso", coordinates=TROMSO)
+NOWHERE = store("nowhere")
+ALL = [OSLO_STORE, BERGEN_STORE, TROMSO_DC]
+
+
+def decide(
+    policy_set: PolicySet, where: World, asked: Order, own: Mapping[tuple[str, str], int] | None = None
+) -> Decision:
+    return route(policy_set, where, TIKTOK, asked, own or {})
+
+
+def shipped(decision: Decision) -> list[tuple[str, dict[str, int]]]:
+    return [(one.location_id, {line.line_id: line.unit_count for line in one.lines}) for one in decision.plan]
+
+
+def stocked(**mugs: int) -> World:
+    return world(ALL, [level("MUG", key, count) for key, count in mugs.items()])
+
+
+def reasons(decision: Decision) -> dict[str, DropReason]:
+    return {dropped.location_id: dropped.reason for dropped in decision.dropped}
+
+
+def short(decision: Decision) -> list[tuple[str, int, str]]:
+    return [(one.line_id, one.unit_count, one.kind.value) for one in decision.shortages]
+
+
+def test_the_nearest_store_that_has_the_mug_ships_it() -> None:
+    found = decide(rules(ANYWHERE), stocked(oslo=1, bergen=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO))
+
+    assert shipped(found) == [("oslo", {"1": 1})]
+    assert found.outcome is Outcome.ALLOCATED
+    assert found.plan[0].distance_km == 0
+
+
+def test_fewest_shipments_beat_the_nearest_stores() -> None:
+    found = decide(rules(ANYWHERE), stocked(oslo=1, bergen=1, tromso=2), order({"MUG": 2}, destination=TO_OSLO))
+
+    assert shipped(found) == [("tromso", {"1": 2})]
+
+
+def test_the_best_ranked_location_of_a_split_gives_what_it_has() -> None:
+    found = decide(rules(ANYWHERE), stocked(oslo=2, bergen=2), order({"MUG": 3}, destination=TO_OSLO))
+
+    assert shipped(found) == [("oslo", {"1": 2}), ("bergen", {"1": 1})]
+
+
+def test_distances_within_one_band_are_equal() -> None:
+    routing = policy(rank="[{nearest: {band_km: 500}}, deepest_stock]")
+
+    found = decide(rules(routing), stocked(oslo=1, bergen=9, tromso=99), order({"MUG": 1}, destination=TO_OSLO))
+
+    assert shipped(found) == [("bergen", {"1": 1})]
+
+
+def test_a_location_without_coordinates_comes_last() -> None:
+    where = world([NOWHERE, TROMSO_DC], [level("MUG", "nowhere", 1), level("MUG", "tromso", 1)])
+
+    assert (
+        shipped(decide(rules(policy(rank="[nearest]")), where, order({"MUG": 1}, destination=TO_OSLO)))[0][0]
+        == "tromso"
+    )
+
+
+def test_without_a_destination_distance_tells_nothing_apart() -> None:
+    where = world([NOWHERE, TROMSO_DC], [level("MUG", "nowhere", 1), level("MUG", "tromso", 1)])
+
+    found = decide(rules(policy(rank="[nearest]")), where, order({"MUG": 1}))
+
+    assert shipped(found)[0][0] == "nowhere"
+    assert found.plan[0].distance_km is None
+
+
+def test_lower_priority_numbers_come_first_and_none_last() -> None:
+    places = [store("a"), store("b", priority=2), store("c", priority=1)]
+    where = world(places, [level("MUG", key, 1) for key in "abc"])
+
+    found = decide(rules(policy(rank="[priority]")), where, order({"MUG": 3}))
+
+    assert [key for key, _ in shipped(found)] == ["c", "b", "a"]
+
+
+def test_a_preferred_warehouse_comes_before_a_nearer_store() -> None:
+    routing = policy(rank="[{prefer: {when: {location.type: warehouse}}}, nearest]")
+
+    assert (
+        shipped(decide(rules(routing), stocked(oslo=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO)))[0][0]
+        == "tromso"
+    )
+
+
+def test_the_deepest_stock_is_counted_before_buffers() -> None:
+    found = decide(rules(FLOOR, policy(rank="[deepest_stock]")), stocked(oslo=5, tromso=4), order({"MUG": 1}))
+
+    assert shipped(found)[0][0] == "oslo"
+
+
+def test_two_lines_of_one_product_draw_from_one_pool() -> None:
+    found = decide(rules(ANYWHERE), stocked(oslo=3), sold([("MUG", 2), ("MUG", 2)]))
+
+    assert shipped(found) == [("oslo", {"1": 2, "2": 1})]
+    assert short(found) == [("2", 1, "oversell")]
+    assert found.outcome is Outcome.PARTLY_ALLOCATED
+
+
+def test_what_a_limit_on_shipments_leaves_out_is_unfillable_and_the_rest_oversold() -> None:
+    found = decide(
+        rules(policy(max_shipments=2)), stocked(oslo=1, bergen=2, tromso=4), sold({"MUG": 10}, destination=TO_OSLO)
+    )
+
+    assert shipped(found) == [("bergen", {"1": 2}), ("tromso", {"1": 4})]
+    assert found.shortages == (
+        Shortage("1", "MUG", 1, ShortageKind.UNFILLABLE),
+        Shortage("1", "MUG", 3, ShortageKind.OVERSELL),
+    )
+
+
+def test_a_hold_never_takes_the_shop_floor() -> None:
+    found = decide(rules(FLOOR, ANYWHERE), stocked(oslo=3, bergen=2), order({"MUG": 3}))
+
+    assert shipped(found) == [("oslo", {"1": 1})]
+    assert reasons(found)["bergen"] is DropReason.HELD_BACK
+    assert found.outcome is Outcome.PARTLY_ALLOCATED
+
+
+def test_a_hold_that_gets_nothing_is_unfillable() -> None:
+    found = decide(rules(FLOOR, ANYWHERE), stocked(oslo=2), order({"MUG": 1}))
+
+    assert (found.outcome, found.plan) == (Outcome.UNFILLABLE, ())
+
+
+def test_a_sold_order_that_gets_nothing_waits_for_a_person() -> None:
+    assert decide(rules(ANYWHERE), stocked(oslo=0), sold({"MUG": 1})).outcome is Outcome.NEEDS_REVIEW
+
+
+def test_a_sold_order_may_use_the_buffer_where_the_policy_says_so() -> None:
+    with_buffer = rules(FLOOR, policy(sold_may_use="[buffer]"))
+
+    assert decide(rules(FLOOR, ANYWHERE), stocked(oslo=2), sold({"MUG": 1})).plan == ()
+    found = decide(with_buffer, stocked(oslo=3), sold({"MUG": 3}))
+    assert shipped(found) == [("oslo", {"1": 3})]
+    assert found.buffer_saved == {"MUG": 2}
+    assert decide(with_buffer, stocked(oslo=3), order({"MUG": 3})).plan[0].lines == (ShipmentLine("1", "MUG", 1),)
+
+
+def test_a_buffer_saves_nothing_where_a_hold_could_have_had_as_much() -> None:
+    found = decide(rules(FLOOR, policy(sold_may_use="[buffer]")), stocked(oslo=1, bergen=5), sold({"MUG": 3}))
+
+    assert found.buffer_saved == {}
+
+
+def test_the_channels_hold_back_is_lifted_with_the_buffer_and_counted_as_saved() -> None:
+    found = decide(rules(WHOLE, policy(sold_may_use="[buffer]")), stocked(oslo=4, bergen=3), sold({"MUG": 4}))
+
+    assert found.outcome is Outcome.ALLOCATED
+    assert found.buffer_saved == {"MUG": 2}
+
+
+def test_the_channels_hold_back_bounds_all_locations_together() -> None:
+    for asked in (order({"MUG": 9}), sold({"MUG": 9})):
+        found = decide(rules(WHOLE, ANYWHERE), stocked(oslo=4, bergen=4), asked)
+
+        assert sum(found.units.values()) == 3
+
+
+def test_cut_off_and_cap_bind_holds_and_never_a_sold_order() -> None:
+    entries = ("publish_zero_at_or_below: 4", "cap: 3")
+    for entry, held in zip(entries, (0, 3), strict=True):
+        whole = f"kind: buffer\nname: whole\nscope: channel\nrules:\n  - {{name: limit, {entry}}}\n"
+
+        assert sum(decide(rules(whole, ANYWHERE), stocked(oslo=4), order({"MUG": 4})).units.values()) == held
+        assert sum(decide(rules(whole, ANYWHERE), stocked(oslo=4), sold({"MUG": 4})).units.values()) == 4
+
+
+def test_blocked_stock_is_for_sold_orders_only_where_the_policy_says_so() -> None:
+    where = world(ALL, [level("MUG", "oslo", 4, count_confidence=0.1)])
+    lenient = rules(TRUST, policy(sold_may_use="[blocked]"))
+
+    strict = decide(rules(TRUST, ANYWHERE), where, sold({"MUG": 1}))
+    assert (strict.dropped[1].reason, strict.dropped[1].rule) == (DropReason.BLOCKED, "counts-not-trusted")
+    assert decide(lenient, where, sold({"MUG": 1})).outcome is Outcome.ALLOCATED
+    assert decide(lenient, where, order({"MUG": 1})).outcome is Outcome.UNFILLABLE
+
+
+def test_units_that_the_order_already_has_are_free_for_it_whatever_the_rules_say_now() -> None:
+    where = world(ALL, [level("MUG", "oslo", 3, held=2)])
+
+    assert decide(rules(FLOOR, ANYWHERE), where, order({"MUG": 2})).plan == ()
+    again = decide(rules(FLOOR, ANYWHERE), where, order({"MUG": 2}), own={("MUG", "oslo"): 2})
+    assert shipped(again) == [("oslo", {"1": 2})]
+
+
+def test_own_units_that_are_no_longer_there_are_not_promised_again() -> None:
+    where = world(ALL, [level("MUG", "oslo", 1, held=2)])
+
+    assert shipped(decide(rules(ANYWHERE), where, order({"MUG": 2}), own={("MUG", "oslo"): 2})) == [("oslo", {"1": 1})]
+
+
+def test_a_pickup_waits_in_the_chosen_store_and_the_others_are_dropped() -> None:
+    asked = order({"MUG": 2}, method="pickup", pickup_location_id="bergen")
+
+    found = decide(rules(ANYWHERE), stocked(oslo=9, bergen=1), asked)
+
+    assert shipped(found) == [("bergen", {"1": 1})]
+    assert reasons(found) == {"oslo": DropReason.NOT_CHOSEN, "tromso": DropReason.NOT_CHOSEN}
+
+
+def test_a_channels_hold_back_leaves_a_chosen_store_alone_while_the_others_cover_it() -> None:
+    asked = order({"MUG": 2}, method="pickup", pickup_location_id="bergen")
+
+    assert decide(rules(WHOLE, ANYWHERE), stocked(oslo=9, bergen=2), asked).outcome is Outcome.ALLOCATED
+    assert sum(decide(rules(WHOLE, ANYWHERE), stocked(oslo=4, bergen=2), asked).units.values()) == 1
+
+
+def test_a_pickup_without_a_chosen_store_goes_where_the_rank_says() -> None:
+    routing = policy(only="{location.offers_pickup: true}", rank="[chosen_by_shopper, deepest_stock]")
+
+    found = decide(rules(routing), stocked(oslo=1, bergen=2, tromso=9), order({"MUG": 1}, method="pickup"))
+
+    assert shipped(found)[0][0] == "bergen"
+    assert reasons(found) == {"tromso": DropReason.ONLY}
+
+
+def test_every_dropped_location_says_why() -> None:
+    routing = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
+    places = [store("gone", status="closed"), store("busy", status="stocktake"), store("empty"), store("open")]
+    where = world(places, [level("MUG", key, 1) for key in ("gone", "busy", "open")])
+
+    found = decide(rules(routing), where, order({"MUG": 1}))
+
+    assert reasons(found) == {
+        "gone": DropReason.CLOSED,
+        "busy": DropReason.EXCLUDED,
+        "empty": DropReason.NO_STOCK,
+    }
+    assert [rule.name for rule in found.fired] == ["stocktake"]
+
+
+def test_a_location_of_another_channel_is_no_candidate() -> None:
+    amazon = Channel("amazon", "marketplace", location_ids=frozenset({"bergen"}))
+
+    found = route(rules(ANYWHERE), stocked(oslo=9), amazon, order({"MUG": 1}))
+
+    assert (found.plan, list(reasons(found))) == ((), ["bergen"])
+
+
+def test_the_whole_order_or_nothing_where_the_policy_says_so() -> None:
+    found = decide(rules(policy(ship_complete="true")), stocked(oslo=3), order({"MUG": 4}))
+
+    assert (found.plan, found.outcome) == ((), Outcome.UNFILLABLE)
+    assert short(found) == [("1", 3, "unfillable"), ("1", 1, "oversell")]
+
+
+def test_an_order_worth_too_little_is_not_split() -> None:
+    def worth(price: str | None) -> Order:
+        line = OrderLine("1", "MUG", 3, None if price is None else Decimal(price))
+        return Order("tiktok_shop", "TT-1", (line,))
+
+    policy_set, where = rules(policy(min_split_value="40.10")), stocked(oslo=2, bergen=2)
+
+    assert len(decide(policy_set, where, worth("13.37")).plan) == 2
+    assert len(decide(policy_set, where, worth("13.36")).plan) == 1
+    assert len(decide(policy_set, where, worth(None)).plan) == 1
+
+
+def two_policies(**first: Any) -> str:
+    entries = {"name": "warehouses", "position": 10, "only": "{location.type: warehouse}", "rank": "[priority]"} | first
+    text = ", ".join(f"{key}: {value}" for key, value in entries.items())
+    return f"kind: routing\npolicies:\n  - {{{text}}}\n  - {{name: stores, position: 20, rank: [nearest]}}\n"
+
+
+def test_the_lowest_position_that_applies_decides() -> None:
+    found = decide(rules(two_policies()), stocked(oslo=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO))
+
+    assert (found.policy.name, shipped(found)[0][0]) == ("warehouses", "tromso")
+
+
+def test_an_order_that_a_policy_cannot_fill_whole_goes_to_the_next_where_it_says_so() -> None:
+    where = stocked(oslo=2, tromso=1)
+
+    passed_on = decide(rules(two_policies(otherwise="next")), where, order({"MUG": 2}, destination=TO_OSLO))
+    stopped = decide(rules(two_policies(otherwise="exception")), where, order({"MUG": 2}, destination=TO_OSLO))
+
+    assert (passed_on.policy.name, passed_on.tried, passed_on.outcome) == ("stores", ("warehouses",), Outcome.ALLOCATED)
+    assert (stopped.policy.name, stopped.tried, stopped.outcome) == ("warehouses", (), Outcome.PARTLY_ALLOCATED)
+
+
+def test_a_dear_split_order_needs_review_and_keeps_its_stock() -> None:
+    review = "[{name: dear-and-split, when: {order.value: {at_least: 1000}, plan.shipment_count: {more_than: 1}}}]"
+    policy_set = rules(policy(review=review))
+
+    for asked in (order, sold):
+        found = decide(policy_set, stocked(oslo=1, bergen=1), asked({"MUG": 2}, stated_value=Decimal(1000)))
+
+        assert (found.outcome, found.needs_review) == (Outcome.NEEDS_REVIEW, True)
+        assert sum(found.units.values()) == 2
+        assert [rule.name for rule in found.reviews] == ["dear-and-split"]
+    assert not decide(policy_set, stocked(oslo=2), order({"MUG": 2}, stated_value=Decimal(1000))).needs_review
+
+
+def test_the_distance_of_a_plan_is_its_shipments_distances_added_up() -> None:
+    policy_set = rules(policy(review="[{name: far, when: {plan.distance_km: {more_than: 1400}}}]"))
+    asked = order({"MUG": 2}, destination=TO_OSLO)
+
+    assert decide(policy_set, stocked(bergen=1, tromso=1), asked).needs_review
+    assert not decide(policy_set, stocked(oslo=1, tromso=1), asked).needs_review

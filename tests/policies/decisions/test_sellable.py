@@ -1,0 +1,238 @@
+"""What a channel may be told that it can sell."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from policies.decisions.sellable import Availability, assess
+from policies.domain.model import Channel, Product, World
+from policies.explanation import DropReason
+from policies.policy_set import PolicySet
+from tests.policies.small_retailer import ANYWHERE, TIKTOK, TILL, level, policy, rules, store, warehouse, world
+
+FLOOR = """
+kind: buffer
+name: store-floor
+scope: location
+rules:
+  - name: two-on-the-shop-floor
+    when: {location.type: store, channel.kind: [marketplace, social]}
+    hold_back: {units: 2}
+  - name: fast-movers-on-old-counts
+    when: {all: [product.velocity_per_day: {at_least: 4}, stock.age_minutes: {more_than: 15}]}
+    hold_back: {expected_sales: {during: stock_age, service_level: 0.95}, minimum: 1}
+"""
+TRUST = """
+kind: exposure
+name: trusted-stock
+rules:
+  - name: counts-not-trusted
+    when: {location.type: store, stock.count_confidence: {less_than: 0.9}}
+    block: counts at this store are not trusted yet
+"""
+
+
+def channel_rules(*entries: str, combine: str = "largest") -> str:
+    lines = "\n".join(f"  - {entry}" for entry in entries)
+    return f"kind: buffer\nname: whole\nscope: channel\ncombine: {combine}\nrules:\n{lines}\n"
+
+
+def ask(policy_set: PolicySet, where: World, channel: Channel = TIKTOK, **more: str) -> Availability:
+    return assess(policy_set, where, channel, "MUG", **more)  # type: ignore[arg-type]
+
+
+def names(found: Availability) -> list[str]:
+    return [rule.name for rule in found.fired]
+
+
+HIGH_STREET = store("high-street")
+DC = warehouse("dc-north")
+
+
+def test_a_store_keeps_two_mugs_for_walk_in_customers() -> None:
+    found = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 3)]))
+
+    assert found.sellable == 1
+    assert names(found) == ["two-on-the-shop-floor"]
+    assert found.fired[0].effect == "held back 2 units"
+    assert (found.fired[0].location_id, found.fired[0].sku) == ("high-street", "MUG")
+
+
+def test_the_till_may_sell_the_shop_floor() -> None:
+    found = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 3)]), TILL)
+
+    assert found.sellable == 3
+    assert names(found) == []
+
+
+def test_held_back_is_what_is_really_kept_and_the_effect_is_the_rules_own_figure() -> None:
+    found = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 1)]))
+
+    assert found.locations[0].held_back == 1
+    assert found.fired[0].effect == "held back 2 units"
+
+
+def test_a_fast_mover_on_an_old_count_is_held_back_by_what_may_have_sold() -> None:
+    where = world([DC], [level("MUG", "dc-north", 20, age_minutes=120)], [Product("MUG", velocity_per_day=24)])
+
+    found = ask(rules(FLOOR, ANYWHERE), where)
+
+    assert found.sellable == 15
+    assert found.fired[0].effect == "held back 5 units"
+
+
+def test_damaged_held_and_allocated_units_are_not_available() -> None:
+    where = world([DC], [level("MUG", "dc-north", 10, unavailable=1, held=2, allocated=3)])
+
+    assert ask(rules(ANYWHERE), where).sellable == 4
+
+
+def test_a_location_below_its_promises_takes_nothing_from_the_others() -> None:
+    where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 1, allocated=5), level("MUG", "high-street", 4)])
+
+    found = ask(rules(ANYWHERE), where)
+
+    assert (found.sellable, found.total_available) == (4, 4)
+
+
+def test_a_store_with_untrusted_counts_is_blocked_and_says_why() -> None:
+    where = world([HIGH_STREET], [level("MUG", "high-street", 9, count_confidence=0.5)])
+
+    found = ask(rules(TRUST, ANYWHERE), where)
+
+    assert found.sellable == 0
+    assert found.locations[0].blocked_by[0].effect == "blocked: counts at this store are not trusted yet"
+
+
+def test_a_count_of_unknown_confidence_blocks_nothing() -> None:
+    assert ask(rules(TRUST, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 9)])).sellable == 9
+
+
+def test_a_closed_location_counts_nothing() -> None:
+    found = ask(rules(ANYWHERE), world([store("gone", status="closed")], [level("MUG", "gone", 9)]))
+
+    assert (found.sellable, found.total_available) == (0, 0)
+    assert found.locations[0].not_used_by is not None
+    assert found.locations[0].not_used_by.reason is DropReason.CLOSED
+
+
+def test_a_location_that_routing_excludes_counts_nothing_and_names_the_rule() -> None:
+    routing = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
+
+    found = ask(rules(routing), world([store("busy", status="stocktake")], [level("MUG", "busy", 9)]))
+
+    assert found.sellable == 0
+    assert names(found) == ["stocktake"]
+    assert found.total_available == 9
+
+
+def test_pickup_counts_only_stores_that_offer_it() -> None:
+    routing = """
+kind: routing
+policies:
+  - name: collect
+    position: 10
+    applies_to: {order.method: pickup}
+    only: {location.offers_pickup: true}
+    rank: [priority]
+  - {name: rest, position: 20, rank: [priority]}
+"""
+    where = world([store("yes", offers_pickup=True), store("no")], [level("MUG", "yes", 2), level("MUG", "no", 5)])
+
+    assert ask(rules(routing), where, method="pickup").sellable == 2
+    assert ask(rules(routing), where, method="ship").sellable == 7
+
+
+def test_a_location_of_another_channel_is_not_in_the_answer() -> None:
+    where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 5), level("MUG", "high-street", 5)])
+
+    found = ask(rules(ANYWHERE), where, Channel("amazon", "marketplace", location_ids=frozenset({"dc-north"})))
+
+    assert [figure.location_id for figure in found.locations] == ["dc-north"]
+    assert found.total_available == 5
+
+
+def test_a_percentage_on_the_channel_is_of_what_the_channel_may_use() -> None:
+    """A store under stocktake must not make TikTok's hold-back eat the warehouse's last units."""
+    counting = replace(HIGH_STREET, status="stocktake")
+    where = world([counting, DC], [level("MUG", "high-street", 400), level("MUG", "dc-north", 20)])
+    no_stocktake = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
+
+    found = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), no_stocktake), where)
+
+    assert (found.held_back_by_channel, found.sellable) == (2, 18)
+
+
+def test_a_percentage_on_the_channel_is_of_the_channels_total() -> None:
+    where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 15), level("MUG", "high-street", 15)])
+
+    found = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), ANYWHERE), where)
+
+    assert (found.sellable, found.held_back_by_channel) == (27, 3)
+    assert found.fired[0].location_id is None
+
+
+def test_the_channels_hold_back_comes_after_the_locations_and_before_the_cut_off() -> None:
+    whole = channel_rules("{name: three, hold_back: {units: 3}}", "{name: few, publish_zero_at_or_below: 5}")
+    policy_set = rules(FLOOR, whole, ANYWHERE)
+
+    few = ask(policy_set, world([HIGH_STREET], [level("MUG", "high-street", 10)]))
+    enough = ask(policy_set, world([HIGH_STREET], [level("MUG", "high-street", 11)]))
+
+    assert (few.sellable, few.cut_off_applied) == (0, True)
+    assert (enough.sellable, enough.cut_off_applied) == (6, False)
+
+
+def test_the_highest_cut_off_and_the_lowest_cap_count() -> None:
+    cuts = channel_rules("{name: one, publish_zero_at_or_below: 1}", "{name: four, publish_zero_at_or_below: 4}")
+    caps = channel_rules("{name: nine, cap: 9}", "{name: seven, cap: 7}")
+
+    assert ask(rules(cuts, ANYWHERE), world([DC], [level("MUG", "dc-north", 4)])).sellable == 0
+    found = ask(rules(caps, ANYWHERE), world([DC], [level("MUG", "dc-north", 40)]))
+    assert (found.sellable, found.capped, found.total_available) == (7, True, 40)
+
+
+def test_inside_a_file_hold_backs_add_up_only_where_it_says_so() -> None:
+    two = ("{name: two, hold_back: {units: 2}}", "{name: three, hold_back: {units: 3}}")
+    where = world([DC], [level("MUG", "dc-north", 10)])
+
+    assert ask(rules(channel_rules(*two), ANYWHERE), where).sellable == 7
+    assert ask(rules(channel_rules(*two, combine="sum"), ANYWHERE), where).sellable == 5
+
+
+def test_over_files_the_largest_hold_back_counts() -> None:
+    other = "kind: buffer\nname: other\nscope: location\nrules:\n  - {name: five, hold_back: {units: 5}}\n"
+
+    found = ask(rules(FLOOR, other, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 10)]))
+
+    assert found.sellable == 5
+    assert sorted(names(found)) == ["five", "two-on-the-shop-floor"]
+
+
+def test_the_largest_single_order_is_what_the_allowed_shipments_carry() -> None:
+    places = [store(key) for key in "abc"]
+    where = world(places, [level("MUG", "a", 2), level("MUG", "b", 7), level("MUG", "c", 4)])
+
+    found = ask(rules(policy(max_shipments=2)), where)
+
+    assert (found.sellable, found.largest_single_order) == (13, 11)
+
+
+def test_without_a_plan_step_the_best_ranked_locations_carry_the_largest_order() -> None:
+    places = [store("a", priority=1), store("b", priority=3), store("c", priority=2)]
+    where = world(places, [level("MUG", "a", 2), level("MUG", "b", 7), level("MUG", "c", 4)])
+
+    assert ask(rules(policy(rank="[priority]", max_shipments=2)), where).largest_single_order == 6
+
+
+def test_an_order_not_worth_splitting_is_as_large_as_one_location() -> None:
+    where = world([store("a"), store("b")], [level("MUG", "a", 2), level("MUG", "b", 7)])
+    dear = replace(where, products={"MUG": Product("MUG", price=Decimal(10))})
+
+    assert ask(rules(policy(min_split_value=40)), where).largest_single_order == 7
+    assert ask(rules(policy(min_split_value=40)), dear).largest_single_order == 9
+
+
+def test_a_product_that_was_never_stocked_has_nothing() -> None:
+    found = ask(rules(FLOOR, ANYWHERE), world([DC], []))
+
+    assert (found.sellable, found.total_available, found.locations) == (0, 0, ())

@@ -1,0 +1,129 @@
+"""Where an order stands in the words of all channels, what their own words mean, and what cancellations take off."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from policies.decisions.cancellations import KeptCancellation, Standing, cancelled_units
+from policies.domain.channel_statuses import PLATFORMS, ChannelStatus, meaning
+from policies.domain.model import OrderLine
+from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
+
+
+def figures(state: str = "confirmed", *, units: int = 4, **said: object) -> OrderFigures:
+    counts = {name: said.pop(name) for name in list(said) if name not in ("arrived", "begun", "in_review")}
+    return OrderFigures(state, (LineFigures(units, **counts),), **said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("order", "status"),
+    [
+        (figures("held", promised=4), OrderStatus.PLACED),
+        (figures("refused"), OrderStatus.NOT_PROMISED),
+        (figures("released"), OrderStatus.NOT_PROMISED),
+        (figures("expired"), OrderStatus.NOT_PROMISED),
+        (figures("released", cancelled=4), OrderStatus.CANCELLED),
+        (figures("cancelled", cancelled=4), OrderStatus.CANCELLED),
+        (figures(promised=4, in_review=True), OrderStatus.ON_HOLD),
+        (figures(promised=4), OrderStatus.READY),
+        (figures(promised=4, begun=True), OrderStatus.IN_WORK),
+        (figures(promised=3, short=1), OrderStatus.EXCEPTION),
+        (figures(short=4, in_review=True), OrderStatus.EXCEPTION),
+        (figures(promised=3, backordered=1), OrderStatus.BACKORDERED),
+        (figures(promised=2, shipped=2), OrderStatus.PARTLY_SHIPPED),
+        (figures(backordered=2, shipped=2, arrived=(True,)), OrderStatus.PARTLY_SHIPPED),
+        (figures(shipped=4, arrived=(False,)), OrderStatus.SHIPPED),
+        (figures(shipped=2, cancelled=2, arrived=(False,)), OrderStatus.SHIPPED),
+        (figures(shipped=4, arrived=(True, False)), OrderStatus.SHIPPED),
+        (figures(shipped=4, arrived=(True, True)), OrderStatus.DELIVERED),
+        (figures(shipped=4, returned=1, arrived=(True,)), OrderStatus.DELIVERED),
+        (figures(shipped=4, returned=4, arrived=(True,)), OrderStatus.RETURNED),
+    ],
+)
+def test_the_status_follows_from_what_became_of_the_order(order: OrderFigures, status: OrderStatus) -> None:
+    assert status_of(order) is status
+
+
+@pytest.mark.parametrize(
+    ("platform", "word", "status"),
+    [
+        ("tiktok_shop", "UNPAID", ChannelStatus.PLACED),
+        ("tiktok_shop", "ON_HOLD", ChannelStatus.HELD),
+        ("tiktok_shop", "AWAITING_SHIPMENT", ChannelStatus.READY),
+        ("tiktok_shop", "AWAITING_COLLECTION", ChannelStatus.LABELLED),
+        ("tiktok_shop", "CANCEL", ChannelStatus.CANCELLED),
+        ("tiktok_shop", "CANCELLED", ChannelStatus.CANCELLED),
+        ("shopify", "pending", ChannelStatus.PLACED),
+        ("shopify", "IN_PROGRESS", ChannelStatus.IN_WORK),
+        ("square", "CANCELED", ChannelStatus.CANCELLED),
+        ("amazon", "PendingAvailability", ChannelStatus.PLACED),
+        ("amazon", "PartiallyShipped", ChannelStatus.PARTLY_SHIPPED),
+        ("walmart", "Acknowledged", ChannelStatus.IN_WORK),
+        ("walmart", "UNPAID", None),
+        ("shopify", "", None),
+    ],
+)
+def test_a_channels_word_is_understood(platform: str, word: str, status: ChannelStatus | None) -> None:
+    assert meaning(platform, word) is status
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_platform_can_say_that_an_order_is_cancelled(platform: str) -> None:
+    assert ChannelStatus.CANCELLED in (meaning(platform, "CANCELLED"), meaning(platform, "Canceled"))
+
+
+@given(st.text(max_size=64))
+def test_no_word_is_too_strange(word: str) -> None:
+    for platform in PLATFORMS:
+        assert meaning(platform, word) in (None, *ChannelStatus)
+
+
+# What kept cancellations take off
+
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+LINES = (OrderLine("1", "MUG", 5), OrderLine("2", "CUP", 2))
+moments = st.none() | st.integers(0, 5).map(lambda hours: MONDAY + timedelta(hours=hours))
+cancellations = st.builds(KeptCancellation, st.sampled_from(["1", "2", "3"]), st.integers(1, 4), moments, st.booleans())
+
+
+def test_contents_that_are_not_older_have_a_cancellation_in_them() -> None:
+    kept = [KeptCancellation("1", 2, MONDAY)]
+
+    assert cancelled_units(LINES, kept, MONDAY, Standing()) == {}
+    assert cancelled_units(LINES, kept, MONDAY - timedelta(seconds=1), Standing()) == {"1": 2}
+
+
+def test_without_times_a_cancellation_takes_units_off_the_first_contents() -> None:
+    assert cancelled_units(LINES, [KeptCancellation("1", 2)], None, Standing()) == {"1": 2}
+    assert cancelled_units(LINES, [KeptCancellation("1", 2, is_applied=True)], None, Standing()) == {}
+
+
+def test_what_stands_cancelled_stays_and_is_not_taken_off_twice() -> None:
+    applied = KeptCancellation("1", 2, MONDAY + timedelta(hours=1), is_applied=True)
+    standing = Standing({"1": 3}, MONDAY)
+
+    assert cancelled_units(LINES, [applied], MONDAY, standing) == {"1": 3}
+    assert cancelled_units(LINES, [applied], MONDAY + timedelta(hours=2), standing) == {"1": 1}
+
+
+@given(st.lists(cancellations, max_size=4), moments, st.dictionaries(st.sampled_from(["1", "2"]), st.integers(1, 2)))
+def test_never_more_is_cancelled_than_the_lines_have(
+    kept: list[KeptCancellation], time: datetime | None, standing: dict[str, int]
+) -> None:
+    units = cancelled_units(LINES, kept, time, Standing(standing))
+
+    assert all(1 <= units.get(line.line_id, 1) <= line.unit_count for line in LINES)
+    assert set(units) <= {"1", "2"}
+
+
+@given(st.lists(cancellations, max_size=4), moments)
+def test_the_order_in_which_cancellations_were_heard_does_not_matter(
+    kept: list[KeptCancellation], time: datetime | None
+) -> None:
+    answers = [cancelled_units(LINES, some, time, Standing()) for some in itertools.permutations(kept)]
+
+    assert all(answer == answers[0] for answer in answers)

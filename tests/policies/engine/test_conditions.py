@@ -1,0 +1,82 @@
+"""What comparisons and groups mean, on raw values."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf, Operator, comparisons, holds
+from policies.facts.fact_table import Value
+
+STORE = Comparison("location.type", Operator.IS, ("store",))
+DEAR = Comparison("order.value", Operator.AT_LEAST, (1000.0,))
+
+
+def compares(operator: Operator, value: Value | None, *operands: str | float | bool) -> bool:
+    return holds(Comparison("fact", operator, operands), {"fact": value})
+
+
+@pytest.mark.parametrize(
+    ("operator", "below", "at", "above"),
+    [
+        (Operator.AT_LEAST, False, True, True),
+        (Operator.MORE_THAN, False, False, True),
+        (Operator.AT_MOST, True, True, False),
+        (Operator.LESS_THAN, True, False, False),
+        (Operator.IS, False, True, False),
+        (Operator.IS_NOT, True, False, True),
+    ],
+)
+def test_a_number_is_measured_against_its_bound(operator: Operator, below: bool, at: bool, above: bool) -> None:
+    assert [compares(operator, value, 5.0) for value in (4.99, 5, 5.01)] == [below, at, above]
+
+
+@pytest.mark.parametrize("operator", [operator for operator in Operator if operator is not Operator.KNOWN])
+def test_every_comparison_with_what_is_unknown_is_false(operator: Operator) -> None:
+    assert not compares(operator, None, 5.0)
+
+
+@pytest.mark.parametrize(("value", "known"), [(None, False), (0, True), ("", True), (False, True), (frozenset(), True)])
+def test_known_asks_whether_there_is_a_value(value: Value | None, known: bool) -> None:
+    assert compares(Operator.KNOWN, value, True) is known
+    assert compares(Operator.KNOWN, value, False) is not known
+
+
+def test_a_list_means_one_of() -> None:
+    assert compares(Operator.IN, "social", "marketplace", "social")
+    assert not compares(Operator.NOT_IN, "social", "marketplace", "social")
+
+
+def test_a_list_of_tags_contains_one_or_any() -> None:
+    tags = frozenset({"launch", "fragile"})
+
+    assert compares(Operator.CONTAINS, tags, "launch")
+    assert compares(Operator.CONTAINS_ANY, tags, "sale", "fragile")
+    assert not compares(Operator.CONTAINS_ANY, frozenset(), "sale", "fragile")
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (All((STORE, DEAR)), [True, False, False, False]),
+        (Any((STORE, DEAR)), [True, True, True, False]),
+        (NoneOf((STORE, DEAR)), [False, False, False, True]),
+        (Always(), [True, True, True, True]),
+    ],
+)
+def test_groups_are_all_any_and_none_of_their_parts(condition: Condition, expected: list[bool]) -> None:
+    cases = [("store", 1000.0), ("store", 999.0), ("warehouse", 1000.0), ("warehouse", 999.0)]
+
+    assert [holds(condition, {"location.type": kind, "order.value": value}) for kind, value in cases] == expected
+
+
+def test_none_of_is_true_where_the_fact_is_unknown() -> None:
+    assert holds(NoneOf((STORE,)), {})
+
+
+def test_a_comparison_with_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="compared with nothing"):
+        Comparison("order.value", Operator.IN, ())
+
+
+def test_all_comparisons_are_found_in_the_order_written() -> None:
+    assert list(comparisons(All((DEAR, NoneOf((Any((STORE,)), Always())))))) == [DEAR, STORE]

@@ -1,0 +1,217 @@
+"""What fires is what the conditions say: the engine, the memory and the oracle on raw values agree."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from policies.domain.model import Channel, Context, Location, OrderFacts, Product, StockLevel
+from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf, Operator
+from policies.engine.matcher import Matcher, RulesTooLarge
+
+NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+
+CONSTANTS = [-3.0, 0.0, 1.0, 2.5, 5.0, 19.99, 100.0, 1e-7, 2.0**31]
+VALUES = [*CONSTANTS, 3.0, 4.999999, 20.0, 99.0]
+WORDS = ["a", "b", "c", "é", "0", ""]
+TAGS = ["x", "y", "z"]
+TEXTS = ["location.id", "product.sku", "product.category"]
+NUMBERS = ["order.value", "product.velocity_per_day", "stock.age_minutes", "stock.on_hand"]
+FLAGS = ["product.has_image", "location.offers_pickup"]
+LISTS = ["product.tags", "order.tags"]
+
+one_word = st.sampled_from(WORDS).map(lambda word: (word,))
+some_words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(tuple)
+one_number = st.sampled_from(CONSTANTS).map(lambda number: (number,))
+some_numbers = st.lists(st.sampled_from(CONSTANTS), min_size=1, max_size=3).map(tuple)
+one_flag = st.booleans().map(lambda flag: (flag,))
+one_tag = st.sampled_from(TAGS).map(lambda tag: (tag,))
+some_tags = st.lists(st.sampled_from(TAGS), min_size=1, max_size=3).map(tuple)
+
+MEASURES = [Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN]
+ONE, SOME = [Operator.IS, Operator.IS_NOT], [Operator.IN, Operator.NOT_IN]
+
+comparison = st.one_of(
+    st.builds(Comparison, st.sampled_from(TEXTS), st.sampled_from(ONE), one_word),
+    st.builds(Comparison, st.sampled_from(TEXTS), st.sampled_from(SOME), some_words),
+    st.builds(Comparison, st.sampled_from(NUMBERS), st.sampled_from(ONE + MEASURES), one_number),
+    st.builds(Comparison, st.sampled_from(NUMBERS), st.sampled_from(SOME), some_numbers),
+    st.builds(Comparison, st.sampled_from(FLAGS), st.sampled_from(ONE), one_flag),
+    st.builds(Comparison, st.sampled_from(LISTS), st.just(Operator.CONTAINS), one_tag),
+    st.builds(Comparison, st.sampled_from(LISTS), st.just(Operator.CONTAINS_ANY), some_tags),
+    st.builds(Comparison, st.sampled_from(TEXTS + NUMBERS + FLAGS + LISTS), st.just(Operator.KNOWN), one_flag),
+)
+
+
+def groups(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    several = st.lists(parts, min_size=1, max_size=3).map(tuple)
+    return st.one_of(st.builds(All, several), st.builds(Any, several), st.builds(NoneOf, several))
+
+
+conditions: st.SearchStrategy[Condition] = st.recursive(st.one_of(comparison, st.builds(Always)), groups, max_leaves=8)
+rules = st.lists(conditions, min_size=1, max_size=8).map(lambda found: list(enumerate(found)))
+
+value = st.sampled_from(VALUES)
+tags = st.frozensets(st.sampled_from([*TAGS, "other"]))
+ages = st.none() | value.map(lambda minutes: NOW - timedelta(minutes=abs(minutes) % 10_000))
+contexts = st.builds(
+    Context,
+    st.just(NOW),
+    order=st.none()
+    | st.builds(OrderFacts, value=st.none() | value.map(lambda number: Decimal(str(number))), tags=st.none() | tags),
+    location=st.none()
+    | st.builds(Location, st.sampled_from([*WORDS, "other"]), st.just("store"), offers_pickup=st.booleans()),
+    product=st.none()
+    | st.builds(
+        Product,
+        st.sampled_from([*WORDS, "other"]),
+        category=st.none() | st.sampled_from(WORDS),
+        velocity_per_day=st.none() | value.map(abs),
+        has_image=st.booleans(),
+        tags=tags,
+    ),
+    stock=st.none() | st.builds(StockLevel, st.just("a"), st.just("b"), value.map(int), figure_time=ages),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rules, st.lists(contexts, min_size=1, max_size=12))
+def test_the_engine_and_the_memory_agree_with_the_meaning(
+    pairs: list[tuple[int, Condition]], asked: list[Context]
+) -> None:
+    matcher = Matcher.of(pairs)
+
+    for context in asked:
+        expected = matcher.fired_by_oracle(context)
+        assert matcher.fired_by_engine(context) == expected
+        assert matcher.fired(context) == expected
+
+
+def store(name: str = "high-street", sku: str = "MUG", on_hand: int = 9, velocity: float | None = 4.0) -> Context:
+    return Context(
+        NOW,
+        channel=Channel("tiktok_shop", "social"),
+        location=Location(name, "store"),
+        product=Product(sku, velocity_per_day=velocity),
+        stock=StockLevel(sku, name, on_hand, figure_time=NOW - timedelta(minutes=5)),
+    )
+
+
+def is_(fact: str, *operands: str | float | bool) -> Comparison:
+    return Comparison(fact, Operator.IN, operands)
+
+
+def over(fact: str, constant: float) -> Comparison:
+    return Comparison(fact, Operator.MORE_THAN, (constant,))
+
+
+def test_rules_fire_in_the_order_given() -> None:
+    matcher = Matcher.of([("b", is_("location.type", "store")), ("a", Always()), ("c", over("stock.on_hand", 2))])
+
+    assert matcher.fired(store()) == ("b", "a", "c")
+
+
+def test_five_thousand_skus_in_one_rule_are_one_class() -> None:
+    matcher = Matcher.of([("listed", is_("product.sku", *(f"SKU-{number}" for number in range(5_000))))])
+    fired = {matcher.fired(store(sku=f"SKU-{number}")) for number in range(5_000)}
+
+    assert fired == {("listed",)}
+    assert matcher.fired(store(sku="SKU-5000")) == ()
+    assert matcher.signatures == 2
+
+
+def test_skus_that_many_rules_list_criss_cross_fire_the_right_rules() -> None:
+    lists = [[f"SKU-{number}" for number in range(500) if number >> bit & 1] for bit in range(9)]
+    matcher = Matcher.of([(bit, is_("product.sku", *skus)) for bit, skus in enumerate(lists)])
+
+    for number in (0, 1, 255, 340, 499, 500):
+        wanted = tuple(bit for bit in range(9) if number < 500 and number >> bit & 1)
+        assert matcher.fired(store(sku=f"SKU-{number}")) == wanted
+
+
+def test_two_thousand_rules_are_compiled_in_bounded_time() -> None:
+    started = time.perf_counter()
+    matcher = Matcher.of(
+        [
+            (number, All((is_("product.sku", f"SKU-{number}"), over("stock.on_hand", float(number % 40)))))
+            for number in range(2_000)
+        ]
+    )
+
+    assert matcher.fired(store(sku="SKU-1207", on_hand=9)) == (1207,)
+    assert time.perf_counter() - started < 5
+
+
+def test_a_thousand_rules_can_fire_together() -> None:
+    matcher = Matcher.of([(number, over("stock.on_hand", float(number))) for number in range(1_000)])
+
+    assert len(matcher.fired(store(on_hand=1_000))) == 1_000
+
+
+def test_a_rule_that_excepts_many_pairs_is_held_as_its_negation() -> None:
+    pairs = [All((is_("location.id", f"L{number}"), is_("product.sku", f"S{number}"))) for number in range(100)]
+    matcher = Matcher.of([("others", NoneOf(tuple(pairs)))])
+
+    assert matcher.fired(store("L7", "S7")) == ()
+    assert matcher.fired(store("L7", "S8")) == ("others",)
+
+
+def test_a_rule_of_endless_alternatives_is_refused_with_its_place_in_the_list() -> None:
+    def pairs(fact: str, other: str) -> tuple[Condition, ...]:
+        return tuple(All((is_(fact, str(number)), is_(other, str(number)))) for number in range(12))
+
+    excepts, names = NoneOf(pairs("location.id", "product.sku")), Any(pairs("product.category", "channel.id"))
+
+    with pytest.raises(RulesTooLarge) as refused:
+        Matcher.of([("plain", Always()), ("endless", All((excepts, names)))])
+    assert refused.value.index == 1
+
+
+def test_what_was_answered_once_is_remembered() -> None:
+    matcher = Matcher.of([("busy", over("product.velocity_per_day", 3))])
+    for velocity in (4.0, 4.5, 5.0, 1.0):
+        matcher.fired(store(velocity=velocity))
+
+    assert (matcher.misses, matcher.hits, matcher.signatures) == (2, 2, 2)
+
+
+def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.engine.matcher.MAX_SIGNATURES", 10)
+    matcher = Matcher.of([(number, is_("product.sku", f"SKU-{number}")) for number in range(100)])
+    answers = [matcher.fired(store(sku=f"SKU-{number}")) for number in range(100)]
+
+    assert answers == [(number,) for number in range(100)]
+    assert matcher.signatures == 10
+
+
+@pytest.mark.parametrize("pairs", [[], [("a", Always()), ("b", Always())]])
+def test_rules_without_conditions_need_no_memory(pairs: list[tuple[str, Condition]]) -> None:
+    matcher = Matcher.of(pairs)
+
+    assert matcher.fired(store()) == tuple(name for name, _ in pairs)
+    assert (matcher.misses, matcher.facts) == (0, ())
+
+
+def test_a_price_of_a_decimal_equals_the_number_in_a_rule() -> None:
+    matcher = Matcher.of([("exact", is_("product.price", 19.99))])
+
+    assert matcher.fired(Context(NOW, product=Product("MUG", price=Decimal("19.99")))) == ("exact",)
+
+
+@pytest.mark.parametrize("confidence", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_refused_at_the_edge(confidence: float) -> None:
+    matcher = Matcher.of([("trusted", over("stock.count_confidence", 0.5))])
+    level = StockLevel("MUG", "high-street", 1, count_confidence=confidence)
+
+    with pytest.raises(ValueError, match=r"stock\.count_confidence is (nan|inf)"):
+        matcher.fired(Context(NOW, stock=level))
+
+
+def test_the_facts_that_rules_use_are_told() -> None:
+    matcher = Matcher.of([("a", All((is_("product.sku", "MUG"), over("stock.on_hand", 2)))), ("b", Always())])
+
+    assert matcher.facts == ("product.sku", "stock.on_hand")

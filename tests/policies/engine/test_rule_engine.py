@@ -1,0 +1,214 @@
+"""durable-rules holds: each trap that was found in it has a test that it is closed."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import durable_rules_engine as durable
+import pytest
+
+from policies.engine.rule_engine import (
+    MAX_MATCHES_AT_ONCE,
+    MAX_PROPERTIES,
+    MAX_TESTS_AT_A_NODE,
+    Conjunction,
+    Engine,
+    EngineFailed,
+    Operator,
+    Test,
+)
+
+
+def equal(property_number: int, constant: int) -> Test:
+    return Test(property_number, Operator.EQUAL, constant)
+
+
+def at_least(property_number: int, constant: int) -> Test:
+    return Test(property_number, Operator.AT_LEAST, constant)
+
+
+def at_most(property_number: int, constant: int) -> Test:
+    return Test(property_number, Operator.AT_MOST, constant)
+
+
+def engine(*rules: Conjunction) -> Engine:
+    return Engine([[rule] for rule in rules])
+
+
+def resident_kib() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def test_every_rule_that_is_true_fires() -> None:
+    rules = engine((equal(0, 1),), (at_least(0, 1), at_most(0, 4), equal(1, 2)), (at_most(1, 1),))
+
+    assert rules.fired([1, 2]) == {0, 1}
+    assert rules.fired([4, 2]) == {1}
+    assert rules.fired([5, 0]) == {2}
+
+
+def test_that_nothing_fires_is_an_ordinary_answer() -> None:
+    assert engine((equal(0, 1),)).fired([0]) == frozenset()
+
+
+def test_without_rules_nothing_fires() -> None:
+    assert Engine([]).fired([]) == frozenset()
+
+
+def test_a_rule_fires_once_however_many_of_its_alternatives_are_true() -> None:
+    rules = Engine([[(equal(0, 1),), (equal(1, 1),), (at_least(0, 1),)]])
+
+    assert sorted(rules.fired([1, 1])) == [0]
+
+
+def test_rules_with_one_and_the_same_condition_all_fire() -> None:
+    # The engine itself takes 256 rules of one condition.
+    assert len(engine(*[(equal(0, 1),)] * 2_000).fired([1])) == 2_000
+
+
+def test_more_constants_than_the_engine_survives_are_spread_over_rulesets() -> None:
+    rules = engine(*[(equal(0, constant),) for constant in range(2_000)])
+
+    assert rules.ruleset_count > 2_000 // 512
+    assert [rules.fired([constant]) for constant in (0, 1_999, 2_000)] == [{0}, {1_999}, frozenset()]
+
+
+def test_more_rules_than_the_engines_stack_holds_can_be_true_at_once() -> None:
+    rules = engine(*[(at_least(0, constant),) for constant in range(500)])
+
+    assert rules.fired([499]) == frozenset(range(500))
+    assert rules.fired([9]) == frozenset(range(10))
+
+
+def test_branches_below_shared_tests_count_towards_what_is_true_at_once() -> None:
+    rules = engine(*[(equal(0, 1), at_least(1, left), at_least(2, right)) for left in range(15) for right in range(15)])
+
+    assert len(rules.fired([1, 14, 14])) == 225
+
+
+def test_facts_of_more_properties_than_an_object_holds_are_spread_over_rulesets() -> None:
+    rules = engine(*[(equal(number, 1),) for number in range(1_000)])
+
+    assert rules.fired([1] * 1_000) == frozenset(range(1_000))
+
+
+def test_a_rule_as_long_as_the_bound_works() -> None:
+    rules = engine(tuple(equal(number, 1) for number in range(MAX_PROPERTIES)))
+
+    assert rules.fired([1] * MAX_PROPERTIES) == {0}
+    assert rules.fired([1] * (MAX_PROPERTIES - 1) + [0]) == frozenset()
+
+
+def test_a_rule_beyond_the_bound_is_refused_before_the_engine_is_called() -> None:
+    with pytest.raises(ValueError, match="241 tests"):
+        engine(tuple(equal(number, 1) for number in range(MAX_PROPERTIES + 1)))
+
+
+def test_more_evaluations_than_there_are_session_ids_leave_nothing_behind() -> None:
+    rules = engine((equal(0, 1),), (at_least(0, 2),))
+    answers = {frozenset(rules.fired([count % 4])) for count in range(1_100)}
+
+    assert answers == {frozenset(), frozenset({0}), frozenset({1})}
+
+
+def test_a_failing_evaluation_leaves_no_state_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.engine.rule_engine.MAX_MATCHES_AT_ONCE", 100)
+    rules = engine(*[(at_least(0, constant),) for constant in range(70)])
+
+    for _ in range(1_100):
+        with pytest.raises(EngineFailed, match="error code: 303"):
+            rules.fired([69])
+        assert rules.fired([2]) == {0, 1, 2}
+
+
+def test_an_engine_that_never_fired_can_be_evaluated_and_dropped() -> None:
+    # durable-rules frees memory that it set only if something has fired; without priming this crashed the process.
+    for _ in range(200):
+        rules = engine((equal(0, 1), equal(1, 2), at_least(2, 1), at_least(3, 2)))
+        assert rules.fired([1, 2, 0, 0]) == frozenset()
+
+
+def test_no_threads_are_started() -> None:
+    before = threading.active_count()
+    engine((equal(0, 1),)).fired([1])
+
+    assert threading.active_count() == before
+
+
+def test_three_hundred_reloads_take_no_memory() -> None:
+    def reload() -> None:
+        rules = engine(*[(equal(0, constant), at_least(1, constant)) for constant in range(50)])
+        rules.fired([7, 49])
+
+    for _ in range(30):
+        reload()
+    gc.collect()
+    before = resident_kib()
+    for _ in range(300):
+        reload()
+    gc.collect()
+
+    assert resident_kib() - before < 2_048
+
+
+def test_rulesets_are_deleted_when_the_engine_is_dropped() -> None:
+    rules = engine((equal(0, 1),))
+    handle = rules._rulesets[0]._handle
+    del rules
+
+    with pytest.raises(durable.error):
+        durable.assert_fact(handle, '{"sid": "s", "f0": 1}')
+
+
+PROBE = """
+import durable_rules_engine as durable, json
+rules = {RULES}
+handle = durable.create_ruleset("probe", json.dumps({f"r{i}": {"all": [{"m": rule}]} for i, rule in enumerate(rules)}))
+print(durable.assert_fact(handle, json.dumps({"sid": "s", **{FACT}}))[0])
+"""
+
+
+def probe(rules: str, fact: str) -> str:
+    """What the bare engine says, in a process of its own because it may never return."""
+    code = PROBE.replace("{RULES}", rules).replace("{FACT}", fact)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("rules", "fact"),
+    [
+        (f"[{{'f0': i}} for i in range({MAX_TESTS_AT_A_NODE} + 1)]", "{'f0': 7}"),
+        (f"[{{'$gte': {{'f0': i}}}} for i in range({MAX_MATCHES_AT_ONCE} + 1)]", "{'f0': 99}"),
+        (
+            f"[{{'$and': [{{f'f{{i}}': 1}} for i in range({MAX_PROPERTIES})]}}]",
+            f"{{f'f{{i}}': 1 for i in range({MAX_PROPERTIES})}}",
+        ),
+    ],
+)
+def test_the_bare_engine_works_at_our_bounds(rules: str, fact: str) -> None:
+    assert probe(rules, fact) == "0"
+
+
+@pytest.mark.parametrize(
+    ("rules", "fact", "error"),
+    [
+        ("[{'$gte': {'f0': i}} for i in range(65)]", "{'f0': 99}", "303"),
+        ("[{'f0': 1}] * 300", "{'f0': 1}", "108"),
+        ("[{'f0': 1}]", "{f'f{i}': 1 for i in range(253)}", "302"),
+    ],
+)
+def test_the_bare_engine_fails_beyond_its_own_bounds(rules: str, fact: str, error: str) -> None:
+    assert error in probe(rules, fact)
+
+
+def test_the_bare_engine_never_returns_from_a_full_table() -> None:
+    code = PROBE.replace("{RULES}", "[{'f0': i} for i in range(512)]").replace("{FACT}", "{'f0': 7}")
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=2, check=False)

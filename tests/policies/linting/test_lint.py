@@ -1,0 +1,254 @@
+"""Lint finds what can never have an effect, and nothing else: whatever it says, no context proves it wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import combinations, product
+
+from hypothesis import given, settings, strategies as st
+
+from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator, comparisons, holds
+from policies.engine.satisfiability import Space, Work
+from policies.facts.fact_table import Value
+from policies.linting.findings import written
+from policies.reading.rules_reader import Reading, read
+
+DEFAULT = "{name: everything-else, position: 1000, rank: [nearest]}"
+
+# All the classes that the conditions below can tell apart, so that trying them all is exact.
+VALUES: Mapping[str, tuple[Value | None, ...]] = {
+    "location.type": (None, "store", "warehouse", "supplier", "pop-up"),
+    "location.offers_pickup": (None, False, True),
+    "location.region": (None, "NE", "SW", "another"),
+    "location.tags": (None, *(frozenset(tags) for size in range(4) for tags in combinations("xyz", size))),
+    "location.handling_minutes": (None, -1, 0, 2.5, 5, 7),
+}
+BOUNDS = (0.0, 5.0)
+MEASURES = (Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN, Operator.IS, Operator.IS_NOT)
+
+
+@st.composite
+def comparison(draw: st.DrawFn) -> Comparison:
+    fact = draw(st.sampled_from(sorted(VALUES)))
+    if draw(st.integers(0, 5)) == 0:
+        return Comparison(fact, Operator.KNOWN, (draw(st.booleans()),))
+    match fact:
+        case "location.handling_minutes":
+            return Comparison(fact, draw(st.sampled_from(MEASURES)), (draw(st.sampled_from(BOUNDS)),))
+        case "location.offers_pickup":
+            return Comparison(fact, draw(st.sampled_from((Operator.IS, Operator.IS_NOT))), (draw(st.booleans()),))
+        case "location.tags":
+            return Comparison(fact, Operator.CONTAINS_ANY, draw(some_of(("x", "y", "z"))))
+        case _:
+            words = ("store", "warehouse", "supplier", "pop-up") if fact == "location.type" else ("NE", "SW")
+            return Comparison(fact, draw(st.sampled_from((Operator.IN, Operator.NOT_IN))), draw(some_of(words)))
+
+
+def some_of(words: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(words), min_size=1, unique=True).map(tuple)
+
+
+def groups(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    entries = st.lists(parts, min_size=1, max_size=3).map(tuple)
+    return st.one_of(entries.map(All), entries.map(Any), entries.map(NoneOf))
+
+
+CONDITIONS = st.recursive(comparison(), groups, max_leaves=6)
+
+
+def contexts(*conditions: Condition) -> Iterator[dict[str, Value | None]]:
+    """Every context that the conditions can tell apart."""
+    facts = sorted({one.fact for condition in conditions for one in comparisons(condition)})
+    return (dict(zip(facts, values, strict=True)) for values in product(*(VALUES[fact] for fact in facts)))
+
+
+def exposure(*rules: str) -> Reading:
+    listed = "\n".join(f"  - {{name: rule-{number}, when: {when}, block: no}}" for number, when in enumerate(rules))
+    routing = f"kind: routing\npolicies: [{DEFAULT}]\n"
+    return read({"a.yaml": f"kind: exposure\nname: a\nrules:\n{listed}\n".encode(), "b.yaml": routing.encode()})
+
+
+def routing(*policies: str, last: str = DEFAULT) -> Reading:
+    listed = "\n".join(f"  - {policy}" for policy in (*policies, last))
+    return read({"routing.yaml": f"kind: routing\npolicies:\n{listed}\n".encode()})
+
+
+def codes(reading: Reading) -> list[str]:
+    return [problem.code for problem in reading.problems]
+
+
+@settings(max_examples=300, deadline=None)
+@given(CONDITIONS)
+def test_a_condition_is_called_impossible_exactly_if_no_context_makes_it_true(condition: Condition) -> None:
+    space = Space([condition], Work())
+    region = space.region(condition)
+    answers = {holds(condition, context) for context in contexts(condition)}
+
+    assert space.can_hold([region]) is (True in answers)
+    assert space.can_hold([region.opposite]) is (False in answers)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(CONDITIONS, min_size=2, max_size=3))
+def test_a_rule_is_called_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
+    space = Space(conditions, Work())
+    first, *others = (space.region(condition) for condition in conditions)
+    alone = any(
+        holds(conditions[0], context) and not any(holds(other, context) for other in conditions[1:])
+        for context in contexts(*conditions)
+    )
+
+    assert space.can_hold([first, *(other.opposite for other in others)]) is alone
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(CONDITIONS, min_size=2, max_size=4))
+def test_what_is_said_to_conflict_does_and_none_of_it_can_be_spared(conditions: list[Condition]) -> None:
+    space = Space(conditions, Work())
+    conflict = space.conflict([space.region(condition) for condition in conditions])
+
+    for left_out in (None, *conflict):
+        kept = [conditions[number] for number in conflict if number != left_out]
+        possible = any(all(holds(one, context) for one in kept) for context in contexts(*kept))
+        assert possible is (left_out is not None or not conflict)
+
+
+@settings(max_examples=100, deadline=None)
+@given(CONDITIONS)
+def test_a_rule_that_can_never_fire_is_refused_and_only_what_always_holds_is_said_to(condition: Condition) -> None:
+    answers = {holds(condition, context) for context in contexts(condition)}
+    found = set(codes(exposure("{" + written(condition) + "}")))
+
+    assert bool(found & {"always-true"}) <= (answers == {True})
+    assert ("contradiction" in found or "never-fires" in found) >= (answers == {False})
+
+
+def test_what_a_bounded_fact_can_never_be_is_found() -> None:
+    assert codes(exposure("{stock.count_confidence: {less_than: 0}}")) == ["never-fires"]
+    assert codes(exposure("{stock.count_confidence: {at_most: 0}}")) == []
+
+
+def test_whole_numbers_are_not_known_to_be_whole() -> None:
+    assert codes(exposure("{stock.on_hand: {more_than: 2, less_than: 3}}")) == []
+
+
+def test_a_fact_may_always_be_unknown() -> None:
+    assert codes(exposure("{any: [{order.method: ship}, {order.method: pickup}]}")) == []
+
+
+def test_a_rule_of_another_file_covers_nothing() -> None:
+    rule = "kind: exposure\nname: {}\nrules: [{{name: {}, when: {{channel.kind: pos}}, block: no}}]\n"
+    files = {f"{name}.yaml": rule.format(name, name).encode() for name in ("one", "two")}
+
+    assert codes(read({**files, "r.yaml": f"kind: routing\npolicies: [{DEFAULT}]\n".encode()})) == []
+
+
+def test_of_two_rules_that_block_the_same_the_later_one_is_told() -> None:
+    (problem,) = exposure("{channel.kind: {not_in: [pos]}}", "{channel.kind: {is_not: pos}}").problems
+
+    assert (problem.code, problem.line) == ("shadowed-rule", 5)
+
+
+def test_a_policy_that_passes_orders_on_shadows_none() -> None:
+    first, second = (f"{{name: p{number}, position: {number}, rank: [nearest], otherwise: next}}" for number in (1, 2))
+
+    assert codes(routing(first, second)) == []
+    assert codes(routing(first.replace("next", "exception"), second)) == ["shadowed-rule"]
+
+
+def test_the_last_policy_may_be_a_net_into_which_nothing_falls() -> None:
+    assert codes(routing("{name: everything, position: 1, rank: [nearest]}")) == []
+
+
+def test_policies_shadow_one_together() -> None:
+    applies = ("order.method.known: true", "order.method.known: false", "channel.kind: pos")
+    policies = (
+        f"{{name: p{number}, position: {number}, rank: [nearest], applies_to: {{{condition}}}}}"
+        for number, condition in enumerate(applies)
+    )
+
+    (problem,) = routing(*policies).problems
+    assert problem.message == "no order reaches policy 'p2': policies 'p0' and 'p1' take every one before it"
+
+
+def test_a_delivery_rule_that_never_decides_is_found() -> None:
+    rules = """\
+kind: delivery
+rules:
+  - {name: abroad, position: 10, when: {location.same_country: false}, service: air, transit_days: 5}
+  - {name: rest, position: 20, service: ground, transit_days: 3}
+  - {name: far, position: 30, when: {location.distance_km: {more_than: 900}}, service: ground, transit_days: 4}
+"""
+    reading = read({"d.yaml": rules.encode(), "r.yaml": f"kind: routing\npolicies: [{DEFAULT}]\n".encode()})
+
+    assert [(problem.code, problem.line) for problem in reading.problems] == [("shadowed-rule", 5)]
+    assert reading.problems[0].message == "rule 'far' never decides: rule 'rest' takes every one before it"
+
+
+def test_an_exception_rule_that_never_decides_is_found() -> None:
+    rule = "{name: NAME, position: POSITION, WHEN do: review, owner: desk, due_in: 1d}"
+    kinds = ["exception.kind: [oversell, rejected]", "exception.kind: rejected, channel.kind: social", ""]
+    rules = [
+        rule.replace("NAME", f"r{number}")
+        .replace("POSITION", str(number))
+        .replace("WHEN", f"when: {{{when}}}," * bool(when))
+        for number, when in enumerate(kinds)
+    ]
+    files = {
+        "e.yaml": f"kind: exception\nrules: [{', '.join(rules)}]\n",
+        "r.yaml": f"kind: routing\npolicies: [{DEFAULT}]\n",
+    }
+
+    assert codes(read({name: text.encode() for name, text in files.items()})) == ["shadowed-rule"]
+
+
+def test_a_rule_that_was_in_force_before_another_begins_does_not_cover_it() -> None:
+    rule = "{name: p1, position: 1, until: 2026-01-01, rank: [nearest]}"
+
+    assert codes(routing(rule, "{name: p2, position: 2, from: 2026-02-01, rank: [nearest]}")) == []
+    assert codes(routing(rule, "{name: p2, position: 2, until: 2026-01-01, rank: [nearest]}")) == ["shadowed-rule"]
+
+
+def test_bounds_in_time_without_a_condition_have_a_place_too() -> None:
+    policy = "{name: p1, position: 1, until: 2026-01-01, rank: [nearest], exclude: [{name: a, from: 2026-01-01}]}"
+    (problem,) = routing(policy).problems
+
+    assert (problem.code, problem.line) == ("contradiction", 3)
+
+
+def test_a_policy_may_use_no_location_on_purpose() -> None:
+    policy = "{name: not-yet, position: 1, applies_to: {channel.kind: b2b}, rank: [nearest], exclude: [EXCLUDE]}"
+
+    assert codes(routing(policy.replace("EXCLUDE", "{name: nobody}"))) == []
+    assert codes(routing(policy.replace("EXCLUDE", "{name: nobody, when: {channel.kind: b2b}}"))) == [
+        "no-usable-location"
+    ]
+
+
+def test_what_takes_too_long_to_say_is_possible() -> None:
+    apart = [Comparison("location.type", Operator.IS, (word,)) for word in ("store", "warehouse")]
+    space = Space(apart, Work(0))
+
+    assert space.can_hold([space.region(one) for one in apart])
+
+
+def test_thousands_of_rules_are_linted_in_bounded_time() -> None:
+    rules = [f"{{product.sku: S{number}, stock.available: {{at_most: {number % 50}}}}}" for number in range(1_000)]
+    started = time.perf_counter()
+
+    assert codes(exposure(*rules)) == []
+    assert time.perf_counter() - started < 10
+
+
+def test_rules_that_overlap_in_every_way_are_linted_in_bounded_time() -> None:
+    facts = ("order.value", "order.unit_count", "order.line_count", "order.priority")
+    policies = [
+        f"{{name: p{number}, position: {number}, rank: [nearest], applies_to: "
+        f"{{{', '.join(f'{fact}: {{at_least: {number * step % 5}, at_most: {5 + number * step % 7}}}' for fact, step in zip(facts, (3, 5, 7, 11), strict=True))}}}}}"  # noqa: E501
+        for number in range(250)
+    ]
+    started = time.perf_counter()
+
+    assert set(codes(routing(*policies))) <= {"shadowed-rule"}
+    assert time.perf_counter() - started < 10

@@ -1,0 +1,68 @@
+"""How problems are shown."""
+
+from __future__ import annotations
+
+from policies.source.problems import MAX_LINE_SHOWN, Problem, quoted, render, safe
+
+
+def shown(problem: Problem, text: str) -> list[str]:
+    return render([problem], {problem.file: text}).splitlines()
+
+
+def test_a_problem_has_its_place_its_line_a_caret_and_help() -> None:
+    problem = Problem("a.yaml", 2, 7, "unknown-fact", "there is no fact 'x'", "did you mean 'y'?", 4)
+
+    assert shown(problem, "when:\n      xxxx: 1\n") == [
+        "a.yaml:2:7: there is no fact 'x' [unknown-fact]",
+        "     2 |       xxxx: 1",
+        "       |       ^^^^",
+        "  help: did you mean 'y'?",
+    ]
+
+
+def test_problems_are_sorted_by_their_place_and_told_once() -> None:
+    later, sooner = Problem("b.yaml", 1, 1, "alias", "b"), Problem("a.yaml", 9, 1, "alias", "a")
+
+    assert render([later, sooner, later], {}) == "a.yaml:9:1: a [alias]\n\nb.yaml:1:1: b [alias]\n"
+
+
+def test_a_problem_of_the_folder_has_no_line() -> None:
+    assert shown(Problem(".", 0, 0, "no-default-policy", "none"), "") == [".: none [no-default-policy]"]
+
+
+def test_the_caret_stands_under_its_word_in_a_long_line() -> None:
+    line = "x" * 5_000 + "WORD" + "y" * 5_000
+    _, text, caret = shown(Problem("a.yaml", 1, 5_001, "bad-name", "m", length=4), line)
+
+    assert len(text) < MAX_LINE_SHOWN + 20
+    assert text[caret.index("^") : caret.rindex("^") + 1] == "WORD"
+
+
+def test_the_caret_counts_letters_as_wide_as_terminals_show_them() -> None:
+    _, text, caret = shown(Problem("a.yaml", 1, 4, "bad-name", "m", length=1), "無印 x")
+
+    assert caret == "       |      ^"
+    assert text == "     1 | 無印 x"
+
+
+def test_a_column_beyond_the_line_is_marked_at_its_end() -> None:
+    _, text, caret = shown(Problem("a.yaml", 1, 99, "not-yaml", "m", length=9), "ab")
+
+    assert (text, caret) == ("     1 | ab", "       |   ^")
+
+
+def test_names_and_texts_cannot_drive_a_terminal_or_forge_a_line() -> None:
+    problem = Problem("a\x1b[2J.yaml", 1, 1, "bad-name", "no\nb.yaml:1:1: forged", "\u202eevil")
+    text = render([problem], {problem.file: "\x1b[31mred\x07"})
+
+    assert not set(text) & {"\x1b", "\x07", "\u202e"}
+    assert len(text.splitlines()) == 4
+
+
+def test_a_tab_is_one_column() -> None:
+    assert shown(Problem("a.yaml", 1, 2, "not-yaml", "m"), "\tx")[1:] == ["     1 |  x", "       |  ^"]
+
+
+def test_long_words_are_cut() -> None:
+    assert quoted("x" * 100) == "'" + "x" * 60 + "…'"
+    assert safe("caf\u00e9") == "café"

@@ -1,0 +1,402 @@
+"""Tests beside rules: what they know, when they pass, and what a planner is told when they do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from policies.reading.rules_reader import read
+from policies.source import problems
+from policies.source.problems import render
+from policies.testing import suites
+from policies.testing.suites import Report, is_suite, run
+from tools.rules_guide import GUIDE, guide
+
+RULES = Path(__file__).parents[3] / "rules"
+
+STORES = """\
+kind: buffer
+name: store-floor
+scope: location
+rules:
+  - {name: two-on-the-floor, when: {location.type: store}, hold_back: {units: 2}}
+  - {name: a-fifth-of-launches, when: {product.tags: {contains: launch}}, hold_back: {percent: 20}}
+"""
+EXPOSURE = """\
+kind: exposure
+name: trusted
+rules:
+  - {name: old, when: {stock.age_minutes: {more_than: 60}}, block: too old}
+  - {name: never-counted, when: {stock.age_minutes.known: false}, block: no date}
+  - {name: miscounted, when: {stock.count_confidence: {less_than: 0.9}}, block: not trusted}
+"""
+ROUTING = """\
+kind: routing
+policies:
+  - name: pickup
+    position: 10
+    applies_to: {order.method: pickup}
+    only: {location.offers_pickup: true}
+    rank: [chosen_by_shopper]
+    otherwise: next
+  - name: dear
+    position: 20
+    applies_to: {order.value: {at_least: 100}}
+    exclude: [{name: no-stores, when: {location.type: store}}]
+    rank: [fewest_shipments]
+    max_shipments: 2
+    sold_may_use: [buffer]
+    review: [{name: split, when: {plan.shipment_count: {more_than: 1}}}]
+  - {name: rest, position: 100, rank: [fewest_shipments]}
+"""
+WORLD = """\
+suite: A suite
+now: 2026-11-27T09:00:00Z
+locations:
+  shop: {type: store, offers_pickup: true}
+  dc: {type: warehouse}
+products:
+  MUG: {tags: [launch], price: 50}
+"""
+
+
+def checked(files: dict[str, str]) -> Report:
+    """The report on these files of a folder, whose rules have no problems."""
+    contents = {f"rules/{name}": text.encode() for name, text in files.items()}
+    reading = read({f"rules/{name}": text.encode() for name, text in {"z.yaml": REST, **files}.items()})
+    assert not reading.problems, render(reading.problems, {})
+    return run(reading.policy_set, contents)
+
+
+REST = "kind: routing\npolicies: [{name: z-rest, position: 1000, rank: [nearest]}]\n"
+
+
+def sale(given: str, expect: str) -> str:
+    return order(f"product: MUG, {given}", expect)
+
+
+def order(given: str, expect: str) -> str:
+    return f"{WORLD}tests:\n  - name: A test\n    given: {{channel: shopify, {given}}}\n    expect: {expect}\n"
+
+
+def told(report: Report) -> list[str]:
+    """The messages of all problems but untested rules and unused fixtures."""
+    quiet = ("rule-untested", "unused-fixture")
+    return [f"{one.message} [{one.code}]" for one in report.problems if one.code not in quiet]
+
+
+def failures(suite: str, rules: str = STORES) -> list[str]:
+    report = checked({"a.yaml": rules, "a_test.yaml": suite})
+    return told(report)
+
+
+def test_shared_fixtures_need_not_be_stated_again() -> None:
+    rule = "kind: buffer\nname: b\nscope: location\nrules:\n  - {name: two, hold_back: {units: 2}}\n"
+    suite = """suite: Shared
+now: 2026-11-27T09:00:00Z
+locations:
+  own: {type: store}
+tests:
+  - name: A shared location and product
+    given: {channel: tiktok_shop, location: dc, product: MUG, available: 5}
+    expect: {sellable: 3, because: [two]}
+  - name: One of its own
+    given: {channel: tiktok_shop, location: own, product: MUG, available: 2}
+    expect: {sellable: 0, because: [two]}
+"""
+    shared = "locations:\n  dc: {type: warehouse}\n  own: {type: warehouse}\nproducts:\n  MUG:\n"
+    route = "kind: routing\npolicies:\n  - {name: all, position: 1, rank: [priority]}\n"
+    files = {"r/b.yaml": rule, "r/b_test.yaml": suite, "r/fixtures_test.yaml": shared, "r/routes.yaml": route}
+    contents = {path: text.encode() for path, text in files.items()}
+
+    report = run(read(contents).policy_set, contents)
+
+    assert [result.problem for result in report.results] == [None, None]
+    unused = [(one.file, one.line) for one in report.problems if one.code == "unused-fixture"]
+    assert unused == [("r/fixtures_test.yaml", 3)]
+
+
+def test_a_right_answer_for_the_right_reasons_passes() -> None:
+    suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor, a-fifth-of-launches]}")
+
+    report = checked({"a.yaml": STORES, "a_test.yaml": suite})
+
+    assert [(result.name, result.passed) for result in report.results] == [("A test", True)]
+    assert told(report) == []
+
+
+def test_a_right_answer_for_a_wrong_reason_fails() -> None:
+    suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor]}")
+
+    assert failures(suite) == ["'a-fifth-of-launches' fired and is not in 'because': A test [test-failed]"]
+
+
+def test_a_reason_that_did_not_fire_fails() -> None:
+    suite = sale("location: dc, available: 5", "{sellable: 4, because: [two-on-the-floor, a-fifth-of-launches]}")
+
+    assert failures(suite) == ["'two-on-the-floor' is in 'because' and did not fire: A test [test-failed]"]
+
+
+def test_a_failed_test_says_where_and_shows_the_figures() -> None:
+    suite = sale("location: shop, on_hand: 6, held: 1", "{sellable: 5, because: [two-on-the-floor]}")
+
+    report = checked({"a.yaml": STORES, "a_test.yaml": suite})
+    (failed,) = [one for one in report.problems if one.code == "test-failed"]
+
+    message = "expected 5 sellable, got 3; 'a-fifth-of-launches' fired and is not in 'because': A test"
+    assert render([failed], {"rules/a_test.yaml": suite}).splitlines() == [
+        f"rules/a_test.yaml:11:24: {message} [test-failed]",
+        "    11 |     expect: {sellable: 5, because: [two-on-the-floor]}",
+        "       |                        ^",
+    ]
+    assert report.results[0].evidence == (
+        "shop: on hand 6, held 1, available 5, held back 2, sellable 3",
+        "  two-on-the-floor (rules/a.yaml:5): held back 2 units",
+        "  a-fifth-of-launches (rules/a.yaml:6): held back 1 unit   <- not in 'because'",
+        "shopify: sellable 3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ("held_back: 1", "expected 1 held back, got 2"),
+        ("largest_order: 1", "expected a largest order of 1, got 3"),
+        ("locations: {shop: 1}", "expected 1 sellable at shop, got 3"),
+    ],
+)
+def test_every_part_of_a_figure_is_compared(expect: str, message: str) -> None:
+    because = "because: [two-on-the-floor, a-fifth-of-launches]"
+    suite = sale("location: shop, available: 5", f"{{sellable: 3, {because}, {expect}}}")
+
+    assert failures(suite) == [f"{message}: A test [test-failed]"]
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ("outcome: unfillable", "expected the outcome unfillable, got partly_allocated"),
+        ("shipments: []", "expected to ship nothing, got 1 MUG from dc"),
+        ("shortages: {}", "expected to be short of nothing, got 1 MUG"),
+        ("policy: pickup", "expected the policy pickup, got dear"),
+        ("dropped: {shop: only}", "expected shop to be dropped as only, got excluded"),
+    ],
+)
+def test_every_part_of_a_decision_is_compared(expect: str, message: str) -> None:
+    outcome = "" if expect.startswith("outcome") else "outcome: partly_allocated, "
+    given = "lines: {MUG: 2}, stock: {shop: {MUG: 9}, dc: {MUG: 1}}"
+
+    suite = order(given, f"{{{outcome}because: [no-stores], {expect}}}")
+
+    assert failures(suite, ROUTING) == [f"{message}: A test [test-failed]"]
+
+
+def test_only_is_a_reason_where_it_keeps_a_location_out() -> None:
+    given = "method: pickup, lines: {MUG: 1}, stock: {shop: {MUG: 1}, dc: {MUG: 5}}"
+    suite = order(given, "{outcome: allocated, policy: pickup, dropped: {dc: only}, because: [only]}")
+
+    assert failures(suite, ROUTING) == []
+
+
+def test_a_review_is_a_reason() -> None:
+    world = WORLD.replace("  dc:", "  south: {type: warehouse}\n  dc:")
+    given = "lines: {MUG: 2}, stock: {dc: {MUG: 1}, south: {MUG: 1}}"
+    suite = order(given, "{outcome: needs_review, because: [split]}").replace(WORLD, world)
+
+    assert failures(suite, ROUTING) == []
+
+
+def test_an_order_that_no_policy_of_the_file_takes_is_told_so() -> None:
+    rules = ROUTING.replace("  - {name: rest, position: 100, rank: [fewest_shipments]}\n", "")
+    suite = order("lines: {MUG: 1}, stock: {dc: {MUG: 1}}", "{outcome: allocated, because: []}")
+
+    (message,) = failures(suite, rules)
+    assert message.startswith("no routing policy that this suite knows takes the order or comes next; say 'rules: all'")
+
+
+@pytest.mark.parametrize(
+    ("given", "sellable", "because"),
+    [
+        ("available: 5", 5, ""),
+        ("available: 5, age_minutes: 60", 5, ""),
+        ("available: 5, age_minutes: 61", 0, "old"),
+        ("available: 5, age_minutes: unknown", 0, "never-counted"),
+        ("available: 5, count_confidence: 0.8", 0, "miscounted"),
+        ("on_hand: 9, unavailable: 1, held: 2, allocated: 3", 3, ""),
+        ("available: 5, held: 4", 5, ""),
+    ],
+)
+def test_figures_mean_what_they_say(given: str, sellable: int, because: str) -> None:
+    suite = sale(f"location: dc, {given}", f"{{sellable: {sellable}, because: [{because}]}}")
+
+    assert failures(suite, EXPOSURE) == []
+
+
+def test_another_file_cannot_break_a_suite() -> None:
+    suite = sale("location: shop, available: 5, age_minutes: 90", "{sellable: 0, because: [old]}")
+
+    assert told(checked({"a.yaml": EXPOSURE, "a_test.yaml": suite, "b.yaml": STORES})) == []
+
+
+def test_a_suite_of_all_rules_knows_the_whole_folder() -> None:
+    suite = sale("location: shop, available: 5, age_minutes: 90", "{sellable: 0, because: [old]}")
+    together = suite.replace("suite:", "rules: all\nsuite:").replace(
+        "[old]", "[old, two-on-the-floor, a-fifth-of-launches]"
+    )
+
+    assert told(checked({"a.yaml": EXPOSURE, "together_test.yaml": together, "b.yaml": STORES})) == []
+
+
+def test_a_suite_without_its_rules_is_a_problem() -> None:
+    suite = sale("location: dc, available: 5", "{sellable: 5, because: []}")
+
+    assert told(checked({"a.yaml": STORES, "b_test.yaml": suite})) == [
+        "there is no rule file beside this suite [no-rule-file]"
+    ]
+
+
+def test_every_rule_without_a_test_is_told_where_it_stands() -> None:
+    untested = [one for one in checked({"a.yaml": STORES, "b.yaml": ROUTING}).problems if one.code == "rule-untested"]
+
+    assert [f"{one.file}:{one.line}: {one.message}" for one in untested] == [
+        "rules/a.yaml:5: no test makes the buffer rule 'two-on-the-floor' fire",
+        "rules/a.yaml:6: no test makes the buffer rule 'a-fifth-of-launches' fire",
+        "rules/b.yaml:3: no test makes the routing policy 'pickup' fire",
+        "rules/b.yaml:6: no test makes 'only' of the routing policy 'pickup' fire",
+        "rules/b.yaml:9: no test makes the routing policy 'dear' fire",
+        "rules/b.yaml:12: no test makes the exclude rule 'no-stores' of the routing policy 'dear' fire",
+        "rules/b.yaml:16: no test makes the review rule 'split' of the routing policy 'dear' fire",
+        "rules/b.yaml:17: no test makes the routing policy 'rest' fire",
+        "rules/z.yaml:2: no test makes the routing policy 'z-rest' fire",
+    ]
+
+
+def test_a_policy_that_passes_an_order_on_is_tested() -> None:
+    given = "method: pickup, lines: {MUG: 2}, stock: {shop: {MUG: 1}, dc: {MUG: 9}}"
+    suite = order(given, "{outcome: allocated, policy: dear, because: [no-stores]}")
+    report = checked({"a.yaml": ROUTING, "a_test.yaml": suite})
+
+    assert told(report) == []
+    assert not [
+        one for one in report.problems if "routing policy 'pickup' fire" in one.message and "only" not in one.message
+    ]
+
+
+def test_all_problems_of_a_suite_are_told_at_once() -> None:
+    suite = """\
+suite: Bad
+now: 2026-11-27
+rules: some
+locations:
+  shop: {type: shop, status: opne}
+  dc: {type: warehouse, ships_to: [USA], coordinates: [1, 2, 3]}
+  spare: {type: store}
+products: {MUG: {velocity_per_day: -1}, CUP: }
+channels: {fair: {}}
+test: []
+tests:
+  - {name: a, given: {channel: tiktokshop, product: MUGG, location: dc, available: 1}, expect: {sellable: x}}
+  - {name: a, given: {channel: pos, location: dc, available: 1}, expect: {because: [tow-on-the-floor]}}
+  - {name: b, given: {channel: pos, product: CUP, location: dc, available: 1, on_hand: 2}, expect: {because: []}}
+  - {name: c, given: {channel: pos, product: CUP, stock: {dc: 1, shop: {on_hnd: 1}}, held: 2}, expect: {sellable: 1}}
+  - {name: d, given: {channel: pos, lines: {CUP: 0}}, expect: {outcome: shipped, dropped: {dc: lost}, sellable: 1}}
+"""
+    report = checked({"a.yaml": STORES, "a_test.yaml": suite})
+
+    assert [f"{one.line}:{one.column}: {one.message} [{one.code}]" for one in report.problems] == [
+        "2:6: 'now' has no time zone, or is far from today [wrong-type]",
+        "3:8: 'rules' cannot be 'some' [unknown-value]",
+        "5:16: 'type' cannot be 'shop' [unknown-value]",
+        "5:30: 'status' cannot be 'opne' [unknown-value]",
+        "6:36: 'ships_to' cannot be 'USA' [unknown-value]",
+        "6:55: 'coordinates' are two numbers, not a list [wrong-type]",
+        "7:3: no test of this suite names the location 'spare' [unused-fixture]",
+        "8:12: no test of this suite names the product 'MUG' [unused-fixture]",
+        "8:36: 'velocity_per_day' is '-1', which is out of range [out-of-range]",
+        "9:12: no test of this suite names the channel 'fair' [unused-fixture]",
+        "9:18: channel 'fair' has no 'kind' [missing-key]",
+        "10:1: a test suite has no key 'test' [unknown-key]",
+        "12:32: this suite has no channel 'tiktokshop' [unknown-fixture]",
+        "12:53: this suite has no product 'MUGG' [unknown-fixture]",
+        "12:96: 'expect' has no 'because' [missing-key]",
+        "12:107: 'sellable' is a number, not the text 'x' [wrong-type]",
+        "13:12: a test named 'a' stands already in rules/a_test.yaml:12 [duplicate-name]",
+        "13:22: 'given' names no product [missing-key]",
+        "13:74: 'expect' has no 'sellable' [missing-key]",
+        "13:85: there is no rule 'tow-on-the-floor' here [unknown-rule]",
+        "14:88: 'available' and 'on_hand' are both stated; only one can count [conflicting-keys]",
+        "14:100: 'expect' has no 'sellable' [missing-key]",
+        "15:72: say how much is there: either 'available' or 'on_hand' [missing-key]",
+        "15:73: the stock of 'CUP' at 'shop' has no key 'on_hnd' [unknown-key]",
+        "15:92: 'held' and 'stock' are both stated; only one can count [conflicting-keys]",
+        "15:104: 'expect' has no 'because' [missing-key]",
+        "16:22: 'given' has no 'stock' [missing-key]",
+        "16:50: the units of 'CUP' is '0', which is out of range [out-of-range]",
+        "16:63: 'expect' has no 'because' [missing-key]",
+        "16:73: 'outcome' cannot be 'shipped' [unknown-value]",
+        "16:96: 'dropped' cannot be 'lost' [unknown-value]",
+        "16:103: 'expect' has no key 'sellable' [unknown-key]",
+    ]
+
+
+def test_a_suite_is_read_though_the_rules_have_problems() -> None:
+    report = run(None, {"a_test.yaml": b"suite: A\nnow: 2026-11-27T09:00:00Z\ntset: []\n", "a.yaml": b"kind: x\n"})
+
+    assert [one.code for one in report.problems] == ["missing-key", "unknown-key"]
+    assert report.results == ()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"- a", b"\xff", b"a: &a [*a]", b"tests: 5", b"[" * 99, b"a: !!python/object:x {}"]
+)
+def test_no_suite_can_break_the_check(content: bytes) -> None:
+    reading = read({"z.yaml": REST.encode()})
+
+    assert run(reading.policy_set, {"z_test.yaml": content}).problems
+
+
+def test_rules_are_not_called_untested_while_a_suite_cannot_be_read() -> None:
+    report = checked({"a.yaml": STORES, "a_test.yaml": "suite: A\n"})
+
+    assert {one.code for one in report.problems} == {"missing-key"}
+
+
+def test_only_yaml_files_that_end_in_test_are_suites() -> None:
+    names = ["a_test.yaml", "a_test.yml", "a.yaml", "a_test.txt", "_test.yaml", "test.yaml"]
+
+    assert [name for name in names if is_suite(name)] == ["a_test.yaml", "a_test.yml", "_test.yaml"]
+
+
+def test_codes_of_suites_are_not_those_of_rule_files() -> None:
+    assert not suites.CODES.keys() & problems.CODES.keys()
+
+
+def test_the_guide_is_in_step_with_the_code() -> None:
+    text = GUIDE.read_text()
+
+    assert guide(text) == text, "run: python -m tools.rules_guide"
+
+
+def test_the_examples_of_the_guide_work() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    kinds = {match[1]: block for block in blocks if (match := re.match(r"kind: (\w+)", block))}
+    suite = next(block for block in blocks if block.startswith("suite:"))
+    files = {f"{kind}.yaml": block.encode() for kind, block in kinds.items()}
+
+    reading = read(files)
+    report = run(reading.policy_set, {"buffer_test.yaml": suite.encode(), **files})
+
+    assert set(kinds) == {"exposure", "buffer", "routing", "delivery", "exception", "merchant"}
+    assert not reading.problems
+    assert [result.passed for result in report.results] == [True, True]
+
+
+def test_the_shipped_rules_pass_with_no_problem() -> None:
+    files = {f"rules/{path.relative_to(RULES).as_posix()}": path.read_bytes() for path in sorted(RULES.rglob("*.yaml"))}
+    reading = read(files)
+    report = run(reading.policy_set, files)
+
+    assert render([*reading.problems, *report.problems], {}) == ""
+    assert len(report.results) > 60

@@ -1,0 +1,560 @@
+"""A retailer's life in random steps, through the API, with what must hold checked after each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import grpc
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from tests.invariants import LIVE, Allocation, Seen, check_levels, check_lines, check_places, waits_in_vain
+from tests.plain_model import Key, Paper, PaperOrder, Way
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, moved, request_id
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    order_pb2,
+    shipment_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+PLACES = ("a-store", "b-store", "dc", "shut")
+"""`b-store` serves one country only, and `shut` is closed."""
+START = 3
+"""Units of each product that each location has at first."""
+ORDERS = ("A-1", "A-2", "A-3", "A-4")
+TAGS = ("", "launch", "clearance")
+"""What policy does with units that are short, by the product's tag: a person looks, they wait, they are taken off."""
+NO_ANSWERS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
+
+State = shipment_pb2.Shipment.State
+OPEN = {State.STATE_ASSIGNED, State.STATE_ACCEPTED, State.STATE_READY_FOR_PICKUP}
+LEAVING = {State.STATE_ASSIGNED, State.STATE_ACCEPTED}
+KINDS: dict[int, int] = {
+    stock_pb.MOVEMENT_KIND_RECEIVED: 1,
+    stock_pb.MOVEMENT_KIND_RETURNED: 1,
+    stock_pb.MOVEMENT_KIND_FOUND: 1,
+    stock_pb.MOVEMENT_KIND_SOLD: -1,
+    stock_pb.MOVEMENT_KIND_DAMAGED: -1,
+    stock_pb.MOVEMENT_KIND_LOST: -1,
+}
+REASONS = ("not_found", "damaged", "no_capacity", "closed", "set_aside", "other")
+DISPOSITIONS = ("sellable", "inspect", "damaged", "not_returned")
+
+_lives = itertools.count(1)
+_steps = itertools.count(1)
+small = st.integers(0, 5)
+few = st.integers(1, 3)
+places = st.sampled_from(PLACES)
+orders = st.sampled_from(ORDERS)
+skus = st.integers(0, len(TAGS) - 1)
+ways = st.sampled_from([Way(), Way(country="US"), Way(country="CA"), Way("a-store", is_pickup=True)])
+carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
+agos = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
+"""How many steps ago something happened that is heard now."""
+
+
+class Life(RuleBasedStateMachine):
+    """One retailer's life, on products of its own in a database that many lives share."""
+
+    runner: ClassVar[asyncio.Runner]
+    shop: ClassVar[Retailer]
+    settles: ClassVar[bool]
+    """Whether the rules reroute, backorder and cancel, and whether every location that may is used."""
+    steps_passed: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        number = next(_lives)
+        self.skus = [f"P{number}-{tag or 'plain'}" for tag in TAGS]
+        self.order_ids = {order: f"{number}-{order}" for order in ORDERS}
+        self.paper = Paper()
+        self.moments: list[datetime] = []
+        self.allocation_ids: dict[str, str] = {}
+        self.said: list[tuple[Any, Any, Any]] = []
+        """Calls with a request id, and their answers."""
+        self.told: list[tuple[Any, Any]] = []
+        """Calls with an event id."""
+        self.unswept = False
+        self.seen = Seen()
+        self.run(self._set_up())
+        for key in itertools.product(self.skus, PLACES):
+            when = self._moment(0)
+            self._record(key, when, count=stock_pb.StockCount(on_hand_count=START))
+            self.paper.count(key, when, START, None)
+        self.seen = self.run(self._look())
+
+    def run(self, call: Any) -> Any:
+        """Waits for an answer. The service stands still between the calls."""
+        return self.runner.run(_answer(call))
+
+    @property
+    def has_shipments(self) -> bool:
+        return any(order.shipments for order in self.seen.orders.values())
+
+    async def _set_up(self) -> None:
+        made = [
+            catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
+        ]
+        await self.shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
+
+    async def _look(self) -> Seen:
+        request = stock_pb.ListStockLevelsRequest(skus=self.skus)
+        levels = (await self.shop.stock_service.ListStockLevels(request)).stock_levels
+        answers = await asyncio.gather(*(self.shop.get(one) for one in self.allocation_ids.values()))
+        return Seen(
+            {
+                (x.sku, x.location_id): (x.on_hand_count, x.unavailable_count, x.held_count + x.allocated_count)
+                for x in levels
+            },
+            {order: answer.allocation for order, answer in zip(self.allocation_ids, answers, strict=True)},
+        )
+
+    # Stock
+
+    @rule(sku=skus, place=places, units=st.integers(0, 8), unavailable=st.sampled_from([None, None, 0, 1]), ago=agos)
+    def count(self, sku: int, place: str, units: int, unavailable: int | None, ago: int) -> None:
+        key, when = (self.skus[sku], place), self._moment(ago)
+        said = stock_pb.StockCount(on_hand_count=units)
+        if unavailable is not None:
+            unavailable = said.unavailable_count = min(units, unavailable)
+        self._record(key, when, count=said)
+        self.paper.count(key, when, units, unavailable)
+        self._check("count")
+
+    @rule(sku=skus, place=places, kind=st.sampled_from(sorted(KINDS)), units=few, ago=agos)
+    def move(self, sku: int, place: str, kind: int, units: int, ago: int) -> None:
+        key, when = (self.skus[sku], place), self._moment(ago)
+        self._record(key, when, movement=moved(kind, units))
+        self.paper.move(key, when, KINDS[kind] * units)
+        self._check("move")
+
+    def _record(self, key: Key, when: datetime, **said: Any) -> None:
+        request = stock_pb.RecordStockChangesRequest(
+            source="counter", changes=[change(*key, at=when, **said)], request_id=request_id()
+        )
+        self._ask(self.shop.stock_service.RecordStockChanges, request)
+
+    # Orders
+
+    @rule(order=orders, cart=carts, sold=st.booleans(), way=ways, named=st.booleans())
+    def order(self, order: str, cart: list[tuple[int, int]], sold: bool, way: Way, named: bool) -> None:
+        lines = {f"x{n}" if named else str(n): (self.skus[sku], units) for n, (sku, units) in enumerate(cart, 1)}
+        self._order(order, lines, sold=sold, way=way)
+        self._check("sell" if sold else "hold")
+
+    @precondition(lambda self: self.seen.orders)
+    @rule(order=orders, sold=st.booleans())
+    def order_as_it_was_stated(self, order: str, sold: bool) -> None:
+        order = self._known(order)
+        known = self.paper.orders[order]
+        self._order(order, dict(known.stated()), sold=sold, way=known.way)
+        self._check("same again")
+
+    def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: Way) -> None:
+        request = allocation_pb.AllocateOrderRequest(
+            channel_id="web",
+            order_id=self.order_ids[order],
+            commitment=SOLD if sold else HOLD,
+            lines=[order_pb2.OrderLine(line_id=x, sku=sku, unit_count=units) for x, (sku, units) in lines.items()],
+            request_id=request_id(),
+        )
+        if way.country:
+            request.destination.country = way.country
+        if way.is_pickup:
+            request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
+            request.pickup_location_id = way.pickup_at or ""
+        request.hold_duration.FromTimedelta(timedelta(hours=1))
+        answer = self._ask(self.shop.allocations.AllocateOrder, request)
+        if answer is None:
+            return
+        self.allocation_ids[order] = answer.allocation.allocation_id
+        paper = self.paper.orders.setdefault(order, PaperOrder())
+        before = self.seen.orders.get(order)
+        if not answer.allocation.change_refused and not self._keeps(paper, before, lines, way, sold=sold):
+            paper.state(way, lines, sold=sold)
+        elif sold and before is not None and before.state == Allocation.STATE_HELD:
+            paper.sold = True
+
+    def _keeps(
+        self,
+        paper: PaperOrder,
+        before: Allocation | None,
+        lines: dict[str, tuple[str, int]],
+        way: Way,
+        *,
+        sold: bool,
+    ) -> bool:
+        """Whether the order keeps its contents: it says the same again, or a cart that is paid already."""
+        if before is None:
+            return False
+        was_cancelled = any(line.cancelled for line in paper.lines.values())
+        if paper.sold and was_cancelled and (paper.stated(), paper.way) == (lines, way):
+            return True
+        if before.state not in LIVE:
+            return False
+        if before.state == Allocation.STATE_CONFIRMED and not sold:
+            return True
+        if any(line.shipped for line in paper.lines.values()):
+            left = paper.left(lines)
+            return left == paper.left(paper.contents()) and (not left or paper.way == way)
+        return (paper.contents(), paper.way) == (lines, way)
+
+    @precondition(lambda self: self.seen.orders)
+    @rule(order=orders)
+    def confirm(self, order: str) -> None:
+        order = self._known(order)
+        request = allocation_pb.ConfirmAllocationRequest(
+            allocation_id=self.allocation_ids[order], request_id=request_id()
+        )
+        if self._ask(self.shop.allocations.ConfirmAllocation, request) is not None:
+            self.paper.orders[order].sold = True
+        self._check("confirm")
+
+    @precondition(lambda self: self.seen.orders)
+    @rule(order=orders)
+    def release(self, order: str) -> None:
+        order = self._known(order)
+        request = allocation_pb.ReleaseAllocationRequest(
+            allocation_id=self.allocation_ids[order], request_id=request_id()
+        )
+        self._ask(self.shop.allocations.ReleaseAllocation, request)
+        self._check("release")
+
+    @precondition(lambda self: self.seen.orders)
+    @rule(order=orders)
+    def an_hour_passes_for_a_cart(self, order: str) -> None:
+        order = self._known(order)
+        if self.seen.orders[order].state != Allocation.STATE_HELD:
+            return
+        for table, column in (("allocation", "id"), ("promise", "allocation_id")):
+            past = f"UPDATE {table} SET expire_time = clock_timestamp() WHERE {column} = $1 AND state = 'held'"
+            self.run(self.shop.sql(past, self.allocation_ids[order]))
+        self.unswept = True
+        self._check("expire")
+
+    @precondition(lambda self: self.seen.orders)
+    @rule(order=orders, line=small, units=few, shipment=st.sampled_from([None, None, 0, 1]))
+    def cancel(self, order: str, line: int, units: int, shipment: int | None) -> None:
+        order = self._known(order)
+        known = self.seen.orders[order]
+        chosen = known.lines[line % len(known.lines)]
+        wanted = allocation_pb.LineCancellation(line_id=chosen.line_id, unit_count=units)
+        if shipment is not None and known.shipments:
+            wanted.shipment_id = known.shipments[shipment % len(known.shipments)].shipment_id
+        request = allocation_pb.CancelOrderLinesRequest(
+            allocation_id=known.allocation_id, cancellations=[wanted], request_id=request_id()
+        )
+        left = chosen.promised_count + chosen.short_count + chosen.backordered_count
+        must = known.state in LIVE and units <= left and not wanted.shipment_id
+        if self._ask(self.shop.allocations.CancelOrderLines, request, must=must) is not None:
+            self.paper.orders[order].lines[chosen.line_id].cancelled += units
+        self._check("cancel")
+
+    # Shipments
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small)
+    def accept(self, which: int) -> None:
+        _, made = self._shipment(which)
+        request = fulfillment_pb.AcceptShipmentRequest(shipment_id=made.shipment_id, request_id=request_id())
+        self._ask(self.shop.fulfilment.AcceptShipment, request)
+        self._check("accept")
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small)
+    def mark_ready(self, which: int) -> None:
+        _, made = self._shipment(which)
+        request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=made.shipment_id, request_id=request_id())
+        self._ask(self.shop.fulfilment.MarkReadyForPickup, request)
+        self._check("mark ready")
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=agos)
+    def ship(self, which: int, parts: dict[int, int] | None, ago: int) -> None:
+        order, made = self._shipment(which)
+        units = _units_of(made, parts)
+        request = fulfillment_pb.ShipShipmentRequest(
+            shipment_id=made.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
+        )
+        self._leave(order, made, self.shop.fulfilment.ShipShipment, request, units, ago, is_pickup=False)
+        self._check("ship")
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, ago=agos, event=st.booleans())
+    def deliver(self, which: int, ago: int, event: bool) -> None:
+        order, made = self._shipment(which)
+        # A carrier may know a parcel by one number from the ramp to the door.
+        shipped = (
+            [x.event_id for _, x in self.told if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
+        )
+        request = fulfillment_pb.DeliverShipmentRequest(
+            shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
+        )
+        answer = self._leave(order, made, self.shop.fulfilment.DeliverShipment, request, None, ago, is_pickup=False)
+        if answer is not None:
+            (now,) = [x for x in answer.allocation.shipments if x.shipment_id == made.shipment_id]
+            assert now.state == State.STATE_DELIVERED
+            assert not any(line.unit_count for line in now.lines)
+        self._check("deliver")
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, ago=agos)
+    def collect(self, which: int, ago: int) -> None:
+        order, made = self._shipment(which)
+        request = fulfillment_pb.CollectShipmentRequest(
+            shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+        )
+        self._leave(order, made, self.shop.fulfilment.CollectShipment, request, None, ago, is_pickup=True)
+        self._check("collect")
+
+    def _leave(
+        self,
+        order: str,
+        made: shipment_pb2.Shipment,
+        call: Any,
+        request: Any,
+        units: dict[str, int] | None,
+        ago: int,
+        *,
+        is_pickup: bool,
+    ) -> Any:
+        """Units leave a location, if they have not: everything where none are named."""
+        when = self._dated(request, ago)
+        paper = self.paper.orders[order]
+        may = self._is_sold(order) and paper.way.is_pickup == is_pickup
+        may = may and made.state in (OPEN if is_pickup else LEAVING)
+        there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+        leaving = units if units is not None else there
+        fits = all(count <= there.get(line_id, 0) for line_id, count in leaving.items())
+        answer = self._ask(call, request, must=may and fits, must_not=may and not fits)
+        if answer is not None and may:
+            for line_id, count in leaving.items():
+                line = paper.lines[line_id]
+                line.shipped += count
+                self.paper.move((line.sku, made.location_id), when, -count)
+        return answer
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small)
+    def not_collected(self, which: int) -> None:
+        order, made = self._shipment(which)
+        request = fulfillment_pb.ReturnUncollectedRequest(
+            shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+        )
+        may = self._is_sold(order) and self.paper.orders[order].way.is_pickup and made.state in OPEN
+        if self._ask(self.shop.fulfilment.ReturnUncollected, request, must=may) is not None and may:
+            for line in made.lines:
+                self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
+        self._check("not collected")
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(
+        which=small,
+        reason=st.sampled_from(REASONS),
+        parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2),
+        ago=agos,
+    )
+    def reject(self, which: int, reason: str, parts: dict[int, int] | None, ago: int) -> None:
+        order, made = self._shipment(which)
+        units = _units_of(made, parts)
+        request = fulfillment_pb.RejectShipmentRequest(
+            shipment_id=made.shipment_id,
+            reason=fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}"),
+            lines=line_units(units),
+            event_id=_event(),
+            request_id=request_id(),
+        )
+        when = self._dated(request, ago)
+        may = self._is_sold(order) and made.state in OPEN
+        there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+        given_up = units if units is not None else there
+        fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
+        answer = self._ask(self.shop.fulfilment.RejectShipment, request, must=may and fits, must_not=may and not fits)
+        if answer is not None and may:
+            for line_id, count in given_up.items():
+                key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
+                if reason == "not_found":
+                    self.paper.move(key, when, -count)
+                elif reason in ("damaged", "set_aside"):
+                    self.paper.set_aside(key, count)
+        self._check("reject")
+
+    @precondition(lambda self: self.has_shipments)
+    @rule(which=small, place=st.sampled_from(["", *PLACES]))
+    def reassign(self, which: int, place: str) -> None:
+        _, made = self._shipment(which)
+        request = allocation_pb.ReassignShipmentRequest(
+            shipment_id=made.shipment_id, location_id=place, actor="kim", request_id=request_id()
+        )
+        self._ask(self.shop.allocations.ReassignShipment, request)
+        self._check("reassign")
+
+    @precondition(lambda self: self.seen.orders)
+    @rule(
+        order=orders,
+        parts=st.dictionaries(small, few, min_size=1, max_size=2),
+        place=places,
+        disposition=st.sampled_from(DISPOSITIONS),
+        ago=agos,
+    )
+    def take_back(self, order: str, parts: dict[int, int], place: str, disposition: str, ago: int) -> None:
+        order = self._known(order)
+        lines = self.paper.orders[order].lines
+        units = {list(lines)[which % len(lines)]: count for which, count in parts.items()}
+        request = fulfillment_pb.RecordReturnRequest(
+            allocation_id=self.allocation_ids[order],
+            lines=line_units(units),
+            disposition=fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{disposition.upper()}"),
+            location_id="" if disposition == "not_returned" else place,
+            event_id=_event(),
+            request_id=request_id(),
+        )
+        when = self._dated(request, ago)
+        fits = all(count <= lines[x].shipped - lines[x].returned for x, count in units.items())
+        answer = self._ask(self.shop.fulfilment.RecordReturn, request, must=fits, must_not=not fits)
+        if answer is not None and disposition != "not_returned":
+            for line_id, count in units.items():
+                line = lines[line_id]
+                line.returned += count
+                key = (line.sku, place)
+                if disposition != "sellable" and not self.paper.has_counted(key, when):
+                    self.paper.set_aside(key, count)
+                self.paper.move(key, when, count)
+        self._check("take back")
+
+    # The same again
+
+    @precondition(lambda self: self.said)
+    @rule(which=st.integers(0, 1_000))
+    def replay_a_request(self, which: int) -> None:
+        call, request, answer = self.said[which % len(self.said)]
+
+        assert self.run(call(request)) == answer
+        self._check("replay a request", changes=False)
+
+    @precondition(lambda self: self.told)
+    @rule(which=st.integers(0, 1_000))
+    def replay_an_event(self, which: int) -> None:
+        call, request = self.told[which % len(self.told)]
+        again = type(request)()
+        again.CopyFrom(request)
+        again.request_id = request_id()
+        # One that came too late to do anything may be refused by now.
+        self._ask(call, again)
+        self._check("replay an event", changes=False)
+
+    # What is asked
+
+    def _ask(self, call: Any, request: Any, *, must: bool = False, must_not: bool = False) -> Any:
+        """The answer; None where it is no, which changes nothing."""
+        try:
+            answer = self.run(call(request))
+        except grpc.aio.AioRpcError as error:
+            refusal = error
+        else:
+            assert not must_not, answer
+            self.said.append((call, request, answer))
+            if getattr(request, "event_id", ""):
+                self.told.append((call, request))
+            return answer
+        assert refusal.code() in NO_ANSWERS, f"{refusal.code()}: {refusal.details()}"
+        assert not must, refusal.details()
+        assert self.unswept or self.run(self._look()).same_as(self.seen), refusal.details()
+        return None
+
+    def _known(self, order: str) -> str:
+        """The order that is meant, or one that there is instead."""
+        known = sorted(self.seen.orders)
+        return known[ORDERS.index(order) % len(known)]
+
+    def _is_sold(self, order: str) -> bool:
+        return self.seen.orders[order].commitment == SOLD
+
+    def _shipment(self, which: int) -> tuple[str, shipment_pb2.Shipment]:
+        """A shipment and its order: those that are open come first."""
+        made = [(order, one) for order, known in self.seen.orders.items() for one in known.shipments]
+        made.sort(key=lambda pair: (pair[1].state not in OPEN, pair[0]))
+        return made[which % len(made)]
+
+    def _moment(self, ago: int) -> datetime:
+        self.moments.append(datetime.now(UTC))
+        return self.moments[max(0, len(self.moments) - 1 - ago)]
+
+    def _dated(self, request: Any, ago: int) -> datetime:
+        """When an event happened: some steps ago, or now, which it does not say."""
+        when = self._moment(ago)
+        if ago and "event_time" in request.DESCRIPTOR.fields_by_name:
+            request.event_time.FromDatetime(when)
+        return when
+
+    # What holds
+
+    def _check(self, step: str, *, changes: bool = True) -> None:
+        before, self.seen = self.seen, self.run(self._look())
+        if self.unswept and self._waits_in_vain():
+            self.run(eventually(self._is_swept, 10))
+            self.seen = self.run(self._look())
+        self._settle_paper()
+        assert changes or self.unswept or self.seen.same_as(before), step
+        check_levels(self.seen, self.paper)
+        check_lines(self.seen, self.paper)
+        check_places(self.seen, self.paper, self._may_use, self._by_hand())
+        assert not self._waits_in_vain(), step
+        report = self.run(self.shop.ledger())
+        assert report.balanced, report.differences
+        self.steps_passed[step] += 1
+
+    async def _is_swept(self) -> bool:
+        left = "SELECT FROM allocation WHERE state = 'held' AND expire_time < clock_timestamp()"
+        self.unswept = bool(await self.shop.sql(left))
+        return not self.unswept
+
+    def _settle_paper(self) -> None:
+        """Notes on paper what policy took off: of clearance, and only where it says so."""
+        for order, known in self.seen.orders.items():
+            for line in known.lines:
+                paper = self.paper.orders[order].lines[line.line_id]
+                if self.settles and paper.sku.endswith("clearance") and self._is_sold(order):
+                    assert line.cancelled_count >= paper.cancelled
+                    paper.cancelled = line.cancelled_count
+
+    def _by_hand(self) -> set[str]:
+        """The shipments that somebody put where they are."""
+        return {
+            made.shipment_id
+            for _, request, answer in self.said
+            if isinstance(request, allocation_pb.ReassignShipmentRequest) and request.location_id
+            for made in answer.allocation.shipments
+            if made.location_id == request.location_id
+        }
+
+    def _waits_in_vain(self) -> str:
+        rejects = [one for _, one in self.told if isinstance(one, fulfillment_pb.RejectShipmentRequest)]
+        return waits_in_vain(self.seen, self.paper, self._may_use, {one.shipment_id for one in rejects})
+
+    def _may_use(self, way: Way, place: str) -> bool:
+        """Whether the rules let an order use a location. The buffered ones know no countries."""
+        if place == "shut" or (way.is_pickup and place != way.pickup_at):
+            return False
+        return not (self.settles and place == "b-store" and way.country not in (None, "US"))
+
+
+def _event() -> str:
+    return f"e-{next(_steps)}"
+
+
+def _units_of(made: shipment_pb2.Shipment, parts: dict[int, int] | None) -> dict[str, int] | None:
+    if parts is None or not made.lines:
+        return None
+    return {made.lines[which % len(made.lines)].line_id: count for which, count in parts.items()}
+
+
+async def _answer(call: Any) -> Any:
+    return await call

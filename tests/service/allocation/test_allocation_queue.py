@@ -1,0 +1,186 @@
+"""Who goes when: the queue before the transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from policies.domain.model import Order, OrderLine
+from policies.policy_set import PolicySet
+from policies.reading.rules_reader import read
+from service import limits
+from service.allocation.allocation_queue import Allocator, Outcomes, Ticket
+from service.app.wiring import new_id
+from service.errors import NotFound, NotReady, Overloaded
+from service.metrics import Metrics
+from service.orders.order_requests import OrderRequest
+from service.rpc.idempotency import Claim
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+PLAIN = Path(__file__).parents[2] / "rules" / "plain.yaml"
+
+
+@pytest.fixture(scope="module")
+def policy_set() -> PolicySet:
+    found = read({"rules/plain.yaml": PLAIN.read_bytes()}).policy_set
+    assert found is not None
+    return found
+
+
+class Counter:
+    """The far end of the queue: notes what comes together, and answers when it is told to."""
+
+    def __init__(self, *, lanes: int = 8) -> None:
+        self.batches: list[list[str]] = []
+        self.go = asyncio.Event()
+        self.bad: set[str] = set()
+        self.allocator = Allocator(self._decide, Metrics(CollectorRegistry()), lanes=lanes)
+
+    async def _decide(self, tickets: Sequence[Ticket]) -> Outcomes:
+        names = [ticket.request.order.order_id for ticket in tickets]
+        self.batches.append(names)
+        await self.go.wait()
+        if self.bad & set(names):
+            raise NotFound("product", {"sku": "MGU"})
+        return [allocation_pb.Allocation(order_id=name) for name in names]
+
+
+@pytest.fixture
+def counter() -> Counter:
+    return Counter()
+
+
+def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
+    order = Order("web", order_id, tuple(OrderLine(str(n), sku, 1) for n, sku in enumerate(skus)))
+    request = OrderRequest(order, timedelta(minutes=1), None)
+    return Ticket(
+        request, Claim(new_id(), "AllocateOrder", b""), allocation_pb.AllocateOrderRequest(), policy_set, new_id()
+    )
+
+
+async def send(counter: Counter, *tickets: Ticket) -> list[asyncio.Task[allocation_pb.Allocation]]:
+    tasks = [asyncio.create_task(counter.allocator.allocate(one, deadline=None)) for one in tickets]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_an_idle_service_sends_a_single_order_at_once(counter: Counter, policy_set: PolicySet) -> None:
+    await send(counter, ticket(policy_set, "A", "MUG"))
+
+    assert counter.batches == [["A"]]
+    counter.go.set()
+
+
+async def test_what_waited_for_a_hot_sku_goes_together(counter: Counter, policy_set: PolicySet) -> None:
+    tasks = await send(counter, ticket(policy_set, "A", "MUG"))
+    tasks += await send(counter, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(5)))
+
+    assert counter.batches == [["A"]]
+    counter.go.set()
+    await asyncio.gather(*tasks)
+    assert counter.batches == [["A"], [f"B-{n}" for n in range(5)]]
+
+
+async def test_a_viral_sku_does_not_hold_up_the_others(counter: Counter, policy_set: PolicySet) -> None:
+    await send(counter, ticket(policy_set, "hot-1", "MUG"))
+    await send(counter, ticket(policy_set, "hot-2", "MUG"), ticket(policy_set, "cold", "CUP"))
+
+    assert counter.batches == [["hot-1"], ["cold"]]
+    counter.go.set()
+
+
+async def test_no_order_overtakes_one_that_it_shares_a_sku_with(counter: Counter, policy_set: PolicySet) -> None:
+    tasks = await send(counter, ticket(policy_set, "first", "MUG"))
+    tasks += await send(counter, ticket(policy_set, "both", "MUG", "CUP"), ticket(policy_set, "last", "CUP"))
+
+    assert counter.batches == [["first"]]
+    counter.go.set()
+    await asyncio.gather(*tasks)
+    assert counter.batches == [["first"], ["both", "last"]]
+
+
+async def test_one_order_is_never_twice_in_a_transaction(counter: Counter, policy_set: PolicySet) -> None:
+    tasks = await send(counter, ticket(policy_set, "A", "MUG"), ticket(policy_set, "A", "CUP"))
+
+    assert counter.batches == [["A"]]
+    counter.go.set()
+    await asyncio.gather(*tasks)
+    assert counter.batches == [["A"], ["A"]]
+
+
+async def test_a_bad_order_is_found_and_the_others_are_answered(counter: Counter, policy_set: PolicySet) -> None:
+    counter.bad = {"B-3"}
+    counter.go.set()
+
+    tasks = await send(counter, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(8)))
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(answers[3], NotFound)
+    assert [a.order_id for a in answers if isinstance(a, allocation_pb.Allocation)] == [
+        f"B-{n}" for n in range(8) if n != 3
+    ]
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(
+    counter: Counter, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 2)
+    await send(counter, *(ticket(policy_set, str(n), "MUG") for n in range(3)))
+    await send(counter, *(ticket(policy_set, str(n), "MUG") for n in (3, 4)))
+
+    with pytest.raises(Overloaded) as refused:
+        await counter.allocator.allocate(ticket(policy_set, "late", "MUG"), deadline=None)
+
+    assert refused.value.retry_after is not None
+    counter.go.set()
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once(counter: Counter, policy_set: PolicySet) -> None:
+    await send(counter, ticket(policy_set, "A", "MUG"))
+    await send(counter, ticket(policy_set, "B", "MUG"))
+
+    with pytest.raises(Overloaded):
+        await counter.allocator.allocate(ticket(policy_set, "C", "MUG"), deadline=0.000_001)
+
+    counter.go.set()
+
+
+async def test_an_order_whose_caller_has_gone_is_not_carried_out(counter: Counter, policy_set: PolicySet) -> None:
+    tasks = await send(counter, ticket(policy_set, "A", "MUG"))
+    gone = await send(counter, ticket(policy_set, "B", "MUG"))
+
+    gone[0].cancel()
+    counter.go.set()
+    await asyncio.gather(*tasks)
+    await counter.allocator.close()
+
+    assert counter.batches == [["A"]]
+
+
+async def test_stopping_answers_what_waits_and_takes_no_more(counter: Counter, policy_set: PolicySet) -> None:
+    tasks = await send(counter, ticket(policy_set, "A", "MUG"), ticket(policy_set, "B", "CUP"))
+    tasks += await send(counter, ticket(policy_set, "C", "MUG"))
+
+    closing = asyncio.create_task(counter.allocator.close())
+    await asyncio.sleep(0)
+    with pytest.raises(NotReady):
+        await counter.allocator.allocate(ticket(policy_set, "D", "MUG"), deadline=None)
+    counter.go.set()
+    await closing
+
+    assert all(task.done() for task in tasks)
+
+
+async def test_more_lanes_than_connections_are_never_used(policy_set: PolicySet) -> None:
+    counter = Counter(lanes=2)
+    for name in "ABCD":
+        await send(counter, ticket(policy_set, name, name))
+
+    assert counter.batches == [["A"], ["B"]]
+    counter.go.set()

@@ -1,0 +1,218 @@
+"""`truestock check`: what it prints and what it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.cli.commands.check_command import run
+from service.cli.main import main
+
+RULES = Path(__file__).parents[3] / "rules"
+
+GOOD = """\
+kind: routing
+policies:
+  - {name: everything, position: 100, rank: [nearest]}
+"""
+SUITE = """\
+suite: Everything
+now: 2026-11-27T09:00:00Z
+locations: {dc: {type: warehouse}}
+products: {MUG: }
+tests:
+  - name: One mug
+    given: {channel: pos, lines: {MUG: 1}, stock: {dc: {MUG: 1}}}
+    expect: {outcome: allocated, because: []}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A rules folder that is right."""
+    made = tmp_path / "rules"
+    made.mkdir()
+    (made / "all.yaml").write_text(GOOD)
+    (made / "all_test.yaml").write_text(SUITE)
+    return made
+
+
+def fail(folder: Path) -> None:
+    """Makes the folder's one test fail."""
+    (folder / "all_test.yaml").write_text(SUITE.replace("allocated", "unfillable"))
+
+
+def test_good_rules_give_one_line_and_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder) == 0
+    assert capsys.readouterr() == ("1 rule in 1 file, 1 test: 1 passed, 0 failed\n", "")
+
+
+def test_a_failed_test_is_shown_with_its_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fail(folder)
+
+    assert run(folder) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "rules/all_test.yaml:8:23: expected the outcome unfillable, got allocated: One mug [test-failed]",
+        "     8 |     expect: {outcome: unfillable, because: []}",
+        "       |                       ^^^^^^^^^^",
+        "    everything decided (rules/all.yaml:3)",
+        "    dc: MUG: on hand 1, available 1, gives 1 of 1",
+        "",
+        "1 rule in 1 file, 1 test: 0 passed, 1 failed",
+    ]
+
+
+def test_json_has_problems_and_tests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fail(folder)
+
+    assert run(folder, output_format="json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"] == "1 rule in 1 file, 1 test: 0 passed, 1 failed"
+    assert (told["problems"][0]["code"], told["problems"][0]["line"]) == ("test-failed", 8)
+    assert told["tests"] == [
+        {
+            "suite": "Everything",
+            "name": "One mug",
+            "file": "rules/all_test.yaml",
+            "line": 6,
+            "passed": False,
+            "difference": "expected the outcome unfillable, got allocated: One mug",
+            "evidence": ["everything decided (rules/all.yaml:3)", "dc: MUG: on hand 1, available 1, gives 1 of 1"],
+        }
+    ]
+
+
+def test_github_marks_the_line_in_a_pull_request(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(folder)
+    monkeypatch.chdir(folder.parent)
+
+    assert run(Path("rules"), output_format="github") == 1
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "::error file=rules/all_test.yaml,line=8,col=23::expected the outcome unfillable, got allocated: One mug "
+        "[test-failed]%0Aeverything decided (rules/all.yaml:3)%0Adc: MUG: on hand 1, available 1, gives 1 of 1"
+    )
+
+
+def test_github_paths_and_texts_cannot_end_an_annotation(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a,b:c%.yaml").write_text("kind: 100%\n")
+    monkeypatch.chdir(folder)
+
+    assert run(Path(), output_format="github") == 1
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[0]
+        .startswith("::error file=a%2Cb%3Ac%25.yaml,line=1,col=7::there is no kind of rule file '100%25'")
+    )
+
+
+def test_the_folder_can_be_where_one_stands(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(folder)
+    monkeypatch.chdir(folder)
+
+    assert run(Path()) == 1
+    assert capsys.readouterr().out.startswith("rules/all_test.yaml:8:23: ")
+
+
+def test_an_untested_rule_fails_unless_it_is_allowed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "all_test.yaml").unlink()
+
+    assert run(folder) == 1
+    assert "no test makes the routing policy 'everything' fire [rule-untested]" in capsys.readouterr().out
+    assert run(folder, allow_untested=True) == 0
+    assert capsys.readouterr().out == (
+        "1 rule in 1 file, 0 tests: 0 passed, 0 failed\n1 rule without a test that makes it fire\n"
+    )
+
+
+def test_rules_with_problems_are_not_tested_but_their_suites_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "all.yaml").write_text(GOOD.replace("nearest", "nearst"))
+    (folder / "all_test.yaml").write_text(SUITE.replace("suite:", "suit:"))
+
+    assert run(folder) == 1
+    out = capsys.readouterr().out
+    assert "[unknown-step]" in out
+    assert "a test suite has no key 'suit' [unknown-key]" in out
+    assert out.endswith("3 problems in 1 file; no test was run\n")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "rules/all.yaml"])
+def test_a_missing_folder_is_a_sentence(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder.parent / name) == 2
+    assert capsys.readouterr().err.startswith(f"there is no rules folder {folder.parent / name}; name the folder")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--format", "github"], ["--json"], ["--format", "json", "--allow-untested"], []]
+)
+def test_the_shipped_rules_pass_on_the_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(RULES), *arguments])
+
+    assert ended.value.code == 0
+    assert ", 0 failed" in capsys.readouterr().out
+
+
+def test_an_unknown_format_is_wrong_usage(folder: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(folder), "--format", "xml"])
+
+    assert ended.value.code == 2
+
+
+def test_a_watched_folder_is_checked_at_every_save_until_ctrl_c(folder: Path) -> None:
+    command = [sys.executable, "-m", "service", "check", str(folder), "--watch"]
+    process = subprocess.Popen(
+        command, cwd=RULES.parent, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+
+    def next_summary(edit: Callable[[], object]) -> str:
+        edit()
+        assert process.stdout is not None
+        return next(line for line in process.stdout if line.startswith(("1 rule", "1 problem")))
+
+    try:
+        assert next_summary(lambda: None) == "1 rule in 1 file, 1 test: 1 passed, 0 failed\n"
+        assert next_summary(lambda: fail(folder)) == "1 rule in 1 file, 1 test: 0 passed, 1 failed\n"
+        broken = next_summary(lambda: (folder / "all.yaml").write_text("kind: buffr"))
+        assert broken == "1 problem in 1 file; no test was run\n"
+        assert next_summary(lambda: (folder / "all.yaml").write_text(GOOD)) == (
+            "1 rule in 1 file, 1 test: 0 passed, 1 failed\n"
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+
+
+def test_a_folder_that_is_not_there_cannot_be_watched(folder: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(folder / "nowhere"), "--watch"])
+
+    assert ended.value.code == 2
+
+
+def test_hundreds_of_tests_take_seconds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, _, test = SUITE.partition("  - name: One mug")
+    tests = (f"  - name: Mug {number}{test}" for number in range(500))
+    (folder / "all_test.yaml").write_text(head + "".join(tests))
+    started = time.perf_counter()
+
+    assert run(folder) == 0
+    assert time.perf_counter() - started < 5
+    assert capsys.readouterr().out == "1 rule in 1 file, 500 tests: 500 passed, 0 failed\n"

@@ -1,0 +1,67 @@
+"""`truestock facts`: what it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from policies.facts.fact_table import FACTS, Place
+from policies.schema.glossary import PLACES, places, plain
+from service.cli.main import main
+
+
+def printed(capsys: pytest.CaptureFixture[str], arguments: Sequence[str], code: int = 0) -> tuple[str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["facts", *arguments])
+    assert ended.value.code == code
+    return capsys.readouterr()
+
+
+def test_every_fact_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = printed(capsys, [])
+
+    assert FACTS.keys() <= {line.split()[0] for line in out.splitlines() if line.strip()}
+
+
+def test_a_fact_says_what_it_can_be_and_how_it_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = printed(capsys, ["product.stat"])
+    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in out.splitlines() if line.strip()]
+    known_in = plain(places(FACTS["product.status"]))
+
+    assert rows[2] == ["product.status", "active, draft, discontinued", "where the product is in its life", known_in]
+    assert rows[-1] == ["a word", "is, in, is_not, not_in"]
+    assert err == "1 fact. Of each, such as product.status.known, rules can ask whether it is known.\n"
+
+
+def test_facts_are_data_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = printed(capsys, ["stock.count_confidence", "--json"])
+
+    assert json.loads(out) == [
+        {
+            "name": "stock.count_confidence",
+            "type": "number",
+            "help": "how far the count can be trusted",
+            "unit": "0 to 1",
+            "allowed": [],
+            "comparisons": ["is", "in", "is_not", "not_in", "at_least", "at_most", "more_than", "less_than"],
+            "places": ["exposure", "location_buffer"],
+        }
+    ]
+
+
+def test_a_word_that_no_fact_begins_with_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = printed(capsys, ["locaton"], code=1)
+
+    assert (out, err) == ("", "there is no fact whose name begins with 'locaton'. did you mean 'location'?\n")
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = printed(capsys, ["--help"])
+
+    assert "truestock facts location" in out
+
+
+def test_every_place_has_a_word_for_planners() -> None:
+    assert PLACES.keys() == set(Place)

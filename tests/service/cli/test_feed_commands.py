@@ -1,0 +1,52 @@
+"""Feeds on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.cli.files.csv_table import CsvError
+from service.cli.main import app
+
+LOCATIONS = "location_id,type\ndc,warehouse\nannex,warehouse\n"
+FEEDS = (
+    "source,role,basis,open_orders,location_ids,skus,cadence_minutes,tolerance_units\n"
+    "wms,owner,,,dc|annex,,60,\n"
+    "erp,observer,available,net,,MUG,,2\n"
+)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+
+
+def test_feeds_are_imported_and_listed(server_address: str, tmp_path: Path) -> None:
+    for name, content in (("locations", LOCATIONS), ("feeds", FEEDS)):
+        (tmp_path / f"{name}.csv").write_text(content)
+        imported = run("import", name, str(tmp_path / f"{name}.csv"), "--server", server_address)
+        assert imported.exit_code == 0, imported.output
+
+    listed = run("feeds", "--server", server_address)
+    found = json.loads(run("feeds", "--json", "--server", server_address).stdout)
+
+    assert "owner" in listed.stdout
+    assert "annex, dc" in listed.stdout
+    assert [feed["source"] for feed in found] == ["erp", "wms"]
+    assert (found[0]["open_orders"], found[1]["cadence_minutes"]) == ("OPEN_ORDERS_NET", 60)
+
+
+def test_a_row_that_would_own_what_another_owns_is_named(server_address: str, tmp_path: Path) -> None:
+    rival = tmp_path / "rival.csv"
+    rival.write_text("source,role,skus\nwms,owner,MUG\nerp,owner,BOWL|MUG\n")
+
+    refused = run("import", "feeds", str(rival), "--server", server_address)
+
+    with pytest.raises(CsvError, match=r"rival\.csv:3:1.*owns what feed 'wms' owns"):
+        raise refused.exception or AssertionError(refused.output)
+
+
+def test_where_no_feed_is_declared_the_list_says_what_that_means(server_address: str) -> None:
+    assert "every source counts what is on hand" in run("feeds", "--server", server_address).stdout

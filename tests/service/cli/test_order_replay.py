@@ -1,0 +1,219 @@
+"""Playing order files: how lines become orders and cancellations, and what a running service makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.cli.client import ServiceError, Violation, connect
+from service.cli.files.countries import country_code
+from service.cli.files.order_export import OrderColumns, OrderFile, quantity_of, read_orders, time_of
+from service.cli.files.order_replay import (
+    Player,
+    PlayTotals,
+    Sales,
+    Taken,
+    by_allocation,
+    in_short,
+    percentile,
+    refused_line,
+)
+from service.cli.files.replay_provisioning import provision, spread
+from truestock.v1.catalog_service_pb2 import Channel, Location, UpsertChannelsRequest, UpsertLocationsRequest
+from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
+
+COLUMNS = OrderColumns("order", "sku", "units", time="time", price="price", country="country")
+HEADER = "order,sku,units,time,price,country,Description\n"
+
+
+def read(tmp_path: Path, rows: str, cancel_prefix: str = "C", limit: int | None = None) -> OrderFile:
+    path = tmp_path / "orders.csv"
+    path.write_text(HEADER + rows)
+    return read_orders(path, COLUMNS, cancel_prefix=cancel_prefix, not_goods=frozenset({"POST", "D"}), limit=limit)
+
+
+def test_lines_of_one_order_belong_together_wherever_they_stand(tmp_path: Path) -> None:
+    file = read(tmp_path, "1,MUG,2,,,,\n2,MUG,1,,,,\n1,BOWL,3,,,,\n")
+
+    assert [(order.order_id, [line.line for line in order.sales]) for order in file.orders] == [
+        ("1", [2, 4]),
+        ("2", [3]),
+    ]
+
+
+def test_a_negative_quantity_cancels_also_in_an_order_that_sells(tmp_path: Path) -> None:
+    order = read(tmp_path, "1,MUG,2,,,,\n1,BOWL,-3,,,,\n").orders[0]
+
+    assert [line.sku for line in order.sales] == ["MUG"]
+    assert [(line.sku, line.unit_count) for line in order.cancellations] == [("BOWL", 3)]
+
+
+def test_an_order_with_the_cancel_prefix_cancels_whatever_its_sign(tmp_path: Path) -> None:
+    order = read(tmp_path, "C1,MUG,2,,,,\nC1,BOWL,-3,,,,\n").orders[0]
+
+    assert not order.sales
+    assert [line.unit_count for line in order.cancellations] == [2, 3]
+
+
+def test_what_is_no_goods_is_left_out_and_counted(tmp_path: Path) -> None:
+    file = read(tmp_path, "1,POST,1,,18,,\n1,MUG,1,,,,\nC2,D,-1,,27.5,,\n")
+
+    assert (file.not_goods, file.line_count, list(file.products)) == (2, 3, ["MUG"])
+    assert [line.sku for line in file.orders[1].not_goods] == ["D"]
+
+
+def test_lines_that_make_no_sense_are_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
+    rows = (
+        "1,MUG,0,,,,\n1,,1,,,,\n1,MUG,two,,,,\n1,MUG,1,someday,,,\n1,MUG,1,,cheap,,\n,MUG,1,,,,\n1,MUG\n1,MUG,5,,,,\n"
+    )
+
+    file = read(tmp_path, rows)
+
+    assert [(problem.line, problem.column) for problem in file.problems] == [
+        (2, 3), (3, 2), (4, 3), (5, 4), (6, 5), (7, 1), (8, 0),
+    ]  # fmt: skip
+    assert [line.unit_count for line in file.orders[0].sales] == [5]
+
+
+def test_a_product_has_the_first_description_and_the_first_price_above_0(tmp_path: Path) -> None:
+    file = read(tmp_path, "1,MUG,1,,0,,\n2,MUG,1,,2.55,,Mug\n3,MUG,1,,9,,Other\n")
+
+    assert (file.products["MUG"].name, str(file.products["MUG"].price)) == ("Mug", "2.55")
+
+
+def test_a_limit_plays_the_first_orders_whole(tmp_path: Path) -> None:
+    file = read(tmp_path, "1,A,1,,,,\n2,A,1,,,,\n1,B,1,,,,\n", limit=1)
+
+    assert [len(order.sales) for order in file.orders] == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("United Kingdom", "GB"), ("EIRE", "IE"), ("USA", "US"), ("gb", "GB"), ("Germany", "DE"), ("RSA", "ZA"),
+        ("Channel Islands", None), ("Unspecified", None), ("European Community", None), ("", None),
+    ],
+)  # fmt: skip
+def test_countries_are_known_as_order_files_write_them(name: str, code: str | None) -> None:
+    assert country_code(name) == code
+
+
+def test_american_and_iso_times_are_both_read() -> None:
+    assert time_of("12/1/2010 8:26") == time_of("2010-12-01T08:26:00") == time_of("2010-12-01T09:26:00+01:00")
+
+
+@pytest.mark.parametrize("text", ["", "1.5", "1e3", "NaN", "0", "9" * 400, "3000000000", "--1"])
+def test_quantities_that_are_no_units_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="units"):
+        quantity_of(text)
+
+
+def test_a_cancellation_takes_from_the_newest_sale_back() -> None:
+    sales = Sales()
+    sales.record("MUG", "first", "2", 6)
+    sales.record("MUG", "second", "9", 4)
+
+    assert sales.take("MUG", 5) == [Taken("second", "9", 4), Taken("first", "2", 1)]
+    assert sales.take("MUG", 50) == [Taken("first", "2", 5)]
+    assert sales.take("MUG", 1) == []
+
+
+def test_cancellations_of_one_line_go_in_one_piece() -> None:
+    merged = by_allocation([Taken("a", "1", 2), Taken("b", "1", 1), Taken("a", "1", 3)])
+
+    assert [(line.line_id, line.unit_count) for line in merged["a"]] == [("1", 5)]
+
+
+def test_a_refusal_is_told_at_the_line_that_it_is_about(tmp_path: Path) -> None:
+    order = read(tmp_path, "1,A,1,,,,\n2,A,1,,,,\n1,B,1,,,,\n").orders[0]
+    refusal = ServiceError("no product 'B'", violations=(Violation("lines[1].sku", "no product 'B'"),))
+
+    assert refused_line(order, refusal) == 4
+    assert refused_line(order, ServiceError("no channel 'shop'")) == 2
+
+
+def test_a_long_refusal_is_told_in_one_line() -> None:
+    violations = tuple(Violation(f"lines[{place}].sku", f"no product '{place}'") for place in range(9))
+
+    short = in_short(ServiceError("many\nlines", violations=violations))
+
+    assert short == "no product '0'; no product '1'; no product '2'; and 6 more"
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    assert percentile([5.0, 1.0, 3.0], 0.5) == 3.0
+    assert percentile([5.0, 1.0, 3.0], 0.99) == 5.0
+    assert percentile([], 0.5) is None
+
+
+def test_provisioned_units_are_spread_and_none_is_lost() -> None:
+    warehouse = Location(location_id="dc", type=Location.TYPE_WAREHOUSE)
+    stores = [Location(location_id=f"store-{letter}", type=Location.TYPE_STORE) for letter in "cab"]
+
+    assert spread(101, [warehouse, *stores]) == {"dc": 51, "store-a": 17, "store-b": 17, "store-c": 16}
+    assert spread(7, stores) == {"store-a": 3, "store-b": 2, "store-c": 2}
+    assert spread(7, [warehouse]) == {"dc": 7}
+
+
+ROWS = (
+    "1,MUG,4,2010-12-01T08:00,2.5,United Kingdom,Mug\n"
+    "1,BOWL,2,2010-12-01T08:00,3,United Kingdom,Bowl\n"
+    "2,MUG,3,2010-12-01T07:00,2.5,Atlantis,Mug\n"
+    "C3,MUG,-5,2010-12-01T09:00,2.5,France,Mug\n"
+    "C4,BOWL,-5,2010-12-01T09:00,3,France,Bowl\n"
+    "C5,PLATE,-1,2010-12-01T09:00,3,France,Plate\n"
+    "C6,D,-1,,,,Discount\n"
+    "7,MUG,0,,,,Mug\n"
+)
+
+
+def play(server: str, file: OrderFile) -> PlayTotals:
+    """Makes a shop, provisions 100 of everything and plays the file."""
+
+    async def run() -> PlayTotals:
+        async with connect(server) as client:
+            places = [
+                Location(location_id="dc", type=Location.TYPE_WAREHOUSE),
+                Location(location_id="store-a", type=Location.TYPE_STORE),
+            ]
+            await client.ask(client.catalog.UpsertLocations, UpsertLocationsRequest(locations=places))
+            channel = Channel(channel_id="shopify", kind=Channel.KIND_WEB)
+            await client.ask(client.catalog.UpsertChannels, UpsertChannelsRequest(channels=[channel]))
+            await provision(client, list(file.products.values()), 100)
+            return await Player(client, "shopify").play(file)
+
+    return asyncio.run(run())
+
+
+def test_a_file_plays_through_a_service(tmp_path: Path, server_address: str) -> None:
+    totals = play(server_address, read(tmp_path, ROWS)).as_dict()
+
+    assert {key: totals[key] for key in ("orders", "lines", "answered", "errors")} == {
+        "orders": 7, "lines": 8, "answered": 6, "errors": 1,
+    }  # fmt: skip
+    assert (totals["units_sold"], totals["units_allocated"], totals["units_cancelled"]) == (9, 9, 7)
+    assert (totals["nothing_to_cancel"], totals["partly_cancelled"], totals["not_goods"]) == (2, 1, 1)
+    assert (totals["unknown_countries"], totals["already_played"]) == (1, 0)
+
+
+def test_a_file_that_is_played_twice_sells_once(tmp_path: Path, server_address: str) -> None:
+    first = play(server_address, read(tmp_path, ROWS)).as_dict()
+    allocated = _allocated(server_address)
+
+    second = play(server_address, read(tmp_path, ROWS)).as_dict()
+
+    same = [key for key in first if key not in ("already_played", "p50_ms", "p99_ms", "seconds")]
+    assert {key: second[key] for key in same} == {key: first[key] for key in same}
+    assert second["already_played"] == 2
+    assert _allocated(server_address) == allocated == 2
+
+
+def _allocated(server: str) -> int:
+    async def run() -> int:
+        async with connect(server) as client:
+            page = await client.ask(client.stock.ListStockLevels, ListStockLevelsRequest())
+            return sum(level.allocated_count for level in page.stock_levels)
+
+    return asyncio.run(run())

@@ -1,0 +1,257 @@
+"""Shipments and returns on the command line: what locations type, what they read, and what they did wrong."""
+
+from __future__ import annotations
+
+import typing
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.cli.commands import shipment_commands
+from tests.service.cli.test_cli import SOME_ID, Result, Run, run
+from truestock.v1 import fulfillment_service_pb2 as fulfillment_pb
+
+__all__ = ["run"]
+
+SHOP = {
+    "locations": (
+        "location_id,type,country,priority,offers_pickup\ndc,warehouse,US,1,no\nstore-a,store,US,2,yes\nstore-b,store,US,3,no\n"
+    ),
+    "channels": "channel_id,kind\nshopify,web\n",
+    "products": "sku,display_name,price,tags\nMUG,Mug,12.50,\nBOWL,Bowl,20,launch\n",
+    "stock": "sku,location_id,on_hand_count\nMUG,dc,10\nMUG,store-a,4\nMUG,store-b,4\nBOWL,dc,1\n",
+}
+
+
+@pytest.fixture
+def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]:
+    """A shop of a warehouse and two stores, and a function that runs commands against it."""
+
+    def ask(*arguments: str) -> Result:
+        return run(*arguments, "--server", server_address)
+
+    for name, content in SHOP.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_text(content)
+        result = ask("import", name, str(path))
+        assert result.code == 0, result.err
+    return ask
+
+
+def sold(shop: Run, order_id: str, *lines: str, more: tuple[str, ...] = ()) -> str:
+    """Sells an order that one location can send; returns the id of its shipment."""
+    wanted = [word for line in lines for word in ("--line", line)]
+    order = shop("allocate", "--channel", "shopify", "--order", order_id, *wanted, *more, "--sold", "--json").data
+    (shipment,) = order["shipments"]
+    shipment_id: str = shipment["shipment_id"]
+    return shipment_id
+
+
+def states(shop: Run, order_id: str) -> dict[str, str]:
+    """The states of an order's shipments, by location."""
+    shipments = shop("explain", f"shopify/{order_id}", "--json").data["allocation"]["shipments"]
+    return {one["location_id"]: one["state"].removeprefix("STATE_") for one in shipments}
+
+
+@pytest.mark.parametrize(
+    "command", ["accept", "ready", "ship", "deliver", "collect", "uncollected", "reject", "reassign"]
+)
+def test_every_move_of_a_shipment_has_help_with_an_example(run: Run, command: str) -> None:
+    result = run("shipment", command, "--help")
+
+    assert result.code == 0
+    assert f"truestock shipment {command} {SOME_ID}" in result.out
+
+
+@pytest.mark.parametrize("command", ["shipments", "return"])
+def test_the_other_commands_have_help_with_an_example(run: Run, command: str) -> None:
+    result = run(command, "--help")
+
+    assert result.code == 0
+    assert f"truestock {command} " in result.out
+
+
+def test_every_reason_and_disposition_of_the_api_can_be_said() -> None:
+    reasons = {word.removeprefix("REJECT_REASON_") for word, number in fulfillment_pb.RejectReason.items() if number}
+    returned = {
+        word.removeprefix("RETURN_DISPOSITION_") for word, number in fulfillment_pb.ReturnDisposition.items() if number
+    }
+
+    assert {word.upper().replace("-", "_") for word in typing.get_args(shipment_commands.Reason)} == reasons
+    assert {word.upper().replace("-", "_") for word in typing.get_args(shipment_commands.Disposition)} == returned
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("shipment", "accept", "12"), "'12' is not a shipment's id, which is a UUID; `truestock shipments`"),
+        (("shipment", "ship", SOME_ID, "1"), "'1' is not LINE:UNITS, such as 1:2"),
+        (("shipment", "ship", SOME_ID, "--at", "today"), "--at 'today' is not a time; write ISO 8601"),
+        (("shipment", "ship", SOME_ID, "--at", "2026-11-27T09:00:00"), "does not say its zone; add Z for UTC"),
+        (("shipment", "reject", SOME_ID), "Missing option '--reason'. Choose from: not-found, damaged,"),
+        (("shipment", "reject", SOME_ID, "--reason", "lost"), "'lost' is not one of 'not-found', 'damaged'"),
+        (("shipment", "reassign", SOME_ID), "Missing option '--as'"),
+        (("shipments", "--state", "done"), "--state 'done' is none of: assigned,"),
+        (("shipments", "--all", "--state", "assigned"), "--all and --state do not go together"),
+        (("shipments", "--before", "x"), "--before 'x' is not a time"),
+        (("return", "1001", "1:1", "--disposition", "damaged"), "is neither an allocation's id (a UUID) nor"),
+        (("return", "shopify/1", "1:1", "--disposition", "bad"), "'bad' is not one of 'sellable', 'inspect'"),
+    ],
+)
+def test_wrong_usage_is_explained_with_exit_code_2(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+
+    assert (result.code, result.out) == (2, "")
+    assert message in " ".join(result.err.replace("│", " ").split())
+
+
+def test_a_work_list_has_what_is_still_to_leave(shop: Run) -> None:
+    gone, waiting = sold(shop, "1", "MUG:1"), sold(shop, "2", "MUG:2")
+    shop("shipment", "ship", gone)
+
+    to_do = shop("shipments", "--json").data
+    everything = shop("shipments", "--all", "--json").data
+    told = shop("shipments").out
+
+    assert [one["shipment_id"] for one in to_do] == [waiting]
+    assert [one["state"] for one in everything] == ["STATE_SHIPPED", "STATE_ASSIGNED"]
+    assert "shopify/2" in told
+    assert waiting in told
+
+
+def test_a_work_list_is_of_a_location_a_state_and_a_time_up_to_a_limit(shop: Run) -> None:
+    first, second = sold(shop, "1", "MUG:1"), sold(shop, "2", "MUG:1")
+    shop("shipment", "accept", second)
+    assigned = shop("shipments", "--json").data[1]["assign_time"]
+
+    assert shop("shipments", "--location", "store-a", "--json").data == []
+    assert [x["shipment_id"] for x in shop("shipments", "--state", "accepted", "--json").data] == [second]
+    assert [x["shipment_id"] for x in shop("shipments", "--before", assigned, "--json").data] == [first]
+    assert len(shop("shipments", "--limit", "1", "--json").data) == 1
+    assert "there are more" in shop("shipments", "--limit", "1").out
+
+
+def test_no_work_is_a_sentence(shop: Run) -> None:
+    assert "`--all` lists those that are over" in shop("shipments").out
+
+
+def test_units_leave_by_line_and_an_event_that_is_typed_twice_is_one(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:3", "BOWL:1")
+    shop("shipment", "accept", shipment)
+
+    for _ in range(2):
+        order = shop("shipment", "ship", shipment, "1:2", "--event", "parcel-1", "--json").data
+    told = shop("explain", "shopify/1").out
+
+    assert [(x["shipped_count"], x["promised_count"]) for x in order["lines"]] == [(2, 1), (0, 1)]
+    assert states(shop, "1") == {"dc": "ACCEPTED"}
+    assert "shipped" in told
+    assert "to leave" in told
+
+
+def test_what_is_shipped_is_delivered_and_comes_back(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:3")
+    shop("shipment", "ship", shipment, "--event", "p-1")
+    shop("shipment", "deliver", shipment, "--event", "d-1")
+
+    for _ in range(2):
+        result = shop("return", "shopify/1", "1:1", "--disposition", "sellable", "--to", "store-a", "--event", "R-1")
+
+    assert "returned" in result.out
+    assert states(shop, "1") == {"dc": "DELIVERED"}
+    assert [level["on_hand_count"] for level in shop("stock", "MUG", "--json").data] == [7, 5, 4]
+
+
+def test_a_return_says_where_the_units_are_or_that_they_did_not_come(shop: Run) -> None:
+    shop("shipment", "ship", sold(shop, "1", "MUG:3"))
+
+    nowhere = shop("return", "shopify/1", "1:1", "--disposition", "damaged")
+    refunded = shop("return", "shopify/1", "1:1", "--disposition", "not-returned", "--json")
+
+    assert (nowhere.code, nowhere.err) == (1, "location_id: must say where the units are now\n")
+    assert refunded.code == 0
+
+
+def test_a_pickup_waits_at_the_counter_until_it_is_fetched(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:1", more=("--pickup-at", "store-a"))
+
+    ready = shop("shipment", "ready", shipment).out
+    fetched = shop("shipment", "collect", shipment, "--json").data
+
+    assert "ready for pickup" in ready
+    assert fetched["lines"][0]["shipped_count"] == 1
+    assert states(shop, "1") == {"store-a": "COLLECTED"}
+
+
+def test_a_pickup_that_nobody_fetches_is_the_stores_stock_again(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:1", more=("--pickup-at", "store-a"))
+
+    result = shop("shipment", "uncollected", shipment)
+
+    assert "shopify/1: cancelled" in result.out
+    assert states(shop, "1") == {"store-a": "UNCOLLECTED"}
+
+
+def test_a_rejection_says_where_the_units_go_now_and_who_settled_it(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:2")
+
+    rejected = shop("shipment", "reject", shipment, "1:1", "--reason", "not-found").out
+    told = " ".join(shop("explain", "shopify/1").out.split())
+
+    assert states(shop, "1") == {"dc": "ASSIGNED", "store-a": "ASSIGNED"}
+    assert "store-a" in rejected
+    assert "What was settled" in told
+    assert "rerouted by policy: Rerouted 1 unit to store-a (rejected)." in told
+
+
+def test_a_shipment_that_is_rejected_whole_names_the_reason(shop: Run) -> None:
+    result = shop("shipment", "reject", sold(shop, "1", "MUG:2"), "--reason", "no-capacity")
+
+    assert "rejected (no capacity)" in result.out
+
+
+def test_what_waits_for_stock_is_told_apart_from_what_is_only_short(shop: Run) -> None:
+    order = shop("allocate", "--channel", "shopify", "--order", "1", "--line", "BOWL:3", "--sold")
+
+    told = shop("explain", "shopify/1").out
+
+    assert "waits for stock; oversold: the units are not there (" in order.out
+    assert "on backorder" in told
+    assert "backordered by policy" in told
+
+
+def test_a_person_moves_a_shipment_to_a_location_that_has_the_units(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:2")
+
+    moved = shop("shipment", "reassign", shipment, "--to", "store-b", "--as", "kim")
+    told = shop("explain", "shopify/1").out
+
+    assert "A person has to look at this order, or had to" in moved.out
+    assert states(shop, "1") == {"dc": "CANCELLED", "store-b": "ASSIGNED"}
+    assert "kim moved 2 units from dc to store-b." in told
+    assert "A person had to look at this order; nothing of it is open." in told
+
+
+def test_a_location_that_has_too_little_is_refused_and_nothing_moves(shop: Run) -> None:
+    result = shop("shipment", "reassign", sold(shop, "1", "MUG:5"), "--to", "store-b", "--as", "kim")
+
+    assert result.code == 1
+    assert "is assigned, so it cannot become reassigned; store-b has 4 units of MUG available, and 5" in result.err
+    assert states(shop, "1") == {"dc": "ASSIGNED"}
+
+
+def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:2")
+
+    too_many = shop("shipment", "ship", shipment, "1:9")
+    no_pickup = shop("shipment", "collect", shipment)
+    unknown = shop("shipment", "accept", str(uuid.uuid4()))
+
+    assert (too_many.code, too_many.err) == (
+        1,
+        "line 1 has 2 units left, so 9 cannot be shipped; nothing was changed\n",
+    )
+    assert "ship and deliver are for orders that are shipped" in no_pickup.err
+    assert "no shipment" in unknown.err

@@ -1,0 +1,195 @@
+"""What is stored of what a decision was made from is what it was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from hypothesis import given, strategies as st
+
+from policies.decisions.eligibility import NOTHING_OWN
+from policies.domain.model import (
+    CHANNEL_KINDS,
+    LOCATION_STATUSES,
+    LOCATION_TYPES,
+    METHODS,
+    PRODUCT_STATUSES,
+    Channel,
+    Commitment,
+    Coordinates,
+    Destination,
+    Location,
+    Order,
+    OrderLine,
+    Product,
+    StockLevel,
+    World,
+)
+from service import limits
+from service.decisions.decision_inputs import Inputs, inputs_of
+from service.decisions.decision_log import capture
+from truestock.v1 import (
+    decision_pb2,
+)
+
+
+def built(kind: type, /, **parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Values of a class whose every field is named, so that a field that is added to it is not forgotten here."""
+    assert {part.name for part in dataclasses.fields(kind)} == set(parts), (
+        f"say how {kind.__name__} is made, and store it"
+    )
+    return st.builds(kind, **parts)
+
+
+words = st.sampled_from(["a", "Z-9", "\u00e9t\u00e9", "\u4e2d\u6587", "\U0001f9e2", "'; --", "a b"])
+maybe_words = st.none() | words
+tags = st.frozensets(words, max_size=3)
+numbers = st.integers(-(2**31), 2**31 - 1)
+amounts = st.none() | st.decimals(0, 10**12, places=4)
+moments = st.none() | st.datetimes(timezones=st.just(UTC))
+shares = st.none() | st.floats(0, 1)
+points = st.builds(Coordinates, st.floats(-90, 90), st.floats(-180, 180))
+hours = st.none() | st.times()
+levels = built(
+    StockLevel,
+    sku=st.sampled_from("AB"),
+    location_id=st.sampled_from("xyz"),
+    on_hand=numbers,
+    unavailable=numbers,
+    held=numbers,
+    allocated=numbers,
+    figure_time=moments,
+    counted_time=moments,
+    count_confidence=shares,
+    source=maybe_words,
+    tracked=st.booleans(),
+    physical_count_time=moments,
+)
+products = built(
+    Product,
+    sku=st.sampled_from("AB"),
+    name=st.just("") | words,
+    status=st.sampled_from(PRODUCT_STATUSES),
+    tags=tags,
+    category=maybe_words,
+    brand=maybe_words,
+    price=amounts,
+    velocity_per_day=st.none() | st.floats(0, 1e7),
+    has_dimensions=st.booleans(),
+    has_barcode=st.booleans(),
+    has_image=st.booleans(),
+)
+locations = built(
+    Location,
+    id=st.sampled_from("xyz"),
+    type=st.sampled_from(LOCATION_TYPES),
+    status=st.sampled_from(LOCATION_STATUSES),
+    name=st.just("") | words,
+    tags=tags,
+    country=maybe_words,
+    region=maybe_words,
+    coordinates=st.none() | points,
+    time_zone=st.sampled_from(["UTC", "America/Chicago"]),
+    offers_pickup=st.booleans(),
+    handling_minutes=st.integers(0, limits.HANDLING_MINUTES),
+    priority=st.none() | numbers,
+    ships_to=st.none() | tags,
+    cut_off=hours,
+    opening_days=st.frozensets(st.integers(0, 6)),
+    opens=st.none() | st.just(time(0, 0)),
+    closes=st.none() | st.times(min_value=time(0, 1)),
+    holidays=st.frozensets(st.dates(date(2000, 1, 1), date(2100, 1, 1)), max_size=3),
+)
+channels = built(
+    Channel,
+    id=words,
+    kind=st.sampled_from(CHANNEL_KINDS),
+    name=st.just("") | words,
+    location_ids=st.frozensets(st.sampled_from("xyz")),
+    cancellation_headroom=shares,
+    platform=maybe_words,
+)
+destinations = built(
+    Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points
+)
+lines = built(OrderLine, line_id=words, sku=st.sampled_from("AB"), unit_count=st.integers(1, 10**9), unit_price=amounts)
+orders = built(
+    Order,
+    channel_id=words,
+    order_id=words,
+    lines=st.lists(lines, min_size=1, max_size=3).map(tuple),
+    commitment=st.sampled_from(Commitment),
+    method=st.sampled_from(METHODS),
+    destination=st.none() | destinations,
+    pickup_location_id=maybe_words,
+    stated_value=amounts,
+    priority=numbers,
+    tags=tags,
+)
+
+
+NOW = datetime(2026, 11, 27, 9, 30, 0, 123_456, tzinfo=UTC)
+WEB = Channel("web", "web")
+ORDER = Order("web", "A-1", (OrderLine("1", "A", 2), OrderLine("2", "B", 1)))
+
+
+@given(st.lists(locations, max_size=2, unique_by=lambda one: one.id), channels)
+def test_the_catalogue_is_read_back_as_it_was(places: list[Location], channel: Channel) -> None:
+    found = read_back(World(NOW, {one.id: one for one in places}, {}), channel, ORDER)
+
+    assert found.channel == channel
+    assert found.world.locations == {one.id: one for one in places if channel.may_sell_from(one.id)}
+
+
+@given(
+    st.lists(products, max_size=2, unique_by=lambda one: one.sku),
+    st.lists(levels, max_size=3, unique_by=lambda one: (one.sku, one.location_id)),
+    moments,
+)
+def test_products_and_stock_are_read_back_as_they_were(
+    shelf: list[Product], stock: list[StockLevel], now: datetime | None
+) -> None:
+    places = {key: Location(key, "store") for key in "xyz"}
+    known = {(one.sku, one.location_id): one for one in stock}
+    world = World(now or NOW, places, {one.sku: one for one in shelf}, known)
+
+    assert read_back(world, WEB, ORDER).world == world
+
+
+@given(
+    orders,
+    st.dictionaries(st.tuples(words, words), st.integers(0, 2**31 - 1), max_size=3),
+    st.frozensets(st.tuples(words, words), max_size=3),
+)
+def test_an_order_is_read_back_as_it_was(
+    order: Order, own: dict[tuple[str, str], int], excluded: frozenset[tuple[str, str]]
+) -> None:
+    found = read_back(World(NOW, {}, {}), WEB, order, own, excluded)
+
+    assert (found.order, found.own, found.excluded) == (order, own, excluded)
+    assert [line.unit_price for line in found.order.lines] == [line.unit_price for line in order.lines]
+
+
+@given(orders, products)
+def test_equal_inputs_are_stored_as_equal_bytes(order: Order, product: Product) -> None:
+    world = World(datetime.now(UTC), {}, {product.sku: product})
+    again = dataclasses.replace(order, tags=frozenset(sorted(order.tags, reverse=True)))
+
+    first, second = (capture(world, Channel("web", "web"), one).stored(b"", short=False)[0] for one in (order, again))
+
+    assert first == second
+
+
+def read_back(
+    world: World,
+    channel: Channel,
+    order: Order,
+    own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    excluded: frozenset[tuple[str, str]] = frozenset(),
+) -> Inputs:
+    stored, catalogue = capture(world, channel, order, own, excluded).stored(b"", short=False)
+    assert stored is not None
+    assert catalogue is not None
+    return inputs_of(decision_pb2.DecisionInputs.FromString(catalogue.content + stored))

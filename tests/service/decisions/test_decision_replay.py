@@ -1,0 +1,367 @@
+"""Every decision can be looked into and made once more, whatever has changed since."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from service import limits
+from service.app.application import running
+from service.sample.sample_retailer import sample_locations, sample_products
+from service.settings import Settings
+from tests.conftest import PLAIN_RULES, RULES, RetailerMaker, service_process
+from tests.retailer import HOLD, SOLD, Retailer
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    decision_pb2,
+    order_pb2,
+    policy_service_pb2 as policy_pb,
+    policy_service_pb2_grpc as policy_grpc,
+)
+
+# What is kept
+
+
+async def test_a_decision_is_kept_with_the_stock_as_it_was_before_it(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9, ("CUP", "dc"): 5, ("MUG", "high-street"): 1})
+    made = await retailer.allocate("A-1", {"MUG": 4}, destination=order_pb2.Destination(country="US"))
+
+    kept = await retailer.decision(made.decision.decision_id)
+
+    assert kept.decision == made.decision
+    assert kept.allocation_id == made.allocation_id
+    assert [(x.sku, x.location_id, x.on_hand_count, x.allocated_count) for x in kept.inputs.levels] == [
+        ("MUG", "dc", 9, 0),
+        ("MUG", "high-street", 1, 0),
+    ]
+    assert [x.location_id for x in kept.inputs.locations] == ["dc", "high-street"]
+    assert kept.inputs.order.destination.country == "US"
+    assert kept.inputs.now == kept.decide_time == made.decision.stock_read_time
+
+
+async def test_units_that_an_order_had_already_are_kept_as_its_own(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    await retailer.allocate("A-1", {"MUG": 4})
+    made = await retailer.allocate("A-1", {"MUG": 6})
+
+    kept = await retailer.decision(made.decision.decision_id)
+
+    assert [(x.sku, x.location_id, x.unit_count) for x in kept.inputs.own_units] == [("MUG", "dc", 4)]
+    assert kept.inputs.levels[0].allocated_count == 4
+    assert (await retailer.replay(made.decision.decision_id)).identical
+
+
+async def test_orders_of_one_transaction_each_see_what_the_ones_before_left(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+
+    made = await asyncio.gather(*(retailer.allocate(f"A-{n}", {"MUG": 2}) for n in range(6)))
+
+    kept = [await retailer.decision(one.decision.decision_id) for one in made]
+    assert sorted(one.inputs.levels[0].allocated_count for one in kept) == [0, 2, 4, 6, 8, 9]
+    assert all([(await retailer.replay(one.decision.decision_id)).identical for one in made])
+
+
+async def test_of_a_refused_cart_only_the_explanation_is_kept(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 0})
+    made = await retailer.allocate("A-1", {"MUG": 1}, HOLD)
+
+    kept = await retailer.decision(made.decision.decision_id)
+
+    assert kept.decision == made.decision
+    assert not kept.HasField("inputs")
+    assert await refusal(retailer.replay(made.decision.decision_id)) == grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_of_a_decision_with_too_long_inputs_only_the_explanation_is_kept(
+    retailer: Retailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await retailer.stock({("MUG", f"dc-{n}"): 5 for n in range(9)})
+    monkeypatch.setattr(limits, "DECISION_BYTES", 300)
+    made = await retailer.allocate("A-1", {"MUG": 1})
+
+    kept = await retailer.decision(made.decision.decision_id)
+
+    assert made.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert not kept.HasField("inputs")
+
+
+async def test_a_catalogue_is_kept_once_until_it_is_edited(retailers: RetailerMaker) -> None:
+    one, two = [await retailers.make() for _ in range(2)]
+    await one.stock({("MUG", "dc"): 99})
+    for number in range(4):
+        await one.allocate(f"A-{number}", {"MUG": 1})
+        await two.allocate(f"B-{number}", {"MUG": 1})
+    before = await one.sql("SELECT hash FROM decision_catalogue")
+    await one.locations("dc", display_name="Central")
+    last = await one.allocate("A-9", {"MUG": 1})
+
+    after = await one.sql("SELECT hash FROM decision_catalogue")
+    kept = await one.decision(last.decision.decision_id)
+    assert (len(before), len(after)) == (1, 2)
+    assert kept.inputs.locations[0].display_name == "Central"
+
+
+async def test_what_is_stored_is_counted_in_bytes(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    await retailer.allocate("A-1", {"MUG": 1})
+
+    rows = await retailer.sql("SELECT sum(length(explanation) + length(inputs)) AS bytes FROM decision")
+
+    assert retailer.metric("decisions_stored_bytes_total") == rows[0]["bytes"] > 0
+
+
+async def test_the_history_of_an_order_names_its_decisions(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    first = await retailer.allocate("A-1", {"MUG": 1})
+    second = await retailer.allocate("A-1", {"MUG": 2})
+
+    told = await retailer.get(first.allocation_id)
+
+    assert [event.decision_id for event in told.timeline] == [first.decision.decision_id, second.decision.decision_id]
+
+
+@pytest.mark.parametrize(
+    ("decision_id", "code"),
+    [
+        ("0190a6a2-7a3c-7c1e-9d7e-0242ac120002", grpc.StatusCode.NOT_FOUND),
+        ("seven", grpc.StatusCode.INVALID_ARGUMENT),
+        ("", grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_a_decision_that_is_not_there_is_said_to_be_so(
+    retailer: Retailer, decision_id: str, code: grpc.StatusCode
+) -> None:
+    assert await refusal(retailer.decision(decision_id)) == code
+    assert await refusal(retailer.replay(decision_id)) == code
+
+
+# Deciding once more
+
+
+async def test_two_hundred_decisions_come_out_the_same_whatever_has_changed_since(
+    database_url: str, tmp_path: Path
+) -> None:
+    dice = random.Random(20_261_124)
+    rules = tmp_path / "rules"
+    shutil.copytree(RULES, rules)
+    async with sample_retailer(database_url, rules) as retailer:
+        made = await sell(retailer, dice, 50)
+        for _ in range(3):
+            await change_rules(retailer, rules, dice)
+            await change_catalogue(retailer, dice)
+            made += await sell(retailer, dice, 50)
+        at_once = [await retailer.replay(one) for one in made]
+        await retailer.sql("UPDATE stock_level SET unavailable = 0, figure_time = NULL, source = 'flood'")
+        afterwards = [await retailer.replay(one) for one in made]
+    with service_process("--database-url", database_url, "--rules", str(PLAIN_RULES)) as address:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = policy_grpc.PolicyServiceStub(channel)
+            restarted = [await stub.ReplayDecision(policy_pb.ReplayDecisionRequest(decision_id=one)) for one in made]
+
+    for answers in (at_once, afterwards, restarted):
+        assert [one.differing_field for one in answers if not one.identical] == []
+    assert len({one.decision.policy_revision for one in at_once}) == 4
+    assert len({one.decision.routing_policy for one in at_once}) > 2
+    assert sum(bool(one.decision.fired_rules) for one in at_once) > 100
+    assert at_once == afterwards == restarted
+
+
+@pytest.mark.parametrize(
+    ("field", "tampered"),
+    [
+        ("routing_policy", {"routing_policy": "mine"}),
+        ("dropped_candidates[0].reason", {"dropped_candidates": [{"location_id": "far", "reason": "closed"}]}),
+        ("fired_rules[0]", {"fired_rules": [{"rule": "mine"}]}),
+        ("policy_revision", {"policy_revision": "0"}),
+    ],
+)
+async def test_an_explanation_that_was_tampered_with_is_found_out(
+    retailer: Retailer, field: str, tampered: dict[str, Any]
+) -> None:
+    await retailer.stock({("MUG", "dc"): 9, ("CUP", "far"): 1})
+    made = await retailer.allocate("A-1", {"MUG": 1})
+    changed = decision_pb2.Decision()
+    changed.CopyFrom(made.decision)
+    for name, value in tampered.items():
+        changed.ClearField(name)  # type: ignore[arg-type]
+        changed.MergeFrom(decision_pb2.Decision(**{name: value}))
+    await retailer.sql("UPDATE decision SET explanation = $1", changed.SerializeToString(deterministic=True))
+
+    found = await retailer.replay(made.decision.decision_id)
+
+    assert not found.identical
+    assert found.differing_field == field
+    assert found.decision == made.decision
+
+
+async def test_replays_do_not_wait_for_each_other_without_bound(
+    retailer: Retailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    made = await retailer.allocate("A-1", {"MUG": 1})
+    monkeypatch.setattr(limits, "REPLAYS_WAITING", 1)
+
+    codes = await asyncio.gather(*(outcome(retailer.replay(made.decision.decision_id)) for _ in range(50)))
+
+    assert {"OK", "RESOURCE_EXHAUSTED"} >= set(codes)
+    assert codes.count("OK") >= 2
+    assert (await retailer.replay(made.decision.decision_id)).identical
+
+
+async def test_rules_that_are_gone_are_said_to_be_gone(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    made = await retailer.allocate("A-1", {"MUG": 1})
+    await retailer.sql("DELETE FROM policy_set")
+
+    with pytest.raises(grpc.aio.AioRpcError, match="are not kept any more"):
+        await retailer.replay(made.decision.decision_id)
+
+
+async def refusal(call: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return refused.value.code()
+
+
+async def outcome(call: Any) -> str:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+@asynccontextmanager
+async def sample_retailer(database_url: str, rules: Path) -> AsyncIterator[Retailer]:
+    """A service with the sample catalogue and its stock."""
+    settings = Settings(
+        address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=database_url, rules=rules, sample=True
+    )
+    async with running(settings) as service, Retailer.connect(service, database_url) as made:
+        yield made
+
+
+async def sell(retailer: Retailer, dice: random.Random, count: int) -> list[str]:
+    """Random orders; the ids of the decisions on them that can be made once more."""
+    skus = [product.sku for product in sample_products()][:40]
+    places = [place.location_id for place in sample_locations()]
+    found: list[str] = []
+    while len(found) < count:
+        wanted = [random_order(dice, skus, places) for _ in range(count - len(found))]
+        batch = allocation_pb.BatchAllocateOrdersRequest(requests=wanted)
+        results = (await retailer.allocations.BatchAllocateOrders(batch)).results
+        assert [result.error.message for result in results if result.HasField("error")] == []
+        made = [result.allocation for result in results]
+        found += [one.decision.decision_id for one in made if one.state != allocation_pb.Allocation.STATE_REFUSED]
+        found = list(dict.fromkeys(found))
+    return found
+
+
+def random_order(dice: random.Random, skus: list[str], places: list[str]) -> allocation_pb.AllocateOrderRequest:
+    lines = [
+        order_pb2.OrderLine(sku=sku, unit_count=dice.choice([1, 1, 2, 5, 40]), unit_price=price(dice))
+        for sku in dice.sample(skus, dice.randint(1, 4))
+    ]
+    request = allocation_pb.AllocateOrderRequest(
+        channel_id=dice.choice(["shopify", "tiktok_shop", "pos"]),
+        order_id=f"R-{dice.randrange(10**9)}",
+        lines=lines,
+        commitment=dice.choice([HOLD, SOLD, SOLD]),
+        tags=dice.sample(["gift", "express", "vip"], dice.randint(0, 2)),
+        priority=dice.randint(-5, 5),
+    )
+    if dice.random() < 0.2:
+        request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
+        request.pickup_location_id = dice.choice(places)
+    if dice.random() < 0.8:
+        request.destination.country = dice.choice(["US", "US", "CA"])
+    if dice.random() < 0.6:
+        request.destination.coordinates.latitude = dice.uniform(25, 48)
+        request.destination.coordinates.longitude = dice.uniform(-124, -70)
+    return request
+
+
+def price(dice: random.Random) -> Any:
+    amount = Decimal(dice.randint(1, 90_000)) / 100
+    units = int(amount)
+    return {"currency_code": "USD", "units": units, "nanos": int((amount - units) * 10**9)}
+
+
+async def change_rules(retailer: Retailer, folder: Path, dice: random.Random) -> None:
+    """Puts other rules into the folder and waits until they are in force."""
+    before = (await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())).policy_revision
+    await asyncio.to_thread(write_rules, folder, random_rules(dice))
+    for _ in range(200):
+        now = (await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())).policy_revision
+        if now != before:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the rules did not come into force")
+
+
+def write_rules(folder: Path, files: Iterable[tuple[str, str]]) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name, content in files:
+        (folder / name).write_text(content)
+
+
+def random_rules(dice: random.Random) -> Iterable[tuple[str, str]]:
+    steps = dice.sample(["fewest_shipments", "{nearest: {band_km: 50}}", "priority", "deepest_stock", "covers_most"], 3)
+    used = dice.choice(["", "sold_may_use: [buffer]", "sold_may_use: [buffer, blocked]"])
+    yield (
+        "routing.yaml",
+        f"""
+kind: routing
+policies:
+  - {{name: vip, position: 1, applies_to: {{order.tags: {{contains: vip}}}}, rank: [{steps[0]}], otherwise: next}}
+  - name: rest
+    position: 9
+    exclude: [{{name: far, when: {{location.distance_km: {{more_than: {dice.randint(500, 3_000)}}}}}}}]
+    review: [{{name: dear, when: {{order.value: {{at_least: {dice.randint(50, 900)}}}}}}}]
+    rank: [{", ".join(steps)}]
+    max_shipments: {dice.randint(1, 4)}
+    {used}
+""",
+    )
+    yield (
+        "floor.yaml",
+        f"""
+kind: buffer
+name: floor
+scope: location
+combine: {dice.choice(["largest", "sum"])}
+rules:
+  - {{name: some, when: {{location.type: store}}, hold_back: {{units: {dice.randint(1, 4)}}}}}
+  - name: fast
+    when: {{product.velocity_per_day: {{at_least: 1}}}}
+    hold_back: {{expected_sales: {{during: stock_age, service_level: 0.{dice.randint(80, 99)}}}, minimum: 1}}
+""",
+    )
+    yield (
+        "trust.yaml",
+        f"""
+kind: exposure
+name: trust
+rules:
+  - {{name: old, when: {{stock.age_minutes: {{more_than: {dice.randint(60, 4_000)}}}}}, block: not heard of}}
+""",
+    )
+
+
+async def change_catalogue(retailer: Retailer, dice: random.Random) -> None:
+    places = sample_locations()
+    for place in places:
+        place.status = dice.choice(catalog_pb.Location.Status.values()[1:])
+        place.priority = dice.randint(1, 50)
+    await retailer.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=places))

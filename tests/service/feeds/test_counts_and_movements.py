@@ -1,0 +1,394 @@
+"""Counts and movements as adapters hand them over, in any order of arrival, on the real store."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from service.database.database import plain_url
+from service.stock import levels, provenance
+from tests.conftest import RetailerMaker
+from tests.retailer import HOLD, SOLD, Retailer, change, moved, request_id
+from truestock.v1 import (
+    availability_service_pb2 as availability_pb,
+    catalog_service_pb2 as catalog_pb,
+    stock_service_pb2 as stock_pb,
+)
+
+Fate = stock_pb.StockChangeResult
+NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=30)
+RECEIVED, TILL_SALE = stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD
+ADJUSTED, SET_ASIDE = stock_pb.MOVEMENT_KIND_ADJUSTED, stock_pb.MOVEMENT_KIND_SET_ASIDE
+DAMAGED, DISPLAY = stock_pb.UNAVAILABLE_REASON_DAMAGED, stock_pb.UNAVAILABLE_REASON_DISPLAY
+
+
+def at(minutes: float) -> datetime:
+    return NINE + timedelta(minutes=minutes)
+
+
+def counted(units: int, **more: Any) -> stock_pb.StockCount:
+    return stock_pb.StockCount(on_hand_count=units, **more)
+
+
+def sold_then_counted(units: int, after: int) -> stock_pb.CountedMovement:
+    return stock_pb.CountedMovement(movement=moved(TILL_SALE, units), count=counted(after))
+
+
+def aside(reason: int, units: int) -> stock_pb.StockMovement:
+    return stock_pb.StockMovement(kind=SET_ASIDE, unit_count=units, reason=reason)  # type: ignore[arg-type]
+
+
+async def shelf(retailer: Retailer, *skus: str, place: str = "dc") -> None:
+    """Products and a location, never counted."""
+    await retailer.locations(place)
+    products = [catalog_pb.Product(sku=sku) for sku in skus]
+    await retailer.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+
+
+async def by_reason(retailer: Retailer) -> dict[str, int]:
+    rows = await retailer.sql("SELECT reason, unit_count FROM stock_unavailable WHERE unit_count > 0")
+    return {row["reason"]: row["unit_count"] for row in rows}
+
+
+async def test_a_till_that_was_offline_ends_at_93_in_every_order_of_arrival(retailer: Retailer) -> None:
+    # 100, 97; offline, then all at once: 95, 95 and 93, each after the sale that made it so.
+    story: list[tuple[int, dict[str, Any]]] = [
+        (0, {"count": counted(100)}),
+        (10, {"count": counted(97)}),
+        (20, {"counted_movement": sold_then_counted(2, 95)}),
+        (25, {"count": counted(95)}),
+        (30, {"counted_movement": sold_then_counted(2, 93)}),
+    ]
+    orders = list(itertools.permutations(range(len(story))))
+    await shelf(retailer, *(f"SKU-{n}" for n in range(len(orders))))
+
+    # One message for each place in the order: every product hears its own story in an order of its own.
+    for turn in range(len(story)):
+        said = [change(f"SKU-{n}", "dc", at=at(story[o[turn]][0]), **story[o[turn]][1]) for n, o in enumerate(orders)]
+        await retailer.record(*said, source="square")
+
+    rows = await retailer.sql("SELECT DISTINCT on_hand FROM stock_level")
+    assert [row["on_hand"] for row in rows] == [93]
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_movement_with_its_count_that_comes_after_newer_counts_moves_nothing(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    await retailer.record(change("MUG", "dc", at=at(15.5 * 60), count=counted(40)))
+
+    results = await retailer.record(change("MUG", "dc", at=at(0), counted_movement=sold_then_counted(2, 50)))
+
+    assert (results[0].fate, results[0].on_hand_count) == (Fate.FATE_STALE, 40)
+    rows = await retailer.sql("SELECT kind, fate, stated FROM stock_movement WHERE effective_time = $1", at(0))
+    assert {tuple(row.values()) for row in rows} == {("sold", "absorbed", 2), ("counted", "stale", 50)}
+
+
+async def test_a_movement_with_its_count_is_in_the_ledger_as_what_it_was(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(50)))
+
+    await retailer.record(change("MUG", "dc", at=at(5), counted_movement=sold_then_counted(2, 47)))
+
+    assert (await retailer.level("MUG", "dc")).on_hand_count == 47
+    kinds = (await retailer.ledger()).on_hand_by_kind
+    assert (kinds["sold"], kinds["counted"]) == (-2, 49)
+
+
+async def test_a_long_number_as_a_sku_survives_unchanged(retailer: Retailer) -> None:
+    sku = "1732301361504355959"
+    await shelf(retailer, sku)
+
+    await retailer.record(change(sku, "dc", at=at(0), count=counted(3)))
+
+    assert (await retailer.level(sku, "dc")).sku == sku
+
+
+async def test_the_rest_of_a_batch_applies_where_some_of_it_was_heard_before(retailer: Retailer) -> None:
+    skus = [f"P-{n}" for n in range(100)]
+    await shelf(retailer, *skus)
+    batch = [change(sku, "dc", at=at(0), change_id=f"count-{sku}", count=counted(7)) for sku in skus]
+    await retailer.record(*batch[:40])
+
+    results = await retailer.record(*batch)
+
+    assert [r.fate for r in results] == [Fate.FATE_DUPLICATE] * 40 + [Fate.FATE_ACCEPTED] * 60
+    rows = await retailer.sql("SELECT sum(on_hand) AS units FROM stock_level")
+    assert rows[0]["units"] == 700
+
+
+async def test_versions_10_12_11_end_at_12_whatever_their_times(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    for sequence, minute in ((10, 5), (12, 2), (11, 9)):
+        await retailer.record(change("MUG", "dc", at=at(minute), sequence=sequence, count=counted(sequence)))
+
+    assert (await retailer.level("MUG", "dc")).on_hand_count == 12
+
+
+async def test_a_movement_counts_on_a_version_that_is_newer_and_of_an_earlier_time(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    await retailer.record(change("MUG", "dc", at=at(9), sequence=1, count=counted(50)))
+    await retailer.record(change("MUG", "dc", at=at(7), movement=moved(TILL_SALE, 4)))
+
+    await retailer.record(change("MUG", "dc", at=at(5), sequence=2, count=counted(60)))
+
+    assert (await retailer.level("MUG", "dc")).on_hand_count == 56
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_product_that_is_no_longer_tracked_is_not_sold_and_not_0(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(8)))
+    before = await retailer.allocate("1", {"MUG": 3}, SOLD)
+
+    await retailer.record(change("MUG", "dc", at=at(5), untracked=stock_pb.Untracked()))
+    refused = await retailer.allocate("2", {"MUG": 1}, HOLD)
+
+    level = await retailer.level("MUG", "dc")
+    assert (level.on_hand_count, level.allocated_count) == (8, 3)
+    assert await retailer.sellable("MUG") == 0
+    request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=["MUG"], include_locations=True)
+    answer = await retailer.availability.CheckAvailability(request)
+    assert answer.availabilities[0].locations[0].reasons == ["untracked"]
+    assert not refused.shipments
+    assert [one.reason for one in refused.decision.dropped_candidates] == ["untracked"]
+    assert (await retailer.get(before.allocation_id)).allocation.shipments
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_a_later_count_tracks_it_again_in_any_order(retailer: Retailer, order: tuple[int, ...]) -> None:
+    await shelf(retailer, "MUG", "BOWL")
+    said = [
+        change("MUG", "dc", at=at(0), count=counted(8)),
+        change("MUG", "dc", at=at(5), untracked=stock_pb.Untracked()),
+        change("MUG", "dc", at=at(9), count=counted(6)),
+        change("BOWL", "dc", at=at(0), count=counted(8)),
+        change("BOWL", "dc", at=at(5), untracked=stock_pb.Untracked()),
+        change("BOWL", "dc", at=at(3), count=counted(7)),
+    ]
+    for index in order:
+        await retailer.record(said[index], said[3 + index])
+
+    assert (await retailer.sellable("MUG"), await retailer.sellable("BOWL")) == (6, 0)
+
+
+async def test_units_are_set_aside_and_put_back_for_their_reason(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    put_back = stock_pb.StockMovement(kind=stock_pb.MOVEMENT_KIND_PUT_BACK, unit_count=1, reason=DISPLAY)
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(10)))
+
+    await retailer.record(
+        change("MUG", "dc", at=at(1), movement=aside(DAMAGED, 2)),
+        change("MUG", "dc", at=at(2), movement=aside(DISPLAY, 3)),
+        change("MUG", "dc", at=at(3), movement=put_back),
+    )
+
+    level = await retailer.level("MUG", "dc")
+    assert (level.on_hand_count, level.unavailable_count, level.available_count) == (10, 4, 6)
+    assert await by_reason(retailer) == {"damaged": 2, "display": 2}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_count_says_what_is_not_sellable_and_what_was_set_aside_since_is_on_top(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    stated = [stock_pb.UnavailableUnits(reason=DAMAGED, unit_count=4)]
+    await retailer.record(change("MUG", "dc", at=at(9), movement=aside(DISPLAY, 1)))
+
+    await retailer.record(change("MUG", "dc", at=at(5), count=counted(10, unavailable=stated)))
+    late = await retailer.record(change("MUG", "dc", at=at(4), movement=aside(DISPLAY, 5)))
+
+    assert late[0].fate == Fate.FATE_ABSORBED
+    assert await by_reason(retailer) == {"damaged": 4, "display": 1}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_a_smaller_total_of_what_is_not_sellable_takes_from_what_has_no_name_first(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(10, unavailable_count=3)))
+    await retailer.record(change("MUG", "dc", at=at(1), movement=aside(DAMAGED, 2)))
+
+    await retailer.record(change("MUG", "dc", at=at(2), count=counted(10, unavailable_count=1)))
+
+    assert await by_reason(retailer) == {"damaged": 1}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_confidence_is_learnt_from_what_people_count(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    confidence = "SELECT count_confidence, physical_count_time FROM stock_level"
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(10)))
+    first = (await retailer.sql(confidence))[0]
+    await retailer.record(change("MUG", "dc", at=at(1), count=counted(3, computed=True)))
+    computed = (await retailer.sql(confidence))[0]
+    await retailer.record(change("MUG", "dc", at=at(2), movement=moved(RECEIVED, 2)))
+    await retailer.record(change("MUG", "dc", at=at(3), count=counted(4)))
+    counted_once = (await retailer.sql(confidence))[0]
+    await retailer.record(change("MUG", "dc", at=at(4), count=counted(4)))
+
+    assert (first["count_confidence"], computed["count_confidence"]) == (None, None)
+    assert computed["physical_count_time"] == at(0)
+    assert counted_once["physical_count_time"] == at(3)
+    assert counted_once["count_confidence"] == pytest.approx(0.94)
+    assert (await retailer.sql(confidence))[0]["count_confidence"] == pytest.approx(0.958)
+
+
+async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    await retailer.count({("MUG", "dc"): 5}, at=datetime.now(UTC))
+    key = ("MUG", "dc")
+
+    connection = await asyncpg.connect(plain_url(retailer.database_url))
+    async with connection.transaction():
+        book = await levels.open_book(connection, await levels.lock(connection, {"MUG"}), uuid.uuid4)
+        await provenance.distrust(connection, book, [key, key])
+    await connection.close()
+
+    known = book.levels[key].count_confidence
+    rows = await retailer.sql("SELECT count_confidence FROM stock_level")
+    assert rows[0]["count_confidence"] == known == pytest.approx(0.49)
+
+
+async def test_two_counts_of_one_moment_are_told_and_settled_by_a_recount(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(8)))
+    await retailer.record(change("MUG", "dc", at=at(0), count=counted(9)))
+    told = await retailer.sql("SELECT state, description FROM exception WHERE kind = 'mismatch'")
+
+    await retailer.record(change("MUG", "dc", at=at(1), count=counted(9)))
+
+    assert [row["state"] for row in told] == ["open"]
+    assert "count again" in told[0]["description"]
+    settled = await retailer.sql("SELECT state, resolution FROM exception WHERE kind = 'mismatch'")
+    assert [tuple(row.values()) for row in settled] == [("resolved", "stock_corrected")]
+
+
+async def test_what_is_on_its_way_shrinks_as_it_arrives_and_is_not_sold(retailer: Retailer) -> None:
+    await shelf(retailer, "MUG")
+    coming = stock_pb.IncomingUnits(reference="PO-1", unit_count=30)
+    came = stock_pb.StockMovement(kind=RECEIVED, unit_count=12, incoming_reference="PO-1")
+    expected = "SELECT unit_count FROM stock_incoming"
+
+    await retailer.record(change("MUG", "dc", at=at(0), incoming=coming), source="erp")
+    announced = await retailer.sellable("MUG")
+    await retailer.record(change("MUG", "dc", at=at(1), movement=came), source="wms")
+    left = await retailer.sql(expected)
+    await retailer.record(change("MUG", "dc", at=at(2), movement=came, change_id="rest"), source="wms")
+    await retailer.record(
+        change("MUG", "dc", at=at(3), incoming=stock_pb.IncomingUnits(reference="PO-1")), source="erp"
+    )
+
+    assert (announced, await retailer.sellable("MUG")) == (0, 24)
+    assert [row["unit_count"] for row in left] == [18]
+    assert not await retailer.sql(expected)
+
+
+async def test_units_are_adjusted_up_and_down(retailer: Retailer) -> None:
+    await retailer.stock({("I", "one"): 2, ("I", "two"): 2})
+    now = datetime.now(UTC)
+
+    await retailer.record(
+        change("I", "one", at=now, movement=moved(ADJUSTED, 2)),
+        change("I", "two", at=now, movement=moved(ADJUSTED, -1)),
+    )
+
+    assert [(await retailer.level("I", place)).on_hand_count for place in ("one", "two")] == [4, 1]
+
+
+async def test_what_is_received_is_on_top_of_what_is_sold_and_not_shipped(retailer: Retailer) -> None:
+    await retailer.stock({("A", "s"): 30})
+    await retailer.allocate("1", {"A": 29}, SOLD)
+
+    await retailer.record(change("A", "s", at=datetime.now(UTC), movement=moved(RECEIVED, 50)))
+
+    level = await retailer.level("A", "s")
+    assert (level.on_hand_count, level.available_count) == (80, 51)
+
+
+async def test_fifty_calls_with_one_request_id_are_one_effect_others_fifty(
+    retailers: RetailerMaker,
+) -> None:
+    shops = [await retailers.make(), await retailers.make()]
+    await shops[0].stock({("MUG", "dc"): 0, ("BOWL", "dc"): 0})
+    now = datetime.now(UTC)
+    same = stock_pb.RecordStockChangesRequest(
+        source="wms", request_id=request_id(), changes=[change("MUG", "dc", at=now, movement=moved(RECEIVED, 1))]
+    )
+    others = [
+        stock_pb.RecordStockChangesRequest(
+            source="wms", request_id=request_id(), changes=[change("BOWL", "dc", at=now, movement=moved(RECEIVED, 1))]
+        )
+        for _ in range(50)
+    ]
+
+    calls = [shops[n % 2].stock_service.RecordStockChanges(one) for n, one in enumerate([same] * 50 + others)]
+    answers = await asyncio.gather(*calls)
+
+    assert {answer.results[0].fate for answer in answers} == {Fate.FATE_ACCEPTED}
+    assert [(await shops[0].level(sku, "dc")).on_hand_count for sku in ("MUG", "BOWL")] == [1, 50]
+    assert (await shops[0].ledger()).balanced
+
+
+async def test_everything_that_is_wrong_with_a_change_is_named(retailer: Retailer) -> None:
+    late = counted(5, unavailable_count=1, unavailable=[stock_pb.UnavailableUnits(reason=DAMAGED, unit_count=2)] * 2)
+    late.orders_until_time.FromDatetime(at(9))
+    said = [
+        change("MUG", "dc", at=at(0), count=late),
+        change("MUG", "dc", at=at(0), counted_movement=stock_pb.CountedMovement(movement=aside(DISPLAY, 1))),
+        change("MUG", "dc", at=at(0), incoming=stock_pb.IncomingUnits(unit_count=-1)),
+    ]
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await retailer.record(*said)
+
+    bad = error_details_pb2.BadRequest()
+    status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    assert status is not None
+    assert status.details[1].Unpack(bad)
+    assert {one.field for one in bad.field_violations} == {
+        "changes[0].count.unavailable[1].reason",
+        "changes[0].count.unavailable",
+        "changes[0].count.orders_until_time",
+        "changes[1].counted_movement.count",
+        "changes[1].counted_movement.movement.kind",
+        "changes[2].incoming.reference",
+        "changes[2].incoming.unit_count",
+    }
+
+
+SAYINGS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "count": lambda units: {"count": counted(units)},
+    "sale": lambda units: {"movement": moved(TILL_SALE, units)},
+    "receipt": lambda units: {"movement": moved(RECEIVED, units)},
+    "both": lambda units: {"counted_movement": sold_then_counted(1, units)},
+}
+STORIES = st.lists(st.tuples(st.sampled_from(sorted(SAYINGS)), st.integers(1, 20)), min_size=2, max_size=6)
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(story=STORIES, data=st.data())
+async def test_any_story_comes_to_one_figure_in_any_order(
+    retailer: Retailer, story: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    skus = [f"{request_id()[:18]}-{n}" for n in range(4)]
+    await shelf(retailer, *skus)
+    said = [SAYINGS[kind](units) for kind, units in story]
+    turns = [list(range(len(story)))] + [data.draw(st.permutations(range(len(story)))) for _ in skus[1:]]
+    for turn in range(len(story)):
+        await retailer.record(
+            *(change(sku, "dc", at=at(turns[n][turn]), **said[turns[n][turn]]) for n, sku in enumerate(skus))
+        )
+
+    assert len({(await retailer.level(sku, "dc")).on_hand_count for sku in skus}) == 1
+    assert (await retailer.ledger()).balanced

@@ -1,0 +1,141 @@
+"""Changes that cannot be recorded yet: kept aside, told, and recorded in order once they can be."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.feeds.quarantine_retry import Replay
+from tests.conftest import RetailerMaker
+from tests.retailer import Retailer, change, moved
+from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
+
+Fate = stock_pb.StockChangeResult
+NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
+TILL_SALE, RECEIVED = stock_pb.MOVEMENT_KIND_SOLD, stock_pb.MOVEMENT_KIND_RECEIVED
+
+
+def at(minutes: int) -> datetime:
+    return NINE + timedelta(minutes=minutes)
+
+
+def counted(units: int) -> stock_pb.StockCount:
+    return stock_pb.StockCount(on_hand_count=units)
+
+
+async def product(retailer: Retailer, sku: str) -> None:
+    await retailer.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))
+
+
+async def exceptions(retailer: Retailer) -> set[tuple[Any, ...]]:
+    rows = await retailer.sql(
+        "SELECT kind, subject, state, resolution, repeat_count FROM exception WHERE kind LIKE 'unmapped%'"
+    )
+    return {tuple(row.values()) for row in rows}
+
+
+async def test_what_waited_for_a_product_is_recorded_when_it_is_mapped(retailer: Retailer) -> None:
+    await retailer.locations("dc")
+    said = [
+        change("NEW", "dc", at=at(9), movement=moved(TILL_SALE, 3)),
+        change("NEW", "dc", at=at(5), count=counted(20)),
+        change("NEW", "dc", at=at(1), movement=moved(RECEIVED, 100)),
+    ]
+    for one in said:
+        await retailer.record(one)
+    await retailer.count({("NEW", "dc"): 8}, at=at(3), source="other")
+    assert await exceptions(retailer) == {("unmapped_product", "NEW", "open", None, 3)}
+
+    await product(retailer, "NEW")
+
+    assert (await retailer.level("NEW", "dc")).on_hand_count == 17
+    assert not await retailer.sql("SELECT FROM stock_quarantine")
+    assert await exceptions(retailer) == {("unmapped_product", "NEW", "resolved", "mapped", 3)}
+    assert (await retailer.ledger()).balanced
+
+
+async def test_what_was_replayed_counts_once_when_the_source_sends_it_again(retailer: Retailer) -> None:
+    await retailer.locations("dc")
+    sale = change("NEW", "dc", at=at(9), movement=moved(RECEIVED, 3))
+    await retailer.record(sale, sale)
+    await product(retailer, "NEW")
+
+    again = await retailer.record(sale)
+
+    assert again[0].fate == Fate.FATE_DUPLICATE
+    assert (await retailer.level("NEW", "dc")).on_hand_count == 3
+
+
+async def test_a_change_waits_until_both_its_product_and_its_location_are_known(retailer: Retailer) -> None:
+    await retailer.record(change("NEW", "moon", at=at(9), count=counted(3)))
+    both = await exceptions(retailer)
+
+    await product(retailer, "NEW")
+    waiting = await retailer.sql("SELECT FROM stock_quarantine")
+    await retailer.locations("moon")
+
+    assert {(row[0], row[1], row[2]) for row in both} == {
+        ("unmapped_product", "NEW", "open"),
+        ("unmapped_location", "moon", "open"),
+    }
+    assert len(waiting) == 1
+    assert {row[2] for row in await exceptions(retailer)} == {"resolved"}
+    assert (await retailer.level("NEW", "moon")).on_hand_count == 3
+
+
+async def test_what_is_said_while_the_mapping_arrives_counts_once(retailers: RetailerMaker, replay: Replay) -> None:
+    shops = [await retailers.make(), await retailers.make()]
+    await shops[0].locations("dc")
+    said = [change("NEW", "dc", at=at(n), movement=moved(RECEIVED, 1)) for n in range(30)]
+
+    await asyncio.gather(
+        *(shops[n % 2].record(one, source="till") for n, one in enumerate(said)),
+        product(shops[0], "NEW"),
+        replay.sweep(),
+    )
+    await asyncio.gather(*(replay.sweep() for _ in range(3)))
+
+    assert (await shops[0].level("NEW", "dc")).on_hand_count == 30
+    assert (await shops[0].ledger()).balanced
+    assert {row[2] for row in await exceptions(shops[0])} <= {"resolved"}
+
+
+async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(retailer: Retailer, replay: Replay) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    ahead = change("MUG", "dc", at=datetime.now(UTC) + timedelta(hours=1), count=counted(9))
+    await retailer.record(ahead)
+
+    await replay.sweep()
+    early = (await retailer.level("MUG", "dc")).on_hand_count
+    # The source's clock was an hour ahead; what it says comes true as time goes by.
+    await retailer.sql("UPDATE stock_quarantine SET effective_time = now() - interval '1 second'")
+    ahead.effective_time.FromDatetime(datetime.now(UTC))
+    await retailer.sql("UPDATE stock_quarantine SET content = $1", ahead.SerializeToString(deterministic=True))
+    await replay.sweep()
+
+    assert (early, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
+
+
+async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, replay: Replay) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    now = datetime.now(UTC)
+    put_back, set_aside = stock_pb.MOVEMENT_KIND_PUT_BACK, stock_pb.MOVEMENT_KIND_SET_ASIDE
+
+    early = await retailer.record(change("MUG", "dc", at=now, movement=moved(put_back, 2)))
+    await retailer.record(change("MUG", "dc", at=now - timedelta(seconds=1), movement=moved(set_aside, 3)))
+    await replay.sweep()
+
+    assert early[0].fate == Fate.FATE_QUARANTINED
+    assert (await retailer.level("MUG", "dc")).unavailable_count == 1
+    assert not await retailer.sql("SELECT FROM stock_quarantine")
+    assert (await retailer.ledger()).balanced
+
+
+async def test_what_is_settled_by_a_mapping_is_counted(retailer: Retailer) -> None:
+    await retailer.locations("dc")
+    await retailer.record(change("MUG", "dc", count=counted(4)))
+
+    await product(retailer, "MUG")
+
+    assert retailer.metric("exceptions_resolved_total", kind="unmapped_product", resolution="mapped") == 1

@@ -1,0 +1,154 @@
+"""Feeds that speak all day: what was acknowledged is stored, in the order of the messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.conftest import RetailerMaker
+from tests.retailer import Retailer, change, moved
+from tests.service.test_faults import Refusal, refusal
+from tests.service.watch.test_watch_availability import until
+from truestock.v1 import stock_service_pb2 as stock_pb
+
+Code = grpc.StatusCode
+Fate = stock_pb.StockChangeResult
+FOUND = stock_pb.MOVEMENT_KIND_FOUND
+
+
+def said(*changes: stock_pb.StockChange, source: str = "") -> stock_pb.StreamStockChangesRequest:
+    return stock_pb.StreamStockChangesRequest(source=source, changes=changes)
+
+
+def found(change_id: str, units: int = 1) -> stock_pb.StockChange:
+    return change("MUG", "dc", change_id=change_id, movement=moved(FOUND, units))
+
+
+async def ended(call: Any) -> Refusal:
+    async def read() -> None:
+        async for _ in call:
+            pass
+
+    return await refusal(read())
+
+
+@pytest.fixture
+async def shop(retailer: Retailer) -> Retailer:
+    await retailer.stock({("MUG", "dc"): 10})
+    return retailer
+
+
+async def test_each_message_is_acknowledged_in_order_with_its_fates(shop: Retailer) -> None:
+    messages = [said(found("1"), found("2"), source="till"), said(found("2"), found("3")), said(found("4"))]
+    answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
+
+    fates = [[(result.change_id, result.fate) for result in answer.results] for answer in answers]
+    assert fates == [
+        [("1", Fate.FATE_ACCEPTED), ("2", Fate.FATE_ACCEPTED)],
+        [("2", Fate.FATE_DUPLICATE), ("3", Fate.FATE_ACCEPTED)],
+        [("4", Fate.FATE_ACCEPTED)],
+    ]
+    assert answers[-1].results[0].on_hand_count == 14
+    assert shop.metric("stock_changes_total", fate="accepted") == 5
+
+
+async def test_a_source_named_once_speaks_for_the_whole_stream(shop: Retailer) -> None:
+    messages = [said(found("1"), source="till"), said(found("2"))]
+    [_ async for _ in shop.stock_service.StreamStockChanges(iter(messages))]
+
+    rows = await shop.sql("SELECT source FROM stock_movement WHERE kind = 'found'")
+    assert [row["source"] for row in rows] == ["till", "till"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "field"),
+    [
+        ([said(found("1"))], "source"),
+        ([said(found("1"), source="till"), said(found("2"), source="wms")], "source"),
+        ([said(found("1"), source="till"), said()], "changes"),
+        ([said(found("1"), source="till"), said(stock_pb.StockChange(change_id="2"))], "changes[0].sku"),
+    ],
+)
+async def test_a_message_that_is_refused_ends_the_stream(
+    shop: Retailer, messages: list[stock_pb.StreamStockChangesRequest], field: str
+) -> None:
+    call = shop.stock_service.StreamStockChanges(iter(messages))
+    for _ in messages[1:]:
+        await call.read()
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call.read()
+
+    assert error.value.code() is Code.INVALID_ARGUMENT
+    assert f"{field}: " in (error.value.details() or "")
+
+
+async def test_a_message_over_the_byte_limit_ends_the_stream(shop: Retailer) -> None:
+    large = change("MUG", "dc", change_id="x" * (2 << 20), movement=moved(FOUND, 1))
+
+    refused = await ended(shop.stock_service.StreamStockChanges(iter([said(found("1"), source="till"), said(large)])))
+
+    assert (refused.code, refused.reason) == (Code.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE")
+    assert (await shop.level("MUG", "dc")).on_hand_count == 11
+
+
+async def test_a_feed_that_breaks_off_has_lost_nothing_acknowledged(shop: Retailer) -> None:
+    call = shop.stock_service.StreamStockChanges()
+    acknowledged = 0
+    for number in range(5):
+        await call.write(said(found(str(number)), source="till"))
+        acknowledged += len((await call.read()).results)
+    call.cancel()
+    again = [said(found(str(number)), source="till") for number in range(3, 7)]
+    answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(again))]
+
+    assert acknowledged == 5
+    fates = [answer.results[0].fate for answer in answers]
+    assert fates == [Fate.FATE_DUPLICATE, Fate.FATE_DUPLICATE, Fate.FATE_ACCEPTED, Fate.FATE_ACCEPTED]
+    assert (await shop.level("MUG", "dc")).on_hand_count == 17
+    assert (await shop.ledger()).balanced
+
+
+async def test_two_feeds_stream_side_by_side(shop: Retailer) -> None:
+    async def feed(source: str) -> None:
+        messages = [said(found(str(number)), source=source) for number in range(20)]
+        answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
+        assert all(answer.results[0].fate == Fate.FATE_ACCEPTED for answer in answers)
+
+    await asyncio.gather(*(feed(source) for source in ("till-1", "till-2", "wms")))
+
+    assert (await shop.level("MUG", "dc")).on_hand_count == 70
+
+
+async def test_a_service_that_stops_ends_the_stream_so_that_the_feed_goes_on_elsewhere(
+    retailers: RetailerMaker,
+) -> None:
+    shop = await retailers.make()
+    await shop.stock({("MUG", "dc"): 10})
+    call = shop.stock_service.StreamStockChanges()
+    await call.write(said(found("1"), source="till"))
+    await call.read()
+    stopping = asyncio.create_task(retailers.stop(shop))
+
+    refused = await asyncio.wait_for(refusal(call.read()), 1)
+    await stopping
+
+    assert (refused.code, refused.reason) == (Code.UNAVAILABLE, "NOT_READY")
+
+
+async def test_a_stream_is_one_call_in_the_metrics_and_hanging_up_is_no_error(shop: Retailer) -> None:
+    async def messages() -> AsyncIterator[stock_pb.StreamStockChangesRequest]:
+        yield said(found("1"), source="till")
+
+    [_ async for _ in shop.stock_service.StreamStockChanges(messages())]
+    call = shop.stock_service.StreamStockChanges()
+    await call.write(said(found("2"), source="till"))
+    await call.read()
+    call.cancel()
+
+    method = "StockService/StreamStockChanges"
+    await until(lambda: shop.metric("rpc_duration_seconds_count", method=method, code="CANCELLED") == 1)
+    assert shop.metric("rpc_duration_seconds_count", method=method, code="OK") == 1

@@ -1,0 +1,77 @@
+"""The service proves its own ledger while it trades, and tells by metrics what that came to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.app.application import running
+from service.database.database import Database
+from service.settings import Settings
+from service.stock.ledger_monitor import LedgerWatch
+from tests.conftest import PLAIN_RULES
+from tests.retailer import Retailer
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[Retailer]:
+    """A service that proves its ledger ten times a second."""
+    settings = Settings(
+        address="127.0.0.1:0",
+        metrics_address="127.0.0.1:0",
+        database_url=database_url,
+        rules=PLAIN_RULES,
+        sample=False,
+        drain_seconds=2,
+        verify_ledger_seconds=0.1,
+    )
+    async with running(settings) as service, Retailer.connect(service, database_url) as shop:
+        await shop.set_up()
+        await shop.stock({("MUG", "dc"): 10})
+        yield shop
+
+
+async def proved(shop: Retailer) -> float:
+    """The differences of a proof that has begun after now."""
+    for _ in range(2):
+        last = shop.metric("ledger_verified_timestamp_seconds")
+        async with asyncio.timeout(10):
+            while shop.metric("ledger_verified_timestamp_seconds") == last:  # noqa: ASYNC110 - a metric is no event
+                await asyncio.sleep(0.02)
+    return shop.metric("ledger_differences")
+
+
+async def test_a_figure_that_somebody_tampered_with_shows_in_the_metric(shop: Retailer) -> None:
+    good = await proved(shop)
+    await shop.sql("UPDATE stock_level SET on_hand = on_hand + 1")
+    bad = await proved(shop)
+    await shop.sql("UPDATE stock_level SET on_hand = on_hand - 1")
+
+    assert (good, bad, await proved(shop)) == (0, 1, 0)
+
+
+async def test_orders_are_taken_while_the_ledger_is_proved(shop: Retailer) -> None:
+    orders = await asyncio.gather(*(shop.allocate(f"A-{number}", {"MUG": 1}) for number in range(30)))
+
+    assert sum(line.promised_count for order in orders for line in order.lines) == 10
+    assert await proved(shop) == 0
+
+
+async def test_a_proof_that_takes_too_long_is_given_up(
+    shop: Retailer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = await Database.open(shop.database_url, shop.service.metrics, connections=1)
+    await shop.sql(
+        "INSERT INTO stock_movement (id, sku, location_id, kind, fate, on_hand_delta, unavailable_delta, held_delta, "
+        "allocated_delta, source, effective_time, heard_time) SELECT gen_random_uuid(), 'MUG', 'dc', 'adjusted', "
+        "'accepted', 0, 0, 0, 0, 'x', now(), now() FROM generate_series(1, 20000)"
+    )
+    monkeypatch.setattr("service.stock.ledger_monitor.PROOF_SECONDS", 0.001)
+    try:
+        await LedgerWatch(database, shop.service.metrics, 1).prove()
+    finally:
+        await database.close()
+
+    assert "truestock verify-ledger" in capsys.readouterr().out

@@ -1,0 +1,180 @@
+"""The ledger as it is listed, and everything that a stock level says."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from service.stock import level_details
+from tests.retailer import Retailer, change, moved
+from tests.service.test_bad_input import refused
+from truestock.v1 import stock_service_pb2 as stock_pb
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+RECEIVED, SOLD_AT_TILL = stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD
+
+
+@pytest.fixture
+async def shop(retailer: Retailer) -> Retailer:
+    await retailer.stock({("MUG", "dc"): 10, ("MUG", "store"): 4, ("BOWL", "dc"): 3})
+    return retailer
+
+
+async def movements(shop: Retailer, **fields: Any) -> list[stock_pb.StockMovementRecord]:
+    """Every movement that passes the filters, page by page."""
+    found: list[stock_pb.StockMovementRecord] = []
+    request = stock_pb.ListStockMovementsRequest(**fields)
+    while True:
+        page = await shop.stock_service.ListStockMovements(request)
+        found.extend(page.stock_movements)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
+
+
+async def test_everything_that_moved_a_figure_is_listed_the_newest_first(shop: Retailer) -> None:
+    order = await shop.allocate("A-1", {"MUG": 2})
+    await shop.cancel(order.allocation_id, {order.lines[0].line_id: 2})
+
+    found = await movements(shop, skus=["MUG"], location_ids=["dc"])
+
+    assert [(one.kind, one.on_hand_delta, one.allocated_delta) for one in found] == [
+        ("released", 0, -2),
+        ("allocated", 0, 2),
+        ("counted", 10, 0),
+    ]
+    assert {one.allocation_id for one in found[:2]} == {order.allocation_id}
+    assert (found[2].source, found[2].stated_count, found[2].fate) == ("counter", 10, "accepted")
+
+
+async def test_what_was_heard_and_moved_nothing_is_listed_too(shop: Retailer) -> None:
+    old = datetime.now(UTC) - timedelta(days=1)
+    await shop.record(change("MUG", "dc", at=old, change_id="late", movement=moved(SOLD_AT_TILL, 1)), source="till")
+
+    found = await movements(shop, kinds=["sold"])
+
+    assert [(one.change_id, one.fate, one.on_hand_delta) for one in found] == [("late", "absorbed", 0)]
+    assert found[0].effective_time.ToDatetime(UTC) == old
+
+
+async def test_movements_are_found_by_what_they_are_about(shop: Retailer) -> None:
+    first = await shop.allocate("A-1", {"MUG": 2, "BOWL": 1})
+    await shop.allocate("A-2", {"MUG": 1})
+
+    of_order = await movements(shop, allocation_id=first.allocation_id)
+
+    assert sorted(one.sku for one in of_order) == ["BOWL", "MUG"]
+    assert len(await movements(shop, kinds=["allocated"])) == 3
+    assert len(await movements(shop, kinds=["allocated"], skus=["MUG"])) == 2
+    assert len(await movements(shop, location_ids=["store"])) == 1
+    assert not await movements(shop, location_ids=["nowhere"])
+
+
+async def test_movements_are_found_by_when_they_were_heard(shop: Retailer) -> None:
+    await asyncio.sleep(0.01)
+    between = (await shop.sql("SELECT clock_timestamp() AS now"))[0]["now"]
+    await shop.allocate("A-1", {"MUG": 2})
+    moment = Timestamp()
+    moment.FromDatetime(between)
+
+    assert [one.kind for one in await movements(shop, start_time=moment)] == ["allocated"]
+    assert {one.kind for one in await movements(shop, end_time=moment)} == {"counted"}
+
+
+async def test_pages_neither_repeat_nor_leave_out_a_movement(shop: Retailer) -> None:
+    for number in range(4):
+        # Changes of one call are heard at the same moment.
+        said = [change("MUG", place, at=datetime.now(UTC), movement=moved(RECEIVED, number + 1)) for place in
+                ("dc", "store", "dc")]  # fmt: skip
+        await shop.record(*said)
+
+    whole, pieces = await movements(shop), await movements(shop, page_size=4)
+
+    assert len(whole) == 15
+    assert [one.movement_id for one in pieces] == [one.movement_id for one in whole]
+    assert len({one.movement_id for one in whole}) == 15
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"skus": ["X"] * 501}, "skus"),
+        ({"skus": [""]}, "skus[0]"),
+        ({"location_ids": ["x"] * 501}, "location_ids"),
+        ({"kinds": ["x"] * 51}, "kinds"),
+        ({"kinds": ["x" * 65]}, "kinds[0]"),
+        ({"allocation_id": "A-1"}, "allocation_id"),
+        ({"page_size": -1}, "page_size"),
+        ({"start_time": Timestamp(seconds=9), "end_time": Timestamp(seconds=9)}, "end_time"),
+        ({"start_time": Timestamp(seconds=-9)}, "start_time"),
+    ],
+)
+async def test_a_question_about_movements_that_is_no_question_is_refused(
+    shop: Retailer, fields: dict[str, Any], field: str
+) -> None:
+    request = stock_pb.ListStockMovementsRequest(**fields)
+
+    assert (await refused(shop.stock_service.ListStockMovements(request))).is_(INVALID, "INVALID_FIELD", field)
+
+
+async def test_a_level_says_why_units_are_not_sellable_and_how_sure_its_count_is(shop: Retailer) -> None:
+    counted = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    await shop.sql("INSERT INTO stock_unavailable VALUES ('MUG', 'dc', 'display', 1), ('MUG', 'dc', 'damaged', 2)")
+    await shop.sql(
+        "UPDATE stock_level SET count_confidence = 0.75, physical_count_time = $1, tracked = false "
+        "WHERE sku = 'MUG' AND location_id = 'dc'",
+        counted,
+    )
+
+    level = await shop.level("MUG", "dc")
+
+    assert [(one.reason, one.unit_count) for one in level.unavailable] == [
+        (stock_pb.UNAVAILABLE_REASON_DAMAGED, 2),
+        (stock_pb.UNAVAILABLE_REASON_DISPLAY, 1),
+    ]
+    assert (level.count_confidence, level.untracked) == (0.75, True)
+    assert level.physical_count_time.ToDatetime(UTC) == counted
+    assert not (await shop.level("MUG", "store")).HasField("count_confidence")
+
+
+async def test_a_levels_version_rises_with_every_change_of_its_figures(shop: Retailer) -> None:
+    before = (await shop.level("MUG", "dc")).version
+    await shop.allocate("A-1", {"MUG": 2})
+
+    assert (await shop.level("MUG", "dc")).version > before
+
+
+async def test_a_level_with_deliveries_without_end_shows_the_earliest(shop: Retailer) -> None:
+    await shop.sql(
+        "INSERT INTO stock_incoming SELECT 'wms', 'PO-' || lpad(n::text, 3, '0'), 'MUG', 'dc', n, "
+        "CASE WHEN n % 2 = 0 THEN now() + n * interval '1 hour' END, now() FROM generate_series(1, 300) AS n"
+    )
+
+    incoming = (await shop.level("MUG", "dc")).incoming
+
+    assert len(incoming) == 100
+    assert [one.unit_count for one in incoming[:3]] == [2, 4, 6]
+    assert all(one.HasField("expect_time") for one in incoming)
+
+
+async def test_a_page_of_levels_takes_a_few_statements_however_long_it_is(
+    shop: Retailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.stock({(f"SKU-{number}", "dc"): 1 for number in range(150)})
+    reads = 0
+    read = level_details.read
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(*arguments)
+
+    monkeypatch.setattr(level_details, "read", counted)
+    page = await shop.stock_service.ListStockLevels(stock_pb.ListStockLevelsRequest(page_size=150))
+
+    assert (len(page.stock_levels), reads) == (150, 1)

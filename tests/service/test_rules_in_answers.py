@@ -1,0 +1,236 @@
+"""Rules through the API: what a channel may be told, and what orders get."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from google.type.date_pb2 import Date
+from google.type.dayofweek_pb2 import DayOfWeek
+from google.type.latlng_pb2 import LatLng
+from google.type.money_pb2 import Money
+from google.type.timeofday_pb2 import TimeOfDay
+
+from service.orders import order_messages
+from service.orders.allocation_record import AllocationRecord, LineRecord, ShortageRecord
+from tests.conftest import RetailerMaker
+from tests.retailer import HOLD, SOLD, Retailer, State, promised
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
+    catalog_service_pb2 as catalog_pb,
+    order_pb2,
+)
+
+RULES = Path(__file__).parent.parent / "rules_buffered"
+STORE = catalog_pb.Location.TYPE_STORE
+AUSTIN, DENVER = LatLng(latitude=30.27, longitude=-97.74), LatLng(latitude=39.74, longitude=-104.99)
+
+
+@pytest.fixture
+async def shop(retailers: RetailerMaker) -> Retailer:
+    """Two stores that keep two units each for walk-in customers, and a channel on TikTok beside the web."""
+    shop = await retailers.make(RULES)
+    social = catalog_pb.Channel(channel_id="tiktok_shop", kind=catalog_pb.Channel.KIND_SOCIAL)
+    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
+    await shop.stock({("MUG", "austin"): 5, ("MUG", "denver"): 4})
+    stores = [
+        catalog_pb.Location(location_id="austin", type=STORE, coordinates=AUSTIN),
+        catalog_pb.Location(location_id="denver", type=STORE, coordinates=DENVER),
+    ]
+    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=stores))
+    return shop
+
+
+async def test_a_channel_is_told_what_is_left_after_the_buffers(shop: Retailer) -> None:
+    answer = await check(shop, "MUG", include_locations=True)
+
+    assert (answer.sellable_count, answer.available_count) == (5, 9)
+    assert {at.location_id: (at.held_back_count, at.sellable_count) for at in answer.locations} == {
+        "austin": (2, 3),
+        "denver": (2, 2),
+    }
+    assert answer.fired_rules[0].source == "rules_buffered/all.yaml:5"
+
+
+async def test_the_last_units_are_not_told_to_tiktok(shop: Retailer) -> None:
+    await shop.count({("MUG", "austin"): 3, ("MUG", "denver"): 3})
+
+    assert await shop.sellable("MUG", "tiktok_shop") == 0
+    assert await shop.sellable("MUG", "web") == 2
+
+
+async def test_a_location_under_stocktake_sells_nothing_online(shop: Retailer) -> None:
+    counting = catalog_pb.Location(location_id="denver", type=STORE, status=catalog_pb.Location.STATUS_STOCKTAKE)
+    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[counting]))
+
+    answer = await check(shop, "MUG", include_locations=True)
+
+    assert answer.sellable_count == 3
+    assert list(answer.locations[1].reasons) == ["excluded by stocktake"]
+
+
+async def test_a_draft_is_sold_nowhere(shop: Retailer) -> None:
+    draft = catalog_pb.Product(sku="MUG", status=catalog_pb.Product.STATUS_DRAFT)
+    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[draft]))
+
+    assert await shop.sellable("MUG") == 0
+    assert (await shop.allocate("A-1", {"MUG": 1}, HOLD)).state == State.STATE_REFUSED
+
+
+async def test_a_cart_leaves_the_buffer_alone(shop: Retailer) -> None:
+    held = await shop.allocate("A-1", {"MUG": 9}, HOLD)
+
+    assert promised(held) == {"austin": 3, "denver": 2}
+    assert held.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
+    assert not any(shortage.kind == allocation_pb.Shortage.KIND_OVERSELL for shortage in held.shortages)
+
+
+async def test_a_sold_order_may_use_the_buffer_and_what_it_saved_is_counted(shop: Retailer) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 7}, SOLD)
+
+    assert sum(promised(sold).values()) == 7
+    assert shop.metric("buffer_saved_units_total", channel="web") == 2
+    assert shop.metric("oversold_units_total", channel="web", cause="race") == 0
+
+
+async def test_the_nearest_store_fulfils(shop: Retailer) -> None:
+    to_colorado = order_pb2.Destination(country="US", coordinates=DENVER)
+
+    sold = await shop.allocate("A-1", {"MUG": 2}, SOLD, destination=to_colorado)
+
+    assert promised(sold) == {"denver": 2}
+    assert sold.shipments[0].distance_km == 0
+
+
+async def test_a_dear_split_order_waits_for_a_person_with_its_stock_promised(shop: Retailer) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 8}, SOLD, order_value=Money(currency_code="USD", units=100))
+
+    assert sold.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
+    assert sold.needs_person
+    assert sum(promised(sold).values()) == 8
+    assert shop.metric("manual_interventions_total", channel="web", reason="review") == 1
+
+
+async def test_a_channel_sells_only_from_its_own_locations(shop: Retailer) -> None:
+    till = catalog_pb.Channel(channel_id="till", kind=catalog_pb.Channel.KIND_POS, location_ids=["denver"])
+    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[till]))
+
+    assert await shop.sellable("MUG", "till") == 2
+    assert promised(await shop.allocate("A-1", {"MUG": 5}, SOLD, channel_id="till")) == {"denver": 4}
+
+
+async def test_a_closed_location_gives_nothing(shop: Retailer) -> None:
+    closed = catalog_pb.Location(location_id="austin", type=STORE, status=catalog_pb.Location.STATUS_CLOSED)
+    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[closed]))
+
+    assert await shop.sellable("MUG") == 2
+    assert promised(await shop.allocate("A-1", {"MUG": 9}, SOLD)) == {"denver": 4}
+
+
+async def test_a_pickup_waits_where_the_shopper_chose(shop: Retailer) -> None:
+    fields: dict[str, Any] = {"method": order_pb2.FULFILLMENT_METHOD_PICKUP, "pickup_location_id": "denver"}
+
+    sold = await shop.allocate("A-1", {"MUG": 1}, SOLD, **fields)
+
+    assert promised(sold) == {"denver": 1}
+    assert ("austin", "not-chosen") in [(d.location_id, d.reason) for d in sold.decision.dropped_candidates]
+
+
+async def test_questions_that_come_together_share_a_read(shop: Retailer) -> None:
+    answers = await asyncio.gather(*(shop.sellable("MUG") for _ in range(200)))
+
+    assert set(answers) == {5}
+    assert shop.metric("availability_batch_calls_sum") == 200
+    assert shop.metric("availability_batch_calls_count") < 100
+
+
+async def test_an_edit_of_the_catalogue_is_seen_by_every_service(retailers: RetailerMaker) -> None:
+    one, other = await retailers.make(RULES), await retailers.make(RULES)
+    await one.stock({("MUG", "dc"): 5})
+    assert (await one.sellable("MUG"), await other.sellable("MUG")) == (5, 5)
+
+    await one.catalogue.UpsertLocations(
+        catalog_pb.UpsertLocationsRequest(locations=[catalog_pb.Location(location_id="dc", type=STORE)])
+    )
+
+    assert (await one.sellable("MUG"), await other.sellable("MUG")) == (3, 3)
+
+
+async def check(shop: Retailer, sku: str, **fields: Any) -> availability_pb.Availability:
+    request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=[sku], **fields)
+    found: availability_pb.Availability = (await shop.availability.CheckAvailability(request)).availabilities[0]
+    return found
+
+
+async def test_an_answer_says_what_its_rules_saw(shop: Retailer) -> None:
+    told = await check(shop, "MUG", include_locations=True)
+    sold = await shop.allocate("A-1", {"MUG": 8}, SOLD, order_value=Money(currency_code="USD", units=100))
+
+    assert [(seen.fact, seen.value) for seen in told.fired_rules[0].facts] == [("location.type", "store")]
+    review = sold.decision.fired_rules[-1]
+    assert review.rule == "far-and-split"
+    assert {seen.fact: seen.value for seen in review.facts} == {"plan.shipment_count": "2", "order.value": "100"}
+
+
+async def test_a_location_has_working_time_and_a_channel_headroom(shop: Retailer) -> None:
+    works = catalog_pb.WorkingTime(
+        cut_off=TimeOfDay(hours=14),
+        opening_days=[DayOfWeek.MONDAY, DayOfWeek.FRIDAY],
+        opens=TimeOfDay(hours=0),
+        closes=TimeOfDay(hours=20, minutes=30),
+        holidays=[Date(year=2026, month=12, day=25)],
+    )
+    austin = catalog_pb.Location(location_id="austin", type=STORE, time_zone="America/Chicago", working_time=works)
+    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[austin]))
+    social = catalog_pb.Channel(
+        channel_id="tiktok_shop", kind=catalog_pb.Channel.KIND_SOCIAL, cancellation_headroom=0.0
+    )
+    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
+
+    places = (await shop.catalogue.ListLocations(catalog_pb.ListLocationsRequest())).locations
+    channels = (await shop.catalogue.ListChannels(catalog_pb.ListChannelsRequest())).channels
+
+    assert [place.working_time for place in places] == [works, catalog_pb.WorkingTime()]
+    assert not places[1].HasField("working_time")
+    assert channels[0].HasField("cancellation_headroom")
+    assert not channels[1].HasField("cancellation_headroom")
+
+
+async def test_little_headroom_keeps_more_from_a_channel(retailers: RetailerMaker, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text((RULES / "routing.yaml").read_text())
+    (tmp_path / "headroom.yaml").write_text(
+        "kind: buffer\nname: headroom\nscope: channel\nrules:\n"
+        "  - {name: few-left, when: {channel.cancellation_headroom: {less_than: 0.25}}, hold_back: {percent: 50}}\n"
+    )
+    shop = await retailers.make(tmp_path)
+    await shop.stock({("MUG", "dc"): 10})
+    told = []
+    for headroom in (0.5, 0.2):
+        web = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, cancellation_headroom=headroom)
+        await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
+        told.append(await shop.sellable("MUG"))
+
+    assert told == [10, 5]
+
+
+def test_shortages_are_told_in_one_order_whatever_came_first() -> None:
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    short = [
+        ShortageRecord(line, "MUG", 1, "oversell", cause) for line in "ab" for cause in ("count_correction", "race")
+    ]
+    one, other = (
+        AllocationRecord(
+            UUID(int=1), "web", "A-1", now, now, lines=[LineRecord(x, "MUG", 2) for x in "ba"], shortages=found
+        )
+        for found in (short, short[::-1])
+    )
+
+    told = order_messages.allocation(one, now)
+
+    assert told == order_messages.allocation(other, now)
+    assert [(x.line_id, x.cause) for x in told.shortages][:2] == [("b", "count_correction"), ("b", "race")]
