@@ -14,7 +14,7 @@ from service.allocation.order_counts import count_answer
 from service.allocation.order_intake import Intake, write_intake
 from service.allocation.planner import Verdict
 from service.allocation.planning_context import Scene
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue
 from service.database.database import Connection
@@ -39,7 +39,7 @@ class _Batch:
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
     """What became of orders, by request id."""
-    doings: Doings | None = None
+    unit_of_work: UnitOfWork | None = None
     unheard: _Batch | None = None
     """An earlier attempt whose commit went through unheard: it is still to be counted."""
 
@@ -73,9 +73,9 @@ class OrderDesk:
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
     def _count(self, batch: _Batch | None) -> None:
-        if batch is None or batch.doings is None:
+        if batch is None or batch.unit_of_work is None:
             return
-        batch.doings.count(self._here.metrics)
+        batch.unit_of_work.count(self._here.metrics)
         for verdict in batch.verdicts.values():
             count_answer(self._here.metrics, verdict.record)
 
@@ -93,14 +93,14 @@ class OrderDesk:
             await batch.learn(connection, skus)
             now, figures = await levels.read(connection, skus)
             kept = await pending_cancellations.read(connection, {*_names([ticket]), *found.ids})
-            doings = Doings(Book(now, dict(figures), self._here.new_id))
-            doings.know(records)
-            return batch, Intake.of(doings, found, kept)
+            unit_of_work = UnitOfWork(Book(now, dict(figures), self._here.new_id))
+            unit_of_work.load(records)
+            return batch, Intake.of(unit_of_work, found, kept)
 
         batch, intake = await self._here.database.snapshot("preview", work)
         verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
         answer = order_messages.allocation(
-            verdict.record, intake.doings.book.now, change_refused=verdict.change_refused
+            verdict.record, intake.unit_of_work.book.now, change_refused=verdict.change_refused
         )
         return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
 
@@ -139,23 +139,25 @@ class OrderDesk:
         skus |= await order_store.line_skus(connection, named.known_ids) if named.known_ids else set()
         await batch.learn(connection, skus)
         locked = await levels.lock(connection, skus)
-        doings = batch.doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
-        doings.know((await order_store.read(connection, named.known_ids)).values())
+        unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._here.new_id))
+        unit_of_work.load((await order_store.read(connection, named.known_ids)).values())
         kept = await pending_cancellations.read(connection, {*_names(tickets), *named.ids})
-        intake = Intake.of(doings, named, kept)
+        intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
         stage = rebalancing.Stage(self._here.cache, policy_set, batch.scene(policy_set))
-        if doings.book.lapsed:
-            await rebalancing.fill(connection, doings, stage)
+        if unit_of_work.book.lapsed:
+            await rebalancing.fill(connection, unit_of_work, stage)
         for ticket in tickets:
             batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
             # What one order gives back goes to backorders before the next order sees it.
-            await rebalancing.fill(connection, doings, stage)
+            await rebalancing.fill(connection, unit_of_work, stage)
         for ticket in tickets:
             verdict = batch.verdicts[ticket.claim.id]
-            answer = order_messages.allocation(verdict.record, doings.book.now, change_refused=verdict.change_refused)
+            answer = order_messages.allocation(
+                verdict.record, unit_of_work.book.now, change_refused=verdict.change_refused
+            )
             batch.outcomes[ticket.claim.id] = answer
-        await doings.write(connection)
+        await unit_of_work.write(connection)
         await write_intake(connection, intake, policy_set)
         await idempotency.answer(connection, _answers_of(batch, tickets))
 

@@ -10,7 +10,7 @@ from functools import partial
 from sqlalchemy import Integer, Text, exists, func, select
 
 from service.allocation import rebalancing
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import allocation, shortage, stock_level
 from service.dependencies import Premises
@@ -65,18 +65,18 @@ class Backorders:
         self._here.metrics.backordered_units.set(units)
         self._after = skus[-1] if len(skus) == SKUS else ""
         for sku in skus:
-            doings = await self._here.database.transaction("backorders", partial(self._fill, sku))
-            doings.count(self._here.metrics)
+            unit_of_work = await self._here.database.transaction("backorders", partial(self._fill, sku))
+            unit_of_work.count(self._here.metrics)
 
-    async def _fill(self, sku: str, connection: Connection) -> Doings:
+    async def _fill(self, sku: str, connection: Connection) -> UnitOfWork:
         waiting = await _WAITING.rows(connection, sku=sku)
         ids = await order_store.lock(connection, [row["id"] for row in waiting])
         skus = await order_store.line_skus(connection, ids) | {sku}
         locked = await levels.lock(connection, skus)
-        doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
-        doings.know((await order_store.read(connection, ids)).values())
+        unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._here.new_id))
+        unit_of_work.load((await order_store.read(connection, ids)).values())
         await rebalancing.fill(
-            connection, doings, rebalancing.Stage(self._here.cache, self._here.policies()), untouched=True
+            connection, unit_of_work, rebalancing.Stage(self._here.cache, self._here.policies()), untouched=True
         )
-        await doings.write(connection)
-        return doings
+        await unit_of_work.write(connection)
+        return unit_of_work

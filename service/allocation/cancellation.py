@@ -12,7 +12,7 @@ from service.allocation import rebalancing
 from service.allocation.amendments import cancel_everything
 from service.allocation.lifecycle import cancel_lines, open_orders
 from service.allocation.planner import Verdict
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Premises
 from service.errors import InvalidFields, Violation, no_allocation
@@ -26,7 +26,7 @@ from service.rpc.idempotency import Asked
 from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
-Done = tuple[allocation_pb.Allocation, Doings | None]
+Done = tuple[allocation_pb.Allocation, UnitOfWork | None]
 
 
 class CancelDesk:
@@ -50,9 +50,9 @@ class CancelDesk:
                 lambda connection: self._work(connection, request, str(asked.claim.id), known),
             )
 
-        answer, doings = await order_identity.until_locked(attempt)
-        if doings is not None:
-            doings.count(self._here.metrics)
+        answer, unit_of_work = await order_identity.until_locked(attempt)
+        if unit_of_work is not None:
+            unit_of_work.count(self._here.metrics)
         return answer if answer.allocation_id else None
 
     async def _work(
@@ -67,27 +67,27 @@ class CancelDesk:
             await order_identity.drop(connection, locked.made)
             return allocation_pb.Allocation(), None
         skus = await order_store.line_skus(connection, [allocation_id])
-        doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
-        record, now = doings.records[allocation_id], doings.book.now
+        unit_of_work = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+        record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
         heard = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in heard):
-            doings.note(_cancelled(doings, record, request))
-            await rebalancing.follow(connection, doings, self._here.cache, self._here.policies())
-            await doings.write(connection)
+            unit_of_work.record(_cancelled(unit_of_work, record, request))
+            await rebalancing.follow(connection, unit_of_work, self._here.cache, self._here.policies())
+            await unit_of_work.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:
                 rows = _rows(request, original, event_id, is_applied=True)
                 await pending_cancellations.write(connection, now, rows)
-        return order_messages.allocation(record, now), doings
+        return order_messages.allocation(record, now), unit_of_work
 
 
-def _cancelled(doings: Doings, record: AllocationRecord, request: CancelRequest) -> Verdict:
+def _cancelled(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelRequest) -> Verdict:
     """What a cancellation does to an order that is known. Contents that are not older have it in them."""
     if request.is_whole:
-        return cancel_everything(doings.book, record, record.order_as_stated())
+        return cancel_everything(unit_of_work.book, record, record.order_as_stated())
     stated = record.channel_update_time
     if request.cancel_time is not None and stated is not None and request.cancel_time <= stated:
         return Verdict(record)
-    return cancel_lines(doings.book, record, request.cancellations)
+    return cancel_lines(unit_of_work.book, record, request.cancellations)
 
 
 async def _keep_for_later(connection: Connection, request: CancelRequest, name: Name, event_id: str) -> None:

@@ -14,7 +14,7 @@ from service.allocation import rebalancing
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
 from service.allocation.planning_context import scene
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Premises
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
@@ -81,9 +81,9 @@ class Lifecycle:
 
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
-        doings, due = await self._here.database.transaction("sweep", self._sweep)
-        if doings is not None:
-            doings.count(self._here.metrics)
+        unit_of_work, due = await self._here.database.transaction("sweep", self._sweep)
+        if unit_of_work is not None:
+            unit_of_work.count(self._here.metrics)
         for record in due:
             self._here.metrics.expired_holds.labels(record.channel_id).inc()
         return len(due)
@@ -91,45 +91,49 @@ class Lifecycle:
     async def _move(self, allocation_id: UUID, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
         policy_set = self._here.policies()
 
-        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             if not await order_store.lock(connection, [allocation_id]):
                 raise no_allocation(allocation_id)
             skus = await order_store.line_skus(connection, [allocation_id])
-            doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
-            record = doings.records[allocation_id]
-            doings.note(await move(connection, doings.book, record))
-            await rebalancing.follow(connection, doings, self._here.cache, policy_set)
-            await doings.write(connection)
-            return order_messages.allocation(record, doings.book.now), doings
+            unit_of_work = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+            record = unit_of_work.records[allocation_id]
+            unit_of_work.record(await move(connection, unit_of_work.book, record))
+            await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+            await unit_of_work.write(connection)
+            return order_messages.allocation(record, unit_of_work.book.now), unit_of_work
 
-        answer, doings = await idempotency.once(self._here.database, operation, asked, allocation_pb.Allocation, work)
-        if doings is not None:
-            doings.count(self._here.metrics)
-            if operation == "confirm" and doings.verdicts[allocation_id][0].event:
-                count_answer(self._here.metrics, doings.records[allocation_id])
+        answer, unit_of_work = await idempotency.once(
+            self._here.database, operation, asked, allocation_pb.Allocation, work
+        )
+        if unit_of_work is not None:
+            unit_of_work.count(self._here.metrics)
+            if operation == "confirm" and unit_of_work.verdicts[allocation_id][0].event:
+                count_answer(self._here.metrics, unit_of_work.records[allocation_id])
         return answer
 
-    async def _sweep(self, connection: Connection) -> tuple[Doings | None, list[AllocationRecord]]:
+    async def _sweep(self, connection: Connection) -> tuple[UnitOfWork | None, list[AllocationRecord]]:
         ids = await order_store.lock_expired(connection, SWEEP_ORDERS)
         if not ids:
             return None, []
-        doings = await open_orders(connection, ids, await order_store.promised_skus(connection, ids), self._here.new_id)
-        due = [record for record in doings.records.values() if record.state_at(doings.book.now) == EXPIRED]
+        unit_of_work = await open_orders(
+            connection, ids, await order_store.promised_skus(connection, ids), self._here.new_id
+        )
+        due = [record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED]
         for record in due:
-            doings.note(_expire(doings.book, record))
-        await rebalancing.follow(connection, doings, self._here.cache, self._here.policies())
-        await doings.write(connection)
-        return doings, due
+            unit_of_work.record(_expire(unit_of_work.book, record))
+        await rebalancing.follow(connection, unit_of_work, self._here.cache, self._here.policies())
+        await unit_of_work.write(connection)
+        return unit_of_work, due
 
 
 async def open_orders(
     connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
-) -> Doings:
+) -> UnitOfWork:
     """The stock of these SKUs and the contents of orders that are locked."""
     locked = await levels.lock(connection, skus)
-    doings = Doings(await levels.open_book(connection, locked, new_id))
-    doings.know((await order_store.read(connection, ids)).values())
-    return doings
+    unit_of_work = UnitOfWork(await levels.open_book(connection, locked, new_id))
+    unit_of_work.load((await order_store.read(connection, ids)).values())
+    return unit_of_work
 
 
 def _is_planned_anew(book: Book, record: AllocationRecord) -> bool:

@@ -20,7 +20,7 @@ from service.allocation.amendments import cancel_everything, merge, take
 from service.allocation.order_counts import Tally
 from service.allocation.planner import Verdict
 from service.allocation.planning_context import Scene
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import Incident
@@ -40,7 +40,7 @@ class Intake:
     Whatever is in `changed_links`, `changed_kept`, `dropped_kept` and `incidents` is to be written afterwards.
     """
 
-    doings: Doings
+    unit_of_work: UnitOfWork
     names: LockedNames
     records: dict[Name, AllocationRecord]
     kept: dict[Name, list[CancellationRow]] = field(default_factory=dict)
@@ -51,10 +51,10 @@ class Intake:
     _links: dict[Name, Link] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, doings: Doings, names: LockedNames, kept: Iterable[CancellationRow]) -> Intake:
+    def of(cls, unit_of_work: UnitOfWork, names: LockedNames, kept: Iterable[CancellationRow]) -> Intake:
         """Of orders that have just been read."""
-        by_name = {(record.channel_id, record.order_id): record for record in doings.records.values()}
-        made = cls(doings, names, by_name, _links=dict(names.links))
+        by_name = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
+        made = cls(unit_of_work, names, by_name, _links=dict(names.links))
         for row in kept:
             made.kept.setdefault(row.name, []).append(row)
         return made
@@ -71,7 +71,7 @@ class Intake:
         verdict = self._judge(request, record, scene, is_sold=own is not None and own.commitment is Commitment.SOLD)
         if not verdict.event and name in self._links and not was_known:
             verdict = replace(verdict, event="linked", description=f"{'/'.join(name)} is a copy of it.")
-        self.doings.note(verdict)
+        self.unit_of_work.record(verdict)
         self._note_unmapped(verdict, scene)
         return verdict
 
@@ -80,21 +80,21 @@ class Intake:
         known = self.records.get(name)
         if known is not None:
             return known
-        now = self.doings.book.now
+        now = self.unit_of_work.book.now
         made = AllocationRecord(self.names.ids[name], *name, create_time=now, update_time=now)
         self.records[name] = made
-        self.doings.begin(made)
+        self.unit_of_work.add(made)
         return made
 
     def _merge(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
         """Takes back the promise that a copy has of its own. Its units are counted once, where that can still be."""
-        was, before = self.doings.before(own), self.doings.before(record)
-        self.doings.note(merge(self.doings.book, own, (record.channel_id, record.order_id)))
+        was, before = self.unit_of_work.before(own), self.unit_of_work.before(record)
+        self.unit_of_work.record(merge(self.unit_of_work.book, own, (record.channel_id, record.order_id)))
         # What was to be settled about the copy is to be settled about the order.
-        self.doings.supersede(own)
+        self.unit_of_work.supersede(own)
         if not before.sold:
-            self.doings.regard(record, replace(was, needs_person=before.needs_person or was.needs_person))
-            self.doings.regard(own, Tally.of(own))
+            self.unit_of_work.reset_baseline(record, replace(was, needs_person=before.needs_person or was.needs_person))
+            self.unit_of_work.reset_baseline(own, Tally.of(own))
         self._leave_what_has_left(own, record, request)
 
     def _original(self, name: Name) -> Name:
@@ -184,14 +184,16 @@ class Intake:
         sold = sold or (tells_time and record.commitment is Commitment.SOLD)
         order = _order_of(request, record, counts=counts, sold=sold)
         if is_whole:
-            verdict = cancel_everything(self.doings.book, record, order)
+            verdict = cancel_everything(self.unit_of_work.book, record, order)
         elif counts or self._concerns(record, rows, sold=sold):
             standing = _standing(record, order, rows, stated_time, counts=counts)
             kept = [row.cancellation for row in rows]
             time = request.update_time if counts and name == original else record.channel_update_time
             cancelled = cancelled_units(order.lines, kept, time, standing)
             around = scene.of(record.channel_id)
-            verdict = take(around, self.doings.book, record, order, cancelled, hold_duration=request.hold_duration)
+            verdict = take(
+                around, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
+            )
         else:
             return self._noted(Verdict(record), before)
         for row in rows:
@@ -221,7 +223,7 @@ class Intake:
         if sold and record.commitment is Commitment.HOLD:
             return True
         waiting = any(not row.cancellation.is_applied for row in rows)
-        return waiting and record.state_at(self.doings.book.now) in PROMISING
+        return waiting and record.state_at(self.unit_of_work.book.now) in PROMISING
 
     def _noted(self, verdict: Verdict, before: tuple[datetime | None, str | None]) -> Verdict:
         """The verdict; what the channel says of an order that does not change is an event of its own."""
@@ -281,7 +283,7 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     begun = {record.id for record in intake.records.values()}
     await order_identity.drop(connection, intake.names.made - begun)
     await pending_cancellations.drop(connection, intake.dropped_kept)
-    book = intake.doings.book
+    book = intake.unit_of_work.book
     await pending_cancellations.write(connection, book.now, intake.changed_kept.values())
     raised = await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)
-    intake.doings.raised += raised
+    intake.unit_of_work.raised += raised

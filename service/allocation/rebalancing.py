@@ -18,7 +18,7 @@ from policies.policy_set import PolicySet
 from policies.stock.claims import Claim, Loss, Waiting, in_turn, losses
 from service.allocation.planning_context import Scene, Surroundings, scene
 from service.allocation.rerouting import fill_backorders, replan_units
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog.catalog_store import CatalogueCache
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment, shortage
@@ -75,40 +75,42 @@ class Stage:
     policy_set: PolicySet
     scene: Scene | None = None
 
-    async def surroundings(self, connection: Connection, doings: Doings, channel_id: str) -> Surroundings:
-        """The surroundings of one channel's orders, with the products of the doings' book."""
+    async def surroundings(self, connection: Connection, unit_of_work: UnitOfWork, channel_id: str) -> Surroundings:
+        """The surroundings of one channel's orders, with the products of the book."""
         if self.scene is None:
-            skus = {sku for sku, _ in doings.book.levels}
+            skus = {sku for sku, _ in unit_of_work.book.levels}
             self.scene = await scene(connection, self.cache, self.policy_set, skus)
         return self.scene.of(channel_id)
 
 
-async def follow(connection: Connection, doings: Doings, cache: CatalogueCache, policy_set: PolicySet) -> None:
-    """Does what follows from everything that has happened to the doings' book. To be called before it is written."""
+async def follow(
+    connection: Connection, unit_of_work: UnitOfWork, cache: CatalogueCache, policy_set: PolicySet
+) -> None:
+    """Does what follows from everything that has happened to the stock book. To be called before it is written."""
     stage = Stage(cache, policy_set)
-    await _reroute(connection, doings, stage)
-    await fill(connection, doings, stage)
+    await _reroute(connection, unit_of_work, stage)
+    await fill(connection, unit_of_work, stage)
 
 
-async def _reroute(connection: Connection, doings: Doings, stage: Stage) -> None:
+async def _reroute(connection: Connection, unit_of_work: UnitOfWork, stage: Stage) -> None:
     """Takes promises off levels that have less than is promised, and plans them anew: the older orders first."""
     lost: dict[UUID, list[tuple[tuple[str, str], Loss]]] = {}
-    for key in sorted(doings.book.touched()):
-        excess = -doings.book.levels[key].available
+    for key in sorted(unit_of_work.book.touched()):
+        excess = -unit_of_work.book.levels[key].available
         if excess > 0:
-            for loss in losses(await _claims(connection, doings, key), excess):
+            for loss in losses(await _claims(connection, unit_of_work, key), excess):
                 lost.setdefault(UUID(loss.claim.allocation_id), []).append((key, loss))
-    await _know(connection, doings, lost)
-    for record in sorted((doings.records[one] for one in lost), key=lambda one: (one.create_time, one.id)):
-        units = _take(doings, record, lost[record.id])
-        surroundings = await stage.surroundings(connection, doings, record.channel_id)
-        doings.note(replan_units(surroundings, doings.book, record, units, cause=COUNT_CORRECTION))
+    await _know(connection, unit_of_work, lost)
+    for record in sorted((unit_of_work.records[one] for one in lost), key=lambda one: (one.create_time, one.id)):
+        units = _take(unit_of_work, record, lost[record.id])
+        surroundings = await stage.surroundings(connection, unit_of_work, record.channel_id)
+        unit_of_work.record(replan_units(surroundings, unit_of_work.book, record, units, cause=COUNT_CORRECTION))
 
 
-async def _claims(connection: Connection, doings: Doings, key: tuple[str, str]) -> list[Claim]:
+async def _claims(connection: Connection, unit_of_work: UnitOfWork, key: tuple[str, str]) -> list[Claim]:
     """The promises at one level, of orders that this transaction knows as they are by now."""
     sku, location_id = key
-    rows = await _CLAIMS.rows(connection, sku=sku, location_id=location_id, now=doings.book.now)
+    rows = await _CLAIMS.rows(connection, sku=sku, location_id=location_id, now=unit_of_work.book.now)
     stored = [
         Claim(
             str(r["allocation_id"]),
@@ -119,13 +121,15 @@ async def _claims(connection: Connection, doings: Doings, key: tuple[str, str]) 
             r["state"] != _NOT_TAKEN_UP,
         )
         for r in rows
-        if r["allocation_id"] not in doings.records
+        if r["allocation_id"] not in unit_of_work.records
     ]
-    return stored + [claim for record in doings.records.values() for claim in _claims_of(doings, record, key)]
+    return stored + [
+        claim for record in unit_of_work.records.values() for claim in _claims_of(unit_of_work, record, key)
+    ]
 
 
-def _claims_of(doings: Doings, record: AllocationRecord, key: tuple[str, str]) -> Iterable[Claim]:
-    if record.state_at(doings.book.now) not in PROMISING:
+def _claims_of(unit_of_work: UnitOfWork, record: AllocationRecord, key: tuple[str, str]) -> Iterable[Claim]:
+    if record.state_at(unit_of_work.book.now) not in PROMISING:
         return
     for made in record.shipments:
         if made.location_id != key[1]:
@@ -136,53 +140,57 @@ def _claims_of(doings: Doings, record: AllocationRecord, key: tuple[str, str]) -
                 yield Claim(str(record.id), str(made.id), line_id, units, record.create_time, is_taken_up)
 
 
-def _take(doings: Doings, record: AllocationRecord, lost: Sequence[tuple[tuple[str, str], Loss]]) -> dict[str, int]:
+def _take(
+    unit_of_work: UnitOfWork, record: AllocationRecord, lost: Sequence[tuple[tuple[str, str], Loss]]
+) -> dict[str, int]:
     """Takes units off the shipments that lose them; returns them by line."""
     units: dict[str, int] = {}
     for _, loss in lost:
         claim, count = loss.claim, loss.unit_count
         made = record.shipment(UUID(claim.shipment_id))
         part = record.part(made, claim.line_id, count)
-        doings.book.release(part, was_held=record.state == HELD, reason=COUNT_CORRECTION)
-        made.take(claim.line_id, count, doings.book.now, ended=ShipmentState.CANCELLED)
+        unit_of_work.book.release(part, was_held=record.state == HELD, reason=COUNT_CORRECTION)
+        made.take(claim.line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
         units[claim.line_id] = units.get(claim.line_id, 0) + count
     if record.state == HELD:
         record.shipments = [made for made in record.shipments if made.state in OPEN]
     return units
 
 
-async def fill(connection: Connection, doings: Doings, stage: Stage, *, untouched: bool = False) -> None:
+async def fill(connection: Connection, unit_of_work: UnitOfWork, stage: Stage, *, untouched: bool = False) -> None:
     """Gives what is available to the backorders that wait for it, in their turn.
 
     Only what has just been touched is looked at, unless `untouched` says that all levels of the book are.
     """
-    skus = _fillable(doings, untouched=untouched)
+    skus = _fillable(unit_of_work, untouched=untouched)
     if not skus:
         return
     rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILLED_ORDERS)
-    stored = [Waiting(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in doings.records]
-    known = [Waiting(str(r.id), r.priority, r.create_time) for r in doings.records.values() if _waits(r, skus)]
-    await _know(connection, doings, [UUID(one.allocation_id) for one in stored])
+    stored = [
+        Waiting(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in unit_of_work.records
+    ]
+    known = [Waiting(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)]
+    await _know(connection, unit_of_work, [UUID(one.allocation_id) for one in stored])
     for one in in_turn([*stored, *known]):
-        skus = _fillable(doings, untouched=untouched)
+        skus = _fillable(unit_of_work, untouched=untouched)
         if not skus:
             return
-        record = doings.records[UUID(one.allocation_id)]
+        record = unit_of_work.records[UUID(one.allocation_id)]
         # Where the policy's limits leave units out, only stock that comes is another matter than what was there.
         if _waits(record, skus) and not (untouched and _is_limited(record, skus)):
-            surroundings = await stage.surroundings(connection, doings, record.channel_id)
-            verdict = fill_backorders(surroundings, doings.book, record)
+            surroundings = await stage.surroundings(connection, unit_of_work, record.channel_id)
+            verdict = fill_backorders(surroundings, unit_of_work.book, record)
             if verdict is not None:
-                doings.note(verdict)
+                unit_of_work.record(verdict)
 
 
-def _fillable(doings: Doings, *, untouched: bool) -> set[str]:
+def _fillable(unit_of_work: UnitOfWork, *, untouched: bool) -> set[str]:
     """SKUs that backorders wait for, and of which something is available."""
-    waiting = doings.book.waiting | doings.waiting
+    waiting = unit_of_work.book.waiting | unit_of_work.waiting
     if not waiting:
         return waiting
-    keys = doings.book.levels if untouched else doings.book.touched()
-    return {sku for sku, place in keys if sku in waiting and doings.book.levels[sku, place].available > 0}
+    keys = unit_of_work.book.levels if untouched else unit_of_work.book.touched()
+    return {sku for sku, place in keys if sku in waiting and unit_of_work.book.levels[sku, place].available > 0}
 
 
 def _waits(record: AllocationRecord, skus: set[str]) -> bool:
@@ -194,21 +202,21 @@ def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
     return any(short.kind != OVERSELL and not short.backordered and short.sku in skus for short in record.shortages)
 
 
-async def _know(connection: Connection, doings: Doings, ids: Iterable[UUID]) -> None:
+async def _know(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[UUID]) -> None:
     """Locks and reads orders that the transaction does not know yet.
 
     An order is written whole. Others may let a hold lapse under the lock of a level alone, so a hold is ours only where
     all of its levels are.
     """
-    unknown = [one for one in dict.fromkeys(ids) if one not in doings.records]
+    unknown = [one for one in dict.fromkeys(ids) if one not in unit_of_work.records]
     if unknown:
         try:
             await _LOCK_AT_ONCE.rows(connection, ids=unknown)
         except asyncpg.LockNotAvailableError as error:
             raise RowsBusy(unknown) from error
         found = (await order_store.read(connection, unknown)).values()
-        ours = {sku for sku, _ in doings.book.levels}
+        ours = {sku for sku, _ in unit_of_work.book.levels}
         beyond = [r.id for r in found if r.state == HELD and not ours.issuperset(sku for sku, _ in r.promised())]
         if beyond:
             raise RowsBusy(beyond)
-        doings.know(found)
+        unit_of_work.load(found)

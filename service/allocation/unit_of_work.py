@@ -20,7 +20,7 @@ from service.stock.stock_book import Book
 
 
 @dataclass(slots=True)
-class Doings:
+class UnitOfWork:
     """The orders that a transaction has locked, by id, and the verdicts on them; written together with the book."""
 
     book: Book
@@ -36,14 +36,14 @@ class Doings:
     _new: set[UUID] = field(default_factory=set)
     _changes: Changes = field(default_factory=Changes)
 
-    def know(self, records: Iterable[AllocationRecord]) -> None:
+    def load(self, records: Iterable[AllocationRecord]) -> None:
         """Takes in orders that are locked and have just been read."""
         for record in records:
             self.records[record.id] = record
             self._before[record.id] = Tally.of(record)
             self._note_waiting(record)
 
-    def begin(self, record: AllocationRecord) -> None:
+    def add(self, record: AllocationRecord) -> None:
         """Takes in an order that has just been made."""
         self.records[record.id] = record
         self._before[record.id] = Tally()
@@ -53,7 +53,7 @@ class Doings:
         """The figures of an order before this transaction."""
         return self._before[record.id]
 
-    def regard(self, record: AllocationRecord, before: Tally) -> None:
+    def reset_baseline(self, record: AllocationRecord, before: Tally) -> None:
         """Counts an order from other figures than those that it had."""
         self._before[record.id] = before
 
@@ -61,7 +61,7 @@ class Doings:
         """Overtakes what was to be settled about an order that is no more."""
         self._changes.replanned.add(record.id)
 
-    def note(self, verdict: Verdict) -> None:
+    def record(self, verdict: Verdict) -> None:
         """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
         record, now = verdict.record, self.book.now
         self.verdicts.setdefault(record.id, []).append(verdict)

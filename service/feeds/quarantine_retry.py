@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Integer, Text, literal_column, select
 
 from policies.domain.resolutions import COMPLETED, MAPPED
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.background import every
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import exception, location, product
@@ -83,20 +83,20 @@ class Replay:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
         policy_set = self._here.policies()
 
-        async def work(connection: Connection) -> tuple[int, list[Result], Doings | None, dict[str, list[UUID]]]:
+        async def work(connection: Connection) -> tuple[int, list[Result], UnitOfWork | None, dict[str, list[UUID]]]:
             changes, seen = await quarantine.due(connection, skus, location_ids)
             results: list[Result] = []
-            doings = None
+            unit_of_work = None
             if changes:
-                results, doings = await stock_intake.record(
+                results, unit_of_work = await stock_intake.record(
                     connection, changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
                 )
-            return seen, results, doings, await self._settle(connection)
+            return seen, results, unit_of_work, await self._settle(connection)
 
-        seen, results, doings, settled = await self._here.database.transaction("replay", work)
+        seen, results, unit_of_work, settled = await self._here.database.transaction("replay", work)
         stock_intake.count_results(self._here.metrics, results)
-        if doings is not None:
-            doings.count(self._here.metrics)
+        if unit_of_work is not None:
+            unit_of_work.count(self._here.metrics)
         for kind, ids in settled.items():
             incidents.count_settled(self._here.metrics, kind, MAPPED, ids)
         return seen

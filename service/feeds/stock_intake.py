@@ -14,7 +14,7 @@ from policies.policy_set import PolicySet
 from policies.stock.counting import SETTING_ASIDE_SIGNS, Cause, Fate
 from policies.stock.feeds import Feed
 from service.allocation import rebalancing
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue, CatalogueCache
 from service.database.database import Connection, Statement, any_of, transposed, unnested
@@ -53,7 +53,7 @@ async def record(
     *,
     cache: CatalogueCache,
     policy_set: PolicySet,
-) -> tuple[list[Result], Doings]:
+) -> tuple[list[Result], UnitOfWork]:
     """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
 
     They may be of several sources. Locks levels like every other writer. A source's change id counts once, whatever
@@ -69,9 +69,9 @@ async def record(
     book = await levels.open_book(connection, locked, new_id)
     recording = await _begin(connection, book, mapped, known.feeds)
     results = [recording.take(change, unmapped[change.key]) for change in changes]
-    doings = Doings(book)
-    await rebalancing.follow(connection, doings, cache, policy_set)
-    await doings.write(connection)
+    unit_of_work = UnitOfWork(book)
+    await rebalancing.follow(connection, unit_of_work, cache, policy_set)
+    await unit_of_work.write(connection)
     await provenance.hear(connection, book.now, recording.heard.values())
     await incoming.write(connection, book.now, recording.deliveries)
     await _settle_quarantine(connection, book.now, results)
@@ -84,13 +84,13 @@ async def record(
         locations=known.locations,
         new_id=new_id,
     )
-    doings.raised += raised
-    doings.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
+    unit_of_work.raised += raised
+    unit_of_work.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
     declared = {change.source for change in changes} & known.feeds.keys()
     if declared:
         spoken = await feed_silence.hear(connection, book.now, declared, new_id)
-        doings.settled[feed_silence.STALE, COMPLETED] = spoken
-    return results, doings
+        unit_of_work.settled[feed_silence.STALE, COMPLETED] = spoken
+    return results, unit_of_work
 
 
 def count_results(metrics: Metrics, results: Sequence[Result]) -> None:

@@ -13,7 +13,7 @@ from policies.policy_set import PolicySet
 from policies.stock.feeds import Feed, has_in
 from service.allocation import rebalancing
 from service.allocation.planning_context import scene
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import shipment
@@ -30,7 +30,7 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 _ALLOCATION_OF = Statement(select(shipment.c.allocation_id).where(shipment.c.id == parameter("id", Uuid)))
 
-Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, Doings]]]
+Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, UnitOfWork]]]
 
 
 class Fulfilment:
@@ -43,19 +43,19 @@ class Fulfilment:
         """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
         policy_set = self._here.policies()
 
-        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             row = await _ALLOCATION_OF.row(connection, id=wanted.shipment_id)
             if row is None:
                 raise _no_shipment(wanted.shipment_id)
-            doings, locked = await self._open(connection, row["allocation_id"])
-            step = await self._step(connection, doings, locked, wanted=wanted, asked=asked, policy_set=policy_set)
+            unit_of_work, locked = await self._open(connection, row["allocation_id"])
+            step = await self._step(connection, unit_of_work, locked, wanted=wanted, asked=asked, policy_set=policy_set)
             if wanted.move is Move.REASSIGN:
                 reassignment.reassign(step)
             else:
                 make(step)
-                await provenance.distrust(connection, doings.book, distrusted(step))
+                await provenance.distrust(connection, unit_of_work.book, distrusted(step))
             await applied_events.keep(connection, step.effects)
-            return await self._end(connection, doings, row["allocation_id"], policy_set)
+            return await self._end(connection, unit_of_work, row["allocation_id"], policy_set)
 
         return await self._once(f"shipment_{wanted.move}", asked, work)
 
@@ -64,30 +64,32 @@ class Fulfilment:
         policy_set = self._here.policies()
         event_id = wanted.event_id or str(asked.claim.id)
 
-        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, Doings]:
+        async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             if wanted.location_id and await catalog_store.missing_locations(connection, [wanted.location_id]):
                 raise NotFound("location", {"location_id": wanted.location_id}, ABSENT_LOCATION)
             place = wanted.location_id or None
-            doings, locked = await self._open(connection, wanted.allocation_id, place)
-            record = doings.records[wanted.allocation_id]
+            unit_of_work, locked = await self._open(connection, wanted.allocation_id, place)
+            record = unit_of_work.records[wanted.allocation_id]
             shipment_ids = [made.id for made in record.shipments]
             heard = await applied_events.heard(connection, shipment_ids, returns.RETURNED, event_id)
             counted = await self._counted(connection, locked, wanted.event_time)
-            effects = returns.take_back(doings, record, wanted, event_id, heard=heard, is_counted=counted)
+            effects = returns.take_back(unit_of_work, record, wanted, event_id, heard=heard, is_counted=counted)
             await applied_events.keep(connection, effects)
-            return await self._end(connection, doings, wanted.allocation_id, policy_set)
+            return await self._end(connection, unit_of_work, wanted.allocation_id, policy_set)
 
         return await self._once("return", asked, work)
 
     async def _once(self, operation: str, asked: Asked, work: Work) -> allocation_pb.Allocation:
-        answer, doings = await idempotency.once(self._here.database, operation, asked, allocation_pb.Allocation, work)
-        if doings is not None:
-            doings.count(self._here.metrics)
+        answer, unit_of_work = await idempotency.once(
+            self._here.database, operation, asked, allocation_pb.Allocation, work
+        )
+        if unit_of_work is not None:
+            unit_of_work.count(self._here.metrics)
         return answer
 
     async def _open(
         self, connection: Connection, allocation_id: UUID, new_place: str | None = None
-    ) -> tuple[Doings, set[tuple[str, str]]]:
+    ) -> tuple[UnitOfWork, set[tuple[str, str]]]:
         """The order and the stock of its products, locked; with a level at a place where there may be none yet."""
         if not await order_store.lock(connection, [allocation_id]):
             raise no_allocation(allocation_id)
@@ -96,21 +98,21 @@ class Fulfilment:
             known = skus - await catalog_store.missing_products(connection, skus)
             await levels.ensure(connection, {(sku, new_place) for sku in known})
         locked = await levels.lock(connection, skus)
-        doings = Doings(await levels.open_book(connection, locked, self._here.new_id))
-        doings.know((await order_store.read(connection, [allocation_id])).values())
-        return doings, locked
+        unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._here.new_id))
+        unit_of_work.load((await order_store.read(connection, [allocation_id])).values())
+        return unit_of_work, locked
 
     async def _step(
         self,
         connection: Connection,
-        doings: Doings,
+        unit_of_work: UnitOfWork,
         locked: set[tuple[str, str]],
         *,
         wanted: ShipmentMove,
         asked: Asked,
         policy_set: PolicySet,
     ) -> Step:
-        (record,) = doings.records.values()
+        (record,) = unit_of_work.records.values()
         made = next((one for one in record.shipments if one.id == wanted.shipment_id), None)
         if made is None:
             raise _no_shipment(wanted.shipment_id)
@@ -121,7 +123,7 @@ class Fulfilment:
         return Step(
             asked=wanted,
             event_id=event_id,
-            doings=doings,
+            unit_of_work=unit_of_work,
             surroundings=known.of(record.channel_id),
             record=record,
             shipment=made,
@@ -147,11 +149,11 @@ class Fulfilment:
         }
 
     async def _end(
-        self, connection: Connection, doings: Doings, allocation_id: UUID, policy_set: PolicySet
-    ) -> tuple[allocation_pb.Allocation, Doings]:
-        await rebalancing.follow(connection, doings, self._here.cache, policy_set)
-        await doings.write(connection)
-        return order_messages.allocation(doings.records[allocation_id], doings.book.now), doings
+        self, connection: Connection, unit_of_work: UnitOfWork, allocation_id: UUID, policy_set: PolicySet
+    ) -> tuple[allocation_pb.Allocation, UnitOfWork]:
+        await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+        await unit_of_work.write(connection)
+        return order_messages.allocation(unit_of_work.records[allocation_id], unit_of_work.book.now), unit_of_work
 
 
 def _no_shipment(shipment_id: UUID) -> NotFound:

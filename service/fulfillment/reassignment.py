@@ -36,7 +36,7 @@ def reassign(step: Step) -> None:
     verdict = _to_location(step, units, was) if step.asked.location_id else _by_rules(step, units, was)
     record.needs_person = True
     record.update_time = step.book.now
-    step.doings.note(replace(verdict, intervention=REASSIGNED))
+    step.unit_of_work.record(replace(verdict, intervention=REASSIGNED))
 
 
 def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from policies.explanation import units as counted
 from service.allocation.planner import Verdict
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits
 from service.fulfillment.applied_events import Effect
 from service.fulfillment.shipment_requests import NOT_RETURNED, Return
@@ -19,7 +19,7 @@ _UNAVAILABLE = {"inspect": "inspection", "damaged": "damaged"}
 
 
 def take_back(
-    doings: Doings,
+    unit_of_work: UnitOfWork,
     record: AllocationRecord,
     asked: Return,
     event_id: str,
@@ -37,11 +37,11 @@ def take_back(
         effects += _from_shipments(record, asked, event_id, line_id, units)
         if asked.disposition != NOT_RETURNED:
             key = (record.line(line_id).sku, asked.location_id)
-            at = Occurrence(asked.event_time or doings.book.now, is_counted.get(key, False))
+            at = Occurrence(asked.event_time or unit_of_work.book.now, is_counted.get(key, False))
             reason = _UNAVAILABLE.get(asked.disposition)
-            doings.book.take_back(Part(record.id, line_id, key, units), at, reason=reason)
-    record.update_time = doings.book.now
-    doings.note(Verdict(record, *_told(asked, sum(wanted.values()))))
+            unit_of_work.book.take_back(Part(record.id, line_id, key, units), at, reason=reason)
+    record.update_time = unit_of_work.book.now
+    unit_of_work.record(Verdict(record, *_told(asked, sum(wanted.values()))))
     return effects
 
 

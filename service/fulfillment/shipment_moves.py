@@ -12,7 +12,7 @@ from service.allocation.planner import Verdict, is_in_review, outcome_of
 from service.allocation.planning_context import Surroundings
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import context_of, with_person
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits, WrongState
 from service.fulfillment.applied_events import Effect
 from service.fulfillment.shipment_requests import ShipmentMove
@@ -45,7 +45,7 @@ class Step:
 
     asked: ShipmentMove
     event_id: str
-    doings: Doings
+    unit_of_work: UnitOfWork
     surroundings: Surroundings
     record: AllocationRecord
     shipment: ShipmentRecord
@@ -57,7 +57,7 @@ class Step:
     @property
     def book(self) -> Book:
         """The stock of the transaction."""
-        return self.doings.book
+        return self.unit_of_work.book
 
     def at(self, line_id: str) -> Occurrence:
         """When units of a line moved."""
@@ -135,19 +135,19 @@ def _check_lines(step: Step) -> None:
 
 def _accept(step: Step) -> None:
     step.shipment.state, step.shipment.accept_time = ShipmentState.ACCEPTED, step.book.now
-    step.doings.note(Verdict(step.record, "accepted", f"{step.shipment.location_id} works on it."))
+    step.unit_of_work.record(Verdict(step.record, "accepted", f"{step.shipment.location_id} works on it."))
 
 
 def _mark_ready(step: Step) -> None:
     step.shipment.accept_time = step.shipment.accept_time or step.book.now
     step.shipment.state = ShipmentState.READY_FOR_PICKUP
-    step.doings.note(Verdict(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}."))
+    step.unit_of_work.record(Verdict(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}."))
 
 
 def _ship(step: Step) -> None:
     left = _leave(step, "shipped")
     sentence = f"{counted(left)} left {step.shipment.location_id}."
-    step.doings.note(Verdict(step.record, "shipped", sentence))
+    step.unit_of_work.record(Verdict(step.record, "shipped", sentence))
 
 
 def _deliver(step: Step) -> None:
@@ -155,13 +155,17 @@ def _deliver(step: Step) -> None:
     left = _leave(step, "shipped")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
     unheard = f" {counted(left)} had not been heard to leave." if left else ""
-    step.doings.note(Verdict(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}"))
+    step.unit_of_work.record(
+        Verdict(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}")
+    )
 
 
 def _collect(step: Step) -> None:
     left = _leave(step, "collected")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
-    step.doings.note(Verdict(step.record, "collected", f"{counted(left)} fetched at {step.shipment.location_id}."))
+    step.unit_of_work.record(
+        Verdict(step.record, "collected", f"{counted(left)} fetched at {step.shipment.location_id}.")
+    )
 
 
 def _leave(step: Step, kind: str) -> int:
@@ -190,7 +194,7 @@ def _return_uncollected(step: Step) -> None:
         total += units
     step.record.end_if_empty()
     sentence = f"Nobody fetched {counted(total)}: they are {step.shipment.location_id}'s stock again."
-    step.doings.note(Verdict(step.record, "uncollected", sentence))
+    step.unit_of_work.record(Verdict(step.record, "uncollected", sentence))
 
 
 def _reject(step: Step) -> None:
@@ -205,10 +209,10 @@ def _reject(step: Step) -> None:
     rejected = Verdict(step.record, "rejected", exception.description)
     if action == "reroute":
         planned = replan_units(step.surroundings, step.book, step.record, asked, cause=REJECTED)
-        step.doings.note(replace(rejected, exceptions=(_rerouted(exception, planned),)))
-        step.doings.note(planned)
+        step.unit_of_work.record(replace(rejected, exceptions=(_rerouted(exception, planned),)))
+        step.unit_of_work.record(planned)
         return
-    step.doings.note(_settled(step, rejected, exception, asked, in_review=in_review))
+    step.unit_of_work.record(_settled(step, rejected, exception, asked, in_review=in_review))
 
 
 def _give_up(step: Step, line_id: str, units: int) -> None:

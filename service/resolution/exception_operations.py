@@ -17,7 +17,7 @@ from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_orders
 from service.allocation.planning_context import scene
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Premises
@@ -42,7 +42,7 @@ class _Settled:
     """What is counted of a settled exception: its kind, and what became of its order."""
 
     kind: str
-    doings: Doings | None = None
+    unit_of_work: UnitOfWork | None = None
     newly_manual: Sequence[str] = ()
 
 
@@ -91,43 +91,48 @@ class ExceptionDesk:
         if settled is not None:
             self._here.metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
             self._count_manual(settled.kind, settled.newly_manual)
-            if settled.doings is not None:
-                settled.doings.count(self._here.metrics)
+            if settled.unit_of_work is not None:
+                settled.unit_of_work.count(self._here.metrics)
         return answer
 
     async def _resolve(
         self, connection: Connection, known: asyncpg.Record, wanted: Settling, policy_set: PolicySet
     ) -> tuple[asyncpg.Record, _Settled]:
-        allocation_id, doings = known["allocation_id"], None
+        allocation_id, unit_of_work = known["allocation_id"], None
         if allocation_id:
             await order_store.lock(connection, [allocation_id])
         if allocation_id and wanted.resolution in EFFECTS:
             skus = await order_store.line_skus(connection, [allocation_id])
-            doings = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+            unit_of_work = await open_orders(connection, [allocation_id], skus, self._here.new_id)
         row = await _locked_open(connection, wanted.exception_id)
-        now = doings.book.now if doings else await levels.clock(connection)
+        now = unit_of_work.book.now if unit_of_work else await levels.clock(connection)
         description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
         made = await exception_store.resolve(
             connection, now, row["id"], resolution=wanted.resolution, actor=wanted.actor, note=wanted.note
         )
         assert made is not None
-        if doings is not None:
-            await self._settle_order(connection, doings, row, wanted.resolution, policy_set)
+        if unit_of_work is not None:
+            await self._settle_order(connection, unit_of_work, row, wanted.resolution, policy_set)
         newly_manual = await self._tell(
             connection, now, row, event="resolved", actor=wanted.actor, description=description
         )
-        return made, _Settled(row["kind"], doings, newly_manual)
+        return made, _Settled(row["kind"], unit_of_work, newly_manual)
 
     async def _settle_order(
-        self, connection: Connection, doings: Doings, row: asyncpg.Record, resolution: str, policy_set: PolicySet
+        self,
+        connection: Connection,
+        unit_of_work: UnitOfWork,
+        row: asyncpg.Record,
+        resolution: str,
+        policy_set: PolicySet,
     ) -> None:
-        record = doings.records[row["allocation_id"]]
+        record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
         surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
         case = await _case(connection, row)
-        doings.note(settle_order(surroundings, doings.book, record, case, resolution))
-        await rebalancing.follow(connection, doings, self._here.cache, policy_set)
-        await doings.write(connection)
+        unit_of_work.record(settle_order(surroundings, unit_of_work.book, record, case, resolution))
+        await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+        await unit_of_work.write(connection)
 
     async def report(self, failure: SyncFailure, asked: Asked) -> exception_pb.ReportSyncFailureResponse:
         """Raises RequestIdReused."""

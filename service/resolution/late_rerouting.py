@@ -17,7 +17,7 @@ from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_orders
 from service.allocation.planning_context import scene
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue, CatalogueCache
 from service.database.database import Connection
@@ -38,7 +38,7 @@ async def reroute_late(
     cache: CatalogueCache,
     policy_set: PolicySet,
     new_id: Callable[[], UUID],
-) -> Doings | None:
+) -> UnitOfWork | None:
     """Places a late shipment elsewhere, a row of `lateness.LATE`; None where its rule does not say so.
 
     Raises CannotSettle where it cannot be placed: then somebody has to settle it.
@@ -54,8 +54,8 @@ async def reroute_late(
     if settlement.action != "reroute":
         return None
     skus = await order_store.line_skus(connection, [allocation_id])
-    doings = await open_orders(connection, [allocation_id], skus, new_id)
-    book, record = doings.book, doings.records[allocation_id]
+    unit_of_work = await open_orders(connection, [allocation_id], skus, new_id)
+    book, record = unit_of_work.book, unit_of_work.records[allocation_id]
     surroundings = (await scene(connection, cache, policy_set, skus)).of(record.channel_id)
     case = Case(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
     verdict = settle_order(surroundings, book, record, case, REROUTED)
@@ -71,10 +71,10 @@ async def reroute_late(
         channel_id=record.channel_id,
         location_id=shipment["location_id"],
     )
-    doings.note(replace(verdict, exceptions=(raised, *verdict.exceptions)))
-    await rebalancing.follow(connection, doings, cache, policy_set)
-    await doings.write(connection)
-    return doings
+    unit_of_work.record(replace(verdict, exceptions=(raised, *verdict.exceptions)))
+    await rebalancing.follow(connection, unit_of_work, cache, policy_set)
+    await unit_of_work.write(connection)
+    return unit_of_work
 
 
 def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Premises
 from service.feeds import stock_intake, stock_requests
@@ -67,18 +67,18 @@ class StockServicer(stock_grpc.StockServiceServicer):
 
         async def work(
             connection: Connection,
-        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], Doings]]:
-            results, doings = await stock_intake.record(
+        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], UnitOfWork]]:
+            results, unit_of_work = await stock_intake.record(
                 connection, said.changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
-            return answer, (results, doings)
+            return answer, (results, unit_of_work)
 
         answer_type = stock_pb.RecordStockChangesResponse
         answer, done = await once(self._here.database, "record_stock", asked, answer_type, work)
         if done is not None:
-            results, doings = done
-            doings.count(self._here.metrics)
+            results, unit_of_work = done
+            unit_of_work.count(self._here.metrics)
             stock_intake.count_results(self._here.metrics, results)
         return answer
 

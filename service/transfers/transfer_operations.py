@@ -9,7 +9,7 @@ from policies.policy_set import PolicySet
 from policies.stock.feeds import TRANSFERS
 from service import limits
 from service.allocation import rebalancing
-from service.allocation.unit_of_work import Doings
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Premises
@@ -49,22 +49,22 @@ class Transfers:
     ) -> stock_pb.TransferStockResponse:
         """All of it or nothing. Raises NotFound, TooFewAvailable, WrongState, InvalidFields, RequestIdReused."""
 
-        async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, Doings]:
+        async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, UnitOfWork]:
             if isinstance(step, Dispatch):
-                record, doings = await self._dispatch(connection, step, policy_set)
+                record, unit_of_work = await self._dispatch(connection, step, policy_set)
             else:
-                record, doings = await self._receive(connection, step, policy_set)
-            return stock_pb.TransferStockResponse(transfer=transfer_store.message(record)), doings
+                record, unit_of_work = await self._receive(connection, step, policy_set)
+            return stock_pb.TransferStockResponse(transfer=transfer_store.message(record)), unit_of_work
 
         answer_type = stock_pb.TransferStockResponse
-        answer, doings = await idempotency.once(self._here.database, "transfer", asked, answer_type, work)
-        if doings is not None:
-            doings.count(self._here.metrics)
+        answer, unit_of_work = await idempotency.once(self._here.database, "transfer", asked, answer_type, work)
+        if unit_of_work is not None:
+            unit_of_work.count(self._here.metrics)
         return answer
 
     async def _dispatch(
         self, connection: Connection, step: Dispatch, policy_set: PolicySet
-    ) -> tuple[TransferRecord, Doings]:
+    ) -> tuple[TransferRecord, UnitOfWork]:
         await _check_known(connection, step)
         # The destination gets its levels now, so that they show what is on its way to them.
         book = await self._open(connection, {(sku, step.to_location_id) for sku in step.units})
@@ -77,7 +77,7 @@ class Transfers:
             dispatch_time=book.now,
         )
         if not await transfer_store.add(connection, made):
-            return await _same_again(connection, made), Doings(book)
+            return await _same_again(connection, made), UnitOfWork(book)
         _check_available(book, step)
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_out", (sku, step.from_location_id), -units, step.transfer_id)
@@ -85,7 +85,7 @@ class Transfers:
 
     async def _receive(
         self, connection: Connection, step: Receipt, policy_set: PolicySet
-    ) -> tuple[TransferRecord, Doings]:
+    ) -> tuple[TransferRecord, UnitOfWork]:
         known = await transfer_store.find(connection, step.transfer_id)
         if known is None:
             raise NotFound("transfer", {"transfer_id": step.transfer_id}, _ADVICE_DISPATCH)
@@ -95,18 +95,18 @@ class Transfers:
         # Levels are locked before the transfer, as in a dispatch; what has arrived is read under both locks.
         known = await transfer_store.find(connection, step.transfer_id, lock=True) or known
         if known.settle_time is not None:
-            return _settled_already(known, step), Doings(book)
+            return _settled_already(known, step), UnitOfWork(book)
         _check_figures(book, known, step)
         after = known.with_received(step.units, book.now, complete=step.complete)
         unheard = [sku for sku in sorted(step.units) if book.levels[sku, to].figure_time is None]
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
-        doings = await self._write(connection, book, policy_set)
+        unit_of_work = await self._write(connection, book, policy_set)
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
         await provenance.hear(connection, book.now, [Heard(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_store.receive(connection, after, step.units)
-        doings.raised += await self._tell_mismatch(connection, book, after, policy_set)
-        return after, doings
+        unit_of_work.raised += await self._tell_mismatch(connection, book, after, policy_set)
+        return after, unit_of_work
 
     async def _open(self, connection: Connection, made: set[Key]) -> Book:
         await order_store.lock_needed(connection)
@@ -114,12 +114,12 @@ class Transfers:
         locked = await levels.lock(connection, {sku for sku, _ in made})
         return await levels.open_book(connection, locked, self._here.new_id)
 
-    async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> Doings:
+    async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> UnitOfWork:
         """Writes a book in which stock has moved, and what follows from that for orders."""
-        doings = Doings(book)
-        await rebalancing.follow(connection, doings, self._here.cache, policy_set)
-        await doings.write(connection)
-        return doings
+        unit_of_work = UnitOfWork(book)
+        await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+        await unit_of_work.write(connection)
+        return unit_of_work
 
     def _move(self, book: Book, kind: str, key: Key, units: int, transfer_id: str) -> None:
         book.move(
