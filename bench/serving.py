@@ -15,9 +15,9 @@ from bench.shop import Shop
 from bench.transactions import CONNECTIONS, Orders
 from bench.wire import EMPTY_SERVICE
 from service.app.application import GRPC_OPTIONS
-from service.app.wiring import SERVICE_NAMES, add_services
+from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.database.database import Database
-from service.dependencies import Parts
+from service.dependencies import Dependencies
 from service.rpc.call_interceptor import CallInterceptor
 from service.settings import Settings
 
@@ -40,8 +40,8 @@ async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
 
 def _add_services(server: grpc.aio.Server, shop: Shop, database: Database, orders: Orders) -> None:
     """All of them, because what a call costs depends on how many methods are registered."""
-    parts = Parts(Settings(), database, shop.folder, shop.metrics)
-    add_services(parts, server, orders)  # type: ignore[arg-type]  # The baseline stands in for the allocator.
+    deps = Dependencies(Settings(), database, shop.folder, shop.metrics, new_id)
+    add_services(deps, server, orders)  # type: ignore[arg-type]  # The baseline stands in for the allocator.
     health_pb2_grpc.add_HealthServicer_to_server(health_aio.HealthServicer(), server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 

@@ -10,9 +10,8 @@ from bench.shop import Shop
 from service.allocation.allocation_batch import OrderDesk
 from service.allocation.allocation_queue import Allocator, Ticket
 from service.app.wiring import new_id
-from service.catalog.catalog_store import CatalogueCache
 from service.database.database import Database
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import TruestockError
 from service.settings import Settings
 from truestock.v1 import allocation_service_pb2 as allocation_pb
@@ -63,4 +62,4 @@ async def transaction_per_order(shop: Shop, connections: int) -> AsyncIterator[O
 
 
 def _desk(shop: Shop, database: Database) -> OrderDesk:
-    return OrderDesk(Premises(database, CatalogueCache(), shop.metrics, new_id, shop.folder.in_force))
+    return OrderDesk(Dependencies(Settings(), database, shop.folder, shop.metrics, new_id))

@@ -1,4 +1,4 @@
-"""What servicers, and what works beside them, are made of."""
+"""What every business operation is given: settings, database, rules in force, catalog, metrics, ids, shutdown."""
 
 from __future__ import annotations
 
@@ -16,28 +16,23 @@ from service.rpc.streams import Closing
 from service.settings import Settings
 
 Background = Callable[[asyncio.Event], Awaitable[None]]
-"""Work that goes on until the event is set."""
+"""Work that runs until the event is set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the servicers are made of."""
+class Dependencies:
+    """One service's parts, shared by its servicers, operations and background work. `new_id` makes a UUIDv7."""
 
     settings: Settings
     database: Database
     folder: PolicyFolder
     metrics: Metrics
+    new_id: Callable[[], UUID]
+    cache: CatalogueCache = field(default_factory=CatalogueCache)
     closing: Closing = field(default_factory=Closing)
     background: list[Background] = field(default_factory=list)
-    """What works beside the calls, from when they are served to when they end."""
+    """What runs beside the calls, from when the service accepts calls until it stops."""
 
-
-@dataclass(frozen=True, slots=True)
-class Premises:
-    """What every writer is made of. `new_id` makes a UUIDv7; `policies` gives the rules in force."""
-
-    database: Database
-    cache: CatalogueCache
-    metrics: Metrics
-    new_id: Callable[[], UUID]
-    policies: Callable[[], PolicySet]
+    def policies(self) -> PolicySet:
+        """The rules in force."""
+        return self.folder.in_force()

@@ -18,11 +18,10 @@ from prometheus_client import CollectorRegistry
 
 from service.app.application import running
 from service.app.wiring import new_id
-from service.catalog.catalog_store import CatalogueCache
 from service.database import migrate
 from service.database.database import Database, plain_url
 from service.database.embedded.postgres import temporary_postgres
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import Replay
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
@@ -84,7 +83,7 @@ async def replay(database_url: str) -> AsyncIterator[Replay]:
     """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=4)
-    yield Replay(Premises(database, CatalogueCache(), metrics, new_id, PolicyFolder(PLAIN_RULES, metrics).in_force))
+    yield Replay(Dependencies(Settings(), database, PolicyFolder(PLAIN_RULES, metrics), metrics, new_id))
     await database.close()
 
 

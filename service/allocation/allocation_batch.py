@@ -18,7 +18,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue
 from service.database.database import Connection
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import ABSENT_LOCATION, ABSENT_PRODUCT, NotFound, TruestockError
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.order_identity import Link, Name
@@ -57,14 +57,14 @@ class _Batch:
 class OrderDesk:
     """Answers batches of orders; whatever it raises has had no effect."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
         tried: list[_Batch] = []
         batch = await order_identity.until_locked(
-            lambda known: self._here.database.transaction(
+            lambda known: self._deps.database.transaction(
                 "allocate", lambda connection: self._work(connection, tickets, tried, known)
             )
         )
@@ -75,9 +75,9 @@ class OrderDesk:
     def _count(self, batch: _Batch | None) -> None:
         if batch is None or batch.unit_of_work is None:
             return
-        batch.unit_of_work.count(self._here.metrics)
+        batch.unit_of_work.count(self._deps.metrics)
         for verdict in batch.verdicts.values():
-            count_answer(self._here.metrics, verdict.record)
+            count_answer(self._deps.metrics, verdict.record)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
@@ -87,17 +87,17 @@ class OrderDesk:
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
                 raise problem
-            found = await order_identity.look(connection, _names([ticket]), self._here.new_id)
+            found = await order_identity.look(connection, _names([ticket]), self._deps.new_id)
             records = (await order_store.read(connection, found.known_ids)).values()
             skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
             await batch.learn(connection, skus)
             now, figures = await levels.read(connection, skus)
             kept = await pending_cancellations.read(connection, {*_names([ticket]), *found.ids})
-            unit_of_work = UnitOfWork(Book(now, dict(figures), self._here.new_id))
+            unit_of_work = UnitOfWork(Book(now, dict(figures), self._deps.new_id))
             unit_of_work.load(records)
             return batch, Intake.of(unit_of_work, found, kept)
 
-        batch, intake = await self._here.database.snapshot("preview", work)
+        batch, intake = await self._deps.database.snapshot("preview", work)
         verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
         answer = order_messages.allocation(
             verdict.record, intake.unit_of_work.book.now, change_refused=verdict.change_refused
@@ -124,7 +124,7 @@ class OrderDesk:
         """Finds the catalogue and the products; orders that name something unknown are answered with an error."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         version, products = await catalog_store.products(connection, skus)
-        batch = _Batch(await self._here.cache.at(connection, version), products)
+        batch = _Batch(await self._deps.cache.at(connection, version), products)
         for ticket in tickets:
             problem = _unknown(batch, ticket.request)
             if problem is not None:
@@ -134,17 +134,17 @@ class OrderDesk:
     async def _plan(
         self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket], known: Mapping[Name, Link]
     ) -> None:
-        named = await order_identity.lock(connection, _names(tickets), known, self._here.new_id)
+        named = await order_identity.lock(connection, _names(tickets), known, self._deps.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         skus |= await order_store.line_skus(connection, named.known_ids) if named.known_ids else set()
         await batch.learn(connection, skus)
         locked = await levels.lock(connection, skus)
-        unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._here.new_id))
+        unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
         unit_of_work.load((await order_store.read(connection, named.known_ids)).values())
         kept = await pending_cancellations.read(connection, {*_names(tickets), *named.ids})
         intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
-        stage = rebalancing.Stage(self._here.cache, policy_set, batch.scene(policy_set))
+        stage = rebalancing.Stage(self._deps.cache, policy_set, batch.scene(policy_set))
         if unit_of_work.book.lapsed:
             await rebalancing.fill(connection, unit_of_work, stage)
         for ticket in tickets:

@@ -13,7 +13,7 @@ from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import allocation, shortage, stock_level
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.orders import order_store
 from service.stock import levels
 
@@ -49,8 +49,8 @@ _COUNT = Statement(
 class Backorders:
     """Several services on one database may each have one: the second finds nothing left to do."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
         self._after = ""
 
     async def sweep(self) -> None:
@@ -61,22 +61,22 @@ class Backorders:
             waiting = await _COUNT.row(connection)
             return [row["sku"] for row in rows], waiting["units"] if waiting else 0
 
-        skus, units = await self._here.database.unlocked("backorders", read)
-        self._here.metrics.backordered_units.set(units)
+        skus, units = await self._deps.database.unlocked("backorders", read)
+        self._deps.metrics.backordered_units.set(units)
         self._after = skus[-1] if len(skus) == SKUS else ""
         for sku in skus:
-            unit_of_work = await self._here.database.transaction("backorders", partial(self._fill, sku))
-            unit_of_work.count(self._here.metrics)
+            unit_of_work = await self._deps.database.transaction("backorders", partial(self._fill, sku))
+            unit_of_work.count(self._deps.metrics)
 
     async def _fill(self, sku: str, connection: Connection) -> UnitOfWork:
         waiting = await _WAITING.rows(connection, sku=sku)
         ids = await order_store.lock(connection, [row["id"] for row in waiting])
         skus = await order_store.line_skus(connection, ids) | {sku}
         locked = await levels.lock(connection, skus)
-        unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._here.new_id))
+        unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
         unit_of_work.load((await order_store.read(connection, ids)).values())
         await rebalancing.fill(
-            connection, unit_of_work, rebalancing.Stage(self._here.cache, self._here.policies()), untouched=True
+            connection, unit_of_work, rebalancing.Stage(self._deps.cache, self._deps.policies()), untouched=True
         )
         await unit_of_work.write(connection)
         return unit_of_work

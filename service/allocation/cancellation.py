@@ -14,7 +14,7 @@ from service.allocation.lifecycle import cancel_lines, open_orders
 from service.allocation.planner import Verdict
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import InvalidFields, Violation, no_allocation
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.allocation_record import AllocationRecord
@@ -32,8 +32,8 @@ Done = tuple[allocation_pb.Allocation, UnitOfWork | None]
 class CancelDesk:
     """Never shed: what is cancelled can be sold to somebody else."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def cancel(self, request: CancelRequest, asked: Asked) -> allocation_pb.Allocation | None:
         """The order as it is then; None where it has not come yet, and the cancellation waits for it.
@@ -43,7 +43,7 @@ class CancelDesk:
 
         async def attempt(known: Mapping[Name, Link]) -> Done:
             return await idempotency.once(
-                self._here.database,
+                self._deps.database,
                 "cancel",
                 asked,
                 allocation_pb.Allocation,
@@ -52,14 +52,14 @@ class CancelDesk:
 
         answer, unit_of_work = await order_identity.until_locked(attempt)
         if unit_of_work is not None:
-            unit_of_work.count(self._here.metrics)
+            unit_of_work.count(self._deps.metrics)
         return answer if answer.allocation_id else None
 
     async def _work(
         self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[Name, Link]
     ) -> Done:
         name = request.name or await _name_of(connection, request)
-        locked = await order_identity.lock(connection, [name], known, self._here.new_id)
+        locked = await order_identity.lock(connection, [name], known, self._deps.new_id)
         original, event_id = locked.original(name), request.event_id or request_id
         allocation_id = locked.ids[original]
         if allocation_id in locked.made:
@@ -67,12 +67,12 @@ class CancelDesk:
             await order_identity.drop(connection, locked.made)
             return allocation_pb.Allocation(), None
         skus = await order_store.line_skus(connection, [allocation_id])
-        unit_of_work = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+        unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
         heard = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in heard):
             unit_of_work.record(_cancelled(unit_of_work, record, request))
-            await rebalancing.follow(connection, unit_of_work, self._here.cache, self._here.policies())
+            await rebalancing.follow(connection, unit_of_work, self._deps.cache, self._deps.policies())
             await unit_of_work.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:
                 rows = _rows(request, original, event_id, is_applied=True)

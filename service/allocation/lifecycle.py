@@ -16,7 +16,7 @@ from service.allocation.planner import Verdict, confirm, decide, give_back, is_i
 from service.allocation.planning_context import scene
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
 from service.orders import order_messages, order_store
 from service.orders.allocation_record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
@@ -37,19 +37,19 @@ Move = Callable[[Connection, Book, AllocationRecord], Awaitable[Verdict]]
 class Lifecycle:
     """Moves of allocations. Never shed: what is promised can always be confirmed and given back."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def confirm(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
         """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
             is_planned_anew = _is_planned_anew(book, record)
             if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
-            surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
+            surroundings = (await scene(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
             if not is_planned_anew:
                 return sent_to_review(surroundings, book, _confirm(book, record))
             lines = record.lines
@@ -81,34 +81,34 @@ class Lifecycle:
 
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
-        unit_of_work, due = await self._here.database.transaction("sweep", self._sweep)
+        unit_of_work, due = await self._deps.database.transaction("sweep", self._sweep)
         if unit_of_work is not None:
-            unit_of_work.count(self._here.metrics)
+            unit_of_work.count(self._deps.metrics)
         for record in due:
-            self._here.metrics.expired_holds.labels(record.channel_id).inc()
+            self._deps.metrics.expired_holds.labels(record.channel_id).inc()
         return len(due)
 
     async def _move(self, allocation_id: UUID, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             if not await order_store.lock(connection, [allocation_id]):
                 raise no_allocation(allocation_id)
             skus = await order_store.line_skus(connection, [allocation_id])
-            unit_of_work = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+            unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
             record = unit_of_work.records[allocation_id]
             unit_of_work.record(await move(connection, unit_of_work.book, record))
-            await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+            await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
             await unit_of_work.write(connection)
             return order_messages.allocation(record, unit_of_work.book.now), unit_of_work
 
         answer, unit_of_work = await idempotency.once(
-            self._here.database, operation, asked, allocation_pb.Allocation, work
+            self._deps.database, operation, asked, allocation_pb.Allocation, work
         )
         if unit_of_work is not None:
-            unit_of_work.count(self._here.metrics)
+            unit_of_work.count(self._deps.metrics)
             if operation == "confirm" and unit_of_work.verdicts[allocation_id][0].event:
-                count_answer(self._here.metrics, unit_of_work.records[allocation_id])
+                count_answer(self._deps.metrics, unit_of_work.records[allocation_id])
         return answer
 
     async def _sweep(self, connection: Connection) -> tuple[UnitOfWork | None, list[AllocationRecord]]:
@@ -116,12 +116,12 @@ class Lifecycle:
         if not ids:
             return None, []
         unit_of_work = await open_orders(
-            connection, ids, await order_store.promised_skus(connection, ids), self._here.new_id
+            connection, ids, await order_store.promised_skus(connection, ids), self._deps.new_id
         )
         due = [record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED]
         for record in due:
             unit_of_work.record(_expire(unit_of_work.book, record))
-        await rebalancing.follow(connection, unit_of_work, self._here.cache, self._here.policies())
+        await rebalancing.follow(connection, unit_of_work, self._deps.cache, self._deps.policies())
         await unit_of_work.write(connection)
         return unit_of_work, due
 

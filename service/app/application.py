@@ -23,14 +23,14 @@ from service.allocation.backorders import Backorders
 from service.app.health_probe import Pulse
 from service.app.housekeeping import Sweeper
 from service.app.metrics_endpoint import MetricsServer
-from service.app.wiring import SERVICE_NAMES, add_services, dependencies_of, new_id
+from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue
 from service.database import migrate
 from service.database.database import Database
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.decisions.decision_retention import Retention
-from service.dependencies import Background, Parts
+from service.dependencies import Background, Dependencies
 from service.metrics import Metrics
 from service.policy import policy_store
 from service.policy.active_policies import PolicyFolder
@@ -104,7 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         known = await _start_counters(database, metrics)
         await policy_store.keep(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
-        port, healthy = await _start_grpc(Parts(settings, database, folder, metrics), address, stack)
+        port, healthy = await _start_grpc(Dependencies(settings, database, folder, metrics, new_id), address, stack)
         metrics_server.ready = True
         stack.callback(metrics_server.not_ready)
         lost = asyncio.Event()
@@ -183,10 +183,12 @@ def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -
     return server
 
 
-async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> tuple[int, health_aio.HealthServicer]:
+async def _start_grpc(
+    deps: Dependencies, address: Address, stack: AsyncExitStack
+) -> tuple[int, health_aio.HealthServicer]:
     """Starts everything that answers; returns the port, and what tells whether we are well."""
-    server = grpc.aio.server(interceptors=[CallInterceptor(parts.metrics)], options=GRPC_OPTIONS)
-    allocator, lifecycle = add_services(parts, server)
+    server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics)], options=GRPC_OPTIONS)
+    allocator, lifecycle = add_services(deps, server)
     healthy = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -197,18 +199,17 @@ async def _start_grpc(parts: Parts, address: Address, stack: AsyncExitStack) -> 
             f"gRPC cannot be served on {address}; is another service there? Name another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, parts)
+    stack.push_async_callback(_drain, server, allocator, deps)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    premises = dependencies_of(parts)
-    _background(stack, Sweeper(parts.database, lifecycle, Backorders(premises), ExceptionSweep(premises)).run)
-    kept = timedelta(days=parts.settings.decision_days)
-    _background(stack, Retention(parts.database, parts.folder, parts.metrics, kept).run)
-    _background(stack, VelocityLearner(parts.database).run)
-    _background(stack, LedgerWatch(parts.database, parts.metrics, parts.settings.verify_ledger_seconds).run)
-    watch = PolicyWatch(parts.folder, lambda: policy_store.keep(parts.database, parts.folder))
+    _background(stack, Sweeper(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
+    kept = timedelta(days=deps.settings.decision_days)
+    _background(stack, Retention(deps.database, deps.folder, deps.metrics, kept).run)
+    _background(stack, VelocityLearner(deps.database).run)
+    _background(stack, LedgerWatch(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
+    watch = PolicyWatch(deps.folder, lambda: policy_store.keep(deps.database, deps.folder))
     _background(stack, watch.run)
-    for work in parts.background:
+    for work in deps.background:
         _background(stack, work)
     return port, healthy
 
@@ -219,10 +220,10 @@ async def _set_health(healthy: health_aio.HealthServicer, *, alive: bool) -> Non
         await healthy.set(name, status)
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, parts: Parts) -> None:
+async def _drain(server: grpc.aio.Server, allocator: Allocator, deps: Dependencies) -> None:
     """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
-    seconds = parts.settings.drain_seconds
-    parts.closing.set()
+    seconds = deps.settings.drain_seconds
+    deps.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await allocator.close()

@@ -1,4 +1,4 @@
-"""What one service is made of: its servicers, and the dependencies that they are given."""
+"""What one service is made of: its servicers and their operations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from service.allocation.allocation_queue import Allocator
 from service.allocation.cancellation import CancelDesk
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import StockReader
-from service.catalog.catalog_store import CatalogueCache
-from service.dependencies import Parts, Premises
+from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import Replay
 from service.fulfillment.fulfillment_operations import Fulfilment
 from service.resolution.exception_operations import ExceptionDesk
@@ -57,27 +56,21 @@ def new_id() -> UUID:
     return made
 
 
-def dependencies_of(parts: Parts) -> Premises:
-    """Where writers work, with what they know of the catalogue of their own."""
-    return Premises(parts.database, CatalogueCache(), parts.metrics, new_id, parts.folder.in_force)
-
-
 def add_services(
-    parts: Parts, server: grpc.aio.Server, allocator: Allocator | None = None
+    deps: Dependencies, server: grpc.aio.Server, allocator: Allocator | None = None
 ) -> tuple[Allocator, Lifecycle]:
     """Registers our services; the allocator is a new one unless one is given."""
-    database, folder, metrics = parts.database, parts.folder, parts.metrics
-    premises = dependencies_of(parts)
-    desk = OrderDesk(premises)
+    database, folder, metrics = deps.database, deps.folder, deps.metrics
+    desk = OrderDesk(deps)
     # One connection is left for reads and one for moves of what is promised.
-    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, parts.settings.connections - 2))
-    lifecycle = Lifecycle(premises)
-    fulfilment = Fulfilment(premises)
-    watch, order_watch = AvailabilityWatch(parts, premises.cache), OrderWatch(parts, premises.cache)
-    parts.background.extend((watch.lookout.run, order_watch.lookout.run))
+    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, deps.settings.connections - 2))
+    lifecycle = Lifecycle(deps)
+    fulfilment = Fulfilment(deps)
+    watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
+    deps.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
-        desks=Desks(desk, CancelDesk(premises)),
+        desks=Desks(desk, CancelDesk(deps)),
         lifecycle=lifecycle,
         fulfilment=fulfilment,
         database=database,
@@ -85,18 +78,18 @@ def add_services(
         new_id=new_id,
         watch=order_watch,
     )
-    reader = StockReader(database, premises.cache, metrics)
+    reader = StockReader(database, deps.cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
     stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(premises, parts.closing, Transfers(premises)),
+        StockServicer(deps, Transfers(deps)),
         server,
     )
-    replay = Replay(premises)
-    parts.background.append(replay.run)
+    replay = Replay(deps)
+    deps.background.append(replay.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
-    exception_servicer = ExceptionServicer(database, ExceptionDesk(premises), new_id)
+    exception_servicer = ExceptionServicer(database, ExceptionDesk(deps), new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle

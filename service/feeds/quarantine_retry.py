@@ -14,7 +14,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.background import every
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import exception, location, product
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.exceptions import incidents
 from service.exceptions.incidents import Raised
@@ -46,8 +46,8 @@ _MAPPED = {
 class Replay:
     """Several services on one database may each have one: what one has recorded is a duplicate for the others."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def run(self, stop: asyncio.Event) -> None:
         """Takes up what can be, and looks for feeds that have fallen silent, until `stop` is set."""
@@ -70,18 +70,18 @@ class Replay:
 
     async def listen(self) -> None:
         """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[list[Raised], list[UUID]]:
-            return await feed_silence.check(connection, policy_set, self._here.new_id)
+            return await feed_silence.check(connection, policy_set, self._deps.new_id)
 
-        raised, settled = await self._here.database.transaction("listen", work)
-        incidents.count_raised(self._here.metrics, raised)
-        incidents.count_settled(self._here.metrics, feed_silence.STALE, COMPLETED, settled)
+        raised, settled = await self._deps.database.transaction("listen", work)
+        incidents.count_raised(self._deps.metrics, raised)
+        incidents.count_settled(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
 
     async def _once(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[int, list[Result], UnitOfWork | None, dict[str, list[UUID]]]:
             changes, seen = await quarantine.due(connection, skus, location_ids)
@@ -89,16 +89,16 @@ class Replay:
             unit_of_work = None
             if changes:
                 results, unit_of_work = await stock_intake.record(
-                    connection, changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
+                    connection, changes, self._deps.new_id, cache=self._deps.cache, policy_set=policy_set
                 )
             return seen, results, unit_of_work, await self._settle(connection)
 
-        seen, results, unit_of_work, settled = await self._here.database.transaction("replay", work)
-        stock_intake.count_results(self._here.metrics, results)
+        seen, results, unit_of_work, settled = await self._deps.database.transaction("replay", work)
+        stock_intake.count_results(self._deps.metrics, results)
         if unit_of_work is not None:
-            unit_of_work.count(self._here.metrics)
+            unit_of_work.count(self._deps.metrics)
         for kind, ids in settled.items():
-            incidents.count_settled(self._here.metrics, kind, MAPPED, ids)
+            incidents.count_settled(self._deps.metrics, kind, MAPPED, ids)
         return seen
 
     async def _settle(self, connection: Connection) -> dict[str, list[UUID]]:
@@ -115,6 +115,6 @@ class Replay:
                     subjects,
                     resolution=MAPPED,
                     description="The catalogue has it now.",
-                    new_id=self._here.new_id,
+                    new_id=self._deps.new_id,
                 )
         return settled

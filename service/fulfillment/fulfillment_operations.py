@@ -17,7 +17,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import shipment
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import ABSENT_LOCATION, NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns
 from service.fulfillment.shipment_moves import Step, distrusted, effect_of, make
@@ -36,12 +36,12 @@ Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, UnitOfWo
 class Fulfilment:
     """Moves of shipments, and returns. Never shed: what happened has happened."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def move(self, wanted: ShipmentMove, asked: Asked) -> allocation_pb.Allocation:
         """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             row = await _ALLOCATION_OF.row(connection, id=wanted.shipment_id)
@@ -61,7 +61,7 @@ class Fulfilment:
 
     async def take_back(self, wanted: Return, asked: Asked) -> allocation_pb.Allocation:
         """The order after units of it came back. Raises NotFound, TooManyUnits."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
         event_id = wanted.event_id or str(asked.claim.id)
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
@@ -81,10 +81,10 @@ class Fulfilment:
 
     async def _once(self, operation: str, asked: Asked, work: Work) -> allocation_pb.Allocation:
         answer, unit_of_work = await idempotency.once(
-            self._here.database, operation, asked, allocation_pb.Allocation, work
+            self._deps.database, operation, asked, allocation_pb.Allocation, work
         )
         if unit_of_work is not None:
-            unit_of_work.count(self._here.metrics)
+            unit_of_work.count(self._deps.metrics)
         return answer
 
     async def _open(
@@ -98,7 +98,7 @@ class Fulfilment:
             known = skus - await catalog_store.missing_products(connection, skus)
             await levels.ensure(connection, {(sku, new_place) for sku in known})
         locked = await levels.lock(connection, skus)
-        unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._here.new_id))
+        unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
         unit_of_work.load((await order_store.read(connection, [allocation_id])).values())
         return unit_of_work, locked
 
@@ -119,7 +119,7 @@ class Fulfilment:
         event_id = wanted.event_id or str(asked.claim.id)
         effect = effect_of(wanted.move)
         heard = await applied_events.heard(connection, [made.id], effect, event_id) if effect else set()
-        known = await scene(connection, self._here.cache, policy_set, {line.sku for line in record.lines})
+        known = await scene(connection, self._deps.cache, policy_set, {line.sku for line in record.lines})
         return Step(
             asked=wanted,
             event_id=event_id,
@@ -151,7 +151,7 @@ class Fulfilment:
     async def _end(
         self, connection: Connection, unit_of_work: UnitOfWork, allocation_id: UUID, policy_set: PolicySet
     ) -> tuple[allocation_pb.Allocation, UnitOfWork]:
-        await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+        await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
         return order_messages.allocation(unit_of_work.records[allocation_id], unit_of_work.book.now), unit_of_work
 

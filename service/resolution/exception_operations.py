@@ -20,7 +20,7 @@ from service.allocation.planning_context import scene
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import CannotSettle, InvalidFields, NotFound, Violation
 from service.exceptions import exception_messages, exception_store, incidents
 from service.exceptions.exception_model import ExceptionEvent, settled_as
@@ -49,8 +49,8 @@ class _Settled:
 class ExceptionDesk:
     """What people do with exceptions. Safe to repeat and to race: one of many settles, the others hear how."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def assign(self, wanted: Assignment, asked: Asked) -> exception_pb.AssignExceptionResponse:
         """Raises NotFound, CannotSettle, RequestIdReused."""
@@ -72,13 +72,13 @@ class ExceptionDesk:
             return _assigned(made), newly_manual
 
         answer_type = exception_pb.AssignExceptionResponse
-        answer, newly_manual = await idempotency.once(self._here.database, "assign_exception", asked, answer_type, work)
+        answer, newly_manual = await idempotency.once(self._deps.database, "assign_exception", asked, answer_type, work)
         self._count_manual(answer.exception.kind, newly_manual or ())
         return answer
 
     async def resolve(self, wanted: Settling, asked: Asked) -> exception_pb.ResolveExceptionResponse:
         """Raises NotFound, InvalidFields, CannotSettle, WrongState, RequestIdReused."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _Settled]:
             known = await _known(connection, wanted.exception_id)
@@ -87,12 +87,12 @@ class ExceptionDesk:
             return exception_pb.ResolveExceptionResponse(exception=exception_messages.exception_record(made)), settled
 
         answer_type = exception_pb.ResolveExceptionResponse
-        answer, settled = await idempotency.once(self._here.database, "resolve_exception", asked, answer_type, work)
+        answer, settled = await idempotency.once(self._deps.database, "resolve_exception", asked, answer_type, work)
         if settled is not None:
-            self._here.metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
+            self._deps.metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
             self._count_manual(settled.kind, settled.newly_manual)
             if settled.unit_of_work is not None:
-                settled.unit_of_work.count(self._here.metrics)
+                settled.unit_of_work.count(self._deps.metrics)
         return answer
 
     async def _resolve(
@@ -103,7 +103,7 @@ class ExceptionDesk:
             await order_store.lock(connection, [allocation_id])
         if allocation_id and wanted.resolution in EFFECTS:
             skus = await order_store.line_skus(connection, [allocation_id])
-            unit_of_work = await open_orders(connection, [allocation_id], skus, self._here.new_id)
+            unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
         row = await _locked_open(connection, wanted.exception_id)
         now = unit_of_work.book.now if unit_of_work else await levels.clock(connection)
         description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
@@ -128,32 +128,32 @@ class ExceptionDesk:
     ) -> None:
         record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
-        surroundings = (await scene(connection, self._here.cache, policy_set, skus)).of(record.channel_id)
+        surroundings = (await scene(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
         case = await _case(connection, row)
         unit_of_work.record(settle_order(surroundings, unit_of_work.book, record, case, resolution))
-        await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+        await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
 
     async def report(self, failure: SyncFailure, asked: Asked) -> exception_pb.ReportSyncFailureResponse:
         """Raises RequestIdReused."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, list[Raised]]:
             incident = await self._incident(connection, failure)
             now = await levels.clock(connection)
-            raised = await incidents.raise_all(connection, policy_set, now, [incident], self._here.new_id)
+            raised = await incidents.raise_all(connection, policy_set, now, [incident], self._deps.new_id)
             row = await exception_store.find_open(connection, SYNC_FAILED, failure.subject)
             assert row is not None
             return exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row)), raised
 
         answer_type = exception_pb.ReportSyncFailureResponse
-        answer, raised = await idempotency.once(self._here.database, "report_sync_failure", asked, answer_type, work)
-        incidents.count_raised(self._here.metrics, raised or ())
+        answer, raised = await idempotency.once(self._deps.database, "report_sync_failure", asked, answer_type, work)
+        incidents.count_raised(self._deps.metrics, raised or ())
         return answer
 
     async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
         version, products = await catalog_store.products(connection, {failure.sku or ""})
-        known = await self._here.cache.at(connection, version)
+        known = await self._deps.cache.at(connection, version)
         return Incident(
             SYNC_FAILED,
             failure.subject,
@@ -174,16 +174,16 @@ class ExceptionDesk:
 
         Returns the order's channel where nobody had acted on it before.
         """
-        await incidents.tell(connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._here.new_id)
+        await incidents.tell(connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._deps.new_id)
         if row["allocation_id"] is None:
             return []
         said = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
         note = OrderNote(row["allocation_id"], f"exception_{event}", said, row["policy_revision"])
-        return await exception_store.note_on_orders(connection, now, [note], self._here.new_id, needs_person=True)
+        return await exception_store.note_on_orders(connection, now, [note], self._deps.new_id, needs_person=True)
 
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
         for channel_id in channel_ids:
-            self._here.metrics.manual_interventions.labels(channel_id, kind).inc()
+            self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
 
 
 async def _known(connection: Connection, exception_id: UUID) -> asyncpg.Record:

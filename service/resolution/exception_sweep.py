@@ -19,7 +19,7 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue
 from service.database.database import Connection, Statement
 from service.database.tables import exception
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import CannotSettle
 from service.exceptions import exception_store, incidents
 from service.exceptions.exception_store import OrderNote
@@ -58,8 +58,8 @@ Describe = Callable[[asyncpg.Record, AllocationRecord, Catalogue], Incident]
 class ExceptionSweep:
     """Each sweep goes on until nothing is left, in transactions of at most `BATCH`."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
         self._gauged: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
@@ -80,17 +80,17 @@ class ExceptionSweep:
 
     async def _swept(self, kind: str, work: Callable[[Connection], Awaitable[_Swept]]) -> _Swept:
         """One transaction, counted."""
-        done = await self._here.database.transaction("sweep_exceptions", work)
-        incidents.count_raised(self._here.metrics, done.raised)
-        incidents.count_settled(self._here.metrics, kind, COMPLETED, done.settled)
+        done = await self._deps.database.transaction("sweep_exceptions", work)
+        incidents.count_raised(self._deps.metrics, done.raised)
+        incidents.count_settled(self._deps.metrics, kind, COMPLETED, done.settled)
         for channel_id in done.manual:
-            self._here.metrics.manual_interventions.labels(channel_id, kind).inc()
+            self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
         return done
 
     async def _late_shipments(self) -> None:
         """Places what is late elsewhere, where its rule says so, and raises the others for somebody to settle."""
         while True:
-            found = await self._here.database.unlocked("find_late", partial(lateness.LATE.everywhere, count=BATCH))
+            found = await self._deps.database.unlocked("find_late", partial(lateness.LATE.everywhere, count=BATCH))
             rerouted = [shipment for shipment in found if await self._reroute(shipment)]
             tried = frozenset(shipment["id"] for shipment in found)
             raising = partial(self._raise, late_incident, lateness.LATE, among=tried)
@@ -103,27 +103,27 @@ class ExceptionSweep:
         work = partial(
             reroute_late,
             shipment=shipment,
-            cache=self._here.cache,
-            policy_set=self._here.policies(),
-            new_id=self._here.new_id,
+            cache=self._deps.cache,
+            policy_set=self._deps.policies(),
+            new_id=self._deps.new_id,
         )
         try:
-            done = await self._here.database.transaction("reroute_late", work)
+            done = await self._deps.database.transaction("reroute_late", work)
         except CannotSettle:
             return False
         if done is None:
             return False
-        done.count(self._here.metrics)
+        done.count(self._deps.metrics)
         return True
 
     async def _escalate(self) -> None:
-        for rule in self._here.policies().exceptions:
+        for rule in self._deps.policies().exceptions:
             if rule.escalate_to:
-                self._here.metrics.exceptions_escalated.labels(rule.escalate_to)
+                self._deps.metrics.exceptions_escalated.labels(rule.escalate_to)
         while True:
-            due = await self._here.database.transaction("escalate", lambda c: escalate(c, BATCH, self._here.new_id))
+            due = await self._deps.database.transaction("escalate", lambda c: escalate(c, BATCH, self._deps.new_id))
             for row in due:
-                self._here.metrics.exceptions_escalated.labels(row["escalate_to"]).inc()
+                self._deps.metrics.exceptions_escalated.labels(row["escalate_to"]).inc()
             if len(due) < BATCH:
                 return
 
@@ -142,12 +142,12 @@ class ExceptionSweep:
             return _Swept(len(found))
         records = await order_store.read(connection, sorted({row["allocation_id"] for row in rows}))
         version, _ = await catalog_store.products(connection, ())
-        known = await self._here.cache.at(connection, version)
-        now, policy_set = await levels.clock(connection), self._here.policies()
+        known = await self._deps.cache.at(connection, version)
+        now, policy_set = await levels.clock(connection), self._deps.policies()
         wanted = {one.subject: one for one in (describe(r, records[r["allocation_id"]], known) for r in rows)}
-        raised = await incidents.raise_all(connection, policy_set, now, wanted.values(), self._here.new_id)
+        raised = await incidents.raise_all(connection, policy_set, now, wanted.values(), self._deps.new_id)
         notes = [_note(wanted[one.subject], policy_set) for one in raised]
-        manual = await exception_store.note_on_orders(connection, now, notes, self._here.new_id, needs_person=True)
+        manual = await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=True)
         return _Swept(len(found), raised=raised, manual=manual)
 
     async def _settle(self, kind: str, search: Search, connection: Connection) -> _Swept:
@@ -163,7 +163,7 @@ class ExceptionSweep:
             [row["subject"] for row in rows],
             resolution=COMPLETED,
             description=sentence,
-            new_id=self._here.new_id,
+            new_id=self._deps.new_id,
         )
         told = f"{_words(kind)}: {sentence}"
         notes = [
@@ -171,18 +171,18 @@ class ExceptionSweep:
             for row in rows
             if row["id"] in settled
         ]
-        await exception_store.note_on_orders(connection, now, notes, self._here.new_id, needs_person=False)
+        await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=False)
         return _Swept(len(found), settled=settled)
 
     async def _gauge(self) -> None:
         """Shows how many are open, by kind and desk; those of which none is left show 0."""
-        rows = await self._here.database.unlocked("count_exceptions", _OPEN.rows)
+        rows = await self._deps.database.unlocked("count_exceptions", _OPEN.rows)
         counts = {(row["kind"], row["owner"]): row["count"] for row in rows}
         self._gauged |= counts.keys() | {
-            (kind, rule.owner) for rule in self._here.policies().exceptions for kind in ALLOWED
+            (kind, rule.owner) for rule in self._deps.policies().exceptions for kind in ALLOWED
         }
         for kind, owner in self._gauged:
-            self._here.metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
+            self._deps.metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
 
 
 def _stuck(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:

@@ -9,13 +9,12 @@ import asyncpg
 
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.feeds import stock_intake, stock_requests
 from service.feeds.change_processing import Result
 from service.feeds.stock_requests import RecordRequest
 from service.rpc import page_tokens, proto_values
 from service.rpc.idempotency import Asked, once
-from service.rpc.streams import Closing
 from service.stock import level_details, levels, stock_messages, stock_movements
 from service.stock.level_details import Details
 from service.transfers import transfer_requests, transfer_store
@@ -38,16 +37,16 @@ _FATES = {
 class StockServicer(stock_grpc.StockServiceServicer):
     """Each change has a fate of its own; all of a call are recorded together."""
 
-    def __init__(self, premises: Premises, closing: Closing, transfers: Transfers) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies, transfers: Transfers) -> None:
+        self._deps = deps
         self._transfers = transfers
-        self._closing = closing
+        self._closing = deps.closing
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
         said = stock_requests.record_request(request)
-        asked = Asked.of("RecordStockChanges", request, said.request_id, self._here.new_id)
+        asked = Asked.of("RecordStockChanges", request, said.request_id, self._deps.new_id)
         return await self._record(asked, said)
 
     async def StreamStockChanges(
@@ -58,28 +57,28 @@ class StockServicer(stock_grpc.StockServiceServicer):
         async for message in self._closing.until(requests):
             said = stock_requests.streamed_request(message, source)
             source = said.source
-            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._here.new_id), said)
+            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._deps.new_id), said)
             yield stock_pb.StreamStockChangesResponse(results=answer.results)
 
     async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
         """Records what a source said in one transaction, once, and counts it."""
-        policy_set = self._here.policies()
+        policy_set = self._deps.policies()
 
         async def work(
             connection: Connection,
         ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], UnitOfWork]]:
             results, unit_of_work = await stock_intake.record(
-                connection, said.changes, self._here.new_id, cache=self._here.cache, policy_set=policy_set
+                connection, said.changes, self._deps.new_id, cache=self._deps.cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, unit_of_work)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, done = await once(self._here.database, "record_stock", asked, answer_type, work)
+        answer, done = await once(self._deps.database, "record_stock", asked, answer_type, work)
         if done is not None:
             results, unit_of_work = done
-            unit_of_work.count(self._here.metrics)
-            stock_intake.count_results(self._here.metrics, results)
+            unit_of_work.count(self._deps.metrics)
+            stock_intake.count_results(self._deps.metrics, results)
         return answer
 
     async def ListStockLevels(
@@ -98,13 +97,13 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 read_time=proto_values.timestamp(now),
             )
 
-        return await self._here.database.snapshot("list", work)
+        return await self._deps.database.snapshot("list", work)
 
     async def ListStockMovements(
         self, request: stock_pb.ListStockMovementsRequest, context: Context
     ) -> stock_pb.ListStockMovementsResponse:
         page = stock_movements.movements_page(request)
-        rows = await self._here.database.unlocked(
+        rows = await self._deps.database.unlocked(
             "list", lambda connection: stock_movements.rows(connection, page, page.count + 1)
         )
         shown = rows[: page.count]
@@ -117,8 +116,8 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.TransferStockRequest, context: Context
     ) -> stock_pb.TransferStockResponse:
         step, request_id = transfer_requests.transfer_request(request)
-        asked = Asked.of("TransferStock", request, request_id, self._here.new_id)
-        return await self._transfers.move(step, asked, self._here.policies())
+        asked = Asked.of("TransferStock", request, request_id, self._deps.new_id)
+        return await self._transfers.move(step, asked, self._deps.policies())
 
     async def ListTransfers(
         self, request: stock_pb.ListTransfersRequest, context: Context
@@ -130,7 +129,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
             )
 
-        found = await self._here.database.snapshot("list", work)
+        found = await self._deps.database.snapshot("list", work)
         shown = found[: page.count]
         more = len(found) > page.count
         return stock_pb.ListTransfersResponse(

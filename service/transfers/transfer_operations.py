@@ -12,7 +12,7 @@ from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.errors import (
     ABSENT_LOCATION,
     ABSENT_PRODUCT,
@@ -41,8 +41,8 @@ _ADVICE_DISPATCH = "dispatch it first, with TransferStock or `truestock transfer
 class Transfers:
     """Dispatches and receipts, each in one transaction."""
 
-    def __init__(self, premises: Premises) -> None:
-        self._here = premises
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
 
     async def move(
         self, step: Dispatch | Receipt, asked: Asked, policy_set: PolicySet
@@ -57,9 +57,9 @@ class Transfers:
             return stock_pb.TransferStockResponse(transfer=transfer_store.message(record)), unit_of_work
 
         answer_type = stock_pb.TransferStockResponse
-        answer, unit_of_work = await idempotency.once(self._here.database, "transfer", asked, answer_type, work)
+        answer, unit_of_work = await idempotency.once(self._deps.database, "transfer", asked, answer_type, work)
         if unit_of_work is not None:
-            unit_of_work.count(self._here.metrics)
+            unit_of_work.count(self._deps.metrics)
         return answer
 
     async def _dispatch(
@@ -112,19 +112,19 @@ class Transfers:
         await order_store.lock_needed(connection)
         await levels.ensure(connection, made)
         locked = await levels.lock(connection, {sku for sku, _ in made})
-        return await levels.open_book(connection, locked, self._here.new_id)
+        return await levels.open_book(connection, locked, self._deps.new_id)
 
     async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> UnitOfWork:
         """Writes a book in which stock has moved, and what follows from that for orders."""
         unit_of_work = UnitOfWork(book)
-        await rebalancing.follow(connection, unit_of_work, self._here.cache, policy_set)
+        await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
         return unit_of_work
 
     def _move(self, book: Book, kind: str, key: Key, units: int, transfer_id: str) -> None:
         book.move(
             Movement(
-                id=self._here.new_id(),
+                id=self._deps.new_id(),
                 sku=key[0],
                 location_id=key[1],
                 kind=kind,
@@ -146,7 +146,7 @@ class Transfers:
         if after.settle_time is None or not differing:
             return []
         version, products = await catalog_store.products(connection, differing)
-        known = await self._here.cache.at(connection, version)
+        known = await self._deps.cache.at(connection, version)
         only = next(iter(differing)) if len(differing) == 1 else None
         incident = Incident(
             kind="mismatch",
@@ -158,7 +158,7 @@ class Transfers:
             location_id=after.to_location_id,
             source=TRANSFERS,
         )
-        return await incidents.raise_all(connection, policy_set, book.now, [incident], self._here.new_id)
+        return await incidents.raise_all(connection, policy_set, book.now, [incident], self._deps.new_id)
 
 
 async def _check_known(connection: Connection, step: Dispatch) -> None:

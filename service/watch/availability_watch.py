@@ -19,9 +19,8 @@ from service import limits
 from service.availability.availability_changes import News, Seen, first_look, look, next_skus
 from service.availability.published_availability import BATCH_PAIRS, Pair, Teller, Told
 from service.catalog import catalog_store
-from service.catalog.catalog_store import CatalogueCache
 from service.database.database import Connection
-from service.dependencies import Parts
+from service.dependencies import Dependencies
 from service.errors import ABSENT_PRODUCT, NotFound
 from service.rpc import proto_values
 from service.rpc.streams import Lookout, Seats
@@ -39,15 +38,15 @@ TURN_PAIRS = 2_000
 class AvailabilityWatch:
     """All watches of availability of one service. It looks only while somebody watches."""
 
-    def __init__(self, parts: Parts, cache: CatalogueCache) -> None:
-        self._database = database = parts.database
-        self._cache = cache
-        self._folder = folder = parts.folder
-        self._metrics = metrics = parts.metrics
-        self._closing = parts.closing
-        self._poll_seconds = parts.settings.watch_poll_seconds
-        self._round_seconds = parts.settings.watch_round_seconds
-        self._teller = Teller(database, cache, folder)
+    def __init__(self, deps: Dependencies) -> None:
+        self._database = database = deps.database
+        self._cache = deps.cache
+        self._folder = folder = deps.folder
+        self._metrics = metrics = deps.metrics
+        self._closing = deps.closing
+        self._poll_seconds = deps.settings.watch_poll_seconds
+        self._round_seconds = deps.settings.watch_round_seconds
+        self._teller = Teller(database, deps.cache, folder)
         self.lookout = Lookout("availability", self._poll_seconds, self._look, self._forget)
         self._seats = Seats("availability", limits.WATCHERS, metrics.availability_watchers)
         self._audiences: dict[str, Audience] = {}

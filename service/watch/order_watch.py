@@ -10,11 +10,10 @@ from uuid import UUID
 
 from service import limits
 from service.catalog import catalog_store
-from service.catalog.catalog_store import CatalogueCache
 from service.database import change_horizon
 from service.database.change_horizon import Horizon
 from service.database.database import Connection
-from service.dependencies import Parts
+from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, Violation
 from service.rpc.streams import Lookout, Seats
 from service.watch import order_changes
@@ -32,12 +31,12 @@ _FIRST = UUID(int=0)
 class OrderWatch:
     """All watches of orders of one service. It looks only while somebody watches."""
 
-    def __init__(self, parts: Parts, cache: CatalogueCache) -> None:
-        self._database = parts.database
-        self._cache = cache
-        self._closing = parts.closing
-        self.lookout = Lookout("orders", parts.settings.watch_poll_seconds, self._look, self._forget)
-        self._seats = Seats("orders", limits.WATCHERS, parts.metrics.order_watchers)
+    def __init__(self, deps: Dependencies) -> None:
+        self._database = deps.database
+        self._cache = deps.cache
+        self._closing = deps.closing
+        self.lookout = Lookout("orders", deps.settings.watch_poll_seconds, self._look, self._forget)
+        self._seats = Seats("orders", limits.WATCHERS, deps.metrics.order_watchers)
         self._watchers: set[OrderWatcher] = set()
         self._reading = asyncio.Lock()
         self._looks = 0

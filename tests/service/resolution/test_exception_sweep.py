@@ -12,12 +12,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.app.wiring import new_id
-from service.catalog.catalog_store import CatalogueCache
 from service.database.database import Database
-from service.dependencies import Premises
+from service.dependencies import Dependencies
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
 from service.resolution.exception_sweep import ExceptionSweep
+from service.settings import Settings
 from tests.conftest import RetailerMaker
 from tests.exception_shop import CANCELLED, COMPLETED, OTHER, OWNERS, Record, oversold, write_rules
 from tests.retailer import HOLD, Retailer
@@ -44,8 +44,8 @@ async def replica_on(database_url: str, rules: Path) -> AsyncIterator[Replica]:
     folder = PolicyFolder(rules, metrics)
     database = await Database.open(database_url, metrics)
     try:
-        premises = Premises(database, CatalogueCache(), metrics, new_id, folder.in_force)
-        yield Replica(ExceptionSweep(premises), metrics)
+        deps = Dependencies(Settings(), database, folder, metrics, new_id)
+        yield Replica(ExceptionSweep(deps), metrics)
     finally:
         await database.close()
 

@@ -16,10 +16,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service import limits
+from service.app.wiring import new_id
 from service.availability import published_availability
-from service.catalog.catalog_store import CatalogueCache
 from service.database.database import Database, plain_url
-from service.dependencies import Parts
+from service.dependencies import Dependencies
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
 from service.settings import Settings
@@ -359,8 +359,9 @@ async def test_a_slow_reader_is_told_the_last_value_and_holds_nobody_up(shop: Re
 async def watch_itself(shop: Retailer) -> AsyncIterator[AvailabilityWatch]:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(shop.database_url, metrics)
-    parts = Parts(Settings(watch_poll_seconds=0.02), database, PolicyFolder(PLAIN_RULES, metrics), metrics)
-    hub, stop = AvailabilityWatch(parts, CatalogueCache()), asyncio.Event()
+    settings, folder = Settings(watch_poll_seconds=0.02), PolicyFolder(PLAIN_RULES, metrics)
+    deps = Dependencies(settings, database, folder, metrics, new_id)
+    hub, stop = AvailabilityWatch(deps), asyncio.Event()
     looking = asyncio.create_task(hub.lookout.run(stop))
     try:
         yield hub
