@@ -13,7 +13,7 @@ from service.allocation.allocation_queue import Outcomes, Ticket
 from service.allocation.order_counts import count_answer
 from service.allocation.order_intake import Intake, write_intake
 from service.allocation.planner import Verdict
-from service.allocation.planning_context import Scene
+from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue
@@ -49,9 +49,9 @@ class _Batch:
         if unknown:
             self.products |= (await catalog_store.products(connection, unknown))[1]
 
-    def scene(self, policy_set: PolicySet) -> Scene:
+    def context(self, policy_set: PolicySet) -> PlanningContext:
         """What orders are planned in, by these rules."""
-        return Scene(policy_set, self.catalogue, self.products)
+        return PlanningContext(policy_set, self.catalogue, self.products)
 
 
 class OrderDesk:
@@ -98,7 +98,7 @@ class OrderDesk:
             return batch, Intake.of(unit_of_work, found, kept)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
-        verdict = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+        verdict = intake.arrive(ticket.request, batch.context(ticket.policy_set))
         answer = order_messages.allocation(
             verdict.record, intake.unit_of_work.book.now, change_refused=verdict.change_refused
         )
@@ -144,13 +144,13 @@ class OrderDesk:
         kept = await pending_cancellations.read(connection, {*_names(tickets), *named.ids})
         intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
-        stage = rebalancing.Stage(self._deps.cache, policy_set, batch.scene(policy_set))
+        context = rebalancing.LazyPlanningContext(self._deps.cache, policy_set, batch.context(policy_set))
         if unit_of_work.book.lapsed:
-            await rebalancing.fill(connection, unit_of_work, stage)
+            await rebalancing.fill(connection, unit_of_work, context)
         for ticket in tickets:
-            batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.scene(ticket.policy_set))
+            batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.context(ticket.policy_set))
             # What one order gives back goes to backorders before the next order sees it.
-            await rebalancing.fill(connection, unit_of_work, stage)
+            await rebalancing.fill(connection, unit_of_work, context)
         for ticket in tickets:
             verdict = batch.verdicts[ticket.claim.id]
             answer = order_messages.allocation(

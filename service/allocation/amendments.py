@@ -10,14 +10,14 @@ from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order, Outcome
 from policies.explanation import units as counted
 from service.allocation.planner import Verdict, decide, give_back
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.orders.allocation_record import CANCELLED, CONFIRMED, RELEASED, AllocationRecord, LineRecord
 from service.orders.order_identity import Name
 from service.stock.stock_book import Book
 
 
 def take(
-    surroundings: Surroundings,
+    channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,
     order: Order,
@@ -31,13 +31,13 @@ def take(
     """
     was_cancelled = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
     if not cancelled and not was_cancelled:
-        return decide(surroundings, book, record, order, hold_duration)
+        return decide(channel_context, book, record, order, hold_duration)
     left = _without(order, cancelled)
     if left is None:
         return cancel_everything(book, record, order)
     before = record.lines
     record.lines = [replace(line, unit_count=line.wanted, cancelled=0) for line in before if line.wanted]
-    verdict = decide(surroundings, book, record, left, hold_duration)
+    verdict = decide(channel_context, book, record, left, hold_duration)
     is_kept = order.commitment is Commitment.HOLD and record.commitment is Commitment.SOLD
     if verdict.change_refused or is_kept:
         record.lines = before

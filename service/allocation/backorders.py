@@ -76,7 +76,10 @@ class Backorders:
         unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
         unit_of_work.load((await order_store.read(connection, ids)).values())
         await rebalancing.fill(
-            connection, unit_of_work, rebalancing.Stage(self._deps.cache, self._deps.policies()), untouched=True
+            connection,
+            unit_of_work,
+            rebalancing.LazyPlanningContext(self._deps.cache, self._deps.policies()),
+            untouched=True,
         )
         await unit_of_work.write(connection)
         return unit_of_work

@@ -13,7 +13,7 @@ from policies.explanation import units as counted
 from service.allocation import rebalancing
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
-from service.allocation.planning_context import scene
+from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -49,11 +49,11 @@ class Lifecycle:
             if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
-            surroundings = (await scene(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
+            channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
             if not is_planned_anew:
-                return sent_to_review(surroundings, book, _confirm(book, record))
+                return sent_to_review(channel_context, book, _confirm(book, record))
             lines = record.lines
-            verdict = decide(surroundings, book, record, record.order(Commitment.SOLD), timedelta())
+            verdict = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
             # The order asks for what is left of its lines; what was cancelled stays on them.
             for line, planned in zip((x for x in lines if x.wanted), record.lines, strict=True):
                 line.cancelled += planned.cancelled

@@ -19,7 +19,7 @@ from policies.stock.oversell import UNMAPPED
 from service.allocation.amendments import cancel_everything, merge, take
 from service.allocation.order_counts import Tally
 from service.allocation.planner import Verdict
-from service.allocation.planning_context import Scene
+from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.exceptions import incidents
@@ -59,20 +59,20 @@ class Intake:
             made.kept.setdefault(row.name, []).append(row)
         return made
 
-    def arrive(self, request: OrderRequest, scene: Scene) -> Verdict:
+    def arrive(self, request: OrderRequest, context: PlanningContext) -> Verdict:
         """Takes in one request and notes what became of its order; the book and the records are changed to match."""
         name, was_known = request.name, request.name in self._links
-        original, own = self._linked(request, scene)
+        original, own = self._linked(request, context)
         record = self._record(original)
         if own is not None:
             self._merge(own, record, request)
         record.copies = sorted(one.name for one in self._links.values() if one.original == original)
-        self._understand(request, original, scene)
-        verdict = self._judge(request, record, scene, is_sold=own is not None and own.commitment is Commitment.SOLD)
+        self._understand(request, original, context)
+        verdict = self._judge(request, record, context, is_sold=own is not None and own.commitment is Commitment.SOLD)
         if not verdict.event and name in self._links and not was_known:
             verdict = replace(verdict, event="linked", description=f"{'/'.join(name)} is a copy of it.")
         self.unit_of_work.record(verdict)
-        self._note_unmapped(verdict, scene)
+        self._note_unmapped(verdict, context)
         return verdict
 
     def _record(self, name: Name) -> AllocationRecord:
@@ -101,7 +101,7 @@ class Intake:
         link = self._links.get(name)
         return link.original if link else name
 
-    def _linked(self, request: OrderRequest, scene: Scene) -> tuple[Name, AllocationRecord | None]:
+    def _linked(self, request: OrderRequest, context: PlanningContext) -> tuple[Name, AllocationRecord | None]:
         """The name under which the request's order has its promise, and a promise of its own that a copy had so far."""
         mine = self._original(request.name)
         if request.copy_of is None:
@@ -110,7 +110,7 @@ class Intake:
         if mine == original:
             return mine, None
         if mine != request.name:
-            self._contradicts(request, mine, scene)
+            self._contradicts(request, mine, context)
             return mine, None
         own = self.records.pop(request.name, None)
         states = original not in self.records
@@ -138,9 +138,9 @@ class Intake:
         rows[:] = [one for one in rows if (one.event_id, one.cancellation.line_id) != same] + [row]
         self.changed_kept[row.name, *same] = row
 
-    def _contradicts(self, request: OrderRequest, mine: Name, scene: Scene) -> None:
+    def _contradicts(self, request: OrderRequest, mine: Name, context: PlanningContext) -> None:
         said, known = "/".join(request.copy_of or ()), "/".join(mine)
-        copy, channel = "/".join(request.name), scene.of(request.name[0]).channel
+        copy, channel = "/".join(request.name), context.of(request.name[0]).channel
         sentence = f"{copy} is known as a copy of {known}, and is now said to be one of {said}; it stays as it is."
         self.incidents.append(Incident(SYNC_FAILED, copy, sentence, channel, channel_id=channel.id))
 
@@ -156,9 +156,9 @@ class Intake:
                 name = (record.channel_id, record.order_id)
                 self._keep(CancellationRow(name, event_id, kept))
 
-    def _understand(self, request: OrderRequest, original: Name, scene: Scene) -> None:
+    def _understand(self, request: OrderRequest, original: Name, context: PlanningContext) -> None:
         """What the channel's own word for the order means: one that is cancelled stays so."""
-        channel, word = scene.of(request.name[0]).channel, request.channel_status
+        channel, word = context.of(request.name[0]).channel, request.channel_status
         if word is None or channel.platform is None:
             return
         status = meaning(channel.platform, word)
@@ -173,7 +173,9 @@ class Intake:
             subject = f"{channel.platform}/{word}"
             self.incidents.append(Incident(SYNC_FAILED, subject, sentence, channel, channel_id=channel.id))
 
-    def _judge(self, request: OrderRequest, record: AllocationRecord, scene: Scene, *, is_sold: bool) -> Verdict:
+    def _judge(
+        self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sold: bool
+    ) -> Verdict:
         name, original = request.name, (record.channel_id, record.order_id)
         stated_time, before = record.channel_update_time, (record.channel_update_time, record.channel_status)
         counts = self._contents_count(request, record, name)
@@ -190,7 +192,7 @@ class Intake:
             kept = [row.cancellation for row in rows]
             time = request.update_time if counts and name == original else record.channel_update_time
             cancelled = cancelled_units(order.lines, kept, time, standing)
-            around = scene.of(record.channel_id)
+            around = context.of(record.channel_id)
             verdict = take(
                 around, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
             )
@@ -233,11 +235,11 @@ class Intake:
         word = f": {record.channel_status}" if record.channel_status else ""
         return replace(verdict, event="updated", description=f"The channel says the same contents again{word}.")
 
-    def _note_unmapped(self, verdict: Verdict, scene: Scene) -> None:
+    def _note_unmapped(self, verdict: Verdict, context: PlanningContext) -> None:
         record = verdict.record
         if verdict.decision is None:
             return
-        channel = scene.of(record.channel_id).channel
+        channel = context.of(record.channel_id).channel
         for sku in sorted({short.sku for short in record.shortages if short.cause == UNMAPPED}):
             sentence = f"{record.channel_id} sells '{sku}', which the catalogue does not have; upsert the product."
             self.incidents.append(

@@ -13,7 +13,7 @@ from policies.domain.model import Commitment, Order, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import units as counted
 from policies.stock.oversell import UNMAPPED, oversell_cause
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import context_of, settle, with_person
 from service.decisions.decision_log import Capture, capture
 from service.decisions.decision_messages import explained
@@ -70,7 +70,7 @@ class Verdict:
 
 
 def decide(
-    surroundings: Surroundings, book: Book, record: AllocationRecord, order: Order, hold_duration: timedelta
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, order: Order, hold_duration: timedelta
 ) -> Verdict:
     """Plans, converts or keeps; the book and the record are changed to match. `record` is the order's, locked.
 
@@ -84,20 +84,22 @@ def decide(
         return Verdict(record)
     if what is Course.CONVERT:
         record.state_contents(order)
-        return sent_to_review(surroundings, book, confirm(book, record))
+        return sent_to_review(channel_context, book, confirm(book, record))
     _check_shipped(record, order)
     left = record.order_left(order)
     if _is_planned(record, left):
         return Verdict(record)
     if left is None:
         return _all_has_left(book, record, order)
-    world = World(book.now, surroundings.locations, surroundings.products, book.levels)
+    world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     rejected_by = record.rejected_by()
-    caught = capture(world, surroundings.channel, left, promise.own, rejected_by)
-    decision = route(surroundings.policy_set, world, surroundings.channel, left, promise.own, rejected_by=rejected_by)
+    caught = capture(world, channel_context.channel, left, promise.own, rejected_by)
+    decision = route(
+        channel_context.policy_set, world, channel_context.channel, left, promise.own, rejected_by=rejected_by
+    )
     if stands_as_it_was(promise, left, decision):
         return Verdict(record, change_refused=True)
-    verdict = _replan(surroundings, book, record, order, decision=decision, hold_duration=hold_duration)
+    verdict = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
     return replace(verdict, caught=caught)
 
 
@@ -153,13 +155,13 @@ def confirm(book: Book, record: AllocationRecord) -> Verdict:
     return Verdict(record, "confirmed", "The hold was confirmed: the order is paid.")
 
 
-def sent_to_review(surroundings: Surroundings, book: Book, verdict: Verdict) -> Verdict:
+def sent_to_review(channel_context: ChannelContext, book: Book, verdict: Verdict) -> Verdict:
     """A hold that needs review is reviewed once it is sold; other verdicts stay as they are."""
     record = verdict.record
     if not verdict.event or record.outcome is not Outcome.NEEDS_REVIEW:
         return verdict
-    context = context_of(surroundings, book.now, record.order(Commitment.SOLD))
-    due = order_exceptions.of_review(surroundings.policy_set, context, "the plan needs review")
+    context = context_of(channel_context, book.now, record.order(Commitment.SOLD))
+    due = order_exceptions.of_review(channel_context.policy_set, context, "the plan needs review")
     return replace(verdict, exceptions=with_person(record, [due]))
 
 
@@ -181,7 +183,7 @@ def give_back(book: Book, record: AllocationRecord) -> None:
 
 
 def _replan(
-    surroundings: Surroundings,
+    channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,
     order: Order,
@@ -196,13 +198,13 @@ def _replan(
     record.state = _state_after(order, decision, record)
     record.expire_time = book.now + hold_duration if record.state == HELD else None
     # Causes are found before this order's own units are taken: they did not race with themselves.
-    short = [shortage_of(surroundings, book, order, one) for one in decision.shortages]
-    promise_units(surroundings, book, record, decision, old)
-    settled = settle(surroundings, book.now, record, short)
+    short = [shortage_of(channel_context, book, order, one) for one in decision.shortages]
+    promise_units(channel_context, book, record, decision, old)
+    settled = settle(channel_context, book.now, record, short)
     record.outcome = outcome_of(record, in_review=bool(decision.reviews))
     event, description = _told(before, record)
-    explain(surroundings, book, record, decision)
-    reviews = reviews_of(surroundings, book, record, order, decision)
+    explain(channel_context, book, record, decision)
+    reviews = reviews_of(channel_context, book, record, order, decision)
     return Verdict(
         record,
         event,
@@ -221,7 +223,7 @@ def _state_after(order: Order, decision: Decision, record: AllocationRecord) -> 
 
 
 def promise_units(
-    surroundings: Surroundings,
+    channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,
     decision: Decision,
@@ -230,14 +232,14 @@ def promise_units(
     """Promises what was planned. A shipment that comes out as one of the `old` ones was goes on as that one."""
     take = book.hold if record.state == HELD else book.allocate
     for planned in decision.plan:
-        made = _shipment(surroundings, book, record, planned, old or [])
+        made = _shipment(channel_context, book, record, planned, old or [])
         record.shipments.append(made)
         for line in planned.lines:
             take(Part(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
 
 
 def _shipment(
-    surroundings: Surroundings,
+    channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,
     planned: PlannedShipment,
@@ -257,18 +259,18 @@ def _shipment(
         state=ShipmentState.ASSIGNED,
         units=units,
         assign_time=book.now,
-        ship_by_time=ship_by(surroundings.locations[planned.location_id], book.now),
+        ship_by_time=ship_by(channel_context.locations[planned.location_id], book.now),
     )
 
 
-def shortage_of(surroundings: Surroundings, book: Book, order: Order, short: Shortage) -> ShortageRecord:
+def shortage_of(channel_context: ChannelContext, book: Book, order: Order, short: Shortage) -> ShortageRecord:
     """A shortage of a decision, with the cause where it is an oversell."""
     cause = ""
     if short.kind is ShortageKind.OVERSELL and order.commitment is Commitment.SOLD:
-        may_sell_from = surroundings.channel.may_sell_from
+        may_sell_from = channel_context.channel.may_sell_from
         levels = [x for (sku, place), x in book.levels.items() if sku == short.sku and may_sell_from(place)]
         cause = oversell_cause(levels, short.unit_count, book.now)
-        if short.sku not in surroundings.products:
+        if short.sku not in channel_context.products:
             cause = UNMAPPED
     # A HOLD sold nothing, so nothing is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
@@ -302,13 +304,13 @@ def is_in_review(record: AllocationRecord) -> bool:
 
 
 def reviews_of(
-    surroundings: Surroundings, book: Book, record: AllocationRecord, order: Order, decision: Decision
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, order: Order, decision: Decision
 ) -> list[OrderException]:
     """The reviews of a plan; a cart, which nobody has paid for, needs none."""
     if record.commitment is Commitment.HOLD:
         return []
-    context = context_of(surroundings, book.now, order)
-    return order_exceptions.of_reviews(surroundings.policy_set, context, decision.reviews)
+    context = context_of(channel_context, book.now, order)
+    return order_exceptions.of_reviews(channel_context.policy_set, context, decision.reviews)
 
 
 def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
@@ -325,7 +327,7 @@ def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
     return event.get(record.state, record.state), sentence
 
 
-def explain(surroundings: Surroundings, book: Book, record: AllocationRecord, decision: Decision) -> None:
+def explain(channel_context: ChannelContext, book: Book, record: AllocationRecord, decision: Decision) -> None:
     """Gives the record a new decision, with everything that explains it."""
     record.decision_id = book.new_id()
-    record.decision = explained(decision, surroundings.policy_set.revision, record.decision_id, book.now)
+    record.decision = explained(decision, channel_context.policy_set.revision, record.decision_id, book.now)

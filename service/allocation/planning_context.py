@@ -13,7 +13,7 @@ from service.database.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ChannelContext:
     """What the orders of one channel are planned in."""
 
     policy_set: PolicySet
@@ -23,20 +23,22 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class PlanningContext:
     """What the orders of any channel are planned in: one set of rules and one catalogue."""
 
     policy_set: PolicySet
     catalogue: Catalogue
     products: Mapping[str, Product]
 
-    def of(self, channel_id: str) -> Surroundings:
+    def of(self, channel_id: str) -> ChannelContext:
         """The surroundings of one channel's orders. Raises KeyError where the catalogue has no such channel."""
         known = self.catalogue
-        return Surroundings(self.policy_set, known.locations, known.channels[channel_id], self.products)
+        return ChannelContext(self.policy_set, known.locations, known.channels[channel_id], self.products)
 
 
-async def scene(connection: Connection, cache: CatalogueCache, policy_set: PolicySet, skus: Iterable[str]) -> Scene:
+async def context(
+    connection: Connection, cache: CatalogueCache, policy_set: PolicySet, skus: Iterable[str]
+) -> PlanningContext:
     """The scene for orders of these SKUs."""
     version, products = await catalog_store.products(connection, skus)
-    return Scene(policy_set, await cache.at(connection, version), products)
+    return PlanningContext(policy_set, await cache.at(connection, version), products)

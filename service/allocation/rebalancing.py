@@ -16,7 +16,7 @@ from sqlalchemy import Integer, Text, Uuid, literal_column, select
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.policy_set import PolicySet
 from policies.stock.claims import Claim, Loss, Waiting, in_turn, losses
-from service.allocation.planning_context import Scene, Surroundings, scene
+from service.allocation.planning_context import ChannelContext, PlanningContext, context
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog.catalog_store import CatalogueCache
@@ -68,31 +68,33 @@ _LOCK_AT_ONCE = Statement(
 
 
 @dataclass(slots=True)
-class Stage:
+class LazyPlanningContext:
     """The rules, and the catalogue once somebody needs it."""
 
     cache: CatalogueCache
     policy_set: PolicySet
-    scene: Scene | None = None
+    context: PlanningContext | None = None
 
-    async def surroundings(self, connection: Connection, unit_of_work: UnitOfWork, channel_id: str) -> Surroundings:
+    async def channel_context(
+        self, connection: Connection, unit_of_work: UnitOfWork, channel_id: str
+    ) -> ChannelContext:
         """The surroundings of one channel's orders, with the products of the book."""
-        if self.scene is None:
+        if self.context is None:
             skus = {sku for sku, _ in unit_of_work.book.levels}
-            self.scene = await scene(connection, self.cache, self.policy_set, skus)
-        return self.scene.of(channel_id)
+            self.context = await context(connection, self.cache, self.policy_set, skus)
+        return self.context.of(channel_id)
 
 
 async def follow(
     connection: Connection, unit_of_work: UnitOfWork, cache: CatalogueCache, policy_set: PolicySet
 ) -> None:
     """Does what follows from everything that has happened to the stock book. To be called before it is written."""
-    stage = Stage(cache, policy_set)
-    await _reroute(connection, unit_of_work, stage)
-    await fill(connection, unit_of_work, stage)
+    context = LazyPlanningContext(cache, policy_set)
+    await _reroute(connection, unit_of_work, context)
+    await fill(connection, unit_of_work, context)
 
 
-async def _reroute(connection: Connection, unit_of_work: UnitOfWork, stage: Stage) -> None:
+async def _reroute(connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext) -> None:
     """Takes promises off levels that have less than is promised, and plans them anew: the older orders first."""
     lost: dict[UUID, list[tuple[tuple[str, str], Loss]]] = {}
     for key in sorted(unit_of_work.book.touched()):
@@ -103,8 +105,8 @@ async def _reroute(connection: Connection, unit_of_work: UnitOfWork, stage: Stag
     await _know(connection, unit_of_work, lost)
     for record in sorted((unit_of_work.records[one] for one in lost), key=lambda one: (one.create_time, one.id)):
         units = _take(unit_of_work, record, lost[record.id])
-        surroundings = await stage.surroundings(connection, unit_of_work, record.channel_id)
-        unit_of_work.record(replan_units(surroundings, unit_of_work.book, record, units, cause=COUNT_CORRECTION))
+        channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
+        unit_of_work.record(replan_units(channel_context, unit_of_work.book, record, units, cause=COUNT_CORRECTION))
 
 
 async def _claims(connection: Connection, unit_of_work: UnitOfWork, key: tuple[str, str]) -> list[Claim]:
@@ -157,7 +159,9 @@ def _take(
     return units
 
 
-async def fill(connection: Connection, unit_of_work: UnitOfWork, stage: Stage, *, untouched: bool = False) -> None:
+async def fill(
+    connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext, *, untouched: bool = False
+) -> None:
     """Gives what is available to the backorders that wait for it, in their turn.
 
     Only what has just been touched is looked at, unless `untouched` says that all levels of the book are.
@@ -178,8 +182,8 @@ async def fill(connection: Connection, unit_of_work: UnitOfWork, stage: Stage, *
         record = unit_of_work.records[UUID(one.allocation_id)]
         # Where the policy's limits leave units out, only stock that comes is another matter than what was there.
         if _waits(record, skus) and not (untouched and _is_limited(record, skus)):
-            surroundings = await stage.surroundings(connection, unit_of_work, record.channel_id)
-            verdict = fill_backorders(surroundings, unit_of_work.book, record)
+            channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
+            verdict = fill_backorders(channel_context, unit_of_work.book, record)
             if verdict is not None:
                 unit_of_work.record(verdict)
 

@@ -18,7 +18,7 @@ from service.allocation.planner import (
     reviews_of,
     shortage_of,
 )
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import settle, with_person
 from service.decisions.decision_log import Capture, capture
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShortageRecord
@@ -26,7 +26,7 @@ from service.stock.stock_book import Book
 
 
 def replan_units(
-    surroundings: Surroundings,
+    channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,
     units: Mapping[str, int],
@@ -41,16 +41,16 @@ def replan_units(
     """
     in_review = is_in_review(record)
     order = _suborder(record, units)
-    decision, caught = _decide(surroundings, book, record, order, avoid)
-    short = [_because(shortage_of(surroundings, book, order, one), cause) for one in decision.shortages]
-    promise_units(surroundings, book, record, decision)
-    settled = settle(surroundings, book.now, record, short)
-    reviews = reviews_of(surroundings, book, record, order, decision)
+    decision, caught = _decide(channel_context, book, record, order, avoid)
+    short = [_because(shortage_of(channel_context, book, order, one), cause) for one in decision.shortages]
+    promise_units(channel_context, book, record, decision)
+    settled = settle(channel_context, book.now, record, short)
+    reviews = reviews_of(channel_context, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     if record.state == HELD and not record.promised():
         record.state, record.expire_time = REFUSED, None
-    explain(surroundings, book, record, decision)
+    explain(channel_context, book, record, decision)
     placed = sum(decision.units.values())
     return Verdict(
         record,
@@ -67,26 +67,28 @@ def replan_units(
     )
 
 
-def fill_backorders(surroundings: Surroundings, book: Book, record: AllocationRecord) -> Verdict | None:
+def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> Verdict | None:
     """Promises stock to the units of a record that wait for it; None where there is none for them yet."""
     waiting = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
-    return _fill(surroundings, book, record, {line_id: count for line_id, count in waiting.items() if count})
+    return _fill(channel_context, book, record, {line_id: count for line_id, count in waiting.items() if count})
 
 
-def _fill(surroundings: Surroundings, book: Book, record: AllocationRecord, units: Mapping[str, int]) -> Verdict | None:
+def _fill(
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, units: Mapping[str, int]
+) -> Verdict | None:
     order = _suborder(record, units)
-    decision, caught = _decide(surroundings, book, record, order)
+    decision, caught = _decide(channel_context, book, record, order)
     if not decision.plan:
         return None
     in_review = is_in_review(record)
     for planned in decision.plan:
         for line in planned.lines:
             record.take_shortage(line.line_id, line.unit_count, backordered=True)
-    promise_units(surroundings, book, record, decision)
-    reviews = reviews_of(surroundings, book, record, order, decision)
+    promise_units(channel_context, book, record, decision)
+    reviews = reviews_of(channel_context, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
-    explain(surroundings, book, record, decision)
+    explain(channel_context, book, record, decision)
     places = ", ".join(planned.location_id for planned in decision.plan)
     sentence = f"Stock came: {counted(sum(decision.units.values()))} on backorder promised from {places}."
     raised = with_person(record, reviews)
@@ -105,17 +107,17 @@ def _suborder(record: AllocationRecord, units: Mapping[str, int]) -> Order:
 
 
 def _decide(
-    surroundings: Surroundings,
+    channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,
     order: Order,
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[Decision, Capture]:
-    world = World(book.now, surroundings.locations, surroundings.products, book.levels)
+    world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     avoided = frozenset((line.sku, place) for line in order.lines for place in avoid)
     rejected_by = avoided | record.rejected_by()
-    caught = capture(world, surroundings.channel, order, excluded=rejected_by)
-    return route(surroundings.policy_set, world, surroundings.channel, order, rejected_by=rejected_by), caught
+    caught = capture(world, channel_context.channel, order, excluded=rejected_by)
+    return route(channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by), caught
 
 
 def _because(short: ShortageRecord, cause: str) -> ShortageRecord:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from policies.domain.model import Commitment, Context, Order, OrderFacts
 from policies.stock.oversell import UNMAPPED
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.orders import order_exceptions
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
@@ -28,7 +28,7 @@ class Settled:
 
 
 def settle(
-    surroundings: Surroundings, now: datetime, record: AllocationRecord, shortages: Sequence[ShortageRecord]
+    channel_context: ChannelContext, now: datetime, record: AllocationRecord, shortages: Sequence[ShortageRecord]
 ) -> Settled:
     """Adds units that are short to a record, as the exception rules say: waiting, taken off, or for somebody to settle.
 
@@ -44,11 +44,11 @@ def settle(
     shortages = [one for one in shortages if one.cause != UNMAPPED]
     if not shortages:
         return Settled(())
-    context = context_of(surroundings, now, record.order(Commitment.SOLD))
+    context = context_of(channel_context, now, record.order(Commitment.SOLD))
     raised: list[OrderException] = []
     cancelled = 0
     for exception, short_units in order_exceptions.of_shortages(
-        surroundings.policy_set, context, shortages, surroundings.products
+        channel_context.policy_set, context, shortages, channel_context.products
     ):
         action = exception.settlement.action
         raised.append(replace(exception, resolution=_SETTLED.get(action)))
@@ -70,14 +70,14 @@ def _take_off(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> 
     return units
 
 
-def context_of(surroundings: Surroundings, now: datetime, order: Order) -> Context:
+def context_of(channel_context: ChannelContext, now: datetime, order: Order) -> Context:
     """What exception rules may know of an order. Only an order that is picked up is tied to a location."""
     return Context(
         now,
-        surroundings.channel,
+        channel_context.channel,
         OrderFacts.of(order),
         order.destination,
-        location=surroundings.locations.get(order.pickup_location_id or ""),
+        location=channel_context.locations.get(order.pickup_location_id or ""),
     )
 
 

@@ -12,7 +12,7 @@ from policies.domain.shipments import Move
 from policies.policy_set import PolicySet
 from policies.stock.feeds import Feed, has_in
 from service.allocation import rebalancing
-from service.allocation.planning_context import scene
+from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection, Statement, parameter
@@ -119,12 +119,12 @@ class Fulfilment:
         event_id = wanted.event_id or str(asked.claim.id)
         effect = effect_of(wanted.move)
         heard = await applied_events.heard(connection, [made.id], effect, event_id) if effect else set()
-        known = await scene(connection, self._deps.cache, policy_set, {line.sku for line in record.lines})
+        known = await context(connection, self._deps.cache, policy_set, {line.sku for line in record.lines})
         return Step(
             asked=wanted,
             event_id=event_id,
             unit_of_work=unit_of_work,
-            surroundings=known.of(record.channel_id),
+            channel_context=known.of(record.channel_id),
             record=record,
             shipment=made,
             heard=heard,

@@ -24,7 +24,7 @@ def reassign(step: Step) -> None:
     shipment, record = step.shipment, step.record
     if record.commitment is not Commitment.SOLD or ruling(Move.REASSIGN, shipment.state) is Ruling.REFUSED:
         raise _refused(step, shipment.state.value, "it has left, or its order is not sold")
-    if step.asked.location_id and step.asked.location_id not in step.surroundings.locations:
+    if step.asked.location_id and step.asked.location_id not in step.channel_context.locations:
         raise NotFound("location", {"location_id": step.asked.location_id}, ABSENT_LOCATION)
     if step.asked.location_id == shipment.location_id:
         raise _refused(step, f"at {shipment.location_id} already", "name another location")
@@ -41,7 +41,7 @@ def reassign(step: Step) -> None:
 
 def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:
     here = frozenset({step.shipment.location_id})
-    verdict = replan_units(step.surroundings, step.book, step.record, units, cause=REASSIGNED, avoid=here)
+    verdict = replan_units(step.channel_context, step.book, step.record, units, cause=REASSIGNED, avoid=here)
     if verdict.rerouted < sum(units.values()):
         raise _refused(step, was, "no other location that the rules allow has all of it")
     return verdict
@@ -49,7 +49,7 @@ def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:
 
 def _to_location(step: Step, units: dict[str, int], was: str) -> Verdict:
     """Promises the units at a location that a person names, whatever the rules say, where it has them available."""
-    record, place = step.record, step.surroundings.locations[step.asked.location_id]
+    record, place = step.record, step.channel_context.locations[step.asked.location_id]
     if place.status == "closed":
         raise _refused(step, was, f"{place.id} is closed: name a location that works")
     for line_id, count in units.items():

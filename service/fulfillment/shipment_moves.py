@@ -9,7 +9,7 @@ from policies.domain.model import Commitment, OrderLine
 from policies.domain.shipments import ONLY_FOR, Move, Ruling, ShipmentState, ruling
 from policies.explanation import units as counted
 from service.allocation.planner import Verdict, is_in_review, outcome_of
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import context_of, with_person
 from service.allocation.unit_of_work import UnitOfWork
@@ -46,7 +46,7 @@ class Step:
     asked: ShipmentMove
     event_id: str
     unit_of_work: UnitOfWork
-    surroundings: Surroundings
+    channel_context: ChannelContext
     record: AllocationRecord
     shipment: ShipmentRecord
     heard: set[str]
@@ -208,7 +208,7 @@ def _reject(step: Step) -> None:
     action = exception.settlement.action
     rejected = Verdict(step.record, "rejected", exception.description)
     if action == "reroute":
-        planned = replan_units(step.surroundings, step.book, step.record, asked, cause=REJECTED)
+        planned = replan_units(step.channel_context, step.book, step.record, asked, cause=REJECTED)
         step.unit_of_work.record(replace(rejected, exceptions=(_rerouted(exception, planned),)))
         step.unit_of_work.record(planned)
         return
@@ -240,13 +240,13 @@ def _rejection(step: Step, units: Mapping[str, int]) -> OrderException:
     order = record.order_of(tuple(_order_lines(record, units)), Commitment.SOLD)
     skus = {line.sku for line in order.lines}
     context = replace(
-        context_of(step.surroundings, step.book.now, order),
-        location=step.surroundings.locations.get(location_id),
-        product=step.surroundings.products.get(next(iter(skus))) if len(skus) == 1 else None,
+        context_of(step.channel_context, step.book.now, order),
+        location=step.channel_context.locations.get(location_id),
+        product=step.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
     )
     why = step.asked.reason.replace("_", " ")
     description = f"{location_id} cannot supply {counted(sum(units.values()))} ({why})."
-    found = order_exceptions.of_rejection(step.surroundings.policy_set, context, description)
+    found = order_exceptions.of_rejection(step.channel_context.policy_set, context, description)
     return replace(
         found,
         shipment_id=step.shipment.id,

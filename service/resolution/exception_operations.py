@@ -16,7 +16,7 @@ from policies.domain.resolutions import ALLOWED, fits
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_orders
-from service.allocation.planning_context import scene
+from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
@@ -128,9 +128,9 @@ class ExceptionDesk:
     ) -> None:
         record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
-        surroundings = (await scene(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
+        channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
         case = await _case(connection, row)
-        unit_of_work.record(settle_order(surroundings, unit_of_work.book, record, case, resolution))
+        unit_of_work.record(settle_order(channel_context, unit_of_work.book, record, case, resolution))
         await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
 

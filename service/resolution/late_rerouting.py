@@ -16,7 +16,7 @@ from policies.domain.shipments import ShipmentState
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_orders
-from service.allocation.planning_context import scene
+from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue, CatalogueCache
@@ -56,9 +56,9 @@ async def reroute_late(
     skus = await order_store.line_skus(connection, [allocation_id])
     unit_of_work = await open_orders(connection, [allocation_id], skus, new_id)
     book, record = unit_of_work.book, unit_of_work.records[allocation_id]
-    surroundings = (await scene(connection, cache, policy_set, skus)).of(record.channel_id)
+    channel_context = (await context(connection, cache, policy_set, skus)).of(record.channel_id)
     case = Case(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
-    verdict = settle_order(surroundings, book, record, case, REROUTED)
+    verdict = settle_order(channel_context, book, record, case, REROUTED)
     raised = OrderException(
         kind=LATE_SHIPMENT,
         description=incident.description,

@@ -14,7 +14,7 @@ from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import units as counted
 from service.allocation.lifecycle import cancel_lines
 from service.allocation.planner import Verdict, is_in_review, outcome_of
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
 from service.errors import CannotSettle
 from service.orders import allocation_record
@@ -43,14 +43,14 @@ class Case:
 
 
 def settle_order(
-    surroundings: Surroundings, book: Book, record: AllocationRecord, case: Case, resolution: str
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case, resolution: str
 ) -> Verdict:
     """Does what the resolution says, one of `EFFECTS`. Raises CannotSettle, where the order does not allow it."""
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
         raise CannotSettle(str(case.id), "open", f"is about an order that is {state}", _OTHERWISE)
     record.update_time = book.now
-    return EFFECTS[resolution](surroundings, book, record, case)
+    return EFFECTS[resolution](channel_context, book, record, case)
 
 
 def short_units(record: AllocationRecord, case: Case) -> list[ShortageRecord]:
@@ -63,7 +63,7 @@ def short_units(record: AllocationRecord, case: Case) -> list[ShortageRecord]:
     return loose or (short if case.action == "hold" else [])
 
 
-def _approve(surroundings: Surroundings, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _approve(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
     """Lets the plan go out, once nobody else has to look at it."""
     if case.others_open or not is_in_review(record):
         return Verdict(record)
@@ -71,7 +71,7 @@ def _approve(surroundings: Surroundings, book: Book, record: AllocationRecord, c
     return Verdict(record, "approved", "The plan was approved: it goes out as it is.")
 
 
-def _cancel(surroundings: Surroundings, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _cancel(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
     """Takes off the units that the exception is about: short ones, a late shipment's, or a reviewed order's."""
     short = short_units(record, case)
     if not short:
@@ -94,7 +94,7 @@ def _cancel(surroundings: Surroundings, book: Book, record: AllocationRecord, ca
     return Verdict(record, "cancelled", f"{_count(short)} that were short cancelled.")
 
 
-def _backorder(surroundings: Surroundings, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _backorder(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
     """Lets the short units wait for stock."""
     short = short_units(record, case)
     if not short:
@@ -109,7 +109,7 @@ def _backorder(surroundings: Surroundings, book: Book, record: AllocationRecord,
     return Verdict(record, "backordered", f"{_count(short)} that were short wait for stock.")
 
 
-def _reroute(surroundings: Surroundings, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _reroute(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
     """Places the units of the exception elsewhere, all of them."""
     short = short_units(record, case)
     avoid: frozenset[str] = frozenset()
@@ -121,7 +121,7 @@ def _reroute(surroundings: Surroundings, book: Book, record: AllocationRecord, c
         raise _nothing_left(case)
     _take_short(record, short)
     cause = LATE_SHIPMENT if case.kind == LATE_SHIPMENT else SETTLED
-    verdict = replan_units(surroundings, book, record, units, cause=cause, avoid=avoid)
+    verdict = replan_units(channel_context, book, record, units, cause=cause, avoid=avoid)
     shortages = verdict.decision.shortages if verdict.decision else ()
     if shortages:
         missing = sum(one.unit_count for one in shortages)
@@ -130,7 +130,7 @@ def _reroute(surroundings: Surroundings, book: Book, record: AllocationRecord, c
     return verdict
 
 
-Effect = Callable[[Surroundings, Book, AllocationRecord, Case], Verdict]
+Effect = Callable[[ChannelContext, Book, AllocationRecord, Case], Verdict]
 EFFECTS: Mapping[str, Effect] = {
     APPROVED: _approve,
     CANCELLED: _cancel,

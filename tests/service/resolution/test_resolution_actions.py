@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from policies.domain.model import Channel, Commitment, Location, Outcome, Product, StockLevel
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import ShipmentState
-from service.allocation.planning_context import Surroundings
+from service.allocation.planning_context import ChannelContext
 from service.errors import CannotSettle
 from service.orders.allocation_record import (
     CANCELLED as GONE,
@@ -73,9 +73,9 @@ def book_of(record: AllocationRecord, free: int) -> Book:
     return Book(NOW, levels, uuid.uuid4)
 
 
-def surroundings() -> Surroundings:
+def channel_context() -> ChannelContext:
     places = {place: Location(place, "warehouse") for place in PLACES}
-    return Surroundings(RULES, places, Channel("web", "web"), {"MUG": Product("MUG")})
+    return ChannelContext(RULES, places, Channel("web", "web"), {"MUG": Product("MUG")})
 
 
 @given(
@@ -93,7 +93,7 @@ def test_every_unit_of_a_line_is_promised_short_or_cancelled_once(
     case = Case(uuid.uuid4(), kind, action, shipment_id=shipment_id)
 
     try:
-        settle_order(surroundings(), book, record, case, resolution)
+        settle_order(channel_context(), book, record, case, resolution)
     except CannotSettle:
         # Whoever asked rolls everything back.
         return
@@ -111,7 +111,7 @@ def test_units_of_other_kinds_stay_as_they_are(record: AllocationRecord, kind: s
     others = [one for one in record.shortages if one.kind != kind]
 
     try:
-        settle_order(surroundings(), book_of(record, 0), record, Case(uuid.uuid4(), kind, "review"), resolution)
+        settle_order(channel_context(), book_of(record, 0), record, Case(uuid.uuid4(), kind, "review"), resolution)
     except CannotSettle:
         return
 
