@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from bench.shop import Shop
-from service.allocation.allocation_batch import OrderDesk
+from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import Allocator, Ticket
 from service.app.wiring import new_id
 from service.database.database import Database
@@ -32,7 +32,7 @@ class Orders(Protocol):
 class TransactionPerOrder:
     """Locks the hot rows with SELECT … FOR UPDATE for each order; PostgreSQL is the queue."""
 
-    def __init__(self, desk: OrderDesk) -> None:
+    def __init__(self, desk: AllocationBatch) -> None:
         self._desk = desk
 
     async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
@@ -61,5 +61,5 @@ async def transaction_per_order(shop: Shop, connections: int) -> AsyncIterator[O
     await database.close()
 
 
-def _desk(shop: Shop, database: Database) -> OrderDesk:
-    return OrderDesk(Dependencies(Settings(), database, shop.folder, shop.metrics, new_id))
+def _desk(shop: Shop, database: Database) -> AllocationBatch:
+    return AllocationBatch(Dependencies(Settings(), database, shop.folder, shop.metrics, new_id))

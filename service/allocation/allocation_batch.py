@@ -31,7 +31,7 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 
 @dataclass(slots=True)
-class _Batch:
+class _BatchState:
     """What one transaction has found out and decided so far."""
 
     catalogue: Catalogue
@@ -40,7 +40,7 @@ class _Batch:
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
     """What became of orders, by request id."""
     unit_of_work: UnitOfWork | None = None
-    unheard: _Batch | None = None
+    unheard: _BatchState | None = None
     """An earlier attempt whose commit went through unheard: it is still to be counted."""
 
     async def learn(self, connection: Connection, skus: set[str]) -> None:
@@ -54,7 +54,7 @@ class _Batch:
         return PlanningContext(policy_set, self.catalogue, self.products)
 
 
-class OrderDesk:
+class AllocationBatch:
     """Answers batches of orders; whatever it raises has had no effect."""
 
     def __init__(self, deps: Dependencies) -> None:
@@ -62,7 +62,7 @@ class OrderDesk:
 
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
-        tried: list[_Batch] = []
+        tried: list[_BatchState] = []
         batch = await order_identity.until_locked(
             lambda known: self._deps.database.transaction(
                 "allocate", lambda connection: self._work(connection, tickets, tried, known)
@@ -72,7 +72,7 @@ class OrderDesk:
             self._count(done)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
-    def _count(self, batch: _Batch | None) -> None:
+    def _count(self, batch: _BatchState | None) -> None:
         if batch is None or batch.unit_of_work is None:
             return
         batch.unit_of_work.count(self._deps.metrics)
@@ -82,7 +82,7 @@ class OrderDesk:
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
 
-        async def work(connection: Connection) -> tuple[_Batch, Intake]:
+        async def work(connection: Connection) -> tuple[_BatchState, Intake]:
             batch = await self._begin(connection, [ticket])
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
@@ -105,8 +105,8 @@ class OrderDesk:
         return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
 
     async def _work(
-        self, connection: Connection, tickets: Sequence[Ticket], tried: list[_Batch], known: Mapping[Name, Link]
-    ) -> _Batch:
+        self, connection: Connection, tickets: Sequence[Ticket], tried: list[_BatchState], known: Mapping[Name, Link]
+    ) -> _BatchState:
         batch = await self._begin(connection, tickets)
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
         stored = await idempotency.claim(connection, [t.claim for t in claimed])
@@ -120,11 +120,11 @@ class OrderDesk:
             await self._plan(connection, batch, fresh, known)
         return batch
 
-    async def _begin(self, connection: Connection, tickets: Sequence[Ticket]) -> _Batch:
+    async def _begin(self, connection: Connection, tickets: Sequence[Ticket]) -> _BatchState:
         """Finds the catalogue and the products; orders that name something unknown are answered with an error."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         version, products = await catalog_store.products(connection, skus)
-        batch = _Batch(await self._deps.cache.at(connection, version), products)
+        batch = _BatchState(await self._deps.cache.at(connection, version), products)
         for ticket in tickets:
             problem = _unknown(batch, ticket.request)
             if problem is not None:
@@ -132,7 +132,7 @@ class OrderDesk:
         return batch
 
     async def _plan(
-        self, connection: Connection, batch: _Batch, tickets: Sequence[Ticket], known: Mapping[Name, Link]
+        self, connection: Connection, batch: _BatchState, tickets: Sequence[Ticket], known: Mapping[Name, Link]
     ) -> None:
         named = await order_identity.lock(connection, _names(tickets), known, self._deps.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
@@ -169,8 +169,8 @@ def _names(tickets: Sequence[Ticket]) -> list[Name]:
 
 
 def _committed(
-    tried: Sequence[_Batch], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
-) -> _Batch | None:
+    tried: Sequence[_BatchState], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
+) -> _BatchState | None:
     """The earlier attempt of this call, if any, that the stored answer is of."""
     return next((one for one in tried if claim_id in one.verdicts and one.outcomes.get(claim_id) == stored), None)
 
@@ -185,7 +185,7 @@ def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocatio
     return answer
 
 
-def _unknown(batch: _Batch, request: OrderRequest) -> NotFound | None:
+def _unknown(batch: _BatchState, request: OrderRequest) -> NotFound | None:
     """The error of an order that names a channel, SKU or location that the catalogue does not have.
 
     A sold order is not refused for its SKU: what was paid for is short until the product is known.
@@ -211,7 +211,7 @@ def _stored_answer(ticket: Ticket, stored: Stored) -> allocation_pb.Allocation |
     return allocation_pb.Allocation.FromString(stored.answer)
 
 
-def _answers_of(batch: _Batch, tickets: Sequence[Ticket]) -> dict[UUID, bytes]:
+def _answers_of(batch: _BatchState, tickets: Sequence[Ticket]) -> dict[UUID, bytes]:
     """The answers to store, by request id."""
     found = {ticket.claim.id: batch.outcomes[ticket.claim.id] for ticket in tickets}
     return {key: one.SerializeToString() for key, one in found.items() if isinstance(one, allocation_pb.Allocation)}

@@ -7,7 +7,7 @@ from uuid import UUID
 import grpc
 import uuid_utils.compat
 
-from service.allocation.allocation_batch import OrderDesk
+from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import Allocator
 from service.allocation.cancellation import CancelDesk
 from service.allocation.lifecycle import Lifecycle
@@ -61,7 +61,7 @@ def add_services(
 ) -> tuple[Allocator, Lifecycle]:
     """Registers our services; the allocator is a new one unless one is given."""
     database, folder, metrics = deps.database, deps.folder, deps.metrics
-    desk = OrderDesk(deps)
+    desk = AllocationBatch(deps)
     # One connection is left for reads and one for moves of what is promised.
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, deps.settings.connections - 2))
     lifecycle = Lifecycle(deps)

@@ -11,7 +11,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from service import limits
-from service.allocation.allocation_batch import OrderDesk
+from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import Allocator, Ticket
 from service.allocation.cancellation import CancelDesk
 from service.allocation.lifecycle import Lifecycle
@@ -42,7 +42,7 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 class Desks:
     """Who decides on orders, and who cancels them."""
 
-    orders: OrderDesk
+    orders: AllocationBatch
     cancellations: CancelDesk
 
 
