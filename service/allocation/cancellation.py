@@ -29,7 +29,7 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb
 Done = tuple[allocation_pb.Allocation, UnitOfWork | None]
 
 
-class CancelDesk:
+class CancellationOperations:
     """Never shed: what is cancelled can be sold to somebody else."""
 
     def __init__(self, deps: Dependencies) -> None:

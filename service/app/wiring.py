@@ -9,21 +9,21 @@ import uuid_utils.compat
 
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import Allocator
-from service.allocation.cancellation import CancelDesk
+from service.allocation.cancellation import CancellationOperations
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import StockReader
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import Replay
-from service.fulfillment.fulfillment_operations import Fulfilment
-from service.resolution.exception_operations import ExceptionDesk
-from service.servicers.allocation_servicer import AllocationServicer, Desks
+from service.fulfillment.fulfillment_operations import FulfillmentOperations
+from service.resolution.exception_operations import ExceptionOperations
+from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
 from service.servicers.availability_servicer import AvailabilityServicer
 from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
 from service.servicers.policy_servicer import PolicyServicer
 from service.servicers.stock_servicer import StockServicer
-from service.transfers.transfer_operations import Transfers
+from service.transfers.transfer_operations import TransferOperations
 from service.watch.availability_watch import AvailabilityWatch
 from service.watch.order_watch import OrderWatch
 from truestock.v1 import (
@@ -65,12 +65,12 @@ def add_services(
     # One connection is left for reads and one for moves of what is promised.
     allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, deps.settings.connections - 2))
     lifecycle = Lifecycle(deps)
-    fulfilment = Fulfilment(deps)
+    fulfilment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
     deps.background.extend((watch.lookout.run, order_watch.lookout.run))
     orders = AllocationServicer(
         allocator=allocator,
-        desks=Desks(desk, CancelDesk(deps)),
+        desks=OrderOperations(desk, CancellationOperations(deps)),
         lifecycle=lifecycle,
         fulfilment=fulfilment,
         database=database,
@@ -83,13 +83,13 @@ def add_services(
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
     stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(deps, Transfers(deps)),
+        StockServicer(deps, TransferOperations(deps)),
         server,
     )
     replay = Replay(deps)
     deps.background.append(replay.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
-    exception_servicer = ExceptionServicer(database, ExceptionDesk(deps), new_id)
+    exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return allocator, lifecycle

@@ -33,7 +33,7 @@ _ALLOCATION_OF = Statement(select(shipment.c.allocation_id).where(shipment.c.id 
 Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, UnitOfWork]]]
 
 
-class Fulfilment:
+class FulfillmentOperations:
     """Moves of shipments, and returns. Never shed: what happened has happened."""
 
     def __init__(self, deps: Dependencies) -> None:

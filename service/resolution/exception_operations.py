@@ -46,7 +46,7 @@ class _Settled:
     newly_manual: Sequence[str] = ()
 
 
-class ExceptionDesk:
+class ExceptionOperations:
     """What people do with exceptions. Safe to repeat and to race: one of many settles, the others hear how."""
 
     def __init__(self, deps: Dependencies) -> None:

@@ -13,13 +13,13 @@ from google.protobuf.message import Message
 from service import limits
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import Allocator, Ticket
-from service.allocation.cancellation import CancelDesk
+from service.allocation.cancellation import CancellationOperations
 from service.allocation.lifecycle import Lifecycle
 from service.database.database import Connection, Database
 from service.errors import NotFound, TruestockError, no_allocation
 from service.exceptions import exception_messages
 from service.fulfillment import shipment_requests
-from service.fulfillment.fulfillment_operations import Fulfilment
+from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.orders import order_exceptions, order_messages, order_pages, order_requests, order_store
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import PolicyFolder
@@ -39,11 +39,11 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 
 @dataclass(frozen=True, slots=True)
-class Desks:
+class OrderOperations:
     """Who decides on orders, and who cancels them."""
 
     orders: AllocationBatch
-    cancellations: CancelDesk
+    cancellations: CancellationOperations
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -53,9 +53,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self,
         *,
         allocator: Allocator,
-        desks: Desks,
+        desks: OrderOperations,
         lifecycle: Lifecycle,
-        fulfilment: Fulfilment,
+        fulfilment: FulfillmentOperations,
         database: Database,
         folder: PolicyFolder,
         new_id: Callable[[], UUID],

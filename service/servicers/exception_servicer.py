@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.database.database import Connection, Database
 from service.exceptions import exception_messages, exception_requests, exception_store
-from service.resolution.exception_operations import ExceptionDesk, no_exception
+from service.resolution.exception_operations import ExceptionOperations, no_exception
 from service.rpc import page_tokens
 from service.rpc.idempotency import Asked
 from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
@@ -19,7 +19,7 @@ Context = Any
 class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     """Reads on its own; whatever changes something is the desk's."""
 
-    def __init__(self, database: Database, desk: ExceptionDesk, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, database: Database, desk: ExceptionOperations, new_id: Callable[[], UUID]) -> None:
         self._database = database
         self._desk = desk
         self._new_id = new_id

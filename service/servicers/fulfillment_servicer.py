@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from policies.domain.shipments import Move
 from service.database.database import Database
 from service.fulfillment import shipment_requests, work_list
-from service.fulfillment.fulfillment_operations import Fulfilment
+from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.rpc import page_tokens
 from service.rpc.idempotency import Asked
 from truestock.v1 import (
@@ -26,7 +26,7 @@ Context = Any
 class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
     """Every write is one move of one shipment, or one return."""
 
-    def __init__(self, database: Database, fulfilment: Fulfilment, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, database: Database, fulfilment: FulfillmentOperations, new_id: Callable[[], UUID]) -> None:
         self._database = database
         self._fulfilment = fulfilment
         self._new_id = new_id

@@ -18,7 +18,7 @@ from service.rpc.idempotency import Asked, once
 from service.stock import level_details, levels, stock_messages, stock_movements
 from service.stock.level_details import Details
 from service.transfers import transfer_requests, transfer_store
-from service.transfers.transfer_operations import Transfers
+from service.transfers.transfer_operations import TransferOperations
 from service.transfers.transfer_store import TransferRecord
 from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc as stock_grpc
 
@@ -37,7 +37,7 @@ _FATES = {
 class StockServicer(stock_grpc.StockServiceServicer):
     """Each change has a fate of its own; all of a call are recorded together."""
 
-    def __init__(self, deps: Dependencies, transfers: Transfers) -> None:
+    def __init__(self, deps: Dependencies, transfers: TransferOperations) -> None:
         self._deps = deps
         self._transfers = transfers
         self._closing = deps.closing

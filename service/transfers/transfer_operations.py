@@ -38,7 +38,7 @@ from truestock.v1 import stock_service_pb2 as stock_pb
 _ADVICE_DISPATCH = "dispatch it first, with TransferStock or `truestock transfer dispatch`"
 
 
-class Transfers:
+class TransferOperations:
     """Dispatches and receipts, each in one transaction."""
 
     def __init__(self, deps: Dependencies) -> None:
