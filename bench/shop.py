@@ -29,7 +29,7 @@ from service.metrics import Metrics
 from service.orders import order_requests
 from service.policy.active_policies import PolicyFolder
 from service.rpc import proto_values
-from service.rpc.idempotency import Claim
+from service.rpc.idempotency import IdempotencyKey
 from service.stock import ledger_check, levels
 from truestock.v1 import (
     catalog_service_pb2 as catalog_pb,
@@ -56,7 +56,7 @@ class Shop:
         """A new SOLD order of one unit, as the servicer would hand it to the allocator."""
         message = sold_order(sku, f"order-{next(_numbers)}")
         asked = order_requests.order_request(message)
-        claim = Claim(new_id(), "AllocateOrder", b"")
+        claim = IdempotencyKey(new_id(), "AllocateOrder", b"")
         return Ticket(asked, claim, message, self.folder.current.policy_set, new_id())
 
     async def stock(self, skus: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from service.orders import order_identity, order_messages, order_store, pending_
 from service.orders.order_identity import Link, Name
 from service.orders.order_requests import OrderRequest
 from service.rpc import idempotency
-from service.rpc.idempotency import Stored
+from service.rpc.idempotency import StoredAnswer
 from service.stock import levels
 from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
@@ -203,7 +203,7 @@ def _unknown(batch: _BatchState, request: OrderRequest) -> NotFound | None:
     return None
 
 
-def _stored_answer(ticket: Ticket, stored: Stored) -> allocation_pb.Allocation | TruestockError:
+def _stored_answer(ticket: Ticket, stored: StoredAnswer) -> allocation_pb.Allocation | TruestockError:
     try:
         idempotency.check_same(ticket.claim, stored, ticket.message)
     except TruestockError as error:

@@ -21,7 +21,7 @@ from service import limits
 from service.errors import NotReady, Overloaded, TruestockError
 from service.metrics import Metrics
 from service.orders.order_requests import OrderRequest
-from service.rpc.idempotency import Claim
+from service.rpc.idempotency import IdempotencyKey
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 SMOOTHING = 0.2
@@ -33,7 +33,7 @@ class Ticket:
     """One order that waits to be decided, with the rules in force when it came."""
 
     request: OrderRequest
-    claim: Claim
+    claim: IdempotencyKey
     message: Message
     policy_set: PolicySet
     allocation_id: UUID

@@ -22,7 +22,7 @@ from service.orders.order_identity import Link, Name
 from service.orders.order_requests import CancelRequest
 from service.orders.pending_cancellations import CancellationRow
 from service.rpc import idempotency
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -35,7 +35,7 @@ class CancellationOperations:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def cancel(self, request: CancelRequest, asked: Asked) -> allocation_pb.Allocation | None:
+    async def cancel(self, request: CancelRequest, asked: IdempotentRequest) -> allocation_pb.Allocation | None:
         """The order as it is then; None where it has not come yet, and the cancellation waits for it.
 
         Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.

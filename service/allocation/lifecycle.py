@@ -22,7 +22,7 @@ from service.orders import order_messages, order_store
 from service.orders.allocation_record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
 from service.orders.order_requests import Cancellation
 from service.rpc import idempotency
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
 from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
@@ -40,7 +40,7 @@ class Lifecycle:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def confirm(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
+    async def confirm(self, allocation_id: UUID, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
@@ -63,7 +63,7 @@ class Lifecycle:
 
         return await self._move(allocation_id, asked, "confirm", move)
 
-    async def release(self, allocation_id: UUID, asked: Asked) -> allocation_pb.Allocation:
+    async def release(self, allocation_id: UUID, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, RequestIdReused."""
 
         async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
@@ -71,7 +71,9 @@ class Lifecycle:
 
         return await self._move(allocation_id, asked, "release", move)
 
-    async def extend(self, allocation_id: UUID, asked: Asked, duration: timedelta) -> allocation_pb.Allocation:
+    async def extend(
+        self, allocation_id: UUID, asked: IdempotentRequest, duration: timedelta
+    ) -> allocation_pb.Allocation:
         """Lets a live hold live so long from now on. Raises NotFound, WrongState, RequestIdReused."""
 
         async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
@@ -88,7 +90,9 @@ class Lifecycle:
             self._deps.metrics.expired_holds.labels(record.channel_id).inc()
         return len(due)
 
-    async def _move(self, allocation_id: UUID, asked: Asked, operation: str, move: Move) -> allocation_pb.Allocation:
+    async def _move(
+        self, allocation_id: UUID, asked: IdempotentRequest, operation: str, move: Move
+    ) -> allocation_pb.Allocation:
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:

@@ -24,7 +24,7 @@ from service.fulfillment.shipment_moves import Step, distrusted, effect_of, make
 from service.fulfillment.shipment_requests import Return, ShipmentMove
 from service.orders import order_messages, order_store
 from service.rpc import idempotency
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels, provenance
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -39,7 +39,7 @@ class FulfillmentOperations:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def move(self, wanted: ShipmentMove, asked: Asked) -> allocation_pb.Allocation:
+    async def move(self, wanted: ShipmentMove, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
         policy_set = self._deps.policies()
 
@@ -59,7 +59,7 @@ class FulfillmentOperations:
 
         return await self._once(f"shipment_{wanted.move}", asked, work)
 
-    async def take_back(self, wanted: Return, asked: Asked) -> allocation_pb.Allocation:
+    async def take_back(self, wanted: Return, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """The order after units of it came back. Raises NotFound, TooManyUnits."""
         policy_set = self._deps.policies()
         event_id = wanted.event_id or str(asked.claim.id)
@@ -79,7 +79,7 @@ class FulfillmentOperations:
 
         return await self._once("return", asked, work)
 
-    async def _once(self, operation: str, asked: Asked, work: Work) -> allocation_pb.Allocation:
+    async def _once(self, operation: str, asked: IdempotentRequest, work: Work) -> allocation_pb.Allocation:
         answer, unit_of_work = await idempotency.once(
             self._deps.database, operation, asked, allocation_pb.Allocation, work
         )
@@ -109,7 +109,7 @@ class FulfillmentOperations:
         locked: set[tuple[str, str]],
         *,
         wanted: ShipmentMove,
-        asked: Asked,
+        asked: IdempotentRequest,
         policy_set: PolicySet,
     ) -> Step:
         (record,) = unit_of_work.records.values()

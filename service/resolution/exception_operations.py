@@ -30,7 +30,7 @@ from service.exceptions.incidents import Incident, Raised
 from service.orders import order_store
 from service.resolution.resolution_actions import EFFECTS, Case, settle_order
 from service.rpc import idempotency
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
 from truestock.v1 import exception_service_pb2 as exception_pb
 
@@ -52,7 +52,7 @@ class ExceptionOperations:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def assign(self, wanted: Assignment, asked: Asked) -> exception_pb.AssignExceptionResponse:
+    async def assign(self, wanted: Assignment, asked: IdempotentRequest) -> exception_pb.AssignExceptionResponse:
         """Raises NotFound, CannotSettle, RequestIdReused."""
 
         async def work(connection: Connection) -> tuple[exception_pb.AssignExceptionResponse, Sequence[str]]:
@@ -76,7 +76,7 @@ class ExceptionOperations:
         self._count_manual(answer.exception.kind, newly_manual or ())
         return answer
 
-    async def resolve(self, wanted: Settling, asked: Asked) -> exception_pb.ResolveExceptionResponse:
+    async def resolve(self, wanted: Settling, asked: IdempotentRequest) -> exception_pb.ResolveExceptionResponse:
         """Raises NotFound, InvalidFields, CannotSettle, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
@@ -134,7 +134,7 @@ class ExceptionOperations:
         await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
 
-    async def report(self, failure: SyncFailure, asked: Asked) -> exception_pb.ReportSyncFailureResponse:
+    async def report(self, failure: SyncFailure, asked: IdempotentRequest) -> exception_pb.ReportSyncFailureResponse:
         """Raises RequestIdReused."""
         policy_set = self._deps.policies()
 

@@ -35,7 +35,7 @@ _ANSWER = Statement(update(request).values(answer=_answered.c.answer).where(requ
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class IdempotencyKey:
     """A request by its id. `content` is its serialised message, empty where the caller named no id."""
 
     id: UUID
@@ -44,20 +44,22 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class IdempotentRequest:
     """A request with the id that makes it safe to repeat."""
 
-    claim: Claim
+    claim: IdempotencyKey
     message: Message
 
     @classmethod
-    def of(cls, method: str, message: Message, request_id: UUID | None, new_id: Callable[[], UUID]) -> Asked:
+    def of(
+        cls, method: str, message: Message, request_id: UUID | None, new_id: Callable[[], UUID]
+    ) -> IdempotentRequest:
         """A call without a request id gets one of its own, so that a lost commit is noticed all the same."""
-        return cls(Claim(request_id or new_id(), method, content_of(message) if request_id else b""), message)
+        return cls(IdempotencyKey(request_id or new_id(), method, content_of(message) if request_id else b""), message)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredAnswer:
     """A request that was carried out before."""
 
     method: str
@@ -68,7 +70,7 @@ class Stored:
 async def once(
     database: Database,
     operation: str,
-    asked: Asked,
+    asked: IdempotentRequest,
     answer_type: type[Answer],
     work: Callable[[Connection], Awaitable[tuple[Answer, Effect]]],
 ) -> tuple[Answer, Effect | None]:
@@ -94,7 +96,7 @@ async def once(
     return await database.transaction(operation, attempt)
 
 
-async def claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, Stored]:
+async def claim(connection: Connection, claims: Sequence[IdempotencyKey]) -> dict[UUID, StoredAnswer]:
     """Claims request ids, in order; returns those that were carried out before.
 
     Waits for a transaction in flight that has claimed the same id, so that after a lost commit the outcome is known.
@@ -105,7 +107,7 @@ async def claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, S
     if not known:
         return {}
     rows_stored = await _STORED.rows(connection, ids=known)
-    return {r["id"]: Stored(r["method"], r["content"], r["answer"]) for r in rows_stored}
+    return {r["id"]: StoredAnswer(r["method"], r["content"], r["answer"]) for r in rows_stored}
 
 
 async def answer(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
@@ -114,7 +116,7 @@ async def answer(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
         await _ANSWER.run(connection, **transposed(["id", "answer"], list(answers.items())))
 
 
-def check_same(claim: Claim, stored: Stored, message: Message) -> None:
+def check_same(claim: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:
     """Raises RequestIdReused, naming the field that differs, unless the stored request is this one."""
     if stored.method != claim.method:
         raise RequestIdReused(str(claim.id), "rpc")

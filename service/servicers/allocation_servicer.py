@@ -24,7 +24,7 @@ from service.orders import order_exceptions, order_messages, order_pages, order_
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import PolicyFolder
 from service.rpc.call_interceptor import unexpected
-from service.rpc.idempotency import Asked, Claim
+from service.rpc.idempotency import IdempotencyKey, IdempotentRequest
 from service.rpc.validation import Fields
 from service.stock import levels
 from service.watch import watch_requests
@@ -74,7 +74,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
         asked = order_requests.order_request(request)
-        claim = Asked.of("AllocateOrder", request, asked.request_id, self._new_id).claim
+        claim = IdempotentRequest.of("AllocateOrder", request, asked.request_id, self._new_id).claim
         ticket = self._ticket(asked, claim, request)
         if request.validate_only:
             return allocation_pb.AllocateOrderResponse(allocation=await self._desk.preview(ticket))
@@ -93,7 +93,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
-        asked = Asked.of("ConfirmAllocation", request, request_id, self._new_id)
+        asked = IdempotentRequest.of("ConfirmAllocation", request, request_id, self._new_id)
         allocation = await self._lifecycle.confirm(allocation_id, asked)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
@@ -101,14 +101,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ReleaseAllocationRequest, context: Context
     ) -> allocation_pb.ReleaseAllocationResponse:
         allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
-        asked = Asked.of("ReleaseAllocation", request, request_id, self._new_id)
+        asked = IdempotentRequest.of("ReleaseAllocation", request, request_id, self._new_id)
         return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
 
     async def ExtendHold(
         self, request: allocation_pb.ExtendHoldRequest, context: Context
     ) -> allocation_pb.ExtendHoldResponse:
         allocation_id, duration, request_id = order_requests.extension(request)
-        asked = Asked.of("ExtendHold", request, request_id, self._new_id)
+        asked = IdempotentRequest.of("ExtendHold", request, request_id, self._new_id)
         allocation = await self._lifecycle.extend(allocation_id, asked, duration)
         return allocation_pb.ExtendHoldResponse(allocation=allocation)
 
@@ -116,7 +116,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
         wanted = order_requests.cancel_request(request)
-        asked = Asked.of("CancelOrderLines", request, wanted.request_id, self._new_id)
+        asked = IdempotentRequest.of("CancelOrderLines", request, wanted.request_id, self._new_id)
         allocation = await self._cancel_desk.cancel(wanted, asked)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
 
@@ -124,7 +124,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ReassignShipmentRequest, context: Context
     ) -> allocation_pb.ReassignShipmentResponse:
         wanted = shipment_requests.reassignment(request)
-        asked = Asked.of("ReassignShipment", request, wanted.request_id, self._new_id)
+        asked = IdempotentRequest.of("ReassignShipment", request, wanted.request_id, self._new_id)
         return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.move(wanted, asked))
 
     async def GetAllocation(
@@ -158,7 +158,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
         return self._watch.watch(watch_requests.orders_wish(request))
 
-    def _ticket(self, asked: OrderRequest, claim: Claim, message: Message) -> Ticket:
+    def _ticket(self, asked: OrderRequest, claim: IdempotencyKey, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())
 
 

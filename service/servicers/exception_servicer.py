@@ -10,7 +10,7 @@ from service.database.database import Connection, Database
 from service.exceptions import exception_messages, exception_requests, exception_store
 from service.resolution.exception_operations import ExceptionOperations, no_exception
 from service.rpc import page_tokens
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
 
 Context = Any
@@ -59,19 +59,19 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         self, request: exception_pb.AssignExceptionRequest, context: Context
     ) -> exception_pb.AssignExceptionResponse:
         wanted = exception_requests.assignment(request)
-        asked = Asked.of("AssignException", request, wanted.request_id, self._new_id)
+        asked = IdempotentRequest.of("AssignException", request, wanted.request_id, self._new_id)
         return await self._desk.assign(wanted, asked)
 
     async def ResolveException(
         self, request: exception_pb.ResolveExceptionRequest, context: Context
     ) -> exception_pb.ResolveExceptionResponse:
         wanted = exception_requests.settling(request)
-        asked = Asked.of("ResolveException", request, wanted.request_id, self._new_id)
+        asked = IdempotentRequest.of("ResolveException", request, wanted.request_id, self._new_id)
         return await self._desk.resolve(wanted, asked)
 
     async def ReportSyncFailure(
         self, request: exception_pb.ReportSyncFailureRequest, context: Context
     ) -> exception_pb.ReportSyncFailureResponse:
         failure = exception_requests.sync_failure(request)
-        asked = Asked.of("ReportSyncFailure", request, failure.request_id, self._new_id)
+        asked = IdempotentRequest.of("ReportSyncFailure", request, failure.request_id, self._new_id)
         return await self._desk.report(failure, asked)

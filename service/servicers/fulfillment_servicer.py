@@ -13,7 +13,7 @@ from service.database.database import Database
 from service.fulfillment import shipment_requests, work_list
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.rpc import page_tokens
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     fulfillment_service_pb2 as fulfillment_pb,
@@ -77,7 +77,7 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
         self, request: fulfillment_pb.RecordReturnRequest, context: Context
     ) -> fulfillment_pb.RecordReturnResponse:
         wanted = shipment_requests.a_return(request)
-        asked = Asked.of("RecordReturn", request, wanted.request_id, self._new_id)
+        asked = IdempotentRequest.of("RecordReturn", request, wanted.request_id, self._new_id)
         return fulfillment_pb.RecordReturnResponse(allocation=await self._fulfilment.take_back(wanted, asked))
 
     async def ListShipments(
@@ -93,4 +93,6 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
 
     async def _move(self, move: Move, method: str, request: Message) -> allocation_pb.Allocation:
         wanted = shipment_requests.shipment_move(move, request)
-        return await self._fulfilment.move(wanted, Asked.of(method, request, wanted.request_id, self._new_id))
+        return await self._fulfilment.move(
+            wanted, IdempotentRequest.of(method, request, wanted.request_id, self._new_id)
+        )

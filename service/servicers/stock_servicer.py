@@ -14,7 +14,7 @@ from service.feeds import stock_intake, stock_requests
 from service.feeds.change_processing import Result
 from service.feeds.stock_requests import RecordRequest
 from service.rpc import page_tokens, proto_values
-from service.rpc.idempotency import Asked, once
+from service.rpc.idempotency import IdempotentRequest, once
 from service.stock import level_details, levels, stock_messages, stock_movements
 from service.stock.level_details import Details
 from service.transfers import transfer_requests, transfer_store
@@ -46,7 +46,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
         said = stock_requests.record_request(request)
-        asked = Asked.of("RecordStockChanges", request, said.request_id, self._deps.new_id)
+        asked = IdempotentRequest.of("RecordStockChanges", request, said.request_id, self._deps.new_id)
         return await self._record(asked, said)
 
     async def StreamStockChanges(
@@ -57,10 +57,12 @@ class StockServicer(stock_grpc.StockServiceServicer):
         async for message in self._closing.until(requests):
             said = stock_requests.streamed_request(message, source)
             source = said.source
-            answer = await self._record(Asked.of("StreamStockChanges", message, None, self._deps.new_id), said)
+            answer = await self._record(
+                IdempotentRequest.of("StreamStockChanges", message, None, self._deps.new_id), said
+            )
             yield stock_pb.StreamStockChangesResponse(results=answer.results)
 
-    async def _record(self, asked: Asked, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
+    async def _record(self, asked: IdempotentRequest, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
         """Records what a source said in one transaction, once, and counts it."""
         policy_set = self._deps.policies()
 
@@ -116,7 +118,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.TransferStockRequest, context: Context
     ) -> stock_pb.TransferStockResponse:
         step, request_id = transfer_requests.transfer_request(request)
-        asked = Asked.of("TransferStock", request, request_id, self._deps.new_id)
+        asked = IdempotentRequest.of("TransferStock", request, request_id, self._deps.new_id)
         return await self._transfers.move(step, asked, self._deps.policies())
 
     async def ListTransfers(

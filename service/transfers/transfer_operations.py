@@ -26,7 +26,7 @@ from service.exceptions import incidents
 from service.exceptions.incidents import Incident, Raised
 from service.orders import order_store
 from service.rpc import idempotency
-from service.rpc.idempotency import Asked
+from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels, provenance
 from service.stock.provenance import Heard
 from service.stock.stock_book import Book, Key, Movement
@@ -45,7 +45,7 @@ class TransferOperations:
         self._deps = deps
 
     async def move(
-        self, step: Dispatch | Receipt, asked: Asked, policy_set: PolicySet
+        self, step: Dispatch | Receipt, asked: IdempotentRequest, policy_set: PolicySet
     ) -> stock_pb.TransferStockResponse:
         """All of it or nothing. Raises NotFound, TooFewAvailable, WrongState, InvalidFields, RequestIdReused."""
 

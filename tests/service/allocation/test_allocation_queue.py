@@ -19,7 +19,7 @@ from service.app.wiring import new_id
 from service.errors import NotFound, NotReady, Overloaded
 from service.metrics import Metrics
 from service.orders.order_requests import OrderRequest
-from service.rpc.idempotency import Claim
+from service.rpc.idempotency import IdempotencyKey
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 PLAIN = Path(__file__).parents[2] / "rules" / "plain.yaml"
@@ -59,7 +59,11 @@ def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
     order = Order("web", order_id, tuple(OrderLine(str(n), sku, 1) for n, sku in enumerate(skus)))
     request = OrderRequest(order, timedelta(minutes=1), None)
     return Ticket(
-        request, Claim(new_id(), "AllocateOrder", b""), allocation_pb.AllocateOrderRequest(), policy_set, new_id()
+        request,
+        IdempotencyKey(new_id(), "AllocateOrder", b""),
+        allocation_pb.AllocateOrderRequest(),
+        policy_set,
+        new_id(),
     )
 
 
