@@ -41,7 +41,7 @@ class Ticket:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     skus: frozenset[Hashable] = field(init=False)
-    own: frozenset[Hashable] = field(init=False)
+    identity_keys: frozenset[Hashable] = field(init=False)
 
     def __post_init__(self) -> None:
         order = self.request.order
@@ -49,12 +49,12 @@ class Ticket:
         # The same order, or the same request, twice in one transaction could not see each other's outcome.
         # A copy and its original are the same order.
         named = [name for name in (self.request.name, self.request.copy_of) if name is not None]
-        self.own = frozenset({("request", self.claim.id), *(("order", *name) for name in named)})
+        self.identity_keys = frozenset({("request", self.claim.id), *(("order", *name) for name in named)})
 
     @property
-    def keys(self) -> frozenset[Hashable]:
+    def conflict_keys(self) -> frozenset[Hashable]:
         """What no two transactions in flight may share."""
-        return self.skus | self.own
+        return self.skus | self.identity_keys
 
 
 Outcomes = Sequence[allocation_pb.Allocation | TruestockError]
@@ -146,17 +146,17 @@ class Allocator:
             self._arrivals.popleft()
             if ticket.answer.done():
                 continue
-            if self._must_wait(ticket) or not own.isdisjoint(ticket.own):
+            if self._must_wait(ticket) or not own.isdisjoint(ticket.identity_keys):
                 self._parked.append(ticket)
-                self._parked_keys.update(ticket.keys)
+                self._parked_keys.update(ticket.conflict_keys)
                 continue
             batch.append(ticket)
-            own |= ticket.own
+            own |= ticket.identity_keys
             lines = wanted
         return batch
 
     def _must_wait(self, ticket: Ticket) -> bool:
-        return any(key in self._in_flight_keys or key in self._parked_keys for key in ticket.keys)
+        return any(key in self._in_flight_keys or key in self._parked_keys for key in ticket.conflict_keys)
 
     def _unpark(self) -> None:
         """Everything that was parked is looked at again, before what has arrived since."""
@@ -165,7 +165,7 @@ class Allocator:
         self._parked_keys.clear()
 
     def _send(self, batch: list[Ticket]) -> None:
-        self._in_flight_keys.update(key for ticket in batch for key in ticket.keys)
+        self._in_flight_keys.update(key for ticket in batch for key in ticket.conflict_keys)
         self._in_flight_orders += len(batch)
         task = asyncio.create_task(self._run(batch))
         self._in_flight.add(task)
@@ -173,7 +173,7 @@ class Allocator:
 
     def _landed(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
         self._in_flight.discard(task)
-        landed = {key for ticket in batch for key in ticket.keys}
+        landed = {key for ticket in batch for key in ticket.conflict_keys}
         self._in_flight_keys -= landed
         self._in_flight_orders -= len(batch)
         if any(key in self._parked_keys for key in landed):
