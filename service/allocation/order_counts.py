@@ -68,8 +68,8 @@ def count_change(metrics: Metrics, before: Tally, verdicts: Sequence[Verdict]) -
         metrics.manual_interventions.labels(channel, reasons[0] if reasons else "review").inc()
     for verdict in verdicts:
         count_exceptions(metrics, channel, verdict.exceptions)
-        if verdict.caught is not None:
-            metrics.decisions_stored_bytes.inc(verdict.caught.byte_count)
+        if verdict.inputs is not None:
+            metrics.decisions_stored_bytes.inc(verdict.inputs.byte_count)
         if verdict.decision is not None:
             metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
         if verdict.rerouted and after.sold:

@@ -15,7 +15,7 @@ from policies.explanation import units as counted
 from policies.stock.oversell import UNMAPPED, oversell_cause
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import context_of, settle, with_person
-from service.decisions.decision_log import Capture, capture
+from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import explained
 from service.errors import InvalidFields, Violation
 from service.orders import order_exceptions
@@ -55,7 +55,7 @@ class Verdict:
     description: str = ""
     change_refused: bool = False
     decision: Decision | None = None
-    caught: Capture | None = None
+    inputs: DecisionInputs | None = None
     """What the decision was made from."""
     exceptions: tuple[OrderException, ...] = field(default=())
     """What is to be settled, or was settled by policy at once."""
@@ -100,7 +100,7 @@ def decide(
     if stands_as_it_was(promise, left, decision):
         return Verdict(record, change_refused=True)
     verdict = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
-    return replace(verdict, caught=caught)
+    return replace(verdict, inputs=caught)
 
 
 def _says_again(record: AllocationRecord, order: Order) -> bool:

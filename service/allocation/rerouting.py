@@ -20,7 +20,7 @@ from service.allocation.planner import (
 )
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import settle, with_person
-from service.decisions.decision_log import Capture, capture
+from service.decisions.decision_log import DecisionInputs, capture
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShortageRecord
 from service.stock.stock_book import Book
 
@@ -57,7 +57,7 @@ def replan_units(
         "rerouted" if placed else "not_rerouted",
         _sentence(record, decision, sum(units.values()), cause),
         decision=decision,
-        caught=caught,
+        inputs=caught,
         exceptions=(*settled.exceptions, *with_person(record, reviews)),
         partial=True,
         oversold=oversold_of(short),
@@ -93,7 +93,7 @@ def _fill(
     sentence = f"Stock came: {counted(sum(decision.units.values()))} on backorder promised from {places}."
     raised = with_person(record, reviews)
     return Verdict(
-        record, "backorder_filled", sentence, decision=decision, caught=caught, exceptions=raised, partial=True
+        record, "backorder_filled", sentence, decision=decision, inputs=caught, exceptions=raised, partial=True
     )
 
 
@@ -112,7 +112,7 @@ def _decide(
     record: AllocationRecord,
     order: Order,
     avoid: frozenset[str] = frozenset(),
-) -> tuple[Decision, Capture]:
+) -> tuple[Decision, DecisionInputs]:
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     avoided = frozenset((line.sku, place) for line in order.lines for place in avoid)
     rejected_by = avoided | record.rejected_by()

@@ -78,8 +78,8 @@ class UnitOfWork:
         decided = record.decision_id if verdict.decision is not None else None
         event = (self.book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided)
         changes.events.append(event)
-        if verdict.caught is not None:
-            changes.add_decision(record, verdict.caught, now)
+        if verdict.inputs is not None:
+            changes.add_decision(record, verdict.inputs, now)
         changes.raise_exceptions(record.id, verdict.exceptions, now, self.book.new_id)
 
     def _note_waiting(self, record: AllocationRecord) -> None:

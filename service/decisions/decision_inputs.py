@@ -45,7 +45,7 @@ _COMMITMENT_WORDS = {number: word for word, number in COMMITMENTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class RoutingInputs:
     """Everything that one decision is made from. `own` and `excluded` are as `route` takes them."""
 
     world: World
@@ -59,12 +59,12 @@ class Inputs:
         return route(policy_set, self.world, self.channel, self.order, self.own, rejected_by=self.excluded)
 
 
-def inputs_of(message: decision_pb2.DecisionInputs) -> Inputs:
+def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
     """Inputs as they were written."""
     locations = [_location_of(one) for one in message.locations]
     products = [_product_of(one) for one in message.products]
     levels = [_level_of(one) for one in message.levels]
-    return Inputs(
+    return RoutingInputs(
         world=World(
             _moment(message.now),
             {one.id: one for one in locations},

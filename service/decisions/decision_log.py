@@ -65,7 +65,7 @@ class KeptCatalogue:
 
 
 @dataclass(slots=True)
-class Capture:
+class DecisionInputs:
     """What one decision is made from, as it is at that moment; what becomes of the order later does not change it."""
 
     place: _Place
@@ -120,12 +120,12 @@ def capture(
     order: Order,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
     excluded: frozenset[tuple[str, str]] = frozenset(),
-) -> Capture:
+) -> DecisionInputs:
     """What `route` is about to be asked, with the levels as they are now. To be called before anything is promised."""
     place = _place(world.locations, channel)
     skus = sorted(order.units_by_sku())
     levels, found = world.levels, world.products
-    return Capture(
+    return DecisionInputs(
         place,
         order,
         tuple([found[sku] for sku in skus if sku in found]),

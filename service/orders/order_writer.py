@@ -39,7 +39,7 @@ from service.database.tables import (
     shortage,
 )
 from service.decisions import decision_log
-from service.decisions.decision_log import Capture, KeptCatalogue
+from service.decisions.decision_log import DecisionInputs, KeptCatalogue
 from service.exceptions import superseded_exceptions
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord
 from service.orders.order_exceptions import OrderException
@@ -244,7 +244,7 @@ class Changes:
             for told in one.happened(id):
                 self.exception_events.append((new_id(), id, told.event, told.actor, told.description, now))
 
-    def add_decision(self, record: AllocationRecord, caught: Capture, now: datetime) -> None:
+    def add_decision(self, record: AllocationRecord, caught: DecisionInputs, now: datetime) -> None:
         """Adds the record's newest decision; of a hold that was refused no inputs are kept."""
         explained = record.decision.SerializeToString(deterministic=True)
         inputs, catalogue = caught.stored(explained, short=record.state == REFUSED)

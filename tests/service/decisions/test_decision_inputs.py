@@ -28,7 +28,7 @@ from policies.domain.model import (
     World,
 )
 from service import limits
-from service.decisions.decision_inputs import Inputs, inputs_of
+from service.decisions.decision_inputs import RoutingInputs, inputs_of
 from service.decisions.decision_log import capture
 from truestock.v1 import (
     decision_pb2,
@@ -188,7 +188,7 @@ def read_back(
     order: Order,
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
     excluded: frozenset[tuple[str, str]] = frozenset(),
-) -> Inputs:
+) -> RoutingInputs:
     stored, catalogue = capture(world, channel, order, own, excluded).stored(b"", short=False)
     assert stored is not None
     assert catalogue is not None
