@@ -16,7 +16,7 @@ from service.orders.order_identity import Name
 from service.stock.stock_book import Book
 
 
-def take(
+def amend(
     channel_context: ChannelContext,
     book: Book,
     record: AllocationRecord,

@@ -72,7 +72,7 @@ class CancellationOperations:
         heard = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in heard):
             unit_of_work.record(_cancelled(unit_of_work, record, request))
-            await rebalancing.follow(connection, unit_of_work, self._deps.cache, self._deps.policies())
+            await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, self._deps.policies())
             await unit_of_work.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:
                 rows = _rows(request, original, event_id, is_applied=True)

@@ -102,7 +102,7 @@ class Lifecycle:
             unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
             record = unit_of_work.records[allocation_id]
             unit_of_work.record(await move(connection, unit_of_work.book, record))
-            await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
+            await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
             await unit_of_work.write(connection)
             return order_messages.allocation(record, unit_of_work.book.now), unit_of_work
 
@@ -125,7 +125,7 @@ class Lifecycle:
         due = [record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED]
         for record in due:
             unit_of_work.record(_expire(unit_of_work.book, record))
-        await rebalancing.follow(connection, unit_of_work, self._deps.cache, self._deps.policies())
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, self._deps.policies())
         await unit_of_work.write(connection)
         return unit_of_work, due
 

@@ -16,7 +16,7 @@ from policies.domain.channel_statuses import ChannelStatus, meaning
 from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
-from service.allocation.amendments import cancel_everything, merge, take
+from service.allocation.amendments import amend, cancel_everything, merge
 from service.allocation.order_counts import Tally
 from service.allocation.planner import Verdict
 from service.allocation.planning_context import PlanningContext
@@ -193,7 +193,7 @@ class Intake:
             time = request.update_time if counts and name == original else record.channel_update_time
             cancelled = cancelled_units(order.lines, kept, time, standing)
             around = context.of(record.channel_id)
-            verdict = take(
+            verdict = amend(
                 around, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
             )
         else:

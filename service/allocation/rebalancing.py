@@ -85,7 +85,7 @@ class LazyPlanningContext:
         return self.context.of(channel_id)
 
 
-async def follow(
+async def rebalance(
     connection: Connection, unit_of_work: UnitOfWork, cache: CatalogueCache, policy_set: PolicySet
 ) -> None:
     """Does what follows from everything that has happened to the stock book. To be called before it is written."""

@@ -70,7 +70,7 @@ async def record(
     recording = await _begin(connection, book, mapped, known.feeds)
     results = [recording.take(change, unmapped[change.key]) for change in changes]
     unit_of_work = UnitOfWork(book)
-    await rebalancing.follow(connection, unit_of_work, cache, policy_set)
+    await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
     await provenance.hear(connection, book.now, recording.heard.values())
     await incoming.write(connection, book.now, recording.deliveries)

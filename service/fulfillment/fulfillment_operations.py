@@ -151,7 +151,7 @@ class FulfillmentOperations:
     async def _end(
         self, connection: Connection, unit_of_work: UnitOfWork, allocation_id: UUID, policy_set: PolicySet
     ) -> tuple[allocation_pb.Allocation, UnitOfWork]:
-        await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
         return order_messages.allocation(unit_of_work.records[allocation_id], unit_of_work.book.now), unit_of_work
 

@@ -131,7 +131,7 @@ class ExceptionOperations:
         channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
         case = await _case(connection, row)
         unit_of_work.record(settle_order(channel_context, unit_of_work.book, record, case, resolution))
-        await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
 
     async def report(self, failure: SyncFailure, asked: IdempotentRequest) -> exception_pb.ReportSyncFailureResponse:

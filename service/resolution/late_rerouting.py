@@ -72,7 +72,7 @@ async def reroute_late(
         location_id=shipment["location_id"],
     )
     unit_of_work.record(replace(verdict, exceptions=(raised, *verdict.exceptions)))
-    await rebalancing.follow(connection, unit_of_work, cache, policy_set)
+    await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
     return unit_of_work
 

@@ -117,7 +117,7 @@ class TransferOperations:
     async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> UnitOfWork:
         """Writes a book in which stock has moved, and what follows from that for orders."""
         unit_of_work = UnitOfWork(book)
-        await rebalancing.follow(connection, unit_of_work, self._deps.cache, policy_set)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
         return unit_of_work
 
