@@ -12,7 +12,7 @@ from service.catalog.catalog_store import CatalogueCache
 from service.database.database import Database
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
-from service.rpc.streams import Closing
+from service.rpc.streams import ShutdownSignal
 from service.settings import Settings
 
 Background = Callable[[asyncio.Event], Awaitable[None]]
@@ -29,7 +29,7 @@ class Dependencies:
     metrics: Metrics
     new_id: Callable[[], UUID]
     cache: CatalogueCache = field(default_factory=CatalogueCache)
-    closing: Closing = field(default_factory=Closing)
+    closing: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """What runs beside the calls, from when the service accepts calls until it stops."""
 

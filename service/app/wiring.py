@@ -67,7 +67,7 @@ def add_services(
     lifecycle = Lifecycle(deps)
     fulfilment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
-    deps.background.extend((watch.lookout.run, order_watch.lookout.run))
+    deps.background.extend((watch.poller.run, order_watch.poller.run))
     orders = AllocationServicer(
         allocator=allocator,
         desks=OrderOperations(desk, CancellationOperations(deps)),

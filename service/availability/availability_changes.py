@@ -46,7 +46,7 @@ _NEXT_SKUS = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReadPosition:
     """How far we have looked: the database's state, its catalogue or a later one, and its last edit of a product."""
 
     horizon: Horizon
@@ -56,29 +56,29 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class AvailabilityChanges:
     """What is new since the last look.
 
     `moved` are SKUs whose stock moved, with the earliest time at which we heard of it; `lapsed` those with a hold that
     the clock ended; `edited` products that were upserted; `told` what any service has told.
     """
 
-    seen: Seen
+    seen: ReadPosition
     moved: Mapping[str, datetime]
     lapsed: Sequence[str]
     edited: Sequence[str]
     told: Sequence[Told]
 
 
-async def first_look(connection: Connection, cache: CatalogueCache) -> Seen:
+async def first_look(connection: Connection, cache: CatalogueCache) -> ReadPosition:
     """Where looking begins. To be called on one state of the database, like `look`."""
     horizon = await change_horizon.horizon(connection)
     version = await catalog_store.version(connection)
     rows = await _LAST_EDIT.rows(connection)
-    return Seen(horizon, version, await cache.at(connection, version), rows[0]["update_time"] or NEVER)
+    return ReadPosition(horizon, version, await cache.at(connection, version), rows[0]["update_time"] or NEVER)
 
 
-async def look(connection: Connection, cache: CatalogueCache, before: Seen) -> News:
+async def look(connection: Connection, cache: CatalogueCache, before: ReadPosition) -> AvailabilityChanges:
     """Everything that was committed since `before`, and the holds that the clock has ended since."""
     horizon = await change_horizon.horizon(connection)
     since = before.horizon.snapshot
@@ -87,8 +87,8 @@ async def look(connection: Connection, cache: CatalogueCache, before: Seen) -> N
     told = await _TOLD.rows(connection, since=since)
     version = await catalog_store.version(connection)
     edited, last_edit = await _edited(connection, before, version)
-    return News(
-        Seen(horizon, version, await cache.at(connection, version), last_edit),
+    return AvailabilityChanges(
+        ReadPosition(horizon, version, await cache.at(connection, version), last_edit),
         {r["sku"]: r["heard_time"] for r in moved},
         [r["sku"] for r in lapsed],
         edited,
@@ -101,7 +101,7 @@ async def next_skus(connection: Connection, after: str) -> list[str]:
     return [r["sku"] for r in await _NEXT_SKUS.rows(connection, after=after)]
 
 
-async def _edited(connection: Connection, before: Seen, version: int) -> tuple[list[str], datetime]:
+async def _edited(connection: Connection, before: ReadPosition, version: int) -> tuple[list[str], datetime]:
     """Products upserted since, which happens one transaction at a time, so that their times are in order."""
     if version == before.version:
         return [], before.last_edit

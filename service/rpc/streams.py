@@ -21,7 +21,7 @@ COME_BACK = timedelta(seconds=5)
 """When somebody may try again who found every place taken."""
 
 
-class Closing:
+class ShutdownSignal:
     """Whether the service is stopping, for whoever would otherwise wait for ever."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Closing:
             stopping.cancel()
 
 
-class Lookout:
+class ChangePoller:
     """Looks for changes in short turns while somebody watches, and forgets what it knows when nobody does."""
 
     def __init__(
@@ -117,7 +117,7 @@ class Lookout:
             log.exception("looking for changes failed and will be tried again", what=self._what)
 
 
-class Seats:
+class SubscriberLimit:
     """How many may watch something at a time. `gauge` shows how many do."""
 
     def __init__(self, what: str, limit: int, gauge: Gauge) -> None:

@@ -156,7 +156,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     def WatchOrders(
         self, request: allocation_pb.WatchOrdersRequest, context: Context
     ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
-        return self._watch.watch(watch_requests.orders_wish(request))
+        return self._watch.watch(watch_requests.order_subscription(request))
 
     def _ticket(self, asked: OrderRequest, claim: IdempotencyKey, message: Message) -> Ticket:
         return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())

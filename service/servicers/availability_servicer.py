@@ -38,4 +38,4 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     def WatchAvailability(
         self, request: availability_pb.WatchAvailabilityRequest, context: Context
     ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
-        return self._watch.watch(watch_requests.availability_wish(request))
+        return self._watch.watch(watch_requests.availability_subscription(request))

@@ -11,7 +11,7 @@ from service.availability.published_availability import Told
 
 
 @dataclass(slots=True, eq=False)
-class Watcher:
+class AvailabilitySubscriber:
     """One who watches. `skus` None is every product; `pending` are SKUs to tell of, in order, so at most all of them.
 
     What was told by transactions before `since` is known already.
@@ -36,7 +36,7 @@ class Watcher:
         return taken
 
 
-class Audience:
+class ChannelSubscribers:
     """Everybody who watches a channel here.
 
     `told` is the latest value of each SKU that this service knows of. `sure` are SKUs that were worked out since
@@ -44,7 +44,7 @@ class Audience:
     """
 
     def __init__(self) -> None:
-        self.watchers: set[Watcher] = set()
+        self.watchers: set[AvailabilitySubscriber] = set()
         self.told: dict[str, Told] = {}
         self.sure: set[str] = set()
         self._named: Counter[str] = Counter()
@@ -54,13 +54,13 @@ class Audience:
         """Whether anybody watches the product."""
         return self._of_everything > 0 or sku in self._named
 
-    def join(self, watcher: Watcher) -> None:
+    def join(self, watcher: AvailabilitySubscriber) -> None:
         """Somebody begins to watch."""
         self.watchers.add(watcher)
         self._of_everything += watcher.skus is None
         self._named.update(watcher.skus or ())
 
-    def leave(self, watcher: Watcher) -> None:
+    def leave(self, watcher: AvailabilitySubscriber) -> None:
         """Forgets one who has hung up, and what nobody else watches."""
         self.watchers.discard(watcher)
         self._of_everything -= watcher.skus is None

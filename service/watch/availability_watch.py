@@ -16,16 +16,16 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from service import limits
-from service.availability.availability_changes import News, Seen, first_look, look, next_skus
+from service.availability.availability_changes import AvailabilityChanges, ReadPosition, first_look, look, next_skus
 from service.availability.published_availability import BATCH_PAIRS, Pair, Teller, Told
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import ABSENT_PRODUCT, NotFound
 from service.rpc import proto_values
-from service.rpc.streams import Lookout, Seats
-from service.watch.availability_subscriber import Audience, Watcher
-from service.watch.watch_requests import AvailabilityWish, Tokens
+from service.rpc.streams import ChangePoller, SubscriberLimit
+from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
+from service.watch.watch_requests import AvailabilitySubscription, Tokens
 from truestock.v1 import availability_service_pb2 as availability_pb
 
 ALL_ANEW_SECONDS = 1.0
@@ -47,27 +47,29 @@ class AvailabilityWatch:
         self._poll_seconds = deps.settings.watch_poll_seconds
         self._round_seconds = deps.settings.watch_round_seconds
         self._teller = Teller(database, deps.cache, folder)
-        self.lookout = Lookout("availability", self._poll_seconds, self._look, self._forget)
-        self._seats = Seats("availability", limits.WATCHERS, metrics.availability_watchers)
-        self._audiences: dict[str, Audience] = {}
+        self.poller = ChangePoller("availability", self._poll_seconds, self._look, self._forget)
+        self._seats = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
+        self._audiences: dict[str, ChannelSubscribers] = {}
         self._beginning = asyncio.Lock()
         self._forget()
 
     def _forget(self) -> None:
         """Nobody watches, so nothing is known any more."""
-        self._seen: Seen | None = None
+        self._seen: ReadPosition | None = None
         self._revision = ""
         self._due: dict[Pair, datetime | None] = {}
         self._round: deque[Pair] = deque()
         self._round_began = self._round_ends = self._looked_at = 0.0
 
-    async def watch(self, wish: AvailabilityWish) -> AsyncGenerator[availability_pb.WatchAvailabilityResponse, None]:
+    async def watch(
+        self, wish: AvailabilitySubscription
+    ) -> AsyncGenerator[availability_pb.WatchAvailabilityResponse, None]:
         """What the channel is told of the products: first what the wish asks for, then changes. Ends with NotReady.
 
         Raises NotFound, TooManyWatch.
         """
         self._closing.check()
-        watcher, tokens, token = Watcher(wish.skus, wish.since or 0), Tokens(wish), ""
+        watcher, tokens, token = AvailabilitySubscriber(wish.skus, wish.since or 0), Tokens(wish), ""
         with self._seats.taken(), self._closing.ringing(watcher.bell):
             await self._check(wish)
             with self._seated(wish.channel_id, watcher) as audience:
@@ -85,7 +87,7 @@ class AvailabilityWatch:
                         with suppress(TimeoutError):
                             await asyncio.wait_for(watcher.bell.wait(), wish.heartbeat.total_seconds())
 
-    async def _check(self, wish: AvailabilityWish) -> None:
+    async def _check(self, wish: AvailabilitySubscription) -> None:
         async def read(connection: Connection) -> tuple[bool, set[str]]:
             known = await self._cache.at(connection, await catalog_store.version(connection))
             return wish.channel_id in known.channels, await catalog_store.missing_products(connection, wish.skus or ())
@@ -98,11 +100,11 @@ class AvailabilityWatch:
             raise NotFound("product", named, ABSENT_PRODUCT)
 
     @contextmanager
-    def _seated(self, channel_id: str, watcher: Watcher) -> Iterator[Audience]:
-        audience = self._audiences.setdefault(channel_id, Audience())
+    def _seated(self, channel_id: str, watcher: AvailabilitySubscriber) -> Iterator[ChannelSubscribers]:
+        audience = self._audiences.setdefault(channel_id, ChannelSubscribers())
         audience.join(watcher)
         try:
-            with self.lookout.kept():
+            with self.poller.kept():
                 yield audience
         finally:
             audience.leave(watcher)
@@ -110,7 +112,7 @@ class AvailabilityWatch:
                 del self._audiences[channel_id]
 
     async def _beginning_of(
-        self, wish: AvailabilityWish, watcher: Watcher, audience: Audience
+        self, wish: AvailabilitySubscription, watcher: AvailabilitySubscriber, audience: ChannelSubscribers
     ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
         """The values that come first, as they are worked out, without a token."""
         await self._has_looked(watcher)
@@ -125,7 +127,7 @@ class AvailabilityWatch:
                 yield self._message(self._changes(wish.channel_id, audience, watcher), "")
                 last = time.monotonic()
 
-    async def _has_looked(self, watcher: Watcher) -> None:
+    async def _has_looked(self, watcher: AvailabilitySubscriber) -> None:
         """Waits for the first look: only what happens after it is noticed."""
         while self._seen is None:
             await watcher.bell.wait()
@@ -135,7 +137,7 @@ class AvailabilityWatch:
         if watcher.since > self._seen.horizon.next:
             watcher.since = 0
 
-    async def _in_parts(self, wish: AvailabilityWish) -> AsyncIterator[list[str]]:
+    async def _in_parts(self, wish: AvailabilitySubscription) -> AsyncIterator[list[str]]:
         if wish.skus is not None:
             skus = sorted(wish.skus)
             for start in range(0, len(skus), BATCH_PAIRS):
@@ -149,7 +151,7 @@ class AvailabilityWatch:
             yield skus
             after = skus[-1]
 
-    async def _make_sure(self, channel_id: str, audience: Audience, skus: Sequence[str]) -> None:
+    async def _make_sure(self, channel_id: str, audience: ChannelSubscribers, skus: Sequence[str]) -> None:
         # One at a time, so that many who come back at once do not all work out the same.
         async with self._beginning:
             pairs = [(channel_id, sku) for sku in skus if sku not in audience.sure]
@@ -182,7 +184,7 @@ class AvailabilityWatch:
             self._note(before, await self._database.snapshot("watch", lambda c: look(c, self._cache, before)))
         self._looked_at = time.monotonic()
 
-    def _note(self, before: Seen, news: News) -> None:
+    def _note(self, before: ReadPosition, news: AvailabilityChanges) -> None:
         for sku, heard in news.moved.items():
             self._is_due(sku, heard)
         for sku in (*news.lapsed, *news.edited):
@@ -258,7 +260,7 @@ class AvailabilityWatch:
             told = self._seen.horizon.now + timedelta(seconds=time.monotonic() - self._looked_at)
             self._metrics.availability_delay.observe(max(0.0, (told - heard).total_seconds()))
 
-    def _changes(self, channel_id: str, audience: Audience, watcher: Watcher) -> list[Told]:
+    def _changes(self, channel_id: str, audience: ChannelSubscribers, watcher: AvailabilitySubscriber) -> list[Told]:
         changes = [audience.told[sku] for sku in watcher.take(limits.WATCH_CHANGES) if sku in audience.told]
         self._metrics.availability_changes_told.labels(channel_id).inc(len(changes))
         return changes
@@ -280,7 +282,7 @@ class AvailabilityWatch:
         )
 
 
-def _affected(before: Seen, after: Seen) -> set[str]:
+def _affected(before: ReadPosition, after: ReadPosition) -> set[str]:
     """Channels all of whose products may be told other figures, because they or the locations were edited."""
     old, new = before.catalogue, after.catalogue
     if old is new:

@@ -100,7 +100,7 @@ _EXCEPTIONS = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class OrderEvent:
     """Something that happened to an order, or to an exception that may be about none; `id` None is the clock's doing.
 
     `channel_ids` are those whom it concerns: the order's channel, and those of its copies.
@@ -114,7 +114,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OrderState:
     """An order as one reading saw it, with everything that ever happened to it and its exceptions, oldest first."""
 
     allocation: allocation_pb.Allocation
@@ -123,14 +123,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class OrderSnapshot:
     """Orders, and exceptions that are about none, as one reading saw them."""
 
-    orders: Mapping[UUID, Order]
+    orders: Mapping[UUID, OrderState]
     exceptions: Mapping[UUID, exception_pb2.ExceptionRecord]
 
 
-async def look(connection: Connection, before: Horizon) -> tuple[Horizon, list[Event]]:
+async def look(connection: Connection, before: Horizon) -> tuple[Horizon, list[OrderEvent]]:
     """Everything that was committed since `before`, and the holds that the clock has ended since.
 
     To be called on one state of the database.
@@ -138,18 +138,18 @@ async def look(connection: Connection, before: Horizon) -> tuple[Horizon, list[E
     horizon = await change_horizon.horizon(connection)
     rows = await _NEW.rows(connection, since=before.snapshot)
     lapsed = await _LAPSED.rows(connection, after=before.now, until=horizon.now)
-    ended = [Event(None, 0, row["allocation_id"], None, _channels(row)) for row in lapsed]
+    ended = [OrderEvent(None, 0, row["allocation_id"], None, _channels(row)) for row in lapsed]
     return horizon, [*map(_event_of, rows), *ended]
 
 
-async def page(connection: Connection, after: tuple[int, UUID]) -> tuple[Horizon, list[Event]]:
+async def page(connection: Connection, after: tuple[int, UUID]) -> tuple[Horizon, list[OrderEvent]]:
     """The PAGE_EVENTS events that follow (transaction, event id), in that order; on one state of the database."""
     horizon = await change_horizon.horizon(connection)
     rows = await _PAGE.rows(connection, xid=str(after[0]), event_id=after[1])
     return horizon, [_event_of(row) for row in rows]
 
 
-async def read(connection: Connection, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> Readings:
+async def read(connection: Connection, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> OrderSnapshot:
     """These orders, and these exceptions about none, as they are; on one state of the database."""
     records = await order_store.read(connection, ids)
     events: dict[UUID, list[tuple[UUID, allocation_pb.TimelineEvent]]] = {key: [] for key in records}
@@ -163,12 +163,14 @@ async def read(connection: Connection, ids: Sequence[UUID], exception_ids: Seque
         elif row["allocation_id"] in raised:
             raised[row["allocation_id"]].append(exception_messages.exception_record(row))
     now = await levels.clock(connection)
-    found = {key: Order(order_messages.allocation(one, now), events[key], raised[key]) for key, one in records.items()}
-    return Readings(found, loose)
+    found = {
+        key: OrderState(order_messages.allocation(one, now), events[key], raised[key]) for key, one in records.items()
+    }
+    return OrderSnapshot(found, loose)
 
 
-def _event_of(row: asyncpg.Record) -> Event:
-    return Event(row["event_id"], row["xid"], row["allocation_id"], row["exception_id"], _channels(row))
+def _event_of(row: asyncpg.Record) -> OrderEvent:
+    return OrderEvent(row["event_id"], row["xid"], row["allocation_id"], row["exception_id"], _channels(row))
 
 
 def _channels(row: asyncpg.Record) -> frozenset[str]:

@@ -8,11 +8,11 @@ from itertools import islice
 from uuid import UUID
 
 from service import limits
-from service.watch.order_changes import Event
+from service.watch.order_changes import OrderEvent
 
 
 @dataclass(slots=True)
-class Changed:
+class OrderChange:
     """What happened to one order since it was last told: its events, and its exceptions that changed."""
 
     event_ids: set[UUID] = field(default_factory=set)
@@ -20,7 +20,7 @@ class Changed:
 
 
 @dataclass(slots=True, eq=False)
-class OrderWatcher:
+class OrderSubscriber:
     """One who watches the orders of some channels, all if none is named.
 
     `since` is the transaction before which everything has been told. `behind` says that more changed than is
@@ -31,7 +31,7 @@ class OrderWatcher:
     since: int
     behind: bool
     bell: asyncio.Event = field(default_factory=asyncio.Event)
-    orders: dict[UUID, Changed] = field(default_factory=dict)
+    orders: dict[UUID, OrderChange] = field(default_factory=dict)
     exceptions: dict[UUID, None] = field(default_factory=dict)
     _count: int = 0
 
@@ -40,11 +40,11 @@ class OrderWatcher:
         """Whether there is something to tell."""
         return self.behind or bool(self.orders or self.exceptions)
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, event: OrderEvent) -> bool:
         """Whether it concerns one of the channels."""
         return not self.channel_ids or bool(self.channel_ids & event.channel_ids)
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: OrderEvent) -> None:
         """Something happened; it is remembered if it is wanted."""
         if not self.wants(event):
             return
@@ -55,7 +55,7 @@ class OrderWatcher:
             self.behind = True
         self.bell.set()
 
-    def take(self, count: int) -> tuple[dict[UUID, Changed], list[UUID]]:
+    def take(self, count: int) -> tuple[dict[UUID, OrderChange], list[UUID]]:
         """At most so many orders, and so many exceptions about none, to tell of now."""
         ids, loose = list(islice(self.orders, count)), list(islice(self.exceptions, count))
         taken = {key: self.orders.pop(key) for key in ids}
@@ -71,13 +71,13 @@ class OrderWatcher:
         self._count = 0
 
 
-def note(event: Event, orders: dict[UUID, Changed], exceptions: dict[UUID, None]) -> None:
+def note(event: OrderEvent, orders: dict[UUID, OrderChange], exceptions: dict[UUID, None]) -> None:
     """Notes an event at its order, or at its exception where that is about no order."""
     if event.allocation_id is None:
         if event.exception_id is not None:
             exceptions[event.exception_id] = None
         return
-    changed = orders.setdefault(event.allocation_id, Changed())
+    changed = orders.setdefault(event.allocation_id, OrderChange())
     if event.exception_id is not None:
         changed.exception_ids.add(event.exception_id)
     elif event.id is not None:

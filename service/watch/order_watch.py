@@ -15,11 +15,11 @@ from service.database.change_horizon import Horizon
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, Violation
-from service.rpc.streams import Lookout, Seats
+from service.rpc.streams import ChangePoller, SubscriberLimit
 from service.watch import order_changes
-from service.watch.order_changes import PAGE_EVENTS, Order, Readings
-from service.watch.order_subscriber import Changed, OrderWatcher, note
-from service.watch.watch_requests import OrdersWish, Tokens
+from service.watch.order_changes import PAGE_EVENTS, OrderSnapshot, OrderState
+from service.watch.order_subscriber import OrderChange, OrderSubscriber, note
+from service.watch.watch_requests import OrderSubscription, Tokens
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
 
 KEPT_ORDERS = 2_000
@@ -35,9 +35,9 @@ class OrderWatch:
         self._database = deps.database
         self._cache = deps.cache
         self._closing = deps.closing
-        self.lookout = Lookout("orders", deps.settings.watch_poll_seconds, self._look, self._forget)
-        self._seats = Seats("orders", limits.WATCHERS, deps.metrics.order_watchers)
-        self._watchers: set[OrderWatcher] = set()
+        self.poller = ChangePoller("orders", deps.settings.watch_poll_seconds, self._look, self._forget)
+        self._seats = SubscriberLimit("orders", limits.WATCHERS, deps.metrics.order_watchers)
+        self._watchers: set[OrderSubscriber] = set()
         self._reading = asyncio.Lock()
         self._looks = 0
         self._forget()
@@ -45,16 +45,19 @@ class OrderWatch:
     def _forget(self) -> None:
         """Nobody watches, so nothing is known any more."""
         self._horizon: Horizon | None = None
-        self._orders: dict[UUID, Order] = {}
+        self._orders: dict[UUID, OrderState] = {}
         self._exceptions: dict[UUID, exception_pb2.ExceptionRecord] = {}
 
-    async def watch(self, wish: OrdersWish) -> AsyncGenerator[allocation_pb.WatchOrdersResponse, None]:
+    async def watch(self, wish: OrderSubscription) -> AsyncGenerator[allocation_pb.WatchOrdersResponse, None]:
         """Every change of the channels' orders and exceptions, from now or from a token on. Ends with NotReady.
 
         Raises NotFound, InvalidFields, TooManyWatch.
         """
         self._closing.check()
-        watcher, tokens = OrderWatcher(wish.channel_ids, wish.since or 0, behind=wish.since is not None), Tokens(wish)
+        watcher, tokens = (
+            OrderSubscriber(wish.channel_ids, wish.since or 0, behind=wish.since is not None),
+            Tokens(wish),
+        )
         with self._seats.taken(), self._closing.ringing(watcher.bell):
             await self._check_channels(wish)
             with self._seated(watcher):
@@ -73,7 +76,7 @@ class OrderWatch:
                         with suppress(TimeoutError):
                             await asyncio.wait_for(watcher.bell.wait(), wish.heartbeat.total_seconds())
 
-    async def _check_channels(self, wish: OrdersWish) -> None:
+    async def _check_channels(self, wish: OrderSubscription) -> None:
         async def read(connection: Connection) -> set[str]:
             known = await self._cache.at(connection, await catalog_store.version(connection))
             return set(wish.channel_ids) - known.channels.keys()
@@ -84,15 +87,15 @@ class OrderWatch:
             raise NotFound("channel", named, "ListChannels lists those that there are")
 
     @contextmanager
-    def _seated(self, watcher: OrderWatcher) -> Iterator[None]:
+    def _seated(self, watcher: OrderSubscriber) -> Iterator[None]:
         self._watchers.add(watcher)
         try:
-            with self.lookout.kept():
+            with self.poller.kept():
                 yield
         finally:
             self._watchers.discard(watcher)
 
-    async def _has_looked(self, watcher: OrderWatcher) -> None:
+    async def _has_looked(self, watcher: OrderSubscriber) -> None:
         """Waits for the first look: only what happens after it is noticed."""
         while self._horizon is None:
             await watcher.bell.wait()
@@ -122,7 +125,7 @@ class OrderWatch:
         self._horizon = horizon
 
     async def _catch_up(
-        self, watcher: OrderWatcher, tokens: Tokens
+        self, watcher: OrderSubscriber, tokens: Tokens
     ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
         """What happened from `watcher.since` on, page by page; what happens meanwhile is remembered."""
         watcher.behind = False
@@ -136,7 +139,7 @@ class OrderWatch:
             if events:
                 after = events[-1].xid, events[-1].id or _FIRST
             watcher.since = max(watcher.since, oldest if is_last else min(after[0], oldest))
-            changed: dict[UUID, Changed] = {}
+            changed: dict[UUID, OrderChange] = {}
             loose: dict[UUID, None] = {}
             for event in events:
                 if watcher.wants(event):
@@ -147,7 +150,7 @@ class OrderWatch:
                 return
 
     async def _message(
-        self, changed: Mapping[UUID, Changed], loose: Sequence[UUID], token: str
+        self, changed: Mapping[UUID, OrderChange], loose: Sequence[UUID], token: str
     ) -> allocation_pb.WatchOrdersResponse:
         readings = await self._read(list(changed), loose)
         return allocation_pb.WatchOrdersResponse(
@@ -156,7 +159,7 @@ class OrderWatch:
             resume_token=token,
         )
 
-    async def _read(self, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> Readings:
+    async def _read(self, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> OrderSnapshot:
         """Orders and exceptions as they are, or were when they last changed as far as we have looked."""
         # One at a time, so that many who are told of one order do not all read it.
         async with self._reading:
@@ -171,9 +174,9 @@ class OrderWatch:
                 exceptions.update(found.exceptions)
                 if looks == self._looks:
                     self._keep(found)
-            return Readings(orders, exceptions)
+            return OrderSnapshot(orders, exceptions)
 
-    def _keep(self, found: Readings) -> None:
+    def _keep(self, found: OrderSnapshot) -> None:
         if len(self._orders) + len(self._exceptions) > KEPT_ORDERS:
             self._orders.clear()
             self._exceptions.clear()
@@ -181,7 +184,7 @@ class OrderWatch:
         self._exceptions.update(found.exceptions)
 
 
-def _change(order: Order, what: Changed) -> allocation_pb.OrderChange:
+def _change(order: OrderState, what: OrderChange) -> allocation_pb.OrderChange:
     return allocation_pb.OrderChange(
         allocation=order.allocation,
         events=[event for key, event in order.events if key in what.event_ids],

@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"([a-z]\d+)\.([0-9a-f]{8})\.(\d{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
-class AvailabilityWish:
+class AvailabilitySubscription:
     """Whose availability to watch: `skus` None is every product. `since` is the transaction that a token names."""
 
     channel_id: str
@@ -31,7 +31,7 @@ class AvailabilityWish:
 
 
 @dataclass(frozen=True, slots=True)
-class OrdersWish:
+class OrderSubscription:
     """Whose orders to watch: no `channel_ids` is all. `since` is the transaction that a token names."""
 
     channel_ids: frozenset[str]
@@ -39,7 +39,7 @@ class OrdersWish:
     heartbeat: timedelta
 
 
-def availability_wish(request: availability_pb.WatchAvailabilityRequest) -> AvailabilityWish:
+def availability_subscription(request: availability_pb.WatchAvailabilityRequest) -> AvailabilitySubscription:
     """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
     fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
@@ -50,10 +50,10 @@ def availability_wish(request: availability_pb.WatchAvailabilityRequest) -> Avai
     since = _since(fields, request.resume_token, _AVAILABILITY, [request.channel_id, *request.skus])
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
-    return AvailabilityWish(request.channel_id, frozenset(request.skus) or None, since, heartbeat)
+    return AvailabilitySubscription(request.channel_id, frozenset(request.skus) or None, since, heartbeat)
 
 
-def orders_wish(request: allocation_pb.WatchOrdersRequest) -> OrdersWish:
+def order_subscription(request: allocation_pb.WatchOrdersRequest) -> OrderSubscription:
     """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
     if fields.size("channel_ids", request.channel_ids, 0, limits.WATCHED_CHANNELS):
@@ -63,14 +63,14 @@ def orders_wish(request: allocation_pb.WatchOrdersRequest) -> OrdersWish:
     since = _since(fields, request.resume_token, _ORDERS, request.channel_ids)
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
-    return OrdersWish(frozenset(request.channel_ids), since, heartbeat)
+    return OrderSubscription(frozenset(request.channel_ids), since, heartbeat)
 
 
 class Tokens:
     """The tokens of one watch. Each says that everything of the transactions before `since` has been told."""
 
-    def __init__(self, wish: AvailabilityWish | OrdersWish) -> None:
-        if isinstance(wish, AvailabilityWish):
+    def __init__(self, wish: AvailabilitySubscription | OrderSubscription) -> None:
+        if isinstance(wish, AvailabilitySubscription):
             self._head = f"{_AVAILABILITY}.{_mark([wish.channel_id, *(wish.skus or ())])}"
         else:
             self._head = f"{_ORDERS}.{_mark(wish.channel_ids)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as some
 
 from service.availability.published_availability import Told
-from service.watch.availability_subscriber import Audience, Watcher
+from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
 
 SKUS = ("MUG", "PAN", "POT")
 values = some.builds(
@@ -21,7 +21,7 @@ def test_the_newest_value_is_taken_last_and_versions_only_rise(
     skus: frozenset[str] | None, steps: list[Told | int]
 ) -> None:
     """A step is a value that is told, or a number of values that are taken."""
-    audience, watcher = Audience(), Watcher(skus)
+    audience, watcher = ChannelSubscribers(), AvailabilitySubscriber(skus)
     audience.join(watcher)
     newest: dict[str, int] = {}
     taken: dict[str, int] = {}
@@ -40,8 +40,8 @@ def test_the_newest_value_is_taken_last_and_versions_only_rise(
 
 @given(some.lists(wishes, max_size=6), some.data())
 def test_what_nobody_watches_any_more_is_forgotten(wanted: list[frozenset[str] | None], data: some.DataObject) -> None:
-    audience, watchers = Audience(), [Watcher(skus) for skus in wanted]
-    stays = Watcher(frozenset({"MUG"}))
+    audience, watchers = ChannelSubscribers(), [AvailabilitySubscriber(skus) for skus in wanted]
+    stays = AvailabilitySubscriber(frozenset({"MUG"}))
     for watcher in (stays, *watchers):
         audience.join(watcher)
     for sku in filter(audience.wants, SKUS):
@@ -55,7 +55,7 @@ def test_what_nobody_watches_any_more_is_forgotten(wanted: list[frozenset[str] |
 
 @given(values, some.integers(0, 40))
 def test_what_a_token_says_was_told_is_not_told_again(value: Told, since: int) -> None:
-    audience, watcher = Audience(), Watcher(None, since)
+    audience, watcher = ChannelSubscribers(), AvailabilitySubscriber(None, since)
     audience.join(watcher)
     audience.learn(value, sure=True)
 

@@ -342,9 +342,9 @@ async def test_whoever_hears_nothing_new_hears_a_heartbeat_with_a_fresh_token(sh
 async def test_a_slow_reader_is_told_the_last_value_and_holds_nobody_up(shop: Retailer) -> None:
     """The watch itself, of which nobody reads on: what gRPC has room for would hide that."""
     async with watch_itself(shop) as hub:
-        slow = hub.watch(watch_requests.availability_wish(wish("MUG", "PAN")))
+        slow = hub.watch(watch_requests.availability_subscription(wish("MUG", "PAN")))
         await told_by(slow, {"MUG": 10, "PAN": 5})
-        async with aclosing(hub.watch(watch_requests.availability_wish(wish("MUG")))) as quick:
+        async with aclosing(hub.watch(watch_requests.availability_subscription(wish("MUG")))) as quick:
             await told_by(quick, {"MUG": 10})
             for units in range(11, 31):
                 await shop.count({("MUG", "dc"): units})
@@ -362,7 +362,7 @@ async def watch_itself(shop: Retailer) -> AsyncIterator[AvailabilityWatch]:
     settings, folder = Settings(watch_poll_seconds=0.02), PolicyFolder(PLAIN_RULES, metrics)
     deps = Dependencies(settings, database, folder, metrics, new_id)
     hub, stop = AvailabilityWatch(deps), asyncio.Event()
-    looking = asyncio.create_task(hub.lookout.run(stop))
+    looking = asyncio.create_task(hub.poller.run(stop))
     try:
         yield hub
     finally:
