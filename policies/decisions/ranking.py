@@ -18,7 +18,7 @@ Ranks = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RankingContext:
     """What steps look at besides the location: the question, the order's SKUs, and the shopper's choice.
 
     `wanted` are the order's units by SKU, empty where there is no order yet; `units` what it may take of a SKU, by
@@ -39,7 +39,7 @@ class Wish:
                 yield level
 
 
-def ranks(policy: RoutingPolicy, locations: Iterable[Location], wish: Wish) -> dict[str, Ranks]:
+def ranks(policy: RoutingPolicy, locations: Iterable[Location], wish: RankingContext) -> dict[str, Ranks]:
     """Each location's ranks by its id, one for each location step of the policy in the order written."""
     steps = [(RANKS[step.kind], step) for step in policy.rank if step.kind not in PLAN_STEPS]
     # A step that abstains must not tell locations apart, and a rank of 0 for all does not.
@@ -54,7 +54,7 @@ def distance_km(location: Location, question: Question) -> float | None:
     return great_circle_km(location.coordinates, destination.coordinates)
 
 
-def nearest(step: RankStep, location: Location, wish: Wish) -> float | None:
+def nearest(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """The distance in kilometres, or the number of its band; a location without coordinates comes last."""
     destination = wish.question.destination
     if destination is None or destination.coordinates is None:
@@ -65,22 +65,22 @@ def nearest(step: RankStep, location: Location, wish: Wish) -> float | None:
     return distance if step.band_km is None else floor(distance / step.band_km)
 
 
-def priority(step: RankStep, location: Location, wish: Wish) -> float | None:
+def priority(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """The location's priority; none comes last."""
     return inf if location.priority is None else location.priority
 
 
-def prefer(step: RankStep, location: Location, wish: Wish) -> float | None:
+def prefer(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """Locations that meet the condition come before those that do not."""
     return 0 if step.matcher is not None and step.matcher.fired(wish.question.context(location)) else 1
 
 
-def deepest_stock(step: RankStep, location: Location, wish: Wish) -> float | None:
+def deepest_stock(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """Most available units of the order's SKUs first, before buffers and as they were before this order."""
     return -sum(level.available for level in wish.stocked(location))
 
 
-def most_days_of_cover(step: RankStep, location: Location, wish: Wish) -> float | None:
+def most_days_of_cover(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """Longest days of cover first, of the SKU that it has for the shortest time.
 
     SKUs of unknown velocity do not count; a location that has no other comes last.
@@ -92,14 +92,14 @@ def most_days_of_cover(step: RankStep, location: Location, wish: Wish) -> float 
     return -min([level.available / velocity for level, velocity in velocities if velocity], default=-inf)
 
 
-def most_reliable(step: RankStep, location: Location, wish: Wish) -> float | None:
+def most_reliable(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """Highest confidence in its counts first, of the SKU that is trusted least; one that is unknown comes last."""
     confidences = [level.count_confidence for level in wish.stocked(location)]
     known = [confidence for confidence in confidences if confidence is not None]
     return -min(known) if known and len(known) == len(confidences) else inf
 
 
-def covers_most(step: RankStep, location: Location, wish: Wish) -> float | None:
+def covers_most(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """Most SKUs first of which the order may take all that it wants there; abstains where there is no order yet."""
     if not wish.wanted:
         return None
@@ -107,13 +107,13 @@ def covers_most(step: RankStep, location: Location, wish: Wish) -> float | None:
     return -sum(shelf.get(location.id, 0) >= count for shelf, count in shelves)
 
 
-def chosen_by_shopper(step: RankStep, location: Location, wish: Wish) -> float | None:
+def chosen_by_shopper(step: RankStep, location: Location, wish: RankingContext) -> float | None:
     """The location that the shopper chose comes first; abstains where none is chosen."""
     chosen = wish.chosen_location_id
     return None if chosen is None else float(location.id != chosen)
 
 
-RANKS: Mapping[str, Callable[[RankStep, Location, Wish], float | None]] = {
+RANKS: Mapping[str, Callable[[RankStep, Location, RankingContext], float | None]] = {
     "nearest": nearest,
     "priority": priority,
     "prefer": prefer,

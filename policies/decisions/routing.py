@@ -10,7 +10,7 @@ from policies.decisions.delivery import DELIVERY_FACTS, fired_for, plan_cost, se
 from policies.decisions.eligibility import NOTHING_OWN, Question, policies_for, worth_splitting
 from policies.decisions.order_limits import Usable, saved_by_buffers, usable
 from policies.decisions.plans import NO_SENDINGS, Load, Plan, plan
-from policies.decisions.ranking import Ranks, Wish, distance_km, ranks
+from policies.decisions.ranking import RankingContext, Ranks, distance_km, ranks
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
 from policies.explanation import Dropped, FiredRule, Sight
@@ -148,7 +148,9 @@ def _ranks(inquiry: _Inquiry, allowed: Usable) -> dict[str, Ranks]:
     locations = inquiry.question.world.locations
     places = [locations[key] for key in dict.fromkeys(key for shelf in allowed.units.values() for key in shelf)]
     order = inquiry.order
-    wish = Wish(inquiry.question, tuple(allowed.units), order.pickup_location_id, order.units_by_sku(), allowed.units)
+    wish = RankingContext(
+        inquiry.question, tuple(allowed.units), order.pickup_location_id, order.units_by_sku(), allowed.units
+    )
     return ranks(inquiry.policy, places, wish)
 
 

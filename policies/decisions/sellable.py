@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from policies.decisions.buffers import NOTHING_HELD_BACK, Buffering, buffering
 from policies.decisions.eligibility import Question, dropped_by_policy, fired_by, policies_for, worth_splitting
-from policies.decisions.ranking import Wish, ranks
+from policies.decisions.ranking import RankingContext, ranks
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.explanation import Dropped, DropReason, FiredRule, Sight
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
@@ -222,7 +222,11 @@ def _largest_up_to(
 ) -> int:
     """The most that an order of so many units gets in rank order; None for one larger than what any location has."""
     units = {figure.location_id: figure.sellable for figure in giving}
-    wish = Wish(question, (sku,)) if size is None else Wish(question, (sku,), wanted={sku: size}, units={sku: units})
+    wish = (
+        RankingContext(question, (sku,))
+        if size is None
+        else RankingContext(question, (sku,), wanted={sku: size}, units={sku: units})
+    )
     ranked = ranks(policy, [question.world.locations[key] for key in units], wish)
     in_order = sorted(giving, key=lambda figure: (ranked[figure.location_id], figure.location_id))
     largest = _largest_of(in_order, question, sku, policy)
