@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Text, func, literal_column, select
 
-from service.availability.published_availability import BATCH_PAIRS, COLUMNS, Told, told_of
+from service.availability.published_availability import BATCH_PAIRS, COLUMNS, PublishedFigures, told_of
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalogue, CatalogueCache
 from service.database import change_horizon
@@ -67,7 +67,7 @@ class AvailabilityChanges:
     moved: Mapping[str, datetime]
     lapsed: Sequence[str]
     edited: Sequence[str]
-    told: Sequence[Told]
+    told: Sequence[PublishedFigures]
 
 
 async def first_look(connection: Connection, cache: CatalogueCache) -> ReadPosition:

@@ -89,7 +89,7 @@ _TOLD = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PublishedFigures:
     """What a channel was told of a SKU, in units; `xid` is the transaction that wrote it down."""
 
     channel_id: str
@@ -116,12 +116,14 @@ async def told(connection: Connection, channel_id: str, skus: Iterable[str]) -> 
     return {row["sku"]: row["sellable"] for row in rows}
 
 
-def told_of(row: asyncpg.Record) -> Told:
+def told_of(row: asyncpg.Record) -> PublishedFigures:
     """A row of `availability_told`."""
-    return Told(row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"])
+    return PublishedFigures(
+        row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"]
+    )
 
 
-class Teller:
+class Publisher:
     """Works out what channels may be told by the rules in force, and writes down what is new.
 
     Several services on one database may do so for the same pairs: the second finds no difference.
@@ -132,17 +134,17 @@ class Teller:
         self._cache = cache
         self._folder = folder
 
-    async def confirm(self, pairs: Sequence[Pair]) -> list[Told]:
+    async def confirm(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
         """What the channels are told of pairs that have probably not changed: only those that have are locked."""
         known, changed = await self._database.unlocked("look", lambda connection: self._look(connection, pairs))
-        return [*known, *await self.tell(changed)] if changed else known
+        return [*known, *await self.publish(changed)] if changed else known
 
-    async def tell(self, pairs: Sequence[Pair]) -> list[Told]:
+    async def publish(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
         """What the channels are told of these pairs from now on. Raises NotReady."""
         asked = transposed(list(_PAIR), sorted(set(pairs)))
         return await self._database.transaction("tell", lambda connection: self._tell(connection, asked))
 
-    async def _look(self, connection: Connection, pairs: Sequence[Pair]) -> tuple[list[Told], list[Pair]]:
+    async def _look(self, connection: Connection, pairs: Sequence[Pair]) -> tuple[list[PublishedFigures], list[Pair]]:
         # What was told is read before the stock: what is told meanwhile rests on newer stock than this.
         rows = await _READ.rows(connection, **transposed(list(_PAIR), pairs))
         known = {one.pair: one for one in map(told_of, rows)}
@@ -150,7 +152,7 @@ class Teller:
         same = [known[pair] for pair in figures if known[pair].figures == figures[pair]]
         return same, sorted(set(pairs) - {one.pair for one in same})
 
-    async def _tell(self, connection: Connection, asked: Mapping[str, list[str]]) -> list[Told]:
+    async def _tell(self, connection: Connection, asked: Mapping[str, list[str]]) -> list[PublishedFigures]:
         await _MAKE.run(connection, **asked, **_never)
         rows = await _LOCK.rows(connection, **asked)
         known = {one.pair: one for one in map(told_of, rows)}

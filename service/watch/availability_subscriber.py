@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 
-from service.availability.published_availability import Told
+from service.availability.published_availability import PublishedFigures
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +22,7 @@ class AvailabilitySubscriber:
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     pending: dict[str, None] = field(default_factory=dict)
 
-    def hear(self, one: Told) -> None:
+    def hear(self, one: PublishedFigures) -> None:
         """There is something to tell of this SKU, if it is watched and not known already."""
         if one.xid >= self.since and (self.skus is None or one.sku in self.skus):
             self.pending[one.sku] = None
@@ -45,7 +45,7 @@ class ChannelSubscribers:
 
     def __init__(self) -> None:
         self.watchers: set[AvailabilitySubscriber] = set()
-        self.told: dict[str, Told] = {}
+        self.told: dict[str, PublishedFigures] = {}
         self.sure: set[str] = set()
         self._named: Counter[str] = Counter()
         self._of_everything = 0
@@ -74,7 +74,7 @@ class ChannelSubscribers:
                     self.told.pop(sku, None)
                     self.sure.discard(sku)
 
-    def learn(self, one: Told, *, sure: bool) -> bool:
+    def learn(self, one: PublishedFigures, *, sure: bool) -> bool:
         """Takes a value in and has it told, unless one as new is known. Returns whether it is new."""
         if sure:
             self.sure.add(one.sku)

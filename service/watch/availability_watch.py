@@ -17,7 +17,7 @@ from functools import partial
 
 from service import limits
 from service.availability.availability_changes import AvailabilityChanges, ReadPosition, first_look, look, next_skus
-from service.availability.published_availability import BATCH_PAIRS, Pair, Teller, Told
+from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedFigures, Publisher
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -46,7 +46,7 @@ class AvailabilityWatch:
         self._closing = deps.closing
         self._poll_seconds = deps.settings.watch_poll_seconds
         self._round_seconds = deps.settings.watch_round_seconds
-        self._teller = Teller(database, deps.cache, folder)
+        self._teller = Publisher(database, deps.cache, folder)
         self.poller = ChangePoller("availability", self._poll_seconds, self._look, self._forget)
         self._seats = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
         self._audiences: dict[str, ChannelSubscribers] = {}
@@ -207,7 +207,7 @@ class AvailabilityWatch:
         while self._due:
             taken = {pair: self._due.pop(pair) for pair in list(self._due)[:BATCH_PAIRS]}
             try:
-                found = await self._teller.tell(list(taken))
+                found = await self._teller.publish(list(taken))
             except BaseException:
                 self._due = taken | self._due
                 raise
@@ -240,7 +240,7 @@ class AvailabilityWatch:
         self._round_began = time.monotonic()
         self._round_ends = self._round_began + seconds
 
-    def _learn(self, found: Iterable[Told], *, sure: bool) -> list[Told]:
+    def _learn(self, found: Iterable[PublishedFigures], *, sure: bool) -> list[PublishedFigures]:
         """Has what is new told to whom it concerns; returns what somebody will hear."""
         heard = []
         for one in found:
@@ -260,12 +260,14 @@ class AvailabilityWatch:
             told = self._seen.horizon.now + timedelta(seconds=time.monotonic() - self._looked_at)
             self._metrics.availability_delay.observe(max(0.0, (told - heard).total_seconds()))
 
-    def _changes(self, channel_id: str, audience: ChannelSubscribers, watcher: AvailabilitySubscriber) -> list[Told]:
+    def _changes(
+        self, channel_id: str, audience: ChannelSubscribers, watcher: AvailabilitySubscriber
+    ) -> list[PublishedFigures]:
         changes = [audience.told[sku] for sku in watcher.take(limits.WATCH_CHANGES) if sku in audience.told]
         self._metrics.availability_changes_told.labels(channel_id).inc(len(changes))
         return changes
 
-    def _message(self, changes: Sequence[Told], token: str) -> availability_pb.WatchAvailabilityResponse:
+    def _message(self, changes: Sequence[PublishedFigures], token: str) -> availability_pb.WatchAvailabilityResponse:
         assert self._seen is not None
         return availability_pb.WatchAvailabilityResponse(
             changes=[

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as some
 
-from service.availability.published_availability import Told
+from service.availability.published_availability import PublishedFigures
 from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
 
 SKUS = ("MUG", "PAN", "POT")
 values = some.builds(
-    lambda sku, version: Told("web", sku, version, version, version, xid=version),
+    lambda sku, version: PublishedFigures("web", sku, version, version, version, xid=version),
     some.sampled_from(SKUS),
     some.integers(1, 30),
 )
@@ -18,7 +18,7 @@ wishes = some.one_of(some.none(), some.frozensets(some.sampled_from(SKUS), min_s
 
 @given(wishes, some.lists(some.one_of(values, some.integers(1, 3)), max_size=60))
 def test_the_newest_value_is_taken_last_and_versions_only_rise(
-    skus: frozenset[str] | None, steps: list[Told | int]
+    skus: frozenset[str] | None, steps: list[PublishedFigures | int]
 ) -> None:
     """A step is a value that is told, or a number of values that are taken."""
     audience, watcher = ChannelSubscribers(), AvailabilitySubscriber(skus)
@@ -26,7 +26,7 @@ def test_the_newest_value_is_taken_last_and_versions_only_rise(
     newest: dict[str, int] = {}
     taken: dict[str, int] = {}
     for step in [*steps, len(SKUS)]:
-        if isinstance(step, Told):
+        if isinstance(step, PublishedFigures):
             audience.learn(step, sure=True)
             newest[step.sku] = max(step.version, newest.get(step.sku, 0))
         else:
@@ -45,7 +45,7 @@ def test_what_nobody_watches_any_more_is_forgotten(wanted: list[frozenset[str] |
     for watcher in (stays, *watchers):
         audience.join(watcher)
     for sku in filter(audience.wants, SKUS):
-        audience.learn(Told("web", sku, 1, 1, 1, xid=1), sure=True)
+        audience.learn(PublishedFigures("web", sku, 1, 1, 1, xid=1), sure=True)
     for watcher in data.draw(some.permutations(watchers)):
         audience.leave(watcher)
 
@@ -54,7 +54,7 @@ def test_what_nobody_watches_any_more_is_forgotten(wanted: list[frozenset[str] |
 
 
 @given(values, some.integers(0, 40))
-def test_what_a_token_says_was_told_is_not_told_again(value: Told, since: int) -> None:
+def test_what_a_token_says_was_told_is_not_told_again(value: PublishedFigures, since: int) -> None:
     audience, watcher = ChannelSubscribers(), AvailabilitySubscriber(None, since)
     audience.join(watcher)
     audience.learn(value, sure=True)
