@@ -21,7 +21,7 @@ from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import ABSENT_LOCATION, ABSENT_PRODUCT, NotFound, TruestockError
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
-from service.orders.order_identity import Link, Name
+from service.orders.order_identity import CopyLink, OrderKey
 from service.orders.order_requests import OrderRequest
 from service.rpc import idempotency
 from service.rpc.idempotency import StoredAnswer
@@ -105,7 +105,11 @@ class AllocationBatch:
         return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
 
     async def _work(
-        self, connection: Connection, tickets: Sequence[Ticket], tried: list[_BatchState], known: Mapping[Name, Link]
+        self,
+        connection: Connection,
+        tickets: Sequence[Ticket],
+        tried: list[_BatchState],
+        known: Mapping[OrderKey, CopyLink],
     ) -> _BatchState:
         batch = await self._begin(connection, tickets)
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
@@ -132,7 +136,7 @@ class AllocationBatch:
         return batch
 
     async def _plan(
-        self, connection: Connection, batch: _BatchState, tickets: Sequence[Ticket], known: Mapping[Name, Link]
+        self, connection: Connection, batch: _BatchState, tickets: Sequence[Ticket], known: Mapping[OrderKey, CopyLink]
     ) -> None:
         named = await order_identity.lock(connection, _names(tickets), known, self._deps.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
@@ -162,7 +166,7 @@ class AllocationBatch:
         await idempotency.answer(connection, _answers_of(batch, tickets))
 
 
-def _names(tickets: Sequence[Ticket]) -> list[Name]:
+def _names(tickets: Sequence[Ticket]) -> list[OrderKey]:
     """Every name that these requests call an order by."""
     found = [ticket.request.name for ticket in tickets]
     return found + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]

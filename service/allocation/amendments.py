@@ -12,7 +12,7 @@ from policies.explanation import units as counted
 from service.allocation.planner import Verdict, decide, give_back
 from service.allocation.planning_context import ChannelContext
 from service.orders.allocation_record import CANCELLED, CONFIRMED, RELEASED, AllocationRecord, LineRecord
-from service.orders.order_identity import Name
+from service.orders.order_identity import OrderKey
 from service.stock.stock_book import Book
 
 
@@ -74,7 +74,7 @@ def cancel_everything(book: Book, record: AllocationRecord, order: Order) -> Ver
     return Verdict(record, "cancelled", sentence, cancelled=newly if sold else 0)
 
 
-def merge(book: Book, copy: AllocationRecord, original: Name) -> Verdict:
+def merge(book: Book, copy: AllocationRecord, original: OrderKey) -> Verdict:
     """Gives a promise back that was made to a copy before it was known to be one; its row stays as history."""
     units = sum(copy.promised().values())
     give_back(book, copy)

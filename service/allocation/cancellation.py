@@ -18,7 +18,7 @@ from service.dependencies import Dependencies
 from service.errors import InvalidFields, Violation, no_allocation
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.allocation_record import AllocationRecord
-from service.orders.order_identity import Link, Name
+from service.orders.order_identity import CopyLink, OrderKey
 from service.orders.order_requests import CancelRequest
 from service.orders.pending_cancellations import CancellationRow
 from service.rpc import idempotency
@@ -41,7 +41,7 @@ class CancellationOperations:
         Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.
         """
 
-        async def attempt(known: Mapping[Name, Link]) -> Done:
+        async def attempt(known: Mapping[OrderKey, CopyLink]) -> Done:
             return await idempotency.once(
                 self._deps.database,
                 "cancel",
@@ -56,7 +56,7 @@ class CancellationOperations:
         return answer if answer.allocation_id else None
 
     async def _work(
-        self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[Name, Link]
+        self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[OrderKey, CopyLink]
     ) -> Done:
         name = request.name or await _name_of(connection, request)
         locked = await order_identity.lock(connection, [name], known, self._deps.new_id)
@@ -90,7 +90,7 @@ def _cancelled(unit_of_work: UnitOfWork, record: AllocationRecord, request: Canc
     return cancel_lines(unit_of_work.book, record, request.cancellations)
 
 
-async def _keep_for_later(connection: Connection, request: CancelRequest, name: Name, event_id: str) -> None:
+async def _keep_for_later(connection: Connection, request: CancelRequest, name: OrderKey, event_id: str) -> None:
     named = [
         Violation(f"cancellations[{place}].shipment_id", "is of an order that has not come; leave it out")
         for place, one in enumerate(request.cancellations)
@@ -102,7 +102,7 @@ async def _keep_for_later(connection: Connection, request: CancelRequest, name: 
     await pending_cancellations.write(connection, await levels.clock(connection), rows)
 
 
-def _rows(request: CancelRequest, name: Name, event_id: str, *, is_applied: bool) -> list[CancellationRow]:
+def _rows(request: CancelRequest, name: OrderKey, event_id: str, *, is_applied: bool) -> list[CancellationRow]:
     """What is kept of a cancellation: its units by line, whichever shipments they were of."""
     units: dict[str, int] = {} if not request.is_whole else {"": 0}
     for one in request.cancellations:
@@ -113,7 +113,7 @@ def _rows(request: CancelRequest, name: Name, event_id: str, *, is_applied: bool
     ]
 
 
-async def _name_of(connection: Connection, request: CancelRequest) -> Name:
+async def _name_of(connection: Connection, request: CancelRequest) -> OrderKey:
     assert request.allocation_id is not None
     record = (await order_store.read(connection, [request.allocation_id])).get(request.allocation_id)
     if record is None:

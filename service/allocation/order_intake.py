@@ -26,7 +26,7 @@ from service.exceptions import incidents
 from service.exceptions.incidents import Incident
 from service.orders import order_exceptions, order_identity, pending_cancellations
 from service.orders.allocation_record import PROMISING, AllocationRecord
-from service.orders.order_identity import Link, LockedNames, Name
+from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
 from service.orders.pending_cancellations import CancellationRow
 
@@ -41,17 +41,17 @@ class Intake:
     """
 
     unit_of_work: UnitOfWork
-    names: LockedNames
-    records: dict[Name, AllocationRecord]
-    kept: dict[Name, list[CancellationRow]] = field(default_factory=dict)
-    changed_links: dict[Name, Link] = field(default_factory=dict)
-    changed_kept: dict[tuple[Name, str, str], CancellationRow] = field(default_factory=dict)
-    dropped_kept: set[Name] = field(default_factory=set)
+    names: LockedOrders
+    records: dict[OrderKey, AllocationRecord]
+    kept: dict[OrderKey, list[CancellationRow]] = field(default_factory=dict)
+    changed_links: dict[OrderKey, CopyLink] = field(default_factory=dict)
+    changed_kept: dict[tuple[OrderKey, str, str], CancellationRow] = field(default_factory=dict)
+    dropped_kept: set[OrderKey] = field(default_factory=set)
     incidents: list[Incident] = field(default_factory=list)
-    _links: dict[Name, Link] = field(default_factory=dict)
+    _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, unit_of_work: UnitOfWork, names: LockedNames, kept: Iterable[CancellationRow]) -> Intake:
+    def of(cls, unit_of_work: UnitOfWork, names: LockedOrders, kept: Iterable[CancellationRow]) -> Intake:
         """Of orders that have just been read."""
         by_name = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
         made = cls(unit_of_work, names, by_name, _links=dict(names.links))
@@ -75,7 +75,7 @@ class Intake:
         self._note_unmapped(verdict, context)
         return verdict
 
-    def _record(self, name: Name) -> AllocationRecord:
+    def _record(self, name: OrderKey) -> AllocationRecord:
         """The record of an order, made where there is none yet."""
         known = self.records.get(name)
         if known is not None:
@@ -97,11 +97,11 @@ class Intake:
             self.unit_of_work.reset_baseline(own, Tally.of(own))
         self._leave_what_has_left(own, record, request)
 
-    def _original(self, name: Name) -> Name:
+    def _original(self, name: OrderKey) -> OrderKey:
         link = self._links.get(name)
         return link.original if link else name
 
-    def _linked(self, request: OrderRequest, context: PlanningContext) -> tuple[Name, AllocationRecord | None]:
+    def _linked(self, request: OrderRequest, context: PlanningContext) -> tuple[OrderKey, AllocationRecord | None]:
         """The name under which the request's order has its promise, and a promise of its own that a copy had so far."""
         mine = self._original(request.name)
         if request.copy_of is None:
@@ -114,17 +114,17 @@ class Intake:
             return mine, None
         own = self.records.pop(request.name, None)
         states = original not in self.records
-        self._set_link(Link(request.name, original, self.names.ids[original], states_contents=states))
+        self._set_link(CopyLink(request.name, original, self.names.ids[original], states_contents=states))
         for link in list(self._links.values()):
             if link.original == request.name:
                 self._set_link(replace(link, original=original, allocation_id=self.names.ids[original]))
         self._rename_kept(request.name, original)
         return original, own
 
-    def _set_link(self, link: Link) -> None:
+    def _set_link(self, link: CopyLink) -> None:
         self._links[link.name] = self.changed_links[link.name] = link
 
-    def _rename_kept(self, name: Name, original: Name) -> None:
+    def _rename_kept(self, name: OrderKey, original: OrderKey) -> None:
         rows = self.kept.pop(name, [])
         if rows:
             self.dropped_kept.add(name)
@@ -138,7 +138,7 @@ class Intake:
         rows[:] = [one for one in rows if (one.event_id, one.cancellation.line_id) != same] + [row]
         self.changed_kept[row.name, *same] = row
 
-    def _contradicts(self, request: OrderRequest, mine: Name, context: PlanningContext) -> None:
+    def _contradicts(self, request: OrderRequest, mine: OrderKey, context: PlanningContext) -> None:
         said, known = "/".join(request.copy_of or ()), "/".join(mine)
         copy, channel = "/".join(request.name), context.of(request.name[0]).channel
         sentence = f"{copy} is known as a copy of {known}, and is now said to be one of {said}; it stays as it is."
@@ -156,7 +156,7 @@ class Intake:
                 name = (record.channel_id, record.order_id)
                 self._keep(CancellationRow(name, event_id, kept))
 
-    def _understand(self, request: OrderRequest, original: Name, context: PlanningContext) -> None:
+    def _understand(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
         """What the channel's own word for the order means: one that is cancelled stays so."""
         channel, word = context.of(request.name[0]).channel, request.channel_status
         if word is None or channel.platform is None:
@@ -203,7 +203,7 @@ class Intake:
                 self._keep(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
         return self._noted(verdict, before)
 
-    def _contents_count(self, request: OrderRequest, record: AllocationRecord, name: Name) -> bool:
+    def _contents_count(self, request: OrderRequest, record: AllocationRecord, name: OrderKey) -> bool:
         """Whether the contents of a request are the order's from now on; notes when they were stated, and the word."""
         link = self._links.get(name)
         if link is not None:

@@ -16,7 +16,7 @@ from service.database.tables import Moment, allocation, allocation_copy
 from service.orders import order_store
 
 T = TypeVar("T")
-Name = tuple[str, str]
+OrderKey = tuple[str, str]
 """(Channel id, order id)."""
 
 _own, _other = allocation.c, allocation_copy.c
@@ -55,49 +55,49 @@ _DROP = Statement(delete(allocation).where(_own.id == any_of("ids", Uuid)))
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class CopyLink:
     """A copy of an order. While the original has not come, one copy `states_contents`.
 
     `update_time` is when that copy was last changed, by the clock of its own channel.
     """
 
-    name: Name
-    original: Name
+    name: OrderKey
+    original: OrderKey
     allocation_id: UUID
     states_contents: bool = False
     update_time: datetime | None = None
 
 
-class NamesMoved(Exception):
+class OrderIdentityChanged(Exception):
     """Orders were found to have other names than those that were locked: lock anew, knowing these."""
 
-    def __init__(self, links: Mapping[Name, Link]) -> None:
+    def __init__(self, links: Mapping[OrderKey, CopyLink]) -> None:
         super().__init__("orders have other names than those that were locked")
         self.links = links
 
 
 @dataclass(frozen=True, slots=True)
-class LockedNames:
+class LockedOrders:
     """Orders that are locked, by name. `made` are rows that are new, `links` those of all copies that are concerned."""
 
-    ids: Mapping[Name, UUID]
+    ids: Mapping[OrderKey, UUID]
     made: frozenset[UUID]
-    links: Mapping[Name, Link]
+    links: Mapping[OrderKey, CopyLink]
 
     @property
     def known_ids(self) -> list[UUID]:
         """The orders that were there before."""
         return [id for id in self.ids.values() if id not in self.made]
 
-    def original(self, name: Name) -> Name:
+    def original(self, name: OrderKey) -> OrderKey:
         """The name under which an order has its promise."""
         link = self.links.get(name)
         return link.original if link else name
 
 
 async def lock(
-    connection: Connection, wanted: Iterable[Name], known: Mapping[Name, Link], new_id: Callable[[], UUID]
-) -> LockedNames:
+    connection: Connection, wanted: Iterable[OrderKey], known: Mapping[OrderKey, CopyLink], new_id: Callable[[], UUID]
+) -> LockedOrders:
     """Locks the orders of these names, those of their originals instead where they are `known` copies; makes new ones.
 
     A name that is no order yet is locked by a row all the same, so that nobody can make it one meanwhile: `drop` it
@@ -110,24 +110,24 @@ async def lock(
     links = await _links(connection, names, ids.values())
     # Only now can nobody link these names any more.
     if any((links[name].original if name in links else name) not in ids for name in names):
-        raise NamesMoved(links)
-    return LockedNames(ids, frozenset(id for target, id in ids.items() if new[target] == id), links)
+        raise OrderIdentityChanged(links)
+    return LockedOrders(ids, frozenset(id for target, id in ids.items() if new[target] == id), links)
 
 
-async def until_locked(work: Callable[[Mapping[Name, Link]], Awaitable[T]]) -> T:
+async def until_locked(work: Callable[[Mapping[OrderKey, CopyLink]], Awaitable[T]]) -> T:
     """Runs a transaction that locks names, again with what is known of them by then where they were not the right ones.
 
     A name becomes a copy's once, or moves on with its original, so that this ends.
     """
-    known: dict[Name, Link] = {}
+    known: dict[OrderKey, CopyLink] = {}
     while True:
         try:
             return await work(known)
-        except NamesMoved as moved:
+        except OrderIdentityChanged as moved:
             known |= moved.links
 
 
-async def look(connection: Connection, wanted: Iterable[Name], new_id: Callable[[], UUID]) -> LockedNames:
+async def look(connection: Connection, wanted: Iterable[OrderKey], new_id: Callable[[], UUID]) -> LockedOrders:
     """As `lock`, but locks and makes nothing: `made` are the ids that new orders would have."""
     names = list(dict.fromkeys(wanted))
     links = await _links(connection, names, [])
@@ -135,10 +135,10 @@ async def look(connection: Connection, wanted: Iterable[Name], new_id: Callable[
     found = {target: await order_store.find(connection, *target) for target in targets}
     ids = {target: id or new_id() for target, id in found.items()}
     links |= await _links(connection, names, ids.values())
-    return LockedNames(ids, frozenset(ids[target] for target, id in found.items() if id is None), links)
+    return LockedOrders(ids, frozenset(ids[target] for target, id in found.items() if id is None), links)
 
 
-async def write(connection: Connection, links: Iterable[Link]) -> None:
+async def write(connection: Connection, links: Iterable[CopyLink]) -> None:
     """Writes links of orders that are locked, those of their copies' names included."""
     rows = [(*one.name, one.allocation_id, one.states_contents, one.update_time) for one in links]
     if rows:
@@ -152,10 +152,10 @@ async def drop(connection: Connection, ids: Iterable[UUID]) -> None:
         await _DROP.run(connection, ids=spare)
 
 
-async def _links(connection: Connection, names: Iterable[Name], ids: Iterable[UUID]) -> dict[Name, Link]:
+async def _links(connection: Connection, names: Iterable[OrderKey], ids: Iterable[UUID]) -> dict[OrderKey, CopyLink]:
     rows = await _LINKS.rows(connection, ids=list(ids), **transposed(["channel_id", "order_id"], list(names)))
     found = [
-        Link(
+        CopyLink(
             (r["channel_id"], r["order_id"]),
             (r["to_channel_id"], r["to_order_id"]),
             r["allocation_id"],

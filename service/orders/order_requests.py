@@ -9,7 +9,7 @@ from uuid import UUID
 
 from policies.domain.model import Commitment, Destination, Order, OrderLine
 from service import limits
-from service.orders.order_identity import Name
+from service.orders.order_identity import OrderKey
 from service.rpc.validation import Fields
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
@@ -34,12 +34,12 @@ class OrderRequest:
     order: Order
     hold_duration: timedelta
     request_id: UUID | None
-    copy_of: Name | None = None
+    copy_of: OrderKey | None = None
     update_time: datetime | None = None
     channel_status: str | None = None
 
     @property
-    def name(self) -> Name:
+    def name(self) -> OrderKey:
         """The order as the caller names it."""
         return self.order.channel_id, self.order.order_id
 
@@ -58,7 +58,7 @@ class CancelRequest:
     """A CancelOrderLines request that is well-formed: of an allocation by its id, or of an order by its name."""
 
     allocation_id: UUID | None
-    name: Name | None
+    name: OrderKey | None
     cancellations: tuple[Cancellation, ...]
     is_whole: bool
     event_id: str | None
@@ -125,7 +125,7 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     return CancelRequest(allocation_id, name, wanted, request.whole_order, event_id, cancel_time, request_id)
 
 
-def order_name(fields: Fields, at: str, named: order_pb2.OrderReference) -> Name:
+def order_name(fields: Fields, at: str, named: order_pb2.OrderReference) -> OrderKey:
     """The field of a request that names an order."""
     channel_id = fields.text(f"{at}.channel_id", named.channel_id, longest=limits.ID_LENGTH, required=True)
     order_id = fields.text(f"{at}.order_id", named.order_id, longest=limits.ORDER_ID_LENGTH, required=True)

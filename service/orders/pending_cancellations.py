@@ -13,7 +13,7 @@ from policies.decisions.cancellations import KeptCancellation
 from service import limits
 from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, early_cancellation
-from service.orders.order_identity import Name
+from service.orders.order_identity import OrderKey
 
 _kept = early_cancellation.c
 _wanted = unnested("wanted", channel_id=Text, order_id=Text)
@@ -64,12 +64,12 @@ FORGOTTEN = 5_000
 class CancellationRow:
     """One kept cancellation with the order and the event that it is of."""
 
-    name: Name
+    name: OrderKey
     event_id: str
     cancellation: KeptCancellation
 
 
-async def read(connection: Connection, names: Iterable[Name]) -> list[CancellationRow]:
+async def read(connection: Connection, names: Iterable[OrderKey]) -> list[CancellationRow]:
     """What is kept of these orders, which are locked, in the order in which it was heard."""
     rows = await _READ.rows(connection, **transposed(["channel_id", "order_id"], sorted(set(names))))
     return [
@@ -96,7 +96,7 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
         await _WRITE.run(connection, **transposed(list(_ROW), values))
 
 
-async def drop(connection: Connection, names: Iterable[Name]) -> None:
+async def drop(connection: Connection, names: Iterable[OrderKey]) -> None:
     """Takes away what is kept under names that are copies now; it is written under their originals' names."""
     gone = sorted(set(names))
     if gone:
