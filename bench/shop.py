@@ -20,7 +20,7 @@ from policies.policy_set import PolicySet
 from service.allocation.allocation_queue import Ticket
 from service.app.wiring import new_id
 from service.catalog import catalog_requests
-from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogueCache
+from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
 from service.database import migrate
 from service.database.database import Connection, Database, plain_url
 from service.feeds import stock_intake
@@ -159,7 +159,7 @@ async def _stock(connection: Connection, skus: list[str], policy_set: PolicySet)
         ]
         request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
         counts = record_request(request).changes
-        await stock_intake.record(connection, counts, new_id, cache=CatalogueCache(), policy_set=policy_set)
+        await stock_intake.record(connection, counts, new_id, cache=CatalogCache(), policy_set=policy_set)
 
 
 def _product(sku: str) -> catalog_pb.Product:

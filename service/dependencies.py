@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from policies.policy_set import PolicySet
-from service.catalog.catalog_store import CatalogueCache
+from service.catalog.catalog_store import CatalogCache
 from service.database.database import Database
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
@@ -28,7 +28,7 @@ class Dependencies:
     folder: PolicyFolder
     metrics: Metrics
     new_id: Callable[[], UUID]
-    cache: CatalogueCache = field(default_factory=CatalogueCache)
+    cache: CatalogCache = field(default_factory=CatalogCache)
     closing: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """What runs beside the calls, from when the service accepts calls until it stops."""

@@ -102,7 +102,7 @@ class Life(RuleBasedStateMachine):
         made = [
             catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
         ]
-        await self.shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
+        await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
 
     async def _look(self) -> Seen:
         request = stock_pb.ListStockLevelsRequest(skus=self.skus)

@@ -53,7 +53,7 @@ class Retailer:
         self.allocations: Any = allocation_grpc.AllocationServiceStub(channel)
         self.fulfilment: Any = fulfillment_grpc.FulfillmentServiceStub(channel)
         self.stock_service: Any = stock_grpc.StockServiceStub(channel)
-        self.catalogue: Any = catalog_grpc.CatalogServiceStub(channel)
+        self.catalog: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
         self.exceptions: Any = exception_grpc.ExceptionServiceStub(channel)
 
@@ -65,14 +65,14 @@ class Retailer:
 
     async def set_up(self) -> None:
         channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB)
-        await self.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+        await self.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
 
     async def stock(self, figures: Mapping[tuple[str, str], int]) -> None:
         """Makes the products and warehouses that are named, and counts units of (SKU, location)."""
         skus, places = sorted({sku for sku, _ in figures}), sorted({place for _, place in figures})
         await self.locations(*places)
         products = [catalog_pb.Product(sku=sku) for sku in skus]
-        await self.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+        await self.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
         await self.count(figures)
 
     async def locations(self, *places: str, **fields: Any) -> None:
@@ -80,7 +80,7 @@ class Retailer:
             catalog_pb.Location(location_id=place, type=catalog_pb.Location.TYPE_WAREHOUSE, **fields)
             for place in places
         ]
-        await self.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
+        await self.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
 
     async def count(
         self, figures: Mapping[tuple[str, str], int], *, at: datetime | None = None, source: str = "counter"
@@ -183,7 +183,7 @@ class Retailer:
             catalog_pb.Channel(channel_id=channel_id, kind=catalog_pb.Channel.KIND_SOCIAL, platform=platform)
             for channel_id, platform in platforms.items()
         ]
-        await self.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+        await self.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
 
     async def look(self, name: str) -> allocation_pb.GetAllocationResponse:
         """What is known of `channel/order`."""

@@ -16,7 +16,7 @@ from service.allocation.planner import Verdict
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue
+from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import ABSENT_LOCATION, ABSENT_PRODUCT, NotFound, TruestockError
@@ -34,7 +34,7 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb
 class _BatchState:
     """What one transaction has found out and decided so far."""
 
-    catalogue: Catalogue
+    catalog: Catalog
     products: dict[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class _BatchState:
 
     def context(self, policy_set: PolicySet) -> PlanningContext:
         """What orders are planned in, by these rules."""
-        return PlanningContext(policy_set, self.catalogue, self.products)
+        return PlanningContext(policy_set, self.catalog, self.products)
 
 
 class AllocationBatch:
@@ -194,7 +194,7 @@ def _unknown(batch: _BatchState, request: OrderRequest) -> NotFound | None:
 
     A sold order is not refused for its SKU: what was paid for is short until the product is known.
     """
-    order, channels = request.order, batch.catalogue.channels
+    order, channels = request.order, batch.catalog.channels
     named = {"channel_id": order.channel_id} | ({"copy_of.channel_id": request.copy_of[0]} if request.copy_of else {})
     unknown = {at: channel_id for at, channel_id in named.items() if channel_id not in channels}
     if unknown:
@@ -202,7 +202,7 @@ def _unknown(batch: _BatchState, request: OrderRequest) -> NotFound | None:
     missing = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
     if missing and order.commitment is Commitment.HOLD:
         return NotFound("product", missing, ABSENT_PRODUCT)
-    if order.pickup_location_id and order.pickup_location_id not in batch.catalogue.locations:
+    if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
         return NotFound("location", {"pickup_location_id": order.pickup_location_id}, ABSENT_LOCATION)
     return None
 

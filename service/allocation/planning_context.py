@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from policies.domain.model import Channel, Location, Product
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection
 
 
@@ -27,17 +27,17 @@ class PlanningContext:
     """What the orders of any channel are planned in: one set of rules and one catalogue."""
 
     policy_set: PolicySet
-    catalogue: Catalogue
+    catalog: Catalog
     products: Mapping[str, Product]
 
     def of(self, channel_id: str) -> ChannelContext:
         """The surroundings of one channel's orders. Raises KeyError where the catalogue has no such channel."""
-        known = self.catalogue
+        known = self.catalog
         return ChannelContext(self.policy_set, known.locations, known.channels[channel_id], self.products)
 
 
 async def context(
-    connection: Connection, cache: CatalogueCache, policy_set: PolicySet, skus: Iterable[str]
+    connection: Connection, cache: CatalogCache, policy_set: PolicySet, skus: Iterable[str]
 ) -> PlanningContext:
     """The scene for orders of these SKUs."""
     version, products = await catalog_store.products(connection, skus)

@@ -19,7 +19,7 @@ from policies.stock.claims import Claim, Loss, Waiting, in_turn, losses
 from service.allocation.planning_context import ChannelContext, PlanningContext, context
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
-from service.catalog.catalog_store import CatalogueCache
+from service.catalog.catalog_store import CatalogCache
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment, shortage
 from service.orders import order_store
@@ -71,7 +71,7 @@ _LOCK_AT_ONCE = Statement(
 class LazyPlanningContext:
     """The rules, and the catalogue once somebody needs it."""
 
-    cache: CatalogueCache
+    cache: CatalogCache
     policy_set: PolicySet
     context: PlanningContext | None = None
 
@@ -86,7 +86,7 @@ class LazyPlanningContext:
 
 
 async def rebalance(
-    connection: Connection, unit_of_work: UnitOfWork, cache: CatalogueCache, policy_set: PolicySet
+    connection: Connection, unit_of_work: UnitOfWork, cache: CatalogCache, policy_set: PolicySet
 ) -> None:
     """Does what follows from everything that has happened to the stock book. To be called before it is written."""
     context = LazyPlanningContext(cache, policy_set)

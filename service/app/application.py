@@ -25,7 +25,7 @@ from service.app.housekeeping import Sweeper
 from service.app.metrics_endpoint import MetricsServer
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue
+from service.catalog.catalog_store import Catalog
 from service.database import migrate
 from service.database.database import Database
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
@@ -165,7 +165,7 @@ async def _load_sample(settings: Settings, database: Database, policy_set: Polic
     return await load_sample(database, new_id, policy_set) if wanted else False
 
 
-async def _start_counters(database: Database, metrics: Metrics) -> Catalogue:
+async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     async with database.connection("start") as connection:
         known = await catalog_store.read(connection)
     metrics.start_channels(known.channels, known.locations)

@@ -10,7 +10,7 @@ from sqlalchemy import Text, func, literal_column, select
 
 from service.availability.published_availability import BATCH_PAIRS, COLUMNS, PublishedFigures, told_of
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database import change_horizon
 from service.database.change_horizon import Horizon, committed_since
 from service.database.database import Connection, Statement, parameter
@@ -51,7 +51,7 @@ class ReadPosition:
 
     horizon: Horizon
     version: int
-    catalogue: Catalogue
+    catalog: Catalog
     last_edit: datetime
 
 
@@ -70,7 +70,7 @@ class AvailabilityChanges:
     told: Sequence[PublishedFigures]
 
 
-async def first_look(connection: Connection, cache: CatalogueCache) -> ReadPosition:
+async def first_look(connection: Connection, cache: CatalogCache) -> ReadPosition:
     """Where looking begins. To be called on one state of the database, like `look`."""
     horizon = await change_horizon.horizon(connection)
     version = await catalog_store.version(connection)
@@ -78,7 +78,7 @@ async def first_look(connection: Connection, cache: CatalogueCache) -> ReadPosit
     return ReadPosition(horizon, version, await cache.at(connection, version), rows[0]["update_time"] or NEVER)
 
 
-async def look(connection: Connection, cache: CatalogueCache, before: ReadPosition) -> AvailabilityChanges:
+async def look(connection: Connection, cache: CatalogCache, before: ReadPosition) -> AvailabilityChanges:
     """Everything that was committed since `before`, and the holds that the clock has ended since."""
     horizon = await change_horizon.horizon(connection)
     since = before.horizon.snapshot

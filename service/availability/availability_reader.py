@@ -11,7 +11,7 @@ from policies.decisions.sellable import Availability, LocationFigure, assess
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
 from service.decisions import decision_messages
 from service.errors import ABSENT_PRODUCT, NotFound
@@ -40,7 +40,7 @@ class Snapshot:
     """Stock and catalogue as one read saw them, with what was answered from it: many ask the same of a viral SKU."""
 
     now: datetime
-    catalogue: Catalogue
+    catalog: Catalog
     products: Mapping[str, Product]
     levels: Mapping[tuple[str, str], StockLevel]
     answers: dict[tuple[str, Question], availability_pb.CheckAvailabilityResponse] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class _Waiting:
 class StockReader:
     """Reads stock for whoever asks: always fresh, and one round trip for all who asked meanwhile."""
 
-    def __init__(self, database: Database, cache: CatalogueCache, metrics: Metrics) -> None:
+    def __init__(self, database: Database, cache: CatalogCache, metrics: Metrics) -> None:
         self._database = database
         self._cache = cache
         self._metrics = metrics
@@ -118,14 +118,14 @@ def answer(policy_set: PolicySet, snapshot: Snapshot, question: Question) -> ava
 def _answered(
     policy_set: PolicySet, snapshot: Snapshot, question: Question
 ) -> availability_pb.CheckAvailabilityResponse:
-    channel = snapshot.catalogue.channels.get(question.channel_id)
+    channel = snapshot.catalog.channels.get(question.channel_id)
     if channel is None:
-        known = ", ".join(sorted(snapshot.catalogue.channels)[:10]) or "none yet"
+        known = ", ".join(sorted(snapshot.catalog.channels)[:10]) or "none yet"
         raise NotFound("channel", {"channel_id": question.channel_id}, f"channels are: {known}")
     missing = {f"skus[{i}]": sku for i, sku in enumerate(question.skus) if sku not in snapshot.products}
     if missing:
         raise NotFound("product", missing, ABSENT_PRODUCT)
-    world = World(snapshot.now, snapshot.catalogue.locations, snapshot.products, snapshot.levels)
+    world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
     found = [
         assess(policy_set, world, channel, sku, method=question.method, destination=question.destination)
         for sku in question.skus

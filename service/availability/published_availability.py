@@ -22,7 +22,7 @@ from policies.decisions.sellable import assess
 from policies.domain.model import World
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import number
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import availability_told
@@ -129,7 +129,7 @@ class Publisher:
     Several services on one database may do so for the same pairs: the second finds no difference.
     """
 
-    def __init__(self, database: Database, cache: CatalogueCache, folder: PolicyFolder) -> None:
+    def __init__(self, database: Database, cache: CatalogCache, folder: PolicyFolder) -> None:
         self._database = database
         self._cache = cache
         self._folder = folder
@@ -174,7 +174,7 @@ class Publisher:
 
 
 async def _assessed(
-    policy_set: PolicySet, world: World, known: Catalogue, pairs: Sequence[Pair]
+    policy_set: PolicySet, world: World, known: Catalog, pairs: Sequence[Pair]
 ) -> dict[Pair, tuple[int, int]]:
     figures: dict[Pair, tuple[int, int]] = {}
     turn_began = time.perf_counter()

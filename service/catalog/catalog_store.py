@@ -40,7 +40,7 @@ _KNOWN_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalog:
     """Every location, channel and declared feed as of one version."""
 
     version: int
@@ -49,27 +49,27 @@ class Catalogue:
     feeds: Mapping[str, Feed] = field(default_factory=dict)
 
 
-class CatalogueCache:
+class CatalogCache:
     """The newest catalogue that this process has seen."""
 
     def __init__(self) -> None:
-        self._newest = Catalogue(-1, {}, {})
+        self._newest = Catalog(-1, {}, {})
 
-    async def at(self, connection: Connection, version: int) -> Catalogue:
+    async def at(self, connection: Connection, version: int) -> Catalog:
         """The catalogue of at least this version."""
         if self._newest.version < version:
             self._newest = await read(connection)
         return self._newest
 
 
-async def read(connection: Connection) -> Catalogue:
+async def read(connection: Connection) -> Catalog:
     """Every location, channel and declared feed."""
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
     found = await version(connection)
     locations = [location_of(r) for r in await _LOCATIONS.rows(connection)]
     channels = [channel_of(r) for r in await _CHANNELS.rows(connection)]
     declared = await feeds(connection)
-    return Catalogue(found, {x.id: x for x in locations}, {x.id: x for x in channels}, declared)
+    return Catalog(found, {x.id: x for x in locations}, {x.id: x for x in channels}, declared)
 
 
 async def feeds(connection: Connection) -> dict[str, Feed]:
@@ -107,7 +107,7 @@ async def claim(connection: Connection) -> None:
     await _RAISE_VERSION.run(connection)
 
 
-class Shelf:
+class CatalogTable:
     """One table of the catalogue: whole records in, pages out."""
 
     def __init__(self, table: Table, key: str, *, learnt: tuple[str, ...] = ()) -> None:
@@ -151,10 +151,10 @@ class Shelf:
         return await self._page.rows(connection, after=after, count=count)
 
 
-LOCATIONS = Shelf(location, "id")
-PRODUCTS = Shelf(product, "sku", learnt=("learnt_velocity", "learnt_velocity_time"))
-CHANNELS = Shelf(channel, "id")
-FEEDS = Shelf(feed, "source", learnt=("heard_time",))
+LOCATIONS = CatalogTable(location, "id")
+PRODUCTS = CatalogTable(product, "sku", learnt=("learnt_velocity", "learnt_velocity_time"))
+CHANNELS = CatalogTable(channel, "id")
+FEEDS = CatalogTable(feed, "source", learnt=("heard_time",))
 
 
 def location_of(row: asyncpg.Record) -> Location:

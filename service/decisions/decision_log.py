@@ -56,7 +56,7 @@ _FIND = Statement(
 
 
 @dataclass(slots=True)
-class KeptCatalogue:
+class StoredCatalog:
     """One channel and its locations, ready to be stored. `known_until` is when it may have to be stored again."""
 
     hash: str
@@ -78,14 +78,14 @@ class DecisionInputs:
     byte_count: int = 0
     """Bytes that were stored of the decision and its inputs, once they are."""
 
-    def stored(self, explanation: bytes, *, short: bool) -> tuple[bytes | None, KeptCatalogue | None]:
+    def stored(self, explanation: bytes, *, short: bool) -> tuple[bytes | None, StoredCatalog | None]:
         """The inputs and their catalogue as they are stored beside the explanation; neither in a short record."""
         inputs = None if short else self._inputs()
-        catalogue = None if inputs is None else self.place.kept()
-        if catalogue is not None and len(catalogue.content) > limits.DECISION_CATALOGUE_BYTES:
-            inputs, catalogue = None, None
+        catalog = None if inputs is None else self.place.kept()
+        if catalog is not None and len(catalog.content) > limits.DECISION_CATALOGUE_BYTES:
+            inputs, catalog = None, None
         self.byte_count = len(explanation) + len(inputs or b"")
-        return inputs, catalogue
+        return inputs, catalog
 
     def _inputs(self) -> bytes | None:
         """DecisionInputs without the catalogue, the same bytes for the same inputs; None where they are too long."""
@@ -143,16 +143,16 @@ class _Place:
     channel: Channel
     locations: Mapping[str, Location]
     location_ids: tuple[str, ...]
-    _kept: KeptCatalogue | None = None
+    _kept: StoredCatalog | None = None
 
-    def kept(self) -> KeptCatalogue:
+    def kept(self) -> StoredCatalog:
         """What is stored of it, made when it is first asked for."""
         if self._kept is None:
             content = decision_pb2.DecisionInputs(
                 channel=channel_message(self.channel),
                 locations=[location_message(self.locations[key]) for key in self.location_ids],
             ).SerializeToString(deterministic=True)
-            self._kept = KeptCatalogue(sha256(content).hexdigest(), content)
+            self._kept = StoredCatalog(sha256(content).hexdigest(), content)
         return self._kept
 
 
@@ -180,7 +180,7 @@ def _product_part(product: Product) -> bytes:
     return decision_pb2.DecisionInputs(products=[product_message(product)]).SerializeToString(deterministic=True)
 
 
-async def keep(connection: Connection, catalogues: Iterable[KeptCatalogue]) -> None:
+async def keep(connection: Connection, catalogues: Iterable[StoredCatalog]) -> None:
     """Stores the catalogues that may not be there, once in the transaction of the decisions that name them."""
     now = time.monotonic()
     unknown = {one.hash: one for one in catalogues if one.known_until <= now}

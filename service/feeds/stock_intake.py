@@ -16,7 +16,7 @@ from policies.stock.feeds import Feed
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Statement, any_of, transposed, unnested
 from service.database.tables import stock_movement
 from service.feeds import feed_silence, incoming, quarantine, stock_incidents
@@ -51,7 +51,7 @@ async def record(
     changes: Sequence[Change],
     new_id: Callable[[], UUID],
     *,
-    cache: CatalogueCache,
+    cache: CatalogCache,
     policy_set: PolicySet,
 ) -> tuple[list[Result], UnitOfWork]:
     """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
@@ -102,7 +102,7 @@ def count_results(metrics: Metrics, results: Sequence[Result]) -> None:
             metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
 
 
-def _unmapped(change: Change, products: Mapping[str, Product], known: Catalogue) -> str:
+def _unmapped(change: Change, products: Mapping[str, Product], known: Catalog) -> str:
     """Why a change cannot be placed, empty where it can: it names what the catalogue does not have."""
     again = "; it is recorded once that is upserted"
     if change.sku not in products:

@@ -128,7 +128,7 @@ class FulfillmentOperations:
             record=record,
             shipment=made,
             heard=heard,
-            counted=await self._counted(connection, locked, wanted.event_time, known.catalogue.feeds, made.assign_time),
+            counted=await self._counted(connection, locked, wanted.event_time, known.catalog.feeds, made.assign_time),
         )
 
     async def _counted(

@@ -39,7 +39,7 @@ from service.database.tables import (
     shortage,
 )
 from service.decisions import decision_log
-from service.decisions.decision_log import DecisionInputs, KeptCatalogue
+from service.decisions.decision_log import DecisionInputs, StoredCatalog
 from service.exceptions import superseded_exceptions
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord
 from service.orders.order_exceptions import OrderException
@@ -228,7 +228,7 @@ class Changes:
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
-    catalogues: list[KeptCatalogue] = field(default_factory=list)
+    catalogues: list[StoredCatalog] = field(default_factory=list)
     """What the decisions were made in."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
@@ -247,11 +247,11 @@ class Changes:
     def add_decision(self, record: AllocationRecord, caught: DecisionInputs, now: datetime) -> None:
         """Adds the record's newest decision; of a hold that was refused no inputs are kept."""
         explained = record.decision.SerializeToString(deterministic=True)
-        inputs, catalogue = caught.stored(explained, short=record.state == REFUSED)
+        inputs, catalog = caught.stored(explained, short=record.state == REFUSED)
         made = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explained)
-        self.decisions.append((*made, inputs, catalogue.hash if catalogue else None, now))
-        if catalogue is not None:
-            self.catalogues.append(catalogue)
+        self.decisions.append((*made, inputs, catalog.hash if catalog else None, now))
+        if catalog is not None:
+            self.catalogues.append(catalog)
 
 
 async def write(connection: Connection, changes: Changes) -> None:

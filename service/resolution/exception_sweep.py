@@ -16,7 +16,7 @@ from sqlalchemy import func, literal_column, select
 from policies.domain.resolutions import ALLOWED, COMPLETED
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue
+from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement
 from service.database.tables import exception
 from service.dependencies import Dependencies
@@ -52,7 +52,7 @@ class _Swept:
     manual: list[str] = field(default_factory=list)
 
 
-Describe = Callable[[asyncpg.Record, AllocationRecord, Catalogue], Incident]
+Describe = Callable[[asyncpg.Record, AllocationRecord, Catalog], Incident]
 
 
 class ExceptionSweep:
@@ -185,7 +185,7 @@ class ExceptionSweep:
             self._deps.metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
 
 
-def _stuck(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:
+def _stuck(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Incident:
     hours = int(lateness.STUCK_AFTER.total_seconds() // 3600)
     sentence = f"Somebody has something to do about the order, and nothing has happened for {hours} hours."
     return of_order(Incident(STUCK_ORDER, str(record.id), sentence), record, known)

@@ -19,7 +19,7 @@ from service.allocation.lifecycle import open_orders
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
-from service.catalog.catalog_store import Catalogue, CatalogueCache
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import Incident
@@ -35,7 +35,7 @@ async def reroute_late(
     connection: Connection,
     *,
     shipment: asyncpg.Record,
-    cache: CatalogueCache,
+    cache: CatalogCache,
     policy_set: PolicySet,
     new_id: Callable[[], UUID],
 ) -> UnitOfWork | None:
@@ -77,7 +77,7 @@ async def reroute_late(
     return unit_of_work
 
 
-def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalogue) -> Incident:
+def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Incident:
     """A late shipment, a row of `lateness.LATE`, as an exception to raise."""
     by = f"{row['deadline'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     waits = "was to be collected from" if row["state"] == "ready_for_pickup" else "was to leave"
@@ -90,7 +90,7 @@ def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalogu
     )
 
 
-def of_order(one: Incident, record: AllocationRecord, known: Catalogue) -> Incident:
+def of_order(one: Incident, record: AllocationRecord, known: Catalog) -> Incident:
     """The incident with what exception rules may ask of its order."""
     order = record.order(Commitment.SOLD)
     return replace(
@@ -103,7 +103,7 @@ def of_order(one: Incident, record: AllocationRecord, known: Catalogue) -> Incid
     )
 
 
-async def _incident(connection: Connection, shipment: asyncpg.Record, cache: CatalogueCache) -> Incident:
+async def _incident(connection: Connection, shipment: asyncpg.Record, cache: CatalogCache) -> Incident:
     version, _ = await catalog_store.products(connection, ())
     records = await order_store.read(connection, [shipment["allocation_id"]])
     return late_incident(shipment, records[shipment["allocation_id"]], await cache.at(connection, version))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from policies.policy_set import PolicySet
 from service.catalog import catalog_requests
-from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogueCache
+from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
 from service.database.database import Connection, Database
 from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request
@@ -36,4 +36,4 @@ async def _record_stock(connection: Connection, new_id: Callable[[], UUID], poli
     for start in range(0, len(stock), 1_000):
         request = RecordStockChangesRequest(source=SOURCE, changes=stock[start : start + 1_000])
         changes = record_request(request).changes
-        await stock_intake.record(connection, changes, new_id, cache=CatalogueCache(), policy_set=policy_set)
+        await stock_intake.record(connection, changes, new_id, cache=CatalogCache(), policy_set=policy_set)

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from policies.stock.feeds import conflicts
 from service.catalog import catalog_messages, catalog_requests, catalog_store
 from service.catalog.catalog_requests import Row
-from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, Shelf, feed_of
+from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
 from service.database.database import Connection, Database
 from service.errors import ABSENT_LOCATION, FeedConflict, NotFound
 from service.feeds import feed_requests
@@ -85,7 +85,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         found, token = await self._page(FEEDS, request, feed_requests.feed_message)
         return catalog_pb.ListFeedsResponse(feeds=found, next_page_token=token)
 
-    async def _upsert(self, shelf: Shelf, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
+    async def _upsert(self, shelf: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
         """Raises NotFound where a channel or feed names a location that does not exist, and FeedConflict."""
 
         async def write(connection: Connection) -> tuple[int, int]:
@@ -100,7 +100,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return await self._database.transaction("upsert", write)
 
     async def _page(
-        self, shelf: Shelf, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
+        self, shelf: CatalogTable, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
     ) -> tuple[list[Any], str]:
         count, after = catalog_requests.page(request.page_size, request.page_token, keys)
         rows = await self._database.unlocked("list", lambda connection: shelf.page(connection, after, count + 1, keys))

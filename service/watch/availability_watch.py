@@ -286,7 +286,7 @@ class AvailabilityWatch:
 
 def _affected(before: ReadPosition, after: ReadPosition) -> set[str]:
     """Channels all of whose products may be told other figures, because they or the locations were edited."""
-    old, new = before.catalogue, after.catalogue
+    old, new = before.catalog, after.catalog
     if old is new:
         return set()
     if old.locations != new.locations:

@@ -233,7 +233,7 @@ async def test_a_stock_change_that_makes_no_sense_is_refused(shop: Retailer, sai
 async def test_one_bad_product_keeps_all_of_a_call_out(shop: Retailer) -> None:
     products = [catalog_pb.Product(sku="CUP"), catalog_pb.Product(sku=" ")]
 
-    error = await refused(shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products)))
+    error = await refused(shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products)))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "products[1].sku")
     assert not await shop.sql("SELECT FROM product WHERE sku = 'CUP'")
@@ -242,7 +242,7 @@ async def test_one_bad_product_keeps_all_of_a_call_out(shop: Retailer) -> None:
 async def test_a_channel_sells_only_from_locations_that_exist(shop: Retailer) -> None:
     channel = catalog_pb.Channel(channel_id="pos", kind=catalog_pb.Channel.KIND_POS, location_ids=["dc", "moon"])
 
-    error = await refused(shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel])))
+    error = await refused(shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel])))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channels[0].location_ids[1]")
 
@@ -261,7 +261,7 @@ async def test_working_time_that_no_clock_shows_is_refused(
 ) -> None:
     place = catalog_pb.Location(location_id="dc", type=catalog_pb.Location.TYPE_WAREHOUSE, working_time=works)
 
-    error = await refused(shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[place])))
+    error = await refused(shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[place])))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", f"locations[0].working_time.{field}")
 

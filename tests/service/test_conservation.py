@@ -71,5 +71,5 @@ async def _open_shop(maker: RetailerMaker, rules: Path) -> Retailer:
         )
         for number, place in enumerate(PLACES, 1)
     ]
-    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
     return shop

@@ -383,7 +383,7 @@ async def test_what_the_database_cannot_store_is_refused_and_named(shop: Retaile
     errors = [
         await refusal(shop.record(ancient)),
         await refusal(shop.stock_service.ListStockLevels(stock_pb.ListStockLevelsRequest(page_token=nul))),
-        await refusal(shop.catalogue.ListProducts(catalog_pb.ListProductsRequest(skus=["\x00"]))),
+        await refusal(shop.catalog.ListProducts(catalog_pb.ListProductsRequest(skus=["\x00"]))),
     ]
 
     assert {error.code for error in errors} == {Code.INVALID_ARGUMENT}
@@ -508,7 +508,7 @@ def everything(shop: Retailer, allocation_id: str) -> dict[str, Callable[[], Awa
         "CheckAvailability": lambda: shop.sellable("MUG"),
         "ListStockLevels": lambda: shop.level("MUG", "dc"),
         "RecordStockChanges": lambda: shop.count({("MUG", "dc"): 50}),
-        "ListProducts": lambda: shop.catalogue.ListProducts(catalog_pb.ListProductsRequest()),
+        "ListProducts": lambda: shop.catalog.ListProducts(catalog_pb.ListProductsRequest()),
         "UpsertChannels": shop.set_up,
     }
 

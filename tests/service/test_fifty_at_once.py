@@ -137,9 +137,7 @@ async def test_fifty_upserts_at_once_make_each_record_once(retailers: RetailerMa
     shops = [await retailers.make() for _ in range(2)]
     calls = [upsert(kind, f"n-{number % names}") for number in range(50)]
 
-    answers = await asyncio.gather(
-        *(getattr(shops[n % 2].catalogue, call)(said) for n, (call, said) in enumerate(calls))
-    )
+    answers = await asyncio.gather(*(getattr(shops[n % 2].catalog, call)(said) for n, (call, said) in enumerate(calls)))
 
     assert sum(answer.created_count for answer in answers) == names
     assert sum(answer.updated_count for answer in answers) == 50 - names

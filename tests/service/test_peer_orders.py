@@ -141,7 +141,7 @@ async def test_an_order_from_its_allocation_to_its_return(retailers: RetailerMak
     whole = {("V1", "t-1"): (100, 0), ("V1", "t-2"): (120, 0), ("V2", "t-1"): (100, 0), ("V2", "t-2"): (120, 0)}
     for channel, place in (("one", "t-1"), ("two", "t-2")):
         made = catalog_pb.Channel(channel_id=channel, kind=catalog_pb.Channel.KIND_WEB, location_ids=[place])
-        await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[made]))
+        await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[made]))
 
     # A line has no place of its own here, so the peer's two pinned lines are the orders of two channels.
     first = await shop.allocate("1", {"V1": 2}, channel_id="one")

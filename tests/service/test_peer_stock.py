@@ -45,7 +45,7 @@ async def channels(shop: Retailer, **places: Sequence[str]) -> None:
         catalog_pb.Channel(channel_id=name, kind=catalog_pb.Channel.KIND_WEB, location_ids=its)
         for name, its in places.items()
     ]
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
 
 
 # What can be sold

@@ -188,7 +188,7 @@ async def test_whatever_happens_at_once_nothing_is_promised_that_is_not_there(
     shops = [await retailers.make(SETTLED_RULES) for _ in range(3)]
     await shops[0].stock({(sku, place): 12 for sku in SKUS for place in PLACES})
     waits = catalog_pb.Product(sku="MUG", tags=["launch"])
-    await shops[0].catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[waits]))
+    await shops[0].catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[waits]))
     trade = Trade(shops, seed)
 
     await asyncio.gather(*(trade.run(30) for _ in range(12)))

@@ -36,13 +36,13 @@ async def shop(retailers: RetailerMaker) -> Retailer:
     """Two stores that keep two units each for walk-in customers, and a channel on TikTok beside the web."""
     shop = await retailers.make(RULES)
     social = catalog_pb.Channel(channel_id="tiktok_shop", kind=catalog_pb.Channel.KIND_SOCIAL)
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
     await shop.stock({("MUG", "austin"): 5, ("MUG", "denver"): 4})
     stores = [
         catalog_pb.Location(location_id="austin", type=STORE, coordinates=AUSTIN),
         catalog_pb.Location(location_id="denver", type=STORE, coordinates=DENVER),
     ]
-    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=stores))
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=stores))
     return shop
 
 
@@ -66,7 +66,7 @@ async def test_the_last_units_are_not_told_to_tiktok(shop: Retailer) -> None:
 
 async def test_a_location_under_stocktake_sells_nothing_online(shop: Retailer) -> None:
     counting = catalog_pb.Location(location_id="denver", type=STORE, status=catalog_pb.Location.STATUS_STOCKTAKE)
-    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[counting]))
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[counting]))
 
     answer = await check(shop, "MUG", include_locations=True)
 
@@ -76,7 +76,7 @@ async def test_a_location_under_stocktake_sells_nothing_online(shop: Retailer) -
 
 async def test_a_draft_is_sold_nowhere(shop: Retailer) -> None:
     draft = catalog_pb.Product(sku="MUG", status=catalog_pb.Product.STATUS_DRAFT)
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[draft]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[draft]))
 
     assert await shop.sellable("MUG") == 0
     assert (await shop.allocate("A-1", {"MUG": 1}, HOLD)).state == State.STATE_REFUSED
@@ -118,7 +118,7 @@ async def test_a_dear_split_order_waits_for_a_person_with_its_stock_promised(sho
 
 async def test_a_channel_sells_only_from_its_own_locations(shop: Retailer) -> None:
     till = catalog_pb.Channel(channel_id="till", kind=catalog_pb.Channel.KIND_POS, location_ids=["denver"])
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[till]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[till]))
 
     assert await shop.sellable("MUG", "till") == 2
     assert promised(await shop.allocate("A-1", {"MUG": 5}, SOLD, channel_id="till")) == {"denver": 4}
@@ -126,7 +126,7 @@ async def test_a_channel_sells_only_from_its_own_locations(shop: Retailer) -> No
 
 async def test_a_closed_location_gives_nothing(shop: Retailer) -> None:
     closed = catalog_pb.Location(location_id="austin", type=STORE, status=catalog_pb.Location.STATUS_CLOSED)
-    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[closed]))
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[closed]))
 
     assert await shop.sellable("MUG") == 2
     assert promised(await shop.allocate("A-1", {"MUG": 9}, SOLD)) == {"denver": 4}
@@ -154,7 +154,7 @@ async def test_an_edit_of_the_catalogue_is_seen_by_every_service(retailers: Reta
     await one.stock({("MUG", "dc"): 5})
     assert (await one.sellable("MUG"), await other.sellable("MUG")) == (5, 5)
 
-    await one.catalogue.UpsertLocations(
+    await one.catalog.UpsertLocations(
         catalog_pb.UpsertLocationsRequest(locations=[catalog_pb.Location(location_id="dc", type=STORE)])
     )
 
@@ -186,14 +186,14 @@ async def test_a_location_has_working_time_and_a_channel_headroom(shop: Retailer
         holidays=[Date(year=2026, month=12, day=25)],
     )
     austin = catalog_pb.Location(location_id="austin", type=STORE, time_zone="America/Chicago", working_time=works)
-    await shop.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[austin]))
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[austin]))
     social = catalog_pb.Channel(
         channel_id="tiktok_shop", kind=catalog_pb.Channel.KIND_SOCIAL, cancellation_headroom=0.0
     )
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
 
-    places = (await shop.catalogue.ListLocations(catalog_pb.ListLocationsRequest())).locations
-    channels = (await shop.catalogue.ListChannels(catalog_pb.ListChannelsRequest())).channels
+    places = (await shop.catalog.ListLocations(catalog_pb.ListLocationsRequest())).locations
+    channels = (await shop.catalog.ListChannels(catalog_pb.ListChannelsRequest())).channels
 
     assert [place.working_time for place in places] == [works, catalog_pb.WorkingTime()]
     assert not places[1].HasField("working_time")
@@ -212,7 +212,7 @@ async def test_little_headroom_keeps_more_from_a_channel(retailers: RetailerMake
     told = []
     for headroom in (0.5, 0.2):
         web = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, cancellation_headroom=headroom)
-        await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
+        await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
         told.append(await shop.sellable("MUG"))
 
     assert told == [10, 5]

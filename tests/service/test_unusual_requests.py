@@ -31,7 +31,7 @@ async def shop(retailers: RetailerMaker) -> Retailer:
 
 async def tag(shop: Retailer, sku: str, *tags: str) -> None:
     product = catalog_pb.Product(sku=sku, tags=tags)
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
 
 
 def lines(**units: tuple[str, int]) -> list[order_pb2.OrderLine]:

@@ -240,7 +240,7 @@ async def test_an_unknown_word_is_an_exception_and_the_order_is_taken_as_it_is_c
 async def test_the_platform_of_a_channel_is_one_whose_words_are_known(shop: Retailer) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await shop.channels(tik_tok="tik_tok")
-    known = await shop.catalogue.ListChannels(catalog_pb.ListChannelsRequest())
+    known = await shop.catalog.ListChannels(catalog_pb.ListChannelsRequest())
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert {x.channel_id: x.platform for x in known.channels} == {

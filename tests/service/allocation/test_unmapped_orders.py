@@ -26,7 +26,7 @@ async def shop(retailer: Retailer) -> Retailer:
 
 async def know(shop: Retailer, *skus: str) -> None:
     products = [catalog_pb.Product(sku=sku) for sku in skus]
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
 
 
 async def incidents(shop: Retailer) -> list[tuple[Any, ...]]:

@@ -145,7 +145,7 @@ def test_an_order_after_the_cut_off_leaves_the_next_day(at: str, today: bool, da
 
 async def test_a_products_sheet_tells_what_a_channel_may_sell(shop: Retailer, run: Run) -> None:
     web = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, location_ids=["dc"])
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
 
     result = await run("stock", "MUG", "--channel", "web")
 

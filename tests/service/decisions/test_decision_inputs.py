@@ -189,7 +189,7 @@ def read_back(
     own: Mapping[tuple[str, str], int] = NOTHING_OWN,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> RoutingInputs:
-    stored, catalogue = capture(world, channel, order, own, excluded).stored(b"", short=False)
+    stored, catalog = capture(world, channel, order, own, excluded).stored(b"", short=False)
     assert stored is not None
-    assert catalogue is not None
-    return inputs_of(decision_pb2.DecisionInputs.FromString(catalogue.content + stored))
+    assert catalog is not None
+    return inputs_of(decision_pb2.DecisionInputs.FromString(catalog.content + stored))

@@ -364,4 +364,4 @@ async def change_catalogue(retailer: Retailer, dice: random.Random) -> None:
     for place in places:
         place.status = dice.choice(catalog_pb.Location.Status.values()[1:])
         place.priority = dice.randint(1, 50)
-    await retailer.catalogue.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=places))
+    await retailer.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=places))

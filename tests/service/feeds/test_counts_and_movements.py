@@ -53,7 +53,7 @@ async def shelf(retailer: Retailer, *skus: str, place: str = "dc") -> None:
     """Products and a location, never counted."""
     await retailer.locations(place)
     products = [catalog_pb.Product(sku=sku) for sku in skus]
-    await retailer.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+    await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
 
 
 async def by_reason(retailer: Retailer) -> dict[str, int]:

@@ -32,12 +32,12 @@ def counted(units: int, **more: Any) -> stock_pb.StockCount:
 
 async def declare(retailer: Retailer, *feeds: Feed, **more: Any) -> catalog_pb.UpsertFeedsResponse:
     request = catalog_pb.UpsertFeedsRequest(feeds=feeds, **more)
-    answer: catalog_pb.UpsertFeedsResponse = await retailer.catalogue.UpsertFeeds(request)
+    answer: catalog_pb.UpsertFeedsResponse = await retailer.catalog.UpsertFeeds(request)
     return answer
 
 
 async def known(retailer: Retailer) -> list[Feed]:
-    return list((await retailer.catalogue.ListFeeds(catalog_pb.ListFeedsRequest())).feeds)
+    return list((await retailer.catalog.ListFeeds(catalog_pb.ListFeedsRequest())).feeds)
 
 
 async def mismatches(retailer: Retailer) -> list[Any]:

@@ -25,7 +25,7 @@ def counted(units: int) -> stock_pb.StockCount:
 
 
 async def product(retailer: Retailer, sku: str) -> None:
-    await retailer.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))
+    await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))
 
 
 async def exceptions(retailer: Retailer) -> set[tuple[Any, ...]]:

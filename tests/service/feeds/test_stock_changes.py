@@ -200,4 +200,4 @@ async def test_levels_come_in_pages_without_gaps(retailer: Retailer) -> None:
 async def product_at(retailer: Retailer, sku: str, place: str) -> None:
     """A product and a location, never counted."""
     await retailer.locations(place)
-    await retailer.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))
+    await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))

@@ -462,7 +462,7 @@ async def test_a_hold_that_shrinks_keeps_others_from_letting_its_other_product_l
 
 async def launch(shop: Retailer, tag: str = "launch") -> None:
     product = catalog_pb.Product(sku="MUG", tags=[tag])
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
 
 
 async def test_backorders_are_filled_in_their_turn_in_the_transaction_in_which_stock_arrives(shop: Retailer) -> None:

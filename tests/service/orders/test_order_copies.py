@@ -272,7 +272,7 @@ policies:
         platform="tiktok_shop",
         location_ids=["austin", "dallas", "houston"],
     )
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[pool]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[pool]))
 
     to = order_pb2.Destination(country="US", region=region)
     answer = await original(shop, {"MUG": 3}, destination=to)

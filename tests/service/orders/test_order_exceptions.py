@@ -64,7 +64,7 @@ async def raised(shop: Retailer, order: allocation_pb.Allocation) -> list[except
 async def test_an_oversell_goes_to_the_owner_whom_the_rule_names_in_time(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     launch = catalog_pb.Product(sku="MUG", tags=["launch"])
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
 
     sold = await shop.allocate("A-1", {"MUG": 3})
     (found,) = await raised(shop, sold)
@@ -93,7 +93,7 @@ async def test_what_a_rule_says_to_do_still_needs_a_person(shop: Retailer) -> No
 async def test_products_that_different_rules_settle_are_different_exceptions(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1, ("BOWL", "dc"): 0, ("CUP", "dc"): 0})
     launch = catalog_pb.Product(sku="MUG", tags=["launch"])
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
 
     sold = await shop.allocate("A-1", {"MUG": 2, "BOWL": 1, "CUP": 3})
 

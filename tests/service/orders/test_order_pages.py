@@ -138,7 +138,7 @@ async def trade(retailer: Retailer) -> None:
     """Orders of every kind, named for what became of them."""
     await retailer.stock({("MUG", "dc"): 20, ("CUP", "far"): 5, ("POT", "dc"): 0})
     till = catalog_pb.Channel(channel_id="pos", kind=catalog_pb.Channel.KIND_POS)
-    await retailer.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[till]))
+    await retailer.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[till]))
     await retailer.allocate("sold", {"MUG": 1})
     await retailer.allocate("cart", {"MUG": 1}, HOLD)
     await retailer.allocate("refused", {"POT": 1}, HOLD)

@@ -55,7 +55,7 @@ def learner(database: Database) -> VelocityLearner:
 
 
 async def learnt(shop: Retailer, sku: str = "MUG") -> float | None:
-    answer = await shop.catalogue.ListProducts(catalog_pb.ListProductsRequest(skus=[sku]))
+    answer = await shop.catalog.ListProducts(catalog_pb.ListProductsRequest(skus=[sku]))
     product = answer.products[0]
     return product.learnt_velocity_per_day if product.HasField("learnt_velocity_per_day") else None
 
@@ -127,7 +127,7 @@ async def test_an_order_that_is_routed_anew_has_sold_once(shop: Retailer, learne
 
 
 async def test_a_sale_of_a_fortnight_ago_counts_a_third(shop: Retailer, learner: VelocityLearner) -> None:
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="CUP")]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="CUP")]))
     long_ago = datetime.now(UTC) - timedelta(days=TIME_CONSTANT_DAYS)
     await shop.record(change("CUP", "dc", at=long_ago, movement=moved(stock_pb.MOVEMENT_KIND_SOLD, 1)), source="till")
 
@@ -192,7 +192,7 @@ async def test_an_import_of_products_keeps_what_was_learnt(shop: Retailer, learn
     await learner.learn()
 
     again = catalog_pb.Product(sku="MUG", display_name="Mug", learnt_velocity_per_day=99)
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[again]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[again]))
 
     assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
 
@@ -209,7 +209,7 @@ async def test_rules_see_what_was_learnt_unless_planners_state_it(
     await learner.learn()
     known = await shop.sellable("MUG")
     stated = catalog_pb.Product(sku="MUG", velocity_per_day=1)
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[stated]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[stated]))
 
     # 28 sold are 2 a day: a week's cover is 14 units, of the 72 that are left.
     assert (unknown, known, await shop.sellable("MUG")) == (72, 58, 65)

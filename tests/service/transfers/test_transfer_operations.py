@@ -108,7 +108,7 @@ async def test_what_arrives_goes_to_backorders_before_anybody_else(retailers: Re
     await shop.stock({("MUG", "dc"): 4})
     await shop.locations("store")
     launch = catalog_pb.Product(sku="MUG", tags=["launch"])
-    await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
     await dispatch(shop, "T-1", {"MUG": 4})
     waiting = await shop.allocate("A-1", {"MUG": 3})
 

@@ -134,7 +134,7 @@ async def test_only_the_products_that_are_named_are_told(shop: Retailer) -> None
 async def test_a_product_that_comes_later_is_told_to_who_watches_everything(shop: Retailer) -> None:
     async with watching(shop) as ear, watching(shop, "MUG") as other:
         await ear.hears(MUG=10)
-        await shop.catalogue.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="POT")]))
+        await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="POT")]))
         await ear.hears(POT=0)
         await shop.count({("POT", "dc"): 3})
         await ear.hears(POT=3)
@@ -186,7 +186,7 @@ async def test_a_channel_that_may_sell_from_fewer_places_is_told(shop: Retailer)
     async with watching(shop) as ear:
         await ear.hears(MUG=14, PAN=5)
         channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, location_ids=["shop"])
-        await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+        await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
         await ear.hears(MUG=4, PAN=0)
 
 
@@ -402,7 +402,7 @@ async def test_a_wish_that_makes_no_sense_is_refused(shop: Retailer, fields: dic
 @pytest.mark.parametrize("other", [{"channel_id": "shopify"}, {"skus": ["MUG"]}])
 async def test_the_token_of_another_watch_is_refused(shop: Retailer, other: dict[str, Any]) -> None:
     channel = catalog_pb.Channel(channel_id="shopify", kind=catalog_pb.Channel.KIND_WEB)
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
     async with watching(shop) as ear:
         await ear.catches_up()
 

@@ -86,7 +86,7 @@ async def watching_orders(
 
 async def add_channel(shop: Retailer, channel_id: str) -> None:
     channel = catalog_pb.Channel(channel_id=channel_id, kind=catalog_pb.Channel.KIND_WEB)
-    await shop.catalogue.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
 
 
 @pytest.fixture
