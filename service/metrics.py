@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from policies.domain.model import EXCEPTION_KINDS, Outcome
 from policies.domain.resolutions import ALLOWED
-from policies.stock.counting import Fate
+from policies.stock.counting import ChangeResult
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
 REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "settled")
@@ -64,7 +64,7 @@ class Metrics:
         self.inventory_mismatch_units = counter(
             "inventory_mismatch_units", "Units by which such observations differed.", "location"
         )
-        for fate in Fate:
+        for fate in ChangeResult:
             self.stock_changes.labels(fate.value)
 
     def _service(self, registry: CollectorRegistry) -> None:

@@ -13,7 +13,7 @@ SETTING_ASIDE_SIGNS = {"set_aside": 1, "put_back": -1}
 """How units that stay where they are count as unavailable."""
 
 
-class Fate(StrEnum):
+class ChangeResult(StrEnum):
     """What becomes of a change that a source states."""
 
     ACCEPTED = "accepted"
@@ -61,7 +61,7 @@ class Assessment:
     `anchor` replaces the last count if set; `cause` is set where the change is kept aside.
     """
 
-    fate: Fate
+    fate: ChangeResult
     reason: str = ""
     on_hand_delta: int = 0
     unavailable_delta: int = 0
@@ -87,18 +87,18 @@ def assess_count(anchor: Anchor | None, counted: Anchor, *, on_hand: int, moved_
     """
     age = 1 if anchor is None else _compared(counted, anchor)
     if anchor is not None and age < 0:
-        return Assessment(Fate.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
+        return Assessment(ChangeResult.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
     if anchor is not None and age == 0 and counted.units != anchor.units:
         reason = f"counted {counted.units} at the moment at which {anchor.units} were counted; count again"
-        return Assessment(Fate.QUARANTINED, reason, cause=Cause.RECOUNT)
-    return Assessment(Fate.ACCEPTED, "", counted.units + moved_since - on_hand, anchor=counted)
+        return Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.RECOUNT)
+    return Assessment(ChangeResult.ACCEPTED, "", counted.units + moved_since - on_hand, anchor=counted)
 
 
 def assess_movement(anchor: Anchor | None, effective_time: datetime, on_hand_delta: int) -> Assessment:
     """What a movement does: nothing where the last count was made at or after it, and so has it in already."""
     if anchor is not None and effective_time <= anchor.time:
-        return Assessment(Fate.ABSORBED, f"the count of {anchor.time.isoformat()} has it in already")
-    return Assessment(Fate.ACCEPTED, "", on_hand_delta)
+        return Assessment(ChangeResult.ABSORBED, f"the count of {anchor.time.isoformat()} has it in already")
+    return Assessment(ChangeResult.ACCEPTED, "", on_hand_delta)
 
 
 def assess_setting_aside(
@@ -110,18 +110,18 @@ def assess_setting_aside(
     in it. Units that were never set aside cannot be put back.
     """
     if stated_time is not None and effective_time <= stated_time:
-        return Assessment(Fate.ABSORBED, f"the count of {stated_time.isoformat()} has it in already")
+        return Assessment(ChangeResult.ABSORBED, f"the count of {stated_time.isoformat()} has it in already")
     if units_aside + unavailable_delta < 0:
         reason = f"puts back {-unavailable_delta} units, and {units_aside} are set aside for that reason"
-        return Assessment(Fate.QUARANTINED, reason, cause=Cause.NOT_ASIDE)
-    return Assessment(Fate.ACCEPTED, unavailable_delta=unavailable_delta)
+        return Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.NOT_ASIDE)
+    return Assessment(ChangeResult.ACCEPTED, unavailable_delta=unavailable_delta)
 
 
 def assess_untracked(anchor: Anchor | None, said: Anchor) -> Assessment:
     """What it does that a source no longer tracks the figure: nothing where a count was made at or after that."""
     if anchor is not None and _compared(said, anchor) <= 0:
-        return Assessment(Fate.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
-    return Assessment(Fate.ACCEPTED)
+        return Assessment(ChangeResult.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
+    return Assessment(ChangeResult.ACCEPTED)
 
 
 def _compared(one: Anchor, other: Anchor) -> int:

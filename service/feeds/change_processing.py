@@ -16,7 +16,7 @@ from policies.stock.counting import (
     Anchor,
     Assessment,
     Cause,
-    Fate,
+    ChangeResult,
     assess_count,
     assess_movement,
     assess_setting_aside,
@@ -35,7 +35,7 @@ NO_BASIS = Basis(None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RecordedChange:
     """What became of one change; `on_hand` afterwards, None where no figure is known.
 
     `cause` is set where it is kept aside. `difference` is by how many units an observation was above what is known at
@@ -43,7 +43,7 @@ class Result:
     """
 
     change: Change
-    fate: Fate
+    fate: ChangeResult
     reason: str = ""
     on_hand: int | None = None
     cause: Cause | None = None
@@ -52,7 +52,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class DeliveryArrival:
     """Units of a delivery that have come, which so much less is incoming of."""
 
     change: Change
@@ -61,7 +61,7 @@ class Arrival:
 
 
 @dataclass(slots=True)
-class Recording:
+class ChangeRecorder:
     """The state of one transaction: the book, what its figures rest on, and what was said so far."""
 
     book: Book
@@ -74,24 +74,26 @@ class Recording:
     known: set[tuple[str, str]]
     """(source, change id) of what was recorded before."""
     heard: dict[Key, Heard] = field(default_factory=dict)
-    deliveries: list[Arrival | tuple[Change, Coming]] = field(default_factory=list)
+    deliveries: list[DeliveryArrival | tuple[Change, Coming]] = field(default_factory=list)
     """What was said of units on their way, in the order in which it was said."""
 
-    def take(self, change: Change, unmapped: str) -> Result:
+    def take(self, change: Change, unmapped: str) -> RecordedChange:
         """Records a change, or says why not; `unmapped` is what of it the catalogue does not have, if anything."""
         if unmapped:
-            return Result(change, Fate.QUARANTINED, unmapped, cause=Cause.UNMAPPED)
+            return RecordedChange(change, ChangeResult.QUARANTINED, unmapped, cause=Cause.UNMAPPED)
         if (change.source, change.change_id) in self.known:
-            return self._result(change, Assessment(Fate.DUPLICATE, f"{change.source} has sent this change_id before"))
+            return self._result(
+                change, Assessment(ChangeResult.DUPLICATE, f"{change.source} has sent this change_id before")
+            )
         if change.effective_time > self.book.now + limits.CLOCK_AHEAD:
             reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
-            return self._result(change, Assessment(Fate.QUARANTINED, reason, cause=Cause.AHEAD))
+            return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.AHEAD))
         result = self._take(change, standing(self.feeds, change.source, *change.key))
-        if result.fate is not Fate.QUARANTINED:
+        if result.fate is not ChangeResult.QUARANTINED:
             self.known.add((change.source, change.change_id))
         return result
 
-    def _take(self, change: Change, place: Standing) -> Result:
+    def _take(self, change: Change, place: Standing) -> RecordedChange:
         if change.count is not None:
             return self._count(change, change.count, place)
         if change.move is not None:
@@ -100,11 +102,11 @@ class Recording:
             return self._coming(change, change.coming, place)
         return self._untracked(change, place)
 
-    def _count(self, change: Change, count: Count, place: Standing) -> Result:
+    def _count(self, change: Change, count: Count, place: Standing) -> RecordedChange:
         feed = self._feed(change)
         if feed.counts_available and (count.unavailable_total is not None or count.unavailable is not None):
             reason = f"{change.source} counts what is available, and so cannot say what is not; leave that out"
-            return self._result(change, Assessment(Fate.QUARANTINED, reason, cause=Cause.MEANING))
+            return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.MEANING))
         said = Anchor(change.effective_time, self._claimed(change, count), change.source, change.sequence)
         if abs(said.units) > limits.COUNTED_UNITS:
             return self._result(change, _too_many())
@@ -113,14 +115,14 @@ class Recording:
         level, basis = self.book.levels[change.key], self._basis(change)
         moved = self.history.moved(change.key, change.effective_time)
         found = assess_count(basis.anchor, said, on_hand=level.on_hand, moved_since=moved)
-        if found.fate is Fate.ACCEPTED and not self._has_room(change, found):
+        if found.fate is ChangeResult.ACCEPTED and not self._has_room(change, found):
             found = _too_many()
-        if found.fate is Fate.QUARANTINED:
+        if found.fate is ChangeResult.QUARANTINED:
             return self._result(change, found)
         if change.move is not None:
             found = self._moved_with(change, change.move, found)
         self._book(change, "counted", found, stated=count.units)
-        if found.fate is Fate.ACCEPTED:
+        if found.fate is ChangeResult.ACCEPTED:
             self._rests_on(change, count, said, expected=level.on_hand - moved)
         return self._result(change, found)
 
@@ -139,11 +141,11 @@ class Recording:
     def _moved_with(self, change: Change, move: Move, found: Assessment) -> Assessment:
         """Books the movement that a count came with: it takes its part of the change that the count makes."""
         self._arrived(change, move)
-        if found.fate is not Fate.ACCEPTED:
-            self._book(change, move.kind, Assessment(Fate.ABSORBED), stated=move.units, change_id=None)
+        if found.fate is not ChangeResult.ACCEPTED:
+            self._book(change, move.kind, Assessment(ChangeResult.ABSORBED), stated=move.units, change_id=None)
             return found
         effect = on_hand_effect(move.kind, move.units)
-        self._book(change, move.kind, Assessment(Fate.ACCEPTED, "", effect), stated=move.units, change_id=None)
+        self._book(change, move.kind, Assessment(ChangeResult.ACCEPTED, "", effect), stated=move.units, change_id=None)
         return replace(found, on_hand_delta=found.on_hand_delta - effect)
 
     def _rests_on(self, change: Change, count: Count, said: Anchor, *, expected: int) -> None:
@@ -183,23 +185,23 @@ class Recording:
             total = (count.unavailable_total or 0) + sum(since.values())
             changes = unavailable.spread(units, max(0, total))
         for reason, delta in changes.items():
-            found = Assessment(Fate.ACCEPTED, unavailable_delta=delta)
+            found = Assessment(ChangeResult.ACCEPTED, unavailable_delta=delta)
             self._book(change, "counted", found, reason=reason, change_id=None)
 
-    def _observed(self, change: Change, count: Count, claimed: int, place: Standing) -> Result:
+    def _observed(self, change: Change, count: Count, claimed: int, place: Standing) -> RecordedChange:
         """Compares a count with what is known at its time. A movement that came with it counts unless it observes."""
-        found = Assessment(Fate.OBSERVED)
+        found = Assessment(ChangeResult.OBSERVED)
         if change.move is not None:
             if place is Standing.BESIDE:
                 found = assess_movement(self._basis(change).anchor, change.effective_time, _effect(change.move))
             if not self._has_room(change, found):
                 return self._result(change, _too_many())
             self._book(change, change.move.kind, found, stated=change.move.units, change_id=None)
-            if found.fate is not Fate.OBSERVED:
+            if found.fate is not ChangeResult.OBSERVED:
                 self._arrived(change, change.move)
-            if found.fate is Fate.ACCEPTED:
+            if found.fate is ChangeResult.ACCEPTED:
                 self._hear(change)
-        self._book(change, "counted", Assessment(Fate.OBSERVED), stated=count.units)
+        self._book(change, "counted", Assessment(ChangeResult.OBSERVED), stated=count.units)
         if self._basis(change).anchor is None:
             return self._result(change, replace(found, reason=found.reason or "there is no count to compare it with"))
         level = self.book.levels[change.key]
@@ -209,10 +211,10 @@ class Recording:
         result = self._result(change, replace(found, reason=found.reason or said))
         return replace(result, difference=claimed - known, mismatch=mismatch)
 
-    def _move(self, change: Change, move: Move, place: Standing) -> Result:
+    def _move(self, change: Change, move: Move, place: Standing) -> RecordedChange:
         basis, at = self._basis(change), change.effective_time
         if place is Standing.OBSERVES:
-            found = Assessment(Fate.OBSERVED, f"{change.source} only observes; nothing was moved")
+            found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was moved")
         elif move.kind in SETTING_ASIDE_SIGNS:
             units = self.aside.get(change.key, {}).get(unavailable.reason_of(move.reason), 0)
             effect = unavailable_effect(move.kind, move.units)
@@ -221,31 +223,31 @@ class Recording:
             found = assess_movement(basis.anchor, at, _effect(move))
         if not self._has_room(change, found):
             found = _too_many()
-        if found.fate is Fate.QUARANTINED:
+        if found.fate is ChangeResult.QUARANTINED:
             return self._result(change, found)
         self._book(change, move.kind, found, stated=move.units, reason=move.reason)
-        if found.fate is not Fate.OBSERVED:
+        if found.fate is not ChangeResult.OBSERVED:
             self._arrived(change, move)
-        if found.fate is Fate.ACCEPTED:
+        if found.fate is ChangeResult.ACCEPTED:
             self._hear(change)
         return self._result(change, found)
 
-    def _coming(self, change: Change, coming: Coming, place: Standing) -> Result:
-        found = Assessment(Fate.ACCEPTED)
+    def _coming(self, change: Change, coming: Coming, place: Standing) -> RecordedChange:
+        found = Assessment(ChangeResult.ACCEPTED)
         if place is Standing.OBSERVES:
-            found = Assessment(Fate.OBSERVED, f"{change.source} only observes; nothing was announced")
+            found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was announced")
         else:
             self.deliveries.append((change, coming))
         self._book(change, "incoming", found, stated=coming.units)
         return self._result(change, found)
 
-    def _untracked(self, change: Change, place: Standing) -> Result:
+    def _untracked(self, change: Change, place: Standing) -> RecordedChange:
         said = Anchor(change.effective_time, 0, change.source, change.sequence)
         found = assess_untracked(self._basis(change).anchor, said)
         if place is not Standing.OWNS:
-            found = Assessment(Fate.OBSERVED, f"{change.source} does not own the figure; it stays tracked")
+            found = Assessment(ChangeResult.OBSERVED, f"{change.source} does not own the figure; it stays tracked")
         self._book(change, "untracked", found)
-        if found.fate is Fate.ACCEPTED:
+        if found.fate is ChangeResult.ACCEPTED:
             since = self.untracked_since.get(change.key, change.effective_time)
             self.untracked_since[change.key] = max(since, change.effective_time)
             self._hear(change, tracked=False)
@@ -321,7 +323,7 @@ class Recording:
 
     def _arrived(self, change: Change, move: Move) -> None:
         if move.incoming_reference:
-            self.deliveries.append(Arrival(change, move.incoming_reference, move.units))
+            self.deliveries.append(DeliveryArrival(change, move.incoming_reference, move.units))
 
     def _has_room(self, change: Change, found: Assessment) -> bool:
         """Whether the figures stay within what any shop can have."""
@@ -335,8 +337,8 @@ class Recording:
     def _basis(self, change: Change) -> Basis:
         return self.bases.get(change.key, NO_BASIS)
 
-    def _result(self, change: Change, found: Assessment) -> Result:
-        return Result(change, found.fate, found.reason, self.book.levels[change.key].on_hand, found.cause)
+    def _result(self, change: Change, found: Assessment) -> RecordedChange:
+        return RecordedChange(change, found.fate, found.reason, self.book.levels[change.key].on_hand, found.cause)
 
 
 def _effect(move: Move) -> int:
@@ -345,4 +347,4 @@ def _effect(move: Move) -> int:
 
 def _too_many() -> Assessment:
     reason = f"it would take the figure past {limits.COUNTED_UNITS:,} units; check the number"
-    return Assessment(Fate.QUARANTINED, reason, cause=Cause.TOO_MANY)
+    return Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.TOO_MANY)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, stock_incoming
-from service.feeds.change_processing import Arrival
+from service.feeds.change_processing import DeliveryArrival
 from service.feeds.stock_change import Change, Coming
 
 Key = tuple[str, str, str, str]
@@ -55,14 +55,16 @@ _ENDED = Statement(
 )
 
 
-async def write(connection: Connection, now: datetime, deliveries: Sequence[Arrival | tuple[Change, Coming]]) -> None:
+async def write(
+    connection: Connection, now: datetime, deliveries: Sequence[DeliveryArrival | tuple[Change, Coming]]
+) -> None:
     """Keeps what was said of deliveries, in the order in which it was said, and takes off what has arrived."""
     if not deliveries:
         return
     before = await _read(connection, deliveries)
     after: Said = dict(before)
     for said in deliveries:
-        if isinstance(said, Arrival):
+        if isinstance(said, DeliveryArrival):
             _arrive(after, said)
         else:
             change, coming = said
@@ -74,7 +76,7 @@ async def write(connection: Connection, now: datetime, deliveries: Sequence[Arri
         await _ENDED.run(connection, **values)
 
 
-def _arrive(said: Said, arrival: Arrival) -> None:
+def _arrive(said: Said, arrival: DeliveryArrival) -> None:
     """Takes units off their delivery: what the same source announced first, then what others did; never below 0."""
     named = (*arrival.change.key, arrival.reference)
     left = arrival.units
@@ -85,9 +87,9 @@ def _arrive(said: Said, arrival: Arrival) -> None:
         left -= taken
 
 
-async def _read(connection: Connection, deliveries: Iterable[Arrival | tuple[Change, Coming]]) -> Said:
+async def _read(connection: Connection, deliveries: Iterable[DeliveryArrival | tuple[Change, Coming]]) -> Said:
     names = [
-        (*said.change.key, said.reference) if isinstance(said, Arrival) else (*said[0].key, said[1].reference)
+        (*said.change.key, said.reference) if isinstance(said, DeliveryArrival) else (*said[0].key, said[1].reference)
         for said in deliveries
     ]
     skus, places, references = (sorted(set(column)) for column in zip(*names, strict=True))

@@ -19,7 +19,7 @@ from service.errors import NotReady
 from service.exceptions import incidents
 from service.exceptions.incidents import Raised
 from service.feeds import feed_silence, quarantine, stock_intake
-from service.feeds.change_processing import Result
+from service.feeds.change_processing import RecordedChange
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.stock import levels
 
@@ -83,9 +83,11 @@ class Replay:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
         policy_set = self._deps.policies()
 
-        async def work(connection: Connection) -> tuple[int, list[Result], UnitOfWork | None, dict[str, list[UUID]]]:
+        async def work(
+            connection: Connection,
+        ) -> tuple[int, list[RecordedChange], UnitOfWork | None, dict[str, list[UUID]]]:
             changes, seen = await quarantine.due(connection, skus, location_ids)
-            results: list[Result] = []
+            results: list[RecordedChange] = []
             unit_of_work = None
             if changes:
                 results, unit_of_work = await stock_intake.record(

@@ -10,22 +10,22 @@ from policies.domain.model import Location, Product
 from policies.domain.resolutions import STOCK_CORRECTED
 from policies.explanation import units as counted
 from policies.policy_set import PolicySet
-from policies.stock.counting import Cause, Fate
+from policies.stock.counting import Cause, ChangeResult
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import Incident, Raised
-from service.feeds.change_processing import Result
+from service.feeds.change_processing import RecordedChange
 
 MISMATCH = "mismatch"
 UNMAPPED_PRODUCT, UNMAPPED_LOCATION = "unmapped_product", "unmapped_location"
 
 
-def observed(result: Result) -> str:
+def observed(result: RecordedChange) -> str:
     """The subject of an observation that differs: who saw it, of what, where."""
     return f"{result.change.source}/{result.change.sku}/{result.change.location_id}"
 
 
-def recount(result: Result) -> str:
+def recount(result: RecordedChange) -> str:
     """The subject of two counts of one moment: what is to be counted again, and where."""
     return f"{result.change.sku}/{result.change.location_id}"
 
@@ -33,7 +33,7 @@ def recount(result: Result) -> str:
 async def tell(
     connection: Connection,
     now: datetime,
-    results: Sequence[Result],
+    results: Sequence[RecordedChange],
     *,
     policy_set: PolicySet,
     products: Mapping[str, Product],
@@ -63,7 +63,9 @@ async def tell(
     return await incidents.raise_all(connection, policy_set, now, found.values(), new_id), settled
 
 
-def _unmapped(result: Result, products: Mapping[str, Product], locations: Mapping[str, Location]) -> list[Incident]:
+def _unmapped(
+    result: RecordedChange, products: Mapping[str, Product], locations: Mapping[str, Location]
+) -> list[Incident]:
     change, found = result.change, []
     if change.sku not in products:
         said = f"{change.source} speaks of product '{change.sku}', which is not in the catalogue; upsert it."
@@ -86,7 +88,7 @@ def _unmapped(result: Result, products: Mapping[str, Product], locations: Mappin
 
 
 def _words_on(
-    result: Result, products: Mapping[str, Product], locations: Mapping[str, Location]
+    result: RecordedChange, products: Mapping[str, Product], locations: Mapping[str, Location]
 ) -> list[tuple[str, Incident | None]]:
     """What a result says of mismatches, by subject: that there is one, or None where it is over."""
     change = result.change
@@ -106,7 +108,7 @@ def _words_on(
     what = f"{change.sku} at {change.location_id}"
     if result.cause is Cause.RECOUNT:
         return [(recount(result), incident(recount(result), f"{what}: {change.source} {result.reason}."))]
-    if result.fate is Fate.ACCEPTED and change.count is not None and result.difference is None:
+    if result.fate is ChangeResult.ACCEPTED and change.count is not None and result.difference is None:
         return [(recount(result), None)]
     if result.difference is None:
         return []

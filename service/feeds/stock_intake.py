@@ -11,7 +11,7 @@ from sqlalchemy import Text, func, literal_column, select
 from policies.domain.model import Product
 from policies.domain.resolutions import COMPLETED, STOCK_CORRECTED
 from policies.policy_set import PolicySet
-from policies.stock.counting import SETTING_ASIDE_SIGNS, Cause, Fate
+from policies.stock.counting import SETTING_ASIDE_SIGNS, Cause, ChangeResult
 from policies.stock.feeds import Feed
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
@@ -20,7 +20,7 @@ from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Statement, any_of, transposed, unnested
 from service.database.tables import stock_movement
 from service.feeds import feed_silence, incoming, quarantine, stock_incidents
-from service.feeds.change_processing import Recording, Result
+from service.feeds.change_processing import ChangeRecorder, RecordedChange
 from service.feeds.stock_change import Change
 from service.metrics import Metrics
 from service.orders import order_store
@@ -53,7 +53,7 @@ async def record(
     *,
     cache: CatalogCache,
     policy_set: PolicySet,
-) -> tuple[list[Result], UnitOfWork]:
+) -> tuple[list[RecordedChange], UnitOfWork]:
     """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
 
     They may be of several sources. Locks levels like every other writer. A source's change id counts once, whatever
@@ -93,7 +93,7 @@ async def record(
     return results, unit_of_work
 
 
-def count_results(metrics: Metrics, results: Sequence[Result]) -> None:
+def count_results(metrics: Metrics, results: Sequence[RecordedChange]) -> None:
     """Counts what was recorded, after the commit."""
     for result in results:
         metrics.stock_changes.labels(result.fate.value).inc()
@@ -110,12 +110,14 @@ def _unmapped(change: Change, products: Mapping[str, Product], known: Catalog) -
     return "" if change.location_id in known.locations else f"no location '{change.location_id}'{again}"
 
 
-async def _begin(connection: Connection, book: Book, changes: Sequence[Change], feeds: Mapping[str, Feed]) -> Recording:
+async def _begin(
+    connection: Connection, book: Book, changes: Sequence[Change], feeds: Mapping[str, Feed]
+) -> ChangeRecorder:
     """Everything that the changes are assessed by, read under the locks."""
     locked = set(book.levels)
     said = sorted({(change.source, change.change_id) for change in changes})
     heard = await _HEARD_BEFORE.rows(connection, **transposed(["source", "change_id"], said)) if said else []
-    return Recording(
+    return ChangeRecorder(
         book=book,
         feeds=feeds,
         bases=await provenance.bases(connection, locked),
@@ -155,9 +157,9 @@ async def _untracked_since(connection: Connection, book: Book) -> dict[Key, date
     return {(row["sku"], row["location_id"]): row["since"] for row in rows}
 
 
-async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[Result]) -> None:
+async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
     """Keeps what was quarantined, and lets go of what has been recorded at last."""
-    kept = [(r.change, r.cause or Cause.UNMAPPED, r.reason) for r in results if r.fate is Fate.QUARANTINED]
+    kept = [(r.change, r.cause or Cause.UNMAPPED, r.reason) for r in results if r.fate is ChangeResult.QUARANTINED]
     await quarantine.keep(connection, now, kept)
-    settled = [(r.change.source, r.change.change_id) for r in results if r.fate is not Fate.QUARANTINED]
+    settled = [(r.change.source, r.change.change_id) for r in results if r.fate is not ChangeResult.QUARANTINED]
     await quarantine.let_go(connection, settled)

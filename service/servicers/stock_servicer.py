@@ -11,7 +11,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.feeds import stock_intake, stock_requests
-from service.feeds.change_processing import Result
+from service.feeds.change_processing import RecordedChange
 from service.feeds.stock_requests import RecordRequest
 from service.rpc import page_tokens, proto_values
 from service.rpc.idempotency import IdempotentRequest, once
@@ -68,7 +68,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
 
         async def work(
             connection: Connection,
-        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[Result], UnitOfWork]]:
+        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[RecordedChange], UnitOfWork]]:
             results, unit_of_work = await stock_intake.record(
                 connection, said.changes, self._deps.new_id, cache=self._deps.cache, policy_set=policy_set
             )
@@ -149,7 +149,7 @@ def _level(row: asyncpg.Record, details: Details) -> stock_pb.StockLevel:
     )
 
 
-def _message(result: Result) -> stock_pb.StockChangeResult:
+def _message(result: RecordedChange) -> stock_pb.StockChangeResult:
     return stock_pb.StockChangeResult(
         change_id=result.change.change_id,
         fate=_FATES[result.fate],
