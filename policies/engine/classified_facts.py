@@ -30,7 +30,7 @@ Step = Callable[[Context], Hashable]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class ClassifiedFacts:
     """The entries of the facts of one object. Equal parts are one and the same, so comparing them takes no time."""
 
     entries: tuple[Hashable, ...]
@@ -41,7 +41,7 @@ def kind_of(fact: str) -> str | None:
     return fact.partition(".")[0] if fact in _OWN else None
 
 
-class Parts:
+class ClassifiedFactsCache:
     """The parts of objects of one kind. `known` has them by the object's id, which stays its own: objects are kept."""
 
     __slots__ = ("_kept", "_kind", "_made", "_steps", "known")
@@ -49,11 +49,11 @@ class Parts:
     def __init__(self, kind: str, steps: Sequence[Step]) -> None:
         self._kind = kind
         self._steps = tuple(steps)
-        self._made: dict[tuple[Hashable, ...], Part] = {}
+        self._made: dict[tuple[Hashable, ...], ClassifiedFacts] = {}
         self._kept: list[object] = []
-        self.known: dict[int, Part] = {}
+        self.known: dict[int, ClassifiedFacts] = {}
 
-    def of(self, context: Context) -> Part:
+    def of(self, context: Context) -> ClassifiedFacts:
         """The part of the context's object; None is an object, too: its facts are unknown."""
         item = getattr(context, self._kind)
         try:
@@ -61,7 +61,7 @@ class Parts:
         except KeyError:
             return self._learnt(item, context)
 
-    def _learnt(self, item: object, context: Context) -> Part:
+    def _learnt(self, item: object, context: Context) -> ClassifiedFacts:
         entries = tuple([step(context) for step in self._steps])
         if len(self._kept) >= MAX_OBJECTS:
             self.known.clear()
@@ -69,5 +69,5 @@ class Parts:
         if len(self._made) >= MAX_PARTS:
             self._made.clear()
         self._kept.append(item)
-        part = self.known[id(item)] = self._made.setdefault(entries, Part(entries))
+        part = self.known[id(item)] = self._made.setdefault(entries, ClassifiedFacts(entries))
         return part

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf
-from policies.engine.rule_engine import MAX_PROPERTIES, Conjunction, Operator, Test
-from policies.engine.value_classes import Mask, Signatures
+from policies.engine.rule_engine import MAX_PROPERTIES, Conjunction, EngineOperator, Test
+from policies.engine.value_classes import Mask, ValueClasses
 
 MAX_ALTERNATIVES = 256
 """Boxes that one rule may come to, as written or negated; a rule of 256 alternatives is a table, not a rule."""
@@ -26,7 +26,7 @@ class TooLarge(Exception):
     """Neither the condition nor its negation fits the bounds; the message says which bound."""
 
 
-def boxes(condition: Condition, signatures: Signatures) -> tuple[bool, list[Box]]:
+def boxes(condition: Condition, signatures: ValueClasses) -> tuple[bool, list[Box]]:
     """Whether the boxes stand for the condition's negation, and the boxes. Raises TooLarge."""
     try:
         return False, _fitting(_boxes(condition, signatures, negated=False))
@@ -39,7 +39,7 @@ class Properties:
 
     __slots__ = ("_numbers", "_signatures")
 
-    def __init__(self, signatures: Signatures) -> None:
+    def __init__(self, signatures: ValueClasses) -> None:
         self._signatures = signatures
         self._numbers: dict[tuple[int, Mask | None], int] = {}
 
@@ -55,22 +55,22 @@ class Properties:
         low, high = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
         if mask != (2 << high) - (1 << low):
             # A set with gaps becomes a property of its own, so that every rule stays a plain conjunction.
-            yield Test(self._number(column, mask), Operator.EQUAL, 1)
+            yield Test(self._number(column, mask), EngineOperator.EQUAL, 1)
             return
         number = self._number(column, None)
         if low == high:
-            yield Test(number, Operator.EQUAL, low)
+            yield Test(number, EngineOperator.EQUAL, low)
             return
         if low > 0:
-            yield Test(number, Operator.AT_LEAST, low)
+            yield Test(number, EngineOperator.AT_LEAST, low)
         if high < self._signatures.columns[column].class_count - 1:
-            yield Test(number, Operator.AT_MOST, high)
+            yield Test(number, EngineOperator.AT_MOST, high)
 
     def _number(self, column: int, mask: Mask | None) -> int:
         return self._numbers.setdefault((column, mask), len(self._numbers))
 
 
-def _boxes(condition: Condition, signatures: Signatures, *, negated: bool) -> list[Box]:
+def _boxes(condition: Condition, signatures: ValueClasses, *, negated: bool) -> list[Box]:
     match condition:
         case Always():
             return [] if negated else [{}]
@@ -93,7 +93,7 @@ def _single(column: int, mask: Mask, everything: Mask) -> list[Box]:
     return [{}] if mask == everything else [{column: mask}]
 
 
-def _either(each: Iterable[list[Box]], signatures: Signatures) -> list[Box]:
+def _either(each: Iterable[list[Box]], signatures: ValueClasses) -> list[Box]:
     """Boxes of which one is true where a box of one of the lists is; those on one and the same column become one."""
     singles: dict[int, Mask] = {}
     others: dict[frozenset[tuple[int, Mask]], Box] = {}

@@ -10,7 +10,7 @@ from policies.domain.model import Context
 from policies.engine.conditions import Always, Condition, holds
 from policies.engine.conjunctions import Properties, TooLarge, boxes
 from policies.engine.rule_engine import Conjunction, Engine
-from policies.engine.value_classes import Signature, Signatures
+from policies.engine.value_classes import Signature, ValueClasses
 from policies.facts.fact_table import FACTS
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Matcher(Generic[T]):
         """Raises RulesTooLarge."""
         self._pairs = tuple(pairs)
         conditions = [condition for _, condition in pairs]
-        self._signatures = Signatures(conditions)
+        self._signatures = ValueClasses(conditions)
         self._properties = Properties(self._signatures)
         compiled = [self._compiled(index, condition) for index, condition in enumerate(conditions)]
         self._inverted = [inverted for inverted, _ in compiled]

@@ -40,7 +40,7 @@ class EngineFailed(Exception):
     """The rule engine refused rules or facts that fit its known bounds. This is a defect of Truestock."""
 
 
-class Operator(StrEnum):
+class EngineOperator(StrEnum):
     """How a property is tested; the values are the engine's words."""
 
     EQUAL = "="
@@ -55,7 +55,7 @@ class Test:
     __test__ = False  # Keeps pytest from taking it for a test class.
 
     property: int
-    operator: Operator
+    operator: EngineOperator
     constant: int
 
 
@@ -142,7 +142,7 @@ class _Ruleset:
 def _definition(conjunction: Conjunction) -> dict[str, object]:
     tests = [
         {f"f{test.property}": test.constant}
-        if test.operator is Operator.EQUAL
+        if test.operator is EngineOperator.EQUAL
         else {test.operator.value: {f"f{test.property}": test.constant}}
         for test in conjunction
     ]
@@ -218,7 +218,7 @@ class _Node:
         width_before = self.children[first].width if first in self.children else 0
         child = self.children.setdefault(first, _Node())
         child.add(rest)
-        if first.operator is Operator.EQUAL:
+        if first.operator is EngineOperator.EQUAL:
             widest = self.equalities_width.get(first.property, 0)
             self.equalities_width[first.property] = max(widest, child.width)
         else:

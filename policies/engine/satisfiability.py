@@ -12,11 +12,11 @@ from functools import partial
 
 from policies.engine.conditions import Comparison, Condition, Operator, comparisons
 from policies.engine.conjunctions import Box, TooLarge, boxes
-from policies.engine.value_classes import UNKNOWN, Mask, Signatures
+from policies.engine.value_classes import UNKNOWN, Mask, ValueClasses
 from policies.facts.fact_table import FACTS, MAX_CONSTANT, FactType
 
 MAX_WORK = 200_000
-"""Pairs of boxes that are compared for one `Work`; beyond it everything counts as possible."""
+"""Pairs of boxes that are compared for one `StepBudget`; beyond it everything counts as possible."""
 
 Step = Callable[[Box], Iterator[Box]]
 """What of a box is left when one more thing must hold: boxes that make it up."""
@@ -26,35 +26,35 @@ _ABSENT, _PRESENT = 1 << 1, 1 << 2
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class Disjunction:
     """Where a condition holds: in any of the boxes, or where `inverted` in none. Without boxes it is too large."""
 
     inverted: bool
     boxes: Sequence[Box] | None
 
     @property
-    def opposite(self) -> Region:
+    def opposite(self) -> Disjunction:
         """Where the condition does not hold."""
-        return Region(not self.inverted, self.boxes)
+        return Disjunction(not self.inverted, self.boxes)
 
 
 @dataclass(slots=True)
-class Work:
+class StepBudget:
     """How many pairs of boxes may still be compared; spaces can share one."""
 
     left: int = MAX_WORK
 
 
-class Space:
+class Satisfiability:
     """All contexts that some conditions can tell apart."""
 
     __slots__ = ("_signatures", "_start", "_tags", "_work")
 
-    def __init__(self, conditions: Iterable[Condition], work: Work) -> None:
+    def __init__(self, conditions: Iterable[Condition], work: StepBudget) -> None:
         conditions = tuple(conditions)
         asked = [comparison for condition in conditions for comparison in comparisons(condition)]
         limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _limits(name)]
-        self._signatures = Signatures([*conditions, *limits])
+        self._signatures = ValueClasses([*conditions, *limits])
         self._start: dict[int, Mask] = {}
         for limit in limits:
             column, mask = self._signatures.meaning(limit)
@@ -67,14 +67,14 @@ class Space:
                 self._tags.setdefault(comparison.fact, {})[column] = frozenset(words)
         self._work = work
 
-    def region(self, condition: Condition) -> Region:
+    def region(self, condition: Condition) -> Disjunction:
         """Where one of the space's conditions, or a part of one, holds."""
         try:
-            return Region(*boxes(condition, self._signatures))
+            return Disjunction(*boxes(condition, self._signatures))
         except TooLarge:
-            return Region(False, None)
+            return Disjunction(False, None)
 
-    def can_hold(self, wanted: Iterable[Region]) -> bool:
+    def can_hold(self, wanted: Iterable[Disjunction]) -> bool:
         """Whether all of these can hold in one context; True also where it takes too long to say."""
         wanted = tuple(wanted)
         if any(region.boxes is None for region in wanted):
@@ -91,7 +91,7 @@ class Space:
             waiting += [(number + 1, piece) for piece in step(box) if self._has_tags(piece)]
         return False
 
-    def conflict(self, wanted: Sequence[Region]) -> list[int]:
+    def conflict(self, wanted: Sequence[Disjunction]) -> list[int]:
         """The numbers of some that cannot hold together, none of which can be spared; empty where all can.
 
         Later ones are kept rather than earlier ones.
@@ -105,7 +105,7 @@ class Space:
                 kept = others
         return kept
 
-    def _steps(self, region: Region) -> list[tuple[int, Step]]:
+    def _steps(self, region: Disjunction) -> list[tuple[int, Step]]:
         """Steps with the work of each: to be outside all boxes takes one for each box, to be in one of them one."""
         found = region.boxes or ()
         if not region.inverted:

@@ -15,7 +15,7 @@ from math import inf, isfinite, nextafter
 from typing import Any
 
 from policies.domain.model import Context
-from policies.engine.classified_facts import KINDS, Part, Parts, Step, kind_of
+from policies.engine.classified_facts import KINDS, ClassifiedFacts, ClassifiedFactsCache, Step, kind_of
 from policies.engine.conditions import Comparison, Condition, Operator, comparisons
 from policies.facts.fact_table import FACTS, FactType, Value
 from policies.facts.measures import ELAPSED
@@ -23,7 +23,7 @@ from policies.facts.measures import ELAPSED
 Entry = Hashable
 """What a signature holds for one fact: a class; of tags the mentioned ones that are there, or None for unknown."""
 
-Signature = tuple[Part, Part, Part, Entry]
+Signature = tuple[ClassifiedFacts, ClassifiedFacts, ClassifiedFacts, Entry]
 """All that rules can see of a context: the parts of its channel, location and product, and the question's own facts."""
 
 Read = Callable[[Context], Value | None]
@@ -39,7 +39,7 @@ _LONGEST = 1 << 59
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FactClasses:
     """The classes of one fact, or of one question about a list of tags; numbered from 0, which is unknown."""
 
     class_count: int
@@ -56,7 +56,7 @@ class Column:
         return self.everything - 1
 
 
-class Signatures:
+class ValueClasses:
     """How contexts are classified for a set of conditions."""
 
     __slots__ = ("_known", "_parts", "_rest", "_sorts", "_starts", "columns", "facts")
@@ -72,10 +72,10 @@ class Signatures:
         # What a signature says in this order: the facts of each kind of object, then those of the question itself.
         self._sorts = {name: sorts[name] for kind in names for name in names[kind]}
         steps = {kind: [sorts[name].step(FACTS[name].read) for name in names[kind]] for kind in names}
-        self._parts = tuple(Parts(kind, steps[kind]) for kind in KINDS)
+        self._parts = tuple(ClassifiedFactsCache(kind, steps[kind]) for kind in KINDS)
         self._known = tuple(parts.known for parts in self._parts)
         self._rest = _together(steps[None])
-        self.columns: list[Column] = []
+        self.columns: list[FactClasses] = []
         self._starts: dict[str, int] = {}
         for name, sort in self._sorts.items():
             self._starts[name] = len(self.columns)
@@ -137,7 +137,7 @@ class _Words:
         class_of.update((word, class_of_key[tuple(numbers)]) for word, numbers in listed_in.items())
         self._class_of = class_of
         self._masks = {words: _mask(class_of[word] for word in words) for words in lists}
-        self.columns = [Column(2 + len(keys), _same)]
+        self.columns = [FactClasses(2 + len(keys), _same)]
 
     def step(self, read: Callable[[Context], Any]) -> Step:
         class_of = self._class_of
@@ -162,7 +162,7 @@ class _Numbers:
     def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
         self._fact = fact
         self._turns = [-inf, *sorted({turn for comparison in found for turn in _turns(comparison)})]
-        self.columns = [Column(len(self._turns) + 1, _same)]
+        self.columns = [FactClasses(len(self._turns) + 1, _same)]
 
     def step(self, read: Callable[[Context], Any]) -> Step:
         if self._fact in ELAPSED:
@@ -208,7 +208,7 @@ class _Tags:
         wanted = dict.fromkeys(_wanted(comparison) for comparison in found)
         self._wanted = {tags: index for index, tags in enumerate(wanted)}
         self._mentioned = frozenset(tag for tags in wanted for tag in tags)
-        self.columns = [Column(3, _presence(tags)) for tags in wanted]
+        self.columns = [FactClasses(3, _presence(tags)) for tags in wanted]
 
     def step(self, read: Callable[[Context], Any]) -> Step:
         mentioned = self._mentioned

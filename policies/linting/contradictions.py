@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf
-from policies.engine.satisfiability import Space, Work
+from policies.engine.satisfiability import Satisfiability, StepBudget
 from policies.facts.fact_table import FACTS
 from policies.linting.findings import Finding, listed, parts, written
 from policies.policy_set import BufferRule, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
@@ -28,7 +28,7 @@ class _Clause:
     given: Condition
 
 
-def contradictions(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+def contradictions(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Every condition of the set that can never hold, or says nothing."""
     for clause in _clauses(policy_set):
         if not isinstance(clause.when, Always):
@@ -63,8 +63,8 @@ def _clauses_of(policy: RoutingPolicy) -> Iterator[_Clause]:
             yield _Clause(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
 
 
-def _findings(clause: _Clause, work: Work) -> Iterator[Finding]:
-    space = Space([clause.given, clause.when], work)
+def _findings(clause: _Clause, work: StepBudget) -> Iterator[Finding]:
+    space = Satisfiability([clause.given, clause.when], work)
     given, own = parts(clause.given), parts(clause.when)
     regions = [space.region(part) for part in (*given, *own)]
     conflict = space.conflict(regions)
@@ -81,7 +81,7 @@ def _findings(clause: _Clause, work: Work) -> Iterator[Finding]:
         yield Finding(clause.source, clause.key, "always-true", message, help)
 
 
-def _dead_entries(clause: _Clause, condition: Condition, space: Space) -> Iterator[Finding]:
+def _dead_entries(clause: _Clause, condition: Condition, space: Satisfiability) -> Iterator[Finding]:
     """Entries of `any` and `none` that can never hold by themselves."""
     if isinstance(condition, (Any, NoneOf)):
         group = "any" if isinstance(condition, Any) else "none"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from policies.engine.satisfiability import Work
+from policies.engine.satisfiability import StepBudget
 from policies.linting.contradictions import contradictions
 from policies.linting.findings import Finding
 from policies.linting.shadowing import (
@@ -35,7 +35,7 @@ def lint(policy_set: PolicySet, files: Mapping[str, bytes]) -> tuple[Problem, ..
     The first 200 are told. Each kind of finding has a bounded amount of work, beyond which it finds no more.
     """
     places = _Places(files)
-    found = (finding for kind in _KINDS for finding in kind(policy_set, Work()))
+    found = (finding for kind in _KINDS for finding in kind(policy_set, StepBudget()))
     return tuple(sorted(places.problem(finding) for finding in islice(found, MAX_PROBLEMS)))
 
 

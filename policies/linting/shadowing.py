@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from policies.engine.conditions import Always, Comparison, Condition, Operator
-from policies.engine.satisfiability import Region, Space, Work
+from policies.engine.satisfiability import Disjunction, Satisfiability, StepBudget
 from policies.linting.findings import Finding, listed
 from policies.policy_set import ExposureRule, NamedCondition, PolicySet, RoutingPolicy
 from policies.source.problems import Source
@@ -21,16 +21,16 @@ _BEING_CLOSED, _ONLY = "being closed", "'only'"
 
 _PLURALS = {"policy": "policies", "rule": "rules"}
 
-Named = tuple[str, Region]
+Named = tuple[str, Disjunction]
 """What messages call a condition, and where it holds."""
 
 
-def shadowed_policies(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+def shadowed_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Policies that no order reaches, because policies at lower positions take all that they apply to.
 
     The last one is left out: it is the net that every folder must have, whether or not anything falls into it.
     """
-    space = Space([policy.applies_to for policy in policy_set.routing], work)
+    space = Satisfiability([policy.applies_to for policy in policy_set.routing], work)
     # What is passed on to the next policy can reach those behind.
     takes = [policy.otherwise != "next" for policy in policy_set.routing]
     applies = [space.region(policy.applies_to) for policy in policy_set.routing]
@@ -42,10 +42,10 @@ def shadowed_policies(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
             yield _shadowed(policy.name, policy.source, f"no order reaches policy '{policy.name}'", "policy", blockers)
 
 
-def shadowed_rules(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+def shadowed_rules(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Delivery and exception rules that never decide. The last exception rule is such a net, too."""
     for rules in (policy_set.delivery, policy_set.exceptions[:-1]):
-        space = Space([rule.when for rule in rules], work)
+        space = Satisfiability([rule.when for rule in rules], work)
         before: list[Named] = []
         for rule in rules:
             own = space.region(rule.when)
@@ -55,7 +55,7 @@ def shadowed_rules(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
             before.append((f"'{rule.name}'", own))
 
 
-def shadowed_excludes(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+def shadowed_excludes(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Exclude rules that keep out nothing, because what drops a location before them already does."""
     for policy in policy_set.routing:
         space, applies, droppers = _droppers(policy, work)
@@ -74,7 +74,7 @@ def shadowed_excludes(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
             yield Finding(rule.source, "name", "shadowed-rule", message, help)
 
 
-def shadowed_exposure(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+def shadowed_exposure(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Exposure rules that block nothing but what one other rule of their file blocks.
 
     Each is compared with each until the work is done, which is so after some 300 rules.
@@ -82,7 +82,7 @@ def shadowed_exposure(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
     by_place = sorted(policy_set.exposure, key=lambda rule: rule.source)
     for _, group in groupby(by_place, key=lambda rule: rule.source.file):
         rules = list(group)
-        space = Space([rule.when for rule in rules], work)
+        space = Satisfiability([rule.when for rule in rules], work)
         regions = [space.region(rule.when) for rule in rules]
         for number, rule in enumerate(rules):
             other = _covering(space, rules, regions, number) if work.left > 0 else None
@@ -92,7 +92,7 @@ def shadowed_exposure(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
                 yield Finding(rule.source, "name", "shadowed-rule", message, help)
 
 
-def unusable_policies(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
+def unusable_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Policies whose `only` and `exclude` leave no location. An exclude rule without `when` says so on purpose."""
     for policy in policy_set.routing:
         if any(isinstance(rule.when, Always) for rule in policy.exclude):
@@ -107,22 +107,22 @@ def unusable_policies(policy_set: PolicySet, work: Work) -> Iterator[Finding]:
             yield Finding(policy.source, "only" if policy.only else "exclude", "no-usable-location", message, help)
 
 
-def _droppers(policy: RoutingPolicy, work: Work) -> tuple[Space, Region, list[Named]]:
+def _droppers(policy: RoutingPolicy, work: StepBudget) -> tuple[Satisfiability, Disjunction, list[Named]]:
     """The policy's space, where it applies, and what drops a location, in the order in which routing asks."""
     named: Sequence[NamedCondition] = policy.exclude
     only: list[Condition] = [policy.only.when] if policy.only else []
-    space = Space([policy.applies_to, _CLOSED, *only, *(rule.when for rule in named)], work)
+    space = Satisfiability([policy.applies_to, _CLOSED, *only, *(rule.when for rule in named)], work)
     found = [(_BEING_CLOSED, space.region(_CLOSED))]
     found += [(_ONLY, space.region(condition).opposite) for condition in only]
     found += [(f"exclude rule '{rule.name}'", space.region(rule.when)) for rule in named]
     return space, space.region(policy.applies_to), found
 
 
-def _leaves_some(space: Space, applies: Region, droppers: Sequence[Named]) -> bool:
+def _leaves_some(space: Satisfiability, applies: Disjunction, droppers: Sequence[Named]) -> bool:
     return space.can_hold([applies, *(region.opposite for _, region in droppers)])
 
 
-def _blockers(space: Space, wanted: Sequence[Region], before: Sequence[Named]) -> list[str]:
+def _blockers(space: Satisfiability, wanted: Sequence[Disjunction], before: Sequence[Named]) -> list[str]:
     """The names of those that leave nothing of what is wanted; empty where something is left or never was."""
     conflict = space.conflict([*wanted, *(region.opposite for _, region in before)])
     if not conflict or not space.can_hold(wanted):
@@ -131,7 +131,7 @@ def _blockers(space: Space, wanted: Sequence[Region], before: Sequence[Named]) -
 
 
 def _covering(
-    space: Space, rules: Sequence[ExposureRule], regions: Sequence[Region], number: int
+    space: Satisfiability, rules: Sequence[ExposureRule], regions: Sequence[Disjunction], number: int
 ) -> ExposureRule | None:
     """Another rule that blocks all that a rule blocks; of two that block the same, the later one is covered."""
     own = regions[number]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator
 from policies.engine.conjunctions import TooLarge, boxes
-from policies.engine.value_classes import Signatures
+from policies.engine.value_classes import ValueClasses
 from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, Place, find, names
 from policies.source.problems import quoted
 from policies.source.rule_file import Page, described, suggestion
@@ -46,7 +46,7 @@ def condition(page: Page, node: Node, rule: str, place: Place) -> Condition | No
 def fitting(page: Page, node: Node, rule: str, found: Condition) -> Condition | None:
     """The condition, or None where it is noted that the rule engine could not hold it."""
     try:
-        boxes(found, Signatures([found]))
+        boxes(found, ValueClasses([found]))
     except TooLarge as problem:
         page.note(node, "rule-too-large", f"{rule} is too large: {problem}", "make several rules of it.")
         return None

@@ -18,21 +18,21 @@ from policies.engine.rule_engine import (
     Conjunction,
     Engine,
     EngineFailed,
-    Operator,
+    EngineOperator,
     Test,
 )
 
 
 def equal(property_number: int, constant: int) -> Test:
-    return Test(property_number, Operator.EQUAL, constant)
+    return Test(property_number, EngineOperator.EQUAL, constant)
 
 
 def at_least(property_number: int, constant: int) -> Test:
-    return Test(property_number, Operator.AT_LEAST, constant)
+    return Test(property_number, EngineOperator.AT_LEAST, constant)
 
 
 def at_most(property_number: int, constant: int) -> Test:
-    return Test(property_number, Operator.AT_MOST, constant)
+    return Test(property_number, EngineOperator.AT_MOST, constant)
 
 
 def engine(*rules: Conjunction) -> Engine:

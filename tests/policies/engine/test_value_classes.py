@@ -47,7 +47,7 @@ def test_objects_that_come_and_go_are_never_taken_for_each_other(monkeypatch: py
 
 def test_what_is_remembered_of_objects_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classified_facts, "MAX_OBJECTS", 10)
-    made = classified_facts.Parts("product", [FACTS["product.sku"].read])
+    made = classified_facts.ClassifiedFactsCache("product", [FACTS["product.sku"].read])
     for number in range(100):
         made.of(Context(NOW, product=Product(f"SKU-{number}")))
 

@@ -9,7 +9,7 @@ from itertools import combinations, product
 from hypothesis import given, settings, strategies as st
 
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator, comparisons, holds
-from policies.engine.satisfiability import Space, Work
+from policies.engine.satisfiability import Satisfiability, StepBudget
 from policies.facts.fact_table import Value
 from policies.linting.findings import written
 from policies.reading.rules_reader import Reading, read
@@ -81,7 +81,7 @@ def codes(reading: Reading) -> list[str]:
 @settings(max_examples=300, deadline=None)
 @given(CONDITIONS)
 def test_a_condition_is_called_impossible_exactly_if_no_context_makes_it_true(condition: Condition) -> None:
-    space = Space([condition], Work())
+    space = Satisfiability([condition], StepBudget())
     region = space.region(condition)
     answers = {holds(condition, context) for context in contexts(condition)}
 
@@ -92,7 +92,7 @@ def test_a_condition_is_called_impossible_exactly_if_no_context_makes_it_true(co
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=3))
 def test_a_rule_is_called_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
-    space = Space(conditions, Work())
+    space = Satisfiability(conditions, StepBudget())
     first, *others = (space.region(condition) for condition in conditions)
     alone = any(
         holds(conditions[0], context) and not any(holds(other, context) for other in conditions[1:])
@@ -105,7 +105,7 @@ def test_a_rule_is_called_covered_exactly_if_it_never_fires_alone(conditions: li
 @settings(max_examples=120, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=4))
 def test_what_is_said_to_conflict_does_and_none_of_it_can_be_spared(conditions: list[Condition]) -> None:
-    space = Space(conditions, Work())
+    space = Satisfiability(conditions, StepBudget())
     conflict = space.conflict([space.region(condition) for condition in conditions])
 
     for left_out in (None, *conflict):
@@ -228,7 +228,7 @@ def test_a_policy_may_use_no_location_on_purpose() -> None:
 
 def test_what_takes_too_long_to_say_is_possible() -> None:
     apart = [Comparison("location.type", Operator.IS, (word,)) for word in ("store", "warehouse")]
-    space = Space(apart, Work(0))
+    space = Satisfiability(apart, StepBudget(0))
 
     assert space.can_hold([space.region(one) for one in apart])
 
