@@ -20,7 +20,7 @@ class PromiseState(StrEnum):
     EXPIRED = "expired"
 
 
-class Course(StrEnum):
+class PromiseTransition(StrEnum):
     """What a request for an order calls for, given what the order has.
 
     CONVERT confirms the same units where they are. KEEP answers with the promise as it stands.
@@ -31,7 +31,7 @@ class Course(StrEnum):
     KEEP = "keep"
 
 
-class MoreThanIsLeft(ValueError):
+class MoreThanRemaining(ValueError):
     """More units of a line were to be cancelled than it has; `left` is how many it has."""
 
     def __init__(self, unit_count: int, left: int) -> None:
@@ -64,16 +64,16 @@ class Promise:
         return self.units if self.is_live else {}
 
 
-def course(promise: Promise, request: Order) -> Course:
+def course(promise: Promise, request: Order) -> PromiseTransition:
     """What the request does. A HOLD never changes an order that is sold; equal contents never plan twice."""
     if not promise.is_live or promise.order is None:
-        return Course.PLAN_ANEW
+        return PromiseTransition.PLAN_ANEW
     same = same_contents(promise.order, request)
     if promise.state is PromiseState.CONFIRMED:
-        return Course.KEEP if same or request.commitment is Commitment.HOLD else Course.PLAN_ANEW
+        return PromiseTransition.KEEP if same or request.commitment is Commitment.HOLD else PromiseTransition.PLAN_ANEW
     if request.commitment is Commitment.HOLD:
-        return Course.KEEP if same else Course.PLAN_ANEW
-    return Course.CONVERT if same and not any(promise.short.values()) else Course.PLAN_ANEW
+        return PromiseTransition.KEEP if same else PromiseTransition.PLAN_ANEW
+    return PromiseTransition.CONVERT if same and not any(promise.short.values()) else PromiseTransition.PLAN_ANEW
 
 
 def same_contents(one: Order, other: Order) -> bool:
@@ -96,14 +96,14 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class PartialCancellation:
     """What a partial cancellation takes: units that were short, and units of shipments."""
 
     short: int
     shares: tuple[Share, ...]
 
 
-def shrink(shares: Sequence[Share], short: int, unit_count: int, *, named: str | None = None) -> Cut:
+def shrink(shares: Sequence[Share], short: int, unit_count: int, *, named: str | None = None) -> PartialCancellation:
     """Takes units of one line: short ones first, then from the named shipment, then from the worst-ranked.
 
     `shares` are in fill order, best-ranked first. Raises MoreThanIsLeft, and ValueError for fewer than one unit or a
@@ -113,11 +113,11 @@ def shrink(shares: Sequence[Share], short: int, unit_count: int, *, named: str |
     if unit_count < 1:
         raise ValueError(f"{unit_count} units cannot be cancelled; ask for 1 to {left}")
     if unit_count > left:
-        raise MoreThanIsLeft(unit_count, left)
+        raise MoreThanRemaining(unit_count, left)
     if named is not None and all(share.shipment_id != named for share in shares):
         raise ValueError(f"shipment {named} has no units of this line; leave it out, or name one that has")
     from_short = min(short, unit_count)
-    return Cut(from_short, tuple(_cut(shares, unit_count - from_short, named)))
+    return PartialCancellation(from_short, tuple(_cut(shares, unit_count - from_short, named)))
 
 
 def _cut(shares: Sequence[Share], unit_count: int, named: str | None) -> list[Share]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from policies.decisions.promise import MoreThanIsLeft, Share, shrink
+from policies.decisions.promise import MoreThanRemaining, Share, shrink
 from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import units as counted
@@ -222,7 +222,7 @@ def _take_off(book: Book, record: AllocationRecord, cancellation: Cancellation) 
     named = str(cancellation.shipment_id) if cancellation.shipment_id else None
     try:
         cut = shrink(shares, short, cancellation.unit_count, named=named)
-    except MoreThanIsLeft as error:
+    except MoreThanRemaining as error:
         raise TooManyUnits(line.line_id, error.unit_count, error.left, "cancelled") from error
     except ValueError as error:
         raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error

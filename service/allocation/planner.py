@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from policies.decisions.promise import Course, Promise, PromiseState, course, same_contents, stands_as_it_was
+from policies.decisions.promise import Promise, PromiseState, PromiseTransition, course, same_contents, stands_as_it_was
 from policies.decisions.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
 from policies.domain.calendars import ship_by
 from policies.domain.model import Commitment, Order, Outcome, World
@@ -80,9 +80,9 @@ def decide(
         return Verdict(record)
     promise = promise_of(record, book)
     what = course(promise, order)
-    if what is Course.KEEP:
+    if what is PromiseTransition.KEEP:
         return Verdict(record)
-    if what is Course.CONVERT:
+    if what is PromiseTransition.CONVERT:
         record.state_contents(order)
         return sent_to_review(channel_context, book, confirm(book, record))
     _check_shipped(record, order)

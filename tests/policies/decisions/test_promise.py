@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from policies.decisions.promise import (
-    Course,
-    Cut,
-    MoreThanIsLeft,
+    MoreThanRemaining,
+    PartialCancellation,
     Promise,
     PromiseState,
+    PromiseTransition,
     Share,
     course,
     same_contents,
@@ -36,36 +36,36 @@ SHARES = (Share("near", 3), Share("far", 2))
 
 
 def test_an_order_nobody_knows_is_planned() -> None:
-    assert course(Promise(), HOLD) is Course.PLAN_ANEW
+    assert course(Promise(), HOLD) is PromiseTransition.PLAN_ANEW
 
 
 def test_a_hold_asked_for_twice_is_one_hold() -> None:
-    assert course(HELD, HOLD) is Course.KEEP
+    assert course(HELD, HOLD) is PromiseTransition.KEEP
 
 
 def test_paying_a_held_order_keeps_its_units_where_they_are() -> None:
-    assert course(HELD, SOLD) is Course.CONVERT
+    assert course(HELD, SOLD) is PromiseTransition.CONVERT
 
 
 def test_paying_a_hold_that_was_short_plans_again() -> None:
-    assert course(replace(HELD, short={"1": 1}), SOLD) is Course.PLAN_ANEW
+    assert course(replace(HELD, short={"1": 1}), SOLD) is PromiseTransition.PLAN_ANEW
 
 
 def test_paying_for_other_contents_plans_again() -> None:
-    assert course(HELD, replace(MORE, commitment=Commitment.SOLD)) is Course.PLAN_ANEW
+    assert course(HELD, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
 
 
 def test_a_late_hold_never_changes_a_sold_order() -> None:
-    assert course(CONFIRMED, HOLD) is Course.KEEP
-    assert course(CONFIRMED, MORE) is Course.KEEP
+    assert course(CONFIRMED, HOLD) is PromiseTransition.KEEP
+    assert course(CONFIRMED, MORE) is PromiseTransition.KEEP
 
 
 def test_a_sold_order_that_grew_is_planned_again() -> None:
-    assert course(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is Course.PLAN_ANEW
+    assert course(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
 
 
 def test_an_order_paid_after_its_hold_expired_is_planned_again_without_its_old_units() -> None:
-    assert course(EXPIRED, SOLD) is Course.PLAN_ANEW
+    assert course(EXPIRED, SOLD) is PromiseTransition.PLAN_ANEW
     assert EXPIRED.own == {}
     assert HELD.own == UNITS
 
@@ -92,25 +92,25 @@ def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> Non
 
 
 def test_a_cancellation_takes_short_units_first() -> None:
-    assert shrink(SHARES, 1, 1) == Cut(1, ())
+    assert shrink(SHARES, 1, 1) == PartialCancellation(1, ())
 
 
 def test_a_cancellation_then_takes_from_the_worst_ranked_shipment() -> None:
-    assert shrink(SHARES, 1, 4) == Cut(1, (Share("far", 2), Share("near", 1)))
+    assert shrink(SHARES, 1, 4) == PartialCancellation(1, (Share("far", 2), Share("near", 1)))
 
 
 def test_a_cancellation_takes_from_the_shipment_that_the_caller_names() -> None:
-    assert shrink(SHARES, 0, 2, named="near") == Cut(0, (Share("near", 2),))
+    assert shrink(SHARES, 0, 2, named="near") == PartialCancellation(0, (Share("near", 2),))
 
 
 def test_what_the_named_shipment_lacks_comes_from_the_worst_ranked() -> None:
     shares = (Share("near", 3), Share("middle", 1), Share("far", 2))
 
-    assert shrink(shares, 0, 3, named="middle") == Cut(0, (Share("middle", 1), Share("far", 2)))
+    assert shrink(shares, 0, 3, named="middle") == PartialCancellation(0, (Share("middle", 1), Share("far", 2)))
 
 
 def test_cancelling_more_than_is_left_is_refused_and_says_how_many_are_left() -> None:
-    with pytest.raises(MoreThanIsLeft, match="ask for at most 6") as refused:
+    with pytest.raises(MoreThanRemaining, match="ask for at most 6") as refused:
         shrink(SHARES, 1, 7)
 
     assert refused.value.left == 6
@@ -129,7 +129,7 @@ def test_a_cancellation_takes_exactly_what_was_asked_and_never_more_than_is_ther
 ) -> None:
     shares = [Share(str(number), count) for number, count in enumerate(counts)]
     if unit_count > short + sum(counts):
-        with pytest.raises(MoreThanIsLeft):
+        with pytest.raises(MoreThanRemaining):
             shrink(shares, short, unit_count)
         return
 
