@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from policies.decisions.eligibility import Question
+from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.plan_steps import UNKNOWN, Sending
 from policies.domain.calendars import arrival_day, leaving_day
 from policies.domain.model import Context, Location
@@ -60,12 +60,12 @@ def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date 
     return None if leaves is None else arrival_day(leaves, rule.transit_days, rule.ships_on)
 
 
-def sendings(policy_set: PolicySet, question: Question, location_ids: Iterable[str]) -> dict[str, Sending]:
+def sendings(policy_set: PolicySet, question: RoutingQuestion, location_ids: Iterable[str]) -> dict[str, Sending]:
     """What sending from each of the locations takes, by id."""
     return {key: _sending(policy_set, question, question.world.locations[key]) for key in location_ids}
 
 
-def plan_cost(policy_set: PolicySet, question: Question, unit_counts: Mapping[str, int]) -> Decimal | None:
+def plan_cost(policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]) -> Decimal | None:
     """What shipments of so many units from each location cost together; None where one of them is unknown."""
     total = Decimal(0)
     for location_id, unit_count in unit_counts.items():
@@ -76,7 +76,9 @@ def plan_cost(policy_set: PolicySet, question: Question, unit_counts: Mapping[st
     return total
 
 
-def fired_for(policy_set: PolicySet, question: Question, unit_counts: Mapping[str, int]) -> tuple[FiredRule, ...]:
+def fired_for(
+    policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]
+) -> tuple[FiredRule, ...]:
     """The delivery rules behind the shipments of a plan, with what each said."""
     fired = []
     for location_id, unit_count in unit_counts.items():
@@ -89,7 +91,7 @@ def fired_for(policy_set: PolicySet, question: Question, unit_counts: Mapping[st
     return tuple(fired)
 
 
-def _sending(policy_set: PolicySet, question: Question, location: Location) -> Sending:
+def _sending(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> Sending:
     rule = rule_for(policy_set, question.context(location))
     return UNKNOWN if rule is None else Sending(rule.cost, promise_date(rule, location, question.world.now))
 

@@ -20,11 +20,11 @@ from policies.domain.model import (
 from policies.explanation import Dropped, DropReason, FiredRule, Sight
 from policies.policy_set import PolicySet, RoutingPolicy
 
-NOTHING_OWN: Mapping[tuple[str, str], int] = {}
+NO_PROMISED_UNITS: Mapping[tuple[str, str], int] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RoutingQuestion:
     """What stays the same at every location of one question.
 
     `own` are units by (sku, location id) which the same order already has promised; they count as free for it.
@@ -46,7 +46,7 @@ class Question:
         order: Order,
         own: Mapping[tuple[str, str], int],
         rejected_by: frozenset[tuple[str, str]] = frozenset(),
-    ) -> Question:
+    ) -> RoutingQuestion:
         """The question that an order asks."""
         return cls(world, channel, OrderFacts.of(order), order.destination, own, rejected_by)
 
@@ -74,12 +74,12 @@ class Question:
         return level if level is None or not own else _without_own(level, own)
 
 
-def policies_for(policy_set: PolicySet, question: Question) -> tuple[RoutingPolicy, ...]:
+def policies_for(policy_set: PolicySet, question: RoutingQuestion) -> tuple[RoutingPolicy, ...]:
     """The routing policies that apply to the question, lowest position first; the reader makes sure of one."""
     return policy_set.routing_matcher.fired(question.context())
 
 
-def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Question) -> Dropped | None:
+def dropped_by_policy(policy: RoutingPolicy, location: Location, question: RoutingQuestion) -> Dropped | None:
     """Why the routing policy does not use the location; None where it does."""
     if location.status == "closed":
         return Dropped(location.id, None, DropReason.CLOSED)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.decisions.buffers import Buffering
-from policies.decisions.eligibility import NOTHING_OWN, Question, dropped_by_policy, fired_by
+from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, dropped_by_policy, fired_by
 from policies.decisions.sellable import NOTHING_LIFTED, LocationFigure, assess_location, channel_buffering, told
 from policies.domain.model import Channel, Commitment, Location, Order, StockLevel, World
 from policies.explanation import Dropped, DropReason, FiredRule
@@ -38,7 +38,7 @@ def usable(
     order: Order,
     policy: RoutingPolicy,
     *,
-    own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
 ) -> Usable:
     """What the order may take under the policy.
@@ -47,7 +47,7 @@ def usable(
     `own` units, which the order already has, stay usable whatever hold-backs and blocks say, as far as they are there.
     What is in `rejected_by`, as (sku, location id), gives `own` units and nothing else.
     """
-    question = Question.of(world, channel, order, own, rejected_by)
+    question = RoutingQuestion.of(world, channel, order, own, rejected_by)
     skus = tuple(order.units_by_sku())
     lifted = lifted_for(order, policy)
     whole = (
@@ -82,7 +82,7 @@ def chosen(order: Order, location_id: str) -> bool:
 
 def saved_by_buffers(
     policy_set: PolicySet,
-    question: Question,
+    question: RoutingQuestion,
     order: Order,
     policy: RoutingPolicy,
     placed: Mapping[tuple[str, str], int],
@@ -120,7 +120,7 @@ def _without_buffer(survey: _Survey, order: Order, sku: str, taken: Mapping[str,
     return min(here, max(0, everywhere - held_back), wanted)
 
 
-def _taken_first(question: Question, taken: Mapping[str, int]) -> Iterator[Location]:
+def _taken_first(question: RoutingQuestion, taken: Mapping[str, int]) -> Iterator[Location]:
     yield from (question.world.locations[location_id] for location_id in taken)
     yield from (location for location in question.locations() if location.id not in taken)
 
@@ -137,7 +137,7 @@ class _Survey:
     """What a walk over the locations has found so far."""
 
     policy_set: PolicySet
-    question: Question
+    question: RoutingQuestion
     policy: RoutingPolicy
     skus: tuple[str, ...]
     lifted: frozenset[str]

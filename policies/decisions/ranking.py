@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor, inf
 
-from policies.decisions.eligibility import Question
+from policies.decisions.eligibility import RoutingQuestion
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Location, StockLevel
 from policies.policy_set import PLAN_STEPS, RankStep, RoutingPolicy
@@ -25,7 +25,7 @@ class RankingContext:
     location id.
     """
 
-    question: Question
+    question: RoutingQuestion
     skus: Sequence[str]
     chosen_location_id: str | None = None
     wanted: Mapping[str, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def ranks(policy: RoutingPolicy, locations: Iterable[Location], wish: RankingCon
     return {place.id: tuple([rank(step, place, wish) or 0.0 for rank, step in steps]) for place in locations}
 
 
-def distance_km(location: Location, question: Question) -> float | None:
+def distance_km(location: Location, question: RoutingQuestion) -> float | None:
     """Great-circle kilometres from the location to the destination; None where either has no coordinates."""
     destination = question.destination
     if destination is None or destination.coordinates is None or location.coordinates is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_for, plan_cost, sendings
-from policies.decisions.eligibility import NOTHING_OWN, Question, policies_for, worth_splitting
+from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, policies_for, worth_splitting
 from policies.decisions.order_limits import Usable, saved_by_buffers, usable
 from policies.decisions.plans import NO_SENDINGS, Load, Plan, plan
 from policies.decisions.ranking import RankingContext, Ranks, distance_km, ranks
@@ -92,7 +92,7 @@ def route(
     world: World,
     channel: Channel,
     order: Order,
-    own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     *,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
 ) -> Decision:
@@ -102,7 +102,7 @@ def route(
     which this order already has promised: free for it, and usable there whatever hold-backs and blocks say.
     `rejected_by` are (sku, location id) that could not be supplied before; they give no more than the order's own.
     """
-    question = Question.of(world, channel, order, own, rejected_by)
+    question = RoutingQuestion.of(world, channel, order, own, rejected_by)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
         inquiry = _Inquiry(policy_set, question, order, policy)
@@ -120,7 +120,7 @@ class _Inquiry:
     """One order under one policy."""
 
     policy_set: PolicySet
-    question: Question
+    question: RoutingQuestion
     order: Order
     policy: RoutingPolicy
 

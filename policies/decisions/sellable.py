@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from policies.decisions.buffers import NOTHING_HELD_BACK, Buffering, buffering
-from policies.decisions.eligibility import Question, dropped_by_policy, fired_by, policies_for, worth_splitting
+from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, fired_by, policies_for, worth_splitting
 from policies.decisions.ranking import RankingContext, ranks
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.explanation import Dropped, DropReason, FiredRule, Sight
@@ -68,7 +68,7 @@ def assess(
 
     Of several routing policies that apply, the first decides which locations are used, whatever its `otherwise`.
     """
-    question = Question(world, channel, OrderFacts(method=method), destination)
+    question = RoutingQuestion(world, channel, OrderFacts(method=method), destination)
     policy = policies_for(policy_set, question)[0]
     figures = _figures(policy_set, question, sku, policy)
     whole = channel_buffering(policy_set, question, sku, policy)
@@ -125,7 +125,7 @@ def assess_location(
 
 def channel_buffering(
     policy_set: PolicySet,
-    question: Question,
+    question: RoutingQuestion,
     sku: str,
     policy: RoutingPolicy,
     lifted: frozenset[str] = NOTHING_LIFTED,
@@ -143,7 +143,7 @@ def channel_buffering(
 
 
 def _may_use(
-    policy_set: PolicySet, question: Question, policy: RoutingPolicy, level: StockLevel, *, blocked_too: bool
+    policy_set: PolicySet, question: RoutingQuestion, policy: RoutingPolicy, level: StockLevel, *, blocked_too: bool
 ) -> bool:
     location = question.world.locations[level.location_id]
     if dropped_by_policy(policy, location, question) is not None:
@@ -177,7 +177,9 @@ def told(subtotal: int, whole: Buffering) -> int:
     return remaining if whole.cap is None else min(remaining, whole.cap)
 
 
-def _figures(policy_set: PolicySet, question: Question, sku: str, policy: RoutingPolicy) -> tuple[LocationFigure, ...]:
+def _figures(
+    policy_set: PolicySet, question: RoutingQuestion, sku: str, policy: RoutingPolicy
+) -> tuple[LocationFigure, ...]:
     figures = []
     for location in question.locations():
         level = question.level(sku, location.id)
@@ -200,14 +202,14 @@ def _blocks(policy_set: PolicySet, context: Context, level: StockLevel) -> tuple
     )
 
 
-def _open_levels(question: Question, sku: str) -> list[StockLevel]:
+def _open_levels(question: RoutingQuestion, sku: str) -> list[StockLevel]:
     """The product's levels that anybody may sell from."""
     levels = [question.level(sku, place.id) for place in question.locations() if place.status != "closed"]
     return [level for level in levels if level is not None and level.tracked]
 
 
 def _largest_within_shipments(
-    figures: Sequence[LocationFigure], question: Question, sku: str, policy: RoutingPolicy
+    figures: Sequence[LocationFigure], question: RoutingQuestion, sku: str, policy: RoutingPolicy
 ) -> int:
     giving = [figure for figure in figures if figure.sellable > 0]
     if any(step.kind in PLAN_STEPS for step in policy.rank):
@@ -218,7 +220,7 @@ def _largest_within_shipments(
 
 
 def _largest_up_to(
-    size: int | None, giving: Sequence[LocationFigure], question: Question, sku: str, policy: RoutingPolicy
+    size: int | None, giving: Sequence[LocationFigure], question: RoutingQuestion, sku: str, policy: RoutingPolicy
 ) -> int:
     """The most that an order of so many units gets in rank order; None for one larger than what any location has."""
     units = {figure.location_id: figure.sellable for figure in giving}
@@ -233,13 +235,13 @@ def _largest_up_to(
     return largest if size is None else min(size, largest)
 
 
-def _largest_of(giving: Sequence[LocationFigure], question: Question, sku: str, policy: RoutingPolicy) -> int:
+def _largest_of(giving: Sequence[LocationFigure], question: RoutingQuestion, sku: str, policy: RoutingPolicy) -> int:
     several = sum(figure.sellable for figure in giving[: policy.max_shipments])
     if worth_splitting(policy, _value(question, sku, several)):
         return several
     return max((figure.sellable for figure in giving[: policy.max_shipments]), default=0)
 
 
-def _value(question: Question, sku: str, unit_count: int) -> Decimal | None:
+def _value(question: RoutingQuestion, sku: str, unit_count: int) -> Decimal | None:
     product = question.world.products.get(sku)
     return None if product is None or product.price is None else product.price * unit_count

@@ -16,7 +16,7 @@ from policies.source.rule_file import Page, described
 from policies.source.yaml_nodes import Fields, Node
 from policies.testing.expectations import Expectations, Expected
 from policies.testing.fixtures import Fixtures
-from policies.testing.givens import Asked, Given, Incident, Parcel, Sale
+from policies.testing.givens import AvailabilityGiven, ChannelGiven, DeliveryGiven, ExceptionGiven, Given
 from policies.testing.stated_values import optional
 
 MAX_TESTS = 1_000
@@ -25,7 +25,7 @@ SUITE_KEYS = ("suite", "description", "rules", "now", "locations", "products", "
 TEST_NEEDS = ("name", "given", "expect")
 TEST_KEYS = ("name", "now", "given", "expect")
 
-Asks = Callable[[Node, str], Asked | None]
+Asks = Callable[[Node, str], ChannelGiven | None]
 Expects = Callable[[Node, str], Expected | None]
 
 _NO_CLOCK = datetime(2000, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ class Case:
     place: Node
     world: World
     channel: Channel
-    question: Sale | Order | Parcel | Incident
+    question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
     expected: Expected
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.decisions.delivery import fired_for, promise_date, quote, rule_for
-from policies.decisions.eligibility import Question
+from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import settle
 from policies.decisions.routing import Decision, route
 from policies.decisions.sellable import assess
@@ -18,7 +18,7 @@ from policies.source.rule_file import duration
 from policies.testing.cases import Case
 from policies.testing.evidence import of_decision, of_parcel, of_sale, of_settlement
 from policies.testing.expectations import PARCEL_KEYS, UNKNOWN, Expected, Figure, Units
-from policies.testing.givens import Incident, Parcel, Sale
+from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
 
 NO_POLICY = "no policy"
 """The name of what stands in where a suite knows no routing policy; names in rule files have no spaces."""
@@ -68,11 +68,11 @@ class Difference:
 
 def answer(policy_set: PolicySet, case: Case) -> Answer:
     """What the rules say to the test's question."""
-    if isinstance(case.question, Sale):
+    if isinstance(case.question, AvailabilityGiven):
         return _of_sale(policy_set, case, case.question)
-    if isinstance(case.question, Incident):
+    if isinstance(case.question, ExceptionGiven):
         return _of_exception(policy_set, case, case.question)
-    if isinstance(case.question, Parcel):
+    if isinstance(case.question, DeliveryGiven):
         return _of_parcel(policy_set, case, case.question)
     return _of_order(policy_set, case, case.question)
 
@@ -95,7 +95,7 @@ def differences(expected: Expected, found: Answer) -> list[Difference]:
     return texts + [Difference("because", f"'{name}' is in 'because' and did not fire") for name in missing]
 
 
-def _of_sale(policy_set: PolicySet, case: Case, sale: Sale) -> Answer:
+def _of_sale(policy_set: PolicySet, case: Case, sale: AvailabilityGiven) -> Answer:
     found = assess(policy_set, case.world, case.channel, sale.sku, method=sale.method, destination=sale.destination)
     dropped = [figure.not_used_by for figure in found.locations if figure.not_used_by is not None]
     return Answer(
@@ -131,15 +131,15 @@ def _of_order(policy_set: PolicySet, case: Case, order: Order) -> Answer:
     )
 
 
-def _of_parcel(policy_set: PolicySet, case: Case, parcel: Parcel) -> Answer:
-    question = Question(case.world, case.channel, parcel.order, parcel.destination)
+def _of_parcel(policy_set: PolicySet, case: Case, parcel: DeliveryGiven) -> Answer:
+    question = RoutingQuestion(case.world, case.channel, parcel.order, parcel.destination)
     location = case.world.locations[parcel.location_id]
     fired = fired_for(policy_set, question, {parcel.location_id: parcel.unit_count})
     evidence = tuple(of_parcel(case, question, location, fired))
     return Answer(_delivery(policy_set, question, parcel), _names(fired, ()), _sources(fired, ()), evidence)
 
 
-def _delivery(policy_set: PolicySet, question: Question, parcel: Parcel) -> dict[str, Figure]:
+def _delivery(policy_set: PolicySet, question: RoutingQuestion, parcel: DeliveryGiven) -> dict[str, Figure]:
     location = question.world.locations[parcel.location_id]
     rule = rule_for(policy_set, question.context(location))
     found = quote(policy_set, question.context(location), parcel.unit_count)
@@ -154,7 +154,7 @@ def _delivery(policy_set: PolicySet, question: Question, parcel: Parcel) -> dict
     }
 
 
-def _of_exception(policy_set: PolicySet, case: Case, incident: Incident) -> Answer:
+def _of_exception(policy_set: PolicySet, case: Case, incident: ExceptionGiven) -> Answer:
     found = settle(policy_set, incident.context)
     decided = not found.is_built_in
     return Answer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policies.decisions.eligibility import Question
+from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import Settlement
 from policies.decisions.ranking import distance_km
 from policies.decisions.routing import Decision
@@ -54,7 +54,7 @@ def of_decision(case: Case, order: Order, decision: Decision) -> Iterator[str]:
     yield from _rules(case, decision.fired)
 
 
-def of_parcel(case: Case, question: Question, location: Location, fired: Sequence[FiredRule]) -> Iterator[str]:
+def of_parcel(case: Case, question: RoutingQuestion, location: Location, fired: Sequence[FiredRule]) -> Iterator[str]:
     """How far the location is, what its clock says, and the delivery rule that decided."""
     distance = distance_km(location, question)
     far = "unknown distance" if distance is None else f"{distance:,.0f} km"

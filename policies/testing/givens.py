@@ -49,7 +49,7 @@ Levels = Mapping[tuple[str, str], StockLevel]
 
 
 @dataclass(frozen=True, slots=True)
-class Sale:
+class AvailabilityGiven:
     """The question what the channel may be told of a product."""
 
     sku: str
@@ -58,7 +58,7 @@ class Sale:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class DeliveryGiven:
     """The question how an order that one location sends whole reaches the shopper."""
 
     location_id: str
@@ -68,18 +68,18 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class ExceptionGiven:
     """The question who settles an exception; the context has its kind and all that is known of it."""
 
     context: Context
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChannelGiven:
     """A question of one channel, and the stock that it is asked about."""
 
     channel: Channel
-    question: Sale | Order | Parcel | Incident
+    question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
     levels: Levels
 
 
@@ -91,7 +91,7 @@ class Given:
     now: datetime
     fixtures: Fixtures
 
-    def sale(self, node: Node, what: str) -> Asked | None:
+    def sale(self, node: Node, what: str) -> ChannelGiven | None:
         """What the channel may be told of `product`."""
         fields = self.page.fields(node, what, SALE_KEYS, ("channel",))
         if fields is None:
@@ -106,7 +106,7 @@ class Given:
         levels = self._sale_levels(node, fields, sku) if sku is not None else {}
         if channel is None or sku is None:
             return None
-        return Asked(channel, Sale(sku, method, goes_to), levels)
+        return ChannelGiven(channel, AvailabilityGiven(sku, method, goes_to), levels)
 
     def _sale_levels(self, node: Node, fields: dict[str, Node], sku: str) -> Levels:
         """The stock of one product: at one `location`, or at each location under `stock`."""
@@ -128,7 +128,7 @@ class Given:
         level = stated_level(self.page, node, fields, self.now, (sku, location_id or ""))
         return _keyed([level] if location_id is not None else [])
 
-    def order(self, node: Node, what: str) -> Asked | None:
+    def order(self, node: Node, what: str) -> ChannelGiven | None:
         """Where an order of `lines` goes."""
         fields = self.page.fields(node, what, ORDER_KEYS, ("channel", "stock"))
         if fields is None:
@@ -150,9 +150,9 @@ class Given:
             priority=optional(fields, "priority", self._priority) or 0,
             tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
         )
-        return None if channel is None or not lines else Asked(channel, order, levels)
+        return None if channel is None or not lines else ChannelGiven(channel, order, levels)
 
-    def parcel(self, node: Node, what: str) -> Asked | None:
+    def parcel(self, node: Node, what: str) -> ChannelGiven | None:
         """How what leaves `ships_from` reaches the shopper."""
         fields = self.page.fields(node, what, PARCEL_KEYS, ("channel",))
         if fields is None:
@@ -170,9 +170,9 @@ class Given:
         goes_to = optional(fields, "destination", partial(destination, self.page))
         if channel is None or location_id is None:
             return None
-        return Asked(channel, Parcel(location_id, unit_count, order, goes_to), {})
+        return ChannelGiven(channel, DeliveryGiven(location_id, unit_count, order, goes_to), {})
 
-    def exception(self, node: Node, what: str) -> Asked | None:
+    def exception(self, node: Node, what: str) -> ChannelGiven | None:
         """Who settles what went wrong. What is left out is not known of it."""
         fields = self.page.fields(node, what, EXCEPTION_KEYS, ("exception",))
         if fields is None:
@@ -189,7 +189,7 @@ class Given:
         )
         if context.exception_kind is None:
             return None
-        return Asked(context.channel or NO_CHANNEL, Incident(context), {})
+        return ChannelGiven(context.channel or NO_CHANNEL, ExceptionGiven(context), {})
 
     def _order_facts(self, fields: dict[str, Node]) -> OrderFacts:
         """What is said of the order that an exception is about."""

@@ -25,7 +25,7 @@ READ_SKUS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AvailabilityRequest:
     """One CheckAvailability request that is well-formed."""
 
     channel_id: str
@@ -43,7 +43,9 @@ class Snapshot:
     catalog: Catalog
     products: Mapping[str, Product]
     levels: Mapping[tuple[str, str], StockLevel]
-    answers: dict[tuple[str, Question], availability_pb.CheckAvailabilityResponse] = field(default_factory=dict)
+    answers: dict[tuple[str, AvailabilityRequest], availability_pb.CheckAvailabilityResponse] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +108,9 @@ class StockReader:
         return Snapshot(now, known, products, figures)
 
 
-def answer(policy_set: PolicySet, snapshot: Snapshot, question: Question) -> availability_pb.CheckAvailabilityResponse:
+def answer(
+    policy_set: PolicySet, snapshot: Snapshot, question: AvailabilityRequest
+) -> availability_pb.CheckAvailabilityResponse:
     """The answer by these rules. Raises NotFound for a channel or SKU that the catalogue does not have."""
     key = (policy_set.revision, question)
     found = snapshot.answers.get(key)
@@ -116,7 +120,7 @@ def answer(policy_set: PolicySet, snapshot: Snapshot, question: Question) -> ava
 
 
 def _answered(
-    policy_set: PolicySet, snapshot: Snapshot, question: Question
+    policy_set: PolicySet, snapshot: Snapshot, question: AvailabilityRequest
 ) -> availability_pb.CheckAvailabilityResponse:
     channel = snapshot.catalog.channels.get(question.channel_id)
     if channel is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service import limits
-from service.availability.availability_reader import Question
+from service.availability.availability_reader import AvailabilityRequest
 from service.orders import order_requests
 from service.rpc.validation import Fields
 from truestock.v1 import (
@@ -11,7 +11,7 @@ from truestock.v1 import (
 )
 
 
-def availability_question(request: availability_pb.CheckAvailabilityRequest) -> Question:
+def availability_request(request: availability_pb.CheckAvailabilityRequest) -> AvailabilityRequest:
     """Raises InvalidFields."""
     fields = Fields()
     fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
@@ -27,4 +27,4 @@ def availability_question(request: availability_pb.CheckAvailabilityRequest) -> 
         order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None
     )
     fields.finish()
-    return Question(request.channel_id, tuple(request.skus), method, destination, request.include_locations)
+    return AvailabilityRequest(request.channel_id, tuple(request.skus), method, destination, request.include_locations)

@@ -15,7 +15,7 @@ from google.type.date_pb2 import Date
 from google.type.latlng_pb2 import LatLng
 from google.type.timeofday_pb2 import TimeOfDay
 
-from policies.decisions.eligibility import NOTHING_OWN
+from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.decisions.routing import Decision, route
 from policies.domain.model import (
     Channel,
@@ -51,7 +51,7 @@ class RoutingInputs:
     world: World
     channel: Channel
     order: Order
-    own: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING_OWN)
+    own: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
     excluded: frozenset[tuple[str, str]] = frozenset()
 
     def decide(self, policy_set: PolicySet) -> Decision:

@@ -18,7 +18,7 @@ import asyncpg
 from sqlalchemy import Interval, LargeBinary, Text, Uuid, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.decisions.eligibility import NOTHING_OWN
+from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from service import limits
 from service.database.database import Connection, Statement, parameter, transposed, unnested
@@ -118,7 +118,7 @@ def capture(
     world: World,
     channel: Channel,
     order: Order,
-    own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> DecisionInputs:
     """What `route` is about to be asked, with the levels as they are now. To be called before anything is promised."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.availability import availability_reader
 from service.availability.availability_reader import StockReader
-from service.availability.availability_requests import availability_question
+from service.availability.availability_requests import availability_request
 from service.policy.active_policies import PolicyFolder
 from service.watch import watch_requests
 from service.watch.availability_watch import AvailabilityWatch
@@ -30,7 +30,7 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
     ) -> availability_pb.CheckAvailabilityResponse:
-        question = availability_question(request)
+        question = availability_request(request)
         policy_set = self._folder.current.policy_set
         snapshot = await self._reader.read(question.skus)
         return availability_reader.answer(policy_set, snapshot, question)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.delivery import Quote, promise_date, quote
-from policies.decisions.eligibility import Question
+from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.routing import route
 from policies.domain.calendars import is_open, local
 from policies.domain.model import Location, OrderFacts, Outcome
@@ -54,7 +54,7 @@ WEEKDAYS = frozenset(range(5))
 
 
 def asked(where: Location, goes_to: Any = TO_OSLO, units: int = 1, **facts: Any) -> Quote | None:
-    question = Question(world([where], []), TIKTOK, OrderFacts("ship", **facts), goes_to)
+    question = RoutingQuestion(world([where], []), TIKTOK, OrderFacts("ship", **facts), goes_to)
     return quote(SET, question.context(where), units)
 
 
@@ -280,7 +280,7 @@ def test_an_order_that_asks_nothing_of_delivery_quotes_nothing() -> None:
 
 
 def test_the_engine_and_the_oracle_agree_on_the_shipped_kind_of_rules() -> None:
-    question = Question(world(PLACES, []), TIKTOK, OrderFacts("ship"), TO_OSLO)
+    question = RoutingQuestion(world(PLACES, []), TIKTOK, OrderFacts("ship"), TO_OSLO)
 
     for place in [*PLACES, store("tromso", coordinates=TROMSO)]:
         context = question.context(place)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from policies.decisions.eligibility import NOTHING_OWN
+from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.domain.model import (
     CHANNEL_KINDS,
     LOCATION_STATUSES,
@@ -186,7 +186,7 @@ def read_back(
     world: World,
     channel: Channel,
     order: Order,
-    own: Mapping[tuple[str, str], int] = NOTHING_OWN,
+    own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> RoutingInputs:
     stored, catalog = capture(world, channel, order, own, excluded).stored(b"", short=False)
