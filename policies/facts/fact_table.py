@@ -51,7 +51,7 @@ class FactType(StrEnum):
     TEXTS = "texts"
 
 
-class Place(StrEnum):
+class RulePlace(StrEnum):
     """Where in rule files a condition stands; each place knows other facts. The value is how messages call it."""
 
     EXPOSURE = "an exposure rule"
@@ -64,16 +64,16 @@ class Place(StrEnum):
     EXCEPTION = "an exception rule"
 
 
-EVERYWHERE = frozenset(Place)
-AT_A_LOCATION = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CANDIDATE, Place.DELIVERY})
+EVERYWHERE = frozenset(RulePlace)
+AT_A_LOCATION = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER, RulePlace.CANDIDATE, RulePlace.DELIVERY})
 """Where there always is a location."""
 
-OF_A_LOCATION = AT_A_LOCATION | {Place.EXCEPTION}
-OF_STOCK = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER, Place.CHANNEL_BUFFER})
-OF_A_PRODUCT = OF_STOCK | {Place.EXCEPTION}
-OF_ONE_LEVEL = frozenset({Place.EXPOSURE, Place.LOCATION_BUFFER})
-OF_A_PLAN = frozenset({Place.REVIEW})
-OF_AN_EXCEPTION = frozenset({Place.EXCEPTION})
+OF_A_LOCATION = AT_A_LOCATION | {RulePlace.EXCEPTION}
+OF_STOCK = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER, RulePlace.CHANNEL_BUFFER})
+OF_A_PRODUCT = OF_STOCK | {RulePlace.EXCEPTION}
+OF_ONE_LEVEL = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER})
+OF_A_PLAN = frozenset({RulePlace.REVIEW})
+OF_AN_EXCEPTION = frozenset({RulePlace.EXCEPTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Fact:
     name: str
     type: FactType
     help: str
-    places: frozenset[Place]
+    places: frozenset[RulePlace]
     read: Callable[[Context], Value | None]
     unit: str = ""
     allowed: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def find(name: str) -> Fact | None:
     return FACTS.get(name.removesuffix(KNOWN))
 
 
-def names(place: Place) -> list[str]:
+def names(place: RulePlace) -> list[str]:
     """The names of all facts that can be known in a place, in the table's order."""
     return [fact.name for fact in FACTS.values() if place in fact.places]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator
 from policies.engine.conjunctions import TooLarge, boxes
 from policies.engine.value_classes import ValueClasses
-from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, Place, find, names
+from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, RulePlace, find, names
 from policies.source.problems import quoted
 from policies.source.rule_file import Page, described, suggestion
 from policies.source.yaml_nodes import Fields, Items, Node, Scalar
@@ -37,7 +37,7 @@ OPERATORS: dict[FactType, tuple[Operator, ...]] = {
 """The comparisons that a fact of each type has."""
 
 
-def condition(page: Page, node: Node, rule: str, place: Place) -> Condition | None:
+def condition(page: Page, node: Node, rule: str, place: RulePlace) -> Condition | None:
     """The condition that a mapping states, or None where problems were noted. `rule` names it in messages."""
     found = _Clause(page, rule, place).all_of(node, f"the condition of {rule}", certain=True)
     return None if found is None else fitting(page, node, rule, found)
@@ -59,7 +59,7 @@ class _Clause:
 
     page: Page
     rule: str
-    place: Place
+    place: RulePlace
 
     def all_of(self, node: Node, what: str, *, certain: bool) -> Condition | None:
         """Facts and groups side by side, which mean *and*. `certain`: the rule can fire only where this holds."""
@@ -187,7 +187,7 @@ def _joined(parts: list[Condition | None]) -> Condition | None:
     return found[0] if len(found) == 1 else All(tuple(found))
 
 
-def _summary(place: Place) -> str:
+def _summary(place: RulePlace) -> str:
     """The groups of facts that are known in a place, and single facts where a group is known in part."""
     known = [FACTS[name] for name in names(place)]
     whole = {fact.group for fact in known} - {fact.group for fact in FACTS.values() if place not in fact.places}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from policies.facts.fact_table import Place
+from policies.facts.fact_table import RulePlace
 from policies.facts.periods import DAYS
 from policies.policy_set import DeliveryRule, ShippingCost
 from policies.reading.stock_rules import MAX_RULES, description, present, rule_name, titled, when
@@ -51,7 +51,7 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
         return None
     name = rule_name(page, fields, "a delivery rule named", names)
     position = page.position(fields, positions, "rule of all delivery files", at_most=MAX_POSITION)
-    applies = when(page, fields, "when", title, Place.DELIVERY)
+    applies = when(page, fields, "when", title, RulePlace.DELIVERY)
     service = page.name(fields["service"], f"'service' in {title}") if "service" in fields else None
     transit_days = _transit_days(page, fields["transit_days"]) if "transit_days" in fields else None
     cost = _cost(page, fields["cost"], title) if "cost" in fields else None

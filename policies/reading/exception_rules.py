@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from policies.domain.model import EXCEPTION_ACTIONS
-from policies.facts.fact_table import Place
+from policies.facts.fact_table import RulePlace
 from policies.policy_set import ExceptionRule
 from policies.reading.stock_rules import MAX_RULES, description, present, rule_name, titled, when
 from policies.reading.time_bounds import TIME_KEYS
@@ -41,7 +41,7 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
         return None
     name = rule_name(page, fields, "an exception rule named", names)
     position = page.position(fields, positions, "rule of all exception files", at_most=MAX_POSITION)
-    applies = when(page, fields, "when", title, Place.EXCEPTION)
+    applies = when(page, fields, "when", title, RulePlace.EXCEPTION)
     action = page.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None
     owner = page.name(fields["owner"], "'owner'") if "owner" in fields else None
     due_in = page.seconds(fields["due_in"], "'due_in'", at_most_days=MAX_DUE_DAYS) if "due_in" in fields else None

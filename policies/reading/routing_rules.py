@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from policies.engine.matcher import Matcher
-from policies.facts.fact_table import Place
+from policies.facts.fact_table import RulePlace
 from policies.policy_set import LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
 from policies.reading.condition_reader import condition
 from policies.reading.stock_rules import description, present, rule_name, titled, when
@@ -61,12 +61,12 @@ def _policy(page: Page, node: Node, names: dict[str, Source], positions: dict[in
         return None
     name = rule_name(page, fields, "a routing policy named", names)
     position = page.position(fields, positions, "policy of all routing files", at_most=MAX_POSITION)
-    applies = when(page, fields, "applies_to", title, Place.APPLIES_TO)
+    applies = when(page, fields, "applies_to", title, RulePlace.APPLIES_TO)
     rank = _rank(page, fields["rank"], title) if "rank" in fields else []
     taken = {"only": page.source(node)}
     only = _only(page, fields, title)
-    exclude = _named(page, fields, "exclude", title, place=Place.CANDIDATE, taken=taken)
-    review = _named(page, fields, "review", title, place=Place.REVIEW, taken=taken)
+    exclude = _named(page, fields, "exclude", title, place=RulePlace.CANDIDATE, taken=taken)
+    review = _named(page, fields, "review", title, place=RulePlace.REVIEW, taken=taken)
     max_shipments = _optional(fields, "max_shipments", lambda value, what: page.integer(value, what, 1, MAX_SHIPMENTS))
     min_split_value = _optional(fields, "min_split_value", lambda value, what: page.number(value, what, 0))
     ship_complete = _optional(fields, "ship_complete", page.flag)
@@ -101,12 +101,12 @@ def _optional(fields: dict[str, Node], key: str, read: Callable[[Node, str], Val
 def _only(page: Page, fields: dict[str, Node], title: str) -> NamedCondition | None:
     if "only" not in fields:
         return None
-    found = condition(page, fields["only"], f"'only' in {title}", Place.CANDIDATE)
+    found = condition(page, fields["only"], f"'only' in {title}", RulePlace.CANDIDATE)
     return NamedCondition("only", found, page.source(fields["only"])) if found else None
 
 
 def _named(
-    page: Page, fields: dict[str, Node], key: str, title: str, *, place: Place, taken: dict[str, Source]
+    page: Page, fields: dict[str, Node], key: str, title: str, *, place: RulePlace, taken: dict[str, Source]
 ) -> list[NamedCondition]:
     """The entries of `exclude` or `review`, whose names are unique within the policy."""
     if key not in fields:
@@ -116,7 +116,9 @@ def _named(
     return present(_named_condition(page, entry, key, place, taken) for entry in entries)
 
 
-def _named_condition(page: Page, node: Node, key: str, place: Place, taken: dict[str, Source]) -> NamedCondition | None:
+def _named_condition(
+    page: Page, node: Node, key: str, place: RulePlace, taken: dict[str, Source]
+) -> NamedCondition | None:
     title = titled(node, f"{key} rule")
     fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS), ("name",))
     if fields is None:
@@ -178,7 +180,7 @@ def _prefer(page: Page, node: Node, settings: Node, title: str) -> RankStep | No
     fields = page.fields(settings, "'prefer'", ("when",), ("when",))
     if not fields:
         return None
-    found = condition(page, fields["when"], f"'prefer' in {title}", Place.CANDIDATE)
+    found = condition(page, fields["when"], f"'prefer' in {title}", RulePlace.CANDIDATE)
     if found is None:
         return None
     return RankStep("prefer", page.source(node), when=found, matcher=Matcher.of([("prefer", found)]))

@@ -9,7 +9,7 @@ from typing import TypeVar
 from policies.domain.model import MAX_UNITS
 from policies.engine.conditions import Always, Condition
 from policies.engine.matcher import Matcher
-from policies.facts.fact_table import Place
+from policies.facts.fact_table import RulePlace
 from policies.policy_set import HOLD_BACK_FORMS, BufferFile, BufferRule, Combine, ExposureRule, HoldBack, Scope
 from policies.reading.condition_reader import condition
 from policies.reading.time_bounds import TIME_KEYS, in_force
@@ -83,7 +83,7 @@ def description(page: Page, fields: dict[str, Node]) -> None:
         page.text(fields["description"], "'description'", at_most=2_000)
 
 
-def when(page: Page, fields: dict[str, Node], key: str, rule: str, place: Place) -> Condition | None:
+def when(page: Page, fields: dict[str, Node], key: str, rule: str, place: RulePlace) -> Condition | None:
     """The condition under a key, within the rule's bounds in time; without any of them it is always."""
     found = condition(page, fields[key], rule, place) if key in fields else Always()
     bounded = in_force(page, fields, found or Always(), rule, place)
@@ -115,7 +115,7 @@ def _exposure_rule(page: Page, node: Node, taken: dict[str, Source]) -> Exposure
     if fields is None:
         return None
     name = rule_name(page, fields, "an exposure rule named", taken)
-    applies = when(page, fields, "when", title, Place.EXPOSURE)
+    applies = when(page, fields, "when", title, RulePlace.EXPOSURE)
     reason = page.text(fields["block"], f"the reason after 'block' in {title}") if "block" in fields else None
     if name is None or applies is None or reason is None:
         return None
@@ -128,7 +128,7 @@ def _buffer_rule(page: Page, node: Node, scope: Scope, taken: dict[str, Source])
     if fields is None:
         return None
     name = rule_name(page, fields, "a buffer rule named", taken)
-    place = Place.CHANNEL_BUFFER if scope is Scope.CHANNEL else Place.LOCATION_BUFFER
+    place = RulePlace.CHANNEL_BUFFER if scope is Scope.CHANNEL else RulePlace.LOCATION_BUFFER
     applies = when(page, fields, "when", title, place)
     _check_effects(page, node, fields, title, scope)
     hold_back = _hold_back(page, fields["hold_back"], title, scope) if "hold_back" in fields else None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from policies.engine.conditions import All, Always, Comparison, Condition, Operator
-from policies.facts.fact_table import AT_A_LOCATION, FACTS, Place
+from policies.facts.fact_table import AT_A_LOCATION, FACTS, RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS, WHOLE_DAY, Hours, minutes, since
 from policies.reading.condition_reader import fitting
 from policies.source.problems import quoted
@@ -25,7 +25,7 @@ _HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 
 
-def in_force(page: Page, fields: dict[str, Node], found: Condition, rule: str, place: Place) -> Condition | None:
+def in_force(page: Page, fields: dict[str, Node], found: Condition, rule: str, place: RulePlace) -> Condition | None:
     """The condition within the bounds among a rule's keys; None where problems were noted."""
     stated = [key for key in TIME_KEYS if key in fields]
     if not stated:
@@ -68,7 +68,7 @@ def _check_order(page: Page, fields: dict[str, Node], moments: dict[str, datetim
         page.note(fields["until"], "never-in-force", message, help)
 
 
-def _during(page: Page, node: Node, rule: str, place: Place) -> Hours | None:
+def _during(page: Page, node: Node, rule: str, place: RulePlace) -> Hours | None:
     what = f"'during' in {rule}"
     fields = page.fields(node, what, ("days", "hours", "in"))
     if fields is None:
@@ -111,7 +111,7 @@ def _hours(page: Page, node: Node) -> tuple[int, int] | None:
     return start, end
 
 
-def _zone(page: Page, fields: dict[str, Node], rule: str, place: Place) -> str | None:
+def _zone(page: Page, fields: dict[str, Node], rule: str, place: RulePlace) -> str | None:
     """Whose clock counts: the location's where there always is one, else the merchant's, unless the rule says."""
     asked = page.choice(fields["in"], "'in'", _CLOCKS) if "in" in fields else _default_clock(place)
     if asked == AT_LOCATION and place not in FACTS["location.id"].places:
@@ -121,5 +121,5 @@ def _zone(page: Page, fields: dict[str, Node], rule: str, place: Place) -> str |
     return page.time_zone if asked == AT_MERCHANT else asked
 
 
-def _default_clock(place: Place) -> str:
+def _default_clock(place: RulePlace) -> str:
     return AT_LOCATION if place in AT_A_LOCATION else AT_MERCHANT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from policies.engine.conditions import Operator
-from policies.facts.fact_table import FACTS, KNOWN, MAX_CONSTANT, Fact, FactType, Place, names
+from policies.facts.fact_table import FACTS, KNOWN, MAX_CONSTANT, Fact, FactType, RulePlace, names
 from policies.reading.condition_reader import GROUPS, MAX_PARTS, MAX_VALUES, OPERATORS
 from policies.schema import glossary
 from policies.source.rule_file import MAX_TEXT_LENGTH
@@ -24,7 +24,7 @@ _GROUP_HELP = {
 _LISTS = (Operator.IN, Operator.NOT_IN, Operator.CONTAINS_ANY)
 
 
-def conditions(place: Place) -> Schema:
+def conditions(place: RulePlace) -> Schema:
     """The conditions of a place, as a definition of the name that `condition` refers to."""
     group = {"type": "array", "items": condition(place), "minItems": 1, "maxItems": MAX_PARTS}
     properties: dict[str, Schema] = {name: {**group, "description": _GROUP_HELP[name]} for name in GROUPS}
@@ -34,12 +34,12 @@ def conditions(place: Place) -> Schema:
     return closed(properties, minProperties=1)
 
 
-def condition(place: Place) -> Schema:
+def condition(place: RulePlace) -> Schema:
     """A reference to the conditions of a place."""
     return {"$ref": f"#/$defs/{definition(place)}"}
 
 
-def definition(place: Place) -> str:
+def definition(place: RulePlace) -> str:
     """What the conditions of a place are called in a schema."""
     return f"condition_in_{place.name.lower()}"
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from policies.facts.fact_table import EVERYWHERE, Fact, FactType, Place
+from policies.facts.fact_table import EVERYWHERE, Fact, FactType, RulePlace
 from policies.reading.condition_reader import OPERATORS
 
-PLACES: Mapping[Place, str] = {
-    Place.EXPOSURE: "exposure",
-    Place.LOCATION_BUFFER: "buffers of a location",
-    Place.CHANNEL_BUFFER: "buffers of a channel",
-    Place.APPLIES_TO: "`applies_to`",
-    Place.CANDIDATE: "`only`, `exclude`, `prefer`",
-    Place.DELIVERY: "delivery",
-    Place.EXCEPTION: "exceptions",
-    Place.REVIEW: "`review`",
+PLACES: Mapping[RulePlace, str] = {
+    RulePlace.EXPOSURE: "exposure",
+    RulePlace.LOCATION_BUFFER: "buffers of a location",
+    RulePlace.CHANNEL_BUFFER: "buffers of a channel",
+    RulePlace.APPLIES_TO: "`applies_to`",
+    RulePlace.CANDIDATE: "`only`, `exclude`, `prefer`",
+    RulePlace.DELIVERY: "delivery",
+    RulePlace.EXCEPTION: "exceptions",
+    RulePlace.REVIEW: "`review`",
 }
 """Where conditions stand, in Markdown."""
 
@@ -39,7 +39,7 @@ def places(fact: Fact) -> str:
     """Where the fact is known, in Markdown."""
     if fact.places == EVERYWHERE:
         return "everywhere"
-    return ", ".join(PLACES[place] for place in Place if place in fact.places)
+    return ", ".join(PLACES[place] for place in RulePlace if place in fact.places)
 
 
 def comparisons(fact: Fact) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from policies.domain.model import EXCEPTION_ACTIONS, MAX_UNITS
-from policies.facts.fact_table import Place
+from policies.facts.fact_table import RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS
 from policies.policy_set import HOLD_BACK_FORMS, Combine, Scope
 from policies.reading.delivery_rules import MAX_COST, MAX_TRANSIT_DAYS
@@ -42,7 +42,7 @@ NAME: Schema = {
 DESCRIPTION: Schema = {"type": "string", "description": "For readers."}
 _SETTINGS = {
     "nearest": closed({"band_km": {"type": "number", "minimum": MIN_BAND_KM, "maximum": MAX_BAND_KM}}, ["band_km"]),
-    "prefer": closed({"when": condition(Place.CANDIDATE)}, ["when"]),
+    "prefer": closed({"when": condition(RulePlace.CANDIDATE)}, ["when"]),
 }
 _MOMENT = r"^2\d{3}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?$"
 _DAYS = {"type": "array", "items": choice(DAYS), "minItems": 1, "maxItems": len(DAYS)}
@@ -72,8 +72,8 @@ _TIME = {
 def exposure() -> Schema:
     """Of files with `kind: exposure`."""
     reason = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH, "description": "The reason, in answers."}
-    properties = {"when": _when(Place.EXPOSURE), "block": reason}
-    return _file("exposure", _rules(_rule(properties, ["block"])), [Place.EXPOSURE], ["name", "rules"])
+    properties = {"when": _when(RulePlace.EXPOSURE), "block": reason}
+    return _file("exposure", _rules(_rule(properties, ["block"])), [RulePlace.EXPOSURE], ["name", "rules"])
 
 
 def buffer() -> Schema:
@@ -83,7 +83,7 @@ def buffer() -> Schema:
         "combine": choice(tuple(Combine), "What counts if several rules of this file hold; left out: largest."),
         "rules": {"type": "array"},
     }
-    places = [Place.LOCATION_BUFFER, Place.CHANNEL_BUFFER]
+    places = [RulePlace.LOCATION_BUFFER, RulePlace.CHANNEL_BUFFER]
     whole = _file("buffer", properties, places, ["name", "scope", "rules"])
     is_channel = {"properties": {"scope": {"const": Scope.CHANNEL.value}}, "required": ["scope"]}
     of_location, of_channel = ({"properties": _rules(_buffer_rule(scope))} for scope in (Scope.LOCATION, Scope.CHANNEL))
@@ -93,7 +93,7 @@ def buffer() -> Schema:
 def routing() -> Schema:
     """Of files with `kind: routing`."""
     policies = {"type": "array", "items": _policy(), "minItems": 1, "maxItems": MAX_POLICIES}
-    places = [Place.APPLIES_TO, Place.CANDIDATE, Place.REVIEW]
+    places = [RulePlace.APPLIES_TO, RulePlace.CANDIDATE, RulePlace.REVIEW]
     return _file("routing", {"policies": policies}, places, ["policies"])
 
 
@@ -102,7 +102,7 @@ def delivery() -> Schema:
     amount = {"type": "number", "minimum": 0, "maximum": MAX_COST, "description": "In the merchant's currency."}
     properties = {
         "position": _position("rules"),
-        "when": _when(Place.DELIVERY),
+        "when": _when(RulePlace.DELIVERY),
         "service": NAME,
         "transit_days": {"type": "integer", "minimum": 0, "maximum": MAX_TRANSIT_DAYS},
         "cost": closed({"per_shipment": amount, "per_unit": amount}, minProperties=1),
@@ -110,21 +110,21 @@ def delivery() -> Schema:
     }
     says = [{"required": ["transit_days"]}, {"required": ["cost"]}]
     rules = _rules(_rule(properties, ["position", "service"], anyOf=says))
-    return _file("delivery", rules, [Place.DELIVERY], ["rules"])
+    return _file("delivery", rules, [RulePlace.DELIVERY], ["rules"])
 
 
 def exception() -> Schema:
     """Of files with `kind: exception`."""
     properties = {
         "position": _position("rules"),
-        "when": _when(Place.EXCEPTION),
+        "when": _when(RulePlace.EXCEPTION),
         "do": choice(EXCEPTION_ACTIONS),
         "owner": NAME,
         "due_in": {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$", "description": "Such as 30m, 4h or 1d."},
         "escalate_to": NAME,
     }
     rules = _rules(_rule(properties, ["position", "do", "owner", "due_in"]))
-    return _file("exception", rules, [Place.EXCEPTION], ["rules"])
+    return _file("exception", rules, [RulePlace.EXCEPTION], ["rules"])
 
 
 def merchant() -> Schema:
@@ -154,7 +154,9 @@ SCHEMAS: Mapping[str, Callable[[], Schema]] = {
 """The schemas by the name of their file, which ends in `.schema.json`."""
 
 
-def _file(kind: str, properties: Mapping[str, object], places: list[Place], required: list[str]) -> dict[str, object]:
+def _file(
+    kind: str, properties: Mapping[str, object], places: list[RulePlace], required: list[str]
+) -> dict[str, object]:
     """A rule file, with the conditions of the places that its rules have."""
     keys = {"kind": {"const": kind}, "name": NAME, "description": DESCRIPTION, **properties}
     defined = {definition(place): conditions(place) for place in places}
@@ -171,14 +173,14 @@ def _rule(properties: Mapping[str, object], required: list[str], **more: object)
     return closed(keys, ["name", *required], **more)
 
 
-def _when(place: Place) -> Schema:
+def _when(place: RulePlace) -> Schema:
     return {**condition(place), "description": "When the rule counts; left out: always."}
 
 
 def _buffer_rule(scope: Scope) -> Schema:
     """Of a location rules only hold back; of a channel's total they may also cut off and cap."""
     if scope is Scope.LOCATION:
-        keys = {"when": _when(Place.LOCATION_BUFFER), "hold_back": _hold_back(scope)}
+        keys = {"when": _when(RulePlace.LOCATION_BUFFER), "hold_back": _hold_back(scope)}
         return _rule(keys, ["hold_back"])
     effects = {
         "hold_back": _hold_back(scope),
@@ -186,7 +188,7 @@ def _buffer_rule(scope: Scope) -> Schema:
         "cap": _units("The channel is told at most this many."),
     }
     at_least_one = [{"required": [effect]} for effect in effects]
-    return _rule({"when": _when(Place.CHANNEL_BUFFER), **effects}, [], anyOf=at_least_one)
+    return _rule({"when": _when(RulePlace.CHANNEL_BUFFER), **effects}, [], anyOf=at_least_one)
 
 
 def _hold_back(scope: Scope) -> Schema:
@@ -228,21 +230,21 @@ def _position(of: str) -> Schema:
 def _policy() -> Schema:
     properties = {
         "position": _position("policies"),
-        "applies_to": {**condition(Place.APPLIES_TO), "description": "The orders that it is for; left out: all."},
-        "only": {**condition(Place.CANDIDATE), "description": "Only locations that meet this are used."},
-        "exclude": _named(Place.CANDIDATE, "Locations that meet one of these are not used."),
+        "applies_to": {**condition(RulePlace.APPLIES_TO), "description": "The orders that it is for; left out: all."},
+        "only": {**condition(RulePlace.CANDIDATE), "description": "Only locations that meet this are used."},
+        "exclude": _named(RulePlace.CANDIDATE, "Locations that meet one of these are not used."),
         "rank": {"type": "array", "items": _step(), "minItems": 1, "maxItems": MAX_STEPS},
         "max_shipments": {"type": "integer", "minimum": 1, "maximum": MAX_SHIPMENTS},
         "min_split_value": {"type": "number", "minimum": 0, "description": "Cheaper orders go in one shipment."},
         "ship_complete": {"type": "boolean", "description": "true: the whole order or nothing."},
         "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},
-        "review": _named(Place.REVIEW, "Where one of these holds for the plan, a person looks at it first."),
+        "review": _named(RulePlace.REVIEW, "Where one of these holds for the plan, a person looks at it first."),
         "otherwise": choice(OTHERWISE, "Where an order cannot be filled whole; next: to the next policy."),
     }
     return _rule(properties, ["position", "rank"])
 
 
-def _named(place: Place, description: str) -> Schema:
+def _named(place: RulePlace, description: str) -> Schema:
     rule = _rule({"when": _when(place)}, [])
     return {"type": "array", "items": rule, "minItems": 1, "maxItems": MAX_NAMED, "description": description}
 

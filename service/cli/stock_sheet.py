@@ -29,7 +29,7 @@ _GONE = (Shipment.STATE_SHIPPED, Shipment.STATE_DELIVERED, Shipment.STATE_COLLEC
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class PromisedOrder:
     """Units promised to one order; held until `expire_time` where that is set."""
 
     allocation_id: str
@@ -39,7 +39,7 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class NextShipDay:
     """When an order that comes now leaves a location, by its own clock: on a day, before it closes."""
 
     today: bool
@@ -49,13 +49,13 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LocationStock:
     """One location's line of the sheet. `leaving` is None where the location gives nothing."""
 
     level: StockLevel
     status: str
-    promises: Sequence[Promise]
-    leaving: Leaving | None
+    promises: Sequence[PromisedOrder]
+    leaving: NextShipDay | None
     told: LocationAvailability | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Sheet:
     """What is known of one product's stock. `told` is what the channel that was asked for may sell, if one was."""
 
     product: catalog_pb.Product
-    places: Sequence[Place]
+    places: Sequence[LocationStock]
     told: Availability | None
 
 
@@ -92,7 +92,7 @@ async def gather(client: Client, levels: Sequence[StockLevel], channel_id: str, 
     known = {one.location_id: _location(one) for one in locations if one.location_id in stocked}
     figures = {figure.location_id: figure for figure in told.locations} if told else {}
     places = [
-        Place(
+        LocationStock(
             level=level,
             status=known[level.location_id].status,
             promises=promises.get(level.location_id, ()),
@@ -105,13 +105,13 @@ async def gather(client: Client, levels: Sequence[StockLevel], channel_id: str, 
     return Sheet(products[0] if products else catalog_pb.Product(sku=sku), places, told)
 
 
-def leaving(location: Location, now: datetime) -> Leaving | None:
+def leaving(location: Location, now: datetime) -> NextShipDay | None:
     """When an order that comes at `now` leaves the location; None where it is closed for good."""
     if location.status == "closed":
         return None
     day = calendars.leaving_day(location, now, EVERY_DAY)
     today = calendars.local(now, location.time_zone).date()
-    return Leaving(day == today, day, location.closes, location.time_zone)
+    return NextShipDay(day == today, day, location.closes, location.time_zone)
 
 
 async def _told(client: Client, sku: str, channel_id: str) -> Availability | None:
@@ -121,7 +121,7 @@ async def _told(client: Client, sku: str, channel_id: str) -> Availability | Non
     return (await client.ask(client.availability.CheckAvailability, request)).availabilities[0]
 
 
-async def _promises(client: Client, levels: Sequence[StockLevel]) -> dict[str, list[Promise]]:
+async def _promises(client: Client, levels: Sequence[StockLevel]) -> dict[str, list[PromisedOrder]]:
     """The newest orders that units of each location are promised to. The ledger names them, and they say the units."""
     places = [level.location_id for level in levels if level.held_count or level.allocated_count]
     if not places:
@@ -136,7 +136,7 @@ async def _promises(client: Client, levels: Sequence[StockLevel]) -> dict[str, l
     ids = list(dict.fromkeys(one.allocation_id for one in moved))[:_ORDERS_ASKED]
     questions = [GetAllocationRequest(allocation_id=one) for one in ids]
     answers = await asyncio.gather(*(client.ask(client.allocations.GetAllocation, one) for one in questions))
-    found: dict[str, list[Promise]] = {}
+    found: dict[str, list[PromisedOrder]] = {}
     for answer in answers:
         for location_id, units in _promised(answer.allocation, levels[0].sku):
             if len(found.setdefault(location_id, [])) < PROMISES_SHOWN:
@@ -155,10 +155,10 @@ def _promised(allocation: Allocation, sku: str) -> Iterable[tuple[str, int]]:
     return [(location_id, count) for location_id, count in units.items() if count]
 
 
-def _promise(allocation: Allocation, units: int) -> Promise:
+def _promise(allocation: Allocation, units: int) -> PromisedOrder:
     held = allocation.state == Allocation.STATE_HELD
     order = f"{allocation.channel_id}/{allocation.order_id}"
-    return Promise(allocation.allocation_id, order, units, allocation.expire_time if held else None)
+    return PromisedOrder(allocation.allocation_id, order, units, allocation.expire_time if held else None)
 
 
 def _location(message: catalog_pb.Location) -> Location:

@@ -68,7 +68,7 @@ class StoredCatalog:
 class DecisionInputs:
     """What one decision is made from, as it is at that moment; what becomes of the order later does not change it."""
 
-    place: _Place
+    place: _ChannelSnapshot
     order: Order
     products: tuple[Product, ...]
     levels: tuple[StockLevel, ...]
@@ -137,7 +137,7 @@ def capture(
 
 
 @dataclass(slots=True)
-class _Place:
+class _ChannelSnapshot:
     """A channel in one state of the catalogue. `locations` are all that there are, and are never changed."""
 
     channel: Channel
@@ -156,16 +156,16 @@ class _Place:
         return self._kept
 
 
-_places: dict[str, _Place] = {}
+_places: dict[str, _ChannelSnapshot] = {}
 """The newest state of each channel that orders were decided in, by id. There are as many as there are channels."""
 
 
-def _place(locations: Mapping[str, Location], channel: Channel) -> _Place:
+def _place(locations: Mapping[str, Location], channel: Channel) -> _ChannelSnapshot:
     """The channel in this state of the catalogue, which stays the same object until it is edited."""
     known = _places.get(channel.id)
     if known is None or known.locations is not locations or known.channel is not channel:
         may_use = channel.location_ids or locations
-        known = _Place(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
+        known = _ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
         _places[channel.id] = known
     return known
 

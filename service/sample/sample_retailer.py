@@ -25,7 +25,7 @@ SEED = 20_261_127
 WAREHOUSE = "dc-memphis"
 
 
-class _Place(NamedTuple):
+class _City(NamedTuple):
     location_id: str
     name: str
     region: str
@@ -39,13 +39,13 @@ class _Place(NamedTuple):
 
 _CENTRAL, _PACIFIC = "America/Chicago", "America/Los_Angeles"
 _PLACES = (
-    _Place(WAREHOUSE, "Memphis distribution centre", "TN", "38118", 35.0421, -89.9792, _CENTRAL, 10, 120),
-    _Place("store-brooklyn", "Brooklyn, Boerum Hill", "NY", "11217", 40.6862, -73.9841, "America/New_York", 20, 90),
-    _Place("store-chicago", "Chicago, Wicker Park", "IL", "60622", 41.9088, -87.6796, _CENTRAL, 20, 90),
-    _Place("store-austin", "Austin, South Congress", "TX", "78704", 30.2489, -97.7501, _CENTRAL, 20, 60),
-    _Place("store-denver", "Denver, LoDo", "CO", "80202", 39.7528, -104.9992, "America/Denver", 20, 60),
-    _Place("store-seattle", "Seattle, Ballard", "WA", "98107", 47.6687, -122.3847, _PACIFIC, 20, 120),
-    _Place("store-los-angeles", "Los Angeles, Silver Lake", "CA", "90026", 34.0869, -118.2702, _PACIFIC, 30, 180),
+    _City(WAREHOUSE, "Memphis distribution centre", "TN", "38118", 35.0421, -89.9792, _CENTRAL, 10, 120),
+    _City("store-brooklyn", "Brooklyn, Boerum Hill", "NY", "11217", 40.6862, -73.9841, "America/New_York", 20, 90),
+    _City("store-chicago", "Chicago, Wicker Park", "IL", "60622", 41.9088, -87.6796, _CENTRAL, 20, 90),
+    _City("store-austin", "Austin, South Congress", "TX", "78704", 30.2489, -97.7501, _CENTRAL, 20, 60),
+    _City("store-denver", "Denver, LoDo", "CO", "80202", 39.7528, -104.9992, "America/Denver", 20, 60),
+    _City("store-seattle", "Seattle, Ballard", "WA", "98107", 47.6687, -122.3847, _PACIFIC, 20, 120),
+    _City("store-los-angeles", "Los Angeles, Silver Lake", "CA", "90026", 34.0869, -118.2702, _PACIFIC, 30, 180),
 )
 _SIZE_POPULARITY = (0.6, 1.0, 1.3, 1.1, 0.7, 0.5, 0.35)
 _STORE_SHARES = {
@@ -111,7 +111,7 @@ _WAREHOUSE_TIME = WorkingTime(
 )
 
 
-def _location(place: _Place) -> Location:
+def _location(place: _City) -> Location:
     is_store = place.location_id != WAREHOUSE
     return Location(
         location_id=place.location_id,

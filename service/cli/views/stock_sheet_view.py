@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from service.cli.console import age, clock, count, enum_word, row, table
-from service.cli.stock_sheet import Leaving, Place, Sheet
+from service.cli.stock_sheet import LocationStock, NextShipDay, Sheet
 from truestock.v1.stock_service_pb2 import StockLevel, UnavailableReason
 
 
@@ -33,7 +33,7 @@ def _headline(sheet: Sheet) -> Text:
     return made
 
 
-def _places(places: Sequence[Place], channel_id: str) -> RenderableType:
+def _places(places: Sequence[LocationStock], channel_id: str) -> RenderableType:
     numbers = ("on hand", "not sellable", "held", "allocated", "available")
     told = ("sellable", "why not more") if channel_id else ()
     said = ("figure age", "said by", "last counted", "trusted", "an order now leaves")
@@ -58,7 +58,7 @@ def _said(level: StockLevel) -> tuple[str, str, str, str]:
     return figure, source, "never" if ago == "-" else f"{ago} ago", trusted
 
 
-def _leaves(place: Place) -> str:
+def _leaves(place: LocationStock) -> str:
     leaving = place.leaving
     if leaving is None:
         return "not: it is closed"
@@ -66,21 +66,21 @@ def _leaves(place: Place) -> str:
     return f"{_when(leaving)}{status}"
 
 
-def _when(leaving: Leaving) -> str:
+def _when(leaving: NextShipDay) -> str:
     if leaving.day is None:
         return "not within a year"
     day = "today" if leaving.today else f"{leaving.day:%a %Y-%m-%d}"
     return day if leaving.closes is None else f"{day} by {leaving.closes:%H:%M} {leaving.time_zone}"
 
 
-def _told(place: Place) -> tuple[int | str, str]:
+def _told(place: LocationStock) -> tuple[int | str, str]:
     if place.told is None:
         return 0, "not one of the channel's locations"
     kept = [f"{count(place.told.held_back_count, 'unit')} kept back"] if place.told.held_back_count else []
     return place.told.sellable_count, "; ".join([*place.told.reasons, *kept]) or "-"
 
 
-def _promises(places: Sequence[Place]) -> Iterator[RenderableType]:
+def _promises(places: Sequence[LocationStock]) -> Iterator[RenderableType]:
     made = table("location", "order", "units", "how", numbers=("units",), title="Promised to")
     for place in places:
         for one in place.promises:
@@ -94,7 +94,7 @@ def _promises(places: Sequence[Place]) -> Iterator[RenderableType]:
         yield made
 
 
-def _unavailable(places: Sequence[Place]) -> Iterator[RenderableType]:
+def _unavailable(places: Sequence[LocationStock]) -> Iterator[RenderableType]:
     made = table("location", "units", "why", numbers=("units",), title="Not sellable")
     for place in places:
         for one in place.level.unavailable:
@@ -104,7 +104,7 @@ def _unavailable(places: Sequence[Place]) -> Iterator[RenderableType]:
         yield made
 
 
-def _incoming(places: Sequence[Place]) -> Iterator[RenderableType]:
+def _incoming(places: Sequence[LocationStock]) -> Iterator[RenderableType]:
     made = table("location", "units", "expected", "delivery", numbers=("units",), title="On its way")
     for place in places:
         for one in place.level.incoming:

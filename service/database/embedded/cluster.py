@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from service.database.embedded.location import POSTGRES_VERSION, EmbeddedPostgresError, Place, process_options
+from service.database.embedded.location import POSTGRES_VERSION, EmbeddedPostgresError, ServerFolder, process_options
 
 DATABASE = USER = "truestock"
 UNFINISHED = "unfinished-"
@@ -28,7 +28,7 @@ INITDB_OPTIONS = (
 )
 
 
-def ensure_cluster(place: Place, lock: int) -> None:
+def ensure_cluster(place: ServerFolder, lock: int) -> None:
     """Make the data folder the first time. Raises if one is there that these programs cannot read."""
     if (place.folder / "PG_VERSION").exists():
         raise EmbeddedPostgresError(
@@ -45,7 +45,7 @@ def ensure_cluster(place: Place, lock: int) -> None:
         )
 
 
-def _make_cluster(place: Place, lock: int) -> None:
+def _make_cluster(place: ServerFolder, lock: int) -> None:
     """Make a data folder with an empty database beside its place, then give it its name: it is there whole or not."""
     for leftover in place.folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(leftover)
@@ -62,7 +62,7 @@ def _make_cluster(place: Place, lock: int) -> None:
     _sync_folder(place.folder)
 
 
-def _run_program(place: Place, lock: int, program: str, *arguments: str, statement: str = "") -> None:
+def _run_program(place: ServerFolder, lock: int, program: str, *arguments: str, statement: str = "") -> None:
     """Run one of PostgreSQL's programs to its end, holding the lock. Raises with what it wrote if it fails."""
     ran = subprocess.run(
         [str(place.programs / program), *arguments],
@@ -90,13 +90,13 @@ def _sync_folder(folder: Path) -> None:
     os.close(handle)
 
 
-def server_pid(place: Place) -> int | None:
+def server_pid(place: ServerFolder) -> int | None:
     """The number of the server's main process, as it wrote it; None where no server has left one."""
     lines = pid_file(place)
     return int(lines[0]) if lines and lines[0].isdigit() else None
 
 
-def pid_file(place: Place) -> list[str]:
+def pid_file(place: ServerFolder) -> list[str]:
     """The lines of postmaster.pid: first the process, eighth the state, with spaces behind it."""
     try:
         return [line.strip() for line in (place.cluster / "postmaster.pid").read_text().splitlines()]
@@ -104,7 +104,7 @@ def pid_file(place: Place) -> list[str]:
         return []
 
 
-def is_server_of(pid: int, place: Place) -> bool:
+def is_server_of(pid: int, place: ServerFolder) -> bool:
     """Whether the process is PostgreSQL on our data folder: the number alone may belong to anything by now."""
     if sys.platform != "linux":
         command = ["ps", "-o", "args=", "-p", str(pid)]

@@ -66,7 +66,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerFolder:
     """A folder made for one server, the folder of its programs, and its account; None is the service's own."""
 
     folder: Path
@@ -84,7 +84,7 @@ class Place:
         return self.folder / "postgres.log"
 
 
-def find_place(asked: Path, state_folder: Path = STATE_FOLDER) -> Place:
+def find_place(asked: Path, state_folder: Path = STATE_FOLDER) -> ServerFolder:
     """The place for the folder that the caller asked for, always the same for the same folder.
 
     Raises EmbeddedPostgresError where no server could run, and OSError where a folder cannot be made.
@@ -92,7 +92,7 @@ def find_place(asked: Path, state_folder: Path = STATE_FOLDER) -> Place:
     asked = asked.resolve()
     if os.geteuid() != 0:
         make_folder(asked, 0o700)
-        return Place(asked, find_programs(installed_programs(), None, state_folder), None)
+        return ServerFolder(asked, find_programs(installed_programs(), None, state_folder), None)
     folder, account = _find_folder_for_root(asked, state_folder)
     make_folder(folder, 0o711)
     if not account.can_enter(folder):
@@ -103,14 +103,14 @@ def find_place(asked: Path, state_folder: Path = STATE_FOLDER) -> Place:
         )
     if folder != asked:
         log.warning("embedded database lives elsewhere", asked=str(asked), used=str(folder), account=account.name)
-    return Place(folder, find_programs(installed_programs(), account, state_folder), account)
+    return ServerFolder(folder, find_programs(installed_programs(), account, state_folder), account)
 
 
 def has_data(asked: Path, state_folder: Path = STATE_FOLDER) -> bool:
     """Whether a server for the folder has been started before. Makes nothing."""
     asked = asked.resolve()
     folders = (asked, _substitute(asked, state_folder)) if os.geteuid() == 0 else (asked,)
-    return any(Place(folder, folder, None).cluster.exists() for folder in folders)
+    return any(ServerFolder(folder, folder, None).cluster.exists() for folder in folders)
 
 
 def _substitute(asked: Path, state_folder: Path) -> Path:
@@ -123,7 +123,7 @@ def _find_folder_for_root(asked: Path, state_folder: Path) -> tuple[Path, Accoun
     """Where data are already, else the asked folder where an unprivileged account can reach it, else a substitute."""
     substitute = _substitute(asked, state_folder)
     for folder in (asked, substitute):
-        data = Place(folder, folder, None).cluster
+        data = ServerFolder(folder, folder, None).cluster
         if data.exists():
             # The data decide: another account may be the first choice today than when they were made.
             return folder, Account(data.stat().st_uid, data.stat().st_gid)

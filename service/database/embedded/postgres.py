@@ -29,7 +29,7 @@ from service.database.embedded.cluster import (
     pid_file,
     server_pid,
 )
-from service.database.embedded.location import EmbeddedPostgresError, Place, find_place
+from service.database.embedded.location import EmbeddedPostgresError, ServerFolder, find_place
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "temporary_postgres"]
 
@@ -73,7 +73,9 @@ class EmbeddedPostgres:
     that is really used. The methods block: call them in a thread from asyncio.
     """
 
-    def __init__(self, place: Place, socket_folder: Path, process: subprocess.Popen[bytes], locks: ExitStack) -> None:
+    def __init__(
+        self, place: ServerFolder, socket_folder: Path, process: subprocess.Popen[bytes], locks: ExitStack
+    ) -> None:
         self.data_dir = place.folder
         self.log_file = place.log
         self.database_url = _database_url(str(socket_folder))
@@ -104,7 +106,7 @@ class EmbeddedPostgres:
         return _database_url(pid_file(place)[4])
 
     @classmethod
-    def _start(cls, place: Place, settings: Mapping[str, str]) -> Self:
+    def _start(cls, place: ServerFolder, settings: Mapping[str, str]) -> Self:
         with ExitStack() as undo:
             _claim(place, undo)
             lock = _wait_for_predecessor(place, undo)
@@ -153,7 +155,7 @@ def _database_url(socket_folder: str) -> str:
     return f"postgresql://{USER}@/{DATABASE}?host={socket_folder}&port={PORT}"
 
 
-def _claim(place: Place, undo: ExitStack) -> None:
+def _claim(place: ServerFolder, undo: ExitStack) -> None:
     """Make this process the only service of the folder, until it ends. Raises if another one is."""
     path = place.folder / "service.lock"
     claim = _open_lock(path, undo)
@@ -168,7 +170,7 @@ def _claim(place: Place, undo: ExitStack) -> None:
     os.write(claim, f"{os.getpid()}\n".encode())
 
 
-def _wait_for_predecessor(place: Place, undo: ExitStack) -> int:
+def _wait_for_predecessor(place: ServerFolder, undo: ExitStack) -> int:
     """A lock that the guard and every process of the server inherit, so that it is free when the last of them is gone.
 
     A service that was killed a moment ago leaves a server that is still shutting down.
@@ -205,7 +207,7 @@ def _try_lock(lock: int) -> bool:
     return True
 
 
-def _clear_stale_pid(place: Place) -> None:
+def _clear_stale_pid(place: ServerFolder) -> None:
     """Remove what a killed server left. Raises if somebody started a server in our data folder by hand.
 
     PostgreSQL removes the file itself where no process has that number, but after a restart of the machine another
@@ -220,7 +222,7 @@ def _clear_stale_pid(place: Place) -> None:
     (place.cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _make_socket_folder(place: Place, undo: ExitStack) -> Path:
+def _make_socket_folder(place: ServerFolder, undo: ExitStack) -> Path:
     """A new private folder with a short name: a socket's path has a limit, a data folder's has none."""
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
         length = len(os.fsencode(Path(parent, "truestock-12345678", f".s.PGSQL.{PORT}.lock")))
@@ -237,7 +239,9 @@ def _make_socket_folder(place: Place, undo: ExitStack) -> Path:
     )
 
 
-def _start_guard(place: Place, socket_folder: Path, settings: Mapping[str, str], lock: int) -> subprocess.Popen[bytes]:
+def _start_guard(
+    place: ServerFolder, socket_folder: Path, settings: Mapping[str, str], lock: int
+) -> subprocess.Popen[bytes]:
     """The guard's process. It stops the server when its standard input, a pipe that only we hold, ends."""
     settings = {**settings, "unix_socket_directories": f'"{socket_folder}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -267,7 +271,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_until_ready(place: Place, process: subprocess.Popen[bytes], log_start: int) -> None:
+def _wait_until_ready(place: ServerFolder, process: subprocess.Popen[bytes], log_start: int) -> None:
     """Return when the server says in its pid file that it takes connections. Raises with its log if it ends before."""
     deadline = time.monotonic() + START_SECONDS
     while pid_file(place)[7:8] != ["ready"]:

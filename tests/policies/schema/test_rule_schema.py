@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from policies.facts.fact_table import FACTS, Place, names
+from policies.facts.fact_table import FACTS, RulePlace, names
 from policies.schema.rule_schema import SCHEMAS
 from policies.source.yaml_nodes import Fields, Items, Node, Scalar, Unreadable, parse
 from tests.policies.reading.test_rules_reader import BUFFERS, CASES, CHANNEL, EXPOSURE, ROUTING
@@ -154,7 +154,7 @@ def test_every_fact_is_offered_where_it_is_known_and_only_there() -> None:
     assert isinstance(defined, dict)
     offered = {name for name in defined["condition_in_exposure"]["properties"] if name in FACTS}
 
-    assert offered == set(names(Place.EXPOSURE))
+    assert offered == set(names(RulePlace.EXPOSURE))
 
 
 def test_a_suite_with_a_misspelt_key_fails() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from policies.facts.fact_table import FACTS, Place
+from policies.facts.fact_table import FACTS, RulePlace
 from policies.schema.glossary import PLACES, places, plain
 from service.cli.main import main
 
@@ -64,4 +64,4 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_place_has_a_word_for_planners() -> None:
-    assert PLACES.keys() == set(Place)
+    assert PLACES.keys() == set(RulePlace)
