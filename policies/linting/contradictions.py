@@ -17,7 +17,7 @@ _APART = "take one of them out, or, where either is enough, put them under 'any'
 
 
 @dataclass(frozen=True, slots=True)
-class _Clause:
+class _CheckedCondition:
     """A condition under a key of the rule at `source`, where `given` holds already; `never` is what follows if not."""
 
     title: str
@@ -35,35 +35,35 @@ def contradictions(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]
             yield from _findings(clause, work)
 
 
-def _clauses(policy_set: PolicySet) -> Iterator[_Clause]:
+def _clauses(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
     rules: list[ExposureRule | BufferRule | DeliveryRule | ExceptionRule] = [*policy_set.exposure]
     rules += [*policy_set.delivery, *policy_set.exceptions]
     rules += [rule for file in policy_set.buffers for rule in file.rules]
     for rule in rules:
         title = f"rule '{rule.name}'"
-        yield _Clause(title, rule.when, rule.source, "when", f"{title} can never fire", Always())
+        yield _CheckedCondition(title, rule.when, rule.source, "when", f"{title} can never fire", Always())
     for policy in policy_set.routing:
         yield from _clauses_of(policy)
 
 
-def _clauses_of(policy: RoutingPolicy) -> Iterator[_Clause]:
+def _clauses_of(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
     """The policy's own condition, and those within it, which are asked only where the policy applies."""
     title, applies = f"policy '{policy.name}'", policy.applies_to
-    yield _Clause(title, applies, policy.source, "applies_to", f"{title} can never apply", Always())
+    yield _CheckedCondition(title, applies, policy.source, "applies_to", f"{title} can never apply", Always())
     if policy.only is not None:
         never = f"'only' in {title} keeps out every location"
-        yield _Clause(f"'only' in {title}", policy.only.when, policy.source, "only", never, applies)
+        yield _CheckedCondition(f"'only' in {title}", policy.only.when, policy.source, "only", never, applies)
     for kind, named in (("exclude", policy.exclude), ("review", policy.review)):
         for rule in named:
             of = f"{kind} rule '{rule.name}' in {title}"
-            yield _Clause(of, rule.when, rule.source, "when", f"{of} can never fire", applies)
+            yield _CheckedCondition(of, rule.when, rule.source, "when", f"{of} can never fire", applies)
     for step in policy.rank:
         if step.when is not None:
             never = f"'prefer' in {title} never prefers a location"
-            yield _Clause(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
+            yield _CheckedCondition(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
 
 
-def _findings(clause: _Clause, work: StepBudget) -> Iterator[Finding]:
+def _findings(clause: _CheckedCondition, work: StepBudget) -> Iterator[Finding]:
     space = Satisfiability([clause.given, clause.when], work)
     given, own = parts(clause.given), parts(clause.when)
     regions = [space.region(part) for part in (*given, *own)]
@@ -81,7 +81,7 @@ def _findings(clause: _Clause, work: StepBudget) -> Iterator[Finding]:
         yield Finding(clause.source, clause.key, "always-true", message, help)
 
 
-def _dead_entries(clause: _Clause, condition: Condition, space: Satisfiability) -> Iterator[Finding]:
+def _dead_entries(clause: _CheckedCondition, condition: Condition, space: Satisfiability) -> Iterator[Finding]:
     """Entries of `any` and `none` that can never hold by themselves."""
     if isinstance(condition, (Any, NoneOf)):
         group = "any" if isinstance(condition, Any) else "none"
@@ -95,7 +95,7 @@ def _dead_entries(clause: _Clause, condition: Condition, space: Satisfiability) 
             yield from _dead_entries(clause, part, space)
 
 
-def _never(clause: _Clause, conflict: Sequence[Condition], never: str) -> Finding:
+def _never(clause: _CheckedCondition, conflict: Sequence[Condition], never: str) -> Finding:
     texts = [quoted(written(part)) for part in conflict]
     if len(conflict) > 1:
         message = f"{listed(texts)} cannot hold together, so {never}"

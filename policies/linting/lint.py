@@ -22,7 +22,7 @@ from policies.linting.shadowing import (
 from policies.policy_set import PolicySet
 from policies.source.problems import Problem, Source
 from policies.source.rule_file import MAX_PROBLEMS
-from policies.source.yaml_nodes import Fields, Items, Node, parse
+from policies.source.yaml_nodes import MappingNode, Node, SequenceNode, parse
 
 _KINDS = (
     *(contradictions, shadowed_policies, shadowed_rules, shadowed_excludes, shadowed_exposure, unusable_policies),
@@ -44,7 +44,7 @@ class _Places:
     """Where the keys of rules stand. Only files with a finding are looked at again."""
 
     files: Mapping[str, bytes]
-    known: dict[str, dict[Source, Fields]] = field(default_factory=dict)
+    known: dict[str, dict[Source, MappingNode]] = field(default_factory=dict)
 
     def problem(self, finding: Finding) -> Problem:
         file = finding.source.file
@@ -60,13 +60,13 @@ class _Places:
         return Problem(*place, finding.code, finding.message, finding.help, node.length)
 
 
-def _mappings(node: Node) -> Iterator[Fields]:
+def _mappings(node: Node) -> Iterator[MappingNode]:
     """All mappings of a file; no two begin at the same place."""
     match node:
-        case Items(items):
+        case SequenceNode(items):
             for item in items:
                 yield from _mappings(item)
-        case Fields(entries):
+        case MappingNode(entries):
             yield node
             for _, value in entries.values():
                 yield from _mappings(value)

@@ -12,8 +12,8 @@ from policies.engine.conjunctions import TooLarge, boxes
 from policies.engine.value_classes import ValueClasses
 from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, RulePlace, find, names
 from policies.source.problems import quoted
-from policies.source.rule_file import Page, described, suggestion
-from policies.source.yaml_nodes import Fields, Items, Node, Scalar
+from policies.source.rule_file import RuleFile, described, suggestion
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_VALUES = 10_000
 """Constants in one list, such as the SKUs that a rule names."""
@@ -37,13 +37,13 @@ OPERATORS: dict[FactType, tuple[Operator, ...]] = {
 """The comparisons that a fact of each type has."""
 
 
-def condition(page: Page, node: Node, rule: str, place: RulePlace) -> Condition | None:
+def condition(page: RuleFile, node: Node, rule: str, place: RulePlace) -> Condition | None:
     """The condition that a mapping states, or None where problems were noted. `rule` names it in messages."""
-    found = _Clause(page, rule, place).all_of(node, f"the condition of {rule}", certain=True)
+    found = _ConditionReader(page, rule, place).all_of(node, f"the condition of {rule}", certain=True)
     return None if found is None else fitting(page, node, rule, found)
 
 
-def fitting(page: Page, node: Node, rule: str, found: Condition) -> Condition | None:
+def fitting(page: RuleFile, node: Node, rule: str, found: Condition) -> Condition | None:
     """The condition, or None where it is noted that the rule engine could not hold it."""
     try:
         boxes(found, ValueClasses([found]))
@@ -54,16 +54,16 @@ def fitting(page: Page, node: Node, rule: str, found: Condition) -> Condition | 
 
 
 @dataclass(frozen=True, slots=True)
-class _Clause:
+class _ConditionReader:
     """What all parts of one condition share while it is read."""
 
-    page: Page
+    page: RuleFile
     rule: str
     place: RulePlace
 
     def all_of(self, node: Node, what: str, *, certain: bool) -> Condition | None:
         """Facts and groups side by side, which mean *and*. `certain`: the rule can fire only where this holds."""
-        if not isinstance(node, Fields):
+        if not isinstance(node, MappingNode):
             help = "write facts and comparisons, such as {location.type: store}."
             self.page.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", help)
             return None
@@ -88,7 +88,7 @@ class _Clause:
             return None
         return _GROUPS[name](tuple(found))
 
-    def _fact(self, key: Scalar, node: Node, *, certain: bool) -> Condition | None:
+    def _fact(self, key: ScalarNode, node: Node, *, certain: bool) -> Condition | None:
         fact = find(key.text)
         if fact is None:
             self._note_unknown_fact(key)
@@ -100,16 +100,16 @@ class _Clause:
         if key.text.endswith(KNOWN):
             known = self.page.flag(node, f"'{key.text}'")
             return None if known is None else Comparison(fact.name, Operator.KNOWN, (known,))
-        if isinstance(node, Fields):
+        if isinstance(node, MappingNode):
             return self._comparisons(fact, node, certain=certain)
-        operator = Operator.IN if isinstance(node, Items) else Operator.IS
+        operator = Operator.IN if isinstance(node, SequenceNode) else Operator.IS
         if fact.type is FactType.TEXTS:
             help = f"write {fact.name}: {{contains: sale}} or {{contains_any: [sale, gift]}}."
             self.page.note(node, "unknown-comparison", f"'{fact.name}' is a list of tags, not one word", help)
             return None
         return self._comparison(fact, operator, node, certain=certain)
 
-    def _comparisons(self, fact: Fact, node: Fields, *, certain: bool) -> Condition | None:
+    def _comparisons(self, fact: Fact, node: MappingNode, *, certain: bool) -> Condition | None:
         """Several comparisons with one fact, which mean *and*."""
         allowed = OPERATORS[fact.type]
         if not node.entries:
@@ -154,7 +154,7 @@ class _Clause:
                 return self._word(fact, operator, node, certain=certain)
 
     def _word(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> str | None:
-        if isinstance(node, Scalar) and node.is_empty:
+        if isinstance(node, ScalarNode) and node.is_empty:
             message = f"'{fact.name}' is compared with nothing"
             help = f"to ask whether it is known, write {fact.name}{KNOWN}: true; the word itself stands in quotes."
             self.page.note(node, "wrong-type", message, help)
@@ -169,7 +169,7 @@ class _Clause:
         self.page.note(node, "unknown-value", message, help)
         return None
 
-    def _note_unknown_fact(self, key: Scalar) -> None:
+    def _note_unknown_fact(self, key: ScalarNode) -> None:
         known = names(self.place)
         group = key.text.partition(".")[0]
         of_group = [name for name in known if name.startswith(f"{group}.")]

@@ -10,8 +10,8 @@ from policies.policy_set import DeliveryRule, ShippingCost
 from policies.reading.stock_rules import MAX_RULES, description, present, rule_name, titled, when
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source
-from policies.source.rule_file import Page
-from policies.source.yaml_nodes import Fields, Node, Scalar
+from policies.source.rule_file import RuleFile
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 
 MONDAY_TO_FRIDAY = frozenset(range(5))
 MAX_TRANSIT_DAYS = 60
@@ -24,7 +24,7 @@ _COSTS = ("per_shipment", "per_unit")
 
 
 def delivery_rules(
-    page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[DeliveryRule]:
     """The rules of a delivery file. `names` and `positions` are those taken so far, over all delivery files."""
     fields = page.fields(node, "a delivery file", ("kind", "name", "description", "rules"), ("rules",))
@@ -37,14 +37,14 @@ def delivery_rules(
     return present(_rule(page, rule, names, positions) for rule in rules)
 
 
-def weekdays(page: Page, node: Node, what: str) -> frozenset[int] | None:
+def weekdays(page: RuleFile, node: Node, what: str) -> frozenset[int] | None:
     """A list of days of the week, such as [mon, tue]."""
     named = [page.choice(item, f"a day of {what}", DAYS) for item in page.items(node, what, "[mon, tue]", at_most=7)]
     days = frozenset(DAYS.index(day) for day in named if day is not None)
     return days if days and None not in named else None
 
 
-def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> DeliveryRule | None:
+def _rule(page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> DeliveryRule | None:
     title = titled(node, "rule")
     fields = page.fields(node, title, _KEYS, ("name", "position", "service"))
     if fields is None:
@@ -64,23 +64,23 @@ def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int,
     return DeliveryRule(name, position, page.source(node), applies, service, transit_days, cost, ships_on)
 
 
-def _transit_days(page: Page, node: Node) -> int | None:
+def _transit_days(page: RuleFile, node: Node) -> int | None:
     return page.integer(node, "'transit_days'", 0, MAX_TRANSIT_DAYS)
 
 
-def _cost(page: Page, node: Node, title: str) -> ShippingCost | None:
+def _cost(page: RuleFile, node: Node, title: str) -> ShippingCost | None:
     what = f"'cost' in {title}"
     fields = page.fields(node, what, _COSTS)
     if fields is None:
         return None
-    if isinstance(node, Fields) and not node.entries:
+    if isinstance(node, MappingNode) and not node.entries:
         page.note(node, "missing-key", f"{what} does not say how much", f"write one of: {', '.join(_COSTS)}, or both.")
     amounts = [_amount(page, fields[key], f"'{key}'") if key in fields else Decimal(0) for key in _COSTS]
     per_shipment, per_unit = amounts
     return None if per_shipment is None or per_unit is None else ShippingCost(per_shipment, per_unit)
 
 
-def _amount(page: Page, node: Node, what: str) -> Decimal | None:
+def _amount(page: RuleFile, node: Node, what: str) -> Decimal | None:
     """An amount of money, exactly as written."""
     number = page.number(node, what, 0, MAX_COST)
-    return None if number is None or not isinstance(node, Scalar) else Decimal(node.text)
+    return None if number is None or not isinstance(node, ScalarNode) else Decimal(node.text)

@@ -10,7 +10,7 @@ from policies.policy_set import ExceptionRule
 from policies.reading.stock_rules import MAX_RULES, description, present, rule_name, titled, when
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source
-from policies.source.rule_file import Page
+from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import Node
 
 MAX_POSITION = 1_000_000
@@ -21,7 +21,7 @@ _KEYS = ("name", "description", "position", "when", *TIME_KEYS, "do", "owner", "
 
 
 def exception_rules(
-    page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[ExceptionRule]:
     """The rules of an exception file. `names` and `positions` are those taken so far, over all exception files."""
     fields = page.fields(node, "an exception file", ("kind", "name", "description", "rules"), ("rules",))
@@ -34,7 +34,7 @@ def exception_rules(
     return present(_rule(page, rule, names, positions) for rule in rules)
 
 
-def _rule(page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> ExceptionRule | None:
+def _rule(page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> ExceptionRule | None:
     title = titled(node, "rule")
     fields = page.fields(node, title, _KEYS, _REQUIRED)
     if fields is None:

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from policies.reading.stock_rules import description
 from policies.source.problems import Source, quoted
-from policies.source.rule_file import Page, suggestion
-from policies.source.yaml_nodes import Fields, Node, Scalar, Unreadable, parse
+from policies.source.rule_file import RuleFile, suggestion
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, Unreadable, parse
 
 UTC = "UTC"
 """The time zone of a merchant who states none."""
@@ -18,7 +18,7 @@ _ZONE = re.compile("UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+")
 # One word alone, such as 'EST' or 'localtime', is a fixed offset or the machine's own zone.
 
 
-def merchant(page: Page, node: Node, taken: dict[str, Source]) -> str | None:
+def merchant(page: RuleFile, node: Node, taken: dict[str, Source]) -> str | None:
     """The time zone that a merchant file states. `taken` has the merchant file so far, of which there is one."""
     fields = page.fields(node, "the merchant file", ("kind", "description", "time_zone"), ("time_zone",))
     if fields is None:
@@ -50,12 +50,12 @@ def _zone_in(path: str, content: bytes) -> str | None:
         node, _ = parse(path, content)
     except Unreadable:
         return None
-    kind = node.entries.get("kind") if isinstance(node, Fields) else None
-    is_merchant = kind is not None and isinstance(kind[1], Scalar) and kind[1].text == "merchant"
-    return merchant(Page(path), node, {}) if is_merchant else None
+    kind = node.entries.get("kind") if isinstance(node, MappingNode) else None
+    is_merchant = kind is not None and isinstance(kind[1], ScalarNode) and kind[1].text == "merchant"
+    return merchant(RuleFile(path), node, {}) if is_merchant else None
 
 
-def time_zone(page: Page, node: Node, what: str) -> str | None:
+def time_zone(page: RuleFile, node: Node, what: str) -> str | None:
     """The name of a time zone."""
     name = page.text(node, what)
     if name is None or is_time_zone(name):

@@ -12,8 +12,8 @@ from policies.reading.condition_reader import condition
 from policies.reading.stock_rules import description, present, rule_name, titled, when
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source, quoted
-from policies.source.rule_file import Page, suggestion
-from policies.source.yaml_nodes import Fields, Node, Scalar
+from policies.source.rule_file import RuleFile, suggestion
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 
 MAX_POLICIES = 500
 MAX_NAMED = 200
@@ -41,7 +41,7 @@ _KEYS = (
 
 
 def routing_policies(
-    page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[RoutingPolicy]:
     """The policies of a routing file. `names` and `positions` are those taken so far, over all files."""
     fields = page.fields(node, "a routing file", ("kind", "name", "description", "policies"), ("policies",))
@@ -54,7 +54,7 @@ def routing_policies(
     return present(_policy(page, policy, names, positions) for policy in policies)
 
 
-def _policy(page: Page, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> RoutingPolicy | None:
+def _policy(page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> RoutingPolicy | None:
     title = titled(node, "policy")
     fields = page.fields(node, title, _KEYS, ("name", "position", "rank"))
     if fields is None:
@@ -98,7 +98,7 @@ def _optional(fields: dict[str, Node], key: str, read: Callable[[Node, str], Val
     return read(fields[key], f"'{key}'") if key in fields else None
 
 
-def _only(page: Page, fields: dict[str, Node], title: str) -> NamedCondition | None:
+def _only(page: RuleFile, fields: dict[str, Node], title: str) -> NamedCondition | None:
     if "only" not in fields:
         return None
     found = condition(page, fields["only"], f"'only' in {title}", RulePlace.CANDIDATE)
@@ -106,7 +106,7 @@ def _only(page: Page, fields: dict[str, Node], title: str) -> NamedCondition | N
 
 
 def _named(
-    page: Page, fields: dict[str, Node], key: str, title: str, *, place: RulePlace, taken: dict[str, Source]
+    page: RuleFile, fields: dict[str, Node], key: str, title: str, *, place: RulePlace, taken: dict[str, Source]
 ) -> list[NamedCondition]:
     """The entries of `exclude` or `review`, whose names are unique within the policy."""
     if key not in fields:
@@ -117,7 +117,7 @@ def _named(
 
 
 def _named_condition(
-    page: Page, node: Node, key: str, place: RulePlace, taken: dict[str, Source]
+    page: RuleFile, node: Node, key: str, place: RulePlace, taken: dict[str, Source]
 ) -> NamedCondition | None:
     title = titled(node, f"{key} rule")
     fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS), ("name",))
@@ -128,21 +128,21 @@ def _named_condition(
     return NamedCondition(name, found, page.source(node)) if name and found else None
 
 
-def _rank(page: Page, node: Node, title: str) -> list[RankStep]:
+def _rank(page: RuleFile, node: Node, title: str) -> list[RankStep]:
     steps = page.items(node, f"'rank' in {title}", "rank: [fewest_shipments, nearest]", at_most=MAX_STEPS)
     return present(_step(page, step, title) for step in steps)
 
 
-def _step(page: Page, node: Node, title: str) -> RankStep | None:
+def _step(page: RuleFile, node: Node, title: str) -> RankStep | None:
     """A step as a word, or as a mapping of the word to its settings."""
-    if isinstance(node, Scalar):
+    if isinstance(node, ScalarNode):
         kind = _known_step(page, node)
         if kind == "prefer":
             help = "write {prefer: {when: {location.type: warehouse}}}."
             page.note(node, "missing-key", "'prefer' does not say what it prefers", help)
             return None
         return RankStep(kind, page.source(node)) if kind else None
-    if not isinstance(node, Fields) or len(node.entries) != 1:
+    if not isinstance(node, MappingNode) or len(node.entries) != 1:
         help = "write a name such as nearest, or one name with settings such as {nearest: {band_km: 25}}."
         page.note(node, "wrong-type", f"a step of 'rank' in {title} is one name", help)
         return None
@@ -157,7 +157,7 @@ def _step(page: Page, node: Node, title: str) -> RankStep | None:
     return None
 
 
-def _known_step(page: Page, node: Scalar) -> str | None:
+def _known_step(page: RuleFile, node: ScalarNode) -> str | None:
     if node.text in STEPS:
         return node.text
     message = f"'rank' has no step {quoted(node.text)}"
@@ -168,7 +168,7 @@ def _known_step(page: Page, node: Scalar) -> str | None:
     return None
 
 
-def _nearest(page: Page, node: Node, settings: Node) -> RankStep | None:
+def _nearest(page: RuleFile, node: Node, settings: Node) -> RankStep | None:
     fields = page.fields(settings, "'nearest'", ("band_km",), ("band_km",))
     if not fields:
         return None
@@ -176,7 +176,7 @@ def _nearest(page: Page, node: Node, settings: Node) -> RankStep | None:
     return None if band_km is None else RankStep("nearest", page.source(node), band_km=band_km)
 
 
-def _prefer(page: Page, node: Node, settings: Node, title: str) -> RankStep | None:
+def _prefer(page: RuleFile, node: Node, settings: Node, title: str) -> RankStep | None:
     fields = page.fields(settings, "'prefer'", ("when",), ("when",))
     if not fields:
         return None
@@ -186,7 +186,7 @@ def _prefer(page: Page, node: Node, settings: Node, title: str) -> RankStep | No
     return RankStep("prefer", page.source(node), when=found, matcher=Matcher.of([("prefer", found)]))
 
 
-def _sold_may_use(page: Page, fields: dict[str, Node]) -> frozenset[str]:
+def _sold_may_use(page: RuleFile, fields: dict[str, Node]) -> frozenset[str]:
     if "sold_may_use" not in fields:
         return frozenset()
     uses = page.items(fields["sold_may_use"], "'sold_may_use'", "sold_may_use: [buffer]", at_most=len(MAY_USE))

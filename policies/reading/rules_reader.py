@@ -19,8 +19,8 @@ from policies.reading.merchant import UTC, merchant, stated_time_zone
 from policies.reading.routing_rules import routing_policies
 from policies.reading.stock_rules import buffer_file, exposure_rules
 from policies.source.problems import Problem, Source, quoted
-from policies.source.rule_file import MAX_PROBLEMS, Page, suggestion
-from policies.source.yaml_nodes import Fields, Node, Unreadable, parse
+from policies.source.rule_file import MAX_PROBLEMS, RuleFile, suggestion
+from policies.source.yaml_nodes import MappingNode, Node, Unreadable, parse
 
 KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "merchant")
 
@@ -98,7 +98,7 @@ class _Draft:
 
     def take(self, path: str, content: bytes) -> None:
         """Reads one file."""
-        page = Page(path, time_zone=self.time_zone)
+        page = RuleFile(path, time_zone=self.time_zone)
         try:
             node, page.problems = parse(path, content)
             self._take_kind(page, node)
@@ -159,7 +159,7 @@ class _Draft:
             time_zone=self.time_zone,
         )
 
-    def _take_kind(self, page: Page, node: Node) -> None:
+    def _take_kind(self, page: RuleFile, node: Node) -> None:
         match _kind(page, node):
             case "exposure":
                 self.exposure += exposure_rules(page, node, self.file_names["exposure"], self.rule_names["exposure"])
@@ -184,8 +184,8 @@ class _Draft:
         self.problems.append(Problem(source.file, source.line, source.column, code, message, help))
 
 
-def _kind(page: Page, node: Node) -> str | None:
-    if not isinstance(node, Fields):
+def _kind(page: RuleFile, node: Node) -> str | None:
+    if not isinstance(node, MappingNode):
         page.fields(node, "a rule file", ("kind", "name", "rules", "policies"))
         return None
     if "kind" not in node.entries:

@@ -14,8 +14,8 @@ from policies.policy_set import HOLD_BACK_FORMS, BufferFile, BufferRule, Combine
 from policies.reading.condition_reader import condition
 from policies.reading.time_bounds import TIME_KEYS, in_force
 from policies.source.problems import Source, quoted
-from policies.source.rule_file import Page
-from policies.source.yaml_nodes import Fields, Node, Scalar
+from policies.source.rule_file import RuleFile
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 
 MAX_RULES = 5_000
 """Rules of one file."""
@@ -32,7 +32,9 @@ _CHANNEL_ONLY = ("publish_zero_at_or_below", "cap")
 Rule = TypeVar("Rule")
 
 
-def exposure_rules(page: Page, node: Node, files: dict[str, Source], taken: dict[str, Source]) -> list[ExposureRule]:
+def exposure_rules(
+    page: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]
+) -> list[ExposureRule]:
     """The rules of an exposure file. `files` and `taken` are the names of files and rules so far."""
     fields = page.fields(node, "an exposure file", ("kind", "name", "description", "rules"), ("name", "rules"))
     if fields is None:
@@ -41,7 +43,7 @@ def exposure_rules(page: Page, node: Node, files: dict[str, Source], taken: dict
     return _rules(page, fields, lambda rule: _exposure_rule(page, rule, taken))
 
 
-def buffer_file(page: Page, node: Node, files: dict[str, Source], taken: dict[str, Source]) -> BufferFile | None:
+def buffer_file(page: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]) -> BufferFile | None:
     """A buffer file, or None where problems were noted."""
     keys = ("kind", "name", "description", "scope", "combine", "rules")
     fields = page.fields(node, "a buffer file", keys, ("name", "scope", "rules"))
@@ -59,7 +61,7 @@ def buffer_file(page: Page, node: Node, files: dict[str, Source], taken: dict[st
     return BufferFile(name, rules_scope, Combine(combine), tuple(rules), page.source(node), matcher)
 
 
-def file_name(page: Page, fields: dict[str, Node], what: str, files: dict[str, Source]) -> str | None:
+def file_name(page: RuleFile, fields: dict[str, Node], what: str, files: dict[str, Source]) -> str | None:
     """The name of a file, unique over its kind; also looks at the description."""
     description(page, fields)
     name = page.name(fields["name"], "'name'") if "name" in fields else None
@@ -68,7 +70,7 @@ def file_name(page: Page, fields: dict[str, Node], what: str, files: dict[str, S
     return name
 
 
-def rule_name(page: Page, fields: dict[str, Node], what: str, taken: dict[str, Source]) -> str | None:
+def rule_name(page: RuleFile, fields: dict[str, Node], what: str, taken: dict[str, Source]) -> str | None:
     """The name of a rule, unique among `taken`; also looks at the description."""
     description(page, fields)
     name = page.name(fields["name"], "'name'") if "name" in fields else None
@@ -77,13 +79,13 @@ def rule_name(page: Page, fields: dict[str, Node], what: str, taken: dict[str, S
     return name
 
 
-def description(page: Page, fields: dict[str, Node]) -> None:
+def description(page: RuleFile, fields: dict[str, Node]) -> None:
     """A description is for readers; only that it is a text is looked at."""
     if "description" in fields:
         page.text(fields["description"], "'description'", at_most=2_000)
 
 
-def when(page: Page, fields: dict[str, Node], key: str, rule: str, place: RulePlace) -> Condition | None:
+def when(page: RuleFile, fields: dict[str, Node], key: str, rule: str, place: RulePlace) -> Condition | None:
     """The condition under a key, within the rule's bounds in time; without any of them it is always."""
     found = condition(page, fields[key], rule, place) if key in fields else Always()
     bounded = in_force(page, fields, found or Always(), rule, place)
@@ -92,13 +94,13 @@ def when(page: Page, fields: dict[str, Node], key: str, rule: str, place: RulePl
 
 def titled(node: Node, kind: str) -> str:
     """How messages call a rule: by its name where it has one."""
-    name = node.entries["name"][1] if isinstance(node, Fields) and "name" in node.entries else None
-    if isinstance(name, Scalar) and name.text:
+    name = node.entries["name"][1] if isinstance(node, MappingNode) and "name" in node.entries else None
+    if isinstance(name, ScalarNode) and name.text:
         return f"{kind} {quoted(name.text)}"
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} without a name"
 
 
-def _rules(page: Page, fields: dict[str, Node], read: Callable[[Node], Rule | None]) -> list[Rule]:
+def _rules(page: RuleFile, fields: dict[str, Node], read: Callable[[Node], Rule | None]) -> list[Rule]:
     if "rules" not in fields:
         return []
     return present(read(rule) for rule in page.items(fields["rules"], "'rules'", at_most=MAX_RULES))
@@ -109,7 +111,7 @@ def present(found: Iterable[Rule | None]) -> list[Rule]:
     return [rule for rule in found if rule is not None]
 
 
-def _exposure_rule(page: Page, node: Node, taken: dict[str, Source]) -> ExposureRule | None:
+def _exposure_rule(page: RuleFile, node: Node, taken: dict[str, Source]) -> ExposureRule | None:
     title = titled(node, "rule")
     fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
     if fields is None:
@@ -122,7 +124,7 @@ def _exposure_rule(page: Page, node: Node, taken: dict[str, Source]) -> Exposure
     return ExposureRule(name, applies, reason, page.source(node))
 
 
-def _buffer_rule(page: Page, node: Node, scope: Scope, taken: dict[str, Source]) -> BufferRule | None:
+def _buffer_rule(page: RuleFile, node: Node, scope: Scope, taken: dict[str, Source]) -> BufferRule | None:
     title = titled(node, "rule")
     fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS, *_EFFECTS), ("name",))
     if fields is None:
@@ -140,7 +142,7 @@ def _buffer_rule(page: Page, node: Node, scope: Scope, taken: dict[str, Source])
     return BufferRule(name, applies, page.source(node), hold_back, cut_off, cap)
 
 
-def _check_effects(page: Page, node: Node, fields: dict[str, Node], title: str, scope: Scope) -> None:
+def _check_effects(page: RuleFile, node: Node, fields: dict[str, Node], title: str, scope: Scope) -> None:
     if not any(effect in fields for effect in _EFFECTS):
         help = "add 'hold_back: {units: 2}', or in a file with 'scope: channel' a 'cap' or 'publish_zero_at_or_below'."
         page.note(node, "no-effect", f"{title} holds nothing back and sets no limit", help)
@@ -150,7 +152,7 @@ def _check_effects(page: Page, node: Node, fields: dict[str, Node], title: str, 
             page.note(fields[key], "wrong-scope", message, "put it into a buffer file with 'scope: channel'.")
 
 
-def _hold_back(page: Page, node: Node, title: str, scope: Scope) -> HoldBack | None:
+def _hold_back(page: RuleFile, node: Node, title: str, scope: Scope) -> HoldBack | None:
     what = f"'hold_back' in {title}"
     fields = page.fields(node, what, (*HOLD_BACK_FORMS, "minimum", "maximum"))
     if fields is None:
@@ -171,18 +173,18 @@ def _hold_back(page: Page, node: Node, title: str, scope: Scope) -> HoldBack | N
     return replace(read[0], minimum=minimum, maximum=maximum) if read else None
 
 
-def _units(page: Page, node: Node, scope: Scope) -> HoldBack | None:
+def _units(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
     units = page.integer(node, "'units'", 0, MAX_UNITS)
     return None if units is None else HoldBack("units", units=units)
 
 
-def _percent(page: Page, node: Node, scope: Scope) -> HoldBack | None:
+def _percent(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
     percent = page.number(node, "'percent'", 0, 100)
     return None if percent is None else HoldBack("percent", percent=percent)
 
 
-def _days_of_cover(page: Page, node: Node, scope: Scope) -> HoldBack | None:
-    if not isinstance(node, Scalar):
+def _days_of_cover(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
+    if not isinstance(node, ScalarNode):
         fields = page.fields(node, "'days_of_cover'", ("days",), ("days",))
         if fields is None or "days" not in fields:
             return None
@@ -191,14 +193,14 @@ def _days_of_cover(page: Page, node: Node, scope: Scope) -> HoldBack | None:
     return None if days is None else HoldBack("days_of_cover", days=days)
 
 
-def _expected_sales(page: Page, node: Node, scope: Scope) -> HoldBack | None:
+def _expected_sales(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
     keys = ("during", "service_level")
     fields = page.fields(node, "'expected_sales'", keys, keys)
     if fields is None or len(fields) < len(keys):
         return None
     level = page.number(fields["service_level"], "'service_level'", *SERVICE_LEVELS)
     during = fields["during"]
-    if isinstance(during, Scalar) and during.text == "stock_age":
+    if isinstance(during, ScalarNode) and during.text == "stock_age":
         if scope is Scope.CHANNEL:
             message = "'during: stock_age' asks for the age of one location's figure; a channel's total has none"
             page.note(during, "wrong-scope", message, "write a duration such as 2h, or use 'scope: location'.")
@@ -210,7 +212,7 @@ def _expected_sales(page: Page, node: Node, scope: Scope) -> HoldBack | None:
     return None if level is None else HoldBack("expected_sales", during_seconds=seconds, service_level=level)
 
 
-_FORMS: dict[str, Callable[[Page, Node, Scope], HoldBack | None]] = {
+_FORMS: dict[str, Callable[[RuleFile, Node, Scope], HoldBack | None]] = {
     "units": _units,
     "percent": _percent,
     "days_of_cover": _days_of_cover,

@@ -11,8 +11,8 @@ from policies.facts.fact_table import AT_A_LOCATION, FACTS, RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS, WHOLE_DAY, Hours, minutes, since
 from policies.reading.condition_reader import fitting
 from policies.source.problems import quoted
-from policies.source.rule_file import Page, described
-from policies.source.yaml_nodes import Node, Scalar
+from policies.source.rule_file import RuleFile, described
+from policies.source.yaml_nodes import Node, ScalarNode
 
 TIME_KEYS = ("from", "until", "during")
 """Keys that every rule may have."""
@@ -25,7 +25,9 @@ _HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 
 
-def in_force(page: Page, fields: dict[str, Node], found: Condition, rule: str, place: RulePlace) -> Condition | None:
+def in_force(
+    page: RuleFile, fields: dict[str, Node], found: Condition, rule: str, place: RulePlace
+) -> Condition | None:
     """The condition within the bounds among a rule's keys; None where problems were noted."""
     stated = [key for key in TIME_KEYS if key in fields]
     if not stated:
@@ -41,12 +43,12 @@ def in_force(page: Page, fields: dict[str, Node], found: Condition, rule: str, p
     return fitting(page, fields[stated[0]], rule, bounded)
 
 
-def _moment(page: Page, node: Node, what: str) -> datetime | None:
+def _moment(page: RuleFile, node: Node, what: str) -> datetime | None:
     """A date, which is its midnight, or a date with a time; without an offset by the merchant's clock.
 
     A time that this clock skips is as long after the change as it would have been; of one that comes twice the first.
     """
-    text = node.text if isinstance(node, Scalar) else ""
+    text = node.text if isinstance(node, ScalarNode) else ""
     if not _MOMENT.fullmatch(text):
         help = "write a date, or a date and a time: 2026-11-27, 2026-11-27T09:30 or 2026-11-27T09:30Z."
         page.note(node, "wrong-type", f"{what} is a date or a time, not {described(node)}", help)
@@ -60,7 +62,7 @@ def _moment(page: Page, node: Node, what: str) -> datetime | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(page.time_zone))).astimezone(UTC)
 
 
-def _check_order(page: Page, fields: dict[str, Node], moments: dict[str, datetime | None], rule: str) -> None:
+def _check_order(page: RuleFile, fields: dict[str, Node], moments: dict[str, datetime | None], rule: str) -> None:
     start, end = moments.get("from"), moments.get("until")
     if start is not None and end is not None and end <= start:
         message = f"{rule} ends before it begins, so it is never in force"
@@ -68,7 +70,7 @@ def _check_order(page: Page, fields: dict[str, Node], moments: dict[str, datetim
         page.note(fields["until"], "never-in-force", message, help)
 
 
-def _during(page: Page, node: Node, rule: str, place: RulePlace) -> Hours | None:
+def _during(page: RuleFile, node: Node, rule: str, place: RulePlace) -> Hours | None:
     what = f"'during' in {rule}"
     fields = page.fields(node, what, ("days", "hours", "in"))
     if fields is None:
@@ -83,7 +85,7 @@ def _during(page: Page, node: Node, rule: str, place: RulePlace) -> Hours | None
     return Hours(days, *span, zone) if days and span and zone else None
 
 
-def _days(page: Page, node: Node) -> tuple[int, ...] | None:
+def _days(page: RuleFile, node: Node) -> tuple[int, ...] | None:
     named = [
         page.choice(day, "a day of 'during'", DAYS)
         for day in page.items(node, "'days'", "days: [mon, sat]", at_most=len(DAYS))
@@ -92,8 +94,8 @@ def _days(page: Page, node: Node) -> tuple[int, ...] | None:
     return None if None in named else tuple(number for number, day in enumerate(DAYS) if day in named)
 
 
-def _hours(page: Page, node: Node) -> tuple[int, int] | None:
-    found = _HOURS.fullmatch(node.text) if isinstance(node, Scalar) else None
+def _hours(page: RuleFile, node: Node) -> tuple[int, int] | None:
+    found = _HOURS.fullmatch(node.text) if isinstance(node, ScalarNode) else None
     if found is None:
         help = 'write two times of a day: "09:00-17:30", or "22:00-02:00" to pass midnight.'
         page.note(node, "wrong-type", f"'hours' are two times, not {described(node)}", help)
@@ -111,7 +113,7 @@ def _hours(page: Page, node: Node) -> tuple[int, int] | None:
     return start, end
 
 
-def _zone(page: Page, fields: dict[str, Node], rule: str, place: RulePlace) -> str | None:
+def _zone(page: RuleFile, fields: dict[str, Node], rule: str, place: RulePlace) -> str | None:
     """Whose clock counts: the location's where there always is one, else the merchant's, unless the rule says."""
     asked = page.choice(fields["in"], "'in'", _CLOCKS) if "in" in fields else _default_clock(place)
     if asked == AT_LOCATION and place not in FACTS["location.id"].places:

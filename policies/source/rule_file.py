@@ -13,7 +13,7 @@ from math import isfinite
 
 from policies.facts.fact_table import MAX_CONSTANT
 from policies.source.problems import Problem, Source, quoted
-from policies.source.yaml_nodes import Fields, Items, Node, Scalar
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_NAME_LENGTH = 63
 MAX_TEXT_LENGTH = 500
@@ -29,7 +29,7 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(slots=True)
-class Page:
+class RuleFile:
     """The file's path and the problems found in it so far. Times without an offset are meant in `time_zone`."""
 
     file: str
@@ -49,7 +49,7 @@ class Page:
         self, node: Node, what: str, keys: Sequence[str], required: Iterable[str] = ()
     ) -> dict[str, Node] | None:
         """The values of a mapping's known keys. `what` names the mapping in messages."""
-        if not isinstance(node, Fields):
+        if not isinstance(node, MappingNode):
             self.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", f"Keys: {', '.join(keys)}.")
             return None
         for name, (key, _) in node.entries.items():
@@ -63,7 +63,7 @@ class Page:
 
     def items(self, node: Node, what: str, example: str = "", *, at_most: int) -> Iterator[Node]:
         """The entries of a list, which is not empty."""
-        if not isinstance(node, Items):
+        if not isinstance(node, SequenceNode):
             self.note(node, "wrong-type", f"{what} is a list, not {described(node)}", example and f"write: {example}")
         elif not node.items:
             self.note(
@@ -80,7 +80,7 @@ class Page:
 
     def text(self, node: Node, what: str, help: str = "", *, at_most: int = MAX_TEXT_LENGTH) -> str | None:
         """A text that says something."""
-        if not isinstance(node, Scalar) or not node.text.strip() or node.is_empty:
+        if not isinstance(node, ScalarNode) or not node.text.strip() or node.is_empty:
             self.note(node, "wrong-type", f"{what} is a text, not {described(node)}", help or "write some words.")
             return None
         if _UNPRINTABLE.search(node.text):
@@ -105,9 +105,9 @@ class Page:
 
     def choice(self, node: Node, what: str, choices: Sequence[str]) -> str | None:
         """One of a few words."""
-        if isinstance(node, Scalar) and node.text in choices:
+        if isinstance(node, ScalarNode) and node.text in choices:
             return node.text
-        if isinstance(node, Scalar) and not node.is_empty:
+        if isinstance(node, ScalarNode) and not node.is_empty:
             help = f"{suggestion(node.text, choices)}{what} is one of: {', '.join(choices)}."
             self.note(node, "unknown-value", f"{what} cannot be {quoted(node.text)}", help)
         else:
@@ -117,17 +117,17 @@ class Page:
 
     def flag(self, node: Node, what: str) -> bool | None:
         """`true` or `false`, without quotes."""
-        if isinstance(node, Scalar) and node.plain and node.text in ("true", "false"):
+        if isinstance(node, ScalarNode) and node.plain and node.text in ("true", "false"):
             return node.text == "true"
         help = "write true or false."
-        if isinstance(node, Scalar) and node.text.lower() in ("yes", "no", "on", "off", "true", "false"):
+        if isinstance(node, ScalarNode) and node.text.lower() in ("yes", "no", "on", "off", "true", "false"):
             help = "write true or false, in small letters and without quotes."
         self.note(node, "wrong-type", f"{what} is true or false, not {described(node)}", help)
         return None
 
     def number(self, node: Node, what: str, low: float = -MAX_CONSTANT, high: float = MAX_CONSTANT) -> float | None:
         """A number from `low` to `high`."""
-        if not isinstance(node, Scalar) or not node.plain or not _NUMBER.fullmatch(node.text):
+        if not isinstance(node, ScalarNode) or not node.plain or not _NUMBER.fullmatch(node.text):
             self.note(node, "wrong-type", f"{what} is a number, not {described(node)}", _number_help(node))
             return None
         number = float(node.text)
@@ -186,13 +186,13 @@ class Page:
 def described(node: Node) -> str:
     """What a node is, for '..., not the text 'five''."""
     match node:
-        case Items():
+        case SequenceNode():
             return "a list"
-        case Fields():
+        case MappingNode():
             return "a mapping"
-        case Scalar(text="") | Scalar(plain=True, is_empty=True):
+        case ScalarNode(text="") | ScalarNode(plain=True, is_empty=True):
             return "empty"
-        case Scalar(plain=True) if _NUMBER.fullmatch(node.text):
+        case ScalarNode(plain=True) if _NUMBER.fullmatch(node.text):
             return f"the number {node.text[:20]}"
         case _:
             return f"the text {quoted(node.text)}"
@@ -222,12 +222,12 @@ def _range(low: float, high: float) -> str:
 
 
 def _written(node: Node) -> str:
-    return node.text if isinstance(node, Scalar) else ""
+    return node.text if isinstance(node, ScalarNode) else ""
 
 
 def _number_help(node: Node) -> str:
     written = _written(node)
-    if isinstance(node, Scalar) and not node.plain and _NUMBER.fullmatch(written):
+    if isinstance(node, ScalarNode) and not node.plain and _NUMBER.fullmatch(written):
         return f"write it without quotes: {written}."
     if re.fullmatch("0[0-9]+", written):
         return "write it without leading zeros; YAML readers disagree on what they mean."

@@ -21,7 +21,7 @@ MAX_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class ScalarNode:
     """A word or a text as written. `plain` means without quotes. The place counts from 1."""
 
     text: str
@@ -37,7 +37,7 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class SequenceNode:
     """A list."""
 
     items: list[Node]
@@ -47,16 +47,16 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class MappingNode:
     """A mapping. Keys are unique; the first of equal ones stays."""
 
-    entries: dict[str, tuple[Scalar, Node]]
+    entries: dict[str, tuple[ScalarNode, Node]]
     line: int
     column: int
     length: int = 1
 
 
-Node = Scalar | Items | Fields
+Node = ScalarNode | SequenceNode | MappingNode
 
 
 class Unreadable(Exception):
@@ -90,8 +90,8 @@ def parse(file: str, content: bytes) -> tuple[Node, list[Problem]]:
 class _Open:
     """A list or mapping whose end has not come yet; `key` waits for its value."""
 
-    node: Items | Fields
-    key: Scalar | None = None
+    node: SequenceNode | MappingNode
+    key: ScalarNode | None = None
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ class _Builder:
                 self._count_document(event)
             case yaml.AliasEvent():
                 self._refuse(event, "alias", f"'*{event.anchor}' repeats another part of the file", _ALIAS_HELP)
-                self._add(Scalar("", True, *_place(event)))
+                self._add(ScalarNode("", True, *_place(event)))
             case yaml.ScalarEvent() | yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 self._check(event)
                 self._begin(event)
@@ -121,10 +121,10 @@ class _Builder:
 
     def _begin(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
-            self._add(Scalar(event.value, not event.style, *_place(event)))
+            self._add(ScalarNode(event.value, not event.style, *_place(event)))
             return
         place = _place(event)
-        node = Items([], *place) if isinstance(event, yaml.SequenceStartEvent) else Fields({}, *place)
+        node = SequenceNode([], *place) if isinstance(event, yaml.SequenceStartEvent) else MappingNode({}, *place)
         self._add(node)
         self.open.append(_Open(node))
         if len(self.open) > MAX_DEPTH:
@@ -136,18 +136,18 @@ class _Builder:
             self.root = node if self.root is None else self.root
             return
         parent = self.open[-1]
-        if isinstance(parent.node, Items):
+        if isinstance(parent.node, SequenceNode):
             parent.node.items.append(node)
         elif parent.key is not None:
             self._set(parent.node, parent.key, node)
             parent.key = None
-        elif isinstance(node, Scalar):
+        elif isinstance(node, ScalarNode):
             parent.key = node
         else:
             message = "a key is a list or a mapping here"
             raise Unreadable([Problem(self.file, node.line, node.column, "not-yaml", message, "a key is one word.")])
 
-    def _set(self, fields: Fields, key: Scalar, node: Node) -> None:
+    def _set(self, fields: MappingNode, key: ScalarNode, node: Node) -> None:
         if key.text not in fields.entries:
             fields.entries[key.text] = (key, node)
             return

@@ -12,8 +12,8 @@ from functools import partial
 
 from policies.domain.model import Channel, Order, World
 from policies.source.problems import Source
-from policies.source.rule_file import Page, described
-from policies.source.yaml_nodes import Fields, Node
+from policies.source.rule_file import RuleFile, described
+from policies.source.yaml_nodes import MappingNode, Node
 from policies.testing.expectations import Expectations, Expected
 from policies.testing.fixtures import Fixtures
 from policies.testing.givens import AvailabilityGiven, ChannelGiven, DeliveryGiven, ExceptionGiven, Given
@@ -45,7 +45,7 @@ class Case:
     expected: Expected
 
 
-def shared_fixtures(page: Page, node: Node) -> Fixtures | None:
+def shared_fixtures(page: RuleFile, node: Node) -> Fixtures | None:
     """The fixtures that every suite of a folder may name, with every problem of them noted on the page."""
     fields = page.fields(node, "shared fixtures", SHARED_KEYS)
     if fields is None:
@@ -54,7 +54,9 @@ def shared_fixtures(page: Page, node: Node) -> Fixtures | None:
     return Fixtures.read(page, fields)
 
 
-def cases(page: Page, node: Node, known_rules: Collection[str] | None, shared: Fixtures | None = None) -> list[Case]:
+def cases(
+    page: RuleFile, node: Node, known_rules: Collection[str] | None, shared: Fixtures | None = None
+) -> list[Case]:
     """The tests of a suite, with every problem of it noted on the page.
 
     `because` can only name `known_rules`; None where they are not known, because the rules have problems of their own.
@@ -67,7 +69,7 @@ def cases(page: Page, node: Node, known_rules: Collection[str] | None, shared: F
     optional(fields, "rules", lambda value, what: page.choice(value, what, ("all",)))
     fixtures = Fixtures.read(page, fields, shared)
     given = Given(page, optional(fields, "now", partial(_moment, page)) or _NO_CLOCK, fixtures)
-    reader = _Reader(
+    reader = _SuiteReader(
         page, optional(fields, "suite", page.text) or "", given, Expectations(page, fixtures, known_rules), {}
     )
     tests = list(page.items(fields["tests"], "'tests'", at_most=MAX_TESTS)) if "tests" in fields else []
@@ -78,14 +80,14 @@ def cases(page: Page, node: Node, known_rules: Collection[str] | None, shared: F
 
 def says_all_rules(node: Node) -> bool:
     """Whether a suite is to be run against the whole folder: `rules: all`."""
-    return isinstance(node, Fields) and "rules" in node.entries
+    return isinstance(node, MappingNode) and "rules" in node.entries
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _SuiteReader:
     """What all tests of a suite share while they are read; `taken` are the names of its tests so far."""
 
-    page: Page
+    page: RuleFile
     suite: str
     given: Given
     expectations: Expectations
@@ -110,7 +112,7 @@ class _Reader:
 
     def _kind(self, node: Node | None, given: Given) -> tuple[Asks, Expects]:
         """How `given` and `expect` are read, by what the test asks about."""
-        stated = node.entries if isinstance(node, Fields) else {}
+        stated = node.entries if isinstance(node, MappingNode) else {}
         if "exception" in stated:
             return given.exception, self.expectations.of_exception
         if "lines" in stated:
@@ -120,7 +122,7 @@ class _Reader:
         return given.sale, self.expectations.of_sale
 
 
-def _moment(page: Page, node: Node, what: str) -> datetime | None:
+def _moment(page: RuleFile, node: Node, what: str) -> datetime | None:
     """A time with its zone; the only clock that a test sees."""
     text = page.text(node, what)
     if text is None:

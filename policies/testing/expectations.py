@@ -11,8 +11,8 @@ from policies.domain.model import EXCEPTION_ACTIONS, Outcome
 from policies.explanation import DropReason
 from policies.reading.exception_rules import MAX_DUE_DAYS
 from policies.source.problems import quoted
-from policies.source.rule_file import Page, duration, suggestion
-from policies.source.yaml_nodes import Items, Node, Scalar
+from policies.source.rule_file import RuleFile, duration, suggestion
+from policies.source.yaml_nodes import Node, ScalarNode, SequenceNode
 from policies.testing.fixtures import Fixtures
 from policies.testing.stated_values import day, optional, price, unit_count
 
@@ -47,7 +47,7 @@ class Expected:
 class Expectations:
     """Reads `expect`. `because` names `known_rules` only; None where they are not known, as they have problems."""
 
-    page: Page
+    page: RuleFile
     fixtures: Fixtures
     known_rules: Collection[str] | None
 
@@ -111,7 +111,7 @@ class Expectations:
 
     def _because(self, node: Node, what: str) -> frozenset[str]:
         """Names of rules; an empty list says that no rule bore on the answer."""
-        if isinstance(node, Items) and not node.items:
+        if isinstance(node, SequenceNode) and not node.items:
             return frozenset()
         names = [self._rule(item, "a rule") for item in self.page.items(node, what, "[a-rule]", at_most=MAX_REASONS)]
         return frozenset(name for name in names if name is not None)
@@ -134,7 +134,7 @@ class Expectations:
 
     def _shipments(self, node: Node, what: str) -> Mapping[str, Units]:
         """Units by location and SKU; the order in which shipments are listed does not matter."""
-        if isinstance(node, Items) and not node.items:
+        if isinstance(node, SequenceNode) and not node.items:
             return {}
         shipments: dict[str, Units] = {}
         keys = ("location", "lines")
@@ -160,4 +160,4 @@ class Expectations:
 
 def _or_unknown(read: Reading) -> Reading:
     """Reads the word 'unknown', too."""
-    return lambda node, what: UNKNOWN if isinstance(node, Scalar) and node.text == UNKNOWN else read(node, what)
+    return lambda node, what: UNKNOWN if isinstance(node, ScalarNode) and node.text == UNKNOWN else read(node, what)

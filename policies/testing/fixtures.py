@@ -25,8 +25,8 @@ from policies.domain.model import (
 from policies.reading.delivery_rules import weekdays
 from policies.reading.merchant import time_zone
 from policies.source.problems import quoted
-from policies.source.rule_file import Page, suggestion
-from policies.source.yaml_nodes import Fields, Node, Scalar
+from policies.source.rule_file import RuleFile, suggestion
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 from policies.testing.stated_values import (
     MAX_ENTRIES,
     clock,
@@ -64,16 +64,18 @@ _PRODUCT_KEYS = (
 class Fixtures:
     """The fixtures of one suite. `named` has where each stands, also of those that could not be read."""
 
-    page: Page
+    page: RuleFile
     locations: dict[str, Location] = field(default_factory=dict)
     products: dict[str, Product] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
-    named: dict[str, dict[str, Scalar]] = field(default_factory=lambda: {"location": {}, "product": {}, "channel": {}})
+    named: dict[str, dict[str, ScalarNode]] = field(
+        default_factory=lambda: {"location": {}, "product": {}, "channel": {}}
+    )
     used: set[tuple[str, str]] = field(default_factory=set)
     shared: Fixtures | None = None
 
     @classmethod
-    def read(cls, page: Page, fields: Mapping[str, Node], shared: Fixtures | None = None) -> Fixtures:
+    def read(cls, page: RuleFile, fields: Mapping[str, Node], shared: Fixtures | None = None) -> Fixtures:
         """The fixtures under `locations`, `products` and `channels`, and those that are shared and not stated anew."""
         made = cls(page, shared=shared)
         if shared is not None:
@@ -125,7 +127,7 @@ class Fixtures:
     def _states(self, kind: str, name: str) -> bool:
         return name in self.named[kind] or (self.shared is not None and name in self.shared.named[kind])
 
-    def _entries_of(self, fields: Mapping[str, Node], kind: str) -> Iterator[tuple[Scalar, Node]]:
+    def _entries_of(self, fields: Mapping[str, Node], kind: str) -> Iterator[tuple[ScalarNode, Node]]:
         if f"{kind}s" in fields:
             for key, value in entries(self.page, fields[f"{kind}s"], f"'{kind}s'"):
                 self.named[kind][key.text] = key
@@ -154,7 +156,7 @@ class Fixtures:
         return [place for place in found if place is not None]
 
 
-def _location(page: Page, id: str, node: Node) -> Location | None:
+def _location(page: RuleFile, id: str, node: Node) -> Location | None:
     fields = _fields(page, node, f"location {quoted(id)}", _LOCATION_KEYS, ("type",))
     if fields is None:
         return None
@@ -184,7 +186,7 @@ def _location(page: Page, id: str, node: Node) -> Location | None:
     )
 
 
-def _hours(page: Page, fields: Mapping[str, Node]) -> tuple[time | None, time | None]:
+def _hours(page: RuleFile, fields: Mapping[str, Node]) -> tuple[time | None, time | None]:
     """When a location opens and closes; of hours that no day has, none."""
     opens = optional(fields, "opens", partial(clock, page))
     closes = optional(fields, "closes", partial(clock, page))
@@ -194,7 +196,7 @@ def _hours(page: Page, fields: Mapping[str, Node]) -> tuple[time | None, time | 
     return None, None
 
 
-def _product(page: Page, sku: str, node: Node) -> Product | None:
+def _product(page: RuleFile, sku: str, node: Node) -> Product | None:
     fields = _fields(page, node, f"product {quoted(sku)}", _PRODUCT_KEYS)
     if fields is None:
         return None
@@ -213,9 +215,9 @@ def _product(page: Page, sku: str, node: Node) -> Product | None:
 
 
 def _fields(
-    page: Page, node: Node, what: str, keys: tuple[str, ...], required: tuple[str, ...] = ()
+    page: RuleFile, node: Node, what: str, keys: tuple[str, ...], required: tuple[str, ...] = ()
 ) -> dict[str, Node] | None:
     """A fixture's keys; one with nothing after its name says nothing out of the ordinary."""
-    if isinstance(node, Scalar) and node.is_empty:
-        node = Fields({}, node.line, node.column)
+    if isinstance(node, ScalarNode) and node.is_empty:
+        node = MappingNode({}, node.line, node.column)
     return page.fields(node, what, keys, required)

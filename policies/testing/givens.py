@@ -23,8 +23,8 @@ from policies.domain.model import (
     StockLevel,
 )
 from policies.source.problems import quoted
-from policies.source.rule_file import Page
-from policies.source.yaml_nodes import Fields, Node
+from policies.source.rule_file import RuleFile
+from policies.source.yaml_nodes import MappingNode, Node
 from policies.testing.fixtures import Fixtures
 from policies.testing.stated_values import FIGURES, destination, optional, price, stated_level, stock_level, words
 
@@ -87,7 +87,7 @@ class ChannelGiven:
 class Given:
     """Reads `given`. `now` is the suite's clock."""
 
-    page: Page
+    page: RuleFile
     now: datetime
     fixtures: Fixtures
 
@@ -204,7 +204,7 @@ class Given:
         return OrderFacts.of(replace(whole, tags=tags or frozenset()))
 
     def _lines(self, node: Node) -> tuple[OrderLine, ...]:
-        if isinstance(node, Fields) and not node.entries:
+        if isinstance(node, MappingNode) and not node.entries:
             self.page.note(node, "empty-list", "'lines' is empty", "write a SKU and its units: {MUG: 2}.")
         lines = []
         for sku, value in self.fixtures.entries("product", node, "'lines'"):

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from policies.domain.model import MAX_UNITS, Coordinates, Destination, StockLevel
 from policies.source.problems import quoted
-from policies.source.rule_file import Page, described
-from policies.source.yaml_nodes import Fields, Items, Node, Scalar
+from policies.source.rule_file import RuleFile, described
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_ENTRIES = 1_000
 """Locations, products, channels or figures that one mapping of a suite names."""
@@ -31,9 +31,9 @@ _COUNTRY = re.compile("[A-Z]{2}")
 _CLOCK = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
-def entries(page: Page, node: Node, what: str) -> Iterator[tuple[Scalar, Node]]:
+def entries(page: RuleFile, node: Node, what: str) -> Iterator[tuple[ScalarNode, Node]]:
     """The keys and values of a mapping whose keys are names; notes a problem where it is none."""
-    if not isinstance(node, Fields):
+    if not isinstance(node, MappingNode):
         page.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", "write a name, a colon, and more.")
     elif len(node.entries) > MAX_ENTRIES:
         message = f"{what} has {len(node.entries):,} entries; at most {MAX_ENTRIES:,} are allowed"
@@ -49,20 +49,20 @@ def optional(fields: Mapping[str, Node], key: str, read: Callable[[Node, str], V
     return read(fields[key], f"'{key}'") if key in fields else None
 
 
-def unit_count(page: Page, node: Node, what: str) -> int | None:
+def unit_count(page: RuleFile, node: Node, what: str) -> int | None:
     """A number of units, 0 or more."""
     return page.integer(node, what, 0, MAX_UNITS)
 
 
-def words(page: Page, node: Node, what: str) -> frozenset[str] | None:
+def words(page: RuleFile, node: Node, what: str) -> frozenset[str] | None:
     """A list of words, which may be empty."""
-    if isinstance(node, Items) and not node.items:
+    if isinstance(node, SequenceNode) and not node.items:
         return frozenset()
     found = [page.text(item, f"an entry of {what}") for item in page.items(node, what, "[one, two]", at_most=MAX_WORDS)]
     return frozenset(word for word in found if word is not None)
 
 
-def destination(page: Page, node: Node, what: str) -> Destination | None:
+def destination(page: RuleFile, node: Node, what: str) -> Destination | None:
     """Where an order goes."""
     fields = page.fields(node, what, ("country", "region", "postal_code", "coordinates"))
     if fields is None:
@@ -75,16 +75,16 @@ def destination(page: Page, node: Node, what: str) -> Destination | None:
     )
 
 
-def price(page: Page, node: Node, what: str) -> Decimal | None:
+def price(page: RuleFile, node: Node, what: str) -> Decimal | None:
     """An amount of money, exactly as written."""
     number = page.number(node, what, 0)
-    return None if number is None or not isinstance(node, Scalar) else Decimal(node.text)
+    return None if number is None or not isinstance(node, ScalarNode) else Decimal(node.text)
 
 
-def stock_level(page: Page, node: Node, now: datetime, sku: str, location_id: str) -> StockLevel | None:
+def stock_level(page: RuleFile, node: Node, now: datetime, sku: str, location_id: str) -> StockLevel | None:
     """A level written as the units available, or as a mapping of figures."""
     what = f"the stock of {quoted(sku)} at {quoted(location_id)}"
-    if isinstance(node, Scalar) and not node.is_empty:
+    if isinstance(node, ScalarNode) and not node.is_empty:
         available = unit_count(page, node, what)
         return None if available is None else StockLevel(sku, location_id, available, figure_time=now)
     fields = page.fields(node, what, FIGURES)
@@ -92,7 +92,7 @@ def stock_level(page: Page, node: Node, now: datetime, sku: str, location_id: st
 
 
 def stated_level(
-    page: Page, node: Node, fields: Mapping[str, Node], now: datetime, key: tuple[str, str]
+    page: RuleFile, node: Node, fields: Mapping[str, Node], now: datetime, key: tuple[str, str]
 ) -> StockLevel | None:
     """A level from its figures, for the (sku, location id) of `key`. Without an age its figure is of this minute."""
     if ("available" in fields) is ("on_hand" in fields):
@@ -120,18 +120,18 @@ def stated_level(
 
 
 def number_or_unknown(
-    page: Page, fields: Mapping[str, Node], key: str, high: float, *, default: float | None = None
+    page: RuleFile, fields: Mapping[str, Node], key: str, high: float, *, default: float | None = None
 ) -> float | None:
     """A number from 0 to `high`, or None for the word 'unknown'; the default where the key is left out."""
     if key not in fields:
         return default
     node = fields[key]
-    if isinstance(node, Scalar) and node.text == "unknown":
+    if isinstance(node, ScalarNode) and node.text == "unknown":
         return None
     return page.number(node, f"'{key}'", 0, high)
 
 
-def country(page: Page, node: Node, what: str) -> str | None:
+def country(page: RuleFile, node: Node, what: str) -> str | None:
     """A country's ISO code of two capital letters."""
     code = page.text(node, what)
     if code is not None and not _COUNTRY.fullmatch(code):
@@ -140,17 +140,17 @@ def country(page: Page, node: Node, what: str) -> str | None:
     return code
 
 
-def countries(page: Page, node: Node, what: str) -> frozenset[str] | None:
+def countries(page: RuleFile, node: Node, what: str) -> frozenset[str] | None:
     """A list of countries; an empty one means nowhere."""
-    if isinstance(node, Items):
+    if isinstance(node, SequenceNode):
         return frozenset(found for item in node.items if (found := country(page, item, what)) is not None)
     page.note(node, "wrong-type", f"{what} is a list, not {described(node)}", "write: ships_to: [US, CA]")
     return None
 
 
-def coordinates(page: Page, node: Node, what: str) -> Coordinates | None:
+def coordinates(page: RuleFile, node: Node, what: str) -> Coordinates | None:
     """Latitude and longitude, in degrees."""
-    if not isinstance(node, Items) or len(node.items) != 2:
+    if not isinstance(node, SequenceNode) or len(node.items) != 2:
         help = "write latitude and longitude: [35.04, -89.98]."
         page.note(node, "wrong-type", f"{what} are two numbers, not {described(node)}", help)
         return None
@@ -159,25 +159,27 @@ def coordinates(page: Page, node: Node, what: str) -> Coordinates | None:
     return None if latitude is None or longitude is None else Coordinates(latitude, longitude)
 
 
-def clock(page: Page, node: Node, what: str) -> time | None:
+def clock(page: RuleFile, node: Node, what: str) -> time | None:
     """A time of the day, from 00:00 to 23:59."""
-    text = node.text if isinstance(node, Scalar) else ""
+    text = node.text if isinstance(node, ScalarNode) else ""
     if not _CLOCK.fullmatch(text):
         page.note(node, "wrong-type", f"{what} is a time of the day, not {described(node)}", "write 09:00 or 17:30.")
         return None
     return time.fromisoformat(text)
 
 
-def day(page: Page, node: Node, what: str) -> date | None:
+def day(page: RuleFile, node: Node, what: str) -> date | None:
     """A day of the calendar."""
     try:
-        return date.fromisoformat(node.text if isinstance(node, Scalar) and len(node.text) == len("2026-12-01") else "")
+        return date.fromisoformat(
+            node.text if isinstance(node, ScalarNode) and len(node.text) == len("2026-12-01") else ""
+        )
     except ValueError:
         page.note(node, "wrong-type", f"{what} is a day, not {described(node)}", "write year, month, day: 2026-12-01.")
         return None
 
 
-def days(page: Page, node: Node, what: str) -> frozenset[date] | None:
+def days(page: RuleFile, node: Node, what: str) -> frozenset[date] | None:
     """A list of days of the calendar."""
     listed = page.items(node, what, "[2026-12-25]", at_most=MAX_ENTRIES)
     found = [day(page, item, f"a day of {what}") for item in listed]

@@ -16,7 +16,7 @@ from policies.policy_set import ExceptionRule, PolicySet, RoutingPolicy
 from policies.reading.routing_rules import MAX_POSITION
 from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOLDER_BYTES
 from policies.source.problems import Problem, Source
-from policies.source.rule_file import Page
+from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import Node, Unreadable, parse
 from policies.testing.cases import Case, cases, says_all_rules, shared_fixtures
 from policies.testing.comparison import NO_POLICY, Difference, answer, differences
@@ -151,7 +151,7 @@ class _Runs:
 
     def share(self, path: str, content: bytes) -> None:
         """Reads the fixtures that every suite may name."""
-        page = Page(path)
+        page = RuleFile(path)
         try:
             node, page.problems = parse(path, content)
         except Unreadable as unreadable:
@@ -169,7 +169,7 @@ class _Runs:
 
     def take(self, path: str, content: bytes) -> None:
         """Reads one suite and, where it has no problems, runs it."""
-        page = Page(path)
+        page = RuleFile(path)
         try:
             node, page.problems = parse(path, content)
         except Unreadable as unreadable:
@@ -202,7 +202,7 @@ def _failure(path: str, case: Case, differing: Sequence[Difference]) -> Problem:
     return Problem(path, place.line, place.column, "test-failed", message, length=place.length)
 
 
-def _known(policy_set: PolicySet | None, page: Page, node: Node) -> PolicySet | None:
+def _known(policy_set: PolicySet | None, page: RuleFile, node: Node) -> PolicySet | None:
     """The rules that a suite knows: those of the file beside it, or all of them."""
     if policy_set is None:
         return None

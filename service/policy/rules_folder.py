@@ -33,7 +33,7 @@ class Found:
 
 def find(folder: Path) -> Found:
     """Everything in the folder that is not hidden and ends like YAML. Never raises for what is there, or is not."""
-    search = _Search(folder, Path(os.path.realpath(folder)))
+    search = _FolderWalk(folder, Path(os.path.realpath(folder)))
     search.run()
     return Found(search.files, tuple(sorted(search.problems)), frozenset(search.folders))
 
@@ -44,7 +44,7 @@ def shown(problems: tuple[Problem, ...], files: dict[str, bytes]) -> str:
 
 
 @dataclass(slots=True)
-class _Search:
+class _FolderWalk:
     """A walk through the folder, and what it has found. `root` is where the folder really is."""
 
     folder: Path

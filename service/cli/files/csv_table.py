@@ -18,7 +18,7 @@ MAX_PROBLEMS_SHOWN = 100
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
-class _Reader(Protocol):
+class _CsvReader(Protocol):
     """What csv.reader makes; its own type has no public name."""
 
     @property
@@ -192,5 +192,5 @@ def _missing(file: str, line: int, name: str, columns: tuple[str, ...]) -> CsvPr
     return CsvProblem(file, line, 0, f"there is no column {name!r}", help)
 
 
-def _reader(text: str, delimiter: str) -> _Reader:
+def _reader(text: str, delimiter: str) -> _CsvReader:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -97,7 +97,7 @@ def read_orders(
     A line cancels where its quantity is below 0 or its order's number begins with `cancel_prefix`.
     Raises CsvError where the file as a whole cannot be read.
     """
-    reader = _Reader(read_table(path, columns.named(), encoding=encoding), columns, cancel_prefix, not_goods)
+    reader = _OrderReader(read_table(path, columns.named(), encoding=encoding), columns, cancel_prefix, not_goods)
     return reader.read(limit)
 
 
@@ -129,7 +129,7 @@ def quantity_of(cell: str) -> int:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _OrderReader:
     """Groups the rows of one table."""
 
     table: CsvTable

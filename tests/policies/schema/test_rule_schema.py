@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from policies.facts.fact_table import FACTS, RulePlace, names
 from policies.schema.rule_schema import SCHEMAS
-from policies.source.yaml_nodes import Fields, Items, Node, Scalar, Unreadable, parse
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, Unreadable, parse
 from tests.policies.reading.test_rules_reader import BUFFERS, CASES, CHANNEL, EXPOSURE, ROUTING
 from tools import schema as tool
 
@@ -30,13 +30,13 @@ BEYOND_A_SCHEMA = {
 def plain(node: Node) -> object:
     """The node as editors see it, by YAML 1.2: numbers, true and false without quotes are no words."""
     match node:
-        case Items(items):
+        case SequenceNode(items):
             return [plain(item) for item in items]
-        case Fields(entries):
+        case MappingNode(entries):
             return {key: plain(value) for key, (_, value) in entries.items()}
-        case Scalar(plain=False, text=text):
+        case ScalarNode(plain=False, text=text):
             return text
-        case Scalar(text="true" | "false" as text):
+        case ScalarNode(text="true" | "false" as text):
             return text == "true"
         case _:
             return None if node.is_empty else number_or_text(node.text)
