@@ -12,7 +12,7 @@ from policies.source.problems import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class RuleEvidence:
     """What a rule looked at: its condition, and the context that it fired in. Read only where somebody asks."""
 
     when: Condition
@@ -33,7 +33,7 @@ class FiredRule:
     location_id: str | None
     sku: str | None
     effect: str
-    sight: Sight | None = field(default=None, compare=False, repr=False)
+    sight: RuleEvidence | None = field(default=None, compare=False, repr=False)
 
 
 class DropReason(StrEnum):
@@ -59,7 +59,7 @@ class Dropped:
     reason: DropReason
     rule: str | None = None
     source: Source | None = None
-    sight: Sight | None = field(default=None, compare=False, repr=False)
+    sight: RuleEvidence | None = field(default=None, compare=False, repr=False)
 
 
 def units(count: int) -> str:

@@ -9,7 +9,7 @@ from math import ceil, exp, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
 
 from policies.domain.model import MAX_UNITS, Context, StockLevel
-from policies.explanation import FiredRule, Sight, units
+from policies.explanation import FiredRule, RuleEvidence, units
 from policies.policy_set import BufferFile, BufferRule, Combine, HoldBack
 
 SECONDS_PER_DAY = 86_400
@@ -154,4 +154,4 @@ def _fired(rule: BufferRule, figure: int | None, context: Context) -> FiredRule:
         effects.append(f"told at most {units(rule.cap)}")
     location_id = context.location.id if context.location else None
     sku = context.stock.sku if context.stock else None
-    return FiredRule(rule.name, rule.source, location_id, sku, ", ".join(effects), Sight(rule.when, context))
+    return FiredRule(rule.name, rule.source, location_id, sku, ", ".join(effects), RuleEvidence(rule.when, context))

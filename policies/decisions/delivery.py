@@ -14,7 +14,7 @@ from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.plan_steps import UNKNOWN, Sending
 from policies.domain.calendars import arrival_day, leaving_day
 from policies.domain.model import Context, Location
-from policies.explanation import FiredRule, Sight
+from policies.explanation import FiredRule, RuleEvidence
 from policies.policy_set import DeliveryRule, PolicySet
 from policies.source.problems import Source
 
@@ -87,7 +87,7 @@ def fired_for(
         rule = rule_for(policy_set, context)
         if rule is not None:
             effect = _effect(rule, unit_count, promise_date(rule, location, question.world.now))
-            fired.append(FiredRule(rule.name, rule.source, location_id, None, effect, Sight(rule.when, context)))
+            fired.append(FiredRule(rule.name, rule.source, location_id, None, effect, RuleEvidence(rule.when, context)))
     return tuple(fired)
 
 

@@ -17,7 +17,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
-from policies.explanation import Dropped, DropReason, FiredRule, Sight
+from policies.explanation import Dropped, DropReason, FiredRule, RuleEvidence
 from policies.policy_set import PolicySet, RoutingPolicy
 
 NO_PROMISED_UNITS: Mapping[tuple[str, str], int] = {}
@@ -87,12 +87,12 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Routi
         return None
     context = question.context(location)
     if policy.only is not None and policy.only_matcher is not None and not policy.only_matcher.fired(context):
-        sight = Sight(policy.only.when, context)
+        sight = RuleEvidence(policy.only.when, context)
         return Dropped(location.id, None, DropReason.ONLY, policy.only.name, policy.only.source, sight)
     excluded = policy.exclude_matcher.fired(context) if policy.exclude_matcher is not None else ()
     if excluded:
         first = excluded[0]
-        sight = Sight(first.when, context)
+        sight = RuleEvidence(first.when, context)
         return Dropped(location.id, None, DropReason.EXCLUDED, first.name, first.source, sight)
     return None
 

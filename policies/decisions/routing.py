@@ -13,7 +13,7 @@ from policies.decisions.plans import NO_SENDINGS, Load, Plan, plan
 from policies.decisions.ranking import RankingContext, Ranks, distance_km, ranks
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
-from policies.explanation import Dropped, FiredRule, Sight
+from policies.explanation import Dropped, FiredRule, RuleEvidence
 from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
 
 
@@ -232,7 +232,7 @@ def _reviews(inquiry: _Inquiry, shipments: Sequence[PlannedShipment]) -> tuple[F
     context = inquiry.question.context(plan=facts)
     return tuple(
         [
-            FiredRule(rule.name, rule.source, None, None, "needs review", Sight(rule.when, context))
+            FiredRule(rule.name, rule.source, None, None, "needs review", RuleEvidence(rule.when, context))
             for rule in matcher.fired(context)
         ]
     )

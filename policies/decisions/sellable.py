@@ -14,7 +14,7 @@ from policies.decisions.buffers import NOTHING_HELD_BACK, Buffering, buffering
 from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, fired_by, policies_for, worth_splitting
 from policies.decisions.ranking import RankingContext, ranks
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
-from policies.explanation import Dropped, DropReason, FiredRule, Sight
+from policies.explanation import Dropped, DropReason, FiredRule, RuleEvidence
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 
 NOTHING_LIFTED: frozenset[str] = frozenset()
@@ -195,7 +195,12 @@ def _blocks(policy_set: PolicySet, context: Context, level: StockLevel) -> tuple
     return tuple(
         [
             FiredRule(
-                one.name, one.source, level.location_id, level.sku, f"blocked: {one.reason}", Sight(one.when, context)
+                one.name,
+                one.source,
+                level.location_id,
+                level.sku,
+                f"blocked: {one.reason}",
+                RuleEvidence(one.when, context),
             )
             for one in rules
         ]

@@ -19,7 +19,7 @@ MAX_SIGNATURES = 65_536
 """Answers that one matcher remembers; beyond it the oldest is forgotten and asked again."""
 
 
-class RulesTooLarge(Exception):
+class ConditionTooLarge(Exception):
     """The condition at `index` does not fit the engine's bounds; the message says which bound, for planners."""
 
     def __init__(self, index: int, message: str) -> None:
@@ -99,7 +99,7 @@ class Matcher(Generic[T]):
         try:
             inverted, found = boxes(condition, self._signatures)
         except TooLarge as problem:
-            raise RulesTooLarge(index, str(problem)) from problem
+            raise ConditionTooLarge(index, str(problem)) from problem
         if {} in found:
             # What is always true is the negation of nothing; the engine needs no rule for it.
             return not inverted, []

@@ -33,7 +33,7 @@ _NO_CLOCK = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RuleTest:
     """One test: a question in a world of its own, and the answer that is expected. `place` is where its name stands."""
 
     suite: str
@@ -56,7 +56,7 @@ def shared_fixtures(page: RuleFile, node: Node) -> Fixtures | None:
 
 def cases(
     page: RuleFile, node: Node, known_rules: Collection[str] | None, shared: Fixtures | None = None
-) -> list[Case]:
+) -> list[RuleTest]:
     """The tests of a suite, with every problem of it noted on the page.
 
     `because` can only name `known_rules`; None where they are not known, because the rules have problems of their own.
@@ -93,7 +93,7 @@ class _SuiteReader:
     expectations: Expectations
     taken: dict[str, Source]
 
-    def case(self, node: Node) -> Case | None:
+    def case(self, node: Node) -> RuleTest | None:
         fields = self.page.fields(node, "a test", TEST_KEYS, TEST_NEEDS)
         if fields is None:
             return None
@@ -108,7 +108,7 @@ class _SuiteReader:
             return None
         fixtures = self.given.fixtures
         world = World(now, fixtures.locations, fixtures.products, asked.levels)
-        return Case(self.suite, name, fields["name"], world, asked.channel, asked.question, expected)
+        return RuleTest(self.suite, name, fields["name"], world, asked.channel, asked.question, expected)
 
     def _kind(self, node: Node | None, given: Given) -> tuple[Asks, Expects]:
         """How `given` and `expect` are read, by what the test asks about."""

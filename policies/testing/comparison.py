@@ -15,7 +15,7 @@ from policies.explanation import Dropped, DropReason, FiredRule
 from policies.policy_set import PolicySet
 from policies.source.problems import Source
 from policies.source.rule_file import duration
-from policies.testing.cases import Case
+from policies.testing.cases import RuleTest
 from policies.testing.evidence import of_decision, of_parcel, of_sale, of_settlement
 from policies.testing.expectations import PARCEL_KEYS, UNKNOWN, Expected, Figure, Units
 from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
@@ -66,7 +66,7 @@ class Difference:
     text: str
 
 
-def answer(policy_set: PolicySet, case: Case) -> Answer:
+def answer(policy_set: PolicySet, case: RuleTest) -> Answer:
     """What the rules say to the test's question."""
     if isinstance(case.question, AvailabilityGiven):
         return _of_sale(policy_set, case, case.question)
@@ -95,7 +95,7 @@ def differences(expected: Expected, found: Answer) -> list[Difference]:
     return texts + [Difference("because", f"'{name}' is in 'because' and did not fire") for name in missing]
 
 
-def _of_sale(policy_set: PolicySet, case: Case, sale: AvailabilityGiven) -> Answer:
+def _of_sale(policy_set: PolicySet, case: RuleTest, sale: AvailabilityGiven) -> Answer:
     found = assess(policy_set, case.world, case.channel, sale.sku, method=sale.method, destination=sale.destination)
     dropped = [figure.not_used_by for figure in found.locations if figure.not_used_by is not None]
     return Answer(
@@ -111,7 +111,7 @@ def _of_sale(policy_set: PolicySet, case: Case, sale: AvailabilityGiven) -> Answ
     )
 
 
-def _of_order(policy_set: PolicySet, case: Case, order: Order) -> Answer:
+def _of_order(policy_set: PolicySet, case: RuleTest, order: Order) -> Answer:
     found = route(policy_set, case.world, case.channel, order)
     shortages: dict[str, int] = {}
     for shortage in found.shortages:
@@ -131,7 +131,7 @@ def _of_order(policy_set: PolicySet, case: Case, order: Order) -> Answer:
     )
 
 
-def _of_parcel(policy_set: PolicySet, case: Case, parcel: DeliveryGiven) -> Answer:
+def _of_parcel(policy_set: PolicySet, case: RuleTest, parcel: DeliveryGiven) -> Answer:
     question = RoutingQuestion(case.world, case.channel, parcel.order, parcel.destination)
     location = case.world.locations[parcel.location_id]
     fired = fired_for(policy_set, question, {parcel.location_id: parcel.unit_count})
@@ -154,7 +154,7 @@ def _delivery(policy_set: PolicySet, question: RoutingQuestion, parcel: Delivery
     }
 
 
-def _of_exception(policy_set: PolicySet, case: Case, incident: ExceptionGiven) -> Answer:
+def _of_exception(policy_set: PolicySet, case: RuleTest, incident: ExceptionGiven) -> Answer:
     found = settle(policy_set, incident.context)
     decided = not found.is_built_in
     return Answer(

@@ -13,7 +13,7 @@ from policies.domain.calendars import local
 from policies.domain.model import Location, Order, StockLevel
 from policies.explanation import Dropped, DropReason, FiredRule
 from policies.source.rule_file import duration
-from policies.testing.cases import Case
+from policies.testing.cases import RuleTest
 
 _DROPPED = {
     DropReason.CLOSED: "closed",
@@ -27,7 +27,7 @@ _DROPPED = {
 }
 
 
-def of_sale(case: Case, availability: Availability) -> Iterator[str]:
+def of_sale(case: RuleTest, availability: Availability) -> Iterator[str]:
     """One line for each location and for the channel's total, and under each the rules that fired there."""
     for figure in availability.locations:
         yield f"{figure.location_id}: {_figure(case, figure)}"
@@ -37,7 +37,7 @@ def of_sale(case: Case, availability: Availability) -> Iterator[str]:
     yield from _rules(case, [rule for rule in availability.fired if rule.location_id is None])
 
 
-def of_decision(case: Case, order: Order, decision: Decision) -> Iterator[str]:
+def of_decision(case: RuleTest, order: Order, decision: Decision) -> Iterator[str]:
     """The policies, what each location has and gives, why others give nothing, and the rules that fired."""
     for name in decision.tried:
         yield f"{name} could not fill the order and passed it on"
@@ -54,7 +54,9 @@ def of_decision(case: Case, order: Order, decision: Decision) -> Iterator[str]:
     yield from _rules(case, decision.fired)
 
 
-def of_parcel(case: Case, question: RoutingQuestion, location: Location, fired: Sequence[FiredRule]) -> Iterator[str]:
+def of_parcel(
+    case: RuleTest, question: RoutingQuestion, location: Location, fired: Sequence[FiredRule]
+) -> Iterator[str]:
     """How far the location is, what its clock says, and the delivery rule that decided."""
     distance = distance_km(location, question)
     far = "unknown distance" if distance is None else f"{distance:,.0f} km"
@@ -62,7 +64,7 @@ def of_parcel(case: Case, question: RoutingQuestion, location: Location, fired: 
     yield from _rules(case, fired) if fired else ["no delivery rule applies"]
 
 
-def of_settlement(case: Case, settlement: Settlement) -> Iterator[str]:
+def of_settlement(case: RuleTest, settlement: Settlement) -> Iterator[str]:
     """The rule that decided, and all that it says."""
     due_in = duration(settlement.due_in.total_seconds())
     escalates = f", then {settlement.escalate_to}" if settlement.escalate_to else ""
@@ -71,7 +73,7 @@ def of_settlement(case: Case, settlement: Settlement) -> Iterator[str]:
     yield f"  {settlement.rule} ({place}){'' if settlement.is_built_in else _unexpected(case, settlement.rule)}"
 
 
-def _figure(case: Case, figure: LocationFigure) -> str:
+def _figure(case: RuleTest, figure: LocationFigure) -> str:
     level = case.world.levels[figure.sku, figure.location_id]
     said = f"{_counts(level)}, held back {figure.held_back}, sellable {figure.sellable}"
     if figure.not_used_by is None:
@@ -94,16 +96,16 @@ def _total(availability: Availability) -> str:
     return ", ".join([*said, f"sellable {availability.sellable}"])
 
 
-def _rules(case: Case, fired: Sequence[FiredRule]) -> Iterator[str]:
+def _rules(case: RuleTest, fired: Sequence[FiredRule]) -> Iterator[str]:
     for rule in dict.fromkeys(fired):
         yield f"  {rule.name} ({rule.source}): {rule.effect}{_unexpected(case, rule.name)}"
 
 
-def _kept_out(case: Case, dropped: Dropped | None) -> Iterator[str]:
+def _kept_out(case: RuleTest, dropped: Dropped | None) -> Iterator[str]:
     """The `only` behind a drop; an exclude rule stands among those that fired."""
     if dropped is not None and dropped.reason is DropReason.ONLY:
         yield f"  {dropped.rule} ({dropped.source}): the location does not meet it{_unexpected(case, 'only')}"
 
 
-def _unexpected(case: Case, name: str) -> str:
+def _unexpected(case: RuleTest, name: str) -> str:
     return "" if name in case.expected.because else "   <- not in 'because'"

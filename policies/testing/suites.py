@@ -18,7 +18,7 @@ from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOL
 from policies.source.problems import Problem, Source
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import Node, Unreadable, parse
-from policies.testing.cases import Case, cases, says_all_rules, shared_fixtures
+from policies.testing.cases import RuleTest, cases, says_all_rules, shared_fixtures
 from policies.testing.comparison import NO_POLICY, Difference, answer, differences
 from policies.testing.fixtures import Fixtures
 
@@ -47,7 +47,7 @@ _NO_OWNER = ExceptionRule(
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RuleTestResult:
     """What came of one test. `problem` is None where it passed; `evidence` has the figures behind it, line by line."""
 
     suite: str
@@ -66,7 +66,7 @@ class Result:
 class Report:
     """What came of all suites, in the order of files and tests. `problems` has a failed test as a problem, too."""
 
-    results: tuple[Result, ...]
+    results: tuple[RuleTestResult, ...]
     problems: tuple[Problem, ...]
 
 
@@ -142,7 +142,7 @@ class _Runs:
     """The suites read and run so far. `problems` are of suites themselves, `failures` of what the rules answered."""
 
     policy_set: PolicySet | None
-    results: list[Result] = field(default_factory=list)
+    results: list[RuleTestResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     failures: list[Problem] = field(default_factory=list)
     fired: set[Source] = field(default_factory=set)
@@ -185,17 +185,17 @@ class _Runs:
             for case in found:
                 self._run(known, case, path)
 
-    def _run(self, known: PolicySet, case: Case, path: str) -> None:
+    def _run(self, known: PolicySet, case: RuleTest, path: str) -> None:
         found = answer(known, case)
         differing = differences(case.expected, found)
         self.fired |= found.sources
         source = Source(path, case.place.line, case.place.column)
         failure = _failure(path, case, differing) if differing else None
         self.failures += [failure] if failure else []
-        self.results.append(Result(case.suite, case.name, source, found.evidence, failure))
+        self.results.append(RuleTestResult(case.suite, case.name, source, found.evidence, failure))
 
 
-def _failure(path: str, case: Case, differing: Sequence[Difference]) -> Problem:
+def _failure(path: str, case: RuleTest, differing: Sequence[Difference]) -> Problem:
     """The problem of a failed test, at the first part of the answer that is not as expected."""
     place = case.expected.places[differing[0].key]
     message = f"{'; '.join(one.text for one in differing)}: {case.name}"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from policies.decisions.routing import Decision
 from policies.domain.model import Commitment
-from policies.explanation import Dropped, FiredRule, Sight
+from policies.explanation import Dropped, FiredRule, RuleEvidence
 from service.rpc import proto_values
 from truestock.v1 import (
     decision_pb2,
@@ -59,6 +59,6 @@ def dropped_candidate(dropped: Dropped) -> decision_pb2.DroppedCandidate:
     )
 
 
-def _seen(sight: Sight | None) -> list[decision_pb2.FactSeen]:
+def _seen(sight: RuleEvidence | None) -> list[decision_pb2.FactSeen]:
     facts = sight.facts() if sight else ()
     return [decision_pb2.FactSeen(fact=fact, value=value) for fact, value in facts]

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 
 from policies.reading.rules_reader import read
 from policies.source.problems import Problem
-from policies.testing.suites import Result, run
+from policies.testing.suites import RuleTestResult, run
 
 TOO_MUCH_MEMORY = 3
 """The exit code where memory did not suffice."""
@@ -89,7 +89,7 @@ def main(seconds: int, memory_bytes: int) -> None:
         sys.exit(TOO_MUCH_MEMORY)
 
 
-def _tested(result: Result) -> Tested:
+def _tested(result: RuleTestResult) -> Tested:
     difference = result.problem.message if result.problem else ""
     return Tested(result.suite, result.name, result.passed, difference, result.source.file, result.source.line)
 

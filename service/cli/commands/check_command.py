@@ -13,7 +13,7 @@ import typer
 
 from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, safe
-from policies.testing.suites import Result, rules, run as run_suites
+from policies.testing.suites import RuleTestResult, rules, run as run_suites
 from service.cli.console import count, print_json, say
 from service.policy.rules_folder import Found, find, shown
 
@@ -34,7 +34,7 @@ class Check:
     """What came of checking a folder. `problems` are sorted; `rule_count` is 0 where the rules could not be read."""
 
     problems: tuple[Problem, ...]
-    results: tuple[Result, ...]
+    results: tuple[RuleTestResult, ...]
     rule_count: int
     file_count: int
     untested_count: int
@@ -155,7 +155,7 @@ def _print_json(checked: Check) -> None:
     )
 
 
-def _as_dict(result: Result) -> dict[str, object]:
+def _as_dict(result: RuleTestResult) -> dict[str, object]:
     return {
         "suite": result.suite,
         "name": result.name,
@@ -172,7 +172,7 @@ def _safe_values(values: Mapping[str, str | int]) -> dict[str, str | int]:
     return {key: safe(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
-def _evidence(results: Sequence[Result]) -> dict[Problem, tuple[str, ...]]:
+def _evidence(results: Sequence[RuleTestResult]) -> dict[Problem, tuple[str, ...]]:
     """The figures behind each failed test, by its problem."""
     return {result.problem: result.evidence for result in results if result.problem}
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.domain.model import Channel, Context, Location, OrderFacts, Product, StockLevel
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf, Operator
-from policies.engine.matcher import Matcher, RulesTooLarge
+from policies.engine.matcher import ConditionTooLarge, Matcher
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 
@@ -166,7 +166,7 @@ def test_a_rule_of_endless_alternatives_is_refused_with_its_place_in_the_list() 
 
     excepts, names = NoneOf(pairs("location.id", "product.sku")), Any(pairs("product.category", "channel.id"))
 
-    with pytest.raises(RulesTooLarge) as refused:
+    with pytest.raises(ConditionTooLarge) as refused:
         Matcher.of([("plain", Always()), ("endless", All((excepts, names)))])
     assert refused.value.index == 1
 
