@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from policies.decisions.eligibility import RoutingQuestion
-from policies.decisions.plan_steps import UNKNOWN, Sending
+from policies.decisions.plan_steps import UNKNOWN, ShippingEstimate
 from policies.domain.calendars import arrival_day, leaving_day
 from policies.domain.model import Context, Location
 from policies.explanation import FiredRule, RuleEvidence
@@ -60,7 +60,9 @@ def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date 
     return None if leaves is None else arrival_day(leaves, rule.transit_days, rule.ships_on)
 
 
-def sendings(policy_set: PolicySet, question: RoutingQuestion, location_ids: Iterable[str]) -> dict[str, Sending]:
+def sendings(
+    policy_set: PolicySet, question: RoutingQuestion, location_ids: Iterable[str]
+) -> dict[str, ShippingEstimate]:
     """What sending from each of the locations takes, by id."""
     return {key: _sending(policy_set, question, question.world.locations[key]) for key in location_ids}
 
@@ -91,9 +93,9 @@ def fired_for(
     return tuple(fired)
 
 
-def _sending(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> Sending:
+def _sending(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> ShippingEstimate:
     rule = rule_for(policy_set, question.context(location))
-    return UNKNOWN if rule is None else Sending(rule.cost, promise_date(rule, location, question.world.now))
+    return UNKNOWN if rule is None else ShippingEstimate(rule.cost, promise_date(rule, location, question.world.now))
 
 
 def _effect(rule: DeliveryRule, unit_count: int, arrives: date | None) -> str:

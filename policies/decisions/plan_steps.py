@@ -19,14 +19,14 @@ UNKNOWN_COST = ShippingCost(per_shipment=Decimal("Infinity"))
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class ShippingEstimate:
     """What sending from one location takes: its cost, and the day on which it is expected. None is unknown."""
 
     cost: ShippingCost | None = None
     arrives: date | None = None
 
 
-UNKNOWN = Sending()
+UNKNOWN = ShippingEstimate()
 
 
 class Branch(NamedTuple):
@@ -43,7 +43,7 @@ class Branch(NamedTuple):
     cost: Decimal
 
 
-class Step(Protocol):
+class PlanStep(Protocol):
     """One part of the key of a set. A bound is never above the part of any set of its branch."""
 
     def part(self, chosen: Sequence[int], cost: Decimal) -> object:
@@ -54,10 +54,13 @@ class Step(Protocol):
 
 
 def steps_of(
-    names: Sequence[str], ranks: Sequence[Sequence[float]], sendings: Sequence[Sending], numbers: Sequence[float]
-) -> list[Step]:
+    names: Sequence[str],
+    ranks: Sequence[Sequence[float]],
+    sendings: Sequence[ShippingEstimate],
+    numbers: Sequence[float],
+) -> list[PlanStep]:
     """The steps of these names, and at last the `numbers` of the candidates' ids. `ranks` are of location steps."""
-    found: list[Step] = []
+    found: list[PlanStep] = []
     columns = iter(range(len(names)))
     for name in names:
         if name == FEWEST_SHIPMENTS:
@@ -72,7 +75,7 @@ def steps_of(
     return [*found, _ByRank(numbers, _is_counted(found))]
 
 
-def cost_of(sending: Sending) -> ShippingCost:
+def cost_of(sending: ShippingEstimate) -> ShippingCost:
     """What shipments from there cost, which is infinite where it is unknown."""
     return UNKNOWN_COST if sending.cost is None else sending.cost
 
@@ -148,5 +151,5 @@ def _running_least(amounts: Sequence[Amount]) -> list[Amount]:
     return list(accumulate(reversed(amounts), min))[::-1]
 
 
-def _is_counted(steps: Sequence[Step]) -> bool:
+def _is_counted(steps: Sequence[PlanStep]) -> bool:
     return any(isinstance(step, _ByCount) for step in steps)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from operator import sub
 
-from policies.decisions.plan_steps import UNKNOWN, Branch, Sending, cost_of, steps_of
+from policies.decisions.plan_steps import UNKNOWN, Branch, ShippingEstimate, cost_of, steps_of
 from policies.decisions.ranking import Ranks
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
@@ -21,7 +21,7 @@ MAX_LOOKS = 60_000
 _LOOKS_PER_SET = 8
 """What bounding and comparing a set costs, in looks; found by timing."""
 
-NO_SENDINGS: Mapping[str, Sending] = {}
+NO_SENDINGS: Mapping[str, ShippingEstimate] = {}
 
 _NOTHING = Decimal(0)
 
@@ -55,7 +55,7 @@ def plan(
     *,
     steps: Sequence[str] = (),
     max_shipments: int | None = None,
-    sendings: Mapping[str, Sending] = NO_SENDINGS,
+    sendings: Mapping[str, ShippingEstimate] = NO_SENDINGS,
 ) -> Plan:
     """The plan that covers most of the demand within `max_shipments`, and of those the first step by step.
 
@@ -137,7 +137,7 @@ class _Search:
     A. G. Doig, "An Automatic Method of Solving Discrete Programming Problems", Econometrica 28 (1960).
     """
 
-    def __init__(self, field: _Field, steps: Sequence[str], limit: int, sendings: Sequence[Sending]) -> None:
+    def __init__(self, field: _Field, steps: Sequence[str], limit: int, sendings: Sequence[ShippingEstimate]) -> None:
         self.field = field
         self.limit = min(limit, len(field.ids))
         numbers = {key: number for number, key in enumerate(sorted(field.ids))}

@@ -20,7 +20,7 @@ class ShipmentState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Move(StrEnum):
+class ShipmentAction(StrEnum):
     """What a location, a carrier or a shopper does with a shipment."""
 
     ACCEPT = "accept"
@@ -33,7 +33,7 @@ class Move(StrEnum):
     REASSIGN = "reassign"
 
 
-class Ruling(StrEnum):
+class ActionRuling(StrEnum):
     """Whether a move may be made. LATE is one that a later event has in already: it succeeds and does nothing."""
 
     ALLOWED = "allowed"
@@ -46,41 +46,43 @@ OPEN = frozenset({_S.ASSIGNED, _S.ACCEPTED, _S.READY_FOR_PICKUP})
 """States in which units may still leave."""
 
 _LEFT = frozenset({_S.SHIPPED, _S.DELIVERED})
-_ALLOWED: Mapping[Move, frozenset[ShipmentState]] = {
-    Move.ACCEPT: frozenset({_S.ASSIGNED}),
-    Move.MARK_READY: frozenset({_S.ASSIGNED, _S.ACCEPTED}),
-    Move.SHIP: frozenset({_S.ASSIGNED, _S.ACCEPTED}),
-    Move.DELIVER: frozenset({_S.ASSIGNED, _S.ACCEPTED, _S.SHIPPED}),
-    Move.COLLECT: OPEN,
-    Move.REJECT: OPEN,
-    Move.RETURN_UNCOLLECTED: OPEN,
-    Move.REASSIGN: OPEN,
+_ALLOWED: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
+    ShipmentAction.ACCEPT: frozenset({_S.ASSIGNED}),
+    ShipmentAction.MARK_READY: frozenset({_S.ASSIGNED, _S.ACCEPTED}),
+    ShipmentAction.SHIP: frozenset({_S.ASSIGNED, _S.ACCEPTED}),
+    ShipmentAction.DELIVER: frozenset({_S.ASSIGNED, _S.ACCEPTED, _S.SHIPPED}),
+    ShipmentAction.COLLECT: OPEN,
+    ShipmentAction.REJECT: OPEN,
+    ShipmentAction.RETURN_UNCOLLECTED: OPEN,
+    ShipmentAction.REASSIGN: OPEN,
 }
-_LATE: Mapping[Move, frozenset[ShipmentState]] = {
-    Move.ACCEPT: frozenset({_S.ACCEPTED, _S.READY_FOR_PICKUP, _S.SHIPPED, _S.DELIVERED, _S.COLLECTED, _S.UNCOLLECTED}),
-    Move.MARK_READY: frozenset({_S.READY_FOR_PICKUP, _S.COLLECTED, _S.UNCOLLECTED}),
-    Move.SHIP: _LEFT,
-    Move.DELIVER: frozenset({_S.DELIVERED}),
-    Move.COLLECT: frozenset({_S.COLLECTED}),
-    Move.REJECT: frozenset({_S.REJECTED}),
-    Move.RETURN_UNCOLLECTED: frozenset({_S.UNCOLLECTED}),
-    Move.REASSIGN: frozenset(),
+_LATE: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
+    ShipmentAction.ACCEPT: frozenset(
+        {_S.ACCEPTED, _S.READY_FOR_PICKUP, _S.SHIPPED, _S.DELIVERED, _S.COLLECTED, _S.UNCOLLECTED}
+    ),
+    ShipmentAction.MARK_READY: frozenset({_S.READY_FOR_PICKUP, _S.COLLECTED, _S.UNCOLLECTED}),
+    ShipmentAction.SHIP: _LEFT,
+    ShipmentAction.DELIVER: frozenset({_S.DELIVERED}),
+    ShipmentAction.COLLECT: frozenset({_S.COLLECTED}),
+    ShipmentAction.REJECT: frozenset({_S.REJECTED}),
+    ShipmentAction.RETURN_UNCOLLECTED: frozenset({_S.UNCOLLECTED}),
+    ShipmentAction.REASSIGN: frozenset(),
 }
-ONLY_FOR: Mapping[Move, str] = {
-    Move.SHIP: "ship",
-    Move.DELIVER: "ship",
-    Move.MARK_READY: "pickup",
-    Move.COLLECT: "pickup",
-    Move.RETURN_UNCOLLECTED: "pickup",
+ONLY_FOR: Mapping[ShipmentAction, str] = {
+    ShipmentAction.SHIP: "ship",
+    ShipmentAction.DELIVER: "ship",
+    ShipmentAction.MARK_READY: "pickup",
+    ShipmentAction.COLLECT: "pickup",
+    ShipmentAction.RETURN_UNCOLLECTED: "pickup",
 }
 """The method of the orders that a move is for; moves that are not named are for all."""
 
 
-def ruling(move: Move, state: ShipmentState) -> Ruling:
+def ruling(move: ShipmentAction, state: ShipmentState) -> ActionRuling:
     """Whether a shipment in this state may make the move. The one table of allowed moves."""
     if state in _ALLOWED[move]:
-        return Ruling.ALLOWED
-    return Ruling.LATE if state in _LATE[move] else Ruling.REFUSED
+        return ActionRuling.ALLOWED
+    return ActionRuling.LATE if state in _LATE[move] else ActionRuling.REFUSED
 
 
 def state_left(state: ShipmentState, *, left: int, shipped: int, ended: ShipmentState) -> ShipmentState:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Uuid, select
 
-from policies.domain.shipments import Move
+from policies.domain.shipments import ShipmentAction
 from policies.policy_set import PolicySet
 from policies.stock.feeds import Feed, has_in
 from service.allocation import rebalancing
@@ -20,7 +20,7 @@ from service.database.tables import shipment
 from service.dependencies import Dependencies
 from service.errors import ABSENT_LOCATION, NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns
-from service.fulfillment.shipment_moves import Step, distrusted, effect_of, make
+from service.fulfillment.shipment_moves import ShipmentTransition, distrusted, effect_of, make
 from service.fulfillment.shipment_requests import Return, ShipmentMove
 from service.orders import order_messages, order_store
 from service.rpc import idempotency
@@ -49,7 +49,7 @@ class FulfillmentOperations:
                 raise _no_shipment(wanted.shipment_id)
             unit_of_work, locked = await self._open(connection, row["allocation_id"])
             step = await self._step(connection, unit_of_work, locked, wanted=wanted, asked=asked, policy_set=policy_set)
-            if wanted.move is Move.REASSIGN:
+            if wanted.move is ShipmentAction.REASSIGN:
                 reassignment.reassign(step)
             else:
                 make(step)
@@ -111,7 +111,7 @@ class FulfillmentOperations:
         wanted: ShipmentMove,
         asked: IdempotentRequest,
         policy_set: PolicySet,
-    ) -> Step:
+    ) -> ShipmentTransition:
         (record,) = unit_of_work.records.values()
         made = next((one for one in record.shipments if one.id == wanted.shipment_id), None)
         if made is None:
@@ -120,7 +120,7 @@ class FulfillmentOperations:
         effect = effect_of(wanted.move)
         heard = await applied_events.heard(connection, [made.id], effect, event_id) if effect else set()
         known = await context(connection, self._deps.cache, policy_set, {line.sku for line in record.lines})
-        return Step(
+        return ShipmentTransition(
             asked=wanted,
             event_id=event_id,
             unit_of_work=unit_of_work,

@@ -7,22 +7,25 @@ from dataclasses import replace
 from policies.domain.calendars import ship_by
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Commitment
-from policies.domain.shipments import Move, Ruling, ShipmentState, ruling
+from policies.domain.shipments import ActionRuling, ShipmentAction, ShipmentState, ruling
 from policies.explanation import units as counted
 from service.allocation.planner import Verdict
 from service.allocation.rerouting import replan_units
 from service.errors import ABSENT_LOCATION, NotFound, WrongState
-from service.fulfillment.shipment_moves import Step
+from service.fulfillment.shipment_moves import ShipmentTransition
 from service.orders.allocation_record import ShipmentRecord
 from service.stock.stock_book import Part
 
 REASSIGNED = "reassigned"
 
 
-def reassign(step: Step) -> None:
+def reassign(step: ShipmentTransition) -> None:
     """Moves the units, all of them or none. Raises WrongState, NotFound (location)."""
     shipment, record = step.shipment, step.record
-    if record.commitment is not Commitment.SOLD or ruling(Move.REASSIGN, shipment.state) is Ruling.REFUSED:
+    if (
+        record.commitment is not Commitment.SOLD
+        or ruling(ShipmentAction.REASSIGN, shipment.state) is ActionRuling.REFUSED
+    ):
         raise _refused(step, shipment.state.value, "it has left, or its order is not sold")
     if step.asked.location_id and step.asked.location_id not in step.channel_context.locations:
         raise NotFound("location", {"location_id": step.asked.location_id}, ABSENT_LOCATION)
@@ -39,7 +42,7 @@ def reassign(step: Step) -> None:
     step.unit_of_work.record(replace(verdict, intervention=REASSIGNED))
 
 
-def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:
+def _by_rules(step: ShipmentTransition, units: dict[str, int], was: str) -> Verdict:
     here = frozenset({step.shipment.location_id})
     verdict = replan_units(step.channel_context, step.book, step.record, units, cause=REASSIGNED, avoid=here)
     if verdict.rerouted < sum(units.values()):
@@ -47,7 +50,7 @@ def _by_rules(step: Step, units: dict[str, int], was: str) -> Verdict:
     return verdict
 
 
-def _to_location(step: Step, units: dict[str, int], was: str) -> Verdict:
+def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> Verdict:
     """Promises the units at a location that a person names, whatever the rules say, where it has them available."""
     record, place = step.record, step.channel_context.locations[step.asked.location_id]
     if place.status == "closed":
@@ -70,5 +73,5 @@ def _to_location(step: Step, units: dict[str, int], was: str) -> Verdict:
     return Verdict(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
 
 
-def _refused(step: Step, state: str, advice: str) -> WrongState:
+def _refused(step: ShipmentTransition, state: str, advice: str) -> WrongState:
     return WrongState("shipment", str(step.shipment.id), state, REASSIGNED, advice)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from policies.domain.model import Commitment, OrderLine
-from policies.domain.shipments import ONLY_FOR, Move, Ruling, ShipmentState, ruling
+from policies.domain.shipments import ONLY_FOR, ActionRuling, ShipmentAction, ShipmentState, ruling
 from policies.explanation import units as counted
 from service.allocation.planner import Verdict, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
@@ -27,20 +27,25 @@ REJECTED = "rejected"
 _NOT_THERE = "not_found"
 _SET_ASIDE = {"damaged": "damaged", "set_aside": "display"}
 """Why rejected units that are there are not sellable, by the reason of the rejection."""
-_DONE = {Move.SHIP: "shipped", Move.DELIVER: "delivered", Move.COLLECT: "collected", Move.REJECT: "rejected"}
+_DONE = {
+    ShipmentAction.SHIP: "shipped",
+    ShipmentAction.DELIVER: "delivered",
+    ShipmentAction.COLLECT: "collected",
+    ShipmentAction.REJECT: "rejected",
+}
 _WANTED = {
-    Move.ACCEPT: ShipmentState.ACCEPTED,
-    Move.MARK_READY: ShipmentState.READY_FOR_PICKUP,
-    Move.SHIP: ShipmentState.SHIPPED,
-    Move.DELIVER: ShipmentState.DELIVERED,
-    Move.COLLECT: ShipmentState.COLLECTED,
-    Move.REJECT: ShipmentState.REJECTED,
-    Move.RETURN_UNCOLLECTED: ShipmentState.UNCOLLECTED,
+    ShipmentAction.ACCEPT: ShipmentState.ACCEPTED,
+    ShipmentAction.MARK_READY: ShipmentState.READY_FOR_PICKUP,
+    ShipmentAction.SHIP: ShipmentState.SHIPPED,
+    ShipmentAction.DELIVER: ShipmentState.DELIVERED,
+    ShipmentAction.COLLECT: ShipmentState.COLLECTED,
+    ShipmentAction.REJECT: ShipmentState.REJECTED,
+    ShipmentAction.RETURN_UNCOLLECTED: ShipmentState.UNCOLLECTED,
 }
 
 
 @dataclass(slots=True)
-class Step:
+class ShipmentTransition:
     """One move of one shipment, of an order that is locked; `heard` are lines on which the event had its effect."""
 
     asked: ShipmentMove
@@ -65,12 +70,12 @@ class Step:
         return Occurrence(self.asked.event_time or self.book.now, self.counted.get(key, False))
 
 
-def effect_of(move: Move) -> str:
+def effect_of(move: ShipmentAction) -> str:
     """The effect that a move has on lines, in a word; empty where it has none."""
-    return {**_DONE, Move.RETURN_UNCOLLECTED: "uncollected"}.get(move, "")
+    return {**_DONE, ShipmentAction.RETURN_UNCOLLECTED: "uncollected"}.get(move, "")
 
 
-def make(step: Step) -> None:
+def make(step: ShipmentTransition) -> None:
     """Makes the move and notes what became of the order. A move that a later event has in already does nothing.
 
     Raises WrongState, NotFound (line), TooManyUnits.
@@ -78,14 +83,14 @@ def make(step: Step) -> None:
     if step.heard and step.heard >= set(step.asked.lines):
         return
     _check(step)
-    if ruling(step.asked.move, step.shipment.state) is Ruling.LATE:
+    if ruling(step.asked.move, step.shipment.state) is ActionRuling.LATE:
         _check_late(step)
         return
     step.record.update_time = step.book.now
     _MAKE[step.asked.move](step)
 
 
-def _check(step: Step) -> None:
+def _check(step: ShipmentTransition) -> None:
     move, record, shipment = step.asked.move, step.record, step.shipment
     wanted = _WANTED[move].value
     if record.commitment is not Commitment.SOLD:
@@ -94,15 +99,15 @@ def _check(step: Step) -> None:
     if ONLY_FOR.get(move, record.method) != record.method:
         advice = "ship and deliver are for orders that are shipped, the others for orders that are picked up"
         raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", wanted, advice)
-    if move is Move.ACCEPT and is_in_review(record):
+    if move is ShipmentAction.ACCEPT and is_in_review(record):
         advice = "a person has to approve the order first: see `truestock exceptions`"
         raise WrongState("shipment", str(shipment.id), "in review", wanted, advice)
-    if ruling(move, shipment.state) is Ruling.REFUSED:
+    if ruling(move, shipment.state) is ActionRuling.REFUSED:
         advice = "look at its order with GetAllocation or `truestock explain`"
         raise WrongState("shipment", str(shipment.id), shipment.state.value, wanted, advice)
 
 
-def _check_late(step: Step) -> None:
+def _check_late(step: ShipmentTransition) -> None:
     """What a later event has in already can be no more than that, and of lines that the shipment has."""
     _check_lines(step)
     for line_id, units in step.asked.lines.items():
@@ -111,7 +116,7 @@ def _check_late(step: Step) -> None:
             raise TooManyUnits(line_id, units, 0, _DONE[step.asked.move])
 
 
-def units_asked(step: Step) -> dict[str, int]:
+def units_asked(step: ShipmentTransition) -> dict[str, int]:
     """The units that a move is about, by line: those that are named, else everything that has not left."""
     if not step.asked.lines:
         return {line_id: units for line_id, units in step.shipment.units.items() if line_id not in step.heard}
@@ -124,7 +129,7 @@ def units_asked(step: Step) -> dict[str, int]:
     return asked
 
 
-def _check_lines(step: Step) -> None:
+def _check_lines(step: ShipmentTransition) -> None:
     known = set(step.shipment.line_ids)
     missing = {
         f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.asked.lines) if line_id not in known
@@ -133,24 +138,24 @@ def _check_lines(step: Step) -> None:
         raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(known)[:20])}")
 
 
-def _accept(step: Step) -> None:
+def _accept(step: ShipmentTransition) -> None:
     step.shipment.state, step.shipment.accept_time = ShipmentState.ACCEPTED, step.book.now
     step.unit_of_work.record(Verdict(step.record, "accepted", f"{step.shipment.location_id} works on it."))
 
 
-def _mark_ready(step: Step) -> None:
+def _mark_ready(step: ShipmentTransition) -> None:
     step.shipment.accept_time = step.shipment.accept_time or step.book.now
     step.shipment.state = ShipmentState.READY_FOR_PICKUP
     step.unit_of_work.record(Verdict(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}."))
 
 
-def _ship(step: Step) -> None:
+def _ship(step: ShipmentTransition) -> None:
     left = _leave(step, "shipped")
     sentence = f"{counted(left)} left {step.shipment.location_id}."
     step.unit_of_work.record(Verdict(step.record, "shipped", sentence))
 
 
-def _deliver(step: Step) -> None:
+def _deliver(step: ShipmentTransition) -> None:
     # What arrived has left, heard or not.
     left = _leave(step, "shipped")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
@@ -160,7 +165,7 @@ def _deliver(step: Step) -> None:
     )
 
 
-def _collect(step: Step) -> None:
+def _collect(step: ShipmentTransition) -> None:
     left = _leave(step, "collected")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
     step.unit_of_work.record(
@@ -168,7 +173,7 @@ def _collect(step: Step) -> None:
     )
 
 
-def _leave(step: Step, kind: str) -> int:
+def _leave(step: ShipmentTransition, kind: str) -> int:
     """Units leave the location; returns how many."""
     total = 0
     for line_id, units in units_asked(step).items():
@@ -183,7 +188,7 @@ def _leave(step: Step, kind: str) -> int:
     return total
 
 
-def _return_uncollected(step: Step) -> None:
+def _return_uncollected(step: ShipmentTransition) -> None:
     total = 0
     for line_id, units in units_asked(step).items():
         part = step.record.part(step.shipment, line_id, units)
@@ -197,7 +202,7 @@ def _return_uncollected(step: Step) -> None:
     step.unit_of_work.record(Verdict(step.record, "uncollected", sentence))
 
 
-def _reject(step: Step) -> None:
+def _reject(step: ShipmentTransition) -> None:
     """Takes units off the location and does what the exception rules say of a rejection."""
     asked, reason = units_asked(step), step.asked.reason
     in_review = is_in_review(step.record)
@@ -215,7 +220,7 @@ def _reject(step: Step) -> None:
     step.unit_of_work.record(_settled(step, rejected, exception, asked, in_review=in_review))
 
 
-def _give_up(step: Step, line_id: str, units: int) -> None:
+def _give_up(step: ShipmentTransition, line_id: str, units: int) -> None:
     """Takes rejected units off the shipment; the reason says what they are now."""
     part, reason = step.record.part(step.shipment, line_id, units), step.asked.reason
     step.book.release(part, was_held=False, reason=reason)
@@ -228,14 +233,14 @@ def _give_up(step: Step, line_id: str, units: int) -> None:
     _keep(step, line_id, units)
 
 
-def distrusted(step: Step) -> list[tuple[str, str]]:
+def distrusted(step: ShipmentTransition) -> list[tuple[str, str]]:
     """The levels where units that were promised were not found: how far they can be trusted falls."""
-    if step.asked.move is not Move.REJECT or step.asked.reason != _NOT_THERE:
+    if step.asked.move is not ShipmentAction.REJECT or step.asked.reason != _NOT_THERE:
         return []
     return [(step.record.line(one.line_id).sku, step.shipment.location_id) for one in step.effects]
 
 
-def _rejection(step: Step, units: Mapping[str, int]) -> OrderException:
+def _rejection(step: ShipmentTransition, units: Mapping[str, int]) -> OrderException:
     record, location_id = step.record, step.shipment.location_id
     order = record.order_of(tuple(_order_lines(record, units)), Commitment.SOLD)
     skus = {line.sku for line in order.lines}
@@ -268,7 +273,7 @@ def _rerouted(exception: OrderException, planned: Verdict) -> OrderException:
 
 
 def _settled(
-    step: Step, rejected: Verdict, exception: OrderException, units: Mapping[str, int], *, in_review: bool
+    step: ShipmentTransition, rejected: Verdict, exception: OrderException, units: Mapping[str, int], *, in_review: bool
 ) -> Verdict:
     """A rejection that is not rerouted: its units wait for stock, are taken off, or are somebody's to settle."""
     record, action = step.record, exception.settlement.action
@@ -289,17 +294,17 @@ def _settled(
     return replace(rejected, exceptions=raised, cancelled=taken_off)
 
 
-def _keep(step: Step, line_id: str, units: int) -> None:
+def _keep(step: ShipmentTransition, line_id: str, units: int) -> None:
     effect = effect_of(step.asked.move)
     step.effects.append(Effect(step.shipment.id, line_id, effect, step.event_id, units))
 
 
 _MAKE = {
-    Move.ACCEPT: _accept,
-    Move.MARK_READY: _mark_ready,
-    Move.SHIP: _ship,
-    Move.DELIVER: _deliver,
-    Move.COLLECT: _collect,
-    Move.REJECT: _reject,
-    Move.RETURN_UNCOLLECTED: _return_uncollected,
+    ShipmentAction.ACCEPT: _accept,
+    ShipmentAction.MARK_READY: _mark_ready,
+    ShipmentAction.SHIP: _ship,
+    ShipmentAction.DELIVER: _deliver,
+    ShipmentAction.COLLECT: _collect,
+    ShipmentAction.REJECT: _reject,
+    ShipmentAction.RETURN_UNCOLLECTED: _return_uncollected,
 }

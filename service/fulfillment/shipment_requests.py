@@ -10,7 +10,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from policies.domain.shipments import Move, ShipmentState
+from policies.domain.shipments import ShipmentAction, ShipmentState
 from service import limits
 from service.orders import order_messages
 from service.rpc import page_tokens
@@ -38,7 +38,7 @@ class ShipmentMove:
     `event_id` is the caller's, empty where it named none; `event_time` is None where it happens now.
     """
 
-    move: Move
+    move: ShipmentAction
     shipment_id: UUID
     request_id: UUID | None
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class ShipmentsPage:
     count: int
 
 
-def shipment_move(move: Move, request: Any) -> ShipmentMove:
+def shipment_move(move: ShipmentAction, request: Any) -> ShipmentMove:
     """A request about one shipment. Raises InvalidFields."""
     fields = Fields()
     shipment_id = fields.uuid("shipment_id", request.shipment_id, required=True)
@@ -82,7 +82,7 @@ def shipment_move(move: Move, request: Any) -> ShipmentMove:
     lines = _lines(fields, request.lines, at_least=0) if "lines" in asked else {}
     event_id = _event_id(fields, request) if "event_id" in asked else ""
     event_time = _event_time(fields, request) if "event_time" in asked else None
-    reason = _reason(fields, request) if move is Move.REJECT else ""
+    reason = _reason(fields, request) if move is ShipmentAction.REJECT else ""
     fields.finish()
     assert shipment_id is not None
     return ShipmentMove(move, shipment_id, request_id, lines, event_id, event_time, reason)
@@ -97,7 +97,7 @@ def reassignment(request: allocation_pb.ReassignShipmentRequest) -> ShipmentMove
     actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH, required=True) or ""
     fields.finish()
     assert shipment_id is not None
-    return ShipmentMove(Move.REASSIGN, shipment_id, request_id, location_id=location_id, actor=actor)
+    return ShipmentMove(ShipmentAction.REASSIGN, shipment_id, request_id, location_id=location_id, actor=actor)
 
 
 def a_return(request: fulfillment_pb.RecordReturnRequest) -> Return:

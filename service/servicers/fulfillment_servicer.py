@@ -8,7 +8,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from policies.domain.shipments import Move
+from policies.domain.shipments import ShipmentAction
 from service.database.database import Database
 from service.fulfillment import shipment_requests, work_list
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
@@ -34,43 +34,43 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
     async def AcceptShipment(
         self, request: fulfillment_pb.AcceptShipmentRequest, context: Context
     ) -> fulfillment_pb.AcceptShipmentResponse:
-        allocation = await self._move(Move.ACCEPT, "AcceptShipment", request)
+        allocation = await self._move(ShipmentAction.ACCEPT, "AcceptShipment", request)
         return fulfillment_pb.AcceptShipmentResponse(allocation=allocation)
 
     async def RejectShipment(
         self, request: fulfillment_pb.RejectShipmentRequest, context: Context
     ) -> fulfillment_pb.RejectShipmentResponse:
-        allocation = await self._move(Move.REJECT, "RejectShipment", request)
+        allocation = await self._move(ShipmentAction.REJECT, "RejectShipment", request)
         return fulfillment_pb.RejectShipmentResponse(allocation=allocation)
 
     async def ShipShipment(
         self, request: fulfillment_pb.ShipShipmentRequest, context: Context
     ) -> fulfillment_pb.ShipShipmentResponse:
-        allocation = await self._move(Move.SHIP, "ShipShipment", request)
+        allocation = await self._move(ShipmentAction.SHIP, "ShipShipment", request)
         return fulfillment_pb.ShipShipmentResponse(allocation=allocation)
 
     async def DeliverShipment(
         self, request: fulfillment_pb.DeliverShipmentRequest, context: Context
     ) -> fulfillment_pb.DeliverShipmentResponse:
-        allocation = await self._move(Move.DELIVER, "DeliverShipment", request)
+        allocation = await self._move(ShipmentAction.DELIVER, "DeliverShipment", request)
         return fulfillment_pb.DeliverShipmentResponse(allocation=allocation)
 
     async def MarkReadyForPickup(
         self, request: fulfillment_pb.MarkReadyForPickupRequest, context: Context
     ) -> fulfillment_pb.MarkReadyForPickupResponse:
-        allocation = await self._move(Move.MARK_READY, "MarkReadyForPickup", request)
+        allocation = await self._move(ShipmentAction.MARK_READY, "MarkReadyForPickup", request)
         return fulfillment_pb.MarkReadyForPickupResponse(allocation=allocation)
 
     async def CollectShipment(
         self, request: fulfillment_pb.CollectShipmentRequest, context: Context
     ) -> fulfillment_pb.CollectShipmentResponse:
-        allocation = await self._move(Move.COLLECT, "CollectShipment", request)
+        allocation = await self._move(ShipmentAction.COLLECT, "CollectShipment", request)
         return fulfillment_pb.CollectShipmentResponse(allocation=allocation)
 
     async def ReturnUncollected(
         self, request: fulfillment_pb.ReturnUncollectedRequest, context: Context
     ) -> fulfillment_pb.ReturnUncollectedResponse:
-        allocation = await self._move(Move.RETURN_UNCOLLECTED, "ReturnUncollected", request)
+        allocation = await self._move(ShipmentAction.RETURN_UNCOLLECTED, "ReturnUncollected", request)
         return fulfillment_pb.ReturnUncollectedResponse(allocation=allocation)
 
     async def RecordReturn(
@@ -91,7 +91,7 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
             next_page_token=page_tokens.token(last.assign_time.ToJsonString(), last.shipment_id) if last else "",
         )
 
-    async def _move(self, move: Move, method: str, request: Message) -> allocation_pb.Allocation:
+    async def _move(self, move: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:
         wanted = shipment_requests.shipment_move(move, request)
         return await self._fulfilment.move(
             wanted, IdempotentRequest.of(method, request, wanted.request_id, self._new_id)

@@ -9,7 +9,7 @@ from math import inf
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from policies.decisions.plan_steps import Sending
+from policies.decisions.plan_steps import ShippingEstimate
 from policies.decisions.plans import plan
 from policies.decisions.routing import route
 from policies.decisions.sellable import assess
@@ -105,7 +105,12 @@ def test_the_largest_order_is_one_that_goes_through_where_covering_it_whole_coun
 
 
 Problem = tuple[
-    dict[str, int], dict[str, dict[str, int]], dict[str, tuple[float, ...]], list[str], int | None, dict[str, Sending]
+    dict[str, int],
+    dict[str, dict[str, int]],
+    dict[str, tuple[float, ...]],
+    list[str],
+    int | None,
+    dict[str, ShippingEstimate],
 ]
 
 DAYS = st.none() | st.integers(0, 4).map(lambda days: date(2026, 11, 27) + timedelta(days))
@@ -122,7 +127,7 @@ def problems(draw: st.DrawFn) -> Problem:
     ranks: dict[str, tuple[float, ...]] = {key: (float(draw(st.integers(0, 2))),) for key in location_ids}
     steps = draw(st.permutations(["fewest_shipments", "lowest_cost", "earliest_promise", "nearest"]))
     dropped = draw(st.sets(st.sampled_from(["fewest_shipments", "lowest_cost", "earliest_promise"]), max_size=2))
-    sendings = {key: Sending(draw(COSTS), draw(DAYS)) for key in location_ids if draw(st.integers(0, 9))}
+    sendings = {key: ShippingEstimate(draw(COSTS), draw(DAYS)) for key in location_ids if draw(st.integers(0, 9))}
     limit = draw(st.none() | st.integers(1, 4))
     return demand, stock, ranks, [step for step in steps if step not in dropped], limit, sendings
 
@@ -141,7 +146,7 @@ def filled(
 
 def part_of(step: str, loads: Mapping[str, Mapping[str, int]], problem: Problem) -> object:
     _, _, ranks, _, _, sendings = problem
-    known = [sendings.get(key, Sending()) for key in loads]
+    known = [sendings.get(key, ShippingEstimate()) for key in loads]
     match step:
         case "fewest_shipments":
             return len(loads)
@@ -178,7 +183,8 @@ def test_with_every_plan_step_the_set_found_is_the_best_of_all_sets(problem: Pro
 
 def test_ten_cents_and_twenty_are_thirty() -> None:
     costs = {
-        key: Sending(ShippingCost(Decimal(amount))) for key, amount in {"a": "0.1", "b": "0.2", "c": "0.3"}.items()
+        key: ShippingEstimate(ShippingCost(Decimal(amount)))
+        for key, amount in {"a": "0.1", "b": "0.2", "c": "0.3"}.items()
     }
     stock = {"MUG": {"a": 1, "b": 1, "c": 2}}
     ranks = {"a": (0.0,), "b": (0.0,), "c": (1.0,)}
@@ -189,7 +195,7 @@ def test_ten_cents_and_twenty_are_thirty() -> None:
 
 def test_many_locations_are_searched_within_the_bound() -> None:
     ids = [f"store-{number:02}" for number in range(40)]
-    costs = {key: Sending(ShippingCost(Decimal(5), Decimal(number % 7))) for number, key in enumerate(ids)}
+    costs = {key: ShippingEstimate(ShippingCost(Decimal(5), Decimal(number % 7))) for number, key in enumerate(ids)}
     stock = {sku: {key: (number + offset) % 3 for number, key in enumerate(ids)} for offset, sku in enumerate("XYZ")}
 
     found = plan(
