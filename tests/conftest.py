@@ -22,7 +22,7 @@ from service.database import migrate
 from service.database.database import Database, plain_url
 from service.database.embedded.postgres import temporary_postgres
 from service.dependencies import Dependencies
-from service.feeds.quarantine_retry import Replay
+from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
 from service.settings import Settings
@@ -79,11 +79,11 @@ async def retailer(retailers: RetailerMaker) -> Retailer:
 
 
 @pytest.fixture
-async def replay(database_url: str) -> AsyncIterator[Replay]:
+async def replay(database_url: str) -> AsyncIterator[QuarantineRetry]:
     """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=4)
-    yield Replay(Dependencies(Settings(), database, PolicyFolder(PLAIN_RULES, metrics), metrics, new_id))
+    yield QuarantineRetry(Dependencies(Settings(), database, PolicyFolder(PLAIN_RULES, metrics), metrics, new_id))
     await database.close()
 
 

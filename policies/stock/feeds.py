@@ -49,7 +49,7 @@ class Feed:
         return _covers(self.skus, sku) and _covers(self.location_ids, location_id)
 
 
-class Standing(StrEnum):
+class FeedAuthority(StrEnum):
     """How what a source says of one product at one location is taken."""
 
     OWNS = "owns"
@@ -70,15 +70,15 @@ class Conflict:
     sku: str | None
 
 
-def standing(feeds: Mapping[str, Feed], source: str, sku: str, location_id: str) -> Standing:
+def feed_authority(feeds: Mapping[str, Feed], source: str, sku: str, location_id: str) -> FeedAuthority:
     """How the source stands to the product at the location, among the declared feeds."""
     declared = feeds.get(source)
     if declared is not None and not declared.owns:
-        return Standing.OBSERVES
+        return FeedAuthority.OBSERVES
     if declared is not None and declared.speaks_of(sku, location_id):
-        return Standing.OWNS
+        return FeedAuthority.OWNS
     owned = any(feed.owns and feed.speaks_of(sku, location_id) for feed in feeds.values())
-    return Standing.BESIDE if owned else Standing.OWNS
+    return FeedAuthority.BESIDE if owned else FeedAuthority.OWNS
 
 
 def conflicts(feeds: Mapping[str, Feed], declared: Sequence[Feed]) -> Iterator[Conflict]:

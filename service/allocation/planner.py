@@ -30,7 +30,7 @@ from service.orders.allocation_record import (
     ShortageRecord,
 )
 from service.orders.order_exceptions import OrderException
-from service.stock.stock_book import Book, Part
+from service.stock.stock_book import Book, LineUnits
 
 _STATES = {
     "refused": PromiseState.NONE,
@@ -235,7 +235,7 @@ def promise_units(
         made = _shipment(channel_context, book, record, planned, old or [])
         record.shipments.append(made)
         for line in planned.lines:
-            take(Part(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
+            take(LineUnits(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
 
 
 def _shipment(

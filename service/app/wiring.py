@@ -13,7 +13,7 @@ from service.allocation.cancellation import CancellationOperations
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import StockReader
 from service.dependencies import Dependencies
-from service.feeds.quarantine_retry import Replay
+from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
@@ -86,7 +86,7 @@ def add_services(
         StockServicer(deps, TransferOperations(deps)),
         server,
     )
-    replay = Replay(deps)
+    replay = QuarantineRetry(deps)
     deps.background.append(replay.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)

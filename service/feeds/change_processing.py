@@ -24,14 +24,14 @@ from policies.stock.counting import (
     on_hand_effect,
     unavailable_effect,
 )
-from policies.stock.feeds import Feed, Standing, differs, on_hand, open_units, standing
+from policies.stock.feeds import Feed, FeedAuthority, differs, feed_authority, on_hand, open_units
 from service import limits
-from service.feeds.stock_change import Change, Coming, Count, Move
-from service.stock.provenance import Basis, Heard
+from service.feeds.stock_change import ReportedCount, ReportedIncoming, ReportedMovement, StockChange
+from service.stock.provenance import CountBasis, ReportedFigure
 from service.stock.stock_book import Book, Key, Movement
 from service.stock.stock_history import History
 
-NO_BASIS = Basis(None, None)
+NO_BASIS = CountBasis(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RecordedChange:
     its time, None where nothing was compared; `mismatch` says that this is too far.
     """
 
-    change: Change
+    change: StockChange
     fate: ChangeResult
     reason: str = ""
     on_hand: int | None = None
@@ -55,7 +55,7 @@ class RecordedChange:
 class DeliveryArrival:
     """Units of a delivery that have come, which so much less is incoming of."""
 
-    change: Change
+    change: StockChange
     reference: str
     units: int
 
@@ -66,18 +66,18 @@ class ChangeRecorder:
 
     book: Book
     feeds: Mapping[str, Feed]
-    bases: dict[Key, Basis]
+    bases: dict[Key, CountBasis]
     history: History
     aside: dict[Key, dict[str, int]]
     """Unavailable units by reason."""
     untracked_since: dict[Key, datetime]
     known: set[tuple[str, str]]
     """(source, change id) of what was recorded before."""
-    heard: dict[Key, Heard] = field(default_factory=dict)
-    deliveries: list[DeliveryArrival | tuple[Change, Coming]] = field(default_factory=list)
+    heard: dict[Key, ReportedFigure] = field(default_factory=dict)
+    deliveries: list[DeliveryArrival | tuple[StockChange, ReportedIncoming]] = field(default_factory=list)
     """What was said of units on their way, in the order in which it was said."""
 
-    def take(self, change: Change, unmapped: str) -> RecordedChange:
+    def take(self, change: StockChange, unmapped: str) -> RecordedChange:
         """Records a change, or says why not; `unmapped` is what of it the catalogue does not have, if anything."""
         if unmapped:
             return RecordedChange(change, ChangeResult.QUARANTINED, unmapped, cause=Cause.UNMAPPED)
@@ -88,12 +88,12 @@ class ChangeRecorder:
         if change.effective_time > self.book.now + limits.CLOCK_AHEAD:
             reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
             return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.AHEAD))
-        result = self._take(change, standing(self.feeds, change.source, *change.key))
+        result = self._take(change, feed_authority(self.feeds, change.source, *change.key))
         if result.fate is not ChangeResult.QUARANTINED:
             self.known.add((change.source, change.change_id))
         return result
 
-    def _take(self, change: Change, place: Standing) -> RecordedChange:
+    def _take(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
         if change.count is not None:
             return self._count(change, change.count, place)
         if change.move is not None:
@@ -102,7 +102,7 @@ class ChangeRecorder:
             return self._coming(change, change.coming, place)
         return self._untracked(change, place)
 
-    def _count(self, change: Change, count: Count, place: Standing) -> RecordedChange:
+    def _count(self, change: StockChange, count: ReportedCount, place: FeedAuthority) -> RecordedChange:
         feed = self._feed(change)
         if feed.counts_available and (count.unavailable_total is not None or count.unavailable is not None):
             reason = f"{change.source} counts what is available, and so cannot say what is not; leave that out"
@@ -110,7 +110,7 @@ class ChangeRecorder:
         said = Anchor(change.effective_time, self._claimed(change, count), change.source, change.sequence)
         if abs(said.units) > limits.COUNTED_UNITS:
             return self._result(change, _too_many())
-        if place is not Standing.OWNS:
+        if place is not FeedAuthority.OWNS:
             return self._observed(change, count, said.units, place)
         level, basis = self.book.levels[change.key], self._basis(change)
         moved = self.history.moved(change.key, change.effective_time)
@@ -126,7 +126,7 @@ class ChangeRecorder:
             self._rests_on(change, count, said, expected=level.on_hand - moved)
         return self._result(change, found)
 
-    def _claimed(self, change: Change, count: Count) -> int:
+    def _claimed(self, change: StockChange, count: ReportedCount) -> int:
         """The units on hand, good or not, that a count comes to by what its feed means."""
         feed, key, level = self._feed(change), change.key, self.book.levels[change.key]
         not_sellable = taken_off = 0
@@ -138,7 +138,7 @@ class ChangeRecorder:
             taken_off = open_units(level.allocated, later)
         return on_hand(feed, count.units, unavailable=not_sellable, open_units=taken_off)
 
-    def _moved_with(self, change: Change, move: Move, found: Assessment) -> Assessment:
+    def _moved_with(self, change: StockChange, move: ReportedMovement, found: Assessment) -> Assessment:
         """Books the movement that a count came with: it takes its part of the change that the count makes."""
         self._arrived(change, move)
         if found.fate is not ChangeResult.ACCEPTED:
@@ -148,7 +148,7 @@ class ChangeRecorder:
         self._book(change, move.kind, Assessment(ChangeResult.ACCEPTED, "", effect), stated=move.units, change_id=None)
         return replace(found, on_hand_delta=found.on_hand_delta - effect)
 
-    def _rests_on(self, change: Change, count: Count, said: Anchor, *, expected: int) -> None:
+    def _rests_on(self, change: StockChange, count: ReportedCount, said: Anchor, *, expected: int) -> None:
         """Notes that the level rests on an accepted count from now on; `expected` was on the books for its time."""
         key, basis = change.key, self._basis(change)
         states_unavailable = count.unavailable_total is not None or count.unavailable is not None
@@ -163,7 +163,7 @@ class ChangeRecorder:
         since = self.untracked_since.get(key)
         tracked = True if since is not None and said.time >= since else None
         stated_time = change.effective_time if states_unavailable else None
-        self.bases[key] = Basis(said, stated_time or basis.unavailable_time)
+        self.bases[key] = CountBasis(said, stated_time or basis.unavailable_time)
         self._hear(
             change,
             anchor=said,
@@ -173,7 +173,7 @@ class ChangeRecorder:
             tracked=tracked,
         )
 
-    def _state_unavailable(self, change: Change, count: Count) -> None:
+    def _state_unavailable(self, change: StockChange, count: ReportedCount) -> None:
         """Books what changes by reason, so that it is what was counted and what was set aside since."""
         since = self.history.set_aside(change.key, change.effective_time)
         units = self.aside.get(change.key, {})
@@ -188,11 +188,13 @@ class ChangeRecorder:
             found = Assessment(ChangeResult.ACCEPTED, unavailable_delta=delta)
             self._book(change, "counted", found, reason=reason, change_id=None)
 
-    def _observed(self, change: Change, count: Count, claimed: int, place: Standing) -> RecordedChange:
+    def _observed(
+        self, change: StockChange, count: ReportedCount, claimed: int, place: FeedAuthority
+    ) -> RecordedChange:
         """Compares a count with what is known at its time. A movement that came with it counts unless it observes."""
         found = Assessment(ChangeResult.OBSERVED)
         if change.move is not None:
-            if place is Standing.BESIDE:
+            if place is FeedAuthority.BESIDE:
                 found = assess_movement(self._basis(change).anchor, change.effective_time, _effect(change.move))
             if not self._has_room(change, found):
                 return self._result(change, _too_many())
@@ -211,9 +213,9 @@ class ChangeRecorder:
         result = self._result(change, replace(found, reason=found.reason or said))
         return replace(result, difference=claimed - known, mismatch=mismatch)
 
-    def _move(self, change: Change, move: Move, place: Standing) -> RecordedChange:
+    def _move(self, change: StockChange, move: ReportedMovement, place: FeedAuthority) -> RecordedChange:
         basis, at = self._basis(change), change.effective_time
-        if place is Standing.OBSERVES:
+        if place is FeedAuthority.OBSERVES:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was moved")
         elif move.kind in SETTING_ASIDE_SIGNS:
             units = self.aside.get(change.key, {}).get(unavailable.reason_of(move.reason), 0)
@@ -232,19 +234,19 @@ class ChangeRecorder:
             self._hear(change)
         return self._result(change, found)
 
-    def _coming(self, change: Change, coming: Coming, place: Standing) -> RecordedChange:
+    def _coming(self, change: StockChange, coming: ReportedIncoming, place: FeedAuthority) -> RecordedChange:
         found = Assessment(ChangeResult.ACCEPTED)
-        if place is Standing.OBSERVES:
+        if place is FeedAuthority.OBSERVES:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was announced")
         else:
             self.deliveries.append((change, coming))
         self._book(change, "incoming", found, stated=coming.units)
         return self._result(change, found)
 
-    def _untracked(self, change: Change, place: Standing) -> RecordedChange:
+    def _untracked(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
         said = Anchor(change.effective_time, 0, change.source, change.sequence)
         found = assess_untracked(self._basis(change).anchor, said)
-        if place is not Standing.OWNS:
+        if place is not FeedAuthority.OWNS:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} does not own the figure; it stays tracked")
         self._book(change, "untracked", found)
         if found.fate is ChangeResult.ACCEPTED:
@@ -255,7 +257,7 @@ class ChangeRecorder:
 
     def _book(
         self,
-        change: Change,
+        change: StockChange,
         kind: str,
         found: Assessment,
         *,
@@ -288,7 +290,7 @@ class ChangeRecorder:
 
     def _hear(
         self,
-        change: Change,
+        change: StockChange,
         *,
         anchor: Anchor | None = None,
         unavailable_time: datetime | None = None,
@@ -299,9 +301,9 @@ class ChangeRecorder:
         key, level = change.key, self.book.levels[change.key]
         # That a source no longer tracks a figure does not make the figure any younger.
         at = change.effective_time if tracked is not False else level.figure_time or change.effective_time
-        before = self.heard.get(key) or Heard(*key, at, change.source)
+        before = self.heard.get(key) or ReportedFigure(*key, at, change.source)
         looked = [time for time in (before.physical_count_time, physical_count_time) if time is not None]
-        self.heard[key] = Heard(
+        self.heard[key] = ReportedFigure(
             *key,
             max(at, before.figure_time),
             change.source,
@@ -321,27 +323,27 @@ class ChangeRecorder:
             physical_count_time=max((t for t in (level.physical_count_time, *looked) if t is not None), default=None),
         )
 
-    def _arrived(self, change: Change, move: Move) -> None:
+    def _arrived(self, change: StockChange, move: ReportedMovement) -> None:
         if move.incoming_reference:
             self.deliveries.append(DeliveryArrival(change, move.incoming_reference, move.units))
 
-    def _has_room(self, change: Change, found: Assessment) -> bool:
+    def _has_room(self, change: StockChange, found: Assessment) -> bool:
         """Whether the figures stay within what any shop can have."""
         level = self.book.levels[change.key]
         figures = (level.on_hand + found.on_hand_delta, level.unavailable + found.unavailable_delta)
         return all(abs(figure) <= limits.COUNTED_UNITS for figure in figures)
 
-    def _feed(self, change: Change) -> Feed:
+    def _feed(self, change: StockChange) -> Feed:
         return self.feeds.get(change.source) or Feed(change.source)
 
-    def _basis(self, change: Change) -> Basis:
+    def _basis(self, change: StockChange) -> CountBasis:
         return self.bases.get(change.key, NO_BASIS)
 
-    def _result(self, change: Change, found: Assessment) -> RecordedChange:
+    def _result(self, change: StockChange, found: Assessment) -> RecordedChange:
         return RecordedChange(change, found.fate, found.reason, self.book.levels[change.key].on_hand, found.cause)
 
 
-def _effect(move: Move) -> int:
+def _effect(move: ReportedMovement) -> int:
     return on_hand_effect(move.kind, move.units)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, stock_incoming
 from service.feeds.change_processing import DeliveryArrival
-from service.feeds.stock_change import Change, Coming
+from service.feeds.stock_change import ReportedIncoming, StockChange
 
 Key = tuple[str, str, str, str]
 """(SKU, location id, reference, source)."""
@@ -56,7 +56,7 @@ _ENDED = Statement(
 
 
 async def write(
-    connection: Connection, now: datetime, deliveries: Sequence[DeliveryArrival | tuple[Change, Coming]]
+    connection: Connection, now: datetime, deliveries: Sequence[DeliveryArrival | tuple[StockChange, ReportedIncoming]]
 ) -> None:
     """Keeps what was said of deliveries, in the order in which it was said, and takes off what has arrived."""
     if not deliveries:
@@ -87,7 +87,9 @@ def _arrive(said: Said, arrival: DeliveryArrival) -> None:
         left -= taken
 
 
-async def _read(connection: Connection, deliveries: Iterable[DeliveryArrival | tuple[Change, Coming]]) -> Said:
+async def _read(
+    connection: Connection, deliveries: Iterable[DeliveryArrival | tuple[StockChange, ReportedIncoming]]
+) -> Said:
     names = [
         (*said.change.key, said.reference) if isinstance(said, DeliveryArrival) else (*said[0].key, said[1].reference)
         for said in deliveries

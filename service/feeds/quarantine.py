@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 from policies.stock.counting import Cause
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, location, product, stock_level, stock_quarantine
-from service.feeds.stock_change import Change, stored_change
+from service.feeds.stock_change import StockChange, stored_change
 
 REPLAYED_AT_ONCE = 1_000
 """Changes that are taken up again in one transaction."""
@@ -91,7 +91,7 @@ _DUE_OF = Statement(
 )
 
 
-async def keep(connection: Connection, now: datetime, kept: Sequence[tuple[Change, Cause, str]]) -> None:
+async def keep(connection: Connection, now: datetime, kept: Sequence[tuple[StockChange, Cause, str]]) -> None:
     """Keeps changes aside, each with why; what was kept of the same source under the same id is replaced."""
     once = {(change.source, change.change_id): (change, cause, reason) for change, cause, reason in kept}
     rows = [
@@ -111,7 +111,7 @@ async def let_go(connection: Connection, ids: Iterable[tuple[str, str]]) -> None
 
 async def due(
     connection: Connection, skus: Sequence[str] = (), location_ids: Sequence[str] = ()
-) -> tuple[list[Change], int]:
+) -> tuple[list[StockChange], int]:
     """Changes that are worth another try, in the order in which they were true, and how many there were.
 
     At most REPLAYED_AT_ONCE, of these SKUs or locations, of all if none are named. What can no longer be read stays.

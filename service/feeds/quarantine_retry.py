@@ -43,7 +43,7 @@ _MAPPED = {
 }
 
 
-class Replay:
+class QuarantineRetry:
     """Several services on one database may each have one: what one has recorded is a duplicate for the others."""
 
     def __init__(self, deps: Dependencies) -> None:

@@ -17,7 +17,7 @@ _REASONS = {0: OTHER, **{getattr(stock_pb, f"UNAVAILABLE_REASON_{reason.upper()}
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class ReportedCount:
     """The units that somebody counted. `unavailable_total` and `unavailable`, by reason, are None where not stated.
 
     `orders_until` is the watermark of a feed that is net of open orders. `computed` is where nobody looked.
@@ -31,7 +31,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class ReportedMovement:
     """Units that came, went, or were set aside or put back for a reason."""
 
     kind: str
@@ -41,7 +41,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class ReportedIncoming:
     """All units of one delivery that are still to come."""
 
     reference: str
@@ -50,7 +50,7 @@ class Coming:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StockChange:
     """One thing that a source says. It has a count, a movement or both, or else `coming`, or says `untracked`.
 
     `content` is the StockChange as it came.
@@ -63,9 +63,9 @@ class Change:
     effective_time: datetime
     content: bytes
     sequence: int | None = None
-    count: Count | None = None
-    move: Move | None = None
-    coming: Coming | None = None
+    count: ReportedCount | None = None
+    move: ReportedMovement | None = None
+    coming: ReportedIncoming | None = None
     untracked: bool = False
 
     @property
@@ -74,7 +74,7 @@ class Change:
         return self.sku, self.location_id
 
 
-def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> Change | None:
+def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> StockChange | None:
     """What a source says, or None where something of it is wrong, which `fields` then know."""
     before = len(fields.violations)
     fields.text(f"{at}.change_id", change.change_id, longest=limits.CHANGE_ID_LENGTH, required=True)
@@ -88,7 +88,7 @@ def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange
         fields.wrong(f"{at}.{change.WhichOneof('change')}.orders_until_time", wrong)
     if len(fields.violations) > before or effective_time is None:
         return None
-    return Change(
+    return StockChange(
         source=source,
         change_id=change.change_id,
         sku=change.sku,
@@ -103,12 +103,14 @@ def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange
     )
 
 
-def stored_change(source: str, content: bytes) -> Change | None:
+def stored_change(source: str, content: bytes) -> StockChange | None:
     """A change that was kept as it came; None where today's bounds would refuse it."""
     return change_of(Fields(), "change", source, stock_pb.StockChange.FromString(content))
 
 
-def _said(fields: Fields, at: str, change: stock_pb.StockChange) -> tuple[Count | None, Move | None, Coming | None]:
+def _said(
+    fields: Fields, at: str, change: stock_pb.StockChange
+) -> tuple[ReportedCount | None, ReportedMovement | None, ReportedIncoming | None]:
     match change.WhichOneof("change"):
         case "count":
             return _count(fields, f"{at}.count", change.count), None, None
@@ -126,7 +128,7 @@ def _said(fields: Fields, at: str, change: stock_pb.StockChange) -> tuple[Count 
             return None, None, None
 
 
-def _counted_move(fields: Fields, at: str, said: stock_pb.CountedMovement) -> tuple[Count, Move]:
+def _counted_move(fields: Fields, at: str, said: stock_pb.CountedMovement) -> tuple[ReportedCount, ReportedMovement]:
     for name in ("movement", "count"):
         if not said.HasField(name):
             fields.wrong(f"{at}.{name}", "must not be empty")
@@ -136,7 +138,7 @@ def _counted_move(fields: Fields, at: str, said: stock_pb.CountedMovement) -> tu
     return _count(fields, f"{at}.count", said.count), move
 
 
-def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> Count:
+def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> ReportedCount:
     fields.whole(f"{at}.on_hand_count", count.on_hand_count, 0, limits.COUNTED_UNITS)
     total = count.unavailable_count if count.HasField("unavailable_count") else None
     if total is not None and not 0 <= total <= count.on_hand_count:
@@ -146,7 +148,7 @@ def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> Count:
     if count.HasField("orders_until_time"):
         until = fields.moment(f"{at}.orders_until_time", count.orders_until_time, given=True)
     by_reason = _by_reason(fields, at, count) if count.unavailable else None
-    return Count(count.on_hand_count, total, by_reason, count.computed, until)
+    return ReportedCount(count.on_hand_count, total, by_reason, count.computed, until)
 
 
 def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str, int]:
@@ -169,7 +171,7 @@ def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str,
     return units
 
 
-def _move(fields: Fields, at: str, movement: stock_pb.StockMovement) -> Move:
+def _move(fields: Fields, at: str, movement: stock_pb.StockMovement) -> ReportedMovement:
     kind = _KINDS.get(movement.kind, "")
     if not kind:
         fields.wrong(f"{at}.kind", "must be one of the MovementKinds, such as MOVEMENT_KIND_RECEIVED")
@@ -183,16 +185,16 @@ def _move(fields: Fields, at: str, movement: stock_pb.StockMovement) -> Move:
     reference = fields.text(f"{at}.incoming_reference", movement.incoming_reference, longest=limits.CHANGE_ID_LENGTH)
     if reference and kind != "received":
         fields.wrong(f"{at}.incoming_reference", "is for units that are received; leave it out")
-    return Move(kind, movement.unit_count, reason if kind in SETTING_ASIDE_SIGNS else None, reference)
+    return ReportedMovement(kind, movement.unit_count, reason if kind in SETTING_ASIDE_SIGNS else None, reference)
 
 
-def _coming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> Coming:
+def _coming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> ReportedIncoming:
     fields.text(f"{at}.reference", incoming.reference, longest=limits.CHANGE_ID_LENGTH, required=True)
     fields.whole(f"{at}.unit_count", incoming.unit_count, 0, limits.COUNTED_UNITS)
     expected = None
     if incoming.HasField("expect_time"):
         expected = fields.moment(f"{at}.expect_time", incoming.expect_time, given=True)
-    return Coming(incoming.reference, incoming.unit_count, expected)
+    return ReportedIncoming(incoming.reference, incoming.unit_count, expected)
 
 
 def _reason(fields: Fields, at: str, number: int) -> str:

@@ -21,7 +21,7 @@ from service.database.database import Connection, Statement, any_of, transposed,
 from service.database.tables import stock_movement
 from service.feeds import feed_silence, incoming, quarantine, stock_incidents
 from service.feeds.change_processing import ChangeRecorder, RecordedChange
-from service.feeds.stock_change import Change
+from service.feeds.stock_change import StockChange
 from service.metrics import Metrics
 from service.orders import order_store
 from service.stock import levels, provenance, stock_history, unavailable_units
@@ -48,7 +48,7 @@ _UNTRACKED_SINCE = Statement(
 
 async def record(
     connection: Connection,
-    changes: Sequence[Change],
+    changes: Sequence[StockChange],
     new_id: Callable[[], UUID],
     *,
     cache: CatalogCache,
@@ -102,7 +102,7 @@ def count_results(metrics: Metrics, results: Sequence[RecordedChange]) -> None:
             metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
 
 
-def _unmapped(change: Change, products: Mapping[str, Product], known: Catalog) -> str:
+def _unmapped(change: StockChange, products: Mapping[str, Product], known: Catalog) -> str:
     """Why a change cannot be placed, empty where it can: it names what the catalogue does not have."""
     again = "; it is recorded once that is upserted"
     if change.sku not in products:
@@ -111,7 +111,7 @@ def _unmapped(change: Change, products: Mapping[str, Product], known: Catalog) -
 
 
 async def _begin(
-    connection: Connection, book: Book, changes: Sequence[Change], feeds: Mapping[str, Feed]
+    connection: Connection, book: Book, changes: Sequence[StockChange], feeds: Mapping[str, Feed]
 ) -> ChangeRecorder:
     """Everything that the changes are assessed by, read under the locks."""
     locked = set(book.levels)
@@ -128,7 +128,7 @@ async def _begin(
     )
 
 
-async def _history(connection: Connection, changes: Sequence[Change], feeds: Mapping[str, Feed]) -> History:
+async def _history(connection: Connection, changes: Sequence[StockChange], feeds: Mapping[str, Feed]) -> History:
     """What happened after the moments that counts are of; no more of it than their feeds' meaning asks for."""
     moments, aside, net = set(), set(), set()
     for change in changes:
@@ -143,7 +143,7 @@ async def _history(connection: Connection, changes: Sequence[Change], feeds: Map
     return await stock_history.read(connection, moments, aside, net)
 
 
-def _concerns_unavailable(change: Change) -> bool:
+def _concerns_unavailable(change: StockChange) -> bool:
     """Whether the change speaks of units that are there and not sellable."""
     if change.count is not None:
         return change.count.unavailable_total is not None or change.count.unavailable is not None

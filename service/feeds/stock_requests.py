@@ -9,7 +9,7 @@ from uuid import UUID
 from policies.stock.feeds import OWN_SOURCES
 from service import limits
 from service.errors import InvalidFields, Violation
-from service.feeds.stock_change import Change, change_of
+from service.feeds.stock_change import StockChange, change_of
 from service.rpc import page_tokens
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
@@ -20,7 +20,7 @@ class RecordRequest:
     """A RecordStockChanges request that is well-formed."""
 
     source: str
-    changes: Sequence[Change]
+    changes: Sequence[StockChange]
     request_id: UUID | None
 
 
@@ -41,7 +41,7 @@ def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest
     if source in OWN_SOURCES:
         fields.wrong("source", f"'{source}' is the service's own; name the till, the warehouse system or the person")
     request_id = fields.uuid("request_id", request.request_id)
-    changes: list[Change] = []
+    changes: list[StockChange] = []
     if fields.size("changes", request.changes, 1, limits.STOCK_CHANGES):
         for index, change in enumerate(request.changes):
             made = change_of(fields, f"changes[{index}]", source or "", change)

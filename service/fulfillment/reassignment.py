@@ -14,7 +14,7 @@ from service.allocation.rerouting import replan_units
 from service.errors import ABSENT_LOCATION, NotFound, WrongState
 from service.fulfillment.shipment_moves import ShipmentTransition
 from service.orders.allocation_record import ShipmentRecord
-from service.stock.stock_book import Part
+from service.stock.stock_book import LineUnits
 
 REASSIGNED = "reassigned"
 
@@ -62,7 +62,7 @@ def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> V
         if available < count:
             advice = f"{place.id} has {counted(available)} of {key[0]} available, and {count} are wanted"
             raise _refused(step, was, advice)
-        step.book.allocate(Part(record.id, line_id, key, count))
+        step.book.allocate(LineUnits(record.id, line_id, key, count))
     there = record.destination.coordinates if record.destination else None
     distance = great_circle_km(place.coordinates, there) if place.coordinates and there else None
     made = ShipmentRecord(step.book.new_id(), place.id, distance, ShipmentState.ASSIGNED, units)

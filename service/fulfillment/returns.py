@@ -11,7 +11,7 @@ from service.errors import NotFound, TooManyUnits
 from service.fulfillment.applied_events import Effect
 from service.fulfillment.shipment_requests import NOT_RETURNED, Return
 from service.orders.allocation_record import AllocationRecord
-from service.stock.stock_book import Occurrence, Part
+from service.stock.stock_book import LineUnits, Occurrence
 
 RETURNED = "returned"
 _UNAVAILABLE = {"inspect": "inspection", "damaged": "damaged"}
@@ -39,7 +39,7 @@ def take_back(
             key = (record.line(line_id).sku, asked.location_id)
             at = Occurrence(asked.event_time or unit_of_work.book.now, is_counted.get(key, False))
             reason = _UNAVAILABLE.get(asked.disposition)
-            unit_of_work.book.take_back(Part(record.id, line_id, key, units), at, reason=reason)
+            unit_of_work.book.take_back(LineUnits(record.id, line_id, key, units), at, reason=reason)
     record.update_time = unit_of_work.book.now
     unit_of_work.record(Verdict(record, *_told(asked, sum(wanted.values()))))
     return effects

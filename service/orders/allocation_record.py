@@ -10,7 +10,7 @@ from uuid import UUID
 
 from policies.domain.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
 from policies.domain.shipments import OPEN, ShipmentState, state_left
-from service.stock.stock_book import Part
+from service.stock.stock_book import LineUnits
 from truestock.v1 import decision_pb2
 
 HELD = "held"
@@ -174,9 +174,9 @@ class AllocationRecord:
         """One of its lines. Raises StopIteration where it has none of this id."""
         return next(line for line in self.lines if line.line_id == line_id)
 
-    def part(self, shipment: ShipmentRecord, line_id: str, units: int) -> Part:
+    def part(self, shipment: ShipmentRecord, line_id: str, units: int) -> LineUnits:
         """Units of one of its lines at a shipment's location."""
-        return Part(self.id, line_id, (self.line(line_id).sku, shipment.location_id), units)
+        return LineUnits(self.id, line_id, (self.line(line_id).sku, shipment.location_id), units)
 
     def shipment(self, shipment_id: UUID) -> ShipmentRecord:
         """One of its shipments. Raises StopIteration where it has none of this id."""

@@ -14,7 +14,7 @@ from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, 
 from service.database.database import Connection, Database
 from service.errors import ABSENT_LOCATION, FeedConflict, NotFound
 from service.feeds import feed_requests
-from service.feeds.quarantine_retry import Replay
+from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
 from truestock.v1 import catalog_service_pb2 as catalog_pb, catalog_service_pb2_grpc as catalog_grpc
 
@@ -24,7 +24,7 @@ Context = Any
 class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     """Upserts take whole records, all of a call or none."""
 
-    def __init__(self, database: Database, metrics: Metrics, replay: Replay) -> None:
+    def __init__(self, database: Database, metrics: Metrics, replay: QuarantineRetry) -> None:
         self._database = database
         self._metrics = metrics
         self._replay = replay

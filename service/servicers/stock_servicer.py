@@ -16,7 +16,7 @@ from service.feeds.stock_requests import RecordRequest
 from service.rpc import page_tokens, proto_values
 from service.rpc.idempotency import IdempotentRequest, once
 from service.stock import level_details, levels, stock_messages, stock_movements
-from service.stock.level_details import Details
+from service.stock.level_details import LevelDetails
 from service.transfers import transfer_requests, transfer_store
 from service.transfers.transfer_operations import TransferOperations
 from service.transfers.transfer_store import TransferRecord
@@ -140,7 +140,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         )
 
 
-def _level(row: asyncpg.Record, details: Details) -> stock_pb.StockLevel:
+def _level(row: asyncpg.Record, details: LevelDetails) -> stock_pb.StockLevel:
     return stock_messages.stock_level(
         row,
         levels.level_of(row, row["lapsed_units"]),

@@ -67,16 +67,16 @@ _INCOMING = Statement(
 
 
 @dataclass(slots=True)
-class Details:
+class LevelDetails:
     """Of one stock level: unavailable units by reason, and (reference, units, expected time) of what is on its way."""
 
     unavailable: dict[str, int] = field(default_factory=dict)
     incoming: list[tuple[str, int, datetime | None]] = field(default_factory=list)
 
 
-async def read(connection: Connection, keys: Iterable[Key]) -> dict[Key, Details]:
+async def read(connection: Connection, keys: Iterable[Key]) -> dict[Key, LevelDetails]:
     """The details of these levels, in two statements however many they are; on a snapshot with the levels' own."""
-    found = {key: Details() for key in keys}
+    found = {key: LevelDetails() for key in keys}
     wanted = transposed(["sku", "location_id"], sorted(found))
     for row in await _UNAVAILABLE.rows(connection, **wanted):
         found[row["sku"], row["location_id"]].unavailable[row["reason"]] = row["unit_count"]

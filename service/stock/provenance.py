@@ -65,7 +65,7 @@ _TRUST = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReportedFigure:
     """What a source said of one level: since when the figure is true, and the count that it rests on, if it is one.
 
     What is None stays as it was. `unavailable_time` is set where the count says what is not sellable,
@@ -84,21 +84,21 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class CountBasis:
     """What a level's figures rest on: its last accepted count, and the last that said what is not sellable."""
 
     anchor: Anchor | None
     unavailable_time: datetime | None
 
 
-async def hear(connection: Connection, now: datetime, figures: Iterable[Heard]) -> None:
+async def hear(connection: Connection, now: datetime, figures: Iterable[ReportedFigure]) -> None:
     """Notes who said a figure, when it was true, and what it rests on."""
     rows = [_heard_row(figure) for figure in figures]
     if rows:
         await _HEAR.run(connection, now=now, **transposed(list(_HEARD), rows))
 
 
-def _heard_row(figure: Heard) -> tuple[object, ...]:
+def _heard_row(figure: ReportedFigure) -> tuple[object, ...]:
     count = figure.anchor
     return (
         *(figure.sku, figure.location_id, figure.figure_time, figure.source),
@@ -127,15 +127,15 @@ async def anchors(connection: Connection, locked: set[Key]) -> dict[Key, Anchor]
     return {key: basis.anchor for key, basis in found.items() if basis.anchor is not None}
 
 
-async def bases(connection: Connection, locked: set[Key]) -> dict[Key, Basis]:
+async def bases(connection: Connection, locked: set[Key]) -> dict[Key, CountBasis]:
     """What the figures of locked levels rest on."""
     rows = await _READ_BASES.rows(connection, skus=sorted({sku for sku, _ in locked}))
     return {key: _basis(r) for r in rows if (key := (r["sku"], r["location_id"])) in locked}
 
 
-def _basis(row: asyncpg.Record) -> Basis:
+def _basis(row: asyncpg.Record) -> CountBasis:
     counted = row["counted_time"] is not None
     named = (row["counted_source"] or "", row["counted_sequence"])
-    return Basis(
+    return CountBasis(
         Anchor(row["counted_time"], row["counted_units"], *named) if counted else None, row["unavailable_time"]
     )

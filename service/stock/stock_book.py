@@ -53,7 +53,7 @@ class PromisedUnits:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LineUnits:
     """Units of one order line at one location; the key is (SKU, location id)."""
 
     allocation_id: UUID
@@ -92,38 +92,38 @@ class Book:
         """SKUs that backorders wait for."""
         self.new_id = new_id
 
-    def hold(self, part: Part) -> None:
+    def hold(self, part: LineUnits) -> None:
         """Promises available units to an order that is not paid yet."""
         self._move("held", part, Deltas(held=part.unit_count))
 
-    def allocate(self, part: Part) -> None:
+    def allocate(self, part: LineUnits) -> None:
         """Promises available units to an order that is sold."""
         self._move("allocated", part, Deltas(allocated=part.unit_count))
 
-    def confirm(self, part: Part) -> None:
+    def confirm(self, part: LineUnits) -> None:
         """Held units become allocated ones."""
         self._move("confirmed", part, Deltas(held=-part.unit_count, allocated=part.unit_count))
 
-    def release(self, part: Part, *, was_held: bool, reason: str | None = None) -> None:
+    def release(self, part: LineUnits, *, was_held: bool, reason: str | None = None) -> None:
         """Gives promised units back."""
         back = Deltas(held=-part.unit_count) if was_held else Deltas(allocated=-part.unit_count)
         self._move("released", part, back, reason=reason)
 
-    def leave(self, kind: str, part: Part, at: Occurrence) -> None:
+    def leave(self, kind: str, part: LineUnits, at: Occurrence) -> None:
         """Promised units leave the location, `shipped` or `collected`: on hand falls, and so does the promise."""
         gone = 0 if at.is_counted else -part.unit_count
         self._move(kind, part, Deltas(on_hand=gone, allocated=-part.unit_count), at=at)
 
-    def lose(self, part: Part, at: Occurrence, *, reason: str) -> None:
+    def lose(self, part: LineUnits, at: Occurrence, *, reason: str) -> None:
         """Units turn out not to be there. Their promise is released apart."""
         gone = 0 if at.is_counted else -part.unit_count
         self._move("lost", part, Deltas(on_hand=gone), reason=reason, at=at)
 
-    def set_aside(self, part: Part, *, reason: str) -> None:
+    def set_aside(self, part: LineUnits, *, reason: str) -> None:
         """Units that are there are not sellable any more."""
         self._move("set_aside", part, Deltas(unavailable=part.unit_count), reason=reason)
 
-    def take_back(self, part: Part, at: Occurrence, *, reason: str | None) -> None:
+    def take_back(self, part: LineUnits, at: Occurrence, *, reason: str | None) -> None:
         """Units came back to a location: sellable where there is no `reason` why they are not."""
         here = 0 if at.is_counted else part.unit_count
         self._move("returned", part, Deltas(on_hand=here, unavailable=here if reason else 0), reason=reason, at=at)
@@ -131,7 +131,9 @@ class Book:
     def expire(self, promises: Iterable[PromisedUnits]) -> None:
         """Gives back holds whose time is over; their rows are emptied when the book is written."""
         for promise in promises:
-            part = Part(promise.allocation_id, promise.line_id, (promise.sku, promise.location_id), promise.unit_count)
+            part = LineUnits(
+                promise.allocation_id, promise.line_id, (promise.sku, promise.location_id), promise.unit_count
+            )
             self._move("expired", part, Deltas(held=-promise.unit_count))
             self.lapsed.append(promise)
 
@@ -149,7 +151,7 @@ class Book:
         self.movements.append(movement)
 
     def _move(
-        self, kind: str, part: Part, deltas: Deltas, *, reason: str | None = None, at: Occurrence | None = None
+        self, kind: str, part: LineUnits, deltas: Deltas, *, reason: str | None = None, at: Occurrence | None = None
     ) -> None:
         self.move(
             Movement(

@@ -28,7 +28,7 @@ from service.orders import order_store
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels, provenance
-from service.stock.provenance import Heard
+from service.stock.provenance import ReportedFigure
 from service.stock.stock_book import Book, Key, Movement
 from service.transfers import transfer_store
 from service.transfers.transfer_requests import Dispatch, Receipt
@@ -103,7 +103,7 @@ class TransferOperations:
             self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
         unit_of_work = await self._write(connection, book, policy_set)
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
-        await provenance.hear(connection, book.now, [Heard(sku, to, book.now, TRANSFERS) for sku in unheard])
+        await provenance.hear(connection, book.now, [ReportedFigure(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_store.receive(connection, after, step.units)
         unit_of_work.raised += await self._tell_mismatch(connection, book, after, policy_set)
         return after, unit_of_work

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import given, strategies as st
 
-from policies.stock.feeds import Conflict, Feed, Standing, conflicts, differs, on_hand, open_units, standing
+from policies.stock.feeds import Conflict, Feed, FeedAuthority, conflicts, differs, feed_authority, on_hand, open_units
 
 WMS = Feed("wms", location_ids=frozenset({"dc", "annex"}))
 TILL = Feed("till", location_ids=frozenset({"store"}))
@@ -15,20 +15,20 @@ FEEDS = {feed.source: feed for feed in (WMS, TILL, CAMERA)}
 
 
 def test_a_feed_counts_for_what_it_owns() -> None:
-    assert standing(FEEDS, "wms", "MUG", "dc") is Standing.OWNS
+    assert feed_authority(FEEDS, "wms", "MUG", "dc") is FeedAuthority.OWNS
 
 
 def test_an_owner_elsewhere_is_like_anybody_else_there() -> None:
-    assert standing(FEEDS, "wms", "MUG", "store") is Standing.BESIDE
+    assert feed_authority(FEEDS, "wms", "MUG", "store") is FeedAuthority.BESIDE
 
 
 def test_a_source_that_nobody_declared_counts_only_where_nobody_owns() -> None:
-    assert standing(FEEDS, "erp", "MUG", "dc") is Standing.BESIDE
-    assert standing(FEEDS, "erp", "MUG", "pop-up") is Standing.OWNS
+    assert feed_authority(FEEDS, "erp", "MUG", "dc") is FeedAuthority.BESIDE
+    assert feed_authority(FEEDS, "erp", "MUG", "pop-up") is FeedAuthority.OWNS
 
 
 def test_an_observer_never_counts() -> None:
-    assert standing(FEEDS, "camera", "MUG", "pop-up") is Standing.OBSERVES
+    assert feed_authority(FEEDS, "camera", "MUG", "pop-up") is FeedAuthority.OBSERVES
 
 
 def test_two_feeds_cannot_own_one_figure() -> None:

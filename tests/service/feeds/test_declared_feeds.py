@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service.feeds.quarantine_retry import Replay
+from service.feeds.quarantine_retry import QuarantineRetry
 from tests.conftest import RetailerMaker
 from tests.retailer import SOLD, Retailer, change, moved
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
@@ -248,7 +248,9 @@ async def test_a_count_of_what_is_available_leaves_out_what_is_set_aside(retaile
     assert results[0].fate == Fate.FATE_QUARANTINED
 
 
-async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(retailer: Retailer, replay: Replay) -> None:
+async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
+    retailer: Retailer, replay: QuarantineRetry
+) -> None:
     await retailer.stock({("MUG", "dc"): 10})
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5), Feed(source="erp", role=OBSERVER))
     await retailer.sql("UPDATE feed SET heard_time = now() - interval '16 minutes'")
@@ -262,7 +264,7 @@ async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(retailer: R
     assert [(row["state"], row["resolution"]) for row in settled] == [("resolved", "completed")]
 
 
-async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, replay: Replay) -> None:
+async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5))
     await retailer.sql("UPDATE feed SET heard_time = now() - interval '16 minutes'")
     await replay.listen()
@@ -274,7 +276,7 @@ async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, r
     assert [row["state"] for row in rows] == ["resolved"]
 
 
-async def test_a_feed_that_speaks_again_is_counted_as_settled(retailer: Retailer, replay: Replay) -> None:
+async def test_a_feed_that_speaks_again_is_counted_as_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, cadence_minutes=1))
     await retailer.stock({("A", "s"): 0})
     await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', heard_time = NULL")

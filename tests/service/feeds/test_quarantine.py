@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.feeds.quarantine_retry import Replay
+from service.feeds.quarantine_retry import QuarantineRetry
 from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, change, moved
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
@@ -84,7 +84,9 @@ async def test_a_change_waits_until_both_its_product_and_its_location_are_known(
     assert (await retailer.level("NEW", "moon")).on_hand_count == 3
 
 
-async def test_what_is_said_while_the_mapping_arrives_counts_once(retailers: RetailerMaker, replay: Replay) -> None:
+async def test_what_is_said_while_the_mapping_arrives_counts_once(
+    retailers: RetailerMaker, replay: QuarantineRetry
+) -> None:
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].locations("dc")
     said = [change("NEW", "dc", at=at(n), movement=moved(RECEIVED, 1)) for n in range(30)]
@@ -101,7 +103,9 @@ async def test_what_is_said_while_the_mapping_arrives_counts_once(retailers: Ret
     assert {row[2] for row in await exceptions(shops[0])} <= {"resolved"}
 
 
-async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(retailer: Retailer, replay: Replay) -> None:
+async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(
+    retailer: Retailer, replay: QuarantineRetry
+) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     ahead = change("MUG", "dc", at=datetime.now(UTC) + timedelta(hours=1), count=counted(9))
     await retailer.record(ahead)
@@ -117,7 +121,7 @@ async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(retai
     assert (early, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
 
 
-async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, replay: Replay) -> None:
+async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, replay: QuarantineRetry) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     now = datetime.now(UTC)
     put_back, set_aside = stock_pb.MOVEMENT_KIND_PUT_BACK, stock_pb.MOVEMENT_KIND_SET_ASIDE
