@@ -13,7 +13,7 @@ FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptCancellation:
+class PendingCancellation:
     """Units of one line that were cancelled, or, without a line, all that has not left.
 
     `cancel_time` is by the channel's clock. `is_applied` is false while no contents of the order have come.
@@ -30,7 +30,7 @@ class KeptCancellation:
         return not self.line_id
 
 
-def takes_off(kept: KeptCancellation, contents_time: datetime | None) -> bool:
+def takes_off(kept: PendingCancellation, contents_time: datetime | None) -> bool:
     """Whether a cancellation of a line takes units off contents that the channel stated at a time.
 
     Contents that are not older than it have it in them. Where either has no time, it takes units off the first
@@ -44,7 +44,7 @@ def takes_off(kept: KeptCancellation, contents_time: datetime | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PriorCancellations:
     """Units by line that are cancelled and stay so, because the same contents are said again, stated at a time."""
 
     units: Mapping[str, int] = field(default_factory=dict)
@@ -53,9 +53,9 @@ class Standing:
 
 def cancelled_units(
     lines: Sequence[OrderLine],
-    kept: Iterable[KeptCancellation],
+    kept: Iterable[PendingCancellation],
     contents_time: datetime | None,
-    standing: Standing,
+    standing: PriorCancellations,
 ) -> dict[str, int]:
     """Units to take off each line of an order's contents, by line id; lines without any are left out.
 
@@ -74,5 +74,5 @@ def cancelled_units(
     return {line_id: min(count, most[line_id]) for line_id, count in units.items() if count and line_id in most}
 
 
-def _is_judged_anew(kept: KeptCancellation, contents_time: datetime | None) -> bool:
+def _is_judged_anew(kept: PendingCancellation, contents_time: datetime | None) -> bool:
     return kept.cancel_time == FOR_GOOD or (kept.cancel_time is not None and contents_time is not None)

@@ -42,7 +42,7 @@ def losses(claims: Iterable[Claim], excess: int) -> tuple[Loss, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingOrder:
     """An order with units that wait for stock."""
 
     allocation_id: str
@@ -50,7 +50,7 @@ class Waiting:
     create_time: datetime
 
 
-def in_turn(waiting: Iterable[Waiting]) -> Sequence[Waiting]:
+def in_turn(waiting: Iterable[WaitingOrder]) -> Sequence[WaitingOrder]:
     """The order in which backorders are filled: the higher priority first, then who came first."""
     return sorted(waiting, key=lambda one: (-one.priority, one.create_time, one.allocation_id))
 

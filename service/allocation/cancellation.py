@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from policies.decisions.cancellations import KeptCancellation
+from policies.decisions.cancellations import PendingCancellation
 from service.allocation import rebalancing
 from service.allocation.amendments import cancel_everything
 from service.allocation.lifecycle import cancel_lines, open_orders
@@ -108,7 +108,7 @@ def _rows(request: CancelRequest, name: OrderKey, event_id: str, *, is_applied: 
     for one in request.cancellations:
         units[one.line_id] = units.get(one.line_id, 0) + one.unit_count
     return [
-        CancellationRow(name, event_id, KeptCancellation(line_id, count, request.cancel_time, is_applied))
+        CancellationRow(name, event_id, PendingCancellation(line_id, count, request.cancel_time, is_applied))
         for line_id, count in units.items()
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from policies.decisions.cancellations import FOR_GOOD, KeptCancellation, Standing, cancelled_units
+from policies.decisions.cancellations import FOR_GOOD, PendingCancellation, PriorCancellations, cancelled_units
 from policies.decisions.promise import same_contents
 from policies.domain.channel_statuses import ChannelStatus, meaning
 from policies.domain.model import Commitment, Order
@@ -152,7 +152,7 @@ class Intake:
             same = next((one for one in lines if one.sku == line.sku), None)
             if left > 0 and same is not None:
                 event_id = f"left as {own.channel_id}/{own.order_id}, line {line.line_id}"
-                kept = KeptCancellation(same.line_id, left, FOR_GOOD)
+                kept = PendingCancellation(same.line_id, left, FOR_GOOD)
                 name = (record.channel_id, record.order_id)
                 self._keep(CancellationRow(name, event_id, kept))
 
@@ -164,7 +164,7 @@ class Intake:
         status = meaning(channel.platform, word)
         if status is ChannelStatus.CANCELLED:
             event_id = f"status of {'/'.join(request.name)}"
-            self._keep(CancellationRow(original, event_id, KeptCancellation(is_applied=True)))
+            self._keep(CancellationRow(original, event_id, PendingCancellation(is_applied=True)))
         elif status is None:
             sentence = (
                 f"Order {'/'.join(request.name)} is '{word}', which is no known word of {channel.platform}; "
@@ -270,13 +270,17 @@ def _standing(
     stated_time: datetime | None,
     *,
     counts: bool,
-) -> Standing:
+) -> PriorCancellations:
     """What is cancelled and stays so when the same contents are said again. A cart says anew what it asks for."""
     units = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
     if not units:
-        return Standing()
+        return PriorCancellations()
     is_kept = not counts or record.commitment is Commitment.SOLD or bool(rows)
-    return Standing(units, stated_time) if is_kept and same_contents(record.order_as_stated(), order) else Standing()
+    return (
+        PriorCancellations(units, stated_time)
+        if is_kept and same_contents(record.order_as_stated(), order)
+        else PriorCancellations()
+    )
 
 
 async def write_intake(connection: Connection, intake: Intake, policy_set: PolicySet) -> None:

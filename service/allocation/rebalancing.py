@@ -15,7 +15,7 @@ from sqlalchemy import Integer, Text, Uuid, literal_column, select
 
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.policy_set import PolicySet
-from policies.stock.claims import Claim, Loss, Waiting, in_turn, losses
+from policies.stock.claims import Claim, Loss, WaitingOrder, in_turn, losses
 from service.allocation.planning_context import ChannelContext, PlanningContext, context
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
@@ -171,9 +171,11 @@ async def fill(
         return
     rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILLED_ORDERS)
     stored = [
-        Waiting(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in unit_of_work.records
+        WaitingOrder(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in unit_of_work.records
     ]
-    known = [Waiting(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)]
+    known = [
+        WaitingOrder(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)
+    ]
     await _know(connection, unit_of_work, [UUID(one.allocation_id) for one in stored])
     for one in in_turn([*stored, *known]):
         skus = _fillable(unit_of_work, untouched=untouched)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Integer, Interval, Text, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from policies.decisions.cancellations import KeptCancellation
+from policies.decisions.cancellations import PendingCancellation
 from service import limits
 from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, early_cancellation
@@ -66,7 +66,7 @@ class CancellationRow:
 
     name: OrderKey
     event_id: str
-    cancellation: KeptCancellation
+    cancellation: PendingCancellation
 
 
 async def read(connection: Connection, names: Iterable[OrderKey]) -> list[CancellationRow]:
@@ -76,7 +76,7 @@ async def read(connection: Connection, names: Iterable[OrderKey]) -> list[Cancel
         CancellationRow(
             (r["channel_id"], r["order_id"]),
             r["event_id"],
-            KeptCancellation(r["line_id"], r["unit_count"] or 0, r["cancel_time"], r["apply_time"] is not None),
+            PendingCancellation(r["line_id"], r["unit_count"] or 0, r["cancel_time"], r["apply_time"] is not None),
         )
         for r in rows
     ]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from policies.decisions.cancellations import KeptCancellation, Standing, cancelled_units
+from policies.decisions.cancellations import PendingCancellation, PriorCancellations, cancelled_units
 from policies.domain.channel_statuses import PLATFORMS, ChannelStatus, meaning
 from policies.domain.model import OrderLine
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
@@ -87,24 +87,26 @@ def test_no_word_is_too_strange(word: str) -> None:
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 LINES = (OrderLine("1", "MUG", 5), OrderLine("2", "CUP", 2))
 moments = st.none() | st.integers(0, 5).map(lambda hours: MONDAY + timedelta(hours=hours))
-cancellations = st.builds(KeptCancellation, st.sampled_from(["1", "2", "3"]), st.integers(1, 4), moments, st.booleans())
+cancellations = st.builds(
+    PendingCancellation, st.sampled_from(["1", "2", "3"]), st.integers(1, 4), moments, st.booleans()
+)
 
 
 def test_contents_that_are_not_older_have_a_cancellation_in_them() -> None:
-    kept = [KeptCancellation("1", 2, MONDAY)]
+    kept = [PendingCancellation("1", 2, MONDAY)]
 
-    assert cancelled_units(LINES, kept, MONDAY, Standing()) == {}
-    assert cancelled_units(LINES, kept, MONDAY - timedelta(seconds=1), Standing()) == {"1": 2}
+    assert cancelled_units(LINES, kept, MONDAY, PriorCancellations()) == {}
+    assert cancelled_units(LINES, kept, MONDAY - timedelta(seconds=1), PriorCancellations()) == {"1": 2}
 
 
 def test_without_times_a_cancellation_takes_units_off_the_first_contents() -> None:
-    assert cancelled_units(LINES, [KeptCancellation("1", 2)], None, Standing()) == {"1": 2}
-    assert cancelled_units(LINES, [KeptCancellation("1", 2, is_applied=True)], None, Standing()) == {}
+    assert cancelled_units(LINES, [PendingCancellation("1", 2)], None, PriorCancellations()) == {"1": 2}
+    assert cancelled_units(LINES, [PendingCancellation("1", 2, is_applied=True)], None, PriorCancellations()) == {}
 
 
 def test_what_stands_cancelled_stays_and_is_not_taken_off_twice() -> None:
-    applied = KeptCancellation("1", 2, MONDAY + timedelta(hours=1), is_applied=True)
-    standing = Standing({"1": 3}, MONDAY)
+    applied = PendingCancellation("1", 2, MONDAY + timedelta(hours=1), is_applied=True)
+    standing = PriorCancellations({"1": 3}, MONDAY)
 
     assert cancelled_units(LINES, [applied], MONDAY, standing) == {"1": 3}
     assert cancelled_units(LINES, [applied], MONDAY + timedelta(hours=2), standing) == {"1": 1}
@@ -112,9 +114,9 @@ def test_what_stands_cancelled_stays_and_is_not_taken_off_twice() -> None:
 
 @given(st.lists(cancellations, max_size=4), moments, st.dictionaries(st.sampled_from(["1", "2"]), st.integers(1, 2)))
 def test_never_more_is_cancelled_than_the_lines_have(
-    kept: list[KeptCancellation], time: datetime | None, standing: dict[str, int]
+    kept: list[PendingCancellation], time: datetime | None, standing: dict[str, int]
 ) -> None:
-    units = cancelled_units(LINES, kept, time, Standing(standing))
+    units = cancelled_units(LINES, kept, time, PriorCancellations(standing))
 
     assert all(1 <= units.get(line.line_id, 1) <= line.unit_count for line in LINES)
     assert set(units) <= {"1", "2"}
@@ -122,8 +124,8 @@ def test_never_more_is_cancelled_than_the_lines_have(
 
 @given(st.lists(cancellations, max_size=4), moments)
 def test_the_order_in_which_cancellations_were_heard_does_not_matter(
-    kept: list[KeptCancellation], time: datetime | None
+    kept: list[PendingCancellation], time: datetime | None
 ) -> None:
-    answers = [cancelled_units(LINES, some, time, Standing()) for some in itertools.permutations(kept)]
+    answers = [cancelled_units(LINES, some, time, PriorCancellations()) for some in itertools.permutations(kept)]
 
     assert all(answer == answers[0] for answer in answers)
