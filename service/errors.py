@@ -158,7 +158,7 @@ class WrongState(TruestockError):
         )
 
 
-class CannotSettle(TruestockError):
+class CannotResolve(TruestockError):
     """An exception is settled already, or its order does not allow to settle it so; nothing was changed."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION

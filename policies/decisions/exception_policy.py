@@ -23,7 +23,7 @@ BUILT_IN = ExceptionRule(
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class ExceptionHandling:
     """How an exception is to be settled. `action` is what the rule says after `do:`; `source` is where it stands."""
 
     rule: str
@@ -39,10 +39,10 @@ class Settlement:
         return self.source == BUILT_IN.source
 
 
-def settle(policy_set: PolicySet, context: Context) -> Settlement:
+def handling_of(policy_set: PolicySet, context: Context) -> ExceptionHandling:
     """What the rules say about the context's exception. Raises ValueError where the context names none."""
     if context.exception_kind is None:
         raise ValueError("the context of an exception says what kind of exception it is")
     applying = policy_set.exception_matcher.fired(context)
     rule = applying[0] if applying else BUILT_IN
-    return Settlement(rule.name, rule.source, rule.action, rule.owner, rule.due_in, rule.escalate_to)
+    return ExceptionHandling(rule.name, rule.source, rule.action, rule.owner, rule.due_in, rule.escalate_to)

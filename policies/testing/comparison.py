@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from policies.decisions.delivery import fired_for, promise_date, quote, rule_for
 from policies.decisions.eligibility import RoutingQuestion
-from policies.decisions.exception_policy import settle
+from policies.decisions.exception_policy import handling_of
 from policies.decisions.routing import Decision, route
 from policies.decisions.sellable import assess
 from policies.domain.model import Order
@@ -155,7 +155,7 @@ def _delivery(policy_set: PolicySet, question: RoutingQuestion, parcel: Delivery
 
 
 def _of_exception(policy_set: PolicySet, case: RuleTest, incident: ExceptionGiven) -> Answer:
-    found = settle(policy_set, incident.context)
+    found = handling_of(policy_set, incident.context)
     decided = not found.is_built_in
     return Answer(
         {

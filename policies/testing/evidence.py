@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from policies.decisions.eligibility import RoutingQuestion
-from policies.decisions.exception_policy import Settlement
+from policies.decisions.exception_policy import ExceptionHandling
 from policies.decisions.ranking import distance_km
 from policies.decisions.routing import Decision
 from policies.decisions.sellable import Availability, LocationFigure
@@ -64,7 +64,7 @@ def of_parcel(
     yield from _rules(case, fired) if fired else ["no delivery rule applies"]
 
 
-def of_settlement(case: RuleTest, settlement: Settlement) -> Iterator[str]:
+def of_settlement(case: RuleTest, settlement: ExceptionHandling) -> Iterator[str]:
     """The rule that decided, and all that it says."""
     due_in = duration(settlement.due_in.total_seconds())
     escalates = f", then {settlement.escalate_to}" if settlement.escalate_to else ""

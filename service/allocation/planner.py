@@ -176,7 +176,7 @@ def give_back(book: Book, record: AllocationRecord) -> None:
                 book.release(record.part(shipment, line_id, units), was_held=record.state == HELD)
     for shipment in record.shipments:
         shipment.units = {}
-        shipment.settle(book.now, ended=ShipmentState.CANCELLED)
+        shipment.complete(book.now, ended=ShipmentState.CANCELLED)
     was_sold = record.commitment is Commitment.SOLD
     record.shipments = [made for made in record.shipments if was_sold or made.state is not ShipmentState.CANCELLED]
     record.shortages = []

@@ -20,7 +20,7 @@ _SETTLED = {"backorder": "backordered", "cancel": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ShortageExceptions:
     """The exceptions of some shortages, and how many units policy took off the order."""
 
     exceptions: tuple[OrderException, ...]
@@ -29,7 +29,7 @@ class Settled:
 
 def settle(
     channel_context: ChannelContext, now: datetime, record: AllocationRecord, shortages: Sequence[ShortageRecord]
-) -> Settled:
+) -> ShortageExceptions:
     """Adds units that are short to a record, as the exception rules say: waiting, taken off, or for somebody to settle.
 
     A HOLD makes no exceptions: nothing of it is sold.
@@ -37,13 +37,13 @@ def settle(
     if record.commitment is Commitment.HOLD:
         for short in shortages:
             record.add_shortage(short)
-        return Settled(())
+        return ShortageExceptions(())
     # What the catalogue does not have waits for the product: whether it is there is not known yet.
     for short in [one for one in shortages if one.cause == UNMAPPED]:
         record.add_shortage(replace(short, backordered=True))
     shortages = [one for one in shortages if one.cause != UNMAPPED]
     if not shortages:
-        return Settled(())
+        return ShortageExceptions(())
     context = context_of(channel_context, now, record.order(Commitment.SOLD))
     raised: list[OrderException] = []
     cancelled = 0
@@ -56,7 +56,7 @@ def settle(
             record.add_shortage(replace(short, backordered=action in _WAITS))
         if action == "cancel":
             cancelled += _take_off(record, short_units)
-    return Settled(with_person(record, raised), cancelled)
+    return ShortageExceptions(with_person(record, raised), cancelled)
 
 
 def _take_off(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:

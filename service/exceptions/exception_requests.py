@@ -46,7 +46,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class ResolutionRequest:
     """How an exception is settled, and who says so."""
 
     exception_id: UUID
@@ -125,7 +125,7 @@ def assignment(request: exception_pb.AssignExceptionRequest) -> Assignment:
     return Assignment(id, assignee, owner, actor, request_id)
 
 
-def settling(request: exception_pb.ResolveExceptionRequest) -> Settling:
+def settling(request: exception_pb.ResolveExceptionRequest) -> ResolutionRequest:
     """Raises InvalidFields with everything that is wrong. Whether the kind allows it is not known yet."""
     fields = Fields()
     id = fields.uuid("exception_id", request.exception_id, required=True)
@@ -139,7 +139,7 @@ def settling(request: exception_pb.ResolveExceptionRequest) -> Settling:
     request_id = fields.uuid("request_id", request.request_id)
     fields.finish()
     assert id is not None
-    return Settling(id, resolution, actor, note, request_id)
+    return ResolutionRequest(id, resolution, actor, note, request_id)
 
 
 def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:

@@ -133,7 +133,7 @@ _TELL = Statement(insert(order_event).from_select(list(_EVENT), select(*(_event.
 
 
 @dataclass(frozen=True, slots=True)
-class OrderNote:
+class OrderTimelineNote:
     """Something about an exception that belongs into the timeline of its order."""
 
     allocation_id: UUID
@@ -208,7 +208,7 @@ async def other_count(connection: Connection, row: asyncpg.Record) -> int:
 async def note_on_orders(
     connection: Connection,
     now: datetime,
-    notes: Sequence[OrderNote],
+    notes: Sequence[OrderTimelineNote],
     new_id: Callable[[], UUID],
     *,
     needs_person: bool,

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Text, Uuid, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from policies.decisions.exception_policy import settle
+from policies.decisions.exception_policy import handling_of
 from policies.domain.model import Channel, Context, Destination, Location, OrderFacts, Product
 from policies.policy_set import PolicySet
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
@@ -215,7 +215,7 @@ def context_of(one: Incident, now: datetime) -> Context:
 
 
 def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
-    found = settle(policy_set, context_of(one, now))
+    found = handling_of(policy_set, context_of(one, now))
     rule = found.rule if found.is_built_in else f"{found.rule} ({found.source})"
     about = (one.channel_id, one.sku, one.location_id, one.source, one.allocation_id, one.shipment_id)
     settled = (found.owner, now + found.due_in, found.escalate_to, found.action, rule)

@@ -71,9 +71,9 @@ class ShipmentRecord:
         left = self.units.pop(line_id) - units
         if left:
             self.units[line_id] = left
-        self.settle(now, ended=ended)
+        self.complete(now, ended=ended)
 
-    def settle(self, now: datetime, *, ended: ShipmentState) -> None:
+    def complete(self, now: datetime, *, ended: ShipmentState) -> None:
         """Finds its state anew after units have left it, or were taken from it."""
         shipped = sum(self.shipped.values())
         state = state_left(self.state, left=sum(self.units.values()), shipped=shipped, ended=ended)

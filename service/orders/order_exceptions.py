@@ -10,14 +10,14 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import Text, literal_column, select
 
-from policies.decisions.exception_policy import Settlement, settle
+from policies.decisions.exception_policy import ExceptionHandling, handling_of
 from policies.domain.model import Context, Product
 from policies.explanation import FiredRule, units
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service.database.database import Connection, Statement, any_of
 from service.database.tables import exception, exception_record
-from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, settled_as
+from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, resolved_by_policy
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 
 APART = "\x1f"
@@ -36,7 +36,7 @@ class OrderException:
 
     kind: str
     description: str
-    settlement: Settlement
+    settlement: ExceptionHandling
     due_time: datetime
     policy_revision: str
     resolution: str | None = None
@@ -73,16 +73,18 @@ class OrderException:
         raised = [ExceptionEvent(id, "raised", POLICY, self.description)]
         if self.resolution is None:
             return raised
-        return [*raised, ExceptionEvent(id, "resolved", POLICY, self.note or settled_as(self.resolution))]
+        return [*raised, ExceptionEvent(id, "resolved", POLICY, self.note or resolved_by_policy(self.resolution))]
 
 
 def of_shortages(
     policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
 ) -> list[tuple[OrderException, list[ShortageRecord]]]:
     """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
-    found: dict[tuple[str, str], tuple[Settlement, list[ShortageRecord]]] = {}
+    found: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortageRecord]]] = {}
     for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
-        settlement = settle(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
+        settlement = handling_of(
+            policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind)
+        )
         found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
     return [
         (_of_units(_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts), shorts)
@@ -97,18 +99,18 @@ def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredR
 
 def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
     """Units that a location could not supply; the context names it."""
-    settlement = settle(policy_set, replace(context, exception_kind="rejected"))
+    settlement = handling_of(policy_set, replace(context, exception_kind="rejected"))
     return _raised(policy_set, context, "rejected", description, settlement)
 
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
     """A plan that a person looks at before it goes out."""
-    settlement = settle(policy_set, replace(context, exception_kind="review"))
+    settlement = handling_of(policy_set, replace(context, exception_kind="review"))
     return _raised(policy_set, context, "review", description, settlement)
 
 
 def _raised(
-    policy_set: PolicySet, context: Context, kind: str, description: str, settlement: Settlement
+    policy_set: PolicySet, context: Context, kind: str, description: str, settlement: ExceptionHandling
 ) -> OrderException:
     return OrderException(
         kind=kind,

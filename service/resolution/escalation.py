@@ -13,7 +13,7 @@ from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import Moment, exception
 from service.exceptions import exception_store, incidents
 from service.exceptions.exception_model import POLICY, ExceptionEvent
-from service.exceptions.exception_store import OrderNote
+from service.exceptions.exception_store import OrderTimelineNote
 from service.orders import order_store
 from service.stock import levels
 
@@ -62,9 +62,9 @@ async def escalate(connection: Connection, count: int, new_id: Callable[[], UUID
     return due
 
 
-def _notes(due: Iterable[asyncpg.Record]) -> list[OrderNote]:
+def _notes(due: Iterable[asyncpg.Record]) -> list[OrderTimelineNote]:
     return [
-        OrderNote(r["allocation_id"], "exception_escalated", _told(r), r["policy_revision"])
+        OrderTimelineNote(r["allocation_id"], "exception_escalated", _told(r), r["policy_revision"])
         for r in due
         if r["allocation_id"]
     ]

@@ -21,14 +21,14 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import CannotSettle, InvalidFields, NotFound, Violation
+from service.errors import CannotResolve, InvalidFields, NotFound, Violation
 from service.exceptions import exception_messages, exception_store, incidents
-from service.exceptions.exception_model import ExceptionEvent, settled_as
-from service.exceptions.exception_requests import Assignment, Settling, SyncFailure, resolution_names
-from service.exceptions.exception_store import OrderNote
+from service.exceptions.exception_model import ExceptionEvent, resolved_by_policy
+from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
+from service.exceptions.exception_store import OrderTimelineNote
 from service.exceptions.incidents import Incident, Raised
 from service.orders import order_store
-from service.resolution.resolution_actions import EFFECTS, Case, settle_order
+from service.resolution.resolution_actions import EFFECTS, ResolutionContext, settle_order
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
@@ -38,7 +38,7 @@ SYNC_FAILED = "sync_failed"
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled:
+class _ResolvedException:
     """What is counted of a settled exception: its kind, and what became of its order."""
 
     kind: str
@@ -76,11 +76,13 @@ class ExceptionOperations:
         self._count_manual(answer.exception.kind, newly_manual or ())
         return answer
 
-    async def resolve(self, wanted: Settling, asked: IdempotentRequest) -> exception_pb.ResolveExceptionResponse:
+    async def resolve(
+        self, wanted: ResolutionRequest, asked: IdempotentRequest
+    ) -> exception_pb.ResolveExceptionResponse:
         """Raises NotFound, InvalidFields, CannotSettle, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
-        async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _Settled]:
+        async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _ResolvedException]:
             known = await _known(connection, wanted.exception_id)
             _check_fits(known["kind"], wanted.resolution)
             made, settled = await self._resolve(connection, known, wanted, policy_set)
@@ -96,8 +98,8 @@ class ExceptionOperations:
         return answer
 
     async def _resolve(
-        self, connection: Connection, known: asyncpg.Record, wanted: Settling, policy_set: PolicySet
-    ) -> tuple[asyncpg.Record, _Settled]:
+        self, connection: Connection, known: asyncpg.Record, wanted: ResolutionRequest, policy_set: PolicySet
+    ) -> tuple[asyncpg.Record, _ResolvedException]:
         allocation_id, unit_of_work = known["allocation_id"], None
         if allocation_id:
             await order_store.lock(connection, [allocation_id])
@@ -106,7 +108,7 @@ class ExceptionOperations:
             unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
         row = await _locked_open(connection, wanted.exception_id)
         now = unit_of_work.book.now if unit_of_work else await levels.clock(connection)
-        description = settled_as(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
+        description = resolved_by_policy(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
         made = await exception_store.resolve(
             connection, now, row["id"], resolution=wanted.resolution, actor=wanted.actor, note=wanted.note
         )
@@ -116,7 +118,7 @@ class ExceptionOperations:
         newly_manual = await self._tell(
             connection, now, row, event="resolved", actor=wanted.actor, description=description
         )
-        return made, _Settled(row["kind"], unit_of_work, newly_manual)
+        return made, _ResolvedException(row["kind"], unit_of_work, newly_manual)
 
     async def _settle_order(
         self,
@@ -178,7 +180,7 @@ class ExceptionOperations:
         if row["allocation_id"] is None:
             return []
         said = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
-        note = OrderNote(row["allocation_id"], f"exception_{event}", said, row["policy_revision"])
+        note = OrderTimelineNote(row["allocation_id"], f"exception_{event}", said, row["policy_revision"])
         return await exception_store.note_on_orders(connection, now, [note], self._deps.new_id, needs_person=True)
 
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
@@ -198,15 +200,15 @@ async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Re
     if row is None:
         raise no_exception(exception_id)
     if row["state"] == "superseded":
-        raise CannotSettle(str(row["id"]), row["state"], "is overtaken: what it was about is no more", "leave it")
+        raise CannotResolve(str(row["id"]), row["state"], "is overtaken: what it was about is no more", "leave it")
     if row["state"] != "open":
         how = f"is settled already, as {row['resolution']} by {row['resolved_by']}"
-        raise CannotSettle(str(row["id"]), row["state"], how, "look it up with GetException")
+        raise CannotResolve(str(row["id"]), row["state"], how, "look it up with GetException")
     return row
 
 
-async def _case(connection: Connection, row: asyncpg.Record) -> Case:
-    return Case(
+async def _case(connection: Connection, row: asyncpg.Record) -> ResolutionContext:
+    return ResolutionContext(
         id=row["id"],
         kind=row["kind"],
         action=row["action"],

@@ -20,9 +20,9 @@ from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement
 from service.database.tables import exception
 from service.dependencies import Dependencies
-from service.errors import CannotSettle
+from service.errors import CannotResolve
 from service.exceptions import exception_store, incidents
-from service.exceptions.exception_store import OrderNote
+from service.exceptions.exception_store import OrderTimelineNote
 from service.exceptions.incidents import Incident, Raised
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
@@ -109,7 +109,7 @@ class ExceptionSweep:
         )
         try:
             done = await self._deps.database.transaction("reroute_late", work)
-        except CannotSettle:
+        except CannotResolve:
             return False
         if done is None:
             return False
@@ -167,7 +167,7 @@ class ExceptionSweep:
         )
         told = f"{_words(kind)}: {sentence}"
         notes = [
-            OrderNote(row["allocation_id"], "exception_resolved", told, row["policy_revision"])
+            OrderTimelineNote(row["allocation_id"], "exception_resolved", told, row["policy_revision"])
             for row in rows
             if row["id"] in settled
         ]
@@ -191,9 +191,9 @@ def _stuck(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Inc
     return of_order(Incident(STUCK_ORDER, str(record.id), sentence), record, known)
 
 
-def _note(one: Incident, policy_set: PolicySet) -> OrderNote:
+def _note(one: Incident, policy_set: PolicySet) -> OrderTimelineNote:
     assert one.allocation_id is not None
-    return OrderNote(one.allocation_id, one.kind, one.description, policy_set.revision)
+    return OrderTimelineNote(one.allocation_id, one.kind, one.description, policy_set.revision)
 
 
 def _words(kind: str) -> str:

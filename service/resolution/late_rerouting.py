@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from policies.decisions.exception_policy import settle
+from policies.decisions.exception_policy import handling_of
 from policies.domain.model import Commitment, OrderFacts
 from policies.domain.resolutions import REROUTED
 from policies.domain.shipments import ShipmentState
@@ -27,7 +27,7 @@ from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.order_exceptions import OrderException
 from service.resolution.lateness import LATE, LATE_SHIPMENT
-from service.resolution.resolution_actions import Case, settle_order
+from service.resolution.resolution_actions import ResolutionContext, settle_order
 from service.stock import levels
 
 
@@ -50,14 +50,14 @@ async def reroute_late(
     if not any((row["id"], row["state"]) == (shipment["id"], ShipmentState.ASSIGNED) for row in late):
         return None
     incident = await _incident(connection, shipment, cache)
-    settlement = settle(policy_set, incidents.context_of(incident, await levels.clock(connection)))
+    settlement = handling_of(policy_set, incidents.context_of(incident, await levels.clock(connection)))
     if settlement.action != "reroute":
         return None
     skus = await order_store.line_skus(connection, [allocation_id])
     unit_of_work = await open_orders(connection, [allocation_id], skus, new_id)
     book, record = unit_of_work.book, unit_of_work.records[allocation_id]
     channel_context = (await context(connection, cache, policy_set, skus)).of(record.channel_id)
-    case = Case(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
+    case = ResolutionContext(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
     verdict = settle_order(channel_context, book, record, case, REROUTED)
     raised = OrderException(
         kind=LATE_SHIPMENT,

@@ -16,7 +16,7 @@ from service.allocation.lifecycle import cancel_lines
 from service.allocation.planner import Verdict, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
-from service.errors import CannotSettle
+from service.errors import CannotResolve
 from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_requests import Cancellation
@@ -28,7 +28,7 @@ SETTLED = "settled"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ResolutionContext:
     """An exception about an order: what it is about, and what its rule says to do.
 
     `line_ids` empty is all lines. `others_open` are other open exceptions of its kind about the same order.
@@ -43,17 +43,17 @@ class Case:
 
 
 def settle_order(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case, resolution: str
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext, resolution: str
 ) -> Verdict:
     """Does what the resolution says, one of `EFFECTS`. Raises CannotSettle, where the order does not allow it."""
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
-        raise CannotSettle(str(case.id), "open", f"is about an order that is {state}", _OTHERWISE)
+        raise CannotResolve(str(case.id), "open", f"is about an order that is {state}", _OTHERWISE)
     record.update_time = book.now
     return EFFECTS[resolution](channel_context, book, record, case)
 
 
-def short_units(record: AllocationRecord, case: Case) -> list[ShortageRecord]:
+def short_units(record: AllocationRecord, case: ResolutionContext) -> list[ShortageRecord]:
     """The short units that an exception is about: those that do not wait for stock yet.
 
     Where the rule says `hold` they wait already, and somebody looks after them meanwhile.
@@ -63,7 +63,7 @@ def short_units(record: AllocationRecord, case: Case) -> list[ShortageRecord]:
     return loose or (short if case.action == "hold" else [])
 
 
-def _approve(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _approve(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext) -> Verdict:
     """Lets the plan go out, once nobody else has to look at it."""
     if case.others_open or not is_in_review(record):
         return Verdict(record)
@@ -71,7 +71,7 @@ def _approve(channel_context: ChannelContext, book: Book, record: AllocationReco
     return Verdict(record, "approved", "The plan was approved: it goes out as it is.")
 
 
-def _cancel(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _cancel(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext) -> Verdict:
     """Takes off the units that the exception is about: short ones, a late shipment's, or a reviewed order's."""
     short = short_units(record, case)
     if not short:
@@ -94,7 +94,9 @@ def _cancel(channel_context: ChannelContext, book: Book, record: AllocationRecor
     return Verdict(record, "cancelled", f"{_count(short)} that were short cancelled.")
 
 
-def _backorder(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _backorder(
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+) -> Verdict:
     """Lets the short units wait for stock."""
     short = short_units(record, case)
     if not short:
@@ -109,7 +111,7 @@ def _backorder(channel_context: ChannelContext, book: Book, record: AllocationRe
     return Verdict(record, "backordered", f"{_count(short)} that were short wait for stock.")
 
 
-def _reroute(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: Case) -> Verdict:
+def _reroute(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext) -> Verdict:
     """Places the units of the exception elsewhere, all of them."""
     short = short_units(record, case)
     avoid: frozenset[str] = frozenset()
@@ -126,11 +128,11 @@ def _reroute(channel_context: ChannelContext, book: Book, record: AllocationReco
     if shortages:
         missing = sum(one.unit_count for one in shortages)
         why = f"cannot be settled so: {counted(missing)} of {sum(units.values())} cannot be placed anywhere else"
-        raise CannotSettle(str(case.id), "open", why, "let them wait for stock, or take them off the order")
+        raise CannotResolve(str(case.id), "open", why, "let them wait for stock, or take them off the order")
     return verdict
 
 
-Effect = Callable[[ChannelContext, Book, AllocationRecord, Case], Verdict]
+Effect = Callable[[ChannelContext, Book, AllocationRecord, ResolutionContext], Verdict]
 EFFECTS: Mapping[str, Effect] = {
     APPROVED: _approve,
     CANCELLED: _cancel,
@@ -142,7 +144,7 @@ EFFECTS: Mapping[str, Effect] = {
 _OTHERWISE = "settle it as OTHER and say how"
 
 
-def _is_about(case: Case, short: ShortageRecord) -> bool:
+def _is_about(case: ResolutionContext, short: ShortageRecord) -> bool:
     if case.line_ids and short.line_id not in case.line_ids:
         return False
     if case.kind == "rejected":
@@ -150,7 +152,7 @@ def _is_about(case: Case, short: ShortageRecord) -> bool:
     return case.kind in ("stuck_order", short.kind)
 
 
-def _promised_units(record: AllocationRecord, case: Case) -> list[Cancellation]:
+def _promised_units(record: AllocationRecord, case: ResolutionContext) -> list[Cancellation]:
     """What is promised, or short, and not short only: of a late shipment, or of an order whose plan is not wanted."""
     if case.kind == LATE_SHIPMENT:
         made = next((one for one in record.shipments if one.id == case.shipment_id), None)
@@ -162,7 +164,9 @@ def _promised_units(record: AllocationRecord, case: Case) -> list[Cancellation]:
     return [Cancellation(line_id, units, None) for line_id, units in left.items() if units]
 
 
-def _taken_from_shipment(book: Book, record: AllocationRecord, case: Case) -> tuple[dict[str, int], frozenset[str]]:
+def _taken_from_shipment(
+    book: Book, record: AllocationRecord, case: ResolutionContext
+) -> tuple[dict[str, int], frozenset[str]]:
     """Takes what has not left away from a late shipment; returns it by line, and its location."""
     made = next((one for one in record.shipments if one.id == case.shipment_id), None)
     if made is None or made.state not in OPEN:
@@ -190,6 +194,6 @@ def _count(short: Iterable[ShortageRecord]) -> str:
     return counted(sum(one.unit_count for one in short))
 
 
-def _nothing_left(case: Case) -> CannotSettle:
+def _nothing_left(case: ResolutionContext) -> CannotResolve:
     why = "cannot be settled so: no units are left that it is about"
-    return CannotSettle(str(case.id), "open", why, _OTHERWISE)
+    return CannotResolve(str(case.id), "open", why, _OTHERWISE)

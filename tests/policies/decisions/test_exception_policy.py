@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from policies.decisions.exception_policy import BUILT_IN, settle
+from policies.decisions.exception_policy import BUILT_IN, handling_of
 from policies.domain.model import EXCEPTION_KINDS, Channel, Context, Location, OrderFacts, Product
 from policies.facts.fact_table import FACTS, RulePlace, names
 from policies.reading.rules_reader import read
@@ -33,7 +33,7 @@ SHOPIFY = Channel("shopify", "web")
 def test_the_lowest_position_that_applies_decides_wherever_it_stands() -> None:
     dear = OrderFacts(value=Decimal(2000))
 
-    found = settle(rules(ANYWHERE, OWNERS), Context(NOW, TIKTOK, dear, exception_kind="oversell"))
+    found = handling_of(rules(ANYWHERE, OWNERS), Context(NOW, TIKTOK, dear, exception_kind="oversell"))
 
     assert (found.rule, found.action, found.owner) == ("tiktok-oversell", "backorder", "marketplace-desk")
     assert (found.due_in, found.escalate_to) == (timedelta(hours=2), "operations-lead")
@@ -41,7 +41,7 @@ def test_the_lowest_position_that_applies_decides_wherever_it_stands() -> None:
 
 
 def test_the_last_rule_takes_what_no_other_does() -> None:
-    found = settle(rules(ANYWHERE, OWNERS), Context(NOW, SHOPIFY, exception_kind="oversell"))
+    found = handling_of(rules(ANYWHERE, OWNERS), Context(NOW, SHOPIFY, exception_kind="oversell"))
 
     assert (found.rule, found.owner, found.due_in, found.escalate_to) == ("rest", "operations", timedelta(days=1), None)
 
@@ -51,14 +51,14 @@ def test_positions_count_over_all_files() -> None:
     policy_set = rules(ANYWHERE, OWNERS, first + "owner: stores, due_in: 4h}]")
 
     assert [rule.name for rule in policy_set.exceptions] == ["first", "tiktok-oversell", "dear", "rest"]
-    assert settle(policy_set, Context(NOW, exception_kind="rejected")).owner == "stores"
+    assert handling_of(policy_set, Context(NOW, exception_kind="rejected")).owner == "stores"
 
 
 def test_a_folder_without_exception_rules_sends_everything_to_operations_for_a_day() -> None:
     policy_set = rules(ANYWHERE)
 
     for kind in EXCEPTION_KINDS:
-        found = settle(policy_set, Context(NOW, exception_kind=kind))
+        found = handling_of(policy_set, Context(NOW, exception_kind=kind))
         assert (found.action, found.owner, found.due_in) == ("review", "operations", timedelta(days=1))
         assert found.is_built_in
     assert policy_set.exceptions == ()
@@ -66,7 +66,7 @@ def test_a_folder_without_exception_rules_sends_everything_to_operations_for_a_d
 
 def test_only_an_exception_can_be_settled() -> None:
     with pytest.raises(ValueError, match="what kind"):
-        settle(rules(ANYWHERE), Context(NOW))
+        handling_of(rules(ANYWHERE), Context(NOW))
 
 
 def test_exception_rules_see_order_channel_product_location_and_destination_but_no_stock() -> None:
@@ -87,8 +87,8 @@ def test_what_is_not_known_of_an_exception_meets_no_condition() -> None:
     )
     at_a_warehouse = Context(NOW, location=Location("dc", "warehouse"), exception_kind="mismatch")
 
-    assert settle(policy_set, at_a_warehouse).rule == "here"
-    assert settle(policy_set, Context(NOW, exception_kind="mismatch")).rule == "rest"
+    assert handling_of(policy_set, at_a_warehouse).rule == "here"
+    assert handling_of(policy_set, Context(NOW, exception_kind="mismatch")).rule == "rest"
 
 
 def test_a_product_can_have_an_owner_of_its_own() -> None:
@@ -99,7 +99,9 @@ def test_a_product_can_have_an_owner_of_its_own() -> None:
     )
     mug, jacket = Product("MUG"), Product("JACKET", tags=frozenset({"launch"}))
 
-    owners = [settle(policy_set, Context(NOW, product=one, exception_kind="oversell")).owner for one in (mug, jacket)]
+    owners = [
+        handling_of(policy_set, Context(NOW, product=one, exception_kind="oversell")).owner for one in (mug, jacket)
+    ]
 
     assert owners == ["o", "brand"]
 
@@ -116,7 +118,8 @@ def test_a_duty_can_change_hands_in_the_evening() -> None:
     place = Location("auckland", "store", time_zone="Pacific/Auckland")
 
     owners = [
-        settle(policy_set, Context(now, location=place, exception_kind="stale_feed")).owner for now in (noon, evening)
+        handling_of(policy_set, Context(now, location=place, exception_kind="stale_feed")).owner
+        for now in (noon, evening)
     ]
 
     assert owners == ["desk", "phone"]

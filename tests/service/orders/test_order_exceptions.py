@@ -12,7 +12,7 @@ import pytest
 from google.type.money_pb2 import Money
 from rich.console import Console
 
-from policies.decisions.exception_policy import Settlement
+from policies.decisions.exception_policy import ExceptionHandling
 from policies.source.problems import Source
 from service.app.wiring import new_id
 from service.cli.views.order_views import print_explanation
@@ -180,7 +180,9 @@ async def test_what_policy_settles_at_once_is_written_as_settled_by_policy(shop:
     await shop.stock({("MUG", "dc"): 1})
     sold = await shop.allocate("A-1", {"MUG": 1})
     now = datetime.now(UTC)
-    settlement = Settlement("rule", Source("rules/owners.yaml", 7), "backorder", "desk", timedelta(hours=1), None)
+    settlement = ExceptionHandling(
+        "rule", Source("rules/owners.yaml", 7), "backorder", "desk", timedelta(hours=1), None
+    )
     settled = OrderException(
         "oversell", "2 units short: MUG", settlement, now, "1", resolution="backordered", sku="MUG", line_ids=("1", "2")
     )

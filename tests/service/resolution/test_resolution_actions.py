@@ -11,7 +11,7 @@ from policies.domain.model import Channel, Commitment, Location, Outcome, Produc
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import ShipmentState
 from service.allocation.planning_context import ChannelContext
-from service.errors import CannotSettle
+from service.errors import CannotResolve
 from service.orders.allocation_record import (
     CANCELLED as GONE,
     CONFIRMED,
@@ -20,7 +20,7 @@ from service.orders.allocation_record import (
     ShipmentRecord,
     ShortageRecord,
 )
-from service.resolution.resolution_actions import Case, settle_order
+from service.resolution.resolution_actions import ResolutionContext, settle_order
 from service.stock.stock_book import Book
 from tests.policies.small_retailer import ANYWHERE, rules
 
@@ -90,11 +90,11 @@ def test_every_unit_of_a_line_is_promised_short_or_cancelled_once(
 ) -> None:
     book = book_of(record, free)
     shipment_id = record.shipments[0].id if record.shipments else None
-    case = Case(uuid.uuid4(), kind, action, shipment_id=shipment_id)
+    case = ResolutionContext(uuid.uuid4(), kind, action, shipment_id=shipment_id)
 
     try:
         settle_order(channel_context(), book, record, case, resolution)
-    except CannotSettle:
+    except CannotResolve:
         # Whoever asked rolls everything back.
         return
 
@@ -111,8 +111,10 @@ def test_units_of_other_kinds_stay_as_they_are(record: AllocationRecord, kind: s
     others = [one for one in record.shortages if one.kind != kind]
 
     try:
-        settle_order(channel_context(), book_of(record, 0), record, Case(uuid.uuid4(), kind, "review"), resolution)
-    except CannotSettle:
+        settle_order(
+            channel_context(), book_of(record, 0), record, ResolutionContext(uuid.uuid4(), kind, "review"), resolution
+        )
+    except CannotResolve:
         return
 
     assert [one for one in record.shortages if one.kind != kind] == others
