@@ -15,7 +15,7 @@ Labelled = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OrderCounts:
     """The countable figures of one order that is sold; an order that is not sold counts nothing yet."""
 
     sold: bool = False
@@ -27,7 +27,7 @@ class Tally:
     unfillable: int = 0
 
     @classmethod
-    def of(cls, record: AllocationRecord) -> Tally:
+    def of(cls, record: AllocationRecord) -> OrderCounts:
         """The figures of an allocation as it stands."""
         if record.commitment is not Commitment.SOLD:
             return cls(needs_person=record.needs_person)
@@ -47,10 +47,10 @@ def count_answer(metrics: Metrics, record: AllocationRecord) -> None:
     metrics.allocations.labels(record.channel_id, record.outcome.value).inc()
 
 
-def count_change(metrics: Metrics, before: Tally, verdicts: Sequence[Verdict]) -> None:
+def count_change(metrics: Metrics, before: OrderCounts, verdicts: Sequence[Verdict]) -> None:
     """Counts what a transaction did to one order; to be called after the commit."""
     record = verdicts[-1].record
-    after, channel = Tally.of(record), record.channel_id
+    after, channel = OrderCounts.of(record), record.channel_id
     metrics.sold_orders.labels(channel).inc(after.sold and not before.sold)
     # What policy took off at once was sold first.
     taken_off = sum(verdict.cancelled for verdict in verdicts)
@@ -84,7 +84,9 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
             metrics.exceptions_resolved.labels(one.kind, one.resolution).inc()
 
 
-def _count_oversell(metrics: Metrics, channel: str, before: Tally, after: Tally, verdicts: Sequence[Verdict]) -> None:
+def _count_oversell(
+    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, verdicts: Sequence[Verdict]
+) -> None:
     # A unit of a line that is short again, or for another reason now, is one oversell.
     left = max(0, after.oversold - before.oversold)
     causes = _sums((short.cause, short.unit_count) for verdict in verdicts for short in verdict.oversold)

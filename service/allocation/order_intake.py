@@ -17,7 +17,7 @@ from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service.allocation.amendments import amend, cancel_everything, merge
-from service.allocation.order_counts import Tally
+from service.allocation.order_counts import OrderCounts
 from service.allocation.planner import Verdict
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
@@ -94,7 +94,7 @@ class Intake:
         self.unit_of_work.supersede(own)
         if not before.sold:
             self.unit_of_work.reset_baseline(record, replace(was, needs_person=before.needs_person or was.needs_person))
-            self.unit_of_work.reset_baseline(own, Tally.of(own))
+            self.unit_of_work.reset_baseline(own, OrderCounts.of(own))
         self._leave_what_has_left(own, record, request)
 
     def _original(self, name: OrderKey) -> OrderKey:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from service.allocation.order_counts import Tally, count_change
+from service.allocation.order_counts import OrderCounts, count_change
 from service.allocation.planner import Verdict
 from service.database.database import Connection
 from service.exceptions import incidents
@@ -32,7 +32,7 @@ class UnitOfWork:
     """Exceptions that are new and about no order's plan."""
     settled: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Exceptions about no order's plan that are over, by their kind and resolution."""
-    _before: dict[UUID, Tally] = field(default_factory=dict)
+    _before: dict[UUID, OrderCounts] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
     _changes: Changes = field(default_factory=Changes)
 
@@ -40,20 +40,20 @@ class UnitOfWork:
         """Takes in orders that are locked and have just been read."""
         for record in records:
             self.records[record.id] = record
-            self._before[record.id] = Tally.of(record)
+            self._before[record.id] = OrderCounts.of(record)
             self._note_waiting(record)
 
     def add(self, record: AllocationRecord) -> None:
         """Takes in an order that has just been made."""
         self.records[record.id] = record
-        self._before[record.id] = Tally()
+        self._before[record.id] = OrderCounts()
         self._new.add(record.id)
 
-    def before(self, record: AllocationRecord) -> Tally:
+    def before(self, record: AllocationRecord) -> OrderCounts:
         """The figures of an order before this transaction."""
         return self._before[record.id]
 
-    def reset_baseline(self, record: AllocationRecord, before: Tally) -> None:
+    def reset_baseline(self, record: AllocationRecord, before: OrderCounts) -> None:
         """Counts an order from other figures than those that it had."""
         self._before[record.id] = before
 
