@@ -20,8 +20,8 @@ from policies.policy_set import PolicySet
 from service import limits
 from service.allocation.allocation_queue import Allocator
 from service.allocation.backorders import Backorders
-from service.app.health_probe import Pulse
-from service.app.housekeeping import Sweeper
+from service.app.health_probe import HealthProbe
+from service.app.housekeeping import Housekeeping
 from service.app.metrics_endpoint import MetricsServer
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.catalog import catalog_store
@@ -29,7 +29,7 @@ from service.catalog.catalog_store import Catalog
 from service.database import migrate
 from service.database.database import Database
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
-from service.decisions.decision_retention import Retention
+from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Background, Dependencies
 from service.metrics import Metrics
 from service.policy import policy_store
@@ -40,7 +40,7 @@ from service.rpc.call_interceptor import CallInterceptor
 from service.sample.sample_loading import load_sample
 from service.sample.sample_retailer import WAREHOUSE
 from service.settings import Address, Settings
-from service.stock.ledger_monitor import LedgerWatch
+from service.stock.ledger_monitor import LedgerMonitor
 from service.stock.velocity_learner import VelocityLearner
 
 log = structlog.get_logger(__name__)
@@ -115,7 +115,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             if source.has_ended:
                 lost.set()
 
-        _background(stack, Pulse(database, told).run)
+        _background(stack, HealthProbe(database, told).run)
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),
@@ -202,11 +202,11 @@ async def _start_grpc(
     stack.push_async_callback(_drain, server, allocator, deps)
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
-    _background(stack, Sweeper(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
+    _background(stack, Housekeeping(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
     kept = timedelta(days=deps.settings.decision_days)
-    _background(stack, Retention(deps.database, deps.folder, deps.metrics, kept).run)
+    _background(stack, DecisionRetention(deps.database, deps.folder, deps.metrics, kept).run)
     _background(stack, VelocityLearner(deps.database).run)
-    _background(stack, LedgerWatch(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
+    _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
     watch = PolicyWatch(deps.folder, lambda: policy_store.keep(deps.database, deps.folder))
     _background(stack, watch.run)
     for work in deps.background:

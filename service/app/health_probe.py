@@ -19,7 +19,7 @@ ANSWER_SECONDS = 3.0
 Told = Callable[[bool], Awaitable[None]]
 
 
-class Pulse:
+class HealthProbe:
     """Asks until it is stopped. `told` hears of every change, and of every beat that is missed."""
 
     def __init__(self, database: Database, told: Told) -> None:

@@ -34,7 +34,7 @@ _old = (
 _FORGET = Statement(delete(request).where(request.c.id.in_(_old)))
 
 
-class Sweeper:
+class Housekeeping:
     """Several services on one database may each have one: they skip what another has locked."""
 
     def __init__(

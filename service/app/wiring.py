@@ -11,7 +11,7 @@ from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import Allocator
 from service.allocation.cancellation import CancellationOperations
 from service.allocation.lifecycle import Lifecycle
-from service.availability.availability_reader import StockReader
+from service.availability.availability_reader import AvailabilityReader
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
@@ -78,7 +78,7 @@ def add_services(
         new_id=new_id,
         watch=order_watch,
     )
-    reader = StockReader(database, deps.cache, metrics)
+    reader = AvailabilityReader(database, deps.cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)

@@ -54,7 +54,7 @@ class _Waiting:
     snapshot: asyncio.Future[Snapshot]
 
 
-class StockReader:
+class AvailabilityReader:
     """Reads stock for whoever asks: always fresh, and one round trip for all who asked meanwhile."""
 
     def __init__(self, database: Database, cache: CatalogCache, metrics: Metrics) -> None:

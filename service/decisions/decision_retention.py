@@ -90,7 +90,7 @@ class _Walk:
             self.place, self.begun = _START, now
 
 
-class Retention:
+class DecisionRetention:
     """Several services on one database may each have one."""
 
     def __init__(self, database: Database, folder: PolicyFolder, metrics: Metrics, kept: timedelta) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from service.availability import availability_reader
-from service.availability.availability_reader import StockReader
+from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request
 from service.policy.active_policies import PolicyFolder
 from service.watch import watch_requests
@@ -22,7 +22,7 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: StockReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
+    def __init__(self, reader: AvailabilityReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
         self._watch = watch

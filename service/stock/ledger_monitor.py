@@ -19,7 +19,7 @@ PROOF_SECONDS = STATEMENT_SECONDS - 5
 """What a statement of the proof may take: PostgreSQL gives it up before we give PostgreSQL up."""
 
 
-class LedgerWatch:
+class LedgerMonitor:
     """Several services on one database may each have one: a proof reads one snapshot and locks nothing."""
 
     def __init__(self, database: Database, metrics: Metrics, seconds: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.database.database import Database
-from service.decisions.decision_retention import Retention
+from service.decisions.decision_retention import DecisionRetention
 from service.metrics import Metrics
 from service.policy.active_policies import PolicyFolder
 from tests.conftest import PLAIN_RULES, RetailerMaker
@@ -95,7 +95,7 @@ async def forget(retailer: Retailer) -> float:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(retailer.database_url, metrics, connections=2)
     try:
-        await Retention(database, PolicyFolder(PLAIN_RULES, metrics), metrics, timedelta(days=90)).forget()
+        await DecisionRetention(database, PolicyFolder(PLAIN_RULES, metrics), metrics, timedelta(days=90)).forget()
     finally:
         await database.close()
     return metrics.registry.get_sample_value("truestock_decisions_forgotten_total") or 0.0

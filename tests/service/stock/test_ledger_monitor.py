@@ -10,7 +10,7 @@ import pytest
 from service.app.application import running
 from service.database.database import Database
 from service.settings import Settings
-from service.stock.ledger_monitor import LedgerWatch
+from service.stock.ledger_monitor import LedgerMonitor
 from tests.conftest import PLAIN_RULES
 from tests.retailer import Retailer
 
@@ -70,7 +70,7 @@ async def test_a_proof_that_takes_too_long_is_given_up(
     )
     monkeypatch.setattr("service.stock.ledger_monitor.PROOF_SECONDS", 0.001)
     try:
-        await LedgerWatch(database, shop.service.metrics, 1).prove()
+        await LedgerMonitor(database, shop.service.metrics, 1).prove()
     finally:
         await database.close()
 
