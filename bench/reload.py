@@ -23,9 +23,9 @@ from bench.transactions import allocator
 from bench.wire import UNITS
 from policies.engine.rule_engine import Engine
 from policies.reading import rules_reader
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import take
-from service.policy.rules_folder import Found, find
+from service.policy.rules_folder import RulesFolder, find
 
 NAME = "reload"
 PACE = Pace(rounds=10, seconds=5.0)
@@ -70,7 +70,7 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
 
 
 async def _under_load(
-    shop: Shop, address: str, alternatives: Mapping[str, Found], pace: Pace
+    shop: Shop, address: str, alternatives: Mapping[str, RulesFolder], pace: Pace
 ) -> tuple[list[Figures], Seen]:
     """The figures of each round, and what callers saw all the while."""
     upcoming = itertools.cycle(alternatives.values())
@@ -79,7 +79,7 @@ async def _under_load(
         return rounds, await callers.end()
 
 
-async def _round(folder: PolicyFolder, upcoming: Iterator[Found], seconds: float) -> Figures:
+async def _round(folder: ActivePolicies, upcoming: Iterator[RulesFolder], seconds: float) -> Figures:
     """RELOADS reloads as the service makes them, and how the process is after them."""
     started, times = time.perf_counter(), []
     lags: list[float] = []
@@ -112,7 +112,7 @@ async def _tick(lags: list[float]) -> None:
         lags.append(time.perf_counter() - asked - TICK_SECONDS)
 
 
-def _mixed(seen: Seen, alternatives: Mapping[str, Found]) -> int:
+def _mixed(seen: Seen, alternatives: Mapping[str, RulesFolder]) -> int:
     """Answers that are not those of the revision that they name. Raises WrongAnswer where one folder was never seen."""
     right = set()
     for place, found in alternatives.items():
@@ -127,7 +127,7 @@ def _mixed(seen: Seen, alternatives: Mapping[str, Found]) -> int:
 @asynccontextmanager
 async def _reloading(shop: Shop, folder: Path) -> AsyncIterator[str]:
     """A service whose rules are those that this measurement makes."""
-    shop.folder = PolicyFolder(folder / PLACES[0] / "rules", shop.metrics)
+    shop.folder = ActivePolicies(folder / PLACES[0] / "rules", shop.metrics)
     await shop.stock([ORDERED, CHECKED])
     async with allocator(shop) as ours, serving(shop, ours) as address:
         yield address

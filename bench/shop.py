@@ -27,7 +27,7 @@ from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request
 from service.metrics import Metrics
 from service.orders import order_requests
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.rpc import proto_values
 from service.rpc.idempotency import IdempotencyKey
 from service.stock import ledger_check, levels
@@ -48,7 +48,7 @@ class Shop:
     """A migrated database with the retailer in it. `sold` counts, by SKU, the orders of one unit that were answered."""
 
     url: str
-    folder: PolicyFolder
+    folder: ActivePolicies
     metrics: Metrics
     sold: Counter[str] = field(default_factory=Counter)
 
@@ -112,7 +112,7 @@ async def open_shop(url: str) -> AsyncIterator[Shop]:
     finally:
         await database.close()
     metrics.start_channels([CHANNEL_ID], PLACES)
-    yield Shop(url, PolicyFolder(RULES, metrics), metrics)
+    yield Shop(url, ActivePolicies(RULES, metrics), metrics)
 
 
 def _compare(sold: Mapping[str, int], promised: Mapping[str, int]) -> None:

@@ -11,7 +11,7 @@ from policies.policy_set import PolicySet
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Database
 from service.metrics import Metrics
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.rpc.streams import ShutdownSignal
 from service.settings import Settings
 
@@ -25,7 +25,7 @@ class Dependencies:
 
     settings: Settings
     database: Database
-    folder: PolicyFolder
+    folder: ActivePolicies
     metrics: Metrics
     new_id: Callable[[], UUID]
     cache: CatalogCache = field(default_factory=CatalogCache)

@@ -24,7 +24,7 @@ from service.database.embedded.postgres import temporary_postgres
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.settings import Settings
 from tests.retailer import Retailer
 
@@ -83,7 +83,7 @@ async def replay(database_url: str) -> AsyncIterator[QuarantineRetry]:
     """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=4)
-    yield QuarantineRetry(Dependencies(Settings(), database, PolicyFolder(PLAIN_RULES, metrics), metrics, new_id))
+    yield QuarantineRetry(Dependencies(Settings(), database, ActivePolicies(PLAIN_RULES, metrics), metrics, new_id))
     await database.close()
 
 

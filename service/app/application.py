@@ -33,8 +33,8 @@ from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Background, Dependencies
 from service.metrics import Metrics
 from service.policy import policy_store
-from service.policy.active_policies import PolicyFolder
-from service.policy.folder_watcher import PolicyWatch
+from service.policy.active_policies import ActivePolicies
+from service.policy.folder_watcher import FolderWatcher
 from service.resolution.exception_sweep import ExceptionSweep
 from service.rpc.call_interceptor import CallInterceptor
 from service.sample.sample_loading import load_sample
@@ -94,7 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
     metrics = Metrics(CollectorRegistry())
     # Rules come first: a folder that is refused leaves nothing started.
-    folder = PolicyFolder(settings.rules, metrics)
+    folder = ActivePolicies(settings.rules, metrics)
     _check_free(address)
     async with AsyncExitStack() as stack:
         source = await _find_database(settings, stack)
@@ -207,7 +207,7 @@ async def _start_grpc(
     _background(stack, DecisionRetention(deps.database, deps.folder, deps.metrics, kept).run)
     _background(stack, VelocityLearner(deps.database).run)
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
-    watch = PolicyWatch(deps.folder, lambda: policy_store.keep(deps.database, deps.folder))
+    watch = FolderWatcher(deps.folder, lambda: policy_store.keep(deps.database, deps.folder))
     _background(stack, watch.run)
     for work in deps.background:
         _background(stack, work)

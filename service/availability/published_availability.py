@@ -26,7 +26,7 @@ from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import number
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import availability_told
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.stock import levels
 
 Pair = tuple[str, str]
@@ -129,7 +129,7 @@ class Publisher:
     Several services on one database may do so for the same pairs: the second finds no difference.
     """
 
-    def __init__(self, database: Database, cache: CatalogCache, folder: PolicyFolder) -> None:
+    def __init__(self, database: Database, cache: CatalogCache, folder: ActivePolicies) -> None:
         self._database = database
         self._cache = cache
         self._folder = folder

@@ -81,7 +81,7 @@ def serve(
     """
     from service.app.application import StartError
     from service.app.process import serve as run
-    from service.policy.active_policies import PolicyFolderError
+    from service.policy.active_policies import RulesFolderError
 
     settings = _settings(
         address=address,
@@ -93,7 +93,7 @@ def serve(
     )
     try:
         run(settings)
-    except (PolicyFolderError, StartError) as error:
+    except (RulesFolderError, StartError) as error:
         raise UserError(str(error)) from error
 
 

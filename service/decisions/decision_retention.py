@@ -19,7 +19,7 @@ from service.database.database import Connection, Database, Statement, any_of, p
 from service.database.tables import Moment, allocation, decision, decision_catalogue, policy_set
 from service.metrics import Metrics
 from service.policy import policy_store
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 
 FORGET_SECONDS = 600.0
 FORGET_DECISIONS = 1_000
@@ -93,7 +93,7 @@ class _Walk:
 class DecisionRetention:
     """Several services on one database may each have one."""
 
-    def __init__(self, database: Database, folder: PolicyFolder, metrics: Metrics, kept: timedelta) -> None:
+    def __init__(self, database: Database, folder: ActivePolicies, metrics: Metrics, kept: timedelta) -> None:
         self._database = database
         self._folder = folder
         self._metrics = metrics

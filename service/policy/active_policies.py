@@ -13,17 +13,17 @@ from policies.policy_set import PolicySet
 from policies.reading.rules_reader import FOLDER, Reading, is_rule_file, read, revision
 from policies.source.problems import Problem
 from service.metrics import Metrics
-from service.policy.rules_folder import Found, find, shown
+from service.policy.rules_folder import RulesFolder, find, shown
 
 log = structlog.get_logger(__name__)
 
 
-class PolicyFolderError(Exception):
+class RulesFolderError(Exception):
     """The rules folder cannot be served from. The message lists its problems."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedPolicies:
     """What the folder came to: the set in force, since when, and the problems of a later refused folder."""
 
     policy_set: PolicySet
@@ -33,7 +33,7 @@ class Loaded:
     refuse_time: datetime | None = None
 
 
-class PolicyFolder:
+class ActivePolicies:
     """The rules in force. `current` is one immutable value; a request reads it once and uses it to its end.
 
     `taken` is what of the folder was last looked into, good or bad. One thread at a time may reload.
@@ -44,12 +44,12 @@ class PolicyFolder:
         self.folder = folder
         self._metrics = metrics
         if not folder.is_dir():
-            raise PolicyFolderError(f"there is no rules folder {folder}; name one with --rules")
+            raise RulesFolderError(f"there is no rules folder {folder}; name one with --rules")
         self.taken = find(folder)
         reading = _read(self.taken)
         if reading.policy_set is None:
-            raise PolicyFolderError(shown(reading.problems, self.taken.files))
-        self.current = Loaded(reading.policy_set, datetime.now(UTC), self.taken.files)
+            raise RulesFolderError(shown(reading.problems, self.taken.files))
+        self.current = LoadedPolicies(reading.policy_set, datetime.now(UTC), self.taken.files)
         self._show(reading.policy_set)
 
     def in_force(self) -> PolicySet:
@@ -60,7 +60,7 @@ class PolicyFolder:
         """Takes the folder as it is now; returns whether another set came into force."""
         return self.take(find(self.folder))
 
-    def take(self, found: Found) -> bool:
+    def take(self, found: RulesFolder) -> bool:
         """Reads what was found; returns whether another set came into force. A bad folder changes only `problems`."""
         # A folder that cannot be read through is not tried again until it is another.
         self.taken = found
@@ -71,7 +71,7 @@ class PolicyFolder:
         if reading.policy_set is None:
             self._refuse(reading.problems, found)
             return False
-        self.current = Loaded(reading.policy_set, datetime.now(UTC), found.files)
+        self.current = LoadedPolicies(reading.policy_set, datetime.now(UTC), found.files)
         self._show(reading.policy_set)
         log.info("rules loaded", revision=reading.policy_set.revision, files=len(reading.policy_set.files))
         return True
@@ -86,7 +86,7 @@ class PolicyFolder:
         self._metrics.policy_problems.set(0)
         self._metrics.policy_in_force(policy_set.revision)
 
-    def _refuse(self, problems: tuple[Problem, ...], found: Found) -> None:
+    def _refuse(self, problems: tuple[Problem, ...], found: RulesFolder) -> None:
         self._metrics.policy_reloads.labels("refused").inc()
         self._metrics.policy_problems.set(len(problems))
         self.current = replace(self.current, problems=problems, refuse_time=datetime.now(UTC))
@@ -94,11 +94,11 @@ class PolicyFolder:
         log.error("rules refused; the last good ones stay in force", problems=len(problems), first=first)
 
 
-def _revision(found: Found) -> str:
+def _revision(found: RulesFolder) -> str:
     return revision({path: content for path, content in found.files.items() if is_rule_file(path)})
 
 
-def _read(found: Found) -> Reading:
+def _read(found: RulesFolder) -> Reading:
     """The rules that were found. What could not be read may hold anything, so without it there are none."""
     try:
         reading = read(found.files)

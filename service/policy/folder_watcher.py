@@ -14,8 +14,8 @@ from contextlib import aclosing, suppress
 import structlog
 from watchfiles import awatch
 
-from service.policy.active_policies import PolicyFolder
-from service.policy.rules_folder import Found, find
+from service.policy.active_policies import ActivePolicies
+from service.policy.rules_folder import RulesFolder, find
 from service.policy.thread_switching import SHORT_TURNS
 
 log = structlog.get_logger(__name__)
@@ -33,10 +33,10 @@ _one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
 # One folder is read at a time.
 
 
-class PolicyWatch:
+class FolderWatcher:
     """Keeps the rules of a folder in force as they change. `changed` is awaited whenever others came into force."""
 
-    def __init__(self, folder: PolicyFolder, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, folder: ActivePolicies, changed: Callable[[], Awaitable[None]]) -> None:
         self._folder = folder
         self._changed = changed
         self._seen = folder.taken
@@ -87,7 +87,7 @@ class PolicyWatch:
             await self._changed()
             self._is_told = True
 
-    async def _settled(self) -> Found | None:
+    async def _settled(self) -> RulesFolder | None:
         """What lies in the folder once it rests; None where it is what was taken last."""
         self._seen = await _find(self._folder)
         for _ in range(SETTLE_LOOKS):
@@ -107,16 +107,16 @@ class PolicyWatch:
             log.warning("watching the rules failed; they are looked at every second", exc_info=error)
 
 
-async def take(folder: PolicyFolder, found: Found) -> bool:
+async def take(folder: ActivePolicies, found: RulesFolder) -> bool:
     """Takes what was found, in a thread that gives way to the event loop often: thousands of rules take seconds."""
     return await asyncio.get_running_loop().run_in_executor(_one_thread, _in_short_turns, folder, found)
 
 
-async def _find(folder: PolicyFolder) -> Found:
+async def _find(folder: ActivePolicies) -> RulesFolder:
     return await asyncio.get_running_loop().run_in_executor(_one_thread, find, folder.folder)
 
 
-def _in_short_turns(folder: PolicyFolder, found: Found) -> bool:
+def _in_short_turns(folder: ActivePolicies, found: RulesFolder) -> bool:
     with SHORT_TURNS:
         return folder.take(found)
 

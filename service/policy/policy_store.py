@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from service import limits
 from service.database.database import Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import policy_set
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 
 _file = unnested("file", path=Text, content=LargeBinary)
 _KEEP = Statement(
@@ -30,7 +30,7 @@ _RENEW = Statement(
 _FILES = Statement(select(policy_set).where(policy_set.c.revision == parameter("revision", Text)))
 
 
-async def keep(database: Database, folder: PolicyFolder) -> None:
+async def keep(database: Database, folder: ActivePolicies) -> None:
     """Keeps the files of the rules in force, once for each revision, and marks them as in use."""
     loaded = folder.current
     if not loaded.files:

@@ -11,17 +11,17 @@ from datetime import timedelta
 
 from service import limits
 from service.errors import Overloaded, RulesTooCostly
-from service.policy.sandbox_process import TOO_MUCH_MEMORY, Trial, answer, question
+from service.policy.sandbox_process import TOO_MUCH_MEMORY, SandboxReport, answer, question
 
 
-class Trials:
+class RuleSandbox:
     """Runs trials, a few at once; some more may wait."""
 
     def __init__(self) -> None:
         self._running = asyncio.Semaphore(limits.TRIALS_AT_ONCE)
         self._waiting_count = 0
 
-    async def run(self, files: Mapping[str, bytes]) -> Trial:
+    async def run(self, files: Mapping[str, bytes]) -> SandboxReport:
         """What came of the rules. Raises RulesTooCostly, and Overloaded where too many wait."""
         if self._waiting_count >= limits.TRIALS_WAITING:
             retry_after = timedelta(seconds=limits.TRIAL_SECONDS)
@@ -37,7 +37,7 @@ class Trials:
             self._running.release()
 
 
-async def _run(files: Mapping[str, bytes]) -> Trial:
+async def _run(files: Mapping[str, bytes]) -> SandboxReport:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service.policy.sandbox_process", str(limits.TRIAL_SECONDS), str(limits.TRIAL_BYTES)),
         stdin=asyncio.subprocess.PIPE,
@@ -56,7 +56,7 @@ async def _run(files: Mapping[str, bytes]) -> Trial:
     return _understood(process.returncode, said, complaint)
 
 
-def _understood(code: int | None, said: bytes, complaint: bytes) -> Trial:
+def _understood(code: int | None, said: bytes, complaint: bytes) -> SandboxReport:
     match code:
         case 0:
             return answer(said)

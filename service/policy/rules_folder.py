@@ -20,7 +20,7 @@ _LINK_OUT = "put the file itself into the folder, so that what decides is all in
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RulesFolder:
     """What a rules folder has. `files` are by path as planners know it, such as `rules/buffers/stores.yaml`.
 
     `folders` are the folders that the files were found in, with what tells one from another of its name.
@@ -31,11 +31,11 @@ class Found:
     folders: frozenset[tuple[Path, int, int]] = field(default=frozenset(), compare=False)
 
 
-def find(folder: Path) -> Found:
+def find(folder: Path) -> RulesFolder:
     """Everything in the folder that is not hidden and ends like YAML. Never raises for what is there, or is not."""
     search = _FolderWalk(folder, Path(os.path.realpath(folder)))
     search.run()
-    return Found(search.files, tuple(sorted(search.problems)), frozenset(search.folders))
+    return RulesFolder(search.files, tuple(sorted(search.problems)), frozenset(search.folders))
 
 
 def shown(problems: tuple[Problem, ...], files: dict[str, bytes]) -> str:

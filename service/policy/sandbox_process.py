@@ -24,7 +24,7 @@ NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class SandboxTestResult:
     """What came of one test; `line` is where it stands in its suite."""
 
     suite: str
@@ -36,21 +36,21 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SandboxReport:
     """What came of rules that were sent. `revision` is empty where they have problems."""
 
     revision: str
     problems: tuple[Problem, ...]
-    results: tuple[Tested, ...]
+    results: tuple[SandboxTestResult, ...]
     untested: tuple[Problem, ...]
 
 
-def try_rules(files: Mapping[str, bytes]) -> Trial:
+def try_rules(files: Mapping[str, bytes]) -> SandboxReport:
     """Reads the rules among these files by path, and runs the suites among them."""
     reading = read(files)
     report = run(reading.policy_set, files)
     problems = sorted({*reading.problems, *report.problems})
-    return Trial(
+    return SandboxReport(
         revision=reading.policy_set.revision if reading.policy_set else "",
         problems=tuple(one for one in problems if one.code not in ("test-failed", "rule-untested")),
         results=tuple(map(_tested, report.results)),
@@ -64,13 +64,13 @@ def question(files: Mapping[str, bytes]) -> bytes:
     return json.dumps({path: content.decode("latin-1") for path, content in files.items()}).encode()
 
 
-def answer(said: bytes) -> Trial:
+def answer(said: bytes) -> SandboxReport:
     """What the process answered."""
     revision, problems, results, untested = json.loads(said)
-    return Trial(
+    return SandboxReport(
         revision,
         tuple(Problem(*one) for one in problems),
-        tuple(Tested(*one) for one in results),
+        tuple(SandboxTestResult(*one) for one in results),
         tuple(Problem(*one) for one in untested),
     )
 
@@ -89,9 +89,11 @@ def main(seconds: int, memory_bytes: int) -> None:
         sys.exit(TOO_MUCH_MEMORY)
 
 
-def _tested(result: RuleTestResult) -> Tested:
+def _tested(result: RuleTestResult) -> SandboxTestResult:
     difference = result.problem.message if result.problem else ""
-    return Tested(result.suite, result.name, result.passed, difference, result.source.file, result.source.line)
+    return SandboxTestResult(
+        result.suite, result.name, result.passed, difference, result.source.file, result.source.line
+    )
 
 
 if __name__ == "__main__":

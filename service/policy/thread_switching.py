@@ -10,7 +10,7 @@ SHORT_TURN_SECONDS = 0.0005
 """How long such work may keep Python to itself while calls wait; ten times shorter than usual."""
 
 
-class ShortTurns:
+class FastThreadSwitching:
     """Threads take turns often while any block runs under it; what is usual is set again after the last one."""
 
     def __init__(self) -> None:
@@ -36,5 +36,5 @@ class ShortTurns:
                 sys.setswitchinterval(self._usual)
 
 
-SHORT_TURNS = ShortTurns()
+SHORT_TURNS = FastThreadSwitching()
 """There is one interval in a process, so there is one of these."""

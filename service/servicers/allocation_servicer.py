@@ -22,7 +22,7 @@ from service.fulfillment import shipment_requests
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.orders import order_exceptions, order_messages, order_pages, order_requests, order_store
 from service.orders.order_requests import OrderRequest
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.rpc.call_interceptor import unexpected
 from service.rpc.idempotency import IdempotencyKey, IdempotentRequest
 from service.rpc.validation import Fields
@@ -57,7 +57,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         lifecycle: Lifecycle,
         fulfilment: FulfillmentOperations,
         database: Database,
-        folder: PolicyFolder,
+        folder: ActivePolicies,
         new_id: Callable[[], UUID],
         watch: OrderWatch,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from service.availability import availability_reader
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.watch import watch_requests
 from service.watch.availability_watch import AvailabilityWatch
 from truestock.v1 import (
@@ -22,7 +22,7 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh read, by the rules in force when the call came."""
 
-    def __init__(self, reader: AvailabilityReader, folder: PolicyFolder, watch: AvailabilityWatch) -> None:
+    def __init__(self, reader: AvailabilityReader, folder: ActivePolicies, watch: AvailabilityWatch) -> None:
         self._reader = reader
         self._folder = folder
         self._watch = watch

@@ -11,10 +11,10 @@ from service.decisions.decision_log import StoredDecision
 from service.decisions.decision_replay import Replays
 from service.errors import NotFound
 from service.policy import policy_requests
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.policy.policy_requests import candidate_files
-from service.policy.rule_sandbox import Trials
-from service.policy.sandbox_process import Tested
+from service.policy.rule_sandbox import RuleSandbox
+from service.policy.sandbox_process import SandboxTestResult
 from service.rpc import proto_values
 from service.version import VERSION
 from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
@@ -23,10 +23,10 @@ from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_s
 class PolicyServicer(policy_grpc.PolicyServiceServicer):
     """For the people who write rules."""
 
-    def __init__(self, folder: PolicyFolder, database: Database) -> None:
+    def __init__(self, folder: ActivePolicies, database: Database) -> None:
         self._folder = folder
         self._database = database
-        self._trials = Trials()
+        self._trials = RuleSandbox()
         self._replays = Replays(database)
 
     async def GetPolicySet(
@@ -97,7 +97,7 @@ def _problem(problem: Problem) -> policy_pb.PolicyProblem:
     )
 
 
-def _result(tested: Tested) -> policy_pb.PolicyTestResult:
+def _result(tested: SandboxTestResult) -> policy_pb.PolicyTestResult:
     return policy_pb.PolicyTestResult(
         suite=safe(tested.suite),
         test=safe(tested.name),

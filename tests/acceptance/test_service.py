@@ -25,7 +25,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service.app.application import StartError, running
 from service.database import migrate
 from service.database.embedded.postgres import temporary_postgres
-from service.policy.active_policies import PolicyFolderError
+from service.policy.active_policies import RulesFolderError
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RULES, RetailerMaker
 from tests.retailer import Retailer, promised
@@ -111,7 +111,7 @@ async def test_it_does_not_start_with_broken_rules_and_says_why(database_url: st
     (rules / "more.yaml").write_text(BROKEN)
     settings = Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=database_url, rules=rules)
 
-    with pytest.raises(PolicyFolderError, match=r"rules/more\.yaml:4:15: "):
+    with pytest.raises(RulesFolderError, match=r"rules/more\.yaml:4:15: "):
         async with running(settings):
             pass
 

@@ -15,7 +15,7 @@ from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, safe
 from policies.testing.suites import RuleTestResult, rules, run as run_suites
 from service.cli.console import count, print_json, say
-from service.policy.rules_folder import Found, find, shown
+from service.policy.rules_folder import RulesFolder, find, shown
 
 LOOK_SECONDS = 0.25
 """`--watch` looks at the folder so often."""
@@ -76,7 +76,7 @@ def run_at_every_save(path: Path, *, output_format: str = Format.TEXT, allow_unt
     return 0
 
 
-def _saves(folder: Path) -> Iterator[Found]:
+def _saves(folder: Path) -> Iterator[RulesFolder]:
     """What is in the folder, again and again as it changes; never while it is still changing."""
     seen = before = find(folder)
     yield seen
@@ -90,7 +90,7 @@ def _saves(folder: Path) -> Iterator[Found]:
         before = found
 
 
-def _print(found: Found, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
+def _print(found: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
     """Checks what was found and prints what came of it; returns the exit code."""
     checked = check(found.files, found.problems, allow_untested=allow_untested)
     match output_format:

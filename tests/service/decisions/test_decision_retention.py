@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from service.database.database import Database
 from service.decisions.decision_retention import DecisionRetention
 from service.metrics import Metrics
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import Retailer
 from truestock.v1 import (
@@ -95,7 +95,7 @@ async def forget(retailer: Retailer) -> float:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(retailer.database_url, metrics, connections=2)
     try:
-        await DecisionRetention(database, PolicyFolder(PLAIN_RULES, metrics), metrics, timedelta(days=90)).forget()
+        await DecisionRetention(database, ActivePolicies(PLAIN_RULES, metrics), metrics, timedelta(days=90)).forget()
     finally:
         await database.close()
     return metrics.registry.get_sample_value("truestock_decisions_forgotten_total") or 0.0

@@ -15,7 +15,7 @@ from service.app.wiring import new_id
 from service.database.database import Database
 from service.dependencies import Dependencies
 from service.metrics import Metrics
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.resolution.exception_sweep import ExceptionSweep
 from service.settings import Settings
 from tests.conftest import RetailerMaker
@@ -41,7 +41,7 @@ class Replica:
 @asynccontextmanager
 async def replica_on(database_url: str, rules: Path) -> AsyncIterator[Replica]:
     metrics = Metrics(CollectorRegistry())
-    folder = PolicyFolder(rules, metrics)
+    folder = ActivePolicies(rules, metrics)
     database = await Database.open(database_url, metrics)
     try:
         deps = Dependencies(Settings(), database, folder, metrics, new_id)

@@ -21,7 +21,7 @@ from service.availability import published_availability
 from service.database.database import Database, plain_url
 from service.dependencies import Dependencies
 from service.metrics import Metrics
-from service.policy.active_policies import PolicyFolder
+from service.policy.active_policies import ActivePolicies
 from service.settings import Settings
 from service.watch import watch_requests
 from service.watch.availability_watch import AvailabilityWatch
@@ -359,7 +359,7 @@ async def test_a_slow_reader_is_told_the_last_value_and_holds_nobody_up(shop: Re
 async def watch_itself(shop: Retailer) -> AsyncIterator[AvailabilityWatch]:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(shop.database_url, metrics)
-    settings, folder = Settings(watch_poll_seconds=0.02), PolicyFolder(PLAIN_RULES, metrics)
+    settings, folder = Settings(watch_poll_seconds=0.02), ActivePolicies(PLAIN_RULES, metrics)
     deps = Dependencies(settings, database, folder, metrics, new_id)
     hub, stop = AvailabilityWatch(deps), asyncio.Event()
     looking = asyncio.create_task(hub.poller.run(stop))
