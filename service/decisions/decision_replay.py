@@ -24,7 +24,7 @@ from truestock.v1 import decision_pb2
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class ReplayResult:
     """What came out now. `differing_field` is the first in which it differs from what was stored, empty if none."""
 
     decision: decision_pb2.Decision
@@ -32,7 +32,7 @@ class Replay:
     differing_field: str
 
 
-class Replays:
+class DecisionReplayer:
     """Replays one decision at a time, in a thread of its own; some more may wait."""
 
     def __init__(self, database: Database) -> None:
@@ -41,7 +41,7 @@ class Replays:
         self._policy_sets: OrderedDict[str, PolicySet] = OrderedDict()
         self._waiting_count = 0
 
-    async def run(self, stored: StoredDecision) -> Replay:
+    async def run(self, stored: StoredDecision) -> ReplayResult:
         """Raises NotReplayable where what it takes is not kept, and Overloaded where too many wait."""
         if stored.inputs is None:
             reason = "only a short record of it is kept: it refused a hold, its inputs were too long or are too old"
@@ -59,7 +59,7 @@ class Replays:
         work.add_done_callback(self._done)
         return await asyncio.shield(work)
 
-    def _done(self, work: asyncio.Future[Replay]) -> None:
+    def _done(self, work: asyncio.Future[ReplayResult]) -> None:
         self._waiting_count -= 1
         if not work.cancelled():
             # Also where nobody waits any more: what has been looked at is not reported as lost.
@@ -75,7 +75,7 @@ class Replays:
 
         return await self._database.unlocked("policy_files", work)
 
-    def _replay(self, stored: StoredDecision, files: Mapping[str, bytes]) -> Replay:
+    def _replay(self, stored: StoredDecision, files: Mapping[str, bytes]) -> ReplayResult:
         assert stored.inputs is not None
         with SHORT_TURNS:
             policy_set = self._policy_set(stored, files)
@@ -84,7 +84,7 @@ class Replays:
             made = explained(decision, policy_set.revision, stored.id, now)
         identical = idempotency.content_of(made) == stored.explanation
         known = decision_pb2.Decision.FromString(stored.explanation)
-        return Replay(made, identical, "" if identical else idempotency.differing_field(known, made))
+        return ReplayResult(made, identical, "" if identical else idempotency.differing_field(known, made))
 
     def _policy_set(self, stored: StoredDecision, files: Mapping[str, bytes]) -> PolicySet:
         """The rules of that time, compiled for this thread alone; the last few stay ready."""

@@ -8,7 +8,7 @@ from policies.source.problems import Problem, safe
 from service.database.database import Database
 from service.decisions import decision_log
 from service.decisions.decision_log import StoredDecision
-from service.decisions.decision_replay import Replays
+from service.decisions.decision_replay import DecisionReplayer
 from service.errors import NotFound
 from service.policy import policy_requests
 from service.policy.active_policies import ActivePolicies
@@ -27,7 +27,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         self._folder = folder
         self._database = database
         self._trials = RuleSandbox()
-        self._replays = Replays(database)
+        self._replays = DecisionReplayer(database)
 
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any

@@ -15,8 +15,8 @@ from service.cli.console import count, listed, output, print_json, progress, say
 from service.cli.files.csv_columns import KINDS
 from service.cli.files.csv_import import ImportFile, ImportReport, import_file, read_import
 from service.cli.files.order_export import OrderColumns, OrderFile, read_orders
-from service.cli.files.order_replay import Player, PlayTotals
-from service.cli.files.replay_provisioning import Provisioned, provision
+from service.cli.files.order_replay import OrderReplayer, ReplayTotals
+from service.cli.files.replay_provisioning import ProvisioningReport, provision
 from service.cli.views.order_replay_view import print_totals
 from service.cli.views.stock_views import print_import
 
@@ -151,8 +151,8 @@ class _Session:
         self.speed = speed
         self.units = units
         self.as_json = as_json
-        self.totals = PlayTotals()
-        self.provisioned: Provisioned | None = None
+        self.totals = ReplayTotals()
+        self.provisioned: ProvisioningReport | None = None
 
     def run(self, server: str) -> None:
         failure: ServiceError | None = None
@@ -174,7 +174,9 @@ class _Session:
             await self._provision(client)
         with progress("orders") as bar:
             task = bar.add_task("Playing", total=len(self.orders.orders))
-            player = Player(client, self.channel_id, self.currency, self.speed, lambda: bar.advance(task), self.totals)
+            player = OrderReplayer(
+                client, self.channel_id, self.currency, self.speed, lambda: bar.advance(task), self.totals
+            )
             await player.play(self.orders)
 
     async def _provision(self, client: Client) -> None:

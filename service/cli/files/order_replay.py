@@ -37,7 +37,7 @@ _REQUESTS = uuid.UUID("6d1f5e0a-3c0e-5b7e-9a53-9d1a4c1f7a10")
 
 
 @dataclass(slots=True)
-class Sale:
+class ReplayedSale:
     """An order line that was played, and how many of its units are not cancelled yet."""
 
     allocation_id: str
@@ -46,7 +46,7 @@ class Sale:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class UnitsToCancel:
     """Units to cancel of one line of one allocation."""
 
     allocation_id: str
@@ -54,24 +54,24 @@ class Taken:
     unit_count: int
 
 
-class Sales:
+class ReplayedSales:
     """What was played so far, by SKU, oldest first: cancellations look for their sale here."""
 
     def __init__(self) -> None:
-        self._by_sku: dict[str, list[Sale]] = {}
+        self._by_sku: dict[str, list[ReplayedSale]] = {}
 
     def record(self, sku: str, allocation_id: str, line_id: str, unit_count: int) -> None:
         """Remembers the units of a line that was answered."""
-        self._by_sku.setdefault(sku, []).append(Sale(allocation_id, line_id, unit_count))
+        self._by_sku.setdefault(sku, []).append(ReplayedSale(allocation_id, line_id, unit_count))
 
-    def take(self, sku: str, unit_count: int) -> list[Taken]:
+    def take(self, sku: str, unit_count: int) -> list[UnitsToCancel]:
         """Units of this SKU to cancel, from the newest sale back, together at most `unit_count`."""
-        taken: list[Taken] = []
+        taken: list[UnitsToCancel] = []
         sales = self._by_sku.get(sku, [])
         while sales and unit_count > 0:
             newest = sales[-1]
             units = min(newest.left_count, unit_count)
-            taken.append(Taken(newest.allocation_id, newest.line_id, units))
+            taken.append(UnitsToCancel(newest.allocation_id, newest.line_id, units))
             newest.left_count -= units
             unit_count -= units
             if newest.left_count == 0:
@@ -80,7 +80,7 @@ class Sales:
 
 
 @dataclass(slots=True)
-class PlayTotals:
+class ReplayTotals:
     """What playing came to, in units, orders and lines as the names say."""
 
     orders: int = 0
@@ -131,7 +131,7 @@ class PlayTotals:
 
 
 @dataclass(slots=True)
-class Player:
+class OrderReplayer:
     """Plays a file through one client. `totals` may be read at any time, also after an interruption."""
 
     client: Client
@@ -140,12 +140,12 @@ class Player:
     speed: float | None = None
     """How many times faster than the file's own times; None does not wait at all."""
     advance: Callable[[], None] = lambda: None
-    totals: PlayTotals = field(default_factory=PlayTotals)
-    _sales: Sales = field(default_factory=Sales)
+    totals: ReplayTotals = field(default_factory=ReplayTotals)
+    _sales: ReplayedSales = field(default_factory=ReplayedSales)
     _started: Timestamp = field(default_factory=Timestamp)
     _file: str = ""
 
-    async def play(self, file: OrderFile) -> PlayTotals:
+    async def play(self, file: OrderFile) -> ReplayTotals:
         """Plays every order in turn. Stops early, with what was done so far, when interrupted.
 
         Raises ServiceError where the service cannot be reached any more; what it refuses is counted instead.
@@ -233,7 +233,7 @@ class Player:
     async def _cancel(self, order: FileOrder) -> None:
         for line in order.not_goods:
             self._report(self.totals.nothing_to_cancel, line.line, f"{line.sku} is no goods, so nothing was sold of it")
-        taken: list[Taken] = []
+        taken: list[UnitsToCancel] = []
         for line in order.cancellations:
             found = self._sales.take(line.sku, line.unit_count)
             self._report_missing(line, sum(units.unit_count for units in found))
@@ -263,7 +263,7 @@ class Player:
             self.totals.latencies_ms.append((time.perf_counter() - begun) * 1_000)
 
 
-def by_allocation(taken: Iterable[Taken]) -> dict[str, list[LineCancellation]]:
+def by_allocation(taken: Iterable[UnitsToCancel]) -> dict[str, list[LineCancellation]]:
     """Cancellations for each allocation, every line of it once, in the order in which they were found."""
     units: dict[str, dict[str, int]] = {}
     for item in taken:

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Provisioned:
+class ProvisioningReport:
     """What provisioning did: products that were created, counts that were accepted or had been heard before."""
 
     products: int
@@ -40,7 +40,7 @@ async def provision(
     currency: str = "USD",
     now: datetime | None = None,
     advance: Callable[[int], None] = lambda _: None,
-) -> Provisioned:
+) -> ProvisioningReport:
     """Creates the products that the service does not know, and counts `units` of each, spread over its locations.
 
     A product that exists keeps all that is known of it. The same units again do nothing: a count's id comes from its
@@ -64,7 +64,7 @@ async def provision(
         accepted += sum(result.fate == StockChangeResult.FATE_ACCEPTED for result in answer.results)
         known += sum(result.fate == StockChangeResult.FATE_DUPLICATE for result in answer.results)
         advance(len(batch))
-    return Provisioned(created, accepted, known)
+    return ProvisioningReport(created, accepted, known)
 
 
 def spread(units: int, locations: Sequence[Location]) -> dict[str, int]:

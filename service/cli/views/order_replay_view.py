@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from service.cli.console import count, listed, row, table
-from service.cli.files.order_replay import PlayTotals
-from service.cli.files.replay_provisioning import Provisioned
+from service.cli.files.order_replay import ReplayTotals
+from service.cli.files.replay_provisioning import ProvisioningReport
 
 SHOWN = 20
 _WORDS = {
@@ -32,7 +32,7 @@ _WORDS = {
 }
 
 
-def print_totals(console: Console, totals: PlayTotals, provisioned: Provisioned | None) -> None:
+def print_totals(console: Console, totals: ReplayTotals, provisioned: ProvisioningReport | None) -> None:
     """The totals, then the lines that cancelled nothing or too little."""
     if provisioned is not None:
         known = f"; {count(provisioned.known_counts, 'count')} had been made before" if provisioned.known_counts else ""

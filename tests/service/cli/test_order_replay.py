@@ -11,10 +11,10 @@ from service.cli.client import ServiceError, Violation, connect
 from service.cli.files.countries import country_code
 from service.cli.files.order_export import OrderColumns, OrderFile, quantity_of, read_orders, time_of
 from service.cli.files.order_replay import (
-    Player,
-    PlayTotals,
-    Sales,
-    Taken,
+    OrderReplayer,
+    ReplayedSales,
+    ReplayTotals,
+    UnitsToCancel,
     by_allocation,
     in_short,
     percentile,
@@ -111,17 +111,17 @@ def test_quantities_that_are_no_units_are_refused(text: str) -> None:
 
 
 def test_a_cancellation_takes_from_the_newest_sale_back() -> None:
-    sales = Sales()
+    sales = ReplayedSales()
     sales.record("MUG", "first", "2", 6)
     sales.record("MUG", "second", "9", 4)
 
-    assert sales.take("MUG", 5) == [Taken("second", "9", 4), Taken("first", "2", 1)]
-    assert sales.take("MUG", 50) == [Taken("first", "2", 5)]
+    assert sales.take("MUG", 5) == [UnitsToCancel("second", "9", 4), UnitsToCancel("first", "2", 1)]
+    assert sales.take("MUG", 50) == [UnitsToCancel("first", "2", 5)]
     assert sales.take("MUG", 1) == []
 
 
 def test_cancellations_of_one_line_go_in_one_piece() -> None:
-    merged = by_allocation([Taken("a", "1", 2), Taken("b", "1", 1), Taken("a", "1", 3)])
+    merged = by_allocation([UnitsToCancel("a", "1", 2), UnitsToCancel("b", "1", 1), UnitsToCancel("a", "1", 3)])
 
     assert [(line.line_id, line.unit_count) for line in merged["a"]] == [("1", 5)]
 
@@ -169,10 +169,10 @@ ROWS = (
 )
 
 
-def play(server: str, file: OrderFile) -> PlayTotals:
+def play(server: str, file: OrderFile) -> ReplayTotals:
     """Makes a shop, provisions 100 of everything and plays the file."""
 
-    async def run() -> PlayTotals:
+    async def run() -> ReplayTotals:
         async with connect(server) as client:
             places = [
                 Location(location_id="dc", type=Location.TYPE_WAREHOUSE),
@@ -182,7 +182,7 @@ def play(server: str, file: OrderFile) -> PlayTotals:
             channel = Channel(channel_id="shopify", kind=Channel.KIND_WEB)
             await client.ask(client.catalog.UpsertChannels, UpsertChannelsRequest(channels=[channel]))
             await provision(client, list(file.products.values()), 100)
-            return await Player(client, "shopify").play(file)
+            return await OrderReplayer(client, "shopify").play(file)
 
     return asyncio.run(run())
 
