@@ -59,21 +59,21 @@ Question_contra = TypeVar("Question_contra", contravariant=True)
 Answer_co = TypeVar("Answer_co", covariant=True)
 
 
-class Listing(Protocol):
+class ListRequest(Protocol):
     """A request for a page of a list."""
 
     page_size: int
     page_token: str
 
 
-class Page(Protocol):
+class ListResponse(Protocol):
     """A page of a list."""
 
     next_page_token: str
 
 
-AListing = TypeVar("AListing", bound=Listing)
-APage = TypeVar("APage", bound=Page)
+AListing = TypeVar("AListing", bound=ListRequest)
+APage = TypeVar("APage", bound=ListResponse)
 Entry = TypeVar("Entry")
 
 
@@ -86,7 +86,7 @@ class Call(Protocol[Question_contra, Answer_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class FieldViolation:
     """One bad field of a request, such as `lines[2].sku`, and what is wrong with it."""
 
     field: str
@@ -105,7 +105,7 @@ class ServiceError(UserError):
         message: str,
         *,
         reason: str = "",
-        violations: tuple[Violation, ...] = (),
+        violations: tuple[FieldViolation, ...] = (),
         unreachable: bool = False,
     ) -> None:
         super().__init__(message)
@@ -245,9 +245,9 @@ def _foreign_error(error: aio.AioRpcError, server: str, call_seconds: float) -> 
     return ServiceError(f"{server} answered {code.name}: {error.details() or 'without saying why'}")
 
 
-def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[Violation, ...]]:
+def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[FieldViolation, ...]]:
     info: ErrorInfo | None = None
-    violations: list[Violation] = []
+    violations: list[FieldViolation] = []
     for detail in _status(error).details:
         if detail.Is(ErrorInfo.DESCRIPTOR):
             info = ErrorInfo()
@@ -255,7 +255,7 @@ def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[Violation,
         elif detail.Is(BadRequest.DESCRIPTOR):
             bad = BadRequest()
             detail.Unpack(bad)
-            violations += [Violation(field.field, field.description) for field in bad.field_violations]
+            violations += [FieldViolation(field.field, field.description) for field in bad.field_violations]
     return info, tuple(violations)
 
 

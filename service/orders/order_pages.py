@@ -55,7 +55,7 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AllocationsPage:
     """Which allocations, behind which one, and at most how many. Empty lists let everything through."""
 
     channel_ids: Sequence[str]
@@ -66,7 +66,7 @@ class Wanted:
     count: int
 
 
-def wanted(request: allocation_pb.ListAllocationsRequest) -> Wanted:
+def wanted(request: allocation_pb.ListAllocationsRequest) -> AllocationsPage:
     """Raises InvalidFields."""
     fields = Fields()
     if fields.size("channel_ids", request.channel_ids, 0, limits.CHANNEL_FILTER):
@@ -80,7 +80,7 @@ def wanted(request: allocation_pb.ListAllocationsRequest) -> Wanted:
     after = _after(fields, token)
     fields.finish()
     states = sorted({_STATES[state] for state in request.states})
-    return Wanted(
+    return AllocationsPage(
         list(request.channel_ids),
         states,
         request.needs_person_only,
@@ -98,7 +98,7 @@ def _after(fields: Fields, token: str) -> UUID:
         return UUID(int=0)
 
 
-async def page(database: Database, asked: Wanted) -> allocation_pb.ListAllocationsResponse:
+async def page(database: Database, asked: AllocationsPage) -> allocation_pb.ListAllocationsResponse:
     """One page, as of one moment."""
 
     async def work(connection: Connection) -> allocation_pb.ListAllocationsResponse:
@@ -114,7 +114,7 @@ async def page(database: Database, asked: Wanted) -> allocation_pb.ListAllocatio
     return await database.snapshot("list", work)
 
 
-async def _ids(connection: Connection, asked: Wanted, now: datetime) -> list[UUID]:
+async def _ids(connection: Connection, asked: AllocationsPage, now: datetime) -> list[UUID]:
     """The ids of the page, and one more where there are more."""
     rows = await _PAGE.rows(
         connection,

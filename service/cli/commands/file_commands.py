@@ -28,7 +28,7 @@ INTERRUPTED = 130
 File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="The file.", show_default=False)]
 
 
-class What(StrEnum):
+class ImportKind(StrEnum):
     """What a file to import holds."""
 
     LOCATIONS = "locations"
@@ -67,7 +67,7 @@ Examples:
 
 
 def import_(
-    what: Annotated[What, typer.Argument(help="What the file holds.")],
+    what: Annotated[ImportKind, typer.Argument(help="What the file holds.")],
     file: File,
     source: Annotated[str, typer.Option("--source", help="Who counted; for stock.")] = "import",
     encoding: options.Encoding = "utf-8",

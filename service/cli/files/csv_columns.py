@@ -28,7 +28,7 @@ _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CsvColumn:
     """A column: `read` turns a cell's text into a value, or raises ValueError with `what; help`."""
 
     name: str
@@ -47,7 +47,7 @@ class FileKind:
 
     noun: str
     key: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[CsvColumn, ...]
     make: Callable[[Cells], Message]
     field_columns: Mapping[str, str]
 
@@ -214,38 +214,38 @@ def _enum(names: Sequence[str], prefix: str, values: Callable[[str], Any]) -> Ca
 
 
 DIMENSIONS = ("weight_grams", "length_mm", "width_mm", "height_mm")
-_sku = Column("sku", text(limits.SKU_LENGTH), "the stock keeping unit", required=True)
-_tags = Column("tags", words, "words separated by |")
-_display_name = Column("display_name", text(limits.TEXT_LENGTH), "what people call it")
+_sku = CsvColumn("sku", text(limits.SKU_LENGTH), "the stock keeping unit", required=True)
+_tags = CsvColumn("tags", words, "words separated by |")
+_display_name = CsvColumn("display_name", text(limits.TEXT_LENGTH), "what people call it")
 
 LOCATIONS = FileKind(
     "location",
     ("location_id",),
     (
-        Column("location_id", identifier, "your own name for it, such as dc-memphis", required=True),
-        Column(
+        CsvColumn("location_id", identifier, "your own name for it, such as dc-memphis", required=True),
+        CsvColumn(
             "type",
             _enum(Location.Type.keys(), "TYPE_", Location.Type.Value),
             "store, warehouse, supplier or pop_up",
             True,
         ),
-        Column(
+        CsvColumn(
             "status",
             _enum(Location.Status.keys(), "STATUS_", Location.Status.Value),
             "open, paused, stocktake or closed",
         ),
         _display_name,
         _tags,
-        Column("country", country, "a code or name, such as US"),
-        Column("region", text(64), "state or province, such as TX"),
-        Column("postal_code", text(limits.POSTAL_CODE_LENGTH), "at most 16 characters"),
-        Column("latitude", number(-90, 90), "degrees, with longitude"),
-        Column("longitude", number(-180, 180), "degrees, with latitude"),
-        Column("time_zone", time_zone, "IANA name, such as America/Chicago; UTC if empty"),
-        Column("offers_pickup", one_of(_YES_NO), "yes or no"),
-        Column("handling_minutes", whole_number(0, limits.HANDLING_MINUTES), "from order to hand-over"),
-        Column("priority", whole_number(-1_000_000, 1_000_000), "lower is preferred; none comes last"),
-        Column("ships_to", countries, "countries separated by |; empty is everywhere, none is nowhere"),
+        CsvColumn("country", country, "a code or name, such as US"),
+        CsvColumn("region", text(64), "state or province, such as TX"),
+        CsvColumn("postal_code", text(limits.POSTAL_CODE_LENGTH), "at most 16 characters"),
+        CsvColumn("latitude", number(-90, 90), "degrees, with longitude"),
+        CsvColumn("longitude", number(-180, 180), "degrees, with latitude"),
+        CsvColumn("time_zone", time_zone, "IANA name, such as America/Chicago; UTC if empty"),
+        CsvColumn("offers_pickup", one_of(_YES_NO), "yes or no"),
+        CsvColumn("handling_minutes", whole_number(0, limits.HANDLING_MINUTES), "from order to hand-over"),
+        CsvColumn("priority", whole_number(-1_000_000, 1_000_000), "lower is preferred; none comes last"),
+        CsvColumn("ships_to", countries, "countries separated by |; empty is everywhere, none is nowhere"),
     ),
     make_location,
     {"coordinates": "latitude"},
@@ -256,22 +256,22 @@ PRODUCTS = FileKind(
     (
         _sku,
         _display_name,
-        Column(
+        CsvColumn(
             "status", _enum(Product.Status.keys(), "STATUS_", Product.Status.Value), "active, draft or discontinued"
         ),
         _tags,
-        Column("category", text(64), "such as tents"),
-        Column("brand", text(64), "whose it is"),
-        Column("price", proto_values.price, "such as 24.95"),
-        Column("currency", proto_values.currency, "of the price; USD if empty"),
-        Column("style", text(64), "what variants such as sizes have in common"),
-        Column("barcode", text(64), "EAN, UPC or the like"),
-        Column("image_uri", text(limits.URI_LENGTH), "where a picture is"),
+        CsvColumn("category", text(64), "such as tents"),
+        CsvColumn("brand", text(64), "whose it is"),
+        CsvColumn("price", proto_values.price, "such as 24.95"),
+        CsvColumn("currency", proto_values.currency, "of the price; USD if empty"),
+        CsvColumn("style", text(64), "what variants such as sizes have in common"),
+        CsvColumn("barcode", text(64), "EAN, UPC or the like"),
+        CsvColumn("image_uri", text(limits.URI_LENGTH), "where a picture is"),
         *(
-            Column(name, whole_number(1, limits.DIMENSION), "of the packed product; all four or none")
+            CsvColumn(name, whole_number(1, limits.DIMENSION), "of the packed product; all four or none")
             for name in DIMENSIONS
         ),
-        Column(
+        CsvColumn(
             "velocity_per_day",
             number(0, limits.VELOCITY_PER_DAY),
             "units a day that you expect to sell; empty if unknown",
@@ -284,16 +284,16 @@ CHANNELS = FileKind(
     "channel",
     ("channel_id",),
     (
-        Column("channel_id", identifier, "such as tiktok_shop", required=True),
-        Column(
+        CsvColumn("channel_id", identifier, "such as tiktok_shop", required=True),
+        CsvColumn(
             "kind",
             _enum(Channel.Kind.keys(), "KIND_", Channel.Kind.Value),
             "pos, web, social, marketplace or b2b",
             True,
         ),
         _display_name,
-        Column("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
-        Column(
+        CsvColumn("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
+        CsvColumn(
             "platform",
             one_of({word: word for word in PLATFORMS}),
             f"whose words its orders' channel_status speaks: {', '.join(PLATFORMS)}; empty if none of these",
@@ -307,14 +307,14 @@ STOCK = FileKind(
     ("sku", "location_id"),
     (
         _sku,
-        Column("location_id", identifier, "where it was counted", required=True),
-        Column(
+        CsvColumn("location_id", identifier, "where it was counted", required=True),
+        CsvColumn(
             "on_hand_count", whole_number(0, limits.COUNTED_UNITS), "units physically there, good or not", required=True
         ),
-        Column(
+        CsvColumn(
             "unavailable_count", whole_number(0, limits.COUNTED_UNITS), "of these, not sellable; unchanged if empty"
         ),
-        Column("counted_at", moment, "when, such as 2026-11-27T09:00:00Z; now if empty"),
+        CsvColumn("counted_at", moment, "when, such as 2026-11-27T09:00:00Z; now if empty"),
     ),
     make_count,
     {
@@ -327,25 +327,29 @@ FEEDS = FileKind(
     "feed",
     ("source",),
     (
-        Column("source", text(limits.ID_LENGTH), "who says so, such as till-austin or wms", required=True),
-        Column(
+        CsvColumn("source", text(limits.ID_LENGTH), "who says so, such as till-austin or wms", required=True),
+        CsvColumn(
             "role",
             _enum(Feed.Role.keys(), "ROLE_", Feed.Role.Value),
             "owner, whose counts are the truth, or observer, whose counts are compared",
             True,
         ),
-        Column("basis", _enum(Feed.Basis.keys(), "BASIS_", Feed.Basis.Value), "on_hand or available; on_hand if empty"),
-        Column(
+        CsvColumn(
+            "basis", _enum(Feed.Basis.keys(), "BASIS_", Feed.Basis.Value), "on_hand or available; on_hand if empty"
+        ),
+        CsvColumn(
             "open_orders",
             _enum(Feed.OpenOrders.keys(), "OPEN_ORDERS_", Feed.OpenOrders.Value),
             "gross, or net where open orders are taken off; gross if empty",
         ),
-        Column("location_ids", identifiers, "locations that it speaks of, separated by |; all if empty"),
-        Column("skus", words, "products that it speaks of, separated by |; all if empty"),
-        Column(
+        CsvColumn("location_ids", identifiers, "locations that it speaks of, separated by |; all if empty"),
+        CsvColumn("skus", words, "products that it speaks of, separated by |; all if empty"),
+        CsvColumn(
             "cadence_minutes", whole_number(1, limits.CADENCE_MINUTES), "how often it speaks; empty if never missed"
         ),
-        Column("tolerance_units", whole_number(0, limits.COUNTED_UNITS), "how far an observer may differ; 0 if empty"),
+        CsvColumn(
+            "tolerance_units", whole_number(0, limits.COUNTED_UNITS), "how far an observer may differ; 0 if empty"
+        ),
         _display_name,
     ),
     make_feed,

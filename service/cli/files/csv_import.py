@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from service import limits
 from service.cli.client import Client, ServiceError
-from service.cli.files.csv_columns import KINDS, Column, FileKind
+from service.cli.files.csv_columns import KINDS, CsvColumn, FileKind
 from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, nearest, read_table
 from truestock.v1.catalog_service_pb2 import (
     Channel,
@@ -159,7 +159,7 @@ def _read_row(
         return [CsvProblem(table.file, row.line, 0, *_what_and_help(error))]
 
 
-def _read_cell(table: CsvTable, row: CsvRow, column: Column, values: dict[str, Any]) -> CsvProblem | None:
+def _read_cell(table: CsvTable, row: CsvRow, column: CsvColumn, values: dict[str, Any]) -> CsvProblem | None:
     cell = row.cells.get(column.name, "")
     if not cell:
         return table.problem(row.line, column.name, "is empty", "fill it in") if column.required else None

@@ -32,7 +32,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class GuardTask:
     """What to guard. `user` and `group` None: the guard's own; `lock` is a file descriptor that the server inherits."""
 
     command: list[str]
@@ -50,7 +50,7 @@ class Task:
 
 def main() -> int:
     """Guard one server until all its processes are gone, and return the server's exit code."""
-    task = Task(**json.loads(sys.argv[1]))
+    task = GuardTask(**json.loads(sys.argv[1]))
     server = start(task)
     # A signal to the whole service must not end the guard before the service has drained.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -60,7 +60,7 @@ def main() -> int:
     return server.wait()
 
 
-def start(task: Task) -> subprocess.Popen[bytes]:
+def start(task: GuardTask) -> subprocess.Popen[bytes]:
     """The server, in a session of its own, so that Ctrl-C in a terminal does not reach it."""
     return subprocess.Popen(
         task.command,

@@ -245,7 +245,7 @@ def _start_guard(
     """The guard's process. It stops the server when its standard input, a pipe that only we hold, ends."""
     settings = {**settings, "unix_socket_directories": f'"{socket_folder}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    task = guard.Task(
+    task = guard.GuardTask(
         command=[str(place.programs / "postgres"), "-D", str(place.cluster), *options],
         folder=str(place.folder),
         log=str(place.log),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.client import ServiceError, Violation, connect
+from service.cli.client import FieldViolation, ServiceError, connect
 from service.cli.files.countries import country_code
 from service.cli.files.order_export import OrderColumns, OrderFile, quantity_of, read_orders, time_of
 from service.cli.files.order_replay import (
@@ -128,14 +128,14 @@ def test_cancellations_of_one_line_go_in_one_piece() -> None:
 
 def test_a_refusal_is_told_at_the_line_that_it_is_about(tmp_path: Path) -> None:
     order = read(tmp_path, "1,A,1,,,,\n2,A,1,,,,\n1,B,1,,,,\n").orders[0]
-    refusal = ServiceError("no product 'B'", violations=(Violation("lines[1].sku", "no product 'B'"),))
+    refusal = ServiceError("no product 'B'", violations=(FieldViolation("lines[1].sku", "no product 'B'"),))
 
     assert refused_line(order, refusal) == 4
     assert refused_line(order, ServiceError("no channel 'shop'")) == 2
 
 
 def test_a_long_refusal_is_told_in_one_line() -> None:
-    violations = tuple(Violation(f"lines[{place}].sku", f"no product '{place}'") for place in range(9))
+    violations = tuple(FieldViolation(f"lines[{place}].sku", f"no product '{place}'") for place in range(9))
 
     short = in_short(ServiceError("many\nlines", violations=violations))
 

@@ -482,7 +482,9 @@ def site_packages_for_everyone(folder: Path) -> Path:
 def test_the_log_stays_within_bounds(empty_folder: Path) -> None:
     lock = os.open(empty_folder / "lock", os.O_RDWR | os.O_CREAT)
     noisy = ["/bin/sh", "-c", "yes 'a line of a log' | head -c 30000000"]
-    task = guard.Task(noisy, str(empty_folder), str(empty_folder / "log"), str(empty_folder / "gone"), lock, None, None)
+    task = guard.GuardTask(
+        noisy, str(empty_folder), str(empty_folder / "log"), str(empty_folder / "gone"), lock, None, None
+    )
 
     command = [sys.executable, "-I", "-S", guard.__file__, task.to_json()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(lock,)) as process:
