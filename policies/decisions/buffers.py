@@ -21,7 +21,7 @@ _EXACT = Arithmetic(prec=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Buffering:
+class BufferEffect:
     """What the buffer rules of one scope come to, in units; a cut-off or a cap of None binds nothing."""
 
     held_back: int = 0
@@ -30,10 +30,10 @@ class Buffering:
     fired: tuple[FiredRule, ...] = ()
 
 
-NOTHING_HELD_BACK = Buffering()
+NOTHING_HELD_BACK = BufferEffect()
 
 
-def buffering(files: Iterable[BufferFile], context: Context) -> Buffering:
+def buffering(files: Iterable[BufferFile], context: Context) -> BufferEffect:
     """The largest hold-back over the files, the highest cut-off and the lowest cap of the rules that fire."""
     held_back, cut_offs, caps, fired = 0, list[int](), list[int](), list[FiredRule]()
     for file in files:
@@ -47,7 +47,7 @@ def buffering(files: Iterable[BufferFile], context: Context) -> Buffering:
         fired += [_fired(rule, figure, context) for rule, figure in zip(rules, figures, strict=True)]
     if not fired:
         return NOTHING_HELD_BACK
-    return Buffering(held_back, max(cut_offs, default=None), min(caps, default=None), tuple(fired))
+    return BufferEffect(held_back, max(cut_offs, default=None), min(caps, default=None), tuple(fired))
 
 
 def combined(combine: Combine, figures: Sequence[int | None]) -> int:

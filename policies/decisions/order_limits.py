@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from policies.decisions.buffers import Buffering
+from policies.decisions.buffers import BufferEffect
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, dropped_by_policy, fired_by
 from policies.decisions.sellable import NOTHING_LIFTED, LocationFigure, assess_location, channel_buffering, told
 from policies.domain.model import Channel, Commitment, Location, Order, StockLevel, World
@@ -14,7 +14,7 @@ from policies.policy_set import PolicySet, RoutingPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Usable:
+class UsableUnits:
     """What one order may take, in units. `units` are by SKU and then location id, none of them 0.
 
     `limits` bound a SKU over all locations together; a SKU without one is bound by its units alone.
@@ -40,7 +40,7 @@ def usable(
     *,
     own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
-) -> Usable:
+) -> UsableUnits:
     """What the order may take under the policy.
 
     A HOLD, and a SOLD order without `sold_may_use`, is bound by hold-backs and blocks; cut-off and cap bind HOLDs only.
@@ -55,8 +55,8 @@ def usable(
         if "buffer" in lifted
         else {sku: channel_buffering(policy_set, question, sku, policy, lifted) for sku in skus}
     )
-    here = _Survey(policy_set, question, policy, skus, lifted)
-    elsewhere = _Survey(policy_set, question, policy, skus, lifted)
+    here = _UnitSurvey(policy_set, question, policy, skus, lifted)
+    elsewhere = _UnitSurvey(policy_set, question, policy, skus, lifted)
     for location in question.locations():
         if chosen(order, location.id):
             here.visit(location)
@@ -67,7 +67,7 @@ def usable(
             elsewhere.visit(location)
     limits = {sku: _limit(order, sku, one, [here, elsewhere]) for sku, one in whole.items() if one.fired}
     fired = [*here.fired, *(rule for one in whole.values() for rule in one.fired)]
-    return Usable(here.units, limits, tuple(here.dropped), tuple(fired))
+    return UsableUnits(here.units, limits, tuple(here.dropped), tuple(fired))
 
 
 def lifted_for(order: Order, policy: RoutingPolicy) -> frozenset[str]:
@@ -97,14 +97,14 @@ def saved_by_buffers(
     saved = {}
     for sku in dict.fromkeys(sku for sku, _ in placed):
         taken = {location_id: count for (key, location_id), count in placed.items() if key == sku}
-        survey = _Survey(policy_set, question, policy, (sku,), lifted - {"buffer"})
+        survey = _UnitSurvey(policy_set, question, policy, (sku,), lifted - {"buffer"})
         count = sum(taken.values()) - _without_buffer(survey, order, sku, taken)
         if count > 0:
             saved[sku] = count
     return saved
 
 
-def _without_buffer(survey: _Survey, order: Order, sku: str, taken: Mapping[str, int]) -> int:
+def _without_buffer(survey: _UnitSurvey, order: Order, sku: str, taken: Mapping[str, int]) -> int:
     """Units that the order could have had of those taken; looks at no more locations than it takes to know."""
     wanted = sum(taken.values())
     held_back = channel_buffering(survey.policy_set, survey.question, sku, survey.policy, survey.lifted).held_back
@@ -125,7 +125,7 @@ def _taken_first(question: RoutingQuestion, taken: Mapping[str, int]) -> Iterato
     yield from (location for location in question.locations() if location.id not in taken)
 
 
-def _limit(order: Order, sku: str, whole: Buffering, surveys: list[_Survey]) -> int:
+def _limit(order: Order, sku: str, whole: BufferEffect, surveys: list[_UnitSurvey]) -> int:
     subtotal = sum(sum(survey.units[sku].values()) for survey in surveys)
     own = sum(survey.own_units.get(sku, 0) for survey in surveys)
     bound = told(subtotal, whole) if order.commitment is Commitment.HOLD else max(0, subtotal - whole.held_back)
@@ -133,7 +133,7 @@ def _limit(order: Order, sku: str, whole: Buffering, surveys: list[_Survey]) -> 
 
 
 @dataclass(slots=True)
-class _Survey:
+class _UnitSurvey:
     """What a walk over the locations has found so far."""
 
     policy_set: PolicySet

@@ -78,7 +78,7 @@ def plan(
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class _CandidateStock:
     """Candidates by number, best-ranked first, and what each could give of every SKU; `wanted` is what all could."""
 
     skus: tuple[str, ...]
@@ -114,14 +114,16 @@ def taken(rest: Sequence[int], holding: Sequence[int]) -> tuple[int, ...]:
     return tuple(map(min, rest, holding))
 
 
-def _field(demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]], ranks: Mapping[str, Ranks]) -> _Field:
+def _field(
+    demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]], ranks: Mapping[str, Ranks]
+) -> _CandidateStock:
     skus = tuple(sku for sku in demand if stock.get(sku))
     shelves = [(demand[sku], stock[sku]) for sku in skus]
     ids = sorted(ranks, key=lambda key: (ranks[key], key))
     holdings = [(key, tuple([min(wanted, shelf.get(key, 0)) for wanted, shelf in shelves])) for key in ids]
     holdings = [(key, holding) for key, holding in holdings if any(holding)]
     supply = [sum(column) for column in zip(*(holding for _, holding in holdings), strict=True)] or [0] * len(skus)
-    return _Field(
+    return _CandidateStock(
         skus=skus,
         wanted=tuple([min(wanted, there) for (wanted, _), there in zip(shelves, supply, strict=True)]),
         ids=tuple([key for key, _ in holdings]),
@@ -137,7 +139,9 @@ class _Search:
     A. G. Doig, "An Automatic Method of Solving Discrete Programming Problems", Econometrica 28 (1960).
     """
 
-    def __init__(self, field: _Field, steps: Sequence[str], limit: int, sendings: Sequence[ShippingEstimate]) -> None:
+    def __init__(
+        self, field: _CandidateStock, steps: Sequence[str], limit: int, sendings: Sequence[ShippingEstimate]
+    ) -> None:
         self.field = field
         self.limit = min(limit, len(field.ids))
         numbers = {key: number for number, key in enumerate(sorted(field.ids))}

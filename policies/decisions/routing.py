@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_for, plan_cost, sendings
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, policies_for, worth_splitting
-from policies.decisions.order_limits import Usable, saved_by_buffers, usable
+from policies.decisions.order_limits import UsableUnits, saved_by_buffers, usable
 from policies.decisions.plans import NO_SENDINGS, Load, Plan, plan
 from policies.decisions.ranking import RankingContext, Ranks, distance_km, ranks
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
@@ -105,7 +105,7 @@ def route(
     question = RoutingQuestion.of(world, channel, order, own, rejected_by)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
-        inquiry = _Inquiry(policy_set, question, order, policy)
+        inquiry = _RoutingRun(policy_set, question, order, policy)
         allowed = usable(policy_set, world, channel, order, policy, own=own, rejected_by=rejected_by)
         found = _planned(inquiry, allowed)
         shortages = _shortages(order, allowed, found)
@@ -116,7 +116,7 @@ def route(
 
 
 @dataclass(frozen=True, slots=True)
-class _Inquiry:
+class _RoutingRun:
     """One order under one policy."""
 
     policy_set: PolicySet
@@ -125,7 +125,7 @@ class _Inquiry:
     policy: RoutingPolicy
 
 
-def _planned(inquiry: _Inquiry, allowed: Usable) -> Plan:
+def _planned(inquiry: _RoutingRun, allowed: UsableUnits) -> Plan:
     order, policy = inquiry.order, inquiry.policy
     wanted = order.units_by_sku()
     splits = worth_splitting(policy, order.value)
@@ -144,7 +144,7 @@ def _planned(inquiry: _Inquiry, allowed: Usable) -> Plan:
     return found
 
 
-def _ranks(inquiry: _Inquiry, allowed: Usable) -> dict[str, Ranks]:
+def _ranks(inquiry: _RoutingRun, allowed: UsableUnits) -> dict[str, Ranks]:
     locations = inquiry.question.world.locations
     places = [locations[key] for key in dict.fromkeys(key for shelf in allowed.units.values() for key in shelf)]
     order = inquiry.order
@@ -154,7 +154,7 @@ def _ranks(inquiry: _Inquiry, allowed: Usable) -> dict[str, Ranks]:
     return ranks(inquiry.policy, places, wish)
 
 
-def _shortages(order: Order, allowed: Usable, found: Plan) -> tuple[Shortage, ...]:
+def _shortages(order: Order, allowed: UsableUnits, found: Plan) -> tuple[Shortage, ...]:
     """Per SKU the first units in line order are placed, the next could have been, and the last nobody has."""
     shortages: list[Shortage] = []
     for sku, wanted in order.units_by_sku().items():
@@ -182,7 +182,7 @@ def _short_units(order: Order, sku: str, marks: tuple[int, int, int]) -> list[Sh
 
 
 def _decision(
-    inquiry: _Inquiry, allowed: Usable, found: Plan, shortages: tuple[Shortage, ...], tried: tuple[str, ...]
+    inquiry: _RoutingRun, allowed: UsableUnits, found: Plan, shortages: tuple[Shortage, ...], tried: tuple[str, ...]
 ) -> Decision:
     shipments = _shipments(inquiry, found.loads)
     reviews = _reviews(inquiry, shipments)
@@ -201,7 +201,7 @@ def _decision(
     )
 
 
-def _shipments(inquiry: _Inquiry, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:
+def _shipments(inquiry: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:
     """Splits each load over the order's lines; lines of one SKU draw from one pool, in line order."""
     left = {line.line_id: line.unit_count for line in inquiry.order.lines}
     shipments = []
@@ -218,7 +218,7 @@ def _shipments(inquiry: _Inquiry, loads: Sequence[Load]) -> tuple[PlannedShipmen
     return tuple(shipments)
 
 
-def _reviews(inquiry: _Inquiry, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
+def _reviews(inquiry: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
     """The review rules that hold for the finished plan."""
     matcher = inquiry.policy.review_matcher
     if matcher is None or not shipments:
@@ -239,7 +239,7 @@ def _reviews(inquiry: _Inquiry, shipments: Sequence[PlannedShipment]) -> tuple[F
 
 
 def _deliveries(
-    inquiry: _Inquiry, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
+    inquiry: _RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
 ) -> tuple[FiredRule, ...]:
     """The delivery rules of the plan's shipments, where they bore on the plan or on its review."""
     asked = {one.fact for rule in reviews if rule.sight for one in comparisons(rule.sight.when)}

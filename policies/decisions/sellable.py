@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from policies.decisions.buffers import NOTHING_HELD_BACK, Buffering, buffering
+from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffering
 from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, fired_by, policies_for, worth_splitting
 from policies.decisions.ranking import RankingContext, ranks
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
@@ -129,7 +129,7 @@ def channel_buffering(
     sku: str,
     policy: RoutingPolicy,
     lifted: frozenset[str] = NOTHING_LIFTED,
-) -> Buffering:
+) -> BufferEffect:
     """What the `scope: channel` rules hold back of the product; their stock is what the channel may use of it."""
     files = policy_set.buffers_of(Scope.CHANNEL)
     if not files:
@@ -169,7 +169,7 @@ def summed(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
     )
 
 
-def told(subtotal: int, whole: Buffering) -> int:
+def told(subtotal: int, whole: BufferEffect) -> int:
     """What remains of the locations' sum after the channel's hold-back, its cut-off and its cap, in that order."""
     remaining = max(0, subtotal - whole.held_back)
     if whole.cut_off is not None and remaining <= whole.cut_off:
