@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).parent.parent
 RULES = REPOSITORY / "rules"
 PLAIN_RULES = Path(__file__).parent / "rules"
 """Rules that hold nothing back, for tests of what orders do to stock."""
-SETTLED_RULES = Path(__file__).parent / "rules_settled"
+RESOLVED_RULES = Path(__file__).parent / "rules_resolved"
 """The same, and exception rules that policy carries out: reroute, backorder, cancel."""
 
 _numbers = itertools.count()

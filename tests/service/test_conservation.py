@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.conftest import REPOSITORY, SETTLED_RULES, RetailerMaker
+from tests.conftest import REPOSITORY, RESOLVED_RULES, RetailerMaker
 from tests.random_retailer import PLACES, Life
 from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb
@@ -43,16 +43,16 @@ def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: 
         print(sum(Life.steps_passed.values()), dict(Life.steps_passed))  # noqa: T201
 
 
-@pytest.fixture(params=[SETTLED_RULES, BUFFERED_RULES], ids=["settled", "buffered"])
+@pytest.fixture(params=[RESOLVED_RULES, BUFFERED_RULES], ids=["resolved", "buffered"])
 def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[Life]]:
-    """Lives under rules that settle what is short, or that hold back and leave it to people."""
+    """Lives under rules that resolve shortages by policy, or that hold back and leave shortages to people."""
     rules: Path = request.param
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
             shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
             members = {"runner": runner, "shop": shop}
-            yield type("Life", (Life,), members | {"settles": rules == SETTLED_RULES})
+            yield type("Life", (Life,), members | {"settles": rules == RESOLVED_RULES})
         finally:
             runner.run(stack.aclose())
 

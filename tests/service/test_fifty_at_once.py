@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.conftest import SETTLED_RULES, RetailerMaker
+from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
@@ -91,7 +91,7 @@ async def figures(shop: Retailer) -> Figures:
 
 @pytest.mark.parametrize("write", WRITES, ids=NAMES)
 async def test_fifty_with_one_request_id_are_one_and_hear_the_same(retailers: RetailerMaker, write: Write) -> None:
-    shops = [await retailers.make(SETTLED_RULES) for _ in range(2)]
+    shops = [await retailers.make(RESOLVED_RULES) for _ in range(2)]
     order, same = await begun(shops[0], write), request_id()
 
     answers = await asyncio.gather(*(write.call(shops[n % 2], order, same) for n in range(50)))
@@ -103,7 +103,7 @@ async def test_fifty_with_one_request_id_are_one_and_hear_the_same(retailers: Re
 
 @pytest.mark.parametrize("write", WRITES, ids=NAMES)
 async def test_fifty_with_other_request_ids_take_nothing_twice(retailers: RetailerMaker, write: Write) -> None:
-    shops = [await retailers.make(SETTLED_RULES) for _ in range(2)]
+    shops = [await retailers.make(RESOLVED_RULES) for _ in range(2)]
     order = await begun(shops[0], write)
 
     calls = (write.call(shops[n % 2], order, request_id()) for n in range(50))

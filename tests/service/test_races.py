@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from service.database.database import plain_url
-from tests.conftest import SETTLED_RULES, RetailerMaker
+from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, change, line_units, moved, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -185,7 +185,7 @@ def _sent(shop: Retailer, method: str, request: Any) -> Awaitable[Any]:
 async def test_whatever_happens_at_once_nothing_is_promised_that_is_not_there(
     retailers: RetailerMaker, seed: int
 ) -> None:
-    shops = [await retailers.make(SETTLED_RULES) for _ in range(3)]
+    shops = [await retailers.make(RESOLVED_RULES) for _ in range(3)]
     await shops[0].stock({(sku, place): 12 for sku in SKUS for place in PLACES})
     waits = catalog_pb.Product(sku="MUG", tags=["launch"])
     await shops[0].catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[waits]))

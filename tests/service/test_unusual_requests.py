@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.conftest import SETTLED_RULES, RetailerMaker
+from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, change, eventually, moved, promised, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -26,7 +26,7 @@ PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
 @pytest.fixture
 async def shop(retailers: RetailerMaker) -> Retailer:
     """Rejections are rerouted; what is oversold of a launch waits, of a clearance is cancelled, else a person looks."""
-    return await retailers.make(SETTLED_RULES)
+    return await retailers.make(RESOLVED_RULES)
 
 
 async def tag(shop: Retailer, sku: str, *tags: str) -> None:

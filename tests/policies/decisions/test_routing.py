@@ -330,7 +330,7 @@ def test_an_order_that_a_policy_cannot_fill_whole_goes_to_the_next_where_it_says
 
 
 def test_a_dear_split_order_needs_review_and_keeps_its_stock() -> None:
-    review = "[{name: dear-and-split, when: {order.value: {at_least: 1000}, plan.shipment_count: {more_than: 1}}}]"
+    review = "[{name: high-value-split, when: {order.value: {at_least: 1000}, plan.shipment_count: {more_than: 1}}}]"
     policy_set = rules(policy(review=review))
 
     for asked in (order, sold):
@@ -338,7 +338,7 @@ def test_a_dear_split_order_needs_review_and_keeps_its_stock() -> None:
 
         assert (found.outcome, found.needs_review) == (Outcome.NEEDS_REVIEW, True)
         assert sum(found.units.values()) == 2
-        assert [rule.name for rule in found.reviews] == ["dear-and-split"]
+        assert [rule.name for rule in found.reviews] == ["high-value-split"]
     assert not decide(policy_set, stocked(oslo=2), order({"MUG": 2}, stated_value=Decimal(1000))).needs_review
 
 

@@ -70,7 +70,7 @@ policies:
     ship_complete: true
     sold_may_use: [buffer, blocked]
     review:
-      - {name: dear-and-split, when: {order.value: {at_least: 1000}, plan.shipment_count: {more_than: 1}}}
+      - {name: high-value-split, when: {order.value: {at_least: 1000}, plan.shipment_count: {more_than: 1}}}
   - name: pick-up-in-store
     position: 10
     applies_to: {order.method: pickup}
@@ -181,7 +181,7 @@ def test_a_routing_policy_is_read_whole() -> None:
     assert everything.sold_may_use == {"buffer", "blocked"}
     assert (everything.otherwise, pickup.otherwise) == ("exception", "next")
     assert (pickup.only is not None, [rule.name for rule in everything.exclude]) == (True, ["stocktake"])
-    assert [rule.name for rule in everything.review] == ["dear-and-split"]
+    assert [rule.name for rule in everything.review] == ["high-value-split"]
     assert isinstance(everything.applies_to, Always)
 
 

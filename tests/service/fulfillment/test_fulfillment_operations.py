@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from service.database.database import plain_url
-from tests.conftest import SETTLED_RULES, RetailerMaker
+from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import HOLD, Retailer, eventually, promised, refused, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -29,7 +29,7 @@ PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
 @pytest.fixture
 async def shop(retailers: RetailerMaker) -> Retailer:
     """Rejections are rerouted; what is oversold of a launch waits, of a clearance is cancelled, else a person looks."""
-    return await retailers.make(SETTLED_RULES)
+    return await retailers.make(RESOLVED_RULES)
 
 
 async def states(shop: Retailer, order: allocation_pb.Allocation) -> dict[str, str]:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tests.conftest import SETTLED_RULES, RetailerMaker
+from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import Retailer, change, moved, request_id
 from tests.service.test_bad_input import refused
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
@@ -104,7 +104,7 @@ async def test_a_transfer_may_arrive_in_parts(shop: Retailer) -> None:
 
 
 async def test_what_arrives_goes_to_backorders_before_anybody_else(retailers: RetailerMaker) -> None:
-    shop = await retailers.make(SETTLED_RULES)
+    shop = await retailers.make(RESOLVED_RULES)
     await shop.stock({("MUG", "dc"): 4})
     await shop.locations("store")
     launch = catalog_pb.Product(sku="MUG", tags=["launch"])
