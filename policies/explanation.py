@@ -62,7 +62,7 @@ class Dropped:
     sight: RuleEvidence | None = field(default=None, compare=False, repr=False)
 
 
-def units(count: int) -> str:
+def unit_count_text(count: int) -> str:
     """The count with its noun: '1 unit', '2 units'."""
     return f"{count} unit" if count == 1 else f"{count} units"
 

@@ -31,7 +31,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from policies.explanation import units
+from policies.explanation import unit_count_text
 
 DOMAIN = "truestock.v1"
 ABSENT_LOCATION = "upsert it first with UpsertLocations or `truestock import locations`"
@@ -179,7 +179,8 @@ class TooManyUnits(TruestockError):
     def __init__(self, line_id: str, unit_count: int, left_count: int, done: str) -> None:
         """`done` is what cannot be done with them, such as 'cancelled'."""
         super().__init__(
-            f"line {line_id} has {units(left_count)} left, so {unit_count} cannot be {done}; nothing was changed",
+            f"line {line_id} has {unit_count_text(left_count)} left, so {unit_count} cannot be {done}; "
+            "nothing was changed",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
         )
 

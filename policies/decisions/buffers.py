@@ -9,7 +9,7 @@ from math import ceil, exp, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
 
 from policies.domain.model import MAX_UNITS, Context, StockLevel
-from policies.explanation import FiredRule, RuleEvidence, units
+from policies.explanation import FiredRule, RuleEvidence, unit_count_text
 from policies.policy_set import BufferFile, BufferRule, Combine, HoldBack
 
 SECONDS_PER_DAY = 86_400
@@ -147,11 +147,11 @@ def _age_seconds(stock: StockLevel | None, context: Context) -> float | None:
 def _fired(rule: BufferRule, figure: int | None, context: Context) -> FiredRule:
     effects = []
     if figure is not None:
-        effects.append(f"held back {units(figure)}")
+        effects.append(f"held back {unit_count_text(figure)}")
     if rule.publish_zero_at_or_below is not None:
-        effects.append(f"told 0 at or below {units(rule.publish_zero_at_or_below)}")
+        effects.append(f"told 0 at or below {unit_count_text(rule.publish_zero_at_or_below)}")
     if rule.cap is not None:
-        effects.append(f"told at most {units(rule.cap)}")
+        effects.append(f"told at most {unit_count_text(rule.cap)}")
     location_id = context.location.id if context.location else None
     sku = context.stock.sku if context.stock else None
     return FiredRule(rule.name, rule.source, location_id, sku, ", ".join(effects), RuleEvidence(rule.when, context))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order, Outcome
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation.planner import Verdict, decide, give_back
 from service.allocation.planning_context import ChannelContext
 from service.orders.allocation_record import CANCELLED, CONFIRMED, RELEASED, AllocationRecord, LineRecord
@@ -70,7 +70,7 @@ def cancel_everything(book: Book, record: AllocationRecord, order: Order) -> Ver
     record.state = (CANCELLED if sold else RELEASED) if not any(x.wanted for x in record.lines) else CONFIRMED
     record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
     newly = max(0, sum(line.cancelled for line in record.lines) - before)
-    sentence = f"{counted(newly)} cancelled: the whole order, as far as it has not left."
+    sentence = f"{unit_count_text(newly)} cancelled: the whole order, as far as it has not left."
     return Verdict(record, "cancelled", sentence, cancelled=newly if sold else 0)
 
 
@@ -81,7 +81,8 @@ def merge(book: Book, copy: AllocationRecord, original: OrderKey) -> Verdict:
     for line in copy.lines:
         line.cancelled = line.unit_count - copy.shipped_of_line(line.line_id)
     copy.state, copy.expire_time, copy.update_time, copy.copies = CANCELLED, None, book.now, []
-    sentence = f"It is a copy of {'/'.join(original)}: {counted(units)} given back to that order, which goes on alone."
+    released = unit_count_text(units)
+    sentence = f"It is a copy of {'/'.join(original)}: {released} given back to that order, which goes on alone."
     return Verdict(copy, "merged", sentence)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from policies.decisions.promise import MoreThanRemaining, Share, shrink
 from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation import rebalancing
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
@@ -167,7 +167,7 @@ def _release(book: Book, record: AllocationRecord) -> Verdict:
     units = sum(record.promised().values())
     give_back(book, record)
     record.state, record.expire_time, record.update_time = RELEASED, None, book.now
-    return Verdict(record, "released", f"{counted(units)} given back on request.")
+    return Verdict(record, "released", f"{unit_count_text(units)} given back on request.")
 
 
 def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> Verdict:
@@ -203,7 +203,7 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
     elif record.outcome is not Outcome.ALLOCATED:
         record.outcome = outcome_of(record, in_review=in_review)
     units = sum(c.unit_count for c in cancellations)
-    return Verdict(record, "cancelled", f"{counted(units)} cancelled.")
+    return Verdict(record, "cancelled", f"{unit_count_text(units)} cancelled.")
 
 
 def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:

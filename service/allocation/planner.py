@@ -11,7 +11,7 @@ from policies.decisions.routing import Decision, PlannedShipment, Shortage, Shor
 from policies.domain.calendars import ship_by
 from policies.domain.model import Commitment, Order, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, oversell_cause
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import context_of, settle, with_person
@@ -320,9 +320,9 @@ def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
     anew = " anew" if before in (*PROMISING, "expired") else ""
     waiting = sum(short.unit_count for short in record.shortages if short.backordered)
     lost = record.short_count() - waiting
-    rest = f"; {counted(lost)} short" if lost else ""
-    rest += f"; {counted(waiting)} on backorder" if waiting else ""
-    sentence = f"Planned{anew}: {counted(promised)} from {places}{rest}."
+    rest = f"; {unit_count_text(lost)} short" if lost else ""
+    rest += f"; {unit_count_text(waiting)} on backorder" if waiting else ""
+    sentence = f"Planned{anew}: {unit_count_text(promised)} from {places}{rest}."
     event = {HELD: "held", CONFIRMED: "confirmed" if before in (HELD, "expired") else "sold", REFUSED: "refused"}
     return event.get(record.state, record.state), sentence
 

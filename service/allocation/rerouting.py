@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from policies.decisions.routing import Decision, ShortageKind, route
 from policies.domain.model import Order, OrderLine, World
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation.planner import (
     Verdict,
     explain,
@@ -90,7 +90,7 @@ def _fill(
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     explain(channel_context, book, record, decision)
     places = ", ".join(planned.location_id for planned in decision.plan)
-    sentence = f"Stock came: {counted(sum(decision.units.values()))} on backorder promised from {places}."
+    sentence = f"Stock came: {unit_count_text(sum(decision.units.values()))} on backorder promised from {places}."
     raised = with_person(record, reviews)
     return Verdict(
         record, "backorder_filled", sentence, decision=decision, inputs=caught, exceptions=raised, partial=True
@@ -128,7 +128,7 @@ def _sentence(record: AllocationRecord, decision: Decision, wanted: int, cause: 
     placed = sum(decision.units.values())
     why = cause.replace("_", " ")
     if not placed:
-        return f"No other location can supply {counted(wanted)} ({why})."
+        return f"No other location can supply {unit_count_text(wanted)} ({why})."
     places = ", ".join(planned.location_id for planned in decision.plan)
-    rest = f"; {counted(wanted - placed)} short" if wanted > placed else ""
-    return f"Rerouted {counted(placed)} to {places} ({why}){rest}."
+    rest = f"; {unit_count_text(wanted - placed)} short" if wanted > placed else ""
+    return f"Rerouted {unit_count_text(placed)} to {places} ({why}){rest}."

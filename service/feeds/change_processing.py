@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from policies.stock import confidence, unavailable
 from policies.stock.counting import (
     SETTING_ASIDE_SIGNS,
@@ -209,7 +209,7 @@ class ChangeRecorder:
         level = self.book.levels[change.key]
         known = level.on_hand - self.history.changed(change.key, change.effective_time)
         mismatch = differs(self._feed(change), claimed, known)
-        said = f"it says {counted(claimed)} where {known} are known; only the owner's counts move the figure"
+        said = f"it says {unit_count_text(claimed)} where {known} are known; only the owner's counts move the figure"
         result = self._result(change, replace(found, reason=found.reason or said))
         return replace(result, difference=claimed - known, mismatch=mismatch)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from policies.domain.model import Location, Product
 from policies.domain.resolutions import STOCK_CORRECTED
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.counting import Cause, ChangeResult
 from service.database.database import Connection
@@ -114,6 +114,6 @@ def _words_on(
         return []
     if not result.mismatch:
         return [(observed(result), None)]
-    by = f"{counted(abs(result.difference))} {'more' if result.difference > 0 else 'fewer'}"
+    by = f"{unit_count_text(abs(result.difference))} {'more' if result.difference > 0 else 'fewer'}"
     said = f"{change.source} sees {by} of {what} than are known; count there, or mend the feed."
     return [(observed(result), incident(observed(result), said))]

@@ -8,7 +8,7 @@ from policies.domain.calendars import ship_by
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Commitment
 from policies.domain.shipments import ActionRuling, ShipmentAction, ShipmentState, ruling
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation.planner import Verdict
 from service.allocation.rerouting import replan_units
 from service.errors import ABSENT_LOCATION, NotFound, WrongState
@@ -60,7 +60,7 @@ def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> V
         level = step.book.levels.get(key)
         available = max(0, level.available) if level else 0
         if available < count:
-            advice = f"{place.id} has {counted(available)} of {key[0]} available, and {count} are wanted"
+            advice = f"{place.id} has {unit_count_text(available)} of {key[0]} available, and {count} are wanted"
             raise _refused(step, was, advice)
         step.book.allocate(LineUnits(record.id, line_id, key, count))
     there = record.destination.coordinates if record.destination else None
@@ -69,7 +69,7 @@ def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> V
     made.assign_time, made.ship_by_time = step.book.now, ship_by(place, step.book.now)
     record.shipments.append(made)
     total = sum(units.values())
-    sentence = f"{step.asked.actor} moved {counted(total)} from {step.shipment.location_id} to {place.id}."
+    sentence = f"{step.asked.actor} moved {unit_count_text(total)} from {step.shipment.location_id} to {place.id}."
     return Verdict(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation.planner import Verdict
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits
@@ -72,6 +72,6 @@ def _from_shipments(record: AllocationRecord, asked: Return, event_id: str, line
 
 def _told(asked: Return, units: int) -> tuple[str, str]:
     if asked.disposition == NOT_RETURNED:
-        return "refunded", f"{counted(units)} refunded without coming back."
+        return "refunded", f"{unit_count_text(units)} refunded without coming back."
     what = {"sellable": "sellable again", "inspect": "to be looked at", "damaged": "damaged"}[asked.disposition]
-    return RETURNED, f"{counted(units)} came back to {asked.location_id}, {what}."
+    return RETURNED, f"{unit_count_text(units)} came back to {asked.location_id}, {what}."

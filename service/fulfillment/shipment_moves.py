@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from policies.domain.model import Commitment, OrderLine
 from policies.domain.shipments import ONLY_FOR, ActionRuling, ShipmentAction, ShipmentState, ruling
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation.planner import Verdict, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
@@ -151,7 +151,7 @@ def _mark_ready(step: ShipmentTransition) -> None:
 
 def _ship(step: ShipmentTransition) -> None:
     left = _leave(step, "shipped")
-    sentence = f"{counted(left)} left {step.shipment.location_id}."
+    sentence = f"{unit_count_text(left)} left {step.shipment.location_id}."
     step.unit_of_work.record(Verdict(step.record, "shipped", sentence))
 
 
@@ -159,7 +159,7 @@ def _deliver(step: ShipmentTransition) -> None:
     # What arrived has left, heard or not.
     left = _leave(step, "shipped")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
-    unheard = f" {counted(left)} had not been heard to leave." if left else ""
+    unheard = f" {unit_count_text(left)} had not been heard to leave." if left else ""
     step.unit_of_work.record(
         Verdict(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}")
     )
@@ -169,7 +169,7 @@ def _collect(step: ShipmentTransition) -> None:
     left = _leave(step, "collected")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
     step.unit_of_work.record(
-        Verdict(step.record, "collected", f"{counted(left)} fetched at {step.shipment.location_id}.")
+        Verdict(step.record, "collected", f"{unit_count_text(left)} fetched at {step.shipment.location_id}.")
     )
 
 
@@ -198,7 +198,7 @@ def _return_uncollected(step: ShipmentTransition) -> None:
         _keep(step, line_id, units)
         total += units
     step.record.end_if_empty()
-    sentence = f"Nobody fetched {counted(total)}: they are {step.shipment.location_id}'s stock again."
+    sentence = f"Nobody fetched {unit_count_text(total)}: they are {step.shipment.location_id}'s stock again."
     step.unit_of_work.record(Verdict(step.record, "uncollected", sentence))
 
 
@@ -250,7 +250,7 @@ def _rejection(step: ShipmentTransition, units: Mapping[str, int]) -> OrderExcep
         product=step.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
     )
     why = step.asked.reason.replace("_", " ")
-    description = f"{location_id} cannot supply {counted(sum(units.values()))} ({why})."
+    description = f"{location_id} cannot supply {unit_count_text(sum(units.values()))} ({why})."
     found = order_exceptions.of_rejection(step.channel_context.policy_set, context, description)
     return replace(
         found,

@@ -12,7 +12,7 @@ from sqlalchemy import Text, literal_column, select
 
 from policies.decisions.exception_policy import ExceptionHandling, handling_of
 from policies.domain.model import Context, Product
-from policies.explanation import FiredRule, units
+from policies.explanation import FiredRule, unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service.database.database import Connection, Statement, any_of
@@ -132,7 +132,7 @@ def _of_units(raised: OrderException, shorts: Sequence[ShortageRecord]) -> Order
 
 def _units_short(shorts: Sequence[ShortageRecord]) -> str:
     skus = ", ".join(sorted({short.sku for short in shorts}))
-    return f"{units(sum(short.unit_count for short in shorts))} short: {skus}"
+    return f"{unit_count_text(sum(short.unit_count for short in shorts))} short: {skus}"
 
 
 UNMAPPED_PRODUCT = "unmapped_product"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import OPEN, ShipmentState
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from service.allocation.lifecycle import cancel_lines
 from service.allocation.planner import Verdict, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
@@ -127,7 +127,9 @@ def _reroute(channel_context: ChannelContext, book: Book, record: AllocationReco
     shortages = verdict.decision.shortages if verdict.decision else ()
     if shortages:
         missing = sum(one.unit_count for one in shortages)
-        why = f"cannot be settled so: {counted(missing)} of {sum(units.values())} cannot be placed anywhere else"
+        why = (
+            f"cannot be settled so: {unit_count_text(missing)} of {sum(units.values())} cannot be placed anywhere else"
+        )
         raise CannotResolve(str(case.id), "open", why, "let them wait for stock, or take them off the order")
     return verdict
 
@@ -191,7 +193,7 @@ def _by_line(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _count(short: Iterable[ShortageRecord]) -> str:
-    return counted(sum(one.unit_count for one in short))
+    return unit_count_text(sum(one.unit_count for one in short))
 
 
 def _nothing_left(case: ResolutionContext) -> CannotResolve:

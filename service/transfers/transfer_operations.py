@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from policies.explanation import units as counted
+from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.feeds import TRANSFERS
 from service import limits
@@ -225,9 +225,9 @@ def _check_figures(book: Book, known: TransferRecord, step: Receipt) -> None:
 
 def _mismatch(after: TransferRecord, differing: Iterable[tuple[str, TransferLine]]) -> str:
     said = [
-        f"{counted(line.missing)} of '{sku}' did not arrive"
+        f"{unit_count_text(line.missing)} of '{sku}' did not arrive"
         if line.missing > 0
-        else f"{counted(-line.missing)} of '{sku}' more than left"
+        else f"{unit_count_text(-line.missing)} of '{sku}' more than left"
         for sku, line in sorted(differing)
     ]
     more = f"; and {len(said) - 5} more products" if len(said) > 5 else ""
