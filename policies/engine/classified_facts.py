@@ -13,19 +13,19 @@ from policies.domain.model import Channel, Context, Location, Product
 
 MAX_OBJECTS = 2_048
 """Objects of one kind whose parts are remembered; beyond it all are forgotten and worked out as they come."""
-MAX_PARTS = 65_536
+MAX_CLASSIFICATIONS = 65_536
 """Parts of one kind that are told apart; beyond it they are made anew, and what is remembered of them is not found."""
 
-KINDS: dict[str, type[Channel] | type[Location] | type[Product]] = {
+CACHED_OBJECTS: dict[str, type[Channel] | type[Location] | type[Product]] = {
     "channel": Channel,
     "location": Location,
     "product": Product,
 }
 """The objects that outlive questions, as the groups of facts name them."""
 
-_OWN = frozenset(f"{kind}.{field.name}" for kind, made_of in KINDS.items() for field in fields(made_of))
+_OWN_FACTS = frozenset(f"{kind}.{field.name}" for kind, made_of in CACHED_OBJECTS.items() for field in fields(made_of))
 
-Step = Callable[[Context], Hashable]
+Classifier = Callable[[Context], Hashable]
 """How one fact of a context is classified."""
 
 
@@ -36,9 +36,9 @@ class ClassifiedFacts:
     entries: tuple[Hashable, ...]
 
 
-def kind_of(fact: str) -> str | None:
+def deciding_object(fact: str) -> str | None:
     """The kind of object that alone decides the fact, which is then named like one of its fields; None without one."""
-    return fact.partition(".")[0] if fact in _OWN else None
+    return fact.partition(".")[0] if fact in _OWN_FACTS else None
 
 
 class ClassifiedFactsCache:
@@ -46,7 +46,7 @@ class ClassifiedFactsCache:
 
     __slots__ = ("_kept", "_kind", "_made", "_steps", "known")
 
-    def __init__(self, kind: str, steps: Sequence[Step]) -> None:
+    def __init__(self, kind: str, steps: Sequence[Classifier]) -> None:
         self._kind = kind
         self._steps = tuple(steps)
         self._made: dict[tuple[Hashable, ...], ClassifiedFacts] = {}
@@ -66,7 +66,7 @@ class ClassifiedFactsCache:
         if len(self._kept) >= MAX_OBJECTS:
             self.known.clear()
             self._kept.clear()
-        if len(self._made) >= MAX_PARTS:
+        if len(self._made) >= MAX_CLASSIFICATIONS:
             self._made.clear()
         self._kept.append(item)
         part = self.known[id(item)] = self._made.setdefault(entries, ClassifiedFacts(entries))

@@ -71,7 +71,7 @@ def holds(condition: Condition, values: Mapping[str, Value | None]) -> bool:
     """Whether the condition is true of these values; a fact that is missing or None is unknown."""
     match condition:
         case Comparison():
-            return _compares(condition, values.get(condition.fact))
+            return _comparison_holds(condition, values.get(condition.fact))
         case All(parts):
             return all(holds(part, values) for part in parts)
         case Any(parts):
@@ -91,7 +91,7 @@ def comparisons(condition: Condition) -> Iterator[Comparison]:
             yield from comparisons(part)
 
 
-def _compares(comparison: Comparison, value: Value | None) -> bool:
+def _comparison_holds(comparison: Comparison, value: Value | None) -> bool:
     operands = comparison.operands
     if comparison.operator is Operator.KNOWN:
         return (value is not None) is operands[0]
@@ -105,10 +105,10 @@ def _compares(comparison: Comparison, value: Value | None) -> bool:
         case Operator.IS_NOT | Operator.NOT_IN:
             return value not in operands
         case _:
-            return _measures(comparison.operator, float(value), float(operands[0]))
+            return _number_comparison_holds(comparison.operator, float(value), float(operands[0]))
 
 
-def _measures(operator: Operator, value: float, constant: float) -> bool:
+def _number_comparison_holds(operator: Operator, value: float, constant: float) -> bool:
     match operator:
         case Operator.AT_LEAST:
             return value >= constant

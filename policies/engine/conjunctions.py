@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf
-from policies.engine.rule_engine import MAX_PROPERTIES, Conjunction, EngineOperator, Test
+from policies.engine.rule_engine import MAX_PROPERTIES, EngineConjunction, EngineOperator, Test
 from policies.engine.value_classes import Mask, ValueClasses
 
 MAX_ALTERNATIVES = 256
@@ -18,23 +18,23 @@ MAX_ALTERNATIVES = 256
 MAX_COLUMNS = MAX_PROPERTIES // 2
 """Columns that one box may ask about; each takes two tests at most."""
 
-Box = Mapping[int, Mask]
+Conjunction = Mapping[int, Mask]
 """The classes allowed in each column; true where every column is in one of its classes. Empty is always true."""
 
 
-class TooLarge(Exception):
+class BoundsExceeded(Exception):
     """Neither the condition nor its negation fits the bounds; the message says which bound."""
 
 
-def boxes(condition: Condition, signatures: ValueClasses) -> tuple[bool, list[Box]]:
+def alternatives(condition: Condition, signatures: ValueClasses) -> tuple[bool, list[Conjunction]]:
     """Whether the boxes stand for the condition's negation, and the boxes. Raises TooLarge."""
     try:
-        return False, _fitting(_boxes(condition, signatures, negated=False))
-    except TooLarge:
-        return True, _fitting(_boxes(condition, signatures, negated=True))
+        return False, _checked_columns(_alternatives(condition, signatures, negated=False))
+    except BoundsExceeded:
+        return True, _checked_columns(_alternatives(condition, signatures, negated=True))
 
 
-class Properties:
+class EngineProperties:
     """The integers that the engine sees: classes of columns, and whether a class is in a scattered set of them."""
 
     __slots__ = ("_numbers", "_signatures")
@@ -43,7 +43,7 @@ class Properties:
         self._signatures = signatures
         self._numbers: dict[tuple[int, Mask | None], int] = {}
 
-    def conjunction(self, box: Box) -> Conjunction:
+    def conjunction(self, box: Conjunction) -> EngineConjunction:
         """The tests of a box that is not empty."""
         return tuple(sorted(test for column, mask in box.items() for test in self._tests(column, mask)))
 
@@ -70,33 +70,33 @@ class Properties:
         return self._numbers.setdefault((column, mask), len(self._numbers))
 
 
-def _boxes(condition: Condition, signatures: ValueClasses, *, negated: bool) -> list[Box]:
+def _alternatives(condition: Condition, signatures: ValueClasses, *, negated: bool) -> list[Conjunction]:
     match condition:
         case Always():
             return [] if negated else [{}]
         case Comparison():
             column, mask = signatures.meaning(condition)
             everything = signatures.columns[column].everything
-            return _single(column, everything & ~mask if negated else mask, everything)
+            return _on_column(column, everything & ~mask if negated else mask, everything)
         case All(parts):
-            each = [_boxes(part, signatures, negated=negated) for part in parts]
-            return _either(each, signatures) if negated else _both(each)
+            each = [_alternatives(part, signatures, negated=negated) for part in parts]
+            return _any_of(each, signatures) if negated else _all_of(each)
         case Any(parts) | NoneOf(parts):
             negates = negated is not isinstance(condition, NoneOf)
-            each = [_boxes(part, signatures, negated=negates) for part in parts]
-            return _both(each) if negates else _either(each, signatures)
+            each = [_alternatives(part, signatures, negated=negates) for part in parts]
+            return _all_of(each) if negates else _any_of(each, signatures)
 
 
-def _single(column: int, mask: Mask, everything: Mask) -> list[Box]:
+def _on_column(column: int, mask: Mask, everything: Mask) -> list[Conjunction]:
     if not mask:
         return []
     return [{}] if mask == everything else [{column: mask}]
 
 
-def _either(each: Iterable[list[Box]], signatures: ValueClasses) -> list[Box]:
+def _any_of(each: Iterable[list[Conjunction]], signatures: ValueClasses) -> list[Conjunction]:
     """Boxes of which one is true where a box of one of the lists is; those on one and the same column become one."""
     singles: dict[int, Mask] = {}
-    others: dict[frozenset[tuple[int, Mask]], Box] = {}
+    others: dict[frozenset[tuple[int, Mask]], Conjunction] = {}
     for box in (box for part in each for box in part):
         if not box:
             return [{}]
@@ -105,23 +105,23 @@ def _either(each: Iterable[list[Box]], signatures: ValueClasses) -> list[Box]:
             singles[column] = singles.get(column, 0) | mask
         else:
             others[frozenset(box.items())] = box
-    merged = [_single(column, mask, signatures.columns[column].everything) for column, mask in singles.items()]
+    merged = [_on_column(column, mask, signatures.columns[column].everything) for column, mask in singles.items()]
     if [{}] in merged:
         return [{}]
-    return _bounded([box for part in merged for box in part] + list(others.values()))
+    return _checked_count([box for part in merged for box in part] + list(others.values()))
 
 
-def _both(each: Iterable[list[Box]]) -> list[Box]:
+def _all_of(each: Iterable[list[Conjunction]]) -> list[Conjunction]:
     """Boxes of which one is true where a box of each list is."""
-    product: list[Box] = [{}]
+    product: list[Conjunction] = [{}]
     # Short lists first: a list without boxes ends it at once.
     for part in sorted(each, key=len):
-        crossed = (_crossed(box, other) for box in product for other in part)
-        product = _bounded({frozenset(box.items()): box for box in crossed if box is not None}.values())
+        crossed = (_intersection(box, other) for box in product for other in part)
+        product = _checked_count({frozenset(box.items()): box for box in crossed if box is not None}.values())
     return product
 
 
-def _crossed(box: Box, other: Box) -> Box | None:
+def _intersection(box: Conjunction, other: Conjunction) -> Conjunction | None:
     crossed = dict(box)
     for column, mask in other.items():
         crossed[column] = crossed.get(column, mask) & mask
@@ -130,14 +130,14 @@ def _crossed(box: Box, other: Box) -> Box | None:
     return crossed
 
 
-def _bounded(found: Iterable[Box]) -> list[Box]:
+def _checked_count(found: Iterable[Conjunction]) -> list[Conjunction]:
     found = list(found)
     if len(found) > MAX_ALTERNATIVES:
-        raise TooLarge(f"it comes to more than {MAX_ALTERNATIVES} alternatives")
+        raise BoundsExceeded(f"it comes to more than {MAX_ALTERNATIVES} alternatives")
     return found
 
 
-def _fitting(found: list[Box]) -> list[Box]:
+def _checked_columns(found: list[Conjunction]) -> list[Conjunction]:
     if any(len(box) > MAX_COLUMNS for box in found):
-        raise TooLarge(f"it compares more than {MAX_COLUMNS} things at once")
+        raise BoundsExceeded(f"it compares more than {MAX_COLUMNS} things at once")
     return found

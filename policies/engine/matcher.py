@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from policies.domain.model import Context
 from policies.engine.conditions import Always, Condition, holds
-from policies.engine.conjunctions import Properties, TooLarge, boxes
-from policies.engine.rule_engine import Conjunction, Engine
+from policies.engine.conjunctions import BoundsExceeded, EngineProperties, alternatives
+from policies.engine.rule_engine import Engine, EngineConjunction
 from policies.engine.value_classes import Signature, ValueClasses
 from policies.facts.fact_table import FACTS
 
@@ -50,7 +50,7 @@ class Matcher(Generic[T]):
         self._pairs = tuple(pairs)
         conditions = [condition for _, condition in pairs]
         self._signatures = ValueClasses(conditions)
-        self._properties = Properties(self._signatures)
+        self._properties = EngineProperties(self._signatures)
         compiled = [self._compiled(index, condition) for index, condition in enumerate(conditions)]
         self._inverted = [inverted for inverted, _ in compiled]
         self._engine = Engine([conjunctions for _, conjunctions in compiled])
@@ -94,11 +94,11 @@ class Matcher(Generic[T]):
         """How many answers are remembered."""
         return len(self._memory)
 
-    def _compiled(self, index: int, condition: Condition) -> tuple[bool, list[Conjunction]]:
+    def _compiled(self, index: int, condition: Condition) -> tuple[bool, list[EngineConjunction]]:
         """Whether the item fires where the engine does *not* match, and what the engine is given."""
         try:
-            inverted, found = boxes(condition, self._signatures)
-        except TooLarge as problem:
+            inverted, found = alternatives(condition, self._signatures)
+        except BoundsExceeded as problem:
             raise ConditionTooLarge(index, str(problem)) from problem
         if {} in found:
             # What is always true is the negation of nothing; the engine needs no rule for it.

@@ -59,7 +59,7 @@ class Test:
     constant: int
 
 
-Conjunction = tuple[Test, ...]
+EngineConjunction = tuple[Test, ...]
 """Tests that must all be true; sorted and at least one."""
 
 
@@ -68,9 +68,9 @@ class Engine:
 
     __slots__ = ("__weakref__", "_rulesets")
 
-    def __init__(self, rules: Sequence[Iterable[Conjunction]]) -> None:
+    def __init__(self, rules: Sequence[Iterable[EngineConjunction]]) -> None:
         """Each rule is its alternatives. Raises ValueError for one of more than MAX_PROPERTIES tests."""
-        users: dict[Conjunction, list[int]] = {}
+        users: dict[EngineConjunction, list[int]] = {}
         for number, alternatives in enumerate(rules):
             for conjunction in alternatives:
                 if len(conjunction) > MAX_PROPERTIES:
@@ -93,7 +93,7 @@ class _Ruleset:
 
     __slots__ = ("__weakref__", "_handle", "_properties", "_users")
 
-    def __init__(self, conjunctions: Sequence[Conjunction], users: dict[Conjunction, list[int]]) -> None:
+    def __init__(self, conjunctions: Sequence[EngineConjunction], users: dict[EngineConjunction, list[int]]) -> None:
         self._users = {f"r{index}": users[conjunction] for index, conjunction in enumerate(conjunctions)}
         self._properties = sorted({test.property for conjunction in conjunctions for test in conjunction})
         definition = {f"r{index}": _definition(conjunction) for index, conjunction in enumerate(conjunctions)}
@@ -139,7 +139,7 @@ class _Ruleset:
             message = durable.complete_and_start_action(self._handle, state)
 
 
-def _definition(conjunction: Conjunction) -> dict[str, object]:
+def _definition(conjunction: EngineConjunction) -> dict[str, object]:
     tests = [
         {f"f{test.property}": test.constant}
         if test.operator is EngineOperator.EQUAL
@@ -149,9 +149,9 @@ def _definition(conjunction: Conjunction) -> dict[str, object]:
     return {"all": [{"m": {"$and": tests}}]}
 
 
-def _shards(conjunctions: Iterable[Conjunction]) -> Iterator[list[Conjunction]]:
+def _shards(conjunctions: Iterable[EngineConjunction]) -> Iterator[list[EngineConjunction]]:
     """The conjunctions in as many lists as the engine's bounds need. Raises ConjunctionTooLarge."""
-    shard: list[Conjunction] = []
+    shard: list[EngineConjunction] = []
     network = _Network()
     for conjunction in conjunctions:
         if not network.has_room_for(conjunction):
@@ -173,7 +173,7 @@ class _Network:
         self._properties: set[int] = set()
         self._conjunction_count = 0
 
-    def has_room_for(self, conjunction: Conjunction) -> bool:
+    def has_room_for(self, conjunction: EngineConjunction) -> bool:
         # A conjunction adds one test to one node at most, and one to what can match at once.
         return (
             self._conjunction_count < MAX_CONJUNCTIONS
@@ -182,7 +182,7 @@ class _Network:
             and self._root.has_room_for(conjunction)
         )
 
-    def add(self, conjunction: Conjunction) -> None:
+    def add(self, conjunction: EngineConjunction) -> None:
         self._root.add(conjunction)
         self._properties |= {test.property for test in conjunction}
         self._conjunction_count += 1
@@ -203,7 +203,7 @@ class _Node:
     def width(self) -> int:
         return max(1, self.ranges_width + sum(self.equalities_width.values()))
 
-    def has_room_for(self, conjunction: Conjunction) -> bool:
+    def has_room_for(self, conjunction: EngineConjunction) -> bool:
         node = self
         for test in conjunction:
             if test not in node.children:
@@ -211,7 +211,7 @@ class _Node:
             node = node.children[test]
         return True
 
-    def add(self, conjunction: Conjunction) -> None:
+    def add(self, conjunction: EngineConjunction) -> None:
         if not conjunction:
             return
         first, rest = conjunction[0], conjunction[1:]

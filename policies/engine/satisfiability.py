@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from policies.engine.conditions import Comparison, Condition, Operator, comparisons
-from policies.engine.conjunctions import Box, TooLarge, boxes
+from policies.engine.conjunctions import BoundsExceeded, Conjunction, alternatives
 from policies.engine.value_classes import UNKNOWN, Mask, ValueClasses
 from policies.facts.fact_table import FACTS, MAX_CONSTANT, FactType
 
-MAX_WORK = 200_000
+MAX_COMPARISONS = 200_000
 """Pairs of boxes that are compared for one `StepBudget`; beyond it everything counts as possible."""
 
-Step = Callable[[Box], Iterator[Box]]
+Narrowing = Callable[[Conjunction], Iterator[Conjunction]]
 """What of a box is left when one more thing must hold: boxes that make it up."""
 
 _ABSENT, _PRESENT = 1 << 1, 1 << 2
@@ -30,7 +30,7 @@ class Disjunction:
     """Where a condition holds: in any of the boxes, or where `inverted` in none. Without boxes it is too large."""
 
     inverted: bool
-    boxes: Sequence[Box] | None
+    boxes: Sequence[Conjunction] | None
 
     @property
     def opposite(self) -> Disjunction:
@@ -42,7 +42,7 @@ class Disjunction:
 class StepBudget:
     """How many pairs of boxes may still be compared; spaces can share one."""
 
-    left: int = MAX_WORK
+    left: int = MAX_COMPARISONS
 
 
 class Satisfiability:
@@ -53,7 +53,7 @@ class Satisfiability:
     def __init__(self, conditions: Iterable[Condition], work: StepBudget) -> None:
         conditions = tuple(conditions)
         asked = [comparison for condition in conditions for comparison in comparisons(condition)]
-        limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _limits(name)]
+        limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _possible_values(name)]
         self._signatures = ValueClasses([*conditions, *limits])
         self._start: dict[int, Mask] = {}
         for limit in limits:
@@ -70,8 +70,8 @@ class Satisfiability:
     def region(self, condition: Condition) -> Disjunction:
         """Where one of the space's conditions, or a part of one, holds."""
         try:
-            return Disjunction(*boxes(condition, self._signatures))
-        except TooLarge:
+            return Disjunction(*alternatives(condition, self._signatures))
+        except BoundsExceeded:
             return Disjunction(False, None)
 
     def can_hold(self, wanted: Iterable[Disjunction]) -> bool:
@@ -81,7 +81,7 @@ class Satisfiability:
             return True
         steps = [step for region in wanted for step in self._steps(region)]
         # Depth first: where something is possible, as it is for most rules, the first way through is found at once.
-        waiting: list[tuple[int, Box]] = [(0, self._start)]
+        waiting: list[tuple[int, Conjunction]] = [(0, self._start)]
         while waiting:
             number, box = waiting.pop()
             if number == len(steps) or self._work.left <= 0:
@@ -105,16 +105,16 @@ class Satisfiability:
                 kept = others
         return kept
 
-    def _steps(self, region: Disjunction) -> list[tuple[int, Step]]:
+    def _steps(self, region: Disjunction) -> list[tuple[int, Narrowing]]:
         """Steps with the work of each: to be outside all boxes takes one for each box, to be in one of them one."""
         found = region.boxes or ()
         if not region.inverted:
-            return [(len(found), partial(_inside, found))]
+            return [(len(found), partial(_intersections, found))]
         return [(1, partial(self._outside, cut=box)) for box in found]
 
-    def _outside(self, box: Box, cut: Box) -> Iterator[Box]:
+    def _outside(self, box: Conjunction, cut: Conjunction) -> Iterator[Conjunction]:
         """What is left of a box without another, as boxes that do not overlap."""
-        if not any(True for _ in _inside([cut], box)):
+        if not any(True for _ in _intersections([cut], box)):
             yield box
             return
         left = dict(box)
@@ -124,15 +124,15 @@ class Satisfiability:
                 yield {**left, column: allowed & ~mask}
             left[column] = allowed & mask
 
-    def _has_tags(self, box: Box) -> bool:
+    def _has_tags(self, box: Conjunction) -> bool:
         """Whether for every list of tags there is one that fits all that the box says of it."""
-        return all(_has_list(box, asked) for asked in self._tags.values())
+        return all(_has_tag_list(box, asked) for asked in self._tags.values())
 
     def _everything(self, column: int) -> Mask:
         return self._signatures.columns[column].everything
 
 
-def _limits(name: str) -> Iterator[Comparison]:
+def _possible_values(name: str) -> Iterator[Comparison]:
     """What holds of the fact wherever it is known."""
     fact = FACTS.get(name)
     # Facts that are in no table are bounds in time, which are true or false.
@@ -146,7 +146,7 @@ def _limits(name: str) -> Iterator[Comparison]:
         yield Comparison(name, Operator.AT_MOST, (fact.bounds[1],))
 
 
-def _inside(found: Sequence[Box], box: Box) -> Iterator[Box]:
+def _intersections(found: Sequence[Conjunction], box: Conjunction) -> Iterator[Conjunction]:
     """The parts of a box that are in one of the others."""
     for other in found:
         crossed = dict(box)
@@ -158,7 +158,7 @@ def _inside(found: Sequence[Box], box: Box) -> Iterator[Box]:
             yield crossed
 
 
-def _has_list(box: Box, asked: Mapping[int, frozenset[object]]) -> bool:
+def _has_tag_list(box: Conjunction, asked: Mapping[int, frozenset[object]]) -> bool:
     masks = {column: box[column] for column in asked if column in box}
     if all(mask & 1 << UNKNOWN for mask in masks.values()):
         return True

@@ -15,10 +15,16 @@ from math import inf, isfinite, nextafter
 from typing import Any
 
 from policies.domain.model import Context
-from policies.engine.classified_facts import KINDS, ClassifiedFacts, ClassifiedFactsCache, Step, kind_of
+from policies.engine.classified_facts import (
+    CACHED_OBJECTS,
+    ClassifiedFacts,
+    ClassifiedFactsCache,
+    Classifier,
+    deciding_object,
+)
 from policies.engine.conditions import Comparison, Condition, Operator, comparisons
 from policies.facts.fact_table import FACTS, FactType, Value
-from policies.facts.measures import ELAPSED
+from policies.facts.measures import AGE_FACTS
 
 Entry = Hashable
 """What a signature holds for one fact: a class; of tags the mentioned ones that are there, or None for unknown."""
@@ -67,14 +73,14 @@ class ValueClasses:
             for comparison in comparisons(condition):
                 used.setdefault(comparison.fact, []).append(comparison)
         self.facts = tuple(used)
-        sorts = {name: _SORTS[FACTS[name].type](name, found) for name, found in used.items()}
-        names = {kind: [name for name in sorts if kind_of(name) == kind] for kind in (*KINDS, None)}
+        sorts = {name: _CLASSES_BY_TYPE[FACTS[name].type](name, found) for name, found in used.items()}
+        names = {kind: [name for name in sorts if deciding_object(name) == kind] for kind in (*CACHED_OBJECTS, None)}
         # What a signature says in this order: the facts of each kind of object, then those of the question itself.
         self._sorts = {name: sorts[name] for kind in names for name in names[kind]}
         steps = {kind: [sorts[name].step(FACTS[name].read) for name in names[kind]] for kind in names}
-        self._parts = tuple(ClassifiedFactsCache(kind, steps[kind]) for kind in KINDS)
+        self._parts = tuple(ClassifiedFactsCache(kind, steps[kind]) for kind in CACHED_OBJECTS)
         self._known = tuple(parts.known for parts in self._parts)
-        self._rest = _together(steps[None])
+        self._rest = _combined(steps[None])
         self.columns: list[FactClasses] = []
         self._starts: dict[str, int] = {}
         for name, sort in self._sorts.items():
@@ -119,7 +125,7 @@ class ValueClasses:
         return column, mask
 
 
-class _Words:
+class _WordClasses:
     """Classes of a text or a flag: 1 for values that no rule lists, then one for each set of lists they stand in."""
 
     __slots__ = ("_class_of", "_masks", "columns")
@@ -137,9 +143,9 @@ class _Words:
         class_of.update((word, class_of_key[tuple(numbers)]) for word, numbers in listed_in.items())
         self._class_of = class_of
         self._masks = {words: _mask(class_of[word] for word in words) for words in lists}
-        self.columns = [FactClasses(2 + len(keys), _same)]
+        self.columns = [FactClasses(2 + len(keys), _class_itself)]
 
-    def step(self, read: Callable[[Context], Any]) -> Step:
+    def step(self, read: Callable[[Context], Any]) -> Classifier:
         class_of = self._class_of
         return lambda context: class_of[read(context)]
 
@@ -154,20 +160,20 @@ class _ClassOfWord(dict[Value | None, int]):
         return 1
 
 
-class _Numbers:
+class _NumberClasses:
     """Classes of a number: the intervals between the places where some comparison turns."""
 
     __slots__ = ("_fact", "_turns", "columns")
 
     def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
         self._fact = fact
-        self._turns = [-inf, *sorted({turn for comparison in found for turn in _turns(comparison)})]
-        self.columns = [FactClasses(len(self._turns) + 1, _same)]
+        self._turns = [-inf, *sorted({turn for comparison in found for turn in _thresholds_of(comparison)})]
+        self.columns = [FactClasses(len(self._turns) + 1, _class_itself)]
 
-    def step(self, read: Callable[[Context], Any]) -> Step:
-        if self._fact in ELAPSED:
-            elapsed, unit = ELAPSED[self._fact]
-            return _timed([_shortest(turn, unit) for turn in self._turns], elapsed)
+    def step(self, read: Callable[[Context], Any]) -> Classifier:
+        if self._fact in AGE_FACTS:
+            elapsed, unit = AGE_FACTS[self._fact]
+            return _duration_classifier([_shortest_duration(turn, unit) for turn in self._turns], elapsed)
         turns, fact = self._turns, self._fact
 
         def classify(context: Context) -> int:
@@ -199,39 +205,39 @@ class _Numbers:
                 return 0, _mask(classes)
 
 
-class _Tags:
+class _TagClasses:
     """Classes of a list of tags: for each set of tags that rules ask for, 1 is none of them there, 2 is some."""
 
     __slots__ = ("_mentioned", "_wanted", "columns")
 
     def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
-        wanted = dict.fromkeys(_wanted(comparison) for comparison in found)
+        wanted = dict.fromkeys(_tags_in(comparison) for comparison in found)
         self._wanted = {tags: index for index, tags in enumerate(wanted)}
         self._mentioned = frozenset(tag for tags in wanted for tag in tags)
-        self.columns = [FactClasses(3, _presence(tags)) for tags in wanted]
+        self.columns = [FactClasses(3, _presence_classifier(tags)) for tags in wanted]
 
-    def step(self, read: Callable[[Context], Any]) -> Step:
+    def step(self, read: Callable[[Context], Any]) -> Classifier:
         mentioned = self._mentioned
         return lambda context: None if (tags := read(context)) is None else mentioned & tags
 
     def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
-        return self._wanted[_wanted(comparison)], 1 << 2
+        return self._wanted[_tags_in(comparison)], 1 << 2
 
 
-_SORTS: dict[FactType, type[_Words] | type[_Numbers] | type[_Tags]] = {
-    FactType.TEXT: _Words,
-    FactType.FLAG: _Words,
-    FactType.NUMBER: _Numbers,
-    FactType.TEXTS: _Tags,
+_CLASSES_BY_TYPE: dict[FactType, type[_WordClasses] | type[_NumberClasses] | type[_TagClasses]] = {
+    FactType.TEXT: _WordClasses,
+    FactType.FLAG: _WordClasses,
+    FactType.NUMBER: _NumberClasses,
+    FactType.TEXTS: _TagClasses,
 }
 
 
-def _together(steps: Sequence[Step]) -> Step:
+def _combined(steps: Sequence[Classifier]) -> Classifier:
     """Several steps as one, which makes a tuple; one step as it is, because most rules ask only for the stock's age."""
     return steps[0] if len(steps) == 1 else lambda context: tuple([step(context) for step in steps])
 
 
-def _timed(turns: Sequence[timedelta], elapsed: Callable[[Context], timedelta | None]) -> Step:
+def _duration_classifier(turns: Sequence[timedelta], elapsed: Callable[[Context], timedelta | None]) -> Classifier:
     """Classifies a time as it is, which spares making a number of it."""
 
     def classify(context: Context) -> int:
@@ -242,13 +248,13 @@ def _timed(turns: Sequence[timedelta], elapsed: Callable[[Context], timedelta | 
 
 
 @lru_cache(maxsize=4_096)
-def _shortest(turn: float, unit: timedelta) -> timedelta:
+def _shortest_duration(turn: float, unit: timedelta) -> timedelta:
     """The shortest time that is at least so many units; any time for none, because nothing is younger than new."""
     count = bisect_left(range(_LONGEST), turn, key=lambda microseconds: timedelta(microseconds=microseconds) / unit)
     return timedelta(microseconds=count) if count else timedelta.min
 
 
-def _turns(comparison: Comparison) -> list[float]:
+def _thresholds_of(comparison: Comparison) -> list[float]:
     """The least numbers for which the comparison is not as it is for smaller ones."""
     at = [float(operand) for operand in comparison.operands]
     # What is above a number begins with the next number that a float can be.
@@ -271,11 +277,11 @@ def _mask(classes: Iterable[int]) -> Mask:
     return mask
 
 
-def _wanted(comparison: Comparison) -> frozenset[Value]:
+def _tags_in(comparison: Comparison) -> frozenset[Value]:
     return frozenset() if comparison.operator is Operator.KNOWN else frozenset(comparison.operands)
 
 
-def _presence(tags: frozenset[Value]) -> Callable[[Entry], int]:
+def _presence_classifier(tags: frozenset[Value]) -> Callable[[Entry], int]:
     def class_of(entry: Entry) -> int:
         if not isinstance(entry, frozenset):
             return UNKNOWN
@@ -284,5 +290,5 @@ def _presence(tags: frozenset[Value]) -> Callable[[Entry], int]:
     return class_of
 
 
-def _same(entry: Entry) -> int:
+def _class_itself(entry: Entry) -> int:
     return entry if isinstance(entry, int) else UNKNOWN

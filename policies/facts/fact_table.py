@@ -29,7 +29,7 @@ from policies.facts.measures import (
     same_country,
     serves_destination,
 )
-from policies.facts.periods import reading
+from policies.facts.periods import time_fact_reader
 
 Value = str | int | float | bool | frozenset[str]
 """What a fact can be; None stands for unknown."""
@@ -98,12 +98,12 @@ class Fact:
         return self.name.partition(".")[0]
 
 
-def find(name: str) -> Fact | None:
+def find_fact(name: str) -> Fact | None:
     """The fact of this name, also when it is asked about with `.known`."""
     return FACTS.get(name.removesuffix(KNOWN))
 
 
-def names(place: RulePlace) -> list[str]:
+def fact_names(place: RulePlace) -> list[str]:
     """The names of all facts that can be known in a place, in the table's order."""
     return [fact.name for fact in FACTS.values() if place in fact.places]
 
@@ -442,7 +442,7 @@ class _Facts(dict[str, Fact]):
     """The table by name. Beyond it are the facts of time, which rule files make with their bounds and cannot name."""
 
     def __missing__(self, name: str) -> Fact:
-        read = reading(name)
+        read = time_fact_reader(name)
         if read is None:
             raise KeyError(name)
         return Fact(name, _FLAG, "whether the time has come", EVERYWHERE, read)

@@ -21,12 +21,12 @@ def amount(value: Decimal | None) -> float | None:
 
 def age_minutes(context: Context) -> float | None:
     """How long ago the figure was last true at its source."""
-    return _elapsed(_since_figure(context), _MINUTE)
+    return _in_units(_figure_age(context), _MINUTE)
 
 
 def days_since_count(context: Context) -> float | None:
     """How long ago a person last counted; without such a count, how long ago the figure was last counted at all."""
-    return _elapsed(_since_count(context), _DAY)
+    return _in_units(_count_age(context), _DAY)
 
 
 def days_of_cover(context: Context) -> float | None:
@@ -83,23 +83,23 @@ def margin_after_shipping(context: Context) -> float | None:
     return float(context.order.value - context.plan.cost)
 
 
-def _since_figure(context: Context) -> timedelta | None:
+def _figure_age(context: Context) -> timedelta | None:
     since = context.stock and context.stock.figure_time
     return context.now - since if since else None
 
 
-def _since_count(context: Context) -> timedelta | None:
+def _count_age(context: Context) -> timedelta | None:
     since = context.stock and (context.stock.physical_count_time or context.stock.counted_time)
     return context.now - since if since else None
 
 
-def _elapsed(span: timedelta | None, unit: timedelta) -> float | None:
+def _in_units(span: timedelta | None, unit: timedelta) -> float | None:
     # A source's clock may run ahead of ours by minutes; nothing is younger than new.
     return None if span is None else max(0.0, span / unit)
 
 
-ELAPSED: Mapping[str, tuple[Callable[[Context], timedelta | None], timedelta]] = {
-    "stock.age_minutes": (_since_figure, _MINUTE),
-    "stock.days_since_count": (_since_count, _DAY),
+AGE_FACTS: Mapping[str, tuple[Callable[[Context], timedelta | None], timedelta]] = {
+    "stock.age_minutes": (_figure_age, _MINUTE),
+    "stock.days_since_count": (_count_age, _DAY),
 }
 """The facts that are times, by name: the time itself, below 0 where a clock runs ahead, and the fact's unit."""

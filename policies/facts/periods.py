@@ -19,12 +19,12 @@ WHOLE_DAY = 24 * 60
 AT_LOCATION = "location"
 """Stands for the time zone of the location that the rule is asked about."""
 
-Reading = Callable[[Context], bool | None]
+TimeFactReader = Callable[[Context], bool | None]
 
 _FROM, _DURING = "from", "during"
 
 
-def since(moment: datetime) -> str:
+def moment_fact(moment: datetime) -> str:
     """The name of the fact that a moment has come: true at the moment and ever after."""
     return f"{_FROM} {moment.astimezone(UTC).isoformat()}"
 
@@ -65,7 +65,7 @@ class Hours:
         return begun_yesterday or (minute >= self.start and day in self.days)
 
 
-def reading(name: str) -> Reading | None:
+def time_fact_reader(name: str) -> TimeFactReader | None:
     """How the fact of this name is read; None where it is no fact of time."""
     match name.split(" "):
         case [word, moment] if word == _FROM:

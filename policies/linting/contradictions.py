@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf
 from policies.engine.satisfiability import Satisfiability, StepBudget
 from policies.facts.fact_table import FACTS
-from policies.linting.findings import Finding, listed, parts, written
+from policies.linting.findings import Finding, condition_text, conjuncts, joined_names
 from policies.policy_set import BufferRule, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
 from policies.source.problems import Source, quoted
-from policies.source.rule_file import figure
+from policies.source.rule_file import number_text
 
-_APART = "take one of them out, or, where either is enough, put them under 'any'; words of one fact can be a list."
+_CONTRADICTION_HELP = (
+    "take one of them out, or, where either is enough, put them under 'any'; words of one fact can be a list."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,12 @@ class _CheckedCondition:
 
 def contradictions(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Every condition of the set that can never hold, or says nothing."""
-    for clause in _clauses(policy_set):
+    for clause in _checked_conditions(policy_set):
         if not isinstance(clause.when, Always):
             yield from _findings(clause, work)
 
 
-def _clauses(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
+def _checked_conditions(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
     rules: list[ExposureRule | BufferRule | DeliveryRule | ExceptionRule] = [*policy_set.exposure]
     rules += [*policy_set.delivery, *policy_set.exceptions]
     rules += [rule for file in policy_set.buffers for rule in file.rules]
@@ -43,10 +45,10 @@ def _clauses(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
         title = f"rule '{rule.name}'"
         yield _CheckedCondition(title, rule.when, rule.source, "when", f"{title} can never fire", Always())
     for policy in policy_set.routing:
-        yield from _clauses_of(policy)
+        yield from _policy_conditions(policy)
 
 
-def _clauses_of(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
+def _policy_conditions(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
     """The policy's own condition, and those within it, which are asked only where the policy applies."""
     title, applies = f"policy '{policy.name}'", policy.applies_to
     yield _CheckedCondition(title, applies, policy.source, "applies_to", f"{title} can never apply", Always())
@@ -65,15 +67,15 @@ def _clauses_of(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
 
 def _findings(clause: _CheckedCondition, work: StepBudget) -> Iterator[Finding]:
     space = Satisfiability([clause.given, clause.when], work)
-    given, own = parts(clause.given), parts(clause.when)
+    given, own = conjuncts(clause.given), conjuncts(clause.when)
     regions = [space.region(part) for part in (*given, *own)]
     conflict = space.conflict(regions)
     if conflict:
         # What is wrong with `applies_to` is said once, of the policy.
         if conflict[-1] >= len(given):
-            yield _never(clause, [(*given, *own)[number] for number in conflict], clause.never)
+            yield _conflict_finding(clause, [(*given, *own)[number] for number in conflict], clause.never)
         return
-    dead = list(_dead_entries(clause, clause.when, space))
+    dead = list(_useless_entries(clause, clause.when, space))
     yield from dead
     if not dead and not space.can_hold([space.region(clause.when).opposite]):
         message = f"the condition of {clause.title} always holds"
@@ -81,34 +83,36 @@ def _findings(clause: _CheckedCondition, work: StepBudget) -> Iterator[Finding]:
         yield Finding(clause.source, clause.key, "always-true", message, help)
 
 
-def _dead_entries(clause: _CheckedCondition, condition: Condition, space: Satisfiability) -> Iterator[Finding]:
+def _useless_entries(clause: _CheckedCondition, condition: Condition, space: Satisfiability) -> Iterator[Finding]:
     """Entries of `any` and `none` that can never hold by themselves."""
     if isinstance(condition, (Any, NoneOf)):
         group = "any" if isinstance(condition, Any) else "none"
         for entry in condition.parts:
-            each = parts(entry)
+            each = conjuncts(entry)
             if conflict := space.conflict([space.region(part) for part in each]):
                 never = f"an entry of '{group}' in {clause.title} says nothing"
-                yield _never(clause, [each[number] for number in conflict], never)
+                yield _conflict_finding(clause, [each[number] for number in conflict], never)
     if isinstance(condition, (All, Any, NoneOf)):
         for part in condition.parts:
-            yield from _dead_entries(clause, part, space)
+            yield from _useless_entries(clause, part, space)
 
 
-def _never(clause: _CheckedCondition, conflict: Sequence[Condition], never: str) -> Finding:
-    texts = [quoted(written(part)) for part in conflict]
+def _conflict_finding(clause: _CheckedCondition, conflict: Sequence[Condition], never: str) -> Finding:
+    texts = [quoted(condition_text(part)) for part in conflict]
     if len(conflict) > 1:
-        message = f"{listed(texts)} cannot hold together, so {never}"
-        return Finding(clause.source, clause.key, "contradiction", message, _APART)
+        message = f"{joined_names(texts)} cannot hold together, so {never}"
+        return Finding(clause.source, clause.key, "contradiction", message, _CONTRADICTION_HELP)
     help = (
-        _values(conflict[0].fact) if isinstance(conflict[0], Comparison) else "see what its entries come to together."
+        _allowed_values(conflict[0].fact)
+        if isinstance(conflict[0], Comparison)
+        else "see what its entries come to together."
     )
     return Finding(clause.source, clause.key, "never-fires", f"{texts[0]} never holds, so {never}", help)
 
 
-def _values(name: str) -> str:
+def _allowed_values(name: str) -> str:
     fact = FACTS[name]
     if fact.allowed:
         return f"'{name}' is one of: {', '.join(fact.allowed)}."
-    low, high = map(figure, fact.bounds)
+    low, high = map(number_text, fact.bounds)
     return f"'{name}' is a number from {low} to {high}."

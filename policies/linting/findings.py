@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf, Operator
 from policies.facts.fact_table import FACTS
 from policies.source.problems import Source
-from policies.source.rule_file import figure
+from policies.source.rule_file import number_text
 
 MAX_WORDS_SHOWN = 4
 """Words of a list that a message repeats."""
@@ -27,55 +27,55 @@ class Finding:
     help: str
 
 
-def written(condition: Condition) -> str:
+def condition_text(condition: Condition) -> str:
     """The condition much as a rule file has it, on one line."""
     match condition:
         case Comparison(fact, _, (holds, *_)) if fact not in FACTS:
-            return _bound_in_time(fact, holds is True)
+            return _time_bound_text(fact, holds is True)
         case Comparison(fact, Operator.KNOWN, (known, *_)):
-            return f"{fact}.known: {_word(known)}"
+            return f"{fact}.known: {_operand_text(known)}"
         case Comparison(fact, Operator.IS, (operand, *_)):
-            return f"{fact}: {_word(operand)}"
+            return f"{fact}: {_operand_text(operand)}"
         case Comparison(fact, Operator.IN, operands):
-            return f"{fact}: {_words(operands)}"
+            return f"{fact}: {_operands_text(operands)}"
         case Comparison(fact, Operator.NOT_IN | Operator.CONTAINS_ANY as operator, operands):
-            return f"{fact}: {{{operator.value}: {_words(operands)}}}"
+            return f"{fact}: {{{operator.value}: {_operands_text(operands)}}}"
         case Comparison(fact, operator, (operand, *_)):
-            return f"{fact}: {{{operator.value}: {_word(operand)}}}"
+            return f"{fact}: {{{operator.value}: {_operand_text(operand)}}}"
         case All(parts) | Any(parts) | NoneOf(parts):
-            entries = ", ".join(f"{{{written(part)}}}" for part in parts)
+            entries = ", ".join(f"{{{condition_text(part)}}}" for part in parts)
             return f"{_GROUPS[type(condition)]}: [{entries}]"
         case _:
             return "always"
 
 
-def listed(names: Sequence[str]) -> str:
+def joined_names(names: Sequence[str]) -> str:
     """'a', 'a and b' or 'a, b and c'."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def parts(condition: Condition) -> list[Condition]:
+def conjuncts(condition: Condition) -> list[Condition]:
     """The conditions that must all hold for this one to hold; none for always."""
     match condition:
         case Always():
             return []
         case All(each):
-            return [part for one in each for part in parts(one)]
+            return [part for one in each for part in conjuncts(one)]
         case _:
             return [condition]
 
 
-def _bound_in_time(fact: str, holds: bool) -> str:
+def _time_bound_text(fact: str, holds: bool) -> str:
     """What `from`, `until` or `during` said: facts in no table. `until` is a `from` that must not hold."""
     return fact if holds else fact.replace("from ", "until ", 1)
 
 
-def _word(operand: str | float | bool) -> str:
+def _operand_text(operand: str | float | bool) -> str:
     if isinstance(operand, bool):
         return "true" if operand else "false"
-    return operand if isinstance(operand, str) else figure(operand).replace(",", "")
+    return operand if isinstance(operand, str) else number_text(operand).replace(",", "")
 
 
-def _words(operands: Sequence[str | float | bool]) -> str:
-    shown = [_word(operand) for operand in operands[:MAX_WORDS_SHOWN]]
+def _operands_text(operands: Sequence[str | float | bool]) -> str:
+    shown = [_operand_text(operand) for operand in operands[:MAX_WORDS_SHOWN]]
     return f"[{', '.join(shown)}{', …' if len(operands) > MAX_WORDS_SHOWN else ''}]"

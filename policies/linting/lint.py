@@ -24,7 +24,7 @@ from policies.source.problems import Problem, Source
 from policies.source.rule_file import MAX_PROBLEMS
 from policies.source.yaml_nodes import MappingNode, Node, SequenceNode, parse
 
-_KINDS = (
+_CHECKS = (
     *(contradictions, shadowed_policies, shadowed_rules, shadowed_excludes, shadowed_exposure, unusable_policies),
 )
 
@@ -34,13 +34,13 @@ def lint(policy_set: PolicySet, files: Mapping[str, bytes]) -> tuple[Problem, ..
 
     The first 200 are told. Each kind of finding has a bounded amount of work, beyond which it finds no more.
     """
-    places = _Places(files)
-    found = (finding for kind in _KINDS for finding in kind(policy_set, StepBudget()))
+    places = _KeyPositions(files)
+    found = (finding for kind in _CHECKS for finding in kind(policy_set, StepBudget()))
     return tuple(sorted(places.problem(finding) for finding in islice(found, MAX_PROBLEMS)))
 
 
 @dataclass(slots=True)
-class _Places:
+class _KeyPositions:
     """Where the keys of rules stand. Only files with a finding are looked at again."""
 
     files: Mapping[str, bytes]

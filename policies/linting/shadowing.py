@@ -10,18 +10,18 @@ from itertools import groupby
 
 from policies.engine.conditions import Always, Comparison, Condition, Operator
 from policies.engine.satisfiability import Disjunction, Satisfiability, StepBudget
-from policies.linting.findings import Finding, listed
+from policies.linting.findings import Finding, joined_names
 from policies.policy_set import ExposureRule, NamedCondition, PolicySet, RoutingPolicy
 from policies.source.problems import Source
 
 _CLOSED = Comparison("location.status", Operator.IS, ("closed",))
 # Routing drops closed locations before any rule is asked.
 
-_BEING_CLOSED, _ONLY = "being closed", "'only'"
+_CLOSED_STATUS, _ONLY = "being closed", "'only'"
 
 _PLURALS = {"policy": "policies", "rule": "rules"}
 
-Named = tuple[str, Disjunction]
+NamedDisjunction = tuple[str, Disjunction]
 """What messages call a condition, and where it holds."""
 
 
@@ -39,29 +39,31 @@ def shadowed_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Findi
         before = [(names[other], applies[other]) for other in range(number) if takes[other]]
         blockers = _blockers(space, [applies[number]], before)
         if blockers:
-            yield _shadowed(policy.name, policy.source, f"no order reaches policy '{policy.name}'", "policy", blockers)
+            yield _shadowed_finding(
+                policy.name, policy.source, f"no order reaches policy '{policy.name}'", "policy", blockers
+            )
 
 
 def shadowed_rules(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Delivery and exception rules that never decide. The last exception rule is such a net, too."""
     for rules in (policy_set.delivery, policy_set.exceptions[:-1]):
         space = Satisfiability([rule.when for rule in rules], work)
-        before: list[Named] = []
+        before: list[NamedDisjunction] = []
         for rule in rules:
             own = space.region(rule.when)
             blockers = _blockers(space, [own], before)
             if blockers:
-                yield _shadowed(rule.name, rule.source, f"rule '{rule.name}' never decides", "rule", blockers)
+                yield _shadowed_finding(rule.name, rule.source, f"rule '{rule.name}' never decides", "rule", blockers)
             before.append((f"'{rule.name}'", own))
 
 
 def shadowed_excludes(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
     """Exclude rules that keep out nothing, because what drops a location before them already does."""
     for policy in policy_set.routing:
-        space, applies, droppers = _droppers(policy, work)
+        space, applies, droppers = _location_filters(policy, work)
         first = len(droppers) - len(policy.exclude)
         before, own = droppers[:first], droppers[first:]
-        if not _leaves_some(space, applies, before):
+        if not _leaves_a_location(space, applies, before):
             # Then what is wrong is `only`.
             continue
         for rule, named in zip(policy.exclude, own, strict=True):
@@ -69,7 +71,7 @@ def shadowed_excludes(policy_set: PolicySet, work: StepBudget) -> Iterator[Findi
             if not blockers:
                 before.append(named)
                 continue
-            message = f"exclude rule '{rule.name}' keeps out nothing that {listed(blockers)} did not before it"
+            message = f"exclude rule '{rule.name}' keeps out nothing that {joined_names(blockers)} did not before it"
             help = "take it out, or see what it was meant to say; no test could make it fire."
             yield Finding(rule.source, "name", "shadowed-rule", message, help)
 
@@ -85,7 +87,7 @@ def shadowed_exposure(policy_set: PolicySet, work: StepBudget) -> Iterator[Findi
         space = Satisfiability([rule.when for rule in rules], work)
         regions = [space.region(rule.when) for rule in rules]
         for number, rule in enumerate(rules):
-            other = _covering(space, rules, regions, number) if work.left > 0 else None
+            other = _covering_rule(space, rules, regions, number) if work.left > 0 else None
             if other is not None:
                 message = f"rule '{rule.name}' blocks nothing that rule '{other.name}' does not block"
                 help = f"take it out, or narrow '{other.name}'."
@@ -97,32 +99,34 @@ def unusable_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Findi
     for policy in policy_set.routing:
         if any(isinstance(rule.when, Always) for rule in policy.exclude):
             continue
-        space, applies, droppers = _droppers(policy, work)
+        space, applies, droppers = _location_filters(policy, work)
         # Of an `only` that nothing can meet, that is what is said.
-        unmet = policy.only is not None and not _leaves_some(space, applies, [droppers[1]])
+        unmet = policy.only is not None and not _leaves_a_location(space, applies, [droppers[1]])
         blockers = [] if unmet else _blockers(space, [applies], droppers)
         if blockers:
-            message = f"policy '{policy.name}' can use no location: every one is kept out by {listed(blockers)}"
+            message = f"policy '{policy.name}' can use no location: every one is kept out by {joined_names(blockers)}"
             help = "let 'only' and 'exclude' leave some; to use none on purpose, write an exclude rule without 'when'."
             yield Finding(policy.source, "only" if policy.only else "exclude", "no-usable-location", message, help)
 
 
-def _droppers(policy: RoutingPolicy, work: StepBudget) -> tuple[Satisfiability, Disjunction, list[Named]]:
+def _location_filters(
+    policy: RoutingPolicy, work: StepBudget
+) -> tuple[Satisfiability, Disjunction, list[NamedDisjunction]]:
     """The policy's space, where it applies, and what drops a location, in the order in which routing asks."""
     named: Sequence[NamedCondition] = policy.exclude
     only: list[Condition] = [policy.only.when] if policy.only else []
     space = Satisfiability([policy.applies_to, _CLOSED, *only, *(rule.when for rule in named)], work)
-    found = [(_BEING_CLOSED, space.region(_CLOSED))]
+    found = [(_CLOSED_STATUS, space.region(_CLOSED))]
     found += [(_ONLY, space.region(condition).opposite) for condition in only]
     found += [(f"exclude rule '{rule.name}'", space.region(rule.when)) for rule in named]
     return space, space.region(policy.applies_to), found
 
 
-def _leaves_some(space: Satisfiability, applies: Disjunction, droppers: Sequence[Named]) -> bool:
+def _leaves_a_location(space: Satisfiability, applies: Disjunction, droppers: Sequence[NamedDisjunction]) -> bool:
     return space.can_hold([applies, *(region.opposite for _, region in droppers)])
 
 
-def _blockers(space: Satisfiability, wanted: Sequence[Disjunction], before: Sequence[Named]) -> list[str]:
+def _blockers(space: Satisfiability, wanted: Sequence[Disjunction], before: Sequence[NamedDisjunction]) -> list[str]:
     """The names of those that leave nothing of what is wanted; empty where something is left or never was."""
     conflict = space.conflict([*wanted, *(region.opposite for _, region in before)])
     if not conflict or not space.can_hold(wanted):
@@ -130,7 +134,7 @@ def _blockers(space: Satisfiability, wanted: Sequence[Disjunction], before: Sequ
     return [before[number - len(wanted)][0] for number in conflict if number >= len(wanted)]
 
 
-def _covering(
+def _covering_rule(
     space: Satisfiability, rules: Sequence[ExposureRule], regions: Sequence[Disjunction], number: int
 ) -> ExposureRule | None:
     """Another rule that blocks all that a rule blocks; of two that block the same, the later one is covered."""
@@ -143,7 +147,7 @@ def _covering(
     return None
 
 
-def _shadowed(name: str, source: Source, what: str, kind: str, blockers: Sequence[str]) -> Finding:
-    takes = f"{kind} {blockers[0]} takes" if len(blockers) == 1 else f"{_PLURALS[kind]} {listed(blockers)} take"
+def _shadowed_finding(name: str, source: Source, what: str, kind: str, blockers: Sequence[str]) -> Finding:
+    takes = f"{kind} {blockers[0]} takes" if len(blockers) == 1 else f"{_PLURALS[kind]} {joined_names(blockers)} take"
     help = f"give '{name}' a lower position, narrow what comes before it, or take it out."
     return Finding(source, "name", "shadowed-rule", f"{what}: {takes} every one before it", help)

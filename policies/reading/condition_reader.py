@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator
-from policies.engine.conjunctions import TooLarge, boxes
+from policies.engine.conjunctions import BoundsExceeded, alternatives
 from policies.engine.value_classes import ValueClasses
-from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, RulePlace, find, names
+from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, RulePlace, fact_names, find_fact
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, described, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -18,37 +18,37 @@ from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNo
 MAX_VALUES = 10_000
 """Constants in one list, such as the SKUs that a rule names."""
 
-MAX_PARTS = 200
+MAX_GROUP_ENTRIES = 200
 """Entries of one `all`, `any` or `none`."""
 
 _GROUPS: dict[str, type[All | Any | NoneOf]] = {"all": All, "any": Any, "none": NoneOf}
 GROUPS = tuple(_GROUPS)
 
-_SAME = (Operator.IS, Operator.IN, Operator.IS_NOT, Operator.NOT_IN)
+_EQUALITIES = (Operator.IS, Operator.IN, Operator.IS_NOT, Operator.NOT_IN)
 _MEASURES = (Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN)
-_LISTS = (Operator.IN, Operator.NOT_IN, Operator.CONTAINS_ANY)
+_LIST_OPERATORS = (Operator.IN, Operator.NOT_IN, Operator.CONTAINS_ANY)
 
 OPERATORS: dict[FactType, tuple[Operator, ...]] = {
-    FactType.TEXT: _SAME,
-    FactType.NUMBER: _SAME + _MEASURES,
+    FactType.TEXT: _EQUALITIES,
+    FactType.NUMBER: _EQUALITIES + _MEASURES,
     FactType.FLAG: (Operator.IS, Operator.IS_NOT),
     FactType.TEXTS: (Operator.CONTAINS, Operator.CONTAINS_ANY),
 }
 """The comparisons that a fact of each type has."""
 
 
-def condition(page: RuleFile, node: Node, rule: str, place: RulePlace) -> Condition | None:
+def read_condition(rule_file: RuleFile, node: Node, rule: str, place: RulePlace) -> Condition | None:
     """The condition that a mapping states, or None where problems were noted. `rule` names it in messages."""
-    found = _ConditionReader(page, rule, place).all_of(node, f"the condition of {rule}", certain=True)
-    return None if found is None else fitting(page, node, rule, found)
+    found = _ConditionReader(rule_file, rule, place).all_of(node, f"the condition of {rule}", certain=True)
+    return None if found is None else within_engine_bounds(rule_file, node, rule, found)
 
 
-def fitting(page: RuleFile, node: Node, rule: str, found: Condition) -> Condition | None:
+def within_engine_bounds(rule_file: RuleFile, node: Node, rule: str, found: Condition) -> Condition | None:
     """The condition, or None where it is noted that the rule engine could not hold it."""
     try:
-        boxes(found, ValueClasses([found]))
-    except TooLarge as problem:
-        page.note(node, "rule-too-large", f"{rule} is too large: {problem}", "make several rules of it.")
+        alternatives(found, ValueClasses([found]))
+    except BoundsExceeded as problem:
+        rule_file.note(node, "rule-too-large", f"{rule} is too large: {problem}", "make several rules of it.")
         return None
     return found
 
@@ -57,7 +57,7 @@ def fitting(page: RuleFile, node: Node, rule: str, found: Condition) -> Conditio
 class _ConditionReader:
     """What all parts of one condition share while it is read."""
 
-    page: RuleFile
+    rule_file: RuleFile
     rule: str
     place: RulePlace
 
@@ -65,22 +65,22 @@ class _ConditionReader:
         """Facts and groups side by side, which mean *and*. `certain`: the rule can fire only where this holds."""
         if not isinstance(node, MappingNode):
             help = "write facts and comparisons, such as {location.type: store}."
-            self.page.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", help)
+            self.rule_file.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", help)
             return None
         if not node.entries:
             help = "to mean always, leave the key out; else say which fact to look at."
-            self.page.note(node, "empty-condition", f"{what} is empty", help)
+            self.rule_file.note(node, "empty-condition", f"{what} is empty", help)
             return None
         parts = [
             self._group(name, value, certain=certain) if name in GROUPS else self._fact(key, value, certain=certain)
             for name, (key, value) in node.entries.items()
         ]
-        return _joined(parts)
+        return _conjunction(parts)
 
     def _group(self, name: str, node: Node, *, certain: bool) -> Condition | None:
         what = f"'{name}' in {self.rule}"
         example = f"{name}: [{{location.type: store}}, {{stock.on_hand: {{at_most: 2}}}}]"
-        entries = list(self.page.items(node, what, example, at_most=MAX_PARTS))
+        entries = list(self.rule_file.items(node, what, example, at_most=MAX_GROUP_ENTRIES))
         certain = certain and (name == "all" or (name == "any" and len(entries) == 1))
         parts = [self.all_of(entry, f"an entry of {what}", certain=certain) for entry in entries]
         found = [part for part in parts if part is not None]
@@ -89,23 +89,23 @@ class _ConditionReader:
         return _GROUPS[name](tuple(found))
 
     def _fact(self, key: ScalarNode, node: Node, *, certain: bool) -> Condition | None:
-        fact = find(key.text)
+        fact = find_fact(key.text)
         if fact is None:
             self._note_unknown_fact(key)
             return None
         if self.place not in fact.places:
             message = f"{self.rule} asks about '{fact.name}', which is never known in {self.place.value}"
-            self.page.note(key, "fact-not-known-here", message, f"Known there: {_summary(self.place)}.")
+            self.rule_file.note(key, "fact-not-known-here", message, f"Known there: {_fact_summary(self.place)}.")
             return None
         if key.text.endswith(KNOWN):
-            known = self.page.flag(node, f"'{key.text}'")
+            known = self.rule_file.flag(node, f"'{key.text}'")
             return None if known is None else Comparison(fact.name, Operator.KNOWN, (known,))
         if isinstance(node, MappingNode):
             return self._comparisons(fact, node, certain=certain)
         operator = Operator.IN if isinstance(node, SequenceNode) else Operator.IS
         if fact.type is FactType.TEXTS:
             help = f"write {fact.name}: {{contains: sale}} or {{contains_any: [sale, gift]}}."
-            self.page.note(node, "unknown-comparison", f"'{fact.name}' is a list of tags, not one word", help)
+            self.rule_file.note(node, "unknown-comparison", f"'{fact.name}' is a list of tags, not one word", help)
             return None
         return self._comparison(fact, operator, node, certain=certain)
 
@@ -114,7 +114,7 @@ class _ConditionReader:
         allowed = OPERATORS[fact.type]
         if not node.entries:
             message = f"'{fact.name}' is compared with nothing"
-            self.page.note(node, "empty-condition", message, f"Comparisons: {', '.join(allowed)}.")
+            self.rule_file.note(node, "empty-condition", message, f"Comparisons: {', '.join(allowed)}.")
             return None
         parts: list[Condition | None] = []
         for name, (key, value) in node.entries.items():
@@ -123,21 +123,21 @@ class _ConditionReader:
                 if fact.type is FactType.TEXTS:
                     message = f"'{fact.name}' is a list of tags and has no comparison {quoted(name)}"
                 help = f"{suggestion(name, allowed)}Comparisons: {', '.join(allowed)}."
-                self.page.note(key, "unknown-comparison", message, help)
+                self.rule_file.note(key, "unknown-comparison", message, help)
                 parts.append(None)
             else:
                 parts.append(self._comparison(fact, Operator(name), value, certain=certain))
-        return _joined(parts)
+        return _conjunction(parts)
 
     def _comparison(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> Condition | None:
-        if operator not in _LISTS:
+        if operator not in _LIST_OPERATORS:
             operand = self._operand(fact, operator, node, certain=certain)
             return None if operand is None else Comparison(fact.name, operator, (operand,))
         what = f"'{operator.value}' of '{fact.name}'"
-        entries = list(self.page.items(node, what, f"{operator.value}: [one, another]", at_most=MAX_VALUES))
+        entries = list(self.rule_file.items(node, what, f"{operator.value}: [one, another]", at_most=MAX_VALUES))
         if operator not in OPERATORS[fact.type]:
             help = f"Comparisons: {', '.join(OPERATORS[fact.type])}."
-            self.page.note(node, "unknown-comparison", f"'{fact.name}' is not compared with a list", help)
+            self.rule_file.note(node, "unknown-comparison", f"'{fact.name}' is not compared with a list", help)
             return None
         certain = certain and len(entries) == 1
         operands = [self._operand(fact, operator, entry, certain=certain) for entry in entries]
@@ -147,9 +147,9 @@ class _ConditionReader:
     def _operand(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> str | float | bool | None:
         match fact.type:
             case FactType.NUMBER:
-                return self.page.number(node, f"'{fact.name}'", *fact.bounds)
+                return self.rule_file.number(node, f"'{fact.name}'", *fact.bounds)
             case FactType.FLAG:
-                return self.page.flag(node, f"'{fact.name}'")
+                return self.rule_file.flag(node, f"'{fact.name}'")
             case _:
                 return self._word(fact, operator, node, certain=certain)
 
@@ -157,29 +157,31 @@ class _ConditionReader:
         if isinstance(node, ScalarNode) and node.is_empty:
             message = f"'{fact.name}' is compared with nothing"
             help = f"to ask whether it is known, write {fact.name}{KNOWN}: true; the word itself stands in quotes."
-            self.page.note(node, "wrong-type", message, help)
+            self.rule_file.note(node, "wrong-type", message, help)
             return None
         help = "write one word; a list belongs after 'in' or 'not_in'."
-        word = self.page.text(node, f"'{fact.name}'", help)
+        word = self.rule_file.text(node, f"'{fact.name}'", help)
         if word is None or not fact.allowed or word in fact.allowed:
             return word
         fires = certain and operator in (Operator.IS, Operator.IN)
         message = f"'{fact.name}' is never {quoted(word)}" + (f", so {self.rule} can never fire" if fires else "")
         help = f"{suggestion(word, fact.allowed)}'{fact.name}' is one of: {', '.join(fact.allowed)}."
-        self.page.note(node, "unknown-value", message, help)
+        self.rule_file.note(node, "unknown-value", message, help)
         return None
 
     def _note_unknown_fact(self, key: ScalarNode) -> None:
-        known = names(self.place)
+        known = fact_names(self.place)
         group = key.text.partition(".")[0]
         of_group = [name for name in known if name.startswith(f"{group}.")]
         help = suggestion(key.text, [*known, *GROUPS])
-        help += f"Facts about {group}: {', '.join(of_group)}." if of_group else f"Known here: {_summary(self.place)}."
+        help += (
+            f"Facts about {group}: {', '.join(of_group)}." if of_group else f"Known here: {_fact_summary(self.place)}."
+        )
         message = f"{self.rule} asks about {quoted(key.text)}, which is not a known fact"
-        self.page.note(key, "unknown-fact", message, help)
+        self.rule_file.note(key, "unknown-fact", message, help)
 
 
-def _joined(parts: list[Condition | None]) -> Condition | None:
+def _conjunction(parts: list[Condition | None]) -> Condition | None:
     """The parts with *and*; None where one is missing."""
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
@@ -187,9 +189,9 @@ def _joined(parts: list[Condition | None]) -> Condition | None:
     return found[0] if len(found) == 1 else All(tuple(found))
 
 
-def _summary(place: RulePlace) -> str:
+def _fact_summary(place: RulePlace) -> str:
     """The groups of facts that are known in a place, and single facts where a group is known in part."""
-    known = [FACTS[name] for name in names(place)]
+    known = [FACTS[name] for name in fact_names(place)]
     whole = {fact.group for fact in known} - {fact.group for fact in FACTS.values() if place not in fact.places}
     words = [f"{fact.group}.*" if fact.group in whole else fact.name for fact in known]
     return ", ".join(dict.fromkeys(words))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from policies.facts.fact_table import RulePlace
 from policies.facts.periods import DAYS
 from policies.policy_set import DeliveryRule, ShippingCost
-from policies.reading.stock_rules import MAX_RULES, description, present, rule_name, titled, when
+from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_name, rule_title, without_none
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source
 from policies.source.rule_file import RuleFile
@@ -24,63 +24,70 @@ _COSTS = ("per_shipment", "per_unit")
 
 
 def delivery_rules(
-    page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[DeliveryRule]:
     """The rules of a delivery file. `names` and `positions` are those taken so far, over all delivery files."""
-    fields = page.fields(node, "a delivery file", ("kind", "name", "description", "rules"), ("rules",))
+    fields = rule_file.fields(node, "a delivery file", ("kind", "name", "description", "rules"), ("rules",))
     if fields is None or "rules" not in fields:
         return []
-    description(page, fields)
+    check_description(rule_file, fields)
     if "name" in fields:
-        page.name(fields["name"], "'name'")
-    rules = page.items(fields["rules"], "'rules'", at_most=MAX_RULES)
-    return present(_rule(page, rule, names, positions) for rule in rules)
+        rule_file.name(fields["name"], "'name'")
+    rules = rule_file.items(fields["rules"], "'rules'", at_most=MAX_RULES)
+    return without_none(_rule(rule_file, rule, names, positions) for rule in rules)
 
 
-def weekdays(page: RuleFile, node: Node, what: str) -> frozenset[int] | None:
+def weekdays(rule_file: RuleFile, node: Node, what: str) -> frozenset[int] | None:
     """A list of days of the week, such as [mon, tue]."""
-    named = [page.choice(item, f"a day of {what}", DAYS) for item in page.items(node, what, "[mon, tue]", at_most=7)]
+    named = [
+        rule_file.choice(item, f"a day of {what}", DAYS)
+        for item in rule_file.items(node, what, "[mon, tue]", at_most=7)
+    ]
     days = frozenset(DAYS.index(day) for day in named if day is not None)
     return days if days and None not in named else None
 
 
-def _rule(page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> DeliveryRule | None:
-    title = titled(node, "rule")
-    fields = page.fields(node, title, _KEYS, ("name", "position", "service"))
+def _rule(
+    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
+) -> DeliveryRule | None:
+    title = rule_title(node, "rule")
+    fields = rule_file.fields(node, title, _KEYS, ("name", "position", "service"))
     if fields is None:
         return None
-    name = rule_name(page, fields, "a delivery rule named", names)
-    position = page.position(fields, positions, "rule of all delivery files", at_most=MAX_POSITION)
-    applies = when(page, fields, "when", title, RulePlace.DELIVERY)
-    service = page.name(fields["service"], f"'service' in {title}") if "service" in fields else None
-    transit_days = _transit_days(page, fields["transit_days"]) if "transit_days" in fields else None
-    cost = _cost(page, fields["cost"], title) if "cost" in fields else None
-    ships_on = weekdays(page, fields["ships_on"], "'ships_on'") if "ships_on" in fields else MONDAY_TO_FRIDAY
+    name = rule_name(rule_file, fields, "a delivery rule named", names)
+    position = rule_file.position(fields, positions, "rule of all delivery files", at_most=MAX_POSITION)
+    applies = read_when(rule_file, fields, "when", title, RulePlace.DELIVERY)
+    service = rule_file.name(fields["service"], f"'service' in {title}") if "service" in fields else None
+    transit_days = _transit_days(rule_file, fields["transit_days"]) if "transit_days" in fields else None
+    cost = _cost(rule_file, fields["cost"], title) if "cost" in fields else None
+    ships_on = weekdays(rule_file, fields["ships_on"], "'ships_on'") if "ships_on" in fields else MONDAY_TO_FRIDAY
     if "transit_days" not in fields and "cost" not in fields:
         help = "add 'transit_days: 3', 'cost: {per_shipment: 4.90}', or both."
-        page.note(node, "no-effect", f"{title} says neither how long a shipment travels nor what it costs", help)
+        rule_file.note(node, "no-effect", f"{title} says neither how long a shipment travels nor what it costs", help)
     if name is None or position is None or applies is None or service is None or ships_on is None:
         return None
-    return DeliveryRule(name, position, page.source(node), applies, service, transit_days, cost, ships_on)
+    return DeliveryRule(name, position, rule_file.source(node), applies, service, transit_days, cost, ships_on)
 
 
-def _transit_days(page: RuleFile, node: Node) -> int | None:
-    return page.integer(node, "'transit_days'", 0, MAX_TRANSIT_DAYS)
+def _transit_days(rule_file: RuleFile, node: Node) -> int | None:
+    return rule_file.integer(node, "'transit_days'", 0, MAX_TRANSIT_DAYS)
 
 
-def _cost(page: RuleFile, node: Node, title: str) -> ShippingCost | None:
+def _cost(rule_file: RuleFile, node: Node, title: str) -> ShippingCost | None:
     what = f"'cost' in {title}"
-    fields = page.fields(node, what, _COSTS)
+    fields = rule_file.fields(node, what, _COSTS)
     if fields is None:
         return None
     if isinstance(node, MappingNode) and not node.entries:
-        page.note(node, "missing-key", f"{what} does not say how much", f"write one of: {', '.join(_COSTS)}, or both.")
-    amounts = [_amount(page, fields[key], f"'{key}'") if key in fields else Decimal(0) for key in _COSTS]
+        rule_file.note(
+            node, "missing-key", f"{what} does not say how much", f"write one of: {', '.join(_COSTS)}, or both."
+        )
+    amounts = [_amount(rule_file, fields[key], f"'{key}'") if key in fields else Decimal(0) for key in _COSTS]
     per_shipment, per_unit = amounts
     return None if per_shipment is None or per_unit is None else ShippingCost(per_shipment, per_unit)
 
 
-def _amount(page: RuleFile, node: Node, what: str) -> Decimal | None:
+def _amount(rule_file: RuleFile, node: Node, what: str) -> Decimal | None:
     """An amount of money, exactly as written."""
-    number = page.number(node, what, 0, MAX_COST)
+    number = rule_file.number(node, what, 0, MAX_COST)
     return None if number is None or not isinstance(node, ScalarNode) else Decimal(node.text)

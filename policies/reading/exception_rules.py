@@ -7,7 +7,7 @@ from datetime import timedelta
 from policies.domain.model import EXCEPTION_ACTIONS
 from policies.facts.fact_table import RulePlace
 from policies.policy_set import ExceptionRule
-from policies.reading.stock_rules import MAX_RULES, description, present, rule_name, titled, when
+from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_name, rule_title, without_none
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source
 from policies.source.rule_file import RuleFile
@@ -21,32 +21,34 @@ _KEYS = ("name", "description", "position", "when", *TIME_KEYS, "do", "owner", "
 
 
 def exception_rules(
-    page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[ExceptionRule]:
     """The rules of an exception file. `names` and `positions` are those taken so far, over all exception files."""
-    fields = page.fields(node, "an exception file", ("kind", "name", "description", "rules"), ("rules",))
+    fields = rule_file.fields(node, "an exception file", ("kind", "name", "description", "rules"), ("rules",))
     if fields is None or "rules" not in fields:
         return []
-    description(page, fields)
+    check_description(rule_file, fields)
     if "name" in fields:
-        page.name(fields["name"], "'name'")
-    rules = page.items(fields["rules"], "'rules'", at_most=MAX_RULES)
-    return present(_rule(page, rule, names, positions) for rule in rules)
+        rule_file.name(fields["name"], "'name'")
+    rules = rule_file.items(fields["rules"], "'rules'", at_most=MAX_RULES)
+    return without_none(_rule(rule_file, rule, names, positions) for rule in rules)
 
 
-def _rule(page: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]) -> ExceptionRule | None:
-    title = titled(node, "rule")
-    fields = page.fields(node, title, _KEYS, _REQUIRED)
+def _rule(
+    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
+) -> ExceptionRule | None:
+    title = rule_title(node, "rule")
+    fields = rule_file.fields(node, title, _KEYS, _REQUIRED)
     if fields is None:
         return None
-    name = rule_name(page, fields, "an exception rule named", names)
-    position = page.position(fields, positions, "rule of all exception files", at_most=MAX_POSITION)
-    applies = when(page, fields, "when", title, RulePlace.EXCEPTION)
-    action = page.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None
-    owner = page.name(fields["owner"], "'owner'") if "owner" in fields else None
-    due_in = page.seconds(fields["due_in"], "'due_in'", at_most_days=MAX_DUE_DAYS) if "due_in" in fields else None
-    escalate_to = page.name(fields["escalate_to"], "'escalate_to'") if "escalate_to" in fields else None
+    name = rule_name(rule_file, fields, "an exception rule named", names)
+    position = rule_file.position(fields, positions, "rule of all exception files", at_most=MAX_POSITION)
+    applies = read_when(rule_file, fields, "when", title, RulePlace.EXCEPTION)
+    action = rule_file.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None
+    owner = rule_file.name(fields["owner"], "'owner'") if "owner" in fields else None
+    due_in = rule_file.seconds(fields["due_in"], "'due_in'", at_most_days=MAX_DUE_DAYS) if "due_in" in fields else None
+    escalate_to = rule_file.name(fields["escalate_to"], "'escalate_to'") if "escalate_to" in fields else None
     if name is None or position is None or applies is None or action is None or owner is None or due_in is None:
         return None
     due = timedelta(seconds=due_in)
-    return ExceptionRule(name, position, page.source(node), applies, action, owner, due, escalate_to)
+    return ExceptionRule(name, position, rule_file.source(node), applies, action, owner, due, escalate_to)

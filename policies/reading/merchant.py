@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo, available_timezones
 
-from policies.reading.stock_rules import description
+from policies.reading.stock_rules import check_description
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile, suggestion
-from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, Unreadable, parse
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, UnreadableFile, parse
 
 UTC = "UTC"
 """The time zone of a merchant who states none."""
@@ -18,17 +18,17 @@ _ZONE = re.compile("UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+")
 # One word alone, such as 'EST' or 'localtime', is a fixed offset or the machine's own zone.
 
 
-def merchant(page: RuleFile, node: Node, taken: dict[str, Source]) -> str | None:
+def merchant_time_zone(rule_file: RuleFile, node: Node, taken: dict[str, Source]) -> str | None:
     """The time zone that a merchant file states. `taken` has the merchant file so far, of which there is one."""
-    fields = page.fields(node, "the merchant file", ("kind", "description", "time_zone"), ("time_zone",))
+    fields = rule_file.fields(node, "the merchant file", ("kind", "description", "time_zone"), ("time_zone",))
     if fields is None:
         return None
-    description(page, fields)
+    check_description(rule_file, fields)
     if "merchant" in taken:
         message = f"the merchant's settings stand already in {taken['merchant']}"
-        page.note(node, "duplicate-settings", message, "keep one file with 'kind: merchant'.")
-    taken.setdefault("merchant", page.source(node))
-    return time_zone(page, fields["time_zone"], "'time_zone'") if "time_zone" in fields else None
+        rule_file.note(node, "duplicate-settings", message, "keep one file with 'kind: merchant'.")
+    taken.setdefault("merchant", rule_file.source(node))
+    return read_time_zone(rule_file, fields["time_zone"], "'time_zone'") if "time_zone" in fields else None
 
 
 def stated_time_zone(files: Iterable[tuple[str, bytes]]) -> str:
@@ -48,21 +48,21 @@ def stated_time_zone(files: Iterable[tuple[str, bytes]]) -> str:
 def _zone_in(path: str, content: bytes) -> str | None:
     try:
         node, _ = parse(path, content)
-    except Unreadable:
+    except UnreadableFile:
         return None
     kind = node.entries.get("kind") if isinstance(node, MappingNode) else None
     is_merchant = kind is not None and isinstance(kind[1], ScalarNode) and kind[1].text == "merchant"
-    return merchant(RuleFile(path), node, {}) if is_merchant else None
+    return merchant_time_zone(RuleFile(path), node, {}) if is_merchant else None
 
 
-def time_zone(page: RuleFile, node: Node, what: str) -> str | None:
+def read_time_zone(rule_file: RuleFile, node: Node, what: str) -> str | None:
     """The name of a time zone."""
-    name = page.text(node, what)
+    name = rule_file.text(node, what)
     if name is None or is_time_zone(name):
         return name
     near = suggestion(name, filter(_ZONE.fullmatch, available_timezones()))
     help = f"{near}Write a region and a city such as America/Chicago, or UTC."
-    page.note(node, "unknown-time-zone", f"there is no time zone {quoted(name)}", help)
+    rule_file.note(node, "unknown-time-zone", f"there is no time zone {quoted(name)}", help)
     return None
 
 

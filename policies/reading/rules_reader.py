@@ -15,12 +15,12 @@ from policies.linting.lint import lint
 from policies.policy_set import BufferFile, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
 from policies.reading.delivery_rules import delivery_rules
 from policies.reading.exception_rules import exception_rules
-from policies.reading.merchant import UTC, merchant, stated_time_zone
+from policies.reading.merchant import UTC, merchant_time_zone, stated_time_zone
 from policies.reading.routing_rules import routing_policies
 from policies.reading.stock_rules import buffer_file, exposure_rules
 from policies.source.problems import Problem, Source, quoted
 from policies.source.rule_file import MAX_PROBLEMS, RuleFile, suggestion
-from policies.source.yaml_nodes import MappingNode, Node, Unreadable, parse
+from policies.source.yaml_nodes import MappingNode, Node, UnreadableFile, parse
 
 KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "merchant")
 
@@ -49,7 +49,7 @@ def read(files: Mapping[str, bytes]) -> Reading:
     problems = _folder_problems(contents)
     if problems:
         return Reading(None, tuple(problems))
-    draft = _Draft(time_zone=stated_time_zone(contents.items()))
+    draft = _PolicySetDraft(time_zone=stated_time_zone(contents.items()))
     for path, content in contents.items():
         draft.take(path, content)
     draft.check_default()
@@ -78,7 +78,7 @@ def revision(files: Mapping[str, bytes]) -> str:
 
 
 @dataclass(slots=True)
-class _Draft:
+class _PolicySetDraft:
     """The rules read so far, and the names that they have taken."""
 
     problems: list[Problem] = field(default_factory=list)
@@ -98,16 +98,16 @@ class _Draft:
 
     def take(self, path: str, content: bytes) -> None:
         """Reads one file."""
-        page = RuleFile(path, time_zone=self.time_zone)
+        rule_file = RuleFile(path, time_zone=self.time_zone)
         try:
-            node, page.problems = parse(path, content)
-            self._take_kind(page, node)
-        except Unreadable as unreadable:
+            node, rule_file.problems = parse(path, content)
+            self._take_kind(rule_file, node)
+        except UnreadableFile as unreadable:
             self.problems += unreadable.problems
             # What cannot be read may have held the default policy.
             self.routing_is_readable = self.exceptions_are_readable = False
-        self.problems += page.problems[:MAX_PROBLEMS]
-        if len(page.problems) >= MAX_PROBLEMS:
+        self.problems += rule_file.problems[:MAX_PROBLEMS]
+        if len(rule_file.problems) >= MAX_PROBLEMS:
             message = f"only the first {MAX_PROBLEMS} problems of this file are told"
             self.problems.append(Problem(path, 0, 0, "too-many-problems", message, "mend those first."))
 
@@ -159,24 +159,26 @@ class _Draft:
             time_zone=self.time_zone,
         )
 
-    def _take_kind(self, page: RuleFile, node: Node) -> None:
-        match _kind(page, node):
+    def _take_kind(self, rule_file: RuleFile, node: Node) -> None:
+        match _kind(rule_file, node):
             case "exposure":
-                self.exposure += exposure_rules(page, node, self.file_names["exposure"], self.rule_names["exposure"])
+                self.exposure += exposure_rules(
+                    rule_file, node, self.file_names["exposure"], self.rule_names["exposure"]
+                )
             case "buffer":
-                found = buffer_file(page, node, self.file_names["buffer"], self.rule_names["buffer"])
+                found = buffer_file(rule_file, node, self.file_names["buffer"], self.rule_names["buffer"])
                 self.buffers += [found] if found else []
             case "routing":
-                self.routing += routing_policies(page, node, self.rule_names["routing"], self.positions)
-                self.routing_is_readable &= not page.problems
+                self.routing += routing_policies(rule_file, node, self.rule_names["routing"], self.positions)
+                self.routing_is_readable &= not rule_file.problems
             case "delivery":
-                self.delivery += delivery_rules(page, node, self.rule_names["delivery"], self.delivery_positions)
+                self.delivery += delivery_rules(rule_file, node, self.rule_names["delivery"], self.delivery_positions)
             case "exception":
                 names, positions = self.rule_names["exception"], self.exception_positions
-                self.exceptions += exception_rules(page, node, names, positions)
-                self.exceptions_are_readable &= not page.problems
+                self.exceptions += exception_rules(rule_file, node, names, positions)
+                self.exceptions_are_readable &= not rule_file.problems
             case "merchant":
-                merchant(page, node, self.file_names["merchant"])
+                merchant_time_zone(rule_file, node, self.file_names["merchant"])
             case _:
                 self.routing_is_readable = self.exceptions_are_readable = False
 
@@ -184,19 +186,19 @@ class _Draft:
         self.problems.append(Problem(source.file, source.line, source.column, code, message, help))
 
 
-def _kind(page: RuleFile, node: Node) -> str | None:
+def _kind(rule_file: RuleFile, node: Node) -> str | None:
     if not isinstance(node, MappingNode):
-        page.fields(node, "a rule file", ("kind", "name", "rules", "policies"))
+        rule_file.fields(node, "a rule file", ("kind", "name", "rules", "policies"))
         return None
     if "kind" not in node.entries:
         help = f"add 'kind:' with one of: {', '.join(KINDS)}."
-        page.note(node, "missing-key", "the file does not say its kind", help)
+        rule_file.note(node, "missing-key", "the file does not say its kind", help)
         return None
-    kind = page.text(node.entries["kind"][1], "'kind'")
+    kind = rule_file.text(node.entries["kind"][1], "'kind'")
     if kind is None or kind in KINDS:
         return kind
     help = f"{suggestion(kind, KINDS)}Kinds: {', '.join(KINDS)}."
-    page.note(node.entries["kind"][1], "unknown-kind", f"there is no kind of rule file {quoted(kind)}", help)
+    rule_file.note(node.entries["kind"][1], "unknown-kind", f"there is no kind of rule file {quoted(kind)}", help)
     return None
 
 

@@ -11,8 +11,8 @@ from policies.engine.conditions import Always, Condition
 from policies.engine.matcher import Matcher
 from policies.facts.fact_table import RulePlace
 from policies.policy_set import HOLD_BACK_FORMS, BufferFile, BufferRule, Combine, ExposureRule, HoldBack, Scope
-from policies.reading.condition_reader import condition
-from policies.reading.time_bounds import TIME_KEYS, in_force
+from policies.reading.condition_reader import read_condition
+from policies.reading.time_bounds import TIME_KEYS, bounded_in_time
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
@@ -27,72 +27,76 @@ SERVICE_LEVELS = 0.5, 0.9999
 """Least and greatest share of cases in which the buffer is to suffice."""
 
 _EFFECTS = ("hold_back", "publish_zero_at_or_below", "cap")
-_CHANNEL_ONLY = ("publish_zero_at_or_below", "cap")
+_CHANNEL_EFFECTS = ("publish_zero_at_or_below", "cap")
 
 Rule = TypeVar("Rule")
 
 
 def exposure_rules(
-    page: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]
+    rule_file: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]
 ) -> list[ExposureRule]:
     """The rules of an exposure file. `files` and `taken` are the names of files and rules so far."""
-    fields = page.fields(node, "an exposure file", ("kind", "name", "description", "rules"), ("name", "rules"))
+    fields = rule_file.fields(node, "an exposure file", ("kind", "name", "description", "rules"), ("name", "rules"))
     if fields is None:
         return []
-    file_name(page, fields, "an exposure file named", files)
-    return _rules(page, fields, lambda rule: _exposure_rule(page, rule, taken))
+    file_name(rule_file, fields, "an exposure file named", files)
+    return _rules(rule_file, fields, lambda rule: _exposure_rule(rule_file, rule, taken))
 
 
-def buffer_file(page: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]) -> BufferFile | None:
+def buffer_file(
+    rule_file: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]
+) -> BufferFile | None:
     """A buffer file, or None where problems were noted."""
     keys = ("kind", "name", "description", "scope", "combine", "rules")
-    fields = page.fields(node, "a buffer file", keys, ("name", "scope", "rules"))
+    fields = rule_file.fields(node, "a buffer file", keys, ("name", "scope", "rules"))
     if fields is None:
         return None
-    name = file_name(page, fields, "a buffer file named", files)
-    scope = page.choice(fields["scope"], "'scope'", tuple(Scope)) if "scope" in fields else None
-    combine = page.choice(fields["combine"], "'combine'", tuple(Combine)) if "combine" in fields else Combine.LARGEST
+    name = file_name(rule_file, fields, "a buffer file named", files)
+    scope = rule_file.choice(fields["scope"], "'scope'", tuple(Scope)) if "scope" in fields else None
+    combine = (
+        rule_file.choice(fields["combine"], "'combine'", tuple(Combine)) if "combine" in fields else Combine.LARGEST
+    )
     # Without a scope the rules are read as if it were the location's, to tell what else is wrong.
     rules_scope = Scope(scope or Scope.LOCATION)
-    rules = _rules(page, fields, lambda rule: _buffer_rule(page, rule, rules_scope, taken))
-    if name is None or scope is None or combine is None or page.problems:
+    rules = _rules(rule_file, fields, lambda rule: _buffer_rule(rule_file, rule, rules_scope, taken))
+    if name is None or scope is None or combine is None or rule_file.problems:
         return None
     matcher = Matcher.of([(rule, rule.when) for rule in rules])
-    return BufferFile(name, rules_scope, Combine(combine), tuple(rules), page.source(node), matcher)
+    return BufferFile(name, rules_scope, Combine(combine), tuple(rules), rule_file.source(node), matcher)
 
 
-def file_name(page: RuleFile, fields: dict[str, Node], what: str, files: dict[str, Source]) -> str | None:
+def file_name(rule_file: RuleFile, fields: dict[str, Node], what: str, files: dict[str, Source]) -> str | None:
     """The name of a file, unique over its kind; also looks at the description."""
-    description(page, fields)
-    name = page.name(fields["name"], "'name'") if "name" in fields else None
+    check_description(rule_file, fields)
+    name = rule_file.name(fields["name"], "'name'") if "name" in fields else None
     if name is not None:
-        page.unique(fields["name"], what, name, files)
+        rule_file.unique(fields["name"], what, name, files)
     return name
 
 
-def rule_name(page: RuleFile, fields: dict[str, Node], what: str, taken: dict[str, Source]) -> str | None:
+def rule_name(rule_file: RuleFile, fields: dict[str, Node], what: str, taken: dict[str, Source]) -> str | None:
     """The name of a rule, unique among `taken`; also looks at the description."""
-    description(page, fields)
-    name = page.name(fields["name"], "'name'") if "name" in fields else None
+    check_description(rule_file, fields)
+    name = rule_file.name(fields["name"], "'name'") if "name" in fields else None
     if name is not None:
-        page.unique(fields["name"], what, name, taken)
+        rule_file.unique(fields["name"], what, name, taken)
     return name
 
 
-def description(page: RuleFile, fields: dict[str, Node]) -> None:
+def check_description(rule_file: RuleFile, fields: dict[str, Node]) -> None:
     """A description is for readers; only that it is a text is looked at."""
     if "description" in fields:
-        page.text(fields["description"], "'description'", at_most=2_000)
+        rule_file.text(fields["description"], "'description'", at_most=2_000)
 
 
-def when(page: RuleFile, fields: dict[str, Node], key: str, rule: str, place: RulePlace) -> Condition | None:
+def read_when(rule_file: RuleFile, fields: dict[str, Node], key: str, rule: str, place: RulePlace) -> Condition | None:
     """The condition under a key, within the rule's bounds in time; without any of them it is always."""
-    found = condition(page, fields[key], rule, place) if key in fields else Always()
-    bounded = in_force(page, fields, found or Always(), rule, place)
+    found = read_condition(rule_file, fields[key], rule, place) if key in fields else Always()
+    bounded = bounded_in_time(rule_file, fields, found or Always(), rule, place)
     return bounded if found is not None else None
 
 
-def titled(node: Node, kind: str) -> str:
+def rule_title(node: Node, kind: str) -> str:
     """How messages call a rule: by its name where it has one."""
     name = node.entries["name"][1] if isinstance(node, MappingNode) and "name" in node.entries else None
     if isinstance(name, ScalarNode) and name.text:
@@ -100,113 +104,114 @@ def titled(node: Node, kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} without a name"
 
 
-def _rules(page: RuleFile, fields: dict[str, Node], read: Callable[[Node], Rule | None]) -> list[Rule]:
+def _rules(rule_file: RuleFile, fields: dict[str, Node], read: Callable[[Node], Rule | None]) -> list[Rule]:
     if "rules" not in fields:
         return []
-    return present(read(rule) for rule in page.items(fields["rules"], "'rules'", at_most=MAX_RULES))
+    return without_none(read(rule) for rule in rule_file.items(fields["rules"], "'rules'", at_most=MAX_RULES))
 
 
-def present(found: Iterable[Rule | None]) -> list[Rule]:
+def without_none(found: Iterable[Rule | None]) -> list[Rule]:
     """What could be read."""
     return [rule for rule in found if rule is not None]
 
 
-def _exposure_rule(page: RuleFile, node: Node, taken: dict[str, Source]) -> ExposureRule | None:
-    title = titled(node, "rule")
-    fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
+def _exposure_rule(rule_file: RuleFile, node: Node, taken: dict[str, Source]) -> ExposureRule | None:
+    title = rule_title(node, "rule")
+    fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
     if fields is None:
         return None
-    name = rule_name(page, fields, "an exposure rule named", taken)
-    applies = when(page, fields, "when", title, RulePlace.EXPOSURE)
-    reason = page.text(fields["block"], f"the reason after 'block' in {title}") if "block" in fields else None
+    name = rule_name(rule_file, fields, "an exposure rule named", taken)
+    applies = read_when(rule_file, fields, "when", title, RulePlace.EXPOSURE)
+    reason = rule_file.text(fields["block"], f"the reason after 'block' in {title}") if "block" in fields else None
     if name is None or applies is None or reason is None:
         return None
-    return ExposureRule(name, applies, reason, page.source(node))
+    return ExposureRule(name, applies, reason, rule_file.source(node))
 
 
-def _buffer_rule(page: RuleFile, node: Node, scope: Scope, taken: dict[str, Source]) -> BufferRule | None:
-    title = titled(node, "rule")
-    fields = page.fields(node, title, ("name", "description", "when", *TIME_KEYS, *_EFFECTS), ("name",))
+def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, taken: dict[str, Source]) -> BufferRule | None:
+    title = rule_title(node, "rule")
+    fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, *_EFFECTS), ("name",))
     if fields is None:
         return None
-    name = rule_name(page, fields, "a buffer rule named", taken)
+    name = rule_name(rule_file, fields, "a buffer rule named", taken)
     place = RulePlace.CHANNEL_BUFFER if scope is Scope.CHANNEL else RulePlace.LOCATION_BUFFER
-    applies = when(page, fields, "when", title, place)
-    _check_effects(page, node, fields, title, scope)
-    hold_back = _hold_back(page, fields["hold_back"], title, scope) if "hold_back" in fields else None
+    applies = read_when(rule_file, fields, "when", title, place)
+    _check_effects(rule_file, node, fields, title, scope)
+    hold_back = _hold_back(rule_file, fields["hold_back"], title, scope) if "hold_back" in fields else None
     cut_off, cap = (
-        page.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None for key in _CHANNEL_ONLY
+        rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None for key in _CHANNEL_EFFECTS
     )
     if name is None or applies is None:
         return None
-    return BufferRule(name, applies, page.source(node), hold_back, cut_off, cap)
+    return BufferRule(name, applies, rule_file.source(node), hold_back, cut_off, cap)
 
 
-def _check_effects(page: RuleFile, node: Node, fields: dict[str, Node], title: str, scope: Scope) -> None:
+def _check_effects(rule_file: RuleFile, node: Node, fields: dict[str, Node], title: str, scope: Scope) -> None:
     if not any(effect in fields for effect in _EFFECTS):
         help = "add 'hold_back: {units: 2}', or in a file with 'scope: channel' a 'cap' or 'publish_zero_at_or_below'."
-        page.note(node, "no-effect", f"{title} holds nothing back and sets no limit", help)
-    for key in _CHANNEL_ONLY:
+        rule_file.note(node, "no-effect", f"{title} holds nothing back and sets no limit", help)
+    for key in _CHANNEL_EFFECTS:
         if key in fields and scope is Scope.LOCATION:
             message = f"{title} has a '{key}', which bounds what a channel is told, not a location"
-            page.note(fields[key], "wrong-scope", message, "put it into a buffer file with 'scope: channel'.")
+            rule_file.note(fields[key], "wrong-scope", message, "put it into a buffer file with 'scope: channel'.")
 
 
-def _hold_back(page: RuleFile, node: Node, title: str, scope: Scope) -> HoldBack | None:
+def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> HoldBack | None:
     what = f"'hold_back' in {title}"
-    fields = page.fields(node, what, (*HOLD_BACK_FORMS, "minimum", "maximum"))
+    fields = rule_file.fields(node, what, (*HOLD_BACK_FORMS, "minimum", "maximum"))
     if fields is None:
         return None
     forms = [form for form in HOLD_BACK_FORMS if form in fields]
     help = f"write one of: {', '.join(HOLD_BACK_FORMS)}."
     if not forms:
-        page.note(node, "missing-key", f"{what} does not say how much", help)
+        rule_file.note(node, "missing-key", f"{what} does not say how much", help)
     if len(forms) > 1:
-        page.note(node, "conflicting-keys", f"{what} has {' and '.join(forms)}; only one can count", help)
+        rule_file.note(node, "conflicting-keys", f"{what} has {' and '.join(forms)}; only one can count", help)
     minimum, maximum = (
-        page.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None for key in ("minimum", "maximum")
+        rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None
+        for key in ("minimum", "maximum")
     )
     if minimum is not None and maximum is not None and minimum > maximum:
         message = f"the minimum {minimum} is above the maximum {maximum}"
-        page.note(fields["minimum"], "out-of-range", message, "swap them, or leave one out.")
-    read = present(_FORMS[form](page, fields[form], scope) for form in forms)
+        rule_file.note(fields["minimum"], "out-of-range", message, "swap them, or leave one out.")
+    read = without_none(_FORMS[form](rule_file, fields[form], scope) for form in forms)
     return replace(read[0], minimum=minimum, maximum=maximum) if read else None
 
 
-def _units(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
-    units = page.integer(node, "'units'", 0, MAX_UNITS)
+def _units(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
+    units = rule_file.integer(node, "'units'", 0, MAX_UNITS)
     return None if units is None else HoldBack("units", units=units)
 
 
-def _percent(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
-    percent = page.number(node, "'percent'", 0, 100)
+def _percent(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
+    percent = rule_file.number(node, "'percent'", 0, 100)
     return None if percent is None else HoldBack("percent", percent=percent)
 
 
-def _days_of_cover(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
+def _days_of_cover(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
     if not isinstance(node, ScalarNode):
-        fields = page.fields(node, "'days_of_cover'", ("days",), ("days",))
+        fields = rule_file.fields(node, "'days_of_cover'", ("days",), ("days",))
         if fields is None or "days" not in fields:
             return None
         node = fields["days"]
-    days = page.number(node, "'days_of_cover'", 0, MAX_DAYS)
+    days = rule_file.number(node, "'days_of_cover'", 0, MAX_DAYS)
     return None if days is None else HoldBack("days_of_cover", days=days)
 
 
-def _expected_sales(page: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
+def _expected_sales(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
     keys = ("during", "service_level")
-    fields = page.fields(node, "'expected_sales'", keys, keys)
+    fields = rule_file.fields(node, "'expected_sales'", keys, keys)
     if fields is None or len(fields) < len(keys):
         return None
-    level = page.number(fields["service_level"], "'service_level'", *SERVICE_LEVELS)
+    level = rule_file.number(fields["service_level"], "'service_level'", *SERVICE_LEVELS)
     during = fields["during"]
     if isinstance(during, ScalarNode) and during.text == "stock_age":
         if scope is Scope.CHANNEL:
             message = "'during: stock_age' asks for the age of one location's figure; a channel's total has none"
-            page.note(during, "wrong-scope", message, "write a duration such as 2h, or use 'scope: location'.")
+            rule_file.note(during, "wrong-scope", message, "write a duration such as 2h, or use 'scope: location'.")
         seconds = None
     else:
-        seconds = page.seconds(during, "'during'", at_most_days=MAX_DAYS)
+        seconds = rule_file.seconds(during, "'during'", at_most_days=MAX_DAYS)
         if seconds is None:
             return None
     return None if level is None else HoldBack("expected_sales", during_seconds=seconds, service_level=level)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from policies.engine.conditions import Operator
-from policies.facts.fact_table import FACTS, KNOWN, MAX_CONSTANT, Fact, FactType, RulePlace, names
-from policies.reading.condition_reader import GROUPS, MAX_PARTS, MAX_VALUES, OPERATORS
+from policies.facts.fact_table import FACTS, KNOWN, MAX_CONSTANT, Fact, FactType, RulePlace, fact_names
+from policies.reading.condition_reader import GROUPS, MAX_GROUP_ENTRIES, MAX_VALUES, OPERATORS
 from policies.schema import glossary
 from policies.source.rule_file import MAX_TEXT_LENGTH
 
@@ -26,9 +26,9 @@ _LISTS = (Operator.IN, Operator.NOT_IN, Operator.CONTAINS_ANY)
 
 def conditions(place: RulePlace) -> Schema:
     """The conditions of a place, as a definition of the name that `condition` refers to."""
-    group = {"type": "array", "items": condition(place), "minItems": 1, "maxItems": MAX_PARTS}
+    group = {"type": "array", "items": condition(place), "minItems": 1, "maxItems": MAX_GROUP_ENTRIES}
     properties: dict[str, Schema] = {name: {**group, "description": _GROUP_HELP[name]} for name in GROUPS}
-    for name in names(place):
+    for name in fact_names(place):
         properties[name] = _fact(FACTS[name])
         properties[name + KNOWN] = {"type": "boolean", "description": f"Whether this is known: {FACTS[name].help}."}
     return closed(properties, minProperties=1)

@@ -15,7 +15,7 @@ from policies.policy_set import HOLD_BACK_FORMS, Combine, Scope
 from policies.reading.delivery_rules import MAX_COST, MAX_TRANSIT_DAYS
 from policies.reading.routing_rules import (
     MAX_BAND_KM,
-    MAX_NAMED,
+    MAX_NAMED_CONDITIONS,
     MAX_POLICIES,
     MAX_POSITION,
     MAX_SHIPMENTS,
@@ -232,21 +232,23 @@ def _policy() -> Schema:
         "position": _position("policies"),
         "applies_to": {**condition(RulePlace.APPLIES_TO), "description": "The orders that it is for; left out: all."},
         "only": {**condition(RulePlace.CANDIDATE), "description": "Only locations that meet this are used."},
-        "exclude": _named(RulePlace.CANDIDATE, "Locations that meet one of these are not used."),
+        "exclude": _named_conditions(RulePlace.CANDIDATE, "Locations that meet one of these are not used."),
         "rank": {"type": "array", "items": _step(), "minItems": 1, "maxItems": MAX_STEPS},
         "max_shipments": {"type": "integer", "minimum": 1, "maximum": MAX_SHIPMENTS},
         "min_split_value": {"type": "number", "minimum": 0, "description": "Cheaper orders go in one shipment."},
         "ship_complete": {"type": "boolean", "description": "true: the whole order or nothing."},
         "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},
-        "review": _named(RulePlace.REVIEW, "Where one of these holds for the plan, a person looks at it first."),
+        "review": _named_conditions(
+            RulePlace.REVIEW, "Where one of these holds for the plan, a person looks at it first."
+        ),
         "otherwise": choice(OTHERWISE, "Where an order cannot be filled whole; next: to the next policy."),
     }
     return _rule(properties, ["position", "rank"])
 
 
-def _named(place: RulePlace, description: str) -> Schema:
+def _named_conditions(place: RulePlace, description: str) -> Schema:
     rule = _rule({"when": _when(place)}, [])
-    return {"type": "array", "items": rule, "minItems": 1, "maxItems": MAX_NAMED, "description": description}
+    return {"type": "array", "items": rule, "minItems": 1, "maxItems": MAX_NAMED_CONDITIONS, "description": description}
 
 
 def _step() -> Schema:

@@ -49,8 +49,8 @@ _FIGURES: Mapping[str, Schema] = {
     "source": WORD,
     "tracked": _FLAG,
 }
-_LEVEL: Schema = {"anyOf": [_UNITS, closed(_FIGURES)]}
-_OF_AN_ORDER: Mapping[str, Schema] = {
+_STOCK_LEVEL: Schema = {"anyOf": [_UNITS, closed(_FIGURES)]}
+_ORDER_FIELDS: Mapping[str, Schema] = {
     "channel": WORD,
     "lines": {"type": "object", "additionalProperties": {**_UNITS, "minimum": 1}},
     "method": choice(METHODS),
@@ -75,7 +75,7 @@ def suite() -> dict[str, object]:
         "channels": _by_name({"anyOf": [{"type": "null"}, _channel()]}),
         "tests": tests,
     }
-    return closed(_known(SUITE_KEYS, keys), ["suite", "now", "tests"])
+    return closed(_schemas_by_key(SUITE_KEYS, keys), ["suite", "now", "tests"])
 
 
 def shared_fixtures() -> dict[str, object]:
@@ -85,7 +85,7 @@ def shared_fixtures() -> dict[str, object]:
     return closed({key: stated[key] for key in SHARED_KEYS}, [])
 
 
-def _known(keys: Sequence[str], schemas: Mapping[str, object]) -> dict[str, object]:
+def _schemas_by_key(keys: Sequence[str], schemas: Mapping[str, object]) -> dict[str, object]:
     """The reader's keys, of which one without a schema here may be anything."""
     return {key: schemas.get(key, True) for key in keys}
 
@@ -136,16 +136,16 @@ def _channel() -> Schema:
 def _test() -> Schema:
     """What `given` asks about decides which keys it has, and which the answer has."""
     keys = {"name": WORD, "given": {"type": "object"}, "expect": {"type": "object"}}
-    kinds = {"exception": (_exception(), _settlement()), "lines": (_order(), _order_answer())}
+    kinds = {"exception": (_exception(), _exception_answer()), "lines": (_order(), _order_answer())}
     kinds["ships_from"] = (_parcel(), _parcel_answer())
-    of_kind: dict[str, object] = _asked(_sale(), _sale_answer())
+    of_kind: dict[str, object] = _given_and_expect(_sale(), _sale_answer())
     for key, (given, expect) in reversed(kinds.items()):
         asks = {"properties": {"given": {"required": [key]}}}
-        of_kind = {"if": asks, "then": _asked(given, expect), "else": of_kind}
-    return closed(_known(TEST_KEYS, keys), TEST_NEEDS, **of_kind)
+        of_kind = {"if": asks, "then": _given_and_expect(given, expect), "else": of_kind}
+    return closed(_schemas_by_key(TEST_KEYS, keys), TEST_NEEDS, **of_kind)
 
 
-def _asked(given: Schema, expect: Schema) -> dict[str, object]:
+def _given_and_expect(given: Schema, expect: Schema) -> dict[str, object]:
     return {"properties": {"given": given, "expect": expect}}
 
 
@@ -156,32 +156,32 @@ def _sale() -> Schema:
         "channel": channel,
         "product": WORD,
         "location": WORD,
-        "stock": _by_name(_LEVEL),
+        "stock": _by_name(_STOCK_LEVEL),
         "method": choice(METHODS),
         "destination": _DESTINATION,
     }
     where = [{"required": ["location"]}, {"required": ["stock"]}]
-    return closed(_known(SALE_KEYS, keys), ["channel", "product"], oneOf=where)
+    return closed(_schemas_by_key(SALE_KEYS, keys), ["channel", "product"], oneOf=where)
 
 
 def _order() -> Schema:
     keys = {
-        **_OF_AN_ORDER,
-        "stock": _by_name(_by_name(_LEVEL)),
+        **_ORDER_FIELDS,
+        "stock": _by_name(_by_name(_STOCK_LEVEL)),
         "commitment": choice(tuple(Commitment), "hold: not paid yet. sold: the channel has been paid."),
         "pickup_location": WORD,
     }
-    return closed(_known(ORDER_KEYS, keys), ["channel", "stock"])
+    return closed(_schemas_by_key(ORDER_KEYS, keys), ["channel", "stock"])
 
 
 def _parcel() -> Schema:
-    keys = {**_OF_AN_ORDER, "ships_from": WORD, "unit_count": {**_UNITS, "minimum": 1}}
-    return closed(_known(PARCEL_KEYS, keys), ["channel"])
+    keys = {**_ORDER_FIELDS, "ships_from": WORD, "unit_count": {**_UNITS, "minimum": 1}}
+    return closed(_schemas_by_key(PARCEL_KEYS, keys), ["channel"])
 
 
 def _exception() -> Schema:
-    keys = {**_OF_AN_ORDER, "exception": choice(EXCEPTION_KINDS), "location": WORD, "product": WORD}
-    return closed(_known(EXCEPTION_KEYS, keys), ["exception"])
+    keys = {**_ORDER_FIELDS, "exception": choice(EXCEPTION_KINDS), "location": WORD, "product": WORD}
+    return closed(_schemas_by_key(EXCEPTION_KEYS, keys), ["exception"])
 
 
 def _sale_answer() -> Schema:
@@ -190,7 +190,7 @@ def _sale_answer() -> Schema:
         "because": _because(),
         "locations": _by_name(_UNITS),
     }
-    return closed(_known(SALE_ANSWERS, keys), ["sellable", "because"])
+    return closed(_schemas_by_key(SALE_ANSWERS, keys), ["sellable", "because"])
 
 
 def _order_answer() -> Schema:
@@ -203,7 +203,7 @@ def _order_answer() -> Schema:
         "policy": WORD,
         "dropped": _by_name(choice(tuple(DropReason))),
     }
-    return closed(_known(ORDER_ANSWERS, keys), ["outcome", "because"])
+    return closed(_schemas_by_key(ORDER_ANSWERS, keys), ["outcome", "because"])
 
 
 def _parcel_answer() -> Schema:
@@ -214,13 +214,13 @@ def _parcel_answer() -> Schema:
         "cost": _OR_UNKNOWN,
         "delivers_on": {"anyOf": [_DAY, {"const": UNKNOWN}]},
     }
-    return closed(_known(PARCEL_ANSWERS, keys), ["because"])
+    return closed(_schemas_by_key(PARCEL_ANSWERS, keys), ["because"])
 
 
-def _settlement() -> Schema:
+def _exception_answer() -> Schema:
     names = dict.fromkeys(("owner", "escalate_to"), WORD)
     keys = {**names, "do": choice(EXCEPTION_ACTIONS), "due_in": _DURATION, "because": _because()}
-    return closed(_known(EXCEPTION_ANSWERS, keys), ["do", "owner", "because"])
+    return closed(_schemas_by_key(EXCEPTION_ANSWERS, keys), ["do", "owner", "because"])
 
 
 def _because() -> Schema:

@@ -48,7 +48,7 @@ class Problem:
 def render(problems: Iterable[Problem], texts: Mapping[str, str | bytes]) -> str:
     """All problems, sorted, each with its line from `texts` (by file), a caret and its help."""
     lines = {file: _lines(text) for file, text in texts.items()}
-    return "\n".join(_rendered(problem, lines.get(problem.file, ())) for problem in sorted(set(problems)))
+    return "\n".join(_problem_text(problem, lines.get(problem.file, ())) for problem in sorted(set(problems)))
 
 
 def quoted(text: str) -> str:
@@ -56,7 +56,7 @@ def quoted(text: str) -> str:
     return f"'{text}'" if len(text) <= MAX_WORD_SHOWN else f"'{text[:MAX_WORD_SHOWN]}…'"
 
 
-def safe(text: str) -> str:
+def terminal_safe(text: str) -> str:
     """The text without characters that could break a line, hide text or drive a terminal."""
     return "".join("\N{REPLACEMENT CHARACTER}" if category(letter) in _UNSAFE else letter for letter in text)
 
@@ -64,21 +64,21 @@ def safe(text: str) -> str:
 _UNSAFE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
-def _rendered(problem: Problem, lines: Sequence[str]) -> str:
-    place = safe(problem.file)
+def _problem_text(problem: Problem, lines: Sequence[str]) -> str:
+    place = terminal_safe(problem.file)
     if problem.line:
         place += f":{problem.line}:{problem.column}"
-    shown = [f"{place}: {safe(problem.message)} [{problem.code}]"]
+    shown = [f"{place}: {terminal_safe(problem.message)} [{problem.code}]"]
     if 1 <= problem.line <= len(lines):
-        shown += _marked(problem, lines[problem.line - 1])
+        shown += _marked_line(problem, lines[problem.line - 1])
     if problem.help:
-        shown.append(f"  help: {safe(problem.help)}")
+        shown.append(f"  help: {terminal_safe(problem.help)}")
     return "\n".join(shown) + "\n"
 
 
-def _marked(problem: Problem, line: str) -> list[str]:
+def _marked_line(problem: Problem, line: str) -> list[str]:
     """The line with its number, and under it the caret."""
-    line = safe(line.replace("\t", " "))
+    line = terminal_safe(line.replace("\t", " "))
     start = min(problem.column - 1, len(line))
     first = max(0, start - MAX_LINE_SHOWN // 2) if len(line) > MAX_LINE_SHOWN else 0
     window = line[first : first + MAX_LINE_SHOWN]
@@ -88,11 +88,11 @@ def _marked(problem: Problem, line: str) -> list[str]:
     if first + MAX_LINE_SHOWN < len(line):
         window += "…"
     number = f"{problem.line:>6}"
-    caret = "^" * max(1, _width(marked))
-    return [f"{number} | {window}".rstrip(), f"{' ' * len(number)} | {' ' * _width(before)}{caret}"]
+    caret = "^" * max(1, _terminal_width(marked))
+    return [f"{number} | {window}".rstrip(), f"{' ' * len(number)} | {' ' * _terminal_width(before)}{caret}"]
 
 
-def _width(text: str) -> int:
+def _terminal_width(text: str) -> int:
     """Columns of a terminal that the text takes."""
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 

@@ -133,7 +133,7 @@ class RuleFile:
         number = float(node.text)
         if not isfinite(number) or not low <= number <= high:
             message = f"{what} is {quoted(node.text)}, which is out of range"
-            self.note(node, "out-of-range", message, f"write a number {_range(low, high)}.")
+            self.note(node, "out-of-range", message, f"write a number {_range_text(low, high)}.")
             return None
         return number
 
@@ -144,20 +144,20 @@ class RuleFile:
             return None
         if not number.is_integer():
             help = f"write a number without a fraction, such as {max(low, int(number))}."
-            self.note(node, "wrong-type", f"{what} is a whole number, not {quoted(_written(node))}", help)
+            self.note(node, "wrong-type", f"{what} is a whole number, not {quoted(_text_of(node))}", help)
             return None
         return int(number)
 
     def seconds(self, node: Node, what: str, *, at_most_days: int) -> float | None:
         """A duration such as 30m, 2h or 1d, in seconds."""
-        found = _DURATION.fullmatch(_written(node))
+        found = _DURATION.fullmatch(_text_of(node))
         if found is None:
             help = "write minutes, hours or days: 30m, 2h or 1d."
             self.note(node, "wrong-type", f"{what} is a duration, not {described(node)}", help)
             return None
         seconds = int(found[1]) * _SECONDS[found[2]]
         if seconds > at_most_days * 86_400:
-            message = f"{what} is {quoted(_written(node))}, which is out of range"
+            message = f"{what} is {quoted(_text_of(node))}, which is out of range"
             self.note(node, "out-of-range", message, f"write at most {at_most_days}d.")
             return None
         return float(seconds)
@@ -204,29 +204,29 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? " if near else ""
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A duration as a rule file has it, in the largest unit that fits: 2h, and not 120m."""
     unit, size = max(((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0), key=lambda one: one[1])
     return f"{int(seconds // size)}{unit}"
 
 
-def figure(number: float) -> str:
+def number_text(number: float) -> str:
     """A bound as a person would write it."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
 
 
-def _range(low: float, high: float) -> str:
+def _range_text(low: float, high: float) -> str:
     if (low, high) == (-MAX_CONSTANT, MAX_CONSTANT):
-        return f"below {figure(high)}"
-    return f"from {figure(low)}" if high == MAX_CONSTANT else f"from {figure(low)} to {figure(high)}"
+        return f"below {number_text(high)}"
+    return f"from {number_text(low)}" if high == MAX_CONSTANT else f"from {number_text(low)} to {number_text(high)}"
 
 
-def _written(node: Node) -> str:
+def _text_of(node: Node) -> str:
     return node.text if isinstance(node, ScalarNode) else ""
 
 
 def _number_help(node: Node) -> str:
-    written = _written(node)
+    written = _text_of(node)
     if isinstance(node, ScalarNode) and not node.plain and _NUMBER.fullmatch(written):
         return f"write it without quotes: {written}."
     if re.fullmatch("0[0-9]+", written):

@@ -59,7 +59,7 @@ class MappingNode:
 Node = ScalarNode | SequenceNode | MappingNode
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """The file cannot be read as nodes; `problems` say why."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -70,24 +70,24 @@ class Unreadable(Exception):
 def parse(file: str, content: bytes) -> tuple[Node, list[Problem]]:
     """The file's one document, and problems that do not keep it from being read. Raises Unreadable."""
     text = _decoded(file, content)
-    builder = _Builder(file)
+    builder = _NodeBuilder(file)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise Unreadable([_syntax_problem(file, text, error)]) from error
+        raise UnreadableFile([_syntax_problem(file, text, error)]) from error
     except yaml.YAMLError as error:
-        raise Unreadable([Problem(file, 1, 1, "not-yaml", f"this is not YAML: {error}")]) from error
+        raise UnreadableFile([Problem(file, 1, 1, "not-yaml", f"this is not YAML: {error}")]) from error
     if builder.refused:
-        raise Unreadable(builder.refused)
+        raise UnreadableFile(builder.refused)
     if builder.root is None:
         message = "the file says nothing"
-        raise Unreadable([Problem(file, 1, 1, "empty-file", message, "write rules into it, or delete it.")])
+        raise UnreadableFile([Problem(file, 1, 1, "empty-file", message, "write rules into it, or delete it.")])
     return builder.root, builder.problems
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenCollection:
     """A list or mapping whose end has not come yet; `key` waits for its value."""
 
     node: SequenceNode | MappingNode
@@ -95,14 +95,14 @@ class _Open:
 
 
 @dataclass(slots=True)
-class _Builder:
+class _NodeBuilder:
     """Makes nodes of YAML's events, and stops at the bounds before anything has grown."""
 
     file: str
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
     refused: list[Problem] = field(default_factory=list)
-    open: list[_Open] = field(default_factory=list)
+    open: list[_OpenCollection] = field(default_factory=list)
     node_count: int = 0
     documents: int = 0
 
@@ -112,7 +112,7 @@ class _Builder:
                 self._count_document(event)
             case yaml.AliasEvent():
                 self._refuse(event, "alias", f"'*{event.anchor}' repeats another part of the file", _ALIAS_HELP)
-                self._add(ScalarNode("", True, *_place(event)))
+                self._add(ScalarNode("", True, *_position(event)))
             case yaml.ScalarEvent() | yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 self._check(event)
                 self._begin(event)
@@ -121,15 +121,15 @@ class _Builder:
 
     def _begin(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
-            self._add(ScalarNode(event.value, not event.style, *_place(event)))
+            self._add(ScalarNode(event.value, not event.style, *_position(event)))
             return
-        place = _place(event)
+        place = _position(event)
         node = SequenceNode([], *place) if isinstance(event, yaml.SequenceStartEvent) else MappingNode({}, *place)
         self._add(node)
-        self.open.append(_Open(node))
+        self.open.append(_OpenCollection(node))
         if len(self.open) > MAX_DEPTH:
             message = f"lists and mappings are more than {MAX_DEPTH} deep inside each other"
-            raise Unreadable([_problem(self.file, event, "too-deep", message, "rules need a handful of levels.")])
+            raise UnreadableFile([_problem(self.file, event, "too-deep", message, "rules need a handful of levels.")])
 
     def _add(self, node: Node) -> None:
         if not self.open:
@@ -145,7 +145,9 @@ class _Builder:
             parent.key = node
         else:
             message = "a key is a list or a mapping here"
-            raise Unreadable([Problem(self.file, node.line, node.column, "not-yaml", message, "a key is one word.")])
+            raise UnreadableFile(
+                [Problem(self.file, node.line, node.column, "not-yaml", message, "a key is one word.")]
+            )
 
     def _set(self, fields: MappingNode, key: ScalarNode, node: Node) -> None:
         if key.text not in fields.entries:
@@ -160,7 +162,7 @@ class _Builder:
         self.node_count += 1
         if self.node_count > MAX_NODES:
             message = f"the file has more than {MAX_NODES:,} words"
-            raise Unreadable([_problem(self.file, event, "too-large", message, "split it into several files.")])
+            raise UnreadableFile([_problem(self.file, event, "too-large", message, "split it into several files.")])
         if event.anchor is not None:
             self._refuse(event, "alias", f"'&{event.anchor}' names a part of the file to repeat", _ALIAS_HELP)
         if event.tag is not None and event.tag != "!":
@@ -175,7 +177,7 @@ class _Builder:
         if self.documents > 1:
             message = "a second document begins here"
             help = "a file holds one document: put this part into a file of its own."
-            raise Unreadable([_problem(self.file, event, "not-yaml", message, help)])
+            raise UnreadableFile([_problem(self.file, event, "not-yaml", message, help)])
 
 
 _ALIAS_HELP = "write the part out in both places; rule files have no anchors and aliases."
@@ -187,18 +189,18 @@ _CONTROL = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uf
 def _decoded(file: str, content: bytes) -> str:
     if len(content) > MAX_FILE_BYTES:
         message = f"the file has {len(content):,} bytes; at most {MAX_FILE_BYTES:,} are read"
-        raise Unreadable([Problem(file, 0, 0, "too-large", message, "split it into several files.")])
+        raise UnreadableFile([Problem(file, 0, 0, "too-large", message, "split it into several files.")])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = _line_and_column(content[: error.start].decode("utf-8-sig", errors="replace"))
         message = f"the byte 0x{content[error.start]:02x} is not UTF-8 text"
         help = "save the file with the encoding UTF-8."
-        raise Unreadable([Problem(file, line, column, "not-utf-8", message, help)]) from error
+        raise UnreadableFile([Problem(file, line, column, "not-utf-8", message, help)]) from error
     if unprintable := _CONTROL.search(text):
         line, column = _line_and_column(text[: unprintable.start()])
         message = f"the character U+{ord(unprintable.group()):04X} does not belong into a text"
-        raise Unreadable([Problem(file, line, column, "not-yaml", message, "delete it.")])
+        raise UnreadableFile([Problem(file, line, column, "not-yaml", message, "delete it.")])
     return text
 
 
@@ -219,7 +221,7 @@ def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     return Problem(file, mark.line + 1, mark.column + 1, "not-yaml", message, help)
 
 
-def _place(event: yaml.Event) -> tuple[int, int, int]:
+def _position(event: yaml.Event) -> tuple[int, int, int]:
     """Line, column and length of what an event stands for; the length is 1 where it goes over lines."""
     start, end = event.start_mark, event.end_mark
     if start is None or end is None:
@@ -229,5 +231,5 @@ def _place(event: yaml.Event) -> tuple[int, int, int]:
 
 
 def _problem(file: str, event: yaml.Event, code: str, message: str, help: str) -> Problem:
-    line, column, length = _place(event)
+    line, column, length = _position(event)
     return Problem(file, line, column, code, message, help, length)

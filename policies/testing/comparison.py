@@ -14,7 +14,7 @@ from policies.domain.model import Order
 from policies.explanation import Dropped, DropReason, FiredRule
 from policies.policy_set import PolicySet
 from policies.source.problems import Source
-from policies.source.rule_file import duration
+from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
 from policies.testing.evidence import of_decision, of_parcel, of_sale, of_settlement
 from policies.testing.expectations import PARCEL_KEYS, UNKNOWN, Expected, Figure, Units
@@ -161,7 +161,7 @@ def _of_exception(policy_set: PolicySet, case: RuleTest, incident: ExceptionGive
         {
             "do": found.action,
             "owner": found.owner,
-            "due_in": duration(found.due_in.total_seconds()),
+            "due_in": duration_text(found.due_in.total_seconds()),
             "escalate_to": found.escalate_to or NOBODY,
         },
         frozenset({found.rule} if decided else ()),

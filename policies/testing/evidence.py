@@ -12,7 +12,7 @@ from policies.decisions.sellable import Availability, LocationFigure
 from policies.domain.calendars import local
 from policies.domain.model import Location, Order, StockLevel
 from policies.explanation import Dropped, DropReason, FiredRule
-from policies.source.rule_file import duration
+from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
 
 _DROPPED = {
@@ -66,7 +66,7 @@ def of_parcel(
 
 def of_settlement(case: RuleTest, settlement: ExceptionHandling) -> Iterator[str]:
     """The rule that decided, and all that it says."""
-    due_in = duration(settlement.due_in.total_seconds())
+    due_in = duration_text(settlement.due_in.total_seconds())
     escalates = f", then {settlement.escalate_to}" if settlement.escalate_to else ""
     yield f"{settlement.owner}: {settlement.action} within {due_in}{escalates}"
     place = "no file has exception rules" if settlement.is_built_in else str(settlement.source)

@@ -11,7 +11,7 @@ from policies.domain.model import EXCEPTION_ACTIONS, Outcome
 from policies.explanation import DropReason
 from policies.reading.exception_rules import MAX_DUE_DAYS
 from policies.source.problems import quoted
-from policies.source.rule_file import RuleFile, duration, suggestion
+from policies.source.rule_file import RuleFile, duration_text, suggestion
 from policies.source.yaml_nodes import Node, ScalarNode, SequenceNode
 from policies.testing.fixtures import Fixtures
 from policies.testing.stated_values import day, optional, price, unit_count
@@ -126,7 +126,7 @@ class Expectations:
 
     def _duration(self, node: Node, what: str) -> str | None:
         seconds = self.page.seconds(node, what, at_most_days=MAX_DUE_DAYS)
-        return None if seconds is None else duration(seconds)
+        return None if seconds is None else duration_text(seconds)
 
     def _units(self, kind: str, node: Node, what: str) -> Units:
         found = {name: unit_count(self.page, value, what) for name, value in self.fixtures.entries(kind, node, what)}

@@ -23,7 +23,7 @@ from policies.domain.model import (
     Product,
 )
 from policies.reading.delivery_rules import weekdays
-from policies.reading.merchant import time_zone
+from policies.reading.merchant import read_time_zone
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
@@ -177,7 +177,7 @@ def _location(page: RuleFile, id: str, node: Node) -> Location | None:
         or 0,
         priority=optional(fields, "priority", lambda value, what: page.integer(value, what, 0, MAX_PRIORITY)),
         ships_to=optional(fields, "ships_to", partial(countries, page)),
-        time_zone=optional(fields, "time_zone", partial(time_zone, page)) or "UTC",
+        time_zone=optional(fields, "time_zone", partial(read_time_zone, page)) or "UTC",
         cut_off=optional(fields, "cut_off", partial(clock, page)),
         opening_days=optional(fields, "opening_days", partial(weekdays, page)) or EVERY_DAY,
         opens=opens,

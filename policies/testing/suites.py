@@ -17,7 +17,7 @@ from policies.reading.routing_rules import MAX_POSITION
 from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOLDER_BYTES
 from policies.source.problems import Problem, Source
 from policies.source.rule_file import RuleFile
-from policies.source.yaml_nodes import Node, Unreadable, parse
+from policies.source.yaml_nodes import Node, UnreadableFile, parse
 from policies.testing.cases import RuleTest, cases, says_all_rules, shared_fixtures
 from policies.testing.comparison import NO_POLICY, Difference, answer, differences
 from policies.testing.fixtures import Fixtures
@@ -154,7 +154,7 @@ class _Runs:
         page = RuleFile(path)
         try:
             node, page.problems = parse(path, content)
-        except Unreadable as unreadable:
+        except UnreadableFile as unreadable:
             page.problems += unreadable.problems
         else:
             self.shared = shared_fixtures(page, node)
@@ -172,7 +172,7 @@ class _Runs:
         page = RuleFile(path)
         try:
             node, page.problems = parse(path, content)
-        except Unreadable as unreadable:
+        except UnreadableFile as unreadable:
             self.problems += unreadable.problems
             self.all_readable = False
             return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOLDER_BYTES
-from policies.source.problems import Problem, render, safe
+from policies.source.problems import Problem, render, terminal_safe
 
 MAX_ENTRIES = 20_000
 """Files and folders that are looked at; links can make few folders look like endlessly many."""
@@ -98,7 +98,7 @@ class _FolderWalk:
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(self.root):
             self._note(path, "this link leads to a file outside the rules, which is not read", _LINK_OUT)
             return
-        if safe(self._name(path)) != self._name(path):
+        if terminal_safe(self._name(path)) != self._name(path):
             self._note(path, "this file's name is no plain text", "name it with letters, digits and hyphens.")
             return
         # What is neither file nor folder could keep its reader waiting for ever.

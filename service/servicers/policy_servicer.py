@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.source.problems import Problem, safe
+from policies.source.problems import Problem, terminal_safe
 from service.database.database import Database
 from service.decisions import decision_log
 from service.decisions.decision_log import StoredDecision
@@ -88,21 +88,21 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
 def _problem(problem: Problem) -> policy_pb.PolicyProblem:
     # Problems quote what was written, which may hold what no text can.
     return policy_pb.PolicyProblem(
-        file=safe(problem.file),
+        file=terminal_safe(problem.file),
         line=problem.line,
         column=problem.column,
         code=problem.code,
-        message=safe(problem.message),
-        help=safe(problem.help),
+        message=terminal_safe(problem.message),
+        help=terminal_safe(problem.help),
     )
 
 
 def _result(tested: SandboxTestResult) -> policy_pb.PolicyTestResult:
     return policy_pb.PolicyTestResult(
-        suite=safe(tested.suite),
-        test=safe(tested.name),
+        suite=terminal_safe(tested.suite),
+        test=terminal_safe(tested.name),
         passed=tested.passed,
-        difference=safe(tested.difference),
+        difference=terminal_safe(tested.difference),
         file=tested.file,
         line=tested.line,
     )

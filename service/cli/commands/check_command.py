@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from policies.reading.rules_reader import FOLDER, is_rule_file, read
-from policies.source.problems import Problem, safe
+from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, rules, run as run_suites
 from service.cli.console import count, print_json, say
 from service.policy.rules_folder import RulesFolder, find, shown
@@ -125,7 +125,7 @@ def _print_text(checked: Check, files: dict[str, bytes]) -> None:
     for problem in checked.problems:
         typer.echo(shown((problem,), files), nl=False)
         for line in evidence.get(problem, ()):
-            typer.echo(f"    {safe(line)}")
+            typer.echo(f"    {terminal_safe(line)}")
         typer.echo()
     typer.echo(checked.summary)
     if checked.untested_count:
@@ -137,7 +137,7 @@ def _print_annotations(checked: Check, parent: Path) -> None:
     evidence = _evidence(checked.results)
     for problem in checked.problems:
         lines = [f"{problem.message} [{problem.code}]", *([f"help: {problem.help}"] if problem.help else [])]
-        text = "\n".join(map(safe, [*lines, *evidence.get(problem, ())]))
+        text = "\n".join(map(terminal_safe, [*lines, *evidence.get(problem, ())]))
         typer.echo(f"::error{_position(problem, parent)}::{_escaped(text)}")
     typer.echo(checked.summary)
 
@@ -159,7 +159,7 @@ def _as_dict(result: RuleTestResult) -> dict[str, object]:
     return {
         "suite": result.suite,
         "name": result.name,
-        "file": safe(result.source.file),
+        "file": terminal_safe(result.source.file),
         "line": result.source.line,
         "passed": result.passed,
         "difference": result.problem.message if result.problem else "",
@@ -169,7 +169,7 @@ def _as_dict(result: RuleTestResult) -> dict[str, object]:
 
 def _safe_values(values: Mapping[str, str | int]) -> dict[str, str | int]:
     # A file's name may hold bytes that are no text, which JSON could not say.
-    return {key: safe(value) if isinstance(value, str) else value for key, value in values.items()}
+    return {key: terminal_safe(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def _evidence(results: Sequence[RuleTestResult]) -> dict[Problem, tuple[str, ...]]:
@@ -181,7 +181,7 @@ def _position(problem: Problem, parent: Path) -> str:
     """Where GitHub shows a problem; nothing for a problem of the whole folder."""
     if problem.file == FOLDER:
         return ""
-    file = _escaped(safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")
+    file = _escaped(terminal_safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")
     return f" file={file},line={problem.line},col={problem.column}" if problem.line else f" file={file}"
 
 

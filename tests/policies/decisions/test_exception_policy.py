@@ -9,7 +9,7 @@ import pytest
 
 from policies.decisions.exception_policy import BUILT_IN, handling_of
 from policies.domain.model import EXCEPTION_KINDS, Channel, Context, Location, OrderFacts, Product
-from policies.facts.fact_table import FACTS, RulePlace, names
+from policies.facts.fact_table import FACTS, RulePlace, fact_names
 from policies.reading.rules_reader import read
 from policies.testing.suites import Report, run
 from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, rules
@@ -70,13 +70,13 @@ def test_only_an_exception_can_be_settled() -> None:
 
 
 def test_exception_rules_see_order_channel_product_location_and_destination_but_no_stock() -> None:
-    groups = {FACTS[name].group for name in names(RulePlace.EXCEPTION)}
+    groups = {FACTS[name].group for name in fact_names(RulePlace.EXCEPTION)}
 
     assert groups == {"order", "channel", "product", "location", "destination", "exception"}
 
 
 def test_the_kind_of_an_exception_is_known_nowhere_else() -> None:
-    assert [place for place in RulePlace if "exception.kind" in names(place)] == [RulePlace.EXCEPTION]
+    assert [place for place in RulePlace if "exception.kind" in fact_names(place)] == [RulePlace.EXCEPTION]
 
 
 def test_what_is_not_known_of_an_exception_meets_no_condition() -> None:

@@ -15,8 +15,8 @@ from policies.engine.rule_engine import (
     MAX_MATCHES_AT_ONCE,
     MAX_PROPERTIES,
     MAX_TESTS_AT_A_NODE,
-    Conjunction,
     Engine,
+    EngineConjunction,
     EngineFailed,
     EngineOperator,
     Test,
@@ -35,7 +35,7 @@ def at_most(property_number: int, constant: int) -> Test:
     return Test(property_number, EngineOperator.AT_MOST, constant)
 
 
-def engine(*rules: Conjunction) -> Engine:
+def engine(*rules: EngineConjunction) -> Engine:
     return Engine([[rule] for rule in rules])
 
 

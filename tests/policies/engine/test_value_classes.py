@@ -13,16 +13,16 @@ from policies.engine import classified_facts
 from policies.engine.conditions import All, Comparison, Condition, Operator
 from policies.engine.matcher import Matcher
 from policies.facts.fact_table import FACTS
-from policies.facts.measures import ELAPSED
+from policies.facts.measures import AGE_FACTS
 from tests.policies.facts.test_fact_table import EVERYTHING
 from tests.policies.small_retailer import NOW
 
 MICROSECOND = timedelta(microseconds=1)
 
 
-@pytest.mark.parametrize("name", [name for name in FACTS if classified_facts.kind_of(name)])
+@pytest.mark.parametrize("name", [name for name in FACTS if classified_facts.deciding_object(name)])
 def test_a_fact_named_like_a_field_is_decided_by_that_object_alone(name: str) -> None:
-    kind = classified_facts.kind_of(name) or ""
+    kind = classified_facts.deciding_object(name) or ""
     later = NOW + timedelta(days=400, hours=7)
 
     alone = Context(later, **{kind: getattr(EVERYTHING, kind)})
@@ -31,7 +31,7 @@ def test_a_fact_named_like_a_field_is_decided_by_that_object_alone(name: str) ->
 
 
 def test_every_object_that_outlives_a_question_is_one_of_a_context() -> None:
-    assert set(classified_facts.KINDS) <= {field.name for field in fields(Context)}
+    assert set(classified_facts.CACHED_OBJECTS) <= {field.name for field in fields(Context)}
 
 
 def test_objects_that_come_and_go_are_never_taken_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +76,12 @@ operators = st.sampled_from(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(sorted(ELAPSED)), operators, st.lists(constants, min_size=1, max_size=3), st.data())
+@given(st.sampled_from(sorted(AGE_FACTS)), operators, st.lists(constants, min_size=1, max_size=3), st.data())
 def test_a_time_is_classified_like_the_number_that_it_is(
     name: str, operator: Operator, numbers: list[float], data: st.DataObject
 ) -> None:
     """Also at the very microsecond at which a comparison turns, before it, and where a clock runs ahead."""
-    _, unit = ELAPSED[name]
+    _, unit = AGE_FACTS[name]
     reachable = [number for number in numbers if abs(number) < timedelta(days=700_000) / unit] or [0.0]
     near = unit * data.draw(st.sampled_from(reachable)) + data.draw(st.integers(-3, 3)) * MICROSECOND
     matcher = Matcher.of([(number, Comparison(name, operator, (number,))) for number in numbers])

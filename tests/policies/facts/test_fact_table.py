@@ -18,7 +18,7 @@ from policies.domain.model import (
     Product,
     StockLevel,
 )
-from policies.facts.fact_table import FACTS, FactType, RulePlace, find, names
+from policies.facts.fact_table import FACTS, FactType, RulePlace, fact_names, find_fact
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 OSLO, BERGEN = Coordinates(59.9139, 10.7522), Coordinates(60.3913, 5.3221)
@@ -164,12 +164,12 @@ def test_an_untagged_product_has_a_known_empty_list_of_tags() -> None:
 
 
 def test_a_channels_total_has_no_location_and_no_age() -> None:
-    known = names(RulePlace.CHANNEL_BUFFER)
+    known = fact_names(RulePlace.CHANNEL_BUFFER)
 
     assert "stock.available" in known
     assert not {"location.type", "stock.age_minutes"} & set(known)
 
 
 def test_a_fact_is_found_when_it_is_asked_whether_it_is_known() -> None:
-    assert find("location.distance_km.known") is FACTS["location.distance_km"]
-    assert find("location.distance") is None
+    assert find_fact("location.distance_km.known") is FACTS["location.distance_km"]
+    assert find_fact("location.distance") is None

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator, comparisons, holds
 from policies.engine.satisfiability import Satisfiability, StepBudget
 from policies.facts.fact_table import Value
-from policies.linting.findings import written
+from policies.linting.findings import condition_text
 from policies.reading.rules_reader import Reading, read
 
 DEFAULT = "{name: everything-else, position: 1000, rank: [nearest]}"
@@ -118,7 +118,7 @@ def test_what_is_said_to_conflict_does_and_none_of_it_can_be_spared(conditions: 
 @given(CONDITIONS)
 def test_a_rule_that_can_never_fire_is_refused_and_only_what_always_holds_is_said_to(condition: Condition) -> None:
     answers = {holds(condition, context) for context in contexts(condition)}
-    found = set(codes(exposure("{" + written(condition) + "}")))
+    found = set(codes(exposure("{" + condition_text(condition) + "}")))
 
     assert bool(found & {"always-true"}) <= (answers == {True})
     assert ("contradiction" in found or "never-fires" in found) >= (answers == {False})

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from policies.facts.fact_table import FACTS, RulePlace, names
+from policies.facts.fact_table import FACTS, RulePlace, fact_names
 from policies.schema.rule_schema import SCHEMAS
-from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, Unreadable, parse
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, UnreadableFile, parse
 from tests.policies.reading.test_rules_reader import BUFFERS, CASES, CHANNEL, EXPOSURE, ROUTING
 from tools import schema as tool
 
@@ -110,7 +110,7 @@ def test_files_of_every_form_pass(name: str, content: bytes) -> None:
 def test_bad_files_fail_where_a_schema_can_tell(path: Path, name: str) -> None:
     try:
         found = messages(name, path.read_bytes())
-    except Unreadable:
+    except UnreadableFile:
         return
 
     # A case of several files has its problem in one of them.
@@ -154,7 +154,7 @@ def test_every_fact_is_offered_where_it_is_known_and_only_there() -> None:
     assert isinstance(defined, dict)
     offered = {name for name in defined["condition_in_exposure"]["properties"] if name in FACTS}
 
-    assert offered == set(names(RulePlace.EXPOSURE))
+    assert offered == set(fact_names(RulePlace.EXPOSURE))
 
 
 def test_a_suite_with_a_misspelt_key_fails() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.source.problems import MAX_LINE_SHOWN, Problem, quoted, render, safe
+from policies.source.problems import MAX_LINE_SHOWN, Problem, quoted, render, terminal_safe
 
 
 def shown(problem: Problem, text: str) -> list[str]:
@@ -65,4 +65,4 @@ def test_a_tab_is_one_column() -> None:
 
 def test_long_words_are_cut() -> None:
     assert quoted("x" * 100) == "'" + "x" * 60 + "…'"
-    assert safe("caf\u00e9") == "café"
+    assert terminal_safe("caf\u00e9") == "café"
