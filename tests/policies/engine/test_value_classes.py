@@ -37,7 +37,7 @@ def test_every_object_that_outlives_a_question_is_one_of_a_context() -> None:
 def test_objects_that_come_and_go_are_never_taken_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new object soon has the address of one that is gone."""
     monkeypatch.setattr(classified_facts, "MAX_OBJECTS", 3)
-    monkeypatch.setattr(classified_facts, "MAX_PARTS", 5)
+    monkeypatch.setattr(classified_facts, "MAX_CLASSIFICATIONS", 5)
     matcher = Matcher.of([(number, _is("product.sku", f"SKU-{number}")) for number in range(20)])
 
     for number in [*range(20), *range(19, -1, -1)] * 3:
