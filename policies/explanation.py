@@ -21,7 +21,7 @@ class RuleEvidence:
     def facts(self) -> tuple[tuple[str, str], ...]:
         """The facts that the condition names, in the order written, each with its value in words."""
         names = dict.fromkeys(comparison.fact for comparison in comparisons(self.when))
-        return tuple((name, _in_words(FACTS[name].read(self.context))) for name in names)
+        return tuple((name, _value_text(FACTS[name].read(self.context))) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class DropReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedLocation:
     """A location that an answer does not use, or not for one SKU (None: for none), and the rule that says so."""
 
     location_id: str
@@ -67,7 +67,7 @@ def unit_count_text(count: int) -> str:
     return f"{count} unit" if count == 1 else f"{count} units"
 
 
-def _in_words(value: Value | None) -> str:
+def _value_text(value: Value | None) -> str:
     match value:
         case None:
             return "unknown"

@@ -33,24 +33,24 @@ class BufferEffect:
 NOTHING_HELD_BACK = BufferEffect()
 
 
-def buffering(files: Iterable[BufferFile], context: Context) -> BufferEffect:
+def buffer_effect(files: Iterable[BufferFile], context: Context) -> BufferEffect:
     """The largest hold-back over the files, the highest cut-off and the lowest cap of the rules that fire."""
     held_back, cut_offs, caps, fired = 0, list[int](), list[int](), list[FiredRule]()
     for file in files:
         rules = file.matcher.fired(context)
         if not rules:
             continue
-        figures = [_figure(rule, context) for rule in rules]
-        held_back = max(held_back, combined(file.combine, figures))
+        figures = [_rule_units(rule, context) for rule in rules]
+        held_back = max(held_back, combined_hold_back(file.combine, figures))
         cut_offs += [rule.publish_zero_at_or_below for rule in rules if rule.publish_zero_at_or_below is not None]
         caps += [rule.cap for rule in rules if rule.cap is not None]
-        fired += [_fired(rule, figure, context) for rule, figure in zip(rules, figures, strict=True)]
+        fired += [_fired_rule(rule, figure, context) for rule, figure in zip(rules, figures, strict=True)]
     if not fired:
         return NOTHING_HELD_BACK
     return BufferEffect(held_back, max(cut_offs, default=None), min(caps, default=None), tuple(fired))
 
 
-def combined(combine: Combine, figures: Sequence[int | None]) -> int:
+def combined_hold_back(combine: Combine, figures: Sequence[int | None]) -> int:
     """The largest or the sum of one file's hold-backs; None stands for a rule that holds nothing back."""
     known = [figure for figure in figures if figure is not None]
     return sum(known) if combine is Combine.SUM else max(known, default=0)
@@ -60,7 +60,7 @@ def held_back_units(
     hold_back: HoldBack, *, available: int, velocity_per_day: float | None, age_seconds: float | None
 ) -> int:
     """The rule's own figure in units, whatever is there; its minimum, or 0, where a needed fact is unknown."""
-    wanted = _wanted(hold_back, max(0, available), velocity_per_day, age_seconds)
+    wanted = _unbounded_units(hold_back, max(0, available), velocity_per_day, age_seconds)
     if hold_back.minimum is not None:
         wanted = max(wanted, hold_back.minimum)
     return wanted if hold_back.maximum is None else min(wanted, hold_back.maximum)
@@ -107,7 +107,9 @@ def _approximate_quantile(mean: float, service_level: float) -> int:
     return min(MAX_UNITS, max(0, ceil(quantile))) if isfinite(quantile) else MAX_UNITS
 
 
-def _wanted(hold_back: HoldBack, available: int, velocity_per_day: float | None, age_seconds: float | None) -> int:
+def _unbounded_units(
+    hold_back: HoldBack, available: int, velocity_per_day: float | None, age_seconds: float | None
+) -> int:
     if hold_back.form == "units":
         return hold_back.units
     if hold_back.form == "percent":
@@ -126,7 +128,7 @@ def _ceiling_of_product(one: float, other: float, shift: int = 0) -> int:
     return min(MAX_UNITS, int(product.to_integral_value(ROUND_CEILING)))
 
 
-def _figure(rule: BufferRule, context: Context) -> int | None:
+def _rule_units(rule: BufferRule, context: Context) -> int | None:
     if rule.hold_back is None:
         return None
     stock = context.stock
@@ -144,7 +146,7 @@ def _age_seconds(stock: StockLevel | None, context: Context) -> float | None:
     return max(0.0, (context.now - stock.figure_time).total_seconds())
 
 
-def _fired(rule: BufferRule, figure: int | None, context: Context) -> FiredRule:
+def _fired_rule(rule: BufferRule, figure: int | None, context: Context) -> FiredRule:
     effects = []
     if figure is not None:
         effects.append(f"held back {unit_count_text(figure)}")

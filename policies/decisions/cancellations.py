@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from policies.domain.model import OrderLine
 
-FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
+PERMANENT = datetime(9999, 12, 31, tzinfo=UTC)
 """The time of a cancellation that no contents have in them."""
 
 
@@ -30,13 +30,13 @@ class PendingCancellation:
         return not self.line_id
 
 
-def takes_off(kept: PendingCancellation, contents_time: datetime | None) -> bool:
+def applies_to(kept: PendingCancellation, contents_time: datetime | None) -> bool:
     """Whether a cancellation of a line takes units off contents that the channel stated at a time.
 
     Contents that are not older than it have it in them. Where either has no time, it takes units off the first
     contents that come.
     """
-    if kept.cancel_time == FOR_GOOD:
+    if kept.cancel_time == PERMANENT:
         return True
     if kept.cancel_time is None or contents_time is None:
         return not kept.is_applied
@@ -64,15 +64,15 @@ def cancelled_units(
     kept = [one for one in kept if not one.is_whole]
     units: dict[str, int] = dict(standing.units)
     for one in kept:
-        if one.is_applied and _is_judged_anew(one, contents_time):
-            was_taken = standing.contents_time is None or takes_off(one, standing.contents_time)
+        if one.is_applied and _is_reassessed(one, contents_time):
+            was_taken = standing.contents_time is None or applies_to(one, standing.contents_time)
             units[one.line_id] = max(0, units.get(one.line_id, 0) - one.unit_count * was_taken)
     for one in kept:
-        if takes_off(one, contents_time):
+        if applies_to(one, contents_time):
             units[one.line_id] = units.get(one.line_id, 0) + one.unit_count
     most = {line.line_id: line.unit_count for line in lines}
     return {line_id: min(count, most[line_id]) for line_id, count in units.items() if count and line_id in most}
 
 
-def _is_judged_anew(kept: PendingCancellation, contents_time: datetime | None) -> bool:
-    return kept.cancel_time == FOR_GOOD or (kept.cancel_time is not None and contents_time is not None)
+def _is_reassessed(kept: PendingCancellation, contents_time: datetime | None) -> bool:
+    return kept.cancel_time == PERMANENT or (kept.cancel_time is not None and contents_time is not None)

@@ -11,8 +11,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from policies.decisions.eligibility import RoutingQuestion
-from policies.decisions.plan_steps import UNKNOWN, ShippingEstimate
-from policies.domain.calendars import arrival_day, leaving_day
+from policies.decisions.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
+from policies.domain.calendars import delivery_day, ship_day
 from policies.domain.model import Context, Location
 from policies.explanation import FiredRule, RuleEvidence
 from policies.policy_set import DeliveryRule, PolicySet
@@ -33,7 +33,7 @@ class Quote:
     cost: Decimal | None
 
 
-def rule_for(policy_set: PolicySet, context: Context) -> DeliveryRule | None:
+def delivery_rule_for(policy_set: PolicySet, context: Context) -> DeliveryRule | None:
     """The first delivery rule that applies to the context's location, destination and order."""
     applying = policy_set.delivery_matcher.fired(context)
     return applying[0] if applying else None
@@ -41,7 +41,7 @@ def rule_for(policy_set: PolicySet, context: Context) -> DeliveryRule | None:
 
 def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | None:
     """What sending so many units from the context's location takes; None where no delivery rule applies."""
-    rule = rule_for(policy_set, context)
+    rule = delivery_rule_for(policy_set, context)
     if rule is None:
         return None
     cost = None if rule.cost is None else rule.cost.of(unit_count)
@@ -56,15 +56,15 @@ def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date 
     """
     if rule.transit_days is None:
         return None
-    leaves = leaving_day(location, now, rule.ships_on)
-    return None if leaves is None else arrival_day(leaves, rule.transit_days, rule.ships_on)
+    leaves = ship_day(location, now, rule.ships_on)
+    return None if leaves is None else delivery_day(leaves, rule.transit_days, rule.ships_on)
 
 
-def sendings(
+def shipping_estimates(
     policy_set: PolicySet, question: RoutingQuestion, location_ids: Iterable[str]
 ) -> dict[str, ShippingEstimate]:
     """What sending from each of the locations takes, by id."""
-    return {key: _sending(policy_set, question, question.world.locations[key]) for key in location_ids}
+    return {key: _shipping_estimate(policy_set, question, question.world.locations[key]) for key in location_ids}
 
 
 def plan_cost(policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]) -> Decimal | None:
@@ -78,7 +78,7 @@ def plan_cost(policy_set: PolicySet, question: RoutingQuestion, unit_counts: Map
     return total
 
 
-def fired_for(
+def fired_delivery_rules(
     policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]
 ) -> tuple[FiredRule, ...]:
     """The delivery rules behind the shipments of a plan, with what each said."""
@@ -86,16 +86,20 @@ def fired_for(
     for location_id, unit_count in unit_counts.items():
         location = question.world.locations[location_id]
         context = question.context(location)
-        rule = rule_for(policy_set, context)
+        rule = delivery_rule_for(policy_set, context)
         if rule is not None:
             effect = _effect(rule, unit_count, promise_date(rule, location, question.world.now))
             fired.append(FiredRule(rule.name, rule.source, location_id, None, effect, RuleEvidence(rule.when, context)))
     return tuple(fired)
 
 
-def _sending(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> ShippingEstimate:
-    rule = rule_for(policy_set, question.context(location))
-    return UNKNOWN if rule is None else ShippingEstimate(rule.cost, promise_date(rule, location, question.world.now))
+def _shipping_estimate(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> ShippingEstimate:
+    rule = delivery_rule_for(policy_set, question.context(location))
+    return (
+        UNKNOWN_ESTIMATE
+        if rule is None
+        else ShippingEstimate(rule.cost, promise_date(rule, location, question.world.now))
+    )
 
 
 def _effect(rule: DeliveryRule, unit_count: int, arrives: date | None) -> str:

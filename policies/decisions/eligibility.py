@@ -17,7 +17,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
-from policies.explanation import Dropped, DropReason, FiredRule, RuleEvidence
+from policies.explanation import DroppedLocation, DropReason, FiredRule, RuleEvidence
 from policies.policy_set import PolicySet, RoutingPolicy
 
 NO_PROMISED_UNITS: Mapping[tuple[str, str], int] = {}
@@ -71,7 +71,7 @@ class RoutingQuestion:
         key = (sku, location_id)
         level = self.world.levels.get(key)
         own = self.own.get(key, 0)
-        return level if level is None or not own else _without_own(level, own)
+        return level if level is None or not own else _with_own_units_free(level, own)
 
 
 def policies_for(policy_set: PolicySet, question: RoutingQuestion) -> tuple[RoutingPolicy, ...]:
@@ -79,32 +79,32 @@ def policies_for(policy_set: PolicySet, question: RoutingQuestion) -> tuple[Rout
     return policy_set.routing_matcher.fired(question.context())
 
 
-def dropped_by_policy(policy: RoutingPolicy, location: Location, question: RoutingQuestion) -> Dropped | None:
+def dropped_by_policy(policy: RoutingPolicy, location: Location, question: RoutingQuestion) -> DroppedLocation | None:
     """Why the routing policy does not use the location; None where it does."""
     if location.status == "closed":
-        return Dropped(location.id, None, DropReason.CLOSED)
+        return DroppedLocation(location.id, None, DropReason.CLOSED)
     if policy.only_matcher is None and policy.exclude_matcher is None:
         return None
     context = question.context(location)
     if policy.only is not None and policy.only_matcher is not None and not policy.only_matcher.fired(context):
         sight = RuleEvidence(policy.only.when, context)
-        return Dropped(location.id, None, DropReason.ONLY, policy.only.name, policy.only.source, sight)
+        return DroppedLocation(location.id, None, DropReason.ONLY, policy.only.name, policy.only.source, sight)
     excluded = policy.exclude_matcher.fired(context) if policy.exclude_matcher is not None else ()
     if excluded:
         first = excluded[0]
         sight = RuleEvidence(first.when, context)
-        return Dropped(location.id, None, DropReason.EXCLUDED, first.name, first.source, sight)
+        return DroppedLocation(location.id, None, DropReason.EXCLUDED, first.name, first.source, sight)
     return None
 
 
-def worth_splitting(policy: RoutingPolicy, value: Decimal | None) -> bool:
+def may_split(policy: RoutingPolicy, value: Decimal | None) -> bool:
     """Whether an order of this value may go in several shipments. An order of unknown value is not worth it."""
     if policy.min_split_value is None:
         return True
     return value is not None and value >= Decimal(repr(policy.min_split_value))
 
 
-def fired_by(dropped: Dropped) -> tuple[FiredRule, ...]:
+def exclude_rule_behind(dropped: DroppedLocation) -> tuple[FiredRule, ...]:
     """The exclude rule behind a drop; an `only` drops where it does not fire."""
     if dropped.reason is not DropReason.EXCLUDED or dropped.rule is None or dropped.source is None:
         return ()
@@ -112,6 +112,6 @@ def fired_by(dropped: Dropped) -> tuple[FiredRule, ...]:
     return (FiredRule(dropped.rule, dropped.source, dropped.location_id, dropped.sku, effect, dropped.sight),)
 
 
-def _without_own(level: StockLevel, own: int) -> StockLevel:
+def _with_own_units_free(level: StockLevel, own: int) -> StockLevel:
     from_held = min(own, level.held)
     return replace(level, held=level.held - from_held, allocated=level.allocated - (own - from_held))

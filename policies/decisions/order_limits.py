@@ -6,10 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, dropped_by_policy, fired_by
-from policies.decisions.sellable import NOTHING_LIFTED, LocationFigure, assess_location, channel_buffering, told
+from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, dropped_by_policy, exclude_rule_behind
+from policies.decisions.sellable import (
+    NOTHING_WAIVED,
+    LocationAvailability,
+    assess_location,
+    channel_buffer_effect,
+    publishable_units,
+)
 from policies.domain.model import Channel, Commitment, Location, Order, StockLevel, World
-from policies.explanation import Dropped, DropReason, FiredRule
+from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RoutingPolicy
 
 
@@ -22,7 +28,7 @@ class UsableUnits:
 
     units: Mapping[str, Mapping[str, int]]
     limits: Mapping[str, int]
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[DroppedLocation, ...] = ()
     fired: tuple[FiredRule, ...] = ()
 
     def total(self, sku: str) -> int:
@@ -31,7 +37,7 @@ class UsableUnits:
         return min(total, self.limits.get(sku, total))
 
 
-def usable(
+def usable_units(
     policy_set: PolicySet,
     world: World,
     channel: Channel,
@@ -49,19 +55,19 @@ def usable(
     """
     question = RoutingQuestion.of(world, channel, order, own, rejected_by)
     skus = tuple(order.units_by_sku())
-    lifted = lifted_for(order, policy)
+    lifted = waived_limits(order, policy)
     whole = (
         {}
         if "buffer" in lifted
-        else {sku: channel_buffering(policy_set, question, sku, policy, lifted) for sku in skus}
+        else {sku: channel_buffer_effect(policy_set, question, sku, policy, lifted) for sku in skus}
     )
     here = _UnitSurvey(policy_set, question, policy, skus, lifted)
     elsewhere = _UnitSurvey(policy_set, question, policy, skus, lifted)
     for location in question.locations():
-        if chosen(order, location.id):
+        if choice_allows(order, location.id):
             here.visit(location)
             continue
-        here.dropped.append(Dropped(location.id, None, DropReason.NOT_CHOSEN))
+        here.dropped.append(DroppedLocation(location.id, None, DropReason.NOT_CHOSEN))
         # A hold-back of the channel's total leaves a chosen store alone as long as the other stores cover it.
         if any(one.fired for one in whole.values()):
             elsewhere.visit(location)
@@ -70,17 +76,17 @@ def usable(
     return UsableUnits(here.units, limits, tuple(here.dropped), tuple(fired))
 
 
-def lifted_for(order: Order, policy: RoutingPolicy) -> frozenset[str]:
+def waived_limits(order: Order, policy: RoutingPolicy) -> frozenset[str]:
     """Which of 'buffer' and 'blocked' do not bind the order."""
-    return policy.sold_may_use if order.commitment is Commitment.SOLD else NOTHING_LIFTED
+    return policy.sold_may_use if order.commitment is Commitment.SOLD else NOTHING_WAIVED
 
 
-def chosen(order: Order, location_id: str) -> bool:
+def choice_allows(order: Order, location_id: str) -> bool:
     """Whether the shopper's choice allows the location; an order to be shipped, or without a choice, allows all."""
     return order.method != "pickup" or order.pickup_location_id in (None, location_id)
 
 
-def saved_by_buffers(
+def units_saved_by_buffers(
     policy_set: PolicySet,
     question: RoutingQuestion,
     order: Order,
@@ -91,28 +97,28 @@ def saved_by_buffers(
 
     `placed` is by (sku, location id). A cut-off or a cap saves nothing here: neither ever binds a SOLD order.
     """
-    lifted = lifted_for(order, policy)
+    lifted = waived_limits(order, policy)
     if "buffer" not in lifted:
         return {}
     saved = {}
     for sku in dict.fromkeys(sku for sku, _ in placed):
         taken = {location_id: count for (key, location_id), count in placed.items() if key == sku}
         survey = _UnitSurvey(policy_set, question, policy, (sku,), lifted - {"buffer"})
-        count = sum(taken.values()) - _without_buffer(survey, order, sku, taken)
+        count = sum(taken.values()) - _units_without_buffer(survey, order, sku, taken)
         if count > 0:
             saved[sku] = count
     return saved
 
 
-def _without_buffer(survey: _UnitSurvey, order: Order, sku: str, taken: Mapping[str, int]) -> int:
+def _units_without_buffer(survey: _UnitSurvey, order: Order, sku: str, taken: Mapping[str, int]) -> int:
     """Units that the order could have had of those taken; looks at no more locations than it takes to know."""
     wanted = sum(taken.values())
-    held_back = channel_buffering(survey.policy_set, survey.question, sku, survey.policy, survey.lifted).held_back
+    held_back = channel_buffer_effect(survey.policy_set, survey.question, sku, survey.policy, survey.lifted).held_back
     here = everywhere = 0
-    for location in _taken_first(survey.question, taken):
+    for location in _source_locations_first(survey.question, taken):
         if here >= wanted and everywhere >= wanted + held_back:
             break
-        allowed = chosen(order, location.id)
+        allowed = choice_allows(order, location.id)
         if allowed or held_back:
             survey.visit(location)
             count = survey.units[sku].get(location.id, 0)
@@ -120,7 +126,7 @@ def _without_buffer(survey: _UnitSurvey, order: Order, sku: str, taken: Mapping[
     return min(here, max(0, everywhere - held_back), wanted)
 
 
-def _taken_first(question: RoutingQuestion, taken: Mapping[str, int]) -> Iterator[Location]:
+def _source_locations_first(question: RoutingQuestion, taken: Mapping[str, int]) -> Iterator[Location]:
     yield from (question.world.locations[location_id] for location_id in taken)
     yield from (location for location in question.locations() if location.id not in taken)
 
@@ -128,7 +134,11 @@ def _taken_first(question: RoutingQuestion, taken: Mapping[str, int]) -> Iterato
 def _limit(order: Order, sku: str, whole: BufferEffect, surveys: list[_UnitSurvey]) -> int:
     subtotal = sum(sum(survey.units[sku].values()) for survey in surveys)
     own = sum(survey.own_units.get(sku, 0) for survey in surveys)
-    bound = told(subtotal, whole) if order.commitment is Commitment.HOLD else max(0, subtotal - whole.held_back)
+    bound = (
+        publishable_units(subtotal, whole)
+        if order.commitment is Commitment.HOLD
+        else max(0, subtotal - whole.held_back)
+    )
     return max(own, bound)
 
 
@@ -143,7 +153,7 @@ class _UnitSurvey:
     lifted: frozenset[str]
     units: dict[str, dict[str, int]] = field(init=False)
     own_units: dict[str, int] = field(default_factory=dict)
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -156,7 +166,7 @@ class _UnitSurvey:
         dropped = dropped_by_policy(self.policy, location, self.question) if levels else _without_stock(location)
         if dropped is not None:
             self.dropped.append(dropped)
-            self.fired += fired_by(dropped)
+            self.fired += exclude_rule_behind(dropped)
             return
         for level in levels:
             self._take(location, level)
@@ -172,18 +182,18 @@ class _UnitSurvey:
         if count:
             self.units[level.sku][location.id] = count
         elif is_rejected:
-            self.dropped.append(Dropped(location.id, level.sku, DropReason.REJECTED))
+            self.dropped.append(DroppedLocation(location.id, level.sku, DropReason.REJECTED))
         else:
-            self.dropped.append(_why_nothing(figure))
+            self.dropped.append(_drop_reason(figure))
 
 
-def _without_stock(location: Location) -> Dropped:
-    return Dropped(location.id, None, DropReason.CLOSED if location.status == "closed" else DropReason.NO_STOCK)
+def _without_stock(location: Location) -> DroppedLocation:
+    return DroppedLocation(location.id, None, DropReason.CLOSED if location.status == "closed" else DropReason.NO_STOCK)
 
 
-def _why_nothing(figure: LocationFigure) -> Dropped:
+def _drop_reason(figure: LocationAvailability) -> DroppedLocation:
     if figure.not_used_by is not None:
         return figure.not_used_by
     rule = figure.fired[0]
     reason = DropReason.BLOCKED if figure.blocked_by else DropReason.HELD_BACK
-    return Dropped(figure.location_id, figure.sku, reason, rule.name, rule.source, rule.sight)
+    return DroppedLocation(figure.location_id, figure.sku, reason, rule.name, rule.source, rule.sight)

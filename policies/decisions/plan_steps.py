@@ -26,7 +26,7 @@ class ShippingEstimate:
     arrives: date | None = None
 
 
-UNKNOWN = ShippingEstimate()
+UNKNOWN_ESTIMATE = ShippingEstimate()
 
 
 class Branch(NamedTuple):
@@ -53,7 +53,7 @@ class PlanStep(Protocol):
         """What no set of the branch comes before."""
 
 
-def steps_of(
+def plan_steps(
     names: Sequence[str],
     ranks: Sequence[Sequence[float]],
     sendings: Sequence[ShippingEstimate],
@@ -64,15 +64,15 @@ def steps_of(
     columns = iter(range(len(names)))
     for name in names:
         if name == FEWEST_SHIPMENTS:
-            found.append(_ByCount())
+            found.append(_ByShipmentCount())
         elif name == LOWEST_COST:
             found.append(_ByCost([cost_of(sending) for sending in sendings]))
         elif name == EARLIEST_PROMISE:
             found.append(_ByArrival([inf if one.arrives is None else one.arrives.toordinal() for one in sendings]))
         else:
             column = next(columns)
-            found.append(_ByRank([rank[column] for rank in ranks], _is_counted(found)))
-    return [*found, _ByRank(numbers, _is_counted(found))]
+            found.append(_ByRank([rank[column] for rank in ranks], _compares_count(found)))
+    return [*found, _ByRank(numbers, _compares_count(found))]
 
 
 def cost_of(sending: ShippingEstimate) -> ShippingCost:
@@ -86,7 +86,7 @@ class _ByRank:
     __slots__ = ("_is_counted", "_least", "_ranks")
 
     def __init__(self, ranks: Sequence[float], is_counted: bool) -> None:
-        self._ranks, self._least, self._is_counted = ranks, _running_least(ranks), is_counted
+        self._ranks, self._least, self._is_counted = ranks, _minimum_from(ranks), is_counted
 
     def part(self, chosen: Sequence[int], cost: Decimal) -> object:
         return sorted([self._ranks[index] for index in chosen])
@@ -99,7 +99,7 @@ class _ByRank:
         return sorted(ranks + [least] * (branch.fewest if counts else branch.slots))
 
 
-class _ByCount:
+class _ByShipmentCount:
     """Fewer shipments first."""
 
     __slots__ = ()
@@ -117,8 +117,8 @@ class _ByCost:
     __slots__ = ("_per_shipment", "_per_unit")
 
     def __init__(self, costs: Sequence[ShippingCost]) -> None:
-        self._per_shipment = _running_least([cost.per_shipment for cost in costs])
-        self._per_unit = _running_least([cost.per_unit for cost in costs])
+        self._per_shipment = _minimum_from([cost.per_shipment for cost in costs])
+        self._per_unit = _minimum_from([cost.per_unit for cost in costs])
 
     def part(self, chosen: Sequence[int], cost: Decimal) -> object:
         return cost
@@ -134,7 +134,7 @@ class _ByArrival:
     __slots__ = ("_days", "_least")
 
     def __init__(self, days: Sequence[float]) -> None:
-        self._days, self._least = days, _running_least(days)
+        self._days, self._least = days, _minimum_from(days)
 
     def part(self, chosen: Sequence[int], cost: Decimal) -> object:
         return max([self._days[index] for index in chosen], default=0)
@@ -146,10 +146,10 @@ class _ByArrival:
 Amount = TypeVar("Amount", float, Decimal)
 
 
-def _running_least(amounts: Sequence[Amount]) -> list[Amount]:
+def _minimum_from(amounts: Sequence[Amount]) -> list[Amount]:
     """The least from each candidate on."""
     return list(accumulate(reversed(amounts), min))[::-1]
 
 
-def _is_counted(steps: Sequence[PlanStep]) -> bool:
-    return any(isinstance(step, _ByCount) for step in steps)
+def _compares_count(steps: Sequence[PlanStep]) -> bool:
+    return any(isinstance(step, _ByShipmentCount) for step in steps)

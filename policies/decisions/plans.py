@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from operator import sub
 
-from policies.decisions.plan_steps import UNKNOWN, Branch, ShippingEstimate, cost_of, steps_of
+from policies.decisions.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.ranking import Ranks
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
-MAX_LOOKS = 60_000
+MAX_LOOKUPS = 60_000
 """How many figures (of one SKU at one location) a search looks at before it settles for the best set found so far."""
 
-_LOOKS_PER_SET = 8
+_LOOKUPS_PER_SET = 8
 """What bounding and comparing a set costs, in looks; found by timing."""
 
-NO_SENDINGS: Mapping[str, ShippingEstimate] = {}
+NO_ESTIMATES: Mapping[str, ShippingEstimate] = {}
 
 _NOTHING = Decimal(0)
 
@@ -48,14 +48,14 @@ class Plan:
         return sum(load.units.get(sku, 0) for load in self.loads)
 
 
-def plan(
+def best_plan(
     demand: Mapping[str, int],
     stock: Mapping[str, Mapping[str, int]],
     ranks: Mapping[str, Ranks],
     *,
     steps: Sequence[str] = (),
     max_shipments: int | None = None,
-    sendings: Mapping[str, ShippingEstimate] = NO_SENDINGS,
+    sendings: Mapping[str, ShippingEstimate] = NO_ESTIMATES,
 ) -> Plan:
     """The plan that covers most of the demand within `max_shipments`, and of those the first step by step.
 
@@ -63,7 +63,7 @@ def plan(
     location step of `steps`. Without a plan step in `steps` the locations fill in the order of (ranks, id). `sendings`
     are by location id, for the plan steps that look at cost and dates.
     """
-    field = _field(demand, stock, ranks)
+    field = _candidates(demand, stock, ranks)
     limit = len(field.ids) if max_shipments is None else max_shipments
     compared = [step for step in steps if step in PLAN_STEPS]
     if not compared:
@@ -72,7 +72,7 @@ def plan(
     # A location that covers all is the best set where sets are counted first, or where no location ranks above it.
     if compared == [FEWEST_SHIPMENTS] and alone and (alone[0] == 0 or steps[0] == FEWEST_SHIPMENTS):
         return field.plan(alone[:1])
-    search = _Search(field, steps, limit, [sendings.get(key, UNKNOWN) for key in field.ids])
+    search = _Search(field, steps, limit, [sendings.get(key, UNKNOWN_ESTIMATE) for key in field.ids])
     searched = search.run(alone if steps[0] == FEWEST_SHIPMENTS else ())
     return field.plan(search.best, searched)
 
@@ -93,7 +93,7 @@ class _CandidateStock:
         for index in order:
             if len(giving) == limit or not any(rest):
                 break
-            given = taken(rest, self.holdings[index])
+            given = units_given(rest, self.holdings[index])
             if any(given):
                 giving.append(index)
                 rest = tuple(map(sub, rest, given))
@@ -102,19 +102,19 @@ class _CandidateStock:
     def plan(self, chosen: Sequence[int], searched_exhaustively: bool = True) -> Plan:
         rest, loads = self.wanted, []
         for index in sorted(chosen):
-            given = taken(rest, self.holdings[index])
+            given = units_given(rest, self.holdings[index])
             rest = tuple(map(sub, rest, given))
             units = {sku: count for sku, count in zip(self.skus, given, strict=True) if count}
             loads.append(Load(self.ids[index], units))
         return Plan(tuple(loads), searched_exhaustively)
 
 
-def taken(rest: Sequence[int], holding: Sequence[int]) -> tuple[int, ...]:
+def units_given(rest: Sequence[int], holding: Sequence[int]) -> tuple[int, ...]:
     """What a location that holds this gives to what is still wanted, SKU by SKU."""
     return tuple(map(min, rest, holding))
 
 
-def _field(
+def _candidates(
     demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]], ranks: Mapping[str, Ranks]
 ) -> _CandidateStock:
     skus = tuple(sku for sku in demand if stock.get(sku))
@@ -145,13 +145,13 @@ class _Search:
         self.field = field
         self.limit = min(limit, len(field.ids))
         numbers = {key: number for number, key in enumerate(sorted(field.ids))}
-        self.steps = steps_of(steps, field.ranks, sendings, [numbers[key] for key in field.ids])
+        self.steps = plan_steps(steps, field.ranks, sendings, [numbers[key] for key in field.ids])
         self.is_counted_first = steps[0] == FEWEST_SHIPMENTS
         # Where nobody compares costs they need no adding up.
         self.costs = [cost_of(sending) for sending in sendings] if LOWEST_COST in steps else None
         self.potential = [sum(holding) for holding in field.holdings]
         self.total = sum(field.wanted)
-        self.looks_left = MAX_LOOKS
+        self.looks_left = MAX_LOOKUPS
         self.best: list[int] = []
         self.best_given = 0
         self.best_key: _Key = ()
@@ -177,10 +177,10 @@ class _Search:
         """Tries every candidate from `start` on as the next member of the set."""
         given = self.total - sum(rest)
         for index in range(start, len(self.field.ids)):
-            self.looks_left -= _LOOKS_PER_SET + len(rest) + 2 * len(chosen)
+            self.looks_left -= _LOOKUPS_PER_SET + len(rest) + 2 * len(chosen)
             if self.looks_left <= 0 or self._is_hopeless(index, chosen, given, cost):
                 return
-            gives = taken(rest, self.field.holdings[index])
+            gives = units_given(rest, self.field.holdings[index])
             count = sum(gives)
             if not count:
                 continue
@@ -219,10 +219,10 @@ class _Search:
         rest, chosen, holdings = self.field.wanted, list[int](), self.field.holdings
         while any(rest) and len(chosen) < self.limit:
             free = [index not in chosen for index in range(len(holdings))]
-            gains = [sum(taken(rest, holding)) * is_free for holding, is_free in zip(holdings, free, strict=True)]
+            gains = [sum(units_given(rest, holding)) * is_free for holding, is_free in zip(holdings, free, strict=True)]
             index = gains.index(max(gains))
             chosen.append(index)
-            rest = tuple(map(sub, rest, taken(rest, holdings[index])))
+            rest = tuple(map(sub, rest, units_given(rest, holdings[index])))
         return self.field.fill(sorted(chosen), self.limit)
 
 

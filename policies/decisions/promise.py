@@ -64,7 +64,7 @@ class Promise:
         return self.units if self.is_live else {}
 
 
-def course(promise: Promise, request: Order) -> PromiseTransition:
+def promise_transition(promise: Promise, request: Order) -> PromiseTransition:
     """What the request does. A HOLD never changes an order that is sold; equal contents never plan twice."""
     if not promise.is_live or promise.order is None:
         return PromiseTransition.PLAN_ANEW
@@ -81,14 +81,14 @@ def same_contents(one: Order, other: Order) -> bool:
     return _contents(one) == _contents(other)
 
 
-def stands_as_it_was(promise: Promise, request: Order, decision: Decision) -> bool:
+def keeps_current_hold(promise: Promise, request: Order, decision: Decision) -> bool:
     """Whether a live HOLD stays, because its new contents cannot be promised whole."""
     is_change = promise.state is PromiseState.HELD and request.commitment is Commitment.HOLD
     return is_change and bool(decision.shortages)
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ShipmentShare:
     """Units of one line in one shipment that are neither shipped nor cancelled."""
 
     shipment_id: str
@@ -100,10 +100,12 @@ class PartialCancellation:
     """What a partial cancellation takes: units that were short, and units of shipments."""
 
     short: int
-    shares: tuple[Share, ...]
+    shares: tuple[ShipmentShare, ...]
 
 
-def shrink(shares: Sequence[Share], short: int, unit_count: int, *, named: str | None = None) -> PartialCancellation:
+def cancel_units(
+    shares: Sequence[ShipmentShare], short: int, unit_count: int, *, named: str | None = None
+) -> PartialCancellation:
     """Takes units of one line: short ones first, then from the named shipment, then from the worst-ranked.
 
     `shares` are in fill order, best-ranked first. Raises MoreThanIsLeft, and ValueError for fewer than one unit or a
@@ -117,16 +119,16 @@ def shrink(shares: Sequence[Share], short: int, unit_count: int, *, named: str |
     if named is not None and all(share.shipment_id != named for share in shares):
         raise ValueError(f"shipment {named} has no units of this line; leave it out, or name one that has")
     from_short = min(short, unit_count)
-    return PartialCancellation(from_short, tuple(_cut(shares, unit_count - from_short, named)))
+    return PartialCancellation(from_short, tuple(_cancel_shares(shares, unit_count - from_short, named)))
 
 
-def _cut(shares: Sequence[Share], unit_count: int, named: str | None) -> list[Share]:
+def _cancel_shares(shares: Sequence[ShipmentShare], unit_count: int, named: str | None) -> list[ShipmentShare]:
     cut = []
     worst_first = shares[::-1]
     for share in sorted(worst_first, key=lambda share: share.shipment_id != named):
         count = min(share.unit_count, unit_count)
         if count:
-            cut.append(Share(share.shipment_id, count))
+            cut.append(ShipmentShare(share.shipment_id, count))
             unit_count -= count
     return cut
 

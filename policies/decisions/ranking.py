@@ -39,9 +39,9 @@ class RankingContext:
                 yield level
 
 
-def ranks(policy: RoutingPolicy, locations: Iterable[Location], wish: RankingContext) -> dict[str, Ranks]:
+def rank_locations(policy: RoutingPolicy, locations: Iterable[Location], wish: RankingContext) -> dict[str, Ranks]:
     """Each location's ranks by its id, one for each location step of the policy in the order written."""
-    steps = [(RANKS[step.kind], step) for step in policy.rank if step.kind not in PLAN_STEPS]
+    steps = [(RANK_STEPS[step.kind], step) for step in policy.rank if step.kind not in PLAN_STEPS]
     # A step that abstains must not tell locations apart, and a rank of 0 for all does not.
     return {place.id: tuple([rank(step, place, wish) or 0.0 for rank, step in steps]) for place in locations}
 
@@ -113,7 +113,7 @@ def chosen_by_shopper(step: RankStep, location: Location, wish: RankingContext) 
     return None if chosen is None else float(location.id != chosen)
 
 
-RANKS: Mapping[str, Callable[[RankStep, Location, RankingContext], float | None]] = {
+RANK_STEPS: Mapping[str, Callable[[RankStep, Location, RankingContext], float | None]] = {
     "nearest": nearest,
     "priority": priority,
     "prefer": prefer,

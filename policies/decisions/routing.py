@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from policies.decisions.delivery import DELIVERY_FACTS, fired_for, plan_cost, sendings
-from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, policies_for, worth_splitting
-from policies.decisions.order_limits import UsableUnits, saved_by_buffers, usable
-from policies.decisions.plans import NO_SENDINGS, Load, Plan, plan
-from policies.decisions.ranking import RankingContext, Ranks, distance_km, ranks
+from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
+from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, may_split, policies_for
+from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
+from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
+from policies.decisions.ranking import RankingContext, Ranks, distance_km, rank_locations
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
-from policies.explanation import Dropped, FiredRule, RuleEvidence
+from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
 
 
@@ -64,7 +64,7 @@ class Decision:
     outcome: Outcome
     plan: tuple[PlannedShipment, ...]
     shortages: tuple[Shortage, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedLocation, ...]
     fired: tuple[FiredRule, ...]
     reviews: tuple[FiredRule, ...] = ()
     tried: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def route(
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
         inquiry = _RoutingRun(policy_set, question, order, policy)
-        allowed = usable(policy_set, world, channel, order, policy, own=own, rejected_by=rejected_by)
+        allowed = usable_units(policy_set, world, channel, order, policy, own=own, rejected_by=rejected_by)
         found = _planned(inquiry, allowed)
         shortages = _shortages(order, allowed, found)
         if not shortages or policy.otherwise != "next":
@@ -128,30 +128,32 @@ class _RoutingRun:
 def _planned(inquiry: _RoutingRun, allowed: UsableUnits) -> Plan:
     order, policy = inquiry.order, inquiry.policy
     wanted = order.units_by_sku()
-    splits = worth_splitting(policy, order.value)
-    ranked = _ranks(inquiry, allowed)
+    splits = may_split(policy, order.value)
+    ranked = _ranked_locations(inquiry, allowed)
     compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
-    found = plan(
+    found = best_plan(
         {sku: min(count, allowed.limits.get(sku, count)) for sku, count in wanted.items()},
         allowed.units,
         ranked,
         steps=[step.kind for step in policy.rank],
         max_shipments=policy.max_shipments if splits else 1,
-        sendings=sendings(inquiry.policy_set, inquiry.question, ranked) if compares_delivery else NO_SENDINGS,
+        sendings=shipping_estimates(inquiry.policy_set, inquiry.question, ranked)
+        if compares_delivery
+        else NO_ESTIMATES,
     )
     if policy.ship_complete and any(found.placed(sku) < count for sku, count in wanted.items()):
         return Plan((), found.searched_exhaustively)
     return found
 
 
-def _ranks(inquiry: _RoutingRun, allowed: UsableUnits) -> dict[str, Ranks]:
+def _ranked_locations(inquiry: _RoutingRun, allowed: UsableUnits) -> dict[str, Ranks]:
     locations = inquiry.question.world.locations
     places = [locations[key] for key in dict.fromkeys(key for shelf in allowed.units.values() for key in shelf)]
     order = inquiry.order
     wish = RankingContext(
         inquiry.question, tuple(allowed.units), order.pickup_location_id, order.units_by_sku(), allowed.units
     )
-    return ranks(inquiry.policy, places, wish)
+    return rank_locations(inquiry.policy, places, wish)
 
 
 def _shortages(order: Order, allowed: UsableUnits, found: Plan) -> tuple[Shortage, ...]:
@@ -193,11 +195,13 @@ def _decision(
         plan=shipments,
         shortages=shortages,
         dropped=allowed.dropped,
-        fired=allowed.fired + _deliveries(inquiry, shipments, reviews) + reviews,
+        fired=allowed.fired + _delivery_rules(inquiry, shipments, reviews) + reviews,
         reviews=reviews,
         tried=tried,
         searched_exhaustively=found.searched_exhaustively,
-        buffer_saved=saved_by_buffers(inquiry.policy_set, inquiry.question, inquiry.order, inquiry.policy, placed),
+        buffer_saved=units_saved_by_buffers(
+            inquiry.policy_set, inquiry.question, inquiry.order, inquiry.policy, placed
+        ),
     )
 
 
@@ -238,14 +242,14 @@ def _reviews(inquiry: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tupl
     )
 
 
-def _deliveries(
+def _delivery_rules(
     inquiry: _RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
 ) -> tuple[FiredRule, ...]:
     """The delivery rules of the plan's shipments, where they bore on the plan or on its review."""
     asked = {one.fact for rule in reviews if rule.sight for one in comparisons(rule.sight.when)}
     if asked.isdisjoint(DELIVERY_FACTS) and not any(step.kind in DELIVERY_STEPS for step in inquiry.policy.rank):
         return ()
-    return fired_for(inquiry.policy_set, inquiry.question, _unit_counts(shipments))
+    return fired_delivery_rules(inquiry.policy_set, inquiry.question, _unit_counts(shipments))
 
 
 def _unit_counts(shipments: Sequence[PlannedShipment]) -> dict[str, int]:

@@ -10,18 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffering
-from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, fired_by, policies_for, worth_splitting
-from policies.decisions.ranking import RankingContext, ranks
+from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
+from policies.decisions.eligibility import (
+    RoutingQuestion,
+    dropped_by_policy,
+    exclude_rule_behind,
+    may_split,
+    policies_for,
+)
+from policies.decisions.ranking import RankingContext, rank_locations
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
-from policies.explanation import Dropped, DropReason, FiredRule, RuleEvidence
+from policies.explanation import DroppedLocation, DropReason, FiredRule, RuleEvidence
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 
-NOTHING_LIFTED: frozenset[str] = frozenset()
+NOTHING_WAIVED: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class LocationFigure:
+class LocationAvailability:
     """One product at one location as a channel may see it, in units. `held_back` is at most what is available."""
 
     location_id: str
@@ -30,7 +36,7 @@ class LocationFigure:
     held_back: int
     sellable: int
     blocked_by: tuple[FiredRule, ...] = ()
-    not_used_by: Dropped | None = None
+    not_used_by: DroppedLocation | None = None
     fired: tuple[FiredRule, ...] = ()
 
 
@@ -50,12 +56,12 @@ class Availability:
     cut_off_applied: bool
     capped: bool
     largest_single_order: int
-    locations: tuple[LocationFigure, ...]
+    locations: tuple[LocationAvailability, ...]
     fired: tuple[FiredRule, ...]
     policy: RoutingPolicy
 
 
-def assess(
+def assess_availability(
     policy_set: PolicySet,
     world: World,
     channel: Channel,
@@ -70,10 +76,10 @@ def assess(
     """
     question = RoutingQuestion(world, channel, OrderFacts(method=method), destination)
     policy = policies_for(policy_set, question)[0]
-    figures = _figures(policy_set, question, sku, policy)
-    whole = channel_buffering(policy_set, question, sku, policy)
+    figures = _location_availability(policy_set, question, sku, policy)
+    whole = channel_buffer_effect(policy_set, question, sku, policy)
     subtotal = sum(figure.sellable for figure in figures)
-    sellable = told(subtotal, whole)
+    sellable = publishable_units(subtotal, whole)
     remaining = max(0, subtotal - whole.held_back)
     return Availability(
         sku=sku,
@@ -93,9 +99,9 @@ def assess_location(
     policy_set: PolicySet,
     context: Context,
     *,
-    not_used_by: Dropped | None = None,
-    lifted: frozenset[str] = NOTHING_LIFTED,
-) -> LocationFigure:
+    not_used_by: DroppedLocation | None = None,
+    lifted: frozenset[str] = NOTHING_WAIVED,
+) -> LocationAvailability:
     """One product at one location. The context names channel, location and stock level; ValueError where it does not.
 
     `not_used_by` is why the routing policy drops the location. `lifted` names what does not bind: 'buffer', 'blocked'.
@@ -105,13 +111,13 @@ def assess_location(
         raise ValueError("the context of a location's figure names a channel, a location and a stock level")
     if not level.tracked:
         # A figure that nobody keeps any more is no figure, whatever a rule lifts.
-        not_used_by = not_used_by or Dropped(level.location_id, level.sku, DropReason.UNTRACKED)
+        not_used_by = not_used_by or DroppedLocation(level.location_id, level.sku, DropReason.UNTRACKED)
     blocked_by = () if "blocked" in lifted else _blocks(policy_set, context, level)
-    kept = NOTHING_HELD_BACK if "buffer" in lifted else buffering(policy_set.buffers_of(Scope.LOCATION), context)
+    kept = NOTHING_HELD_BACK if "buffer" in lifted else buffer_effect(policy_set.buffers_of(Scope.LOCATION), context)
     available = max(0, level.available)
     held_back = min(kept.held_back, available)
     used = not blocked_by and not_used_by is None
-    return LocationFigure(
+    return LocationAvailability(
         location_id=level.location_id,
         sku=level.sku,
         available=available,
@@ -119,16 +125,16 @@ def assess_location(
         sellable=available - held_back if used else 0,
         blocked_by=blocked_by,
         not_used_by=not_used_by,
-        fired=(fired_by(not_used_by) if not_used_by else ()) + blocked_by + kept.fired,
+        fired=(exclude_rule_behind(not_used_by) if not_used_by else ()) + blocked_by + kept.fired,
     )
 
 
-def channel_buffering(
+def channel_buffer_effect(
     policy_set: PolicySet,
     question: RoutingQuestion,
     sku: str,
     policy: RoutingPolicy,
-    lifted: frozenset[str] = NOTHING_LIFTED,
+    lifted: frozenset[str] = NOTHING_WAIVED,
 ) -> BufferEffect:
     """What the `scope: channel` rules hold back of the product; their stock is what the channel may use of it."""
     files = policy_set.buffers_of(Scope.CHANNEL)
@@ -139,7 +145,7 @@ def channel_buffering(
         for level in _open_levels(question, sku)
         if _may_use(policy_set, question, policy, level, blocked_too="blocked" in lifted)
     ]
-    return buffering(files, question.context(sku=sku, stock=summed(sku, usable)))
+    return buffer_effect(files, question.context(sku=sku, stock=channel_level(sku, usable)))
 
 
 def _may_use(
@@ -151,7 +157,7 @@ def _may_use(
     return blocked_too or not policy_set.exposure_matcher.fired(question.context(location, level.sku, level))
 
 
-def summed(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
+def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
     """Levels of one product as a single one, without a location.
 
     A location below its promises counts as nothing available, not as less. The figure is as old as its oldest part.
@@ -169,7 +175,7 @@ def summed(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
     )
 
 
-def told(subtotal: int, whole: BufferEffect) -> int:
+def publishable_units(subtotal: int, whole: BufferEffect) -> int:
     """What remains of the locations' sum after the channel's hold-back, its cut-off and its cap, in that order."""
     remaining = max(0, subtotal - whole.held_back)
     if whole.cut_off is not None and remaining <= whole.cut_off:
@@ -177,9 +183,9 @@ def told(subtotal: int, whole: BufferEffect) -> int:
     return remaining if whole.cap is None else min(remaining, whole.cap)
 
 
-def _figures(
+def _location_availability(
     policy_set: PolicySet, question: RoutingQuestion, sku: str, policy: RoutingPolicy
-) -> tuple[LocationFigure, ...]:
+) -> tuple[LocationAvailability, ...]:
     figures = []
     for location in question.locations():
         level = question.level(sku, location.id)
@@ -214,18 +220,18 @@ def _open_levels(question: RoutingQuestion, sku: str) -> list[StockLevel]:
 
 
 def _largest_within_shipments(
-    figures: Sequence[LocationFigure], question: RoutingQuestion, sku: str, policy: RoutingPolicy
+    figures: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
 ) -> int:
     giving = [figure for figure in figures if figure.sellable > 0]
     if any(step.kind in PLAN_STEPS for step in policy.rank):
-        return _largest_of(sorted(giving, key=lambda figure: -figure.sellable), question, sku, policy)
+        return _largest_from(sorted(giving, key=lambda figure: -figure.sellable), question, sku, policy)
     sizes = {None} | {figure.sellable for figure in giving if any(step.kind == "covers_most" for step in policy.rank)}
     # Which location covers an order whole depends on its size, and turns only at what one of them has.
     return max(_largest_up_to(size, giving, question, sku, policy) for size in sizes)
 
 
 def _largest_up_to(
-    size: int | None, giving: Sequence[LocationFigure], question: RoutingQuestion, sku: str, policy: RoutingPolicy
+    size: int | None, giving: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
 ) -> int:
     """The most that an order of so many units gets in rank order; None for one larger than what any location has."""
     units = {figure.location_id: figure.sellable for figure in giving}
@@ -234,15 +240,17 @@ def _largest_up_to(
         if size is None
         else RankingContext(question, (sku,), wanted={sku: size}, units={sku: units})
     )
-    ranked = ranks(policy, [question.world.locations[key] for key in units], wish)
+    ranked = rank_locations(policy, [question.world.locations[key] for key in units], wish)
     in_order = sorted(giving, key=lambda figure: (ranked[figure.location_id], figure.location_id))
-    largest = _largest_of(in_order, question, sku, policy)
+    largest = _largest_from(in_order, question, sku, policy)
     return largest if size is None else min(size, largest)
 
 
-def _largest_of(giving: Sequence[LocationFigure], question: RoutingQuestion, sku: str, policy: RoutingPolicy) -> int:
+def _largest_from(
+    giving: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
+) -> int:
     several = sum(figure.sellable for figure in giving[: policy.max_shipments])
-    if worth_splitting(policy, _value(question, sku, several)):
+    if may_split(policy, _value(question, sku, several)):
         return several
     return max((figure.sellable for figure in giving[: policy.max_shipments]), default=0)
 

@@ -18,11 +18,11 @@ MAX_DAYS_AHEAD = 500
 _DAY = timedelta(days=1)
 _MINUTES_A_DAY = 24 * 60
 
-Works = Callable[[date], bool]
+DayFilter = Callable[[date], bool]
 """Whether a day counts."""
 
 
-def local(now: datetime, time_zone: str) -> datetime:
+def local_time(now: datetime, time_zone: str) -> datetime:
     """The moment by the clock of an IANA time zone. Raises ValueError or KeyError where there is no such zone."""
     return now.astimezone(_zone(time_zone))
 
@@ -36,21 +36,21 @@ def is_open(location: Location, moment: datetime) -> bool | None:
     return location.opens <= moment.time() < location.closes
 
 
-def leaving_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
+def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
     """The local day on which an order that comes now leaves the location; None where none is near.
 
     It is taken up on the first opening day whose cut-off is not over, then takes `handling_minutes`, of which each
     midnight leads to the next opening day, and leaves on the first opening day among `ships_on`.
     """
-    moment = local(now, location.time_zone)
+    moment = local_time(now, location.time_zone)
     day, begins = moment.date(), max(moment.time(), location.opens or time.min)
-    if not _in_time(location, moment.time()) or not location.opens_on(day):
+    if not _is_before_cut_off(location, moment.time()) or not location.opens_on(day):
         day, begins = day + _DAY, location.opens or time.min
     nights = (begins.hour * 60 + begins.minute + location.handling_minutes) // _MINUTES_A_DAY
-    handled = _nth_day(day, nights, location.opens_on)
+    handled = _nth_matching_day(day, nights, location.opens_on)
     if handled is None:
         return None
-    return _nth_day(handled, 0, lambda one: location.opens_on(one) and one.weekday() in ships_on)
+    return _nth_matching_day(handled, 0, lambda one: location.opens_on(one) and one.weekday() in ships_on)
 
 
 def ship_by(location: Location, now: datetime) -> datetime | None:
@@ -60,7 +60,7 @@ def ship_by(location: Location, now: datetime) -> datetime | None:
     """
     if location.cut_off is None and location.closes is None and not location.handling_minutes:
         return None
-    day = leaving_day(location, now, EVERY_DAY)
+    day = ship_day(location, now, EVERY_DAY)
     if day is None:
         return None
     zone = _zone(location.time_zone)
@@ -69,17 +69,17 @@ def ship_by(location: Location, now: datetime) -> datetime | None:
     return datetime.combine(day + _DAY, time.min, zone)
 
 
-def arrival_day(leaves: date, transit_days: int, ships_on: frozenset[int]) -> date | None:
+def delivery_day(leaves: date, transit_days: int, ships_on: frozenset[int]) -> date | None:
     """The day that is so many days of `ships_on` after the one on which a parcel leaves."""
-    return _nth_day(leaves, transit_days, lambda day: day.weekday() in ships_on)
+    return _nth_matching_day(leaves, transit_days, lambda day: day.weekday() in ships_on)
 
 
-def _in_time(location: Location, at: time) -> bool:
+def _is_before_cut_off(location: Location, at: time) -> bool:
     # An order at the cut-off minute is in time, so its seconds do not count.
     return location.cut_off is None or at.replace(second=0, microsecond=0) <= location.cut_off
 
 
-def _nth_day(start: date, count: int, counts: Works) -> date | None:
+def _nth_matching_day(start: date, count: int, counts: DayFilter) -> date | None:
     """The first day from `start` on that counts, and then so many further."""
     day = start
     for _ in range(MAX_DAYS_AHEAD):

@@ -27,7 +27,7 @@ class ChannelStatus(StrEnum):
 
 
 _S = ChannelStatus
-_WORDS: Mapping[str, Mapping[ChannelStatus, tuple[str, ...]]] = {
+_PLATFORM_STATUSES: Mapping[str, Mapping[ChannelStatus, tuple[str, ...]]] = {
     # Shopify has no one status: these are the words of payments, of fulfilment orders and requests, and of parcels.
     "shopify": {
         _S.PLACED: ("pending",),
@@ -79,21 +79,21 @@ _WORDS: Mapping[str, Mapping[ChannelStatus, tuple[str, ...]]] = {
         _S.CANCELLED: ("Cancelled", "Canceled"),
     },
 }
-PLATFORMS = tuple(_WORDS)
+PLATFORMS = tuple(_PLATFORM_STATUSES)
 """The platforms whose words are known."""
 
 
-def _spelt(word: str) -> str:
+def _normalized(word: str) -> str:
     """A word without what differs between an API and its webhooks: case, spaces and underscores."""
     return "".join(letter for letter in word.casefold() if letter.isalnum())
 
 
-_MEANINGS = {
-    platform: {_spelt(word): status for status, words in statuses.items() for word in words}
-    for platform, statuses in _WORDS.items()
+_STATUS_BY_NAME = {
+    platform: {_normalized(word): status for status, words in statuses.items() for word in words}
+    for platform, statuses in _PLATFORM_STATUSES.items()
 }
 
 
-def meaning(platform: str, word: str) -> ChannelStatus | None:
+def channel_status(platform: str, word: str) -> ChannelStatus | None:
     """What a platform's word says; None where it is not known. Raises KeyError for a platform that is not known."""
-    return _MEANINGS[platform].get(_spelt(word))
+    return _STATUS_BY_NAME[platform].get(_normalized(word))

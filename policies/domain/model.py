@@ -88,8 +88,8 @@ class Location:
     holidays: frozenset[date] = frozenset()
 
     def __post_init__(self) -> None:
-        _one_of("type", self.type, LOCATION_TYPES)
-        _one_of("status", self.status, LOCATION_STATUSES)
+        _require_one_of("type", self.type, LOCATION_TYPES)
+        _require_one_of("status", self.status, LOCATION_STATUSES)
         if self.opens is not None and self.closes is not None and self.opens >= self.closes:
             raise ValueError(f"{self.id} closes at {self.closes}, which is not after it opens at {self.opens}")
         if not self.opening_days <= EVERY_DAY:
@@ -117,7 +117,7 @@ class Product:
     has_image: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("status", self.status, PRODUCT_STATUSES)
+        _require_one_of("status", self.status, PRODUCT_STATUSES)
         if self.velocity_per_day is not None and not (isfinite(self.velocity_per_day) and self.velocity_per_day >= 0):
             raise ValueError(f"velocity_per_day is {self.velocity_per_day}; it is 0 or more units a day")
 
@@ -137,7 +137,7 @@ class Channel:
     platform: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("kind", self.kind, CHANNEL_KINDS)
+        _require_one_of("kind", self.kind, CHANNEL_KINDS)
         if self.cancellation_headroom is not None and not 0 <= self.cancellation_headroom <= 1:
             raise ValueError(f"cancellation_headroom is {self.cancellation_headroom}; it is a share from 0 to 1")
 
@@ -214,7 +214,7 @@ class Order:
     tags: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        _one_of("method", self.method, METHODS)
+        _require_one_of("method", self.method, METHODS)
         if not self.lines:
             raise ValueError("an order has at least one line")
 
@@ -302,6 +302,6 @@ class World:
     levels: Mapping[tuple[str, str], StockLevel] = field(default_factory=dict)
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is '{value}'; it is one of: {', '.join(allowed)}")

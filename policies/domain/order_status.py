@@ -66,23 +66,23 @@ def status_of(order: OrderFigures) -> OrderStatus:
         return OrderStatus.CANCELLED
     if order.state != "confirmed":
         return OrderStatus.NOT_PROMISED
-    return _sold(order)
+    return _confirmed_status(order)
 
 
-def _sold(order: OrderFigures) -> OrderStatus:
+def _confirmed_status(order: OrderFigures) -> OrderStatus:
     shipped = order.total("shipped")
     if order.in_review and order.total("promised") and not shipped:
         return OrderStatus.ON_HOLD
     if order.total("short"):
         return OrderStatus.EXCEPTION
     if shipped:
-        return _on_its_way(order, shipped)
+        return _shipped_status(order, shipped)
     if order.total("backordered"):
         return OrderStatus.BACKORDERED
     return OrderStatus.IN_WORK if order.begun else OrderStatus.READY
 
 
-def _on_its_way(order: OrderFigures, shipped: int) -> OrderStatus:
+def _shipped_status(order: OrderFigures, shipped: int) -> OrderStatus:
     if order.total("promised") or order.total("backordered"):
         return OrderStatus.PARTLY_SHIPPED
     if order.total("returned") == shipped:

@@ -19,16 +19,16 @@ RESOLUTIONS = (
     *(REROUTED, BACKORDERED, CANCELLED, APPROVED, STOCK_CORRECTED, TRANSFERRED, MAPPED, COMPLETED, NO_ACTION, OTHER),
 )
 
-_UNITS_ARE_SHORT = (REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED, OTHER)
-_SOMETHING_IS_UNKNOWN = (MAPPED, NO_ACTION, OTHER)
+_FOR_SHORTAGES = (REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED, OTHER)
+_FOR_UNMAPPED = (MAPPED, NO_ACTION, OTHER)
 
 ALLOWED: Mapping[str, tuple[str, ...]] = {
-    "oversell": _UNITS_ARE_SHORT,
-    "unfillable": _UNITS_ARE_SHORT,
+    "oversell": _FOR_SHORTAGES,
+    "unfillable": _FOR_SHORTAGES,
     "rejected": (REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED, NO_ACTION, OTHER),
     "review": (APPROVED, CANCELLED, OTHER),
-    "unmapped_product": _SOMETHING_IS_UNKNOWN,
-    "unmapped_location": _SOMETHING_IS_UNKNOWN,
+    "unmapped_product": _FOR_UNMAPPED,
+    "unmapped_location": _FOR_UNMAPPED,
     "mismatch": (STOCK_CORRECTED, NO_ACTION, OTHER),
     "stale_feed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
     "late_shipment": (COMPLETED, REROUTED, CANCELLED, NO_ACTION, OTHER),
@@ -38,6 +38,6 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
 """The resolutions that each kind of exception allows, in the order in which a person is told them."""
 
 
-def fits(kind: str, resolution: str) -> bool:
+def is_allowed(kind: str, resolution: str) -> bool:
     """Whether an exception of this kind may be settled so."""
     return resolution in ALLOWED[kind]

@@ -33,7 +33,7 @@ class ShipmentAction(StrEnum):
     REASSIGN = "reassign"
 
 
-class ActionRuling(StrEnum):
+class ActionCheck(StrEnum):
     """Whether a move may be made. LATE is one that a later event has in already: it succeeds and does nothing."""
 
     ALLOWED = "allowed"
@@ -45,7 +45,7 @@ _S = ShipmentState
 OPEN = frozenset({_S.ASSIGNED, _S.ACCEPTED, _S.READY_FOR_PICKUP})
 """States in which units may still leave."""
 
-_LEFT = frozenset({_S.SHIPPED, _S.DELIVERED})
+_SHIPPED = frozenset({_S.SHIPPED, _S.DELIVERED})
 _ALLOWED: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.ACCEPT: frozenset({_S.ASSIGNED}),
     ShipmentAction.MARK_READY: frozenset({_S.ASSIGNED, _S.ACCEPTED}),
@@ -61,14 +61,14 @@ _LATE: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
         {_S.ACCEPTED, _S.READY_FOR_PICKUP, _S.SHIPPED, _S.DELIVERED, _S.COLLECTED, _S.UNCOLLECTED}
     ),
     ShipmentAction.MARK_READY: frozenset({_S.READY_FOR_PICKUP, _S.COLLECTED, _S.UNCOLLECTED}),
-    ShipmentAction.SHIP: _LEFT,
+    ShipmentAction.SHIP: _SHIPPED,
     ShipmentAction.DELIVER: frozenset({_S.DELIVERED}),
     ShipmentAction.COLLECT: frozenset({_S.COLLECTED}),
     ShipmentAction.REJECT: frozenset({_S.REJECTED}),
     ShipmentAction.RETURN_UNCOLLECTED: frozenset({_S.UNCOLLECTED}),
     ShipmentAction.REASSIGN: frozenset(),
 }
-ONLY_FOR: Mapping[ShipmentAction, str] = {
+METHOD_OF: Mapping[ShipmentAction, str] = {
     ShipmentAction.SHIP: "ship",
     ShipmentAction.DELIVER: "ship",
     ShipmentAction.MARK_READY: "pickup",
@@ -78,14 +78,14 @@ ONLY_FOR: Mapping[ShipmentAction, str] = {
 """The method of the orders that a move is for; moves that are not named are for all."""
 
 
-def ruling(move: ShipmentAction, state: ShipmentState) -> ActionRuling:
+def check_action(move: ShipmentAction, state: ShipmentState) -> ActionCheck:
     """Whether a shipment in this state may make the move. The one table of allowed moves."""
     if state in _ALLOWED[move]:
-        return ActionRuling.ALLOWED
-    return ActionRuling.LATE if state in _LATE[move] else ActionRuling.REFUSED
+        return ActionCheck.ALLOWED
+    return ActionCheck.LATE if state in _LATE[move] else ActionCheck.REFUSED
 
 
-def state_left(state: ShipmentState, *, left: int, shipped: int, ended: ShipmentState) -> ShipmentState:
+def state_after(state: ShipmentState, *, left: int, shipped: int, ended: ShipmentState) -> ShipmentState:
     """What an open shipment is once units have left it or were taken from it.
 
     With units `left` it goes on, and is accepted once some have left; without any it is shipped if any have left, else

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 
-from policies.domain.calendars import is_open, local
+from policies.domain.calendars import is_open, local_time
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Context
 
@@ -73,7 +73,7 @@ def open_now(context: Context) -> bool | None:
         return None
     if context.location.status != "open":
         return False
-    return is_open(context.location, local(context.now, context.location.time_zone))
+    return is_open(context.location, local_time(context.now, context.location.time_zone))
 
 
 def margin_after_shipping(context: Context) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from policies.domain.calendars import local
+from policies.domain.calendars import local_time
 from policies.domain.model import Context
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -55,7 +55,7 @@ class Hours:
             if context.location is None:
                 return None
             zone = context.location.time_zone
-        return self._hold_at(local(context.now, zone))
+        return self._hold_at(local_time(context.now, zone))
 
     def _hold_at(self, moment: datetime) -> bool:
         day, minute = moment.weekday(), moment.hour * 60 + moment.minute

@@ -21,15 +21,15 @@ from policies.facts.periods import DAYS
 from policies.schema.condition_schema import WORD, Schema, choice, closed
 from policies.testing.cases import MAX_TESTS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS, TEST_NEEDS
 from policies.testing.expectations import (
+    AVAILABILITY_KEYS as SALE_ANSWERS,
+    DELIVERY_KEYS as PARCEL_ANSWERS,
     EXCEPTION_KEYS as EXCEPTION_ANSWERS,
     MAX_REASONS,
     ORDER_KEYS as ORDER_ANSWERS,
-    PARCEL_KEYS as PARCEL_ANSWERS,
-    SALE_KEYS as SALE_ANSWERS,
     UNKNOWN,
 )
 from policies.testing.fixtures import KNOWN_CHANNELS
-from policies.testing.givens import EXCEPTION_KEYS, ORDER_KEYS, PARCEL_KEYS, SALE_KEYS
+from policies.testing.givens import AVAILABILITY_KEYS, DELIVERY_KEYS, EXCEPTION_KEYS, ORDER_KEYS
 
 _UNITS: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_UNITS}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
@@ -161,7 +161,7 @@ def _sale() -> Schema:
         "destination": _DESTINATION,
     }
     where = [{"required": ["location"]}, {"required": ["stock"]}]
-    return closed(_schemas_by_key(SALE_KEYS, keys), ["channel", "product"], oneOf=where)
+    return closed(_schemas_by_key(AVAILABILITY_KEYS, keys), ["channel", "product"], oneOf=where)
 
 
 def _order() -> Schema:
@@ -176,7 +176,7 @@ def _order() -> Schema:
 
 def _parcel() -> Schema:
     keys = {**_ORDER_FIELDS, "ships_from": WORD, "unit_count": {**_UNITS, "minimum": 1}}
-    return closed(_schemas_by_key(PARCEL_KEYS, keys), ["channel"])
+    return closed(_schemas_by_key(DELIVERY_KEYS, keys), ["channel"])
 
 
 def _exception() -> Schema:

@@ -33,7 +33,7 @@ def losses(claims: Iterable[Claim], excess: int) -> tuple[Loss, ...]:
     What a location has begun to work on goes last, however young: it is in somebody's hands, so it is there.
     """
     lost: list[Loss] = []
-    for claim in sorted(claims, key=_keeps, reverse=True):
+    for claim in sorted(claims, key=_precedence, reverse=True):
         units = min(excess, claim.unit_count)
         if units > 0:
             lost.append(Loss(claim, units))
@@ -50,10 +50,10 @@ class WaitingOrder:
     create_time: datetime
 
 
-def in_turn(waiting: Iterable[WaitingOrder]) -> Sequence[WaitingOrder]:
+def in_fill_order(waiting: Iterable[WaitingOrder]) -> Sequence[WaitingOrder]:
     """The order in which backorders are filled: the higher priority first, then who came first."""
     return sorted(waiting, key=lambda one: (-one.priority, one.create_time, one.allocation_id))
 
 
-def _keeps(claim: Claim) -> tuple[bool, datetime, str, str, str]:
+def _precedence(claim: Claim) -> tuple[bool, datetime, str, str, str]:
     return (not claim.taken_up, claim.create_time, claim.allocation_id, claim.line_id, claim.shipment_id)

@@ -24,7 +24,7 @@ class ChangeResult(StrEnum):
     OBSERVED = "observed"
 
 
-class Cause(StrEnum):
+class QuarantineCause(StrEnum):
     """Why a change is kept aside, which says when it is worth another try."""
 
     UNMAPPED = "unmapped"
@@ -66,7 +66,7 @@ class Assessment:
     on_hand_delta: int = 0
     unavailable_delta: int = 0
     anchor: Anchor | None = None
-    cause: Cause | None = None
+    cause: QuarantineCause | None = None
 
 
 def on_hand_effect(kind: str, units: int) -> int:
@@ -85,12 +85,12 @@ def assess_count(anchor: Anchor | None, counted: Anchor, *, on_hand: int, moved_
     A count older than the anchor is stale. Another number for the very moment of the anchor is quarantined, because
     nobody can tell which of the two is right; a recount can.
     """
-    age = 1 if anchor is None else _compared(counted, anchor)
+    age = 1 if anchor is None else _recency(counted, anchor)
     if anchor is not None and age < 0:
         return Assessment(ChangeResult.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
     if anchor is not None and age == 0 and counted.units != anchor.units:
         reason = f"counted {counted.units} at the moment at which {anchor.units} were counted; count again"
-        return Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.RECOUNT)
+        return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.RECOUNT)
     return Assessment(ChangeResult.ACCEPTED, "", counted.units + moved_since - on_hand, anchor=counted)
 
 
@@ -113,18 +113,18 @@ def assess_setting_aside(
         return Assessment(ChangeResult.ABSORBED, f"the count of {stated_time.isoformat()} has it in already")
     if units_aside + unavailable_delta < 0:
         reason = f"puts back {-unavailable_delta} units, and {units_aside} are set aside for that reason"
-        return Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.NOT_ASIDE)
+        return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.NOT_ASIDE)
     return Assessment(ChangeResult.ACCEPTED, unavailable_delta=unavailable_delta)
 
 
 def assess_untracked(anchor: Anchor | None, said: Anchor) -> Assessment:
     """What it does that a source no longer tracks the figure: nothing where a count was made at or after that."""
-    if anchor is not None and _compared(said, anchor) <= 0:
+    if anchor is not None and _recency(said, anchor) <= 0:
         return Assessment(ChangeResult.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
     return Assessment(ChangeResult.ACCEPTED)
 
 
-def _compared(one: Anchor, other: Anchor) -> int:
+def _recency(one: Anchor, other: Anchor) -> int:
     """Above 0 where `one` is the newer figure, below where it is the older, 0 where they are of one moment.
 
     Between two counts of one source that both have a sequence, the sequence alone decides.

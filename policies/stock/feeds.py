@@ -61,7 +61,7 @@ class FeedAuthority(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class OwnershipConflict:
     """Two feeds that would own one figure: the one that is refused, and its owner. None stands for all of them."""
 
     source: str
@@ -81,7 +81,7 @@ def feed_authority(feeds: Mapping[str, Feed], source: str, sku: str, location_id
     return FeedAuthority.BESIDE if owned else FeedAuthority.OWNS
 
 
-def conflicts(feeds: Mapping[str, Feed], declared: Sequence[Feed]) -> Iterator[Conflict]:
+def ownership_conflicts(feeds: Mapping[str, Feed], declared: Sequence[Feed]) -> Iterator[OwnershipConflict]:
     """Where `declared` feeds would own what another feed owns, one of `feeds` or an earlier one of the same list."""
     owners = {source: feed for source, feed in feeds.items() if feed.owns}
     for feed in declared:
@@ -90,22 +90,22 @@ def conflicts(feeds: Mapping[str, Feed], declared: Sequence[Feed]) -> Iterator[C
         if not feed.owns:
             continue
         for owner in owners.values():
-            shared = _shared(feed, owner)
+            shared = _overlap(feed, owner)
             if shared is not None:
-                yield Conflict(feed.source, owner.source, *shared)
+                yield OwnershipConflict(feed.source, owner.source, *shared)
         owners[feed.source] = feed
 
 
-def on_hand(feed: Feed, counted: int, *, unavailable: int, open_units: int) -> int:
+def on_hand_from_count(feed: Feed, counted: int, *, unavailable: int, open_units: int) -> int:
     """Units physically there, good or not, where the feed counted so many.
 
     `unavailable` are the units that were there and not sellable when it counted, and `open_units` those that it had
-    taken off for orders; see `open_units`.
+    taken off for orders; see `open_order_units`.
     """
     return counted + (unavailable if feed.counts_available else 0) + (open_units if feed.is_net else 0)
 
 
-def open_units(allocated: int, later: Iterable[tuple[int, int]]) -> int:
+def open_order_units(allocated: int, later: Iterable[tuple[int, int]]) -> int:
     """Units that a net count leaves out: of orders sold up to its watermark, and still there when it was made.
 
     `allocated` units are allocated now. `later` are, for each order that changed since, its allocated units gained or
@@ -116,7 +116,9 @@ def open_units(allocated: int, later: Iterable[tuple[int, int]]) -> int:
     return allocated - sum(max(since_watermark, since_count) for since_watermark, since_count in later)
 
 
-def has_in(feed: Feed | None, counted_time: datetime, event_time: datetime, promised_time: datetime | None) -> bool:
+def count_includes(
+    feed: Feed | None, counted_time: datetime, event_time: datetime, promised_time: datetime | None
+) -> bool:
     """Whether the on-hand figure of a feed's count has in already what happened to units at `event_time`.
 
     Units that were promised by the time of a net count, at `promised_time`, were put on top of it as open, so that they
@@ -135,7 +137,7 @@ def _covers(names: frozenset[str], name: str) -> bool:
     return not names or name in names
 
 
-def _shared(one: Feed, other: Feed) -> tuple[str | None, str | None] | None:
+def _overlap(one: Feed, other: Feed) -> tuple[str | None, str | None] | None:
     """A (location, SKU) of both feeds, None for all of them; None where they share nothing."""
     locations = _common(one.location_ids, other.location_ids)
     skus = _common(one.skus, other.skus)

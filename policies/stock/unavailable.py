@@ -14,13 +14,13 @@ def reason_of(word: str | None) -> str:
     return word if word in REASONS else OTHER
 
 
-def restated(units: Mapping[str, int], stated: Mapping[str, int]) -> dict[str, int]:
+def changes_to_reasons(units: Mapping[str, int], stated: Mapping[str, int]) -> dict[str, int]:
     """What changes by reason where `stated` says all of them; reasons that stay as they are are left out."""
     changes = {reason: stated.get(reason, 0) - units.get(reason, 0) for reason in REASONS}
     return {reason: change for reason, change in changes.items() if change}
 
 
-def spread(units: Mapping[str, int], total: int) -> dict[str, int]:
+def changes_to_total(units: Mapping[str, int], total: int) -> dict[str, int]:
     """What changes by reason where only the new total, 0 or more, is known.
 
     More than before are `other`; less is taken from `other` first, then from the reasons in the opposite order of

@@ -31,7 +31,7 @@ class Velocity:
     as_of: datetime
 
 
-def learn(known: Velocity | None, sales: Iterable[Sale], now: datetime) -> Velocity:
+def updated_velocity(known: Velocity | None, sales: Iterable[Sale], now: datetime) -> Velocity:
     """The velocity as of `now` of what was known before and of further sales, each of which is to come once.
 
     v(now) = sum of units * exp(-(now - time) / T) / T over all sales, T being TIME_CONSTANT_DAYS: the average of the
@@ -45,7 +45,7 @@ def learn(known: Velocity | None, sales: Iterable[Sale], now: datetime) -> Veloc
     return Velocity(before + since / TIME_CONSTANT_DAYS, now)
 
 
-def at(known: Velocity, now: datetime) -> float:
+def velocity_at(known: Velocity, now: datetime) -> float:
     """Units a day as decisions see them at `now`: decayed, never below 0, rounded to SHOWN_DIGITS."""
     decayed = max(0.0, known.units_per_day * _weight(known.as_of, now))
     return float(f"{decayed:.{SHOWN_DIGITS}g}")

@@ -14,9 +14,9 @@ from policies.domain.model import Channel, Order, World
 from policies.source.problems import Source
 from policies.source.rule_file import RuleFile, described
 from policies.source.yaml_nodes import MappingNode, Node
-from policies.testing.expectations import Expectations, Expected
+from policies.testing.expectations import ExpectationReader, Expected
 from policies.testing.fixtures import Fixtures
-from policies.testing.givens import AvailabilityGiven, ChannelGiven, DeliveryGiven, ExceptionGiven, Given
+from policies.testing.givens import AvailabilityGiven, CaseGiven, DeliveryGiven, ExceptionGiven, GivenReader
 from policies.testing.stated_values import optional
 
 MAX_TESTS = 1_000
@@ -25,8 +25,8 @@ SUITE_KEYS = ("suite", "description", "rules", "now", "locations", "products", "
 TEST_NEEDS = ("name", "given", "expect")
 TEST_KEYS = ("name", "now", "given", "expect")
 
-Asks = Callable[[Node, str], ChannelGiven | None]
-Expects = Callable[[Node, str], Expected | None]
+GivenReading = Callable[[Node, str], CaseGiven | None]
+ExpectationReading = Callable[[Node, str], Expected | None]
 
 _NO_CLOCK = datetime(2000, 1, 1, tzinfo=UTC)
 # A suite without a readable `now` is only read for its problems, never run.
@@ -45,7 +45,7 @@ class RuleTest:
     expected: Expected
 
 
-def shared_fixtures(page: RuleFile, node: Node) -> Fixtures | None:
+def read_shared_fixtures(page: RuleFile, node: Node) -> Fixtures | None:
     """The fixtures that every suite of a folder may name, with every problem of them noted on the page."""
     fields = page.fields(node, "shared fixtures", SHARED_KEYS)
     if fields is None:
@@ -54,7 +54,7 @@ def shared_fixtures(page: RuleFile, node: Node) -> Fixtures | None:
     return Fixtures.read(page, fields)
 
 
-def cases(
+def read_cases(
     page: RuleFile, node: Node, known_rules: Collection[str] | None, shared: Fixtures | None = None
 ) -> list[RuleTest]:
     """The tests of a suite, with every problem of it noted on the page.
@@ -68,9 +68,9 @@ def cases(
     optional(fields, "description", lambda value, what: page.text(value, what, at_most=2_000))
     optional(fields, "rules", lambda value, what: page.choice(value, what, ("all",)))
     fixtures = Fixtures.read(page, fields, shared)
-    given = Given(page, optional(fields, "now", partial(_moment, page)) or _NO_CLOCK, fixtures)
+    given = GivenReader(page, optional(fields, "now", partial(_moment, page)) or _NO_CLOCK, fixtures)
     reader = _SuiteReader(
-        page, optional(fields, "suite", page.text) or "", given, Expectations(page, fixtures, known_rules), {}
+        page, optional(fields, "suite", page.text) or "", given, ExpectationReader(page, fixtures, known_rules), {}
     )
     tests = list(page.items(fields["tests"], "'tests'", at_most=MAX_TESTS)) if "tests" in fields else []
     found = [reader.case(test) for test in tests]
@@ -78,7 +78,7 @@ def cases(
     return [case for case in found if case is not None]
 
 
-def says_all_rules(node: Node) -> bool:
+def tests_all_rules(node: Node) -> bool:
     """Whether a suite is to be run against the whole folder: `rules: all`."""
     return isinstance(node, MappingNode) and "rules" in node.entries
 
@@ -89,8 +89,8 @@ class _SuiteReader:
 
     page: RuleFile
     suite: str
-    given: Given
-    expectations: Expectations
+    given: GivenReader
+    expectations: ExpectationReader
     taken: dict[str, Source]
 
     def case(self, node: Node) -> RuleTest | None:
@@ -110,7 +110,7 @@ class _SuiteReader:
         world = World(now, fixtures.locations, fixtures.products, asked.levels)
         return RuleTest(self.suite, name, fields["name"], world, asked.channel, asked.question, expected)
 
-    def _kind(self, node: Node | None, given: Given) -> tuple[Asks, Expects]:
+    def _kind(self, node: Node | None, given: GivenReader) -> tuple[GivenReading, ExpectationReading]:
         """How `given` and `expect` are read, by what the test asks about."""
         stated = node.entries if isinstance(node, MappingNode) else {}
         if "exception" in stated:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from policies.decisions.delivery import fired_for, promise_date, quote, rule_for
+from policies.decisions.delivery import delivery_rule_for, fired_delivery_rules, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import handling_of
 from policies.decisions.routing import Decision, route
-from policies.decisions.sellable import assess
+from policies.decisions.sellable import assess_availability
 from policies.domain.model import Order
-from policies.explanation import Dropped, DropReason, FiredRule
+from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet
 from policies.source.problems import Source
 from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
-from policies.testing.evidence import of_decision, of_parcel, of_sale, of_settlement
-from policies.testing.expectations import PARCEL_KEYS, UNKNOWN, Expected, Figure, Units
+from policies.testing.evidence import availability_evidence, delivery_evidence, exception_evidence, routing_evidence
+from policies.testing.expectations import DELIVERY_KEYS, UNKNOWN, Expected, Figure, Units
 from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
 
 NO_POLICY = "no policy"
@@ -26,7 +26,7 @@ NO_POLICY = "no policy"
 NOBODY = "nobody"
 """What a test expects where nothing escalates."""
 
-_TEXTS = {
+_MESSAGES = {
     "sellable": "expected {expected} sellable, got {found}",
     "held_back": "expected {expected} held back, got {found}",
     "largest_order": "expected a largest order of {expected}, got {found}",
@@ -66,15 +66,15 @@ class Difference:
     text: str
 
 
-def answer(policy_set: PolicySet, case: RuleTest) -> Answer:
+def answer_of(policy_set: PolicySet, case: RuleTest) -> Answer:
     """What the rules say to the test's question."""
     if isinstance(case.question, AvailabilityGiven):
-        return _of_sale(policy_set, case, case.question)
+        return _availability_answer(policy_set, case, case.question)
     if isinstance(case.question, ExceptionGiven):
-        return _of_exception(policy_set, case, case.question)
+        return _exception_answer(policy_set, case, case.question)
     if isinstance(case.question, DeliveryGiven):
-        return _of_parcel(policy_set, case, case.question)
-    return _of_order(policy_set, case, case.question)
+        return _delivery_answer(policy_set, case, case.question)
+    return _order_answer(policy_set, case, case.question)
 
 
 def differences(expected: Expected, found: Answer) -> list[Difference]:
@@ -88,15 +88,17 @@ def differences(expected: Expected, found: Answer) -> list[Difference]:
     texts = [
         Difference(key, text)
         for key, figure in expected.figures.items()
-        for text in _differing(key, figure, found.figures[key])
+        for text in _figure_differences(key, figure, found.figures[key])
     ]
     extra, missing = sorted(found.rules - expected.because), sorted(expected.because - found.rules)
     texts += [Difference("because", f"'{name}' fired and is not in 'because'") for name in extra]
     return texts + [Difference("because", f"'{name}' is in 'because' and did not fire") for name in missing]
 
 
-def _of_sale(policy_set: PolicySet, case: RuleTest, sale: AvailabilityGiven) -> Answer:
-    found = assess(policy_set, case.world, case.channel, sale.sku, method=sale.method, destination=sale.destination)
+def _availability_answer(policy_set: PolicySet, case: RuleTest, sale: AvailabilityGiven) -> Answer:
+    found = assess_availability(
+        policy_set, case.world, case.channel, sale.sku, method=sale.method, destination=sale.destination
+    )
     dropped = [figure.not_used_by for figure in found.locations if figure.not_used_by is not None]
     return Answer(
         {
@@ -105,13 +107,13 @@ def _of_sale(policy_set: PolicySet, case: RuleTest, sale: AvailabilityGiven) -> 
             "largest_order": found.largest_single_order,
             "locations": {figure.location_id: figure.sellable for figure in found.locations},
         },
-        _names(found.fired, dropped),
-        _sources(found.fired, dropped),
-        tuple(of_sale(case, found)),
+        _rule_names(found.fired, dropped),
+        _rule_sources(found.fired, dropped),
+        tuple(availability_evidence(case, found)),
     )
 
 
-def _of_order(policy_set: PolicySet, case: RuleTest, order: Order) -> Answer:
+def _order_answer(policy_set: PolicySet, case: RuleTest, order: Order) -> Answer:
     found = route(policy_set, case.world, case.channel, order)
     shortages: dict[str, int] = {}
     for shortage in found.shortages:
@@ -123,28 +125,28 @@ def _of_order(policy_set: PolicySet, case: RuleTest, order: Order) -> Answer:
             "shipments": _shipments(found),
             "shortages": shortages,
             "policy": found.policy.name,
-            "dropped": _dropped(found),
+            "dropped": _drop_reasons(found),
         },
-        _names(found.fired, found.dropped),
-        _sources(found.fired, found.dropped) | policies,
-        tuple(of_decision(case, order, found)),
+        _rule_names(found.fired, found.dropped),
+        _rule_sources(found.fired, found.dropped) | policies,
+        tuple(routing_evidence(case, order, found)),
     )
 
 
-def _of_parcel(policy_set: PolicySet, case: RuleTest, parcel: DeliveryGiven) -> Answer:
+def _delivery_answer(policy_set: PolicySet, case: RuleTest, parcel: DeliveryGiven) -> Answer:
     question = RoutingQuestion(case.world, case.channel, parcel.order, parcel.destination)
     location = case.world.locations[parcel.location_id]
-    fired = fired_for(policy_set, question, {parcel.location_id: parcel.unit_count})
-    evidence = tuple(of_parcel(case, question, location, fired))
-    return Answer(_delivery(policy_set, question, parcel), _names(fired, ()), _sources(fired, ()), evidence)
+    fired = fired_delivery_rules(policy_set, question, {parcel.location_id: parcel.unit_count})
+    evidence = tuple(delivery_evidence(case, question, location, fired))
+    return Answer(_delivery(policy_set, question, parcel), _rule_names(fired, ()), _rule_sources(fired, ()), evidence)
 
 
 def _delivery(policy_set: PolicySet, question: RoutingQuestion, parcel: DeliveryGiven) -> dict[str, Figure]:
     location = question.world.locations[parcel.location_id]
-    rule = rule_for(policy_set, question.context(location))
+    rule = delivery_rule_for(policy_set, question.context(location))
     found = quote(policy_set, question.context(location), parcel.unit_count)
     if rule is None or found is None:
-        return dict.fromkeys(PARCEL_KEYS, UNKNOWN)
+        return dict.fromkeys(DELIVERY_KEYS, UNKNOWN)
     arrives = promise_date(rule, location, question.world.now)
     return {
         "service": found.service,
@@ -154,7 +156,7 @@ def _delivery(policy_set: PolicySet, question: RoutingQuestion, parcel: Delivery
     }
 
 
-def _of_exception(policy_set: PolicySet, case: RuleTest, incident: ExceptionGiven) -> Answer:
+def _exception_answer(policy_set: PolicySet, case: RuleTest, incident: ExceptionGiven) -> Answer:
     found = handling_of(policy_set, incident.context)
     decided = not found.is_built_in
     return Answer(
@@ -166,42 +168,42 @@ def _of_exception(policy_set: PolicySet, case: RuleTest, incident: ExceptionGive
         },
         frozenset({found.rule} if decided else ()),
         frozenset({found.source} if decided else ()),
-        tuple(of_settlement(case, found)),
+        tuple(exception_evidence(case, found)),
     )
 
 
-def _names(fired: Sequence[FiredRule], dropped: Sequence[Dropped]) -> frozenset[str]:
+def _rule_names(fired: Sequence[FiredRule], dropped: Sequence[DroppedLocation]) -> frozenset[str]:
     """The rules that fired; an `only` bears on an answer where it keeps a location out, so where it does *not* hold."""
     return frozenset([rule.name for rule in fired] + [only.rule for only in dropped if _is_only(only) and only.rule])
 
 
-def _sources(fired: Sequence[FiredRule], dropped: Sequence[Dropped]) -> frozenset[Source]:
+def _rule_sources(fired: Sequence[FiredRule], dropped: Sequence[DroppedLocation]) -> frozenset[Source]:
     kept_out = [only.source for only in dropped if _is_only(only) and only.source]
     return frozenset([rule.source for rule in fired] + kept_out)
 
 
-def _is_only(dropped: Dropped) -> bool:
+def _is_only(dropped: DroppedLocation) -> bool:
     return dropped.reason is DropReason.ONLY
 
 
-def _differing(key: str, expected: Figure, found: Figure) -> Iterator[str]:
-    if "{name}" in _TEXTS[key] and isinstance(expected, Mapping) and isinstance(found, Mapping):
+def _figure_differences(key: str, expected: Figure, found: Figure) -> Iterator[str]:
+    if "{name}" in _MESSAGES[key] and isinstance(expected, Mapping) and isinstance(found, Mapping):
         for name, figure in expected.items():
             if figure != found.get(name) and str(figure) not in str(found.get(name)).split(", "):
-                yield _TEXTS[key].format(name=name, expected=_worded(figure), found=_worded(found.get(name)))
+                yield _MESSAGES[key].format(name=name, expected=_text(figure), found=_text(found.get(name)))
     elif expected != found:
-        yield _TEXTS[key].format(expected=_worded(expected), found=_worded(found))
+        yield _MESSAGES[key].format(expected=_text(expected), found=_text(found))
 
 
-def _worded(figure: Figure | None) -> str:
+def _text(figure: Figure | None) -> str:
     """A part of an answer as a person would say it."""
     if isinstance(figure, Mapping):
-        return " and ".join(_worded_entry(name, value) for name, value in figure.items()) or "nothing"
+        return " and ".join(_entry_text(name, value) for name, value in figure.items()) or "nothing"
     return "nothing" if figure is None else str(figure)
 
 
-def _worded_entry(name: str, value: int | str | Units) -> str:
-    return f"{_worded(value)} from {name}" if isinstance(value, Mapping) else f"{value} {name}"
+def _entry_text(name: str, value: int | str | Units) -> str:
+    return f"{_text(value)} from {name}" if isinstance(value, Mapping) else f"{value} {name}"
 
 
 def _shipments(decision: Decision) -> dict[str, Units]:
@@ -214,7 +216,7 @@ def _shipments(decision: Decision) -> dict[str, Units]:
     return shipments
 
 
-def _dropped(decision: Decision) -> dict[str, str]:
+def _drop_reasons(decision: Decision) -> dict[str, str]:
     """Why each location is not used; several reasons, for several products, stand side by side."""
     reasons: dict[str, list[str]] = {}
     for dropped in decision.dropped:

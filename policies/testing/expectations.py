@@ -19,10 +19,10 @@ from policies.testing.stated_values import day, optional, price, unit_count
 MAX_SHIPMENTS = 50
 MAX_REASONS = 200
 
-SALE_KEYS = ("sellable", "because", "held_back", "largest_order", "locations")
+AVAILABILITY_KEYS = ("sellable", "because", "held_back", "largest_order", "locations")
 EXCEPTION_KEYS = ("do", "owner", "because", "due_in", "escalate_to")
 ORDER_KEYS = ("outcome", "because", "shipments", "shortages", "policy", "dropped")
-PARCEL_KEYS = ("because", "service", "transit_days", "cost", "delivers_on")
+DELIVERY_KEYS = ("because", "service", "transit_days", "cost", "delivers_on")
 
 UNKNOWN = "unknown"
 """How a test writes that nobody knows."""
@@ -31,7 +31,7 @@ Units = Mapping[str, int]
 Figure = int | str | Decimal | Units | Mapping[str, str] | Mapping[str, Units]
 """One part of an answer: units, a word, units or words by location or SKU, or units by location and SKU."""
 
-Reading = Callable[[Node, str], Figure | None]
+FigureReader = Callable[[Node, str], Figure | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectations:
+class ExpectationReader:
     """Reads `expect`. `because` names `known_rules` only; None where they are not known, as they have problems."""
 
     page: RuleFile
@@ -53,8 +53,8 @@ class Expectations:
 
     def of_sale(self, node: Node, what: str) -> Expected | None:
         """What the channel may be told."""
-        fields = self.page.fields(node, what, SALE_KEYS, ("sellable", "because"))
-        readers: dict[str, Reading] = {
+        fields = self.page.fields(node, what, AVAILABILITY_KEYS, ("sellable", "because"))
+        readers: dict[str, FigureReader] = {
             "sellable": partial(unit_count, self.page),
             "held_back": partial(unit_count, self.page),
             "largest_order": partial(unit_count, self.page),
@@ -65,7 +65,7 @@ class Expectations:
     def of_order(self, node: Node, what: str) -> Expected | None:
         """Where the order goes."""
         fields = self.page.fields(node, what, ORDER_KEYS, ("outcome", "because"))
-        readers: dict[str, Reading] = {
+        readers: dict[str, FigureReader] = {
             "outcome": lambda value, name: self.page.choice(value, name, tuple(Outcome)),
             "shipments": self._shipments,
             "shortages": partial(self._units, "product"),
@@ -76,8 +76,8 @@ class Expectations:
 
     def of_parcel(self, node: Node, what: str) -> Expected | None:
         """How and when the parcel arrives, and what it costs; each may be unknown."""
-        fields = self.page.fields(node, what, PARCEL_KEYS, ("because",))
-        readers: dict[str, Reading] = {
+        fields = self.page.fields(node, what, DELIVERY_KEYS, ("because",))
+        readers: dict[str, FigureReader] = {
             "service": _or_unknown(self.page.name),
             "transit_days": _or_unknown(partial(unit_count, self.page)),
             "cost": _or_unknown(partial(price, self.page)),
@@ -92,7 +92,7 @@ class Expectations:
     def of_exception(self, node: Node, what: str) -> Expected | None:
         """Who settles it, how and until when."""
         fields = self.page.fields(node, what, EXCEPTION_KEYS, ("do", "owner", "because"))
-        readers: dict[str, Reading] = {
+        readers: dict[str, FigureReader] = {
             "do": lambda value, name: self.page.choice(value, name, EXCEPTION_ACTIONS),
             "owner": self.page.name,
             "due_in": self._duration,
@@ -100,7 +100,7 @@ class Expectations:
         }
         return self._expected(fields, readers)
 
-    def _expected(self, fields: dict[str, Node] | None, readers: Mapping[str, Reading]) -> Expected | None:
+    def _expected(self, fields: dict[str, Node] | None, readers: Mapping[str, FigureReader]) -> Expected | None:
         if fields is None:
             return None
         because = optional(fields, "because", self._because)
@@ -158,6 +158,6 @@ class Expectations:
         return {name: reason for name, reason in found.items() if reason is not None}
 
 
-def _or_unknown(read: Reading) -> Reading:
+def _or_unknown(read: FigureReader) -> FigureReader:
     """Reads the word 'unknown', too."""
     return lambda node, what: UNKNOWN if isinstance(node, ScalarNode) and node.text == UNKNOWN else read(node, what)

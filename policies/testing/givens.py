@@ -30,12 +30,12 @@ from policies.testing.stated_values import FIGURES, destination, optional, price
 
 MAX_PRIORITY = 1_000_000
 
-SALE_KEYS = ("channel", "product", "location", "stock", "method", "destination", *FIGURES)
+AVAILABILITY_KEYS = ("channel", "product", "location", "stock", "method", "destination", *FIGURES)
 ORDER_KEYS = (
     *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
     "tags",
 )
-PARCEL_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
+DELIVERY_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
 
 EXCEPTION_KEYS = (
     *("exception", "channel", "location", "product", "lines", "method", "destination", "value", "priority", "tags"),
@@ -75,7 +75,7 @@ class ExceptionGiven:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelGiven:
+class CaseGiven:
     """A question of one channel, and the stock that it is asked about."""
 
     channel: Channel
@@ -84,16 +84,16 @@ class ChannelGiven:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenReader:
     """Reads `given`. `now` is the suite's clock."""
 
     page: RuleFile
     now: datetime
     fixtures: Fixtures
 
-    def sale(self, node: Node, what: str) -> ChannelGiven | None:
+    def sale(self, node: Node, what: str) -> CaseGiven | None:
         """What the channel may be told of `product`."""
-        fields = self.page.fields(node, what, SALE_KEYS, ("channel",))
+        fields = self.page.fields(node, what, AVAILABILITY_KEYS, ("channel",))
         if fields is None:
             return None
         if "product" not in fields:
@@ -106,7 +106,7 @@ class Given:
         levels = self._sale_levels(node, fields, sku) if sku is not None else {}
         if channel is None or sku is None:
             return None
-        return ChannelGiven(channel, AvailabilityGiven(sku, method, goes_to), levels)
+        return CaseGiven(channel, AvailabilityGiven(sku, method, goes_to), levels)
 
     def _sale_levels(self, node: Node, fields: dict[str, Node], sku: str) -> Levels:
         """The stock of one product: at one `location`, or at each location under `stock`."""
@@ -119,16 +119,16 @@ class Given:
                 stock_level(self.page, value, self.now, sku, location_id)
                 for location_id, value in self.fixtures.entries("location", fields["stock"], "'stock'")
             ]
-            return _keyed(found)
+            return _by_key(found)
         if "location" not in fields:
             help = "add 'location:' and 'available:', or 'stock:' with a figure for each location."
             self.page.note(node, "missing-key", "'given' does not say where the stock is", help)
             return {}
         location_id = self.fixtures.known("location", fields["location"], "'location'")
         level = stated_level(self.page, node, fields, self.now, (sku, location_id or ""))
-        return _keyed([level] if location_id is not None else [])
+        return _by_key([level] if location_id is not None else [])
 
-    def order(self, node: Node, what: str) -> ChannelGiven | None:
+    def order(self, node: Node, what: str) -> CaseGiven | None:
         """Where an order of `lines` goes."""
         fields = self.page.fields(node, what, ORDER_KEYS, ("channel", "stock"))
         if fields is None:
@@ -136,7 +136,7 @@ class Given:
         channel = optional(fields, "channel", self._channel)
         lines = self._lines(fields["lines"])
         commitment = self._choice(fields, "commitment", tuple(Commitment))
-        levels = _keyed(self._order_levels(fields["stock"])) if "stock" in fields else {}
+        levels = _by_key(self._order_levels(fields["stock"])) if "stock" in fields else {}
         order = Order(
             channel_id=channel.id if channel else "",
             order_id="test",
@@ -150,11 +150,11 @@ class Given:
             priority=optional(fields, "priority", self._priority) or 0,
             tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
         )
-        return None if channel is None or not lines else ChannelGiven(channel, order, levels)
+        return None if channel is None or not lines else CaseGiven(channel, order, levels)
 
-    def parcel(self, node: Node, what: str) -> ChannelGiven | None:
+    def parcel(self, node: Node, what: str) -> CaseGiven | None:
         """How what leaves `ships_from` reaches the shopper."""
-        fields = self.page.fields(node, what, PARCEL_KEYS, ("channel",))
+        fields = self.page.fields(node, what, DELIVERY_KEYS, ("channel",))
         if fields is None:
             return None
         channel = optional(fields, "channel", self._channel)
@@ -170,9 +170,9 @@ class Given:
         goes_to = optional(fields, "destination", partial(destination, self.page))
         if channel is None or location_id is None:
             return None
-        return ChannelGiven(channel, DeliveryGiven(location_id, unit_count, order, goes_to), {})
+        return CaseGiven(channel, DeliveryGiven(location_id, unit_count, order, goes_to), {})
 
-    def exception(self, node: Node, what: str) -> ChannelGiven | None:
+    def exception(self, node: Node, what: str) -> CaseGiven | None:
         """Who settles what went wrong. What is left out is not known of it."""
         fields = self.page.fields(node, what, EXCEPTION_KEYS, ("exception",))
         if fields is None:
@@ -189,7 +189,7 @@ class Given:
         )
         if context.exception_kind is None:
             return None
-        return ChannelGiven(context.channel or NO_CHANNEL, ExceptionGiven(context), {})
+        return CaseGiven(context.channel or NO_CHANNEL, ExceptionGiven(context), {})
 
     def _order_facts(self, fields: dict[str, Node]) -> OrderFacts:
         """What is said of the order that an exception is about."""
@@ -240,5 +240,5 @@ class Given:
         return optional(fields, key, lambda value, what: self.page.choice(value, what, choices))
 
 
-def _keyed(levels: Iterable[StockLevel | None]) -> Levels:
+def _by_key(levels: Iterable[StockLevel | None]) -> Levels:
     return {(level.sku, level.location_id): level for level in levels if level is not None}

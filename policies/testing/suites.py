@@ -18,8 +18,8 @@ from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOL
 from policies.source.problems import Problem, Source
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import Node, UnreadableFile, parse
-from policies.testing.cases import RuleTest, cases, says_all_rules, shared_fixtures
-from policies.testing.comparison import NO_POLICY, Difference, answer, differences
+from policies.testing.cases import RuleTest, read_cases, read_shared_fixtures, tests_all_rules
+from policies.testing.comparison import NO_POLICY, Difference, answer_of, differences
 from policies.testing.fixtures import Fixtures
 
 CODES: Mapping[str, str] = {
@@ -34,13 +34,13 @@ CODES: Mapping[str, str] = {
 """The codes of problems that only suites have, beside those of rule files in `problems`."""
 
 _SUFFIX = "_test"
-SHARED = "fixtures_test"
+SHARED_FIXTURES = "fixtures_test"
 """The name of the file whose fixtures every suite may name."""
 
-_STAND_IN = RoutingPolicy(NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), ())
+_FALLBACK_POLICY = RoutingPolicy(NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), ())
 # Takes what no policy of one file does; nothing is ranked, so that nothing but the file's own rules bears on it.
 
-_NO_OWNER = ExceptionRule(
+_FALLBACK_EXCEPTION_RULE = ExceptionRule(
     NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), "review", NO_POLICY, timedelta(days=1)
 )
 # Takes the exceptions for which no rule of one file is.
@@ -71,7 +71,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class TestableRule:
     """A rule as tests count it; `title` is how messages call it."""
 
     name: str
@@ -79,7 +79,7 @@ class Rule:
     source: Source
 
 
-def run(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Report:
+def run_suites(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Report:
     """Runs every suite among the files, which are those of a rules folder by path. Never raises for what is in them.
 
     Without a policy set, because the rules have problems, suites are read for their own problems and not run. While a
@@ -89,7 +89,7 @@ def run(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Report:
     too_large = _too_large(suites)
     if too_large:
         return Report((), (too_large,))
-    runs = _Runs(policy_set)
+    runs = _SuiteRunner(policy_set)
     shared = _shared_path(suites)
     if shared is not None:
         runs.share(shared, suites.pop(shared))
@@ -102,7 +102,7 @@ def run(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Report:
 
 def _shared_path(suites: Iterable[str]) -> str | None:
     """The file of shared fixtures: the one of its name that stands highest in the folder."""
-    named = [path for path in suites if path.rpartition("/")[2].rpartition(".")[0] == SHARED]
+    named = [path for path in suites if path.rpartition("/")[2].rpartition(".")[0] == SHARED_FIXTURES]
     return min(named, key=lambda path: (path.count("/"), path), default=None)
 
 
@@ -112,33 +112,33 @@ def is_suite(path: str) -> bool:
     return dot + extension in EXTENSIONS and stem.endswith(_SUFFIX)
 
 
-def rules(policy_set: PolicySet) -> Iterator[Rule]:
+def testable_rules(policy_set: PolicySet) -> Iterator[TestableRule]:
     """Everything that a test can make fire: rules of each kind, routing policies and their named conditions."""
     for exposure in policy_set.exposure:
-        yield Rule(exposure.name, f"the exposure rule '{exposure.name}'", exposure.source)
+        yield TestableRule(exposure.name, f"the exposure rule '{exposure.name}'", exposure.source)
     for file in policy_set.buffers:
         for rule in file.rules:
-            yield Rule(rule.name, f"the buffer rule '{rule.name}'", rule.source)
+            yield TestableRule(rule.name, f"the buffer rule '{rule.name}'", rule.source)
     for policy in policy_set.routing:
         yield from _rules_of(policy)
     for delivery in policy_set.delivery:
-        yield Rule(delivery.name, f"the delivery rule '{delivery.name}'", delivery.source)
+        yield TestableRule(delivery.name, f"the delivery rule '{delivery.name}'", delivery.source)
     for settling in policy_set.exceptions:
-        yield Rule(settling.name, f"the exception rule '{settling.name}'", settling.source)
+        yield TestableRule(settling.name, f"the exception rule '{settling.name}'", settling.source)
 
 
-def _rules_of(policy: RoutingPolicy) -> Iterator[Rule]:
+def _rules_of(policy: RoutingPolicy) -> Iterator[TestableRule]:
     of = f"of the routing policy '{policy.name}'"
-    yield Rule(policy.name, f"the routing policy '{policy.name}'", policy.source)
+    yield TestableRule(policy.name, f"the routing policy '{policy.name}'", policy.source)
     if policy.only is not None:
-        yield Rule(policy.only.name, f"'only' {of}", policy.only.source)
+        yield TestableRule(policy.only.name, f"'only' {of}", policy.only.source)
     for kind, named in (("exclude", policy.exclude), ("review", policy.review)):
         for rule in named:
-            yield Rule(rule.name, f"the {kind} rule '{rule.name}' {of}", rule.source)
+            yield TestableRule(rule.name, f"the {kind} rule '{rule.name}' {of}", rule.source)
 
 
 @dataclass(slots=True)
-class _Runs:
+class _SuiteRunner:
     """The suites read and run so far. `problems` are of suites themselves, `failures` of what the rules answered."""
 
     policy_set: PolicySet | None
@@ -157,7 +157,7 @@ class _Runs:
         except UnreadableFile as unreadable:
             page.problems += unreadable.problems
         else:
-            self.shared = shared_fixtures(page, node)
+            self.shared = read_shared_fixtures(page, node)
         self.problems += page.problems
         self.all_readable = not page.problems
 
@@ -176,8 +176,10 @@ class _Runs:
             self.problems += unreadable.problems
             self.all_readable = False
             return
-        known = _known(self.policy_set, page, node)
-        found = cases(page, node, {rule.name for rule in rules(known)} if known is not None else None, self.shared)
+        known = _rules_for_suite(self.policy_set, page, node)
+        found = read_cases(
+            page, node, {rule.name for rule in testable_rules(known)} if known is not None else None, self.shared
+        )
         self.problems += page.problems
         if any(problem.code != "unused-fixture" for problem in page.problems):
             self.all_readable = False
@@ -186,7 +188,7 @@ class _Runs:
                 self._run(known, case, path)
 
     def _run(self, known: PolicySet, case: RuleTest, path: str) -> None:
-        found = answer(known, case)
+        found = answer_of(known, case)
         differing = differences(case.expected, found)
         self.fired |= found.sources
         source = Source(path, case.place.line, case.place.column)
@@ -202,11 +204,11 @@ def _failure(path: str, case: RuleTest, differing: Sequence[Difference]) -> Prob
     return Problem(path, place.line, place.column, "test-failed", message, length=place.length)
 
 
-def _known(policy_set: PolicySet | None, page: RuleFile, node: Node) -> PolicySet | None:
+def _rules_for_suite(policy_set: PolicySet | None, page: RuleFile, node: Node) -> PolicySet | None:
     """The rules that a suite knows: those of the file beside it, or all of them."""
     if policy_set is None:
         return None
-    if says_all_rules(node):
+    if tests_all_rules(node):
         return policy_set
     stem = page.file.rpartition(".")[0].removesuffix(_SUFFIX)
     beside = [stem + extension for extension in EXTENSIONS if stem + extension in policy_set.files]
@@ -221,10 +223,10 @@ def _rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
     """The policy set without the rules of other files."""
     paths = tuple(paths)
     exposure = [rule for rule in policy_set.exposure if rule.source.file in paths]
-    routing = [policy for policy in policy_set.routing if policy.source.file in paths] + [_STAND_IN]
+    routing = [policy for policy in policy_set.routing if policy.source.file in paths] + [_FALLBACK_POLICY]
     exceptions = [rule for rule in policy_set.exceptions if rule.source.file in paths]
     # Where no file has any, what is built in settles exceptions, as it will in service.
-    exceptions += [_NO_OWNER] if policy_set.exceptions else []
+    exceptions += [_FALLBACK_EXCEPTION_RULE] if policy_set.exceptions else []
     delivery = [rule for rule in policy_set.delivery if rule.source.file in paths]
     return replace(
         policy_set,
@@ -242,7 +244,7 @@ def _rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
 
 
 def _untested(policy_set: PolicySet, fired: Collection[Source]) -> Iterator[Problem]:
-    for rule in rules(policy_set):
+    for rule in testable_rules(policy_set):
         if rule.source not in fired:
             stem, dot, extension = rule.source.file.rpartition(".")
             message = f"no test makes {rule.title} fire"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from policies.decisions.promise import MoreThanRemaining, Share, shrink
+from policies.decisions.promise import MoreThanRemaining, ShipmentShare, cancel_units
 from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
@@ -217,11 +217,11 @@ def _take_off(book: Book, record: AllocationRecord, cancellation: Cancellation) 
     """Takes units off one line: short ones first, then from the named shipment, else from the worst-ranked."""
     line = record.line(cancellation.line_id)
     open_ones = [s for s in record.shipments if s.state in OPEN and line.line_id in s.units]
-    shares = [Share(str(s.id), s.units[line.line_id]) for s in open_ones]
+    shares = [ShipmentShare(str(s.id), s.units[line.line_id]) for s in open_ones]
     short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id)
     named = str(cancellation.shipment_id) if cancellation.shipment_id else None
     try:
-        cut = shrink(shares, short, cancellation.unit_count, named=named)
+        cut = cancel_units(shares, short, cancellation.unit_count, named=named)
     except MoreThanRemaining as error:
         raise TooManyUnits(line.line_id, error.unit_count, error.left, "cancelled") from error
     except ValueError as error:

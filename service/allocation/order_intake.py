@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from policies.decisions.cancellations import FOR_GOOD, PendingCancellation, PriorCancellations, cancelled_units
+from policies.decisions.cancellations import PERMANENT, PendingCancellation, PriorCancellations, cancelled_units
 from policies.decisions.promise import same_contents
-from policies.domain.channel_statuses import ChannelStatus, meaning
+from policies.domain.channel_statuses import ChannelStatus, channel_status
 from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
@@ -152,7 +152,7 @@ class Intake:
             same = next((one for one in lines if one.sku == line.sku), None)
             if left > 0 and same is not None:
                 event_id = f"left as {own.channel_id}/{own.order_id}, line {line.line_id}"
-                kept = PendingCancellation(same.line_id, left, FOR_GOOD)
+                kept = PendingCancellation(same.line_id, left, PERMANENT)
                 name = (record.channel_id, record.order_id)
                 self._keep(CancellationRow(name, event_id, kept))
 
@@ -161,7 +161,7 @@ class Intake:
         channel, word = context.of(request.name[0]).channel, request.channel_status
         if word is None or channel.platform is None:
             return
-        status = meaning(channel.platform, word)
+        status = channel_status(channel.platform, word)
         if status is ChannelStatus.CANCELLED:
             event_id = f"status of {'/'.join(request.name)}"
             self._keep(CancellationRow(original, event_id, PendingCancellation(is_applied=True)))

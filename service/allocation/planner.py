@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from policies.decisions.promise import Promise, PromiseState, PromiseTransition, course, same_contents, stands_as_it_was
+from policies.decisions.promise import (
+    Promise,
+    PromiseState,
+    PromiseTransition,
+    keeps_current_hold,
+    promise_transition,
+    same_contents,
+)
 from policies.decisions.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
 from policies.domain.calendars import ship_by
 from policies.domain.model import Commitment, Order, Outcome, World
@@ -79,7 +86,7 @@ def decide(
     if _says_again(record, order):
         return Verdict(record)
     promise = promise_of(record, book)
-    what = course(promise, order)
+    what = promise_transition(promise, order)
     if what is PromiseTransition.KEEP:
         return Verdict(record)
     if what is PromiseTransition.CONVERT:
@@ -97,7 +104,7 @@ def decide(
     decision = route(
         channel_context.policy_set, world, channel_context.channel, left, promise.own, rejected_by=rejected_by
     )
-    if stands_as_it_was(promise, left, decision):
+    if keeps_current_hold(promise, left, decision):
         return Verdict(record, change_refused=True)
     verdict = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
     return replace(verdict, inputs=caught)

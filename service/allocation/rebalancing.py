@@ -15,7 +15,7 @@ from sqlalchemy import Integer, Text, Uuid, literal_column, select
 
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.policy_set import PolicySet
-from policies.stock.claims import Claim, Loss, WaitingOrder, in_turn, losses
+from policies.stock.claims import Claim, Loss, WaitingOrder, in_fill_order, losses
 from service.allocation.planning_context import ChannelContext, PlanningContext, context
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
@@ -177,7 +177,7 @@ async def fill(
         WaitingOrder(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)
     ]
     await _know(connection, unit_of_work, [UUID(one.allocation_id) for one in stored])
-    for one in in_turn([*stored, *known]):
+    for one in in_fill_order([*stored, *known]):
         skus = _fillable(unit_of_work, untouched=untouched)
         if not skus:
             return

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from policies.decisions.sellable import Availability, LocationFigure, assess
+from policies.decisions.sellable import Availability, LocationAvailability, assess_availability
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
@@ -131,7 +131,7 @@ def _answered(
         raise NotFound("product", missing, ABSENT_PRODUCT)
     world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
     found = [
-        assess(policy_set, world, channel, sku, method=question.method, destination=question.destination)
+        assess_availability(policy_set, world, channel, sku, method=question.method, destination=question.destination)
         for sku in question.skus
     ]
     return availability_pb.CheckAvailabilityResponse(
@@ -155,7 +155,7 @@ def _message(one: Availability, world: World, *, include_locations: bool) -> ava
     return message
 
 
-def _location(figure: LocationFigure, world: World) -> availability_pb.LocationAvailability:
+def _location(figure: LocationAvailability, world: World) -> availability_pb.LocationAvailability:
     level = world.levels[figure.sku, figure.location_id]
     return availability_pb.LocationAvailability(
         location_id=figure.location_id,
@@ -171,7 +171,7 @@ def _location(figure: LocationFigure, world: World) -> availability_pb.LocationA
     )
 
 
-def _reasons(figure: LocationFigure) -> list[str]:
+def _reasons(figure: LocationAvailability) -> list[str]:
     reasons = [fired.effect for fired in figure.blocked_by]
     if figure.not_used_by is not None:
         rule = f" by {figure.not_used_by.rule}" if figure.not_used_by.rule else ""

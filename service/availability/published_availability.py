@@ -18,7 +18,7 @@ import asyncpg
 from sqlalchemy import Integer, Text, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.decisions.sellable import assess
+from policies.decisions.sellable import assess_availability
 from policies.domain.model import World
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
@@ -180,7 +180,7 @@ async def _assessed(
     turn_began = time.perf_counter()
     for channel_id, sku in pairs:
         if channel_id in known.channels and sku in world.products:
-            found = assess(policy_set, world, known.channels[channel_id], sku)
+            found = assess_availability(policy_set, world, known.channels[channel_id], sku)
             figures[channel_id, sku] = found.sellable, found.largest_single_order
         if time.perf_counter() - turn_began > TURN_SECONDS:
             await asyncio.sleep(0)

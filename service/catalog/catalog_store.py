@@ -205,7 +205,7 @@ def learnt_velocity(row: asyncpg.Record) -> float | None:
     """The units a day that a product has been learnt to sell, at the row's `now`; None until something was sold."""
     if row["learnt_velocity"] is None:
         return None
-    return velocity.at(Velocity(row["learnt_velocity"], row["learnt_velocity_time"]), row["now"])
+    return velocity.velocity_at(Velocity(row["learnt_velocity"], row["learnt_velocity_time"]), row["now"])
 
 
 def product_of(row: asyncpg.Record) -> Product:

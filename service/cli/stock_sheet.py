@@ -109,8 +109,8 @@ def leaving(location: Location, now: datetime) -> NextShipDay | None:
     """When an order that comes at `now` leaves the location; None where it is closed for good."""
     if location.status == "closed":
         return None
-    day = calendars.leaving_day(location, now, EVERY_DAY)
-    today = calendars.local(now, location.time_zone).date()
+    day = calendars.ship_day(location, now, EVERY_DAY)
+    today = calendars.local_time(now, location.time_zone).date()
     return NextShipDay(day == today, day, location.closes, location.time_zone)
 
 

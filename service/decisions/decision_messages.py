@@ -7,7 +7,7 @@ from uuid import UUID
 
 from policies.decisions.routing import Decision
 from policies.domain.model import Commitment
-from policies.explanation import Dropped, FiredRule, RuleEvidence
+from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from service.rpc import proto_values
 from truestock.v1 import (
     decision_pb2,
@@ -47,7 +47,7 @@ def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
     )
 
 
-def dropped_candidate(dropped: Dropped) -> decision_pb2.DroppedCandidate:
+def dropped_candidate(dropped: DroppedLocation) -> decision_pb2.DroppedCandidate:
     """A location that was not used, and why."""
     return decision_pb2.DroppedCandidate(
         location_id=dropped.location_id,

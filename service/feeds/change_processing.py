@@ -15,8 +15,8 @@ from policies.stock.counting import (
     SETTING_ASIDE_SIGNS,
     Anchor,
     Assessment,
-    Cause,
     ChangeResult,
+    QuarantineCause,
     assess_count,
     assess_movement,
     assess_setting_aside,
@@ -24,7 +24,7 @@ from policies.stock.counting import (
     on_hand_effect,
     unavailable_effect,
 )
-from policies.stock.feeds import Feed, FeedAuthority, differs, feed_authority, on_hand, open_units
+from policies.stock.feeds import Feed, FeedAuthority, differs, feed_authority, on_hand_from_count, open_order_units
 from service import limits
 from service.feeds.stock_change import ReportedCount, ReportedIncoming, ReportedMovement, StockChange
 from service.stock.provenance import CountBasis, ReportedFigure
@@ -46,7 +46,7 @@ class RecordedChange:
     fate: ChangeResult
     reason: str = ""
     on_hand: int | None = None
-    cause: Cause | None = None
+    cause: QuarantineCause | None = None
     difference: int | None = None
     mismatch: bool = False
 
@@ -80,14 +80,14 @@ class ChangeRecorder:
     def take(self, change: StockChange, unmapped: str) -> RecordedChange:
         """Records a change, or says why not; `unmapped` is what of it the catalogue does not have, if anything."""
         if unmapped:
-            return RecordedChange(change, ChangeResult.QUARANTINED, unmapped, cause=Cause.UNMAPPED)
+            return RecordedChange(change, ChangeResult.QUARANTINED, unmapped, cause=QuarantineCause.UNMAPPED)
         if (change.source, change.change_id) in self.known:
             return self._result(
                 change, Assessment(ChangeResult.DUPLICATE, f"{change.source} has sent this change_id before")
             )
         if change.effective_time > self.book.now + limits.CLOCK_AHEAD:
             reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
-            return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.AHEAD))
+            return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.AHEAD))
         result = self._take(change, feed_authority(self.feeds, change.source, *change.key))
         if result.fate is not ChangeResult.QUARANTINED:
             self.known.add((change.source, change.change_id))
@@ -106,7 +106,7 @@ class ChangeRecorder:
         feed = self._feed(change)
         if feed.counts_available and (count.unavailable_total is not None or count.unavailable is not None):
             reason = f"{change.source} counts what is available, and so cannot say what is not; leave that out"
-            return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.MEANING))
+            return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.MEANING))
         said = Anchor(change.effective_time, self._claimed(change, count), change.source, change.sequence)
         if abs(said.units) > limits.COUNTED_UNITS:
             return self._result(change, _too_many())
@@ -135,8 +135,8 @@ class ChangeRecorder:
         if feed.is_net:
             until = count.orders_until or change.effective_time
             later = self.history.allocated.get((key, change.effective_time, until), ())
-            taken_off = open_units(level.allocated, later)
-        return on_hand(feed, count.units, unavailable=not_sellable, open_units=taken_off)
+            taken_off = open_order_units(level.allocated, later)
+        return on_hand_from_count(feed, count.units, unavailable=not_sellable, open_units=taken_off)
 
     def _moved_with(self, change: StockChange, move: ReportedMovement, found: Assessment) -> Assessment:
         """Books the movement that a count came with: it takes its part of the change that the count makes."""
@@ -158,8 +158,8 @@ class ChangeRecorder:
             expected += on_hand_effect(change.move.kind, change.move.units)
         trusted = None
         if not count.computed and basis.anchor is not None and basis.anchor.time != said.time:
-            evidence = confidence.of_count(said.units, expected)
-            trusted = confidence.learnt(self.book.levels[key].count_confidence, evidence)
+            evidence = confidence.count_accuracy(said.units, expected)
+            trusted = confidence.updated_confidence(self.book.levels[key].count_confidence, evidence)
         since = self.untracked_since.get(key)
         tracked = True if since is not None and said.time >= since else None
         stated_time = change.effective_time if states_unavailable else None
@@ -180,10 +180,10 @@ class ChangeRecorder:
         if count.unavailable is not None:
             stated = count.unavailable
             wanted = {r: max(0, stated.get(r, 0) + since.get(r, 0)) for r in unavailable.REASONS}
-            changes = unavailable.restated(units, wanted)
+            changes = unavailable.changes_to_reasons(units, wanted)
         else:
             total = (count.unavailable_total or 0) + sum(since.values())
-            changes = unavailable.spread(units, max(0, total))
+            changes = unavailable.changes_to_total(units, max(0, total))
         for reason, delta in changes.items():
             found = Assessment(ChangeResult.ACCEPTED, unavailable_delta=delta)
             self._book(change, "counted", found, reason=reason, change_id=None)
@@ -349,4 +349,4 @@ def _effect(move: ReportedMovement) -> int:
 
 def _too_many() -> Assessment:
     reason = f"it would take the figure past {limits.COUNTED_UNITS:,} units; check the number"
-    return Assessment(ChangeResult.QUARANTINED, reason, cause=Cause.TOO_MANY)
+    return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.TOO_MANY)

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.stock.counting import Cause
+from policies.stock.counting import QuarantineCause
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, location, product, stock_level, stock_quarantine
 from service.feeds.stock_change import StockChange, stored_change
@@ -56,7 +56,7 @@ _LET_GO = Statement(
 )
 
 
-def _is(cause: Cause) -> ColumnElement[bool]:
+def _is(cause: QuarantineCause) -> ColumnElement[bool]:
     return _kept.cause == literal_column(f"'{cause}'")
 
 
@@ -68,15 +68,15 @@ def _due() -> Select[tuple[object, ...]]:
         stock_level, and_(stock_level.c.sku == _kept.sku, stock_level.c.location_id == _kept.location_id)
     )
     worth_it = or_(
-        _is(Cause.UNMAPPED),
-        and_(_is(Cause.AHEAD), _kept.effective_time <= func.statement_timestamp()),
+        _is(QuarantineCause.UNMAPPED),
+        and_(_is(QuarantineCause.AHEAD), _kept.effective_time <= func.statement_timestamp()),
         # Something was heard of the level since: a later count that settles which of two was right, or that units were
         # set aside which are now put back.
         and_(
             stock_level.c.heard_time > _kept.heard_time,
             or_(
-                and_(_is(Cause.RECOUNT), stock_level.c.counted_time > _kept.effective_time),
-                _is(Cause.NOT_ASIDE),
+                and_(_is(QuarantineCause.RECOUNT), stock_level.c.counted_time > _kept.effective_time),
+                _is(QuarantineCause.NOT_ASIDE),
             ),
         ),
     )
@@ -91,7 +91,7 @@ _DUE_OF = Statement(
 )
 
 
-async def keep(connection: Connection, now: datetime, kept: Sequence[tuple[StockChange, Cause, str]]) -> None:
+async def keep(connection: Connection, now: datetime, kept: Sequence[tuple[StockChange, QuarantineCause, str]]) -> None:
     """Keeps changes aside, each with why; what was kept of the same source under the same id is replaced."""
     once = {(change.source, change.change_id): (change, cause, reason) for change, cause, reason in kept}
     rows = [

@@ -10,7 +10,7 @@ from policies.domain.model import Location, Product
 from policies.domain.resolutions import STOCK_CORRECTED
 from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
-from policies.stock.counting import Cause, ChangeResult
+from policies.stock.counting import ChangeResult, QuarantineCause
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import Incident, Raised
@@ -47,7 +47,7 @@ async def tell(
     found: dict[tuple[str, str], Incident] = {}
     cured: set[str] = set()
     for result in results:
-        if result.cause is Cause.UNMAPPED:
+        if result.cause is QuarantineCause.UNMAPPED:
             found |= {(one.kind, one.subject): one for one in _unmapped(result, products, locations)}
         for subject, incident in _words_on(result, products, locations):
             found.pop((MISMATCH, subject), None)
@@ -106,7 +106,7 @@ def _words_on(
         )
 
     what = f"{change.sku} at {change.location_id}"
-    if result.cause is Cause.RECOUNT:
+    if result.cause is QuarantineCause.RECOUNT:
         return [(recount(result), incident(recount(result), f"{what}: {change.source} {result.reason}."))]
     if result.fate is ChangeResult.ACCEPTED and change.count is not None and result.difference is None:
         return [(recount(result), None)]

@@ -11,7 +11,7 @@ from sqlalchemy import Text, func, literal_column, select
 from policies.domain.model import Product
 from policies.domain.resolutions import COMPLETED, STOCK_CORRECTED
 from policies.policy_set import PolicySet
-from policies.stock.counting import SETTING_ASIDE_SIGNS, Cause, ChangeResult
+from policies.stock.counting import SETTING_ASIDE_SIGNS, ChangeResult, QuarantineCause
 from policies.stock.feeds import Feed
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
@@ -159,7 +159,9 @@ async def _untracked_since(connection: Connection, book: Book) -> dict[Key, date
 
 async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
     """Keeps what was quarantined, and lets go of what has been recorded at last."""
-    kept = [(r.change, r.cause or Cause.UNMAPPED, r.reason) for r in results if r.fate is ChangeResult.QUARANTINED]
+    kept = [
+        (r.change, r.cause or QuarantineCause.UNMAPPED, r.reason) for r in results if r.fate is ChangeResult.QUARANTINED
+    ]
     await quarantine.keep(connection, now, kept)
     settled = [(r.change.source, r.change.change_id) for r in results if r.fate is not ChangeResult.QUARANTINED]
     await quarantine.let_go(connection, settled)

@@ -10,7 +10,7 @@ from sqlalchemy import Uuid, select
 
 from policies.domain.shipments import ShipmentAction
 from policies.policy_set import PolicySet
-from policies.stock.feeds import Feed, has_in
+from policies.stock.feeds import Feed, count_includes
 from service.allocation import rebalancing
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
@@ -144,7 +144,7 @@ class FulfillmentOperations:
             return {}
         anchors = await provenance.anchors(connection, set(locked))
         return {
-            key: has_in((feeds or {}).get(anchor.source), anchor.time, event_time, promised_time)
+            key: count_includes((feeds or {}).get(anchor.source), anchor.time, event_time, promised_time)
             for key, anchor in anchors.items()
         }
 

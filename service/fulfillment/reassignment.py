@@ -7,7 +7,7 @@ from dataclasses import replace
 from policies.domain.calendars import ship_by
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Commitment
-from policies.domain.shipments import ActionRuling, ShipmentAction, ShipmentState, ruling
+from policies.domain.shipments import ActionCheck, ShipmentAction, ShipmentState, check_action
 from policies.explanation import unit_count_text
 from service.allocation.planner import Verdict
 from service.allocation.rerouting import replan_units
@@ -24,7 +24,7 @@ def reassign(step: ShipmentTransition) -> None:
     shipment, record = step.shipment, step.record
     if (
         record.commitment is not Commitment.SOLD
-        or ruling(ShipmentAction.REASSIGN, shipment.state) is ActionRuling.REFUSED
+        or check_action(ShipmentAction.REASSIGN, shipment.state) is ActionCheck.REFUSED
     ):
         raise _refused(step, shipment.state.value, "it has left, or its order is not sold")
     if step.asked.location_id and step.asked.location_id not in step.channel_context.locations:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from policies.domain.model import Commitment, OrderLine
-from policies.domain.shipments import ONLY_FOR, ActionRuling, ShipmentAction, ShipmentState, ruling
+from policies.domain.shipments import METHOD_OF, ActionCheck, ShipmentAction, ShipmentState, check_action
 from policies.explanation import unit_count_text
 from service.allocation.planner import Verdict, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
@@ -83,7 +83,7 @@ def make(step: ShipmentTransition) -> None:
     if step.heard and step.heard >= set(step.asked.lines):
         return
     _check(step)
-    if ruling(step.asked.move, step.shipment.state) is ActionRuling.LATE:
+    if check_action(step.asked.move, step.shipment.state) is ActionCheck.LATE:
         _check_late(step)
         return
     step.record.update_time = step.book.now
@@ -96,13 +96,13 @@ def _check(step: ShipmentTransition) -> None:
     if record.commitment is not Commitment.SOLD:
         advice = "its order is not sold yet: confirm the allocation first"
         raise WrongState("shipment", str(shipment.id), record.state_at(step.book.now), wanted, advice)
-    if ONLY_FOR.get(move, record.method) != record.method:
+    if METHOD_OF.get(move, record.method) != record.method:
         advice = "ship and deliver are for orders that are shipped, the others for orders that are picked up"
         raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", wanted, advice)
     if move is ShipmentAction.ACCEPT and is_in_review(record):
         advice = "a person has to approve the order first: see `truestock exceptions`"
         raise WrongState("shipment", str(shipment.id), "in review", wanted, advice)
-    if ruling(move, shipment.state) is ActionRuling.REFUSED:
+    if check_action(move, shipment.state) is ActionCheck.REFUSED:
         advice = "look at its order with GetAllocation or `truestock explain`"
         raise WrongState("shipment", str(shipment.id), shipment.state.value, wanted, advice)
 

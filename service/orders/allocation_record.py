@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from policies.domain.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
-from policies.domain.shipments import OPEN, ShipmentState, state_left
+from policies.domain.shipments import OPEN, ShipmentState, state_after
 from service.stock.stock_book import LineUnits
 from truestock.v1 import decision_pb2
 
@@ -76,7 +76,7 @@ class ShipmentRecord:
     def complete(self, now: datetime, *, ended: ShipmentState) -> None:
         """Finds its state anew after units have left it, or were taken from it."""
         shipped = sum(self.shipped.values())
-        state = state_left(self.state, left=sum(self.units.values()), shipped=shipped, ended=ended)
+        state = state_after(self.state, left=sum(self.units.values()), shipped=shipped, ended=ended)
         if state not in OPEN and self.state in OPEN:
             if state is ShipmentState.SHIPPED:
                 self.ship_time = now

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 
 from policies.reading.rules_reader import read
 from policies.source.problems import Problem
-from policies.testing.suites import RuleTestResult, run
+from policies.testing.suites import RuleTestResult, run_suites
 
 TOO_MUCH_MEMORY = 3
 """The exit code where memory did not suffice."""
@@ -48,7 +48,7 @@ class SandboxReport:
 def try_rules(files: Mapping[str, bytes]) -> SandboxReport:
     """Reads the rules among these files by path, and runs the suites among them."""
     reading = read(files)
-    report = run(reading.policy_set, files)
+    report = run_suites(reading.policy_set, files)
     problems = sorted({*reading.problems, *report.problems})
     return SandboxReport(
         revision=reading.policy_set.revision if reading.policy_set else "",

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from policies.domain.resolutions import ALLOWED, fits
+from policies.domain.resolutions import ALLOWED, is_allowed
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_orders
@@ -225,7 +225,7 @@ def no_exception(exception_id: UUID) -> NotFound:
 
 
 def _check_fits(kind: str, resolution: str) -> None:
-    if not fits(kind, resolution):
+    if not is_allowed(kind, resolution):
         said = f"an exception of kind {kind} is settled by one of {resolution_names(ALLOWED[kind])}"
         raise InvalidFields([Violation("resolution", f"{resolution_names([resolution])} does not fit; {said}")])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from policies.stock.feeds import conflicts
+from policies.stock.feeds import ownership_conflicts
 from service.catalog import catalog_messages, catalog_requests, catalog_store
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
@@ -113,7 +113,7 @@ async def _check_owners(connection: Connection, rows: Sequence[Row], *, alone: b
     if alone:
         await catalog_store.claim(connection)
     declared = [feed_of(row) for row in rows]
-    for one in conflicts(await catalog_store.feeds(connection), declared):
+    for one in ownership_conflicts(await catalog_store.feeds(connection), declared):
         index = next(i for i, feed in enumerate(declared) if feed.source == one.source)
         raise FeedConflict(f"feeds[{index}]", one.source, one.owner, one.location_id, one.sku)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, Double, Integer, Text, case, func, select, update
 
-from policies.stock.confidence import NOT_FOUND, learnt
+from policies.stock.confidence import NOT_FOUND, updated_confidence
 from policies.stock.counting import Anchor
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, stock_level
@@ -114,7 +114,7 @@ async def distrust(connection: Connection, book: Book, keys: Sequence[Key]) -> N
     """
     for key in keys:
         level = book.levels[key]
-        confidence = learnt(level.count_confidence, NOT_FOUND)
+        confidence = updated_confidence(level.count_confidence, NOT_FOUND)
         book.levels[key] = replace(level, count_confidence=confidence)
     rows = [(*key, book.levels[key].count_confidence) for key in sorted(set(keys))]
     if rows:

@@ -16,7 +16,7 @@ import asyncpg
 from sqlalchemy import ColumnElement, Double, Integer, Text, case, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from policies.stock.velocity import Sale, Velocity, learn
+from policies.stock.velocity import Sale, Velocity, updated_velocity
 from service.background import every
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, TransactionId, ledger_reader, product, stock_movement
@@ -152,7 +152,7 @@ async def _keep(connection: Connection, sales: Mapping[str, Iterable[Sale]], now
     if not sales:
         return
     known = {row["sku"]: _velocity(row) for row in await _KNOWN.rows(connection, skus=sorted(sales))}
-    rows = [(sku, learn(velocity, sales[sku], now).units_per_day) for sku, velocity in known.items()]
+    rows = [(sku, updated_velocity(velocity, sales[sku], now).units_per_day) for sku, velocity in known.items()]
     await _KEEP.run(connection, now=now, **transposed(["sku", "velocity"], rows))
 
 

@@ -13,7 +13,7 @@ import typer
 
 from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
-from policies.testing.suites import RuleTestResult, rules, run as run_suites
+from policies.testing.suites import RuleTestResult, run_suites, testable_rules
 from service.cli.console import count, print_json, say
 from service.policy.rules_folder import RulesFolder, find, shown
 
@@ -114,7 +114,7 @@ def check(files: Mapping[str, bytes], unread: Sequence[Problem] = (), *, allow_u
     return Check(
         problems=tuple(problems),
         results=report.results,
-        rule_count=len(list(rules(reading.policy_set))) if reading.policy_set else 0,
+        rule_count=len(list(testable_rules(reading.policy_set))) if reading.policy_set else 0,
         file_count=sum(map(is_rule_file, files)),
         untested_count=len(untested),
     )

@@ -6,7 +6,7 @@ from math import exp, factorial
 import pytest
 from hypothesis import given, strategies as st
 
-from policies.decisions.buffers import combined, expected_sales_quantile, held_back_units
+from policies.decisions.buffers import combined_hold_back, expected_sales_quantile, held_back_units
 from policies.domain.model import MAX_UNITS
 from policies.policy_set import Combine, HoldBack
 
@@ -110,6 +110,6 @@ def test_more_expected_sales_never_keep_less(means: list[float]) -> None:
 
 
 def test_a_file_combines_by_the_largest_or_the_sum() -> None:
-    assert combined(Combine.LARGEST, [2, None, 3]) == 3
-    assert combined(Combine.SUM, [2, None, 3]) == 5
-    assert combined(Combine.LARGEST, [None]) == 0
+    assert combined_hold_back(Combine.LARGEST, [2, None, 3]) == 3
+    assert combined_hold_back(Combine.SUM, [2, None, 3]) == 5
+    assert combined_hold_back(Combine.LARGEST, [None]) == 0

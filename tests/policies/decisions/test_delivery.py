@@ -10,12 +10,12 @@ from hypothesis import given, settings, strategies as st
 from policies.decisions.delivery import Quote, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.routing import route
-from policies.domain.calendars import is_open, local
+from policies.domain.calendars import is_open, local_time
 from policies.domain.model import Location, OrderFacts, Outcome
 from policies.policy_set import DeliveryRule, PolicySet
 from policies.reading.rules_reader import read
 from policies.source.problems import Source
-from policies.testing.suites import run
+from policies.testing.suites import run_suites
 from tests.policies.small_retailer import (
     ANYWHERE,
     BERGEN,
@@ -187,7 +187,7 @@ def test_later_orders_never_arrive_earlier(
 
     assert (sooner is None) == (later is None) == (not opening & ships_on)
     if sooner is not None and later is not None:
-        assert local(moment, zone).date() <= sooner <= later
+        assert local_time(moment, zone).date() <= sooner <= later
         assert sooner.weekday() in ships_on
 
 
@@ -308,7 +308,7 @@ tests:
 def messages(expect: str, suite: str = SUITE) -> list[str]:
     files = {"a.yaml": RATES.encode(), "z.yaml": ANYWHERE.encode()}
     text = suite.replace("EXPECT", expect).encode()
-    problems = run(read(files).policy_set, {"a_test.yaml": text}).problems
+    problems = run_suites(read(files).policy_set, {"a_test.yaml": text}).problems
     return [f"{one.message} [{one.code}]" for one in problems if one.code != "rule-untested"]
 
 
@@ -342,7 +342,7 @@ def test_delivery_rules_need_a_test_too() -> None:
     suite = SUITE.replace("EXPECT", "because: [norway]").encode()
     files = {"a.yaml": RATES.encode(), "z.yaml": ANYWHERE.encode()}
 
-    untested = [one.message for one in run(read(files).policy_set, {"a_test.yaml": suite}).problems]
+    untested = [one.message for one in run_suites(read(files).policy_set, {"a_test.yaml": suite}).problems]
     assert "no test makes the delivery rule 'slow-boat' fire" in untested
     assert not any("'norway'" in message for message in untested)
 

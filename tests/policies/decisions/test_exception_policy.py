@@ -11,7 +11,7 @@ from policies.decisions.exception_policy import BUILT_IN, handling_of
 from policies.domain.model import EXCEPTION_KINDS, Channel, Context, Location, OrderFacts, Product
 from policies.facts.fact_table import FACTS, RulePlace, fact_names
 from policies.reading.rules_reader import read
-from policies.testing.suites import Report, run
+from policies.testing.suites import Report, run_suites
 from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, rules
 
 OWNERS = """\
@@ -143,7 +143,7 @@ def report(*tests: str, owners: str = OWNERS) -> Report:
     encoded = {path: text.encode() for path, text in files.items()}
     reading = read(encoded)
     assert reading.problems == ()
-    return run(reading.policy_set, encoded)
+    return run_suites(reading.policy_set, encoded)
 
 
 def messages(found: Report) -> list[str]:
@@ -199,8 +199,8 @@ def test_a_suite_of_one_file_does_not_know_the_default_of_another() -> None:
     everything = encoded | {"owners_test.yaml": encoded["owners_test.yaml"].replace(b"now:", b"rules: all\nnow:")}
     policy_set = read(encoded | {"rest.yaml": encoded["rest.yaml"].replace(b"9,", b"9000,")}).policy_set
 
-    assert messages(run(policy_set, encoded))[0].startswith("there is no rule 'rest' here")
-    assert messages(run(policy_set, everything)) == []
+    assert messages(run_suites(policy_set, encoded))[0].startswith("there is no rule 'rest' here")
+    assert messages(run_suites(policy_set, everything)) == []
 
 
 def test_without_exception_rules_a_suite_sees_what_is_built_in() -> None:
@@ -210,7 +210,7 @@ def test_without_exception_rules_a_suite_sees_what_is_built_in() -> None:
         b"    given: {exception: mismatch}\n    expect: {do: review, owner: operations, due_in: 1d, because: []}\n",
     }
 
-    assert messages(run(read(files).policy_set, files)) == []
+    assert messages(run_suites(read(files).policy_set, files)) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from policies.decisions.routing import Decision, route
-from policies.decisions.sellable import Availability, assess
+from policies.decisions.sellable import Availability, assess_availability
 from policies.domain.model import Channel, World
 from policies.explanation import DropReason
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, order, rules, sold, store, world
@@ -90,7 +90,7 @@ CASES = [
 
 
 def ask(case: Case, stock: Mapping[str, int] | None = None) -> Availability:
-    return assess(rules(*files(case)), place(case, stock or case.stock), channel(case), case.sku)
+    return assess_availability(rules(*files(case)), place(case, stock or case.stock), channel(case), case.sku)
 
 
 def hold(case: Case, unit_count: int) -> Decision:
@@ -187,8 +187,8 @@ def test_units_that_a_cancellation_gives_back_are_held_back_again() -> None:
     sold_two = world([store("S")], [level("MUG", "S", 10, allocated=2)])
     cancelled = world([store("S")], [level("MUG", "S", 10)])
 
-    assert assess(policy_set, sold_two, TIKTOK, "MUG").sellable == 5
-    assert assess(policy_set, cancelled, TIKTOK, "MUG").sellable == 7
+    assert assess_availability(policy_set, sold_two, TIKTOK, "MUG").sellable == 5
+    assert assess_availability(policy_set, cancelled, TIKTOK, "MUG").sellable == 7
 
 
 def test_an_empty_shelf_is_never_told_as_the_most_that_a_channel_takes() -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 from hypothesis import given, settings, strategies as st
 
-from policies.decisions.plans import Plan, plan
+from policies.decisions.plans import Plan, best_plan
 
 Stock = Mapping[str, Mapping[str, int]]
 Ranks = Mapping[str, tuple[float, ...]]
@@ -64,7 +64,7 @@ def test_the_set_found_is_the_best_of_all_sets(
 ) -> None:
     demand, stock, ranks, steps, limit = problem
 
-    found = plan(demand, stock, ranks, steps=steps, max_shipments=limit)
+    found = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit)
 
     assert found.searched_exhaustively
     assert {load.location_id: dict(load.units) for load in found.loads} == best_of_all(
@@ -79,7 +79,7 @@ def test_without_a_plan_step_the_best_ranked_gives_what_it_has_then_the_next(
 ) -> None:
     demand, stock, ranks, _, limit = problem
 
-    found = plan(demand, stock, ranks, steps=["nearest", "prefer"], max_shipments=limit)
+    found = best_plan(demand, stock, ranks, steps=["nearest", "prefer"], max_shipments=limit)
 
     in_order = filled(sorted(ranks, key=lambda key: (ranks[key], key)), demand, stock)
     assert [load.location_id for load in found.loads] == list(in_order)[:limit]
@@ -95,7 +95,7 @@ def test_the_order_in_which_candidates_are_named_changes_nothing(
     turned = {key: ranks[key] for key in reversed(list(ranks))}
     shelves = {sku: dict(reversed(list(shelf.items()))) for sku, shelf in stock.items()}
 
-    assert plan(demand, shelves, turned, steps=steps, max_shipments=limit) == plan(
+    assert best_plan(demand, shelves, turned, steps=steps, max_shipments=limit) == best_plan(
         demand, stock, ranks, steps=steps, max_shipments=limit
     )
 
@@ -104,7 +104,7 @@ def test_two_near_stores_are_passed_over_for_one_far_store_that_has_it_all() -> 
     stock = {"MUG": {"near": 1, "far": 2}, "CAP": {"next-door": 1, "far": 1}}
     ranks = {"near": (0.0,), "next-door": (1.0,), "far": (500.0,)}
 
-    found = plan({"MUG": 2, "CAP": 1}, stock, ranks, steps=["fewest_shipments", "nearest"])
+    found = best_plan({"MUG": 2, "CAP": 1}, stock, ranks, steps=["fewest_shipments", "nearest"])
 
     assert [load.location_id for load in found.loads] == ["far"]
 
@@ -113,7 +113,7 @@ def test_a_step_before_fewest_shipments_counts_first() -> None:
     stock = {"MUG": {"near": 1, "far": 2}}
     ranks = {"near": (0.0,), "far": (500.0,)}
 
-    found = plan({"MUG": 2}, stock, ranks, steps=["nearest", "fewest_shipments"])
+    found = best_plan({"MUG": 2}, stock, ranks, steps=["nearest", "fewest_shipments"])
 
     assert [(load.location_id, load.units) for load in found.loads] == [("near", {"MUG": 1}), ("far", {"MUG": 1})]
 
@@ -123,7 +123,7 @@ def test_a_search_past_its_bound_says_so_and_still_covers_the_order() -> None:
     stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(20) if chance.random() < 0.3} for n in range(80)}
     ranks = {f"store-{at}": (0.0,) for at in range(20)}
 
-    found = plan(dict.fromkeys(stock, 1), stock, ranks, steps=["fewest_shipments", "nearest"])
+    found = best_plan(dict.fromkeys(stock, 1), stock, ranks, steps=["fewest_shipments", "nearest"])
 
     assert not found.searched_exhaustively
     assert placed_units(found) == sum(bool(shelf) for shelf in stock.values())

@@ -12,11 +12,11 @@ from policies.decisions.promise import (
     Promise,
     PromiseState,
     PromiseTransition,
-    Share,
-    course,
+    ShipmentShare,
+    cancel_units,
+    keeps_current_hold,
+    promise_transition,
     same_contents,
-    shrink,
-    stands_as_it_was,
 )
 from policies.decisions.routing import route
 from policies.domain.model import Commitment, Order, OrderLine
@@ -32,40 +32,40 @@ UNITS = {("MUG", "oslo"): 2, ("CAP", "oslo"): 1}
 HELD = Promise(PromiseState.HELD, HOLD, UNITS)
 CONFIRMED = Promise(PromiseState.CONFIRMED, SOLD, UNITS)
 EXPIRED = Promise(PromiseState.EXPIRED, HOLD, UNITS)
-SHARES = (Share("near", 3), Share("far", 2))
+SHARES = (ShipmentShare("near", 3), ShipmentShare("far", 2))
 
 
 def test_an_order_nobody_knows_is_planned() -> None:
-    assert course(Promise(), HOLD) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(Promise(), HOLD) is PromiseTransition.PLAN_ANEW
 
 
 def test_a_hold_asked_for_twice_is_one_hold() -> None:
-    assert course(HELD, HOLD) is PromiseTransition.KEEP
+    assert promise_transition(HELD, HOLD) is PromiseTransition.KEEP
 
 
 def test_paying_a_held_order_keeps_its_units_where_they_are() -> None:
-    assert course(HELD, SOLD) is PromiseTransition.CONVERT
+    assert promise_transition(HELD, SOLD) is PromiseTransition.CONVERT
 
 
 def test_paying_a_hold_that_was_short_plans_again() -> None:
-    assert course(replace(HELD, short={"1": 1}), SOLD) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(replace(HELD, short={"1": 1}), SOLD) is PromiseTransition.PLAN_ANEW
 
 
 def test_paying_for_other_contents_plans_again() -> None:
-    assert course(HELD, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(HELD, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
 
 
 def test_a_late_hold_never_changes_a_sold_order() -> None:
-    assert course(CONFIRMED, HOLD) is PromiseTransition.KEEP
-    assert course(CONFIRMED, MORE) is PromiseTransition.KEEP
+    assert promise_transition(CONFIRMED, HOLD) is PromiseTransition.KEEP
+    assert promise_transition(CONFIRMED, MORE) is PromiseTransition.KEEP
 
 
 def test_a_sold_order_that_grew_is_planned_again() -> None:
-    assert course(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
 
 
 def test_an_order_paid_after_its_hold_expired_is_planned_again_without_its_old_units() -> None:
-    assert course(EXPIRED, SOLD) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(EXPIRED, SOLD) is PromiseTransition.PLAN_ANEW
     assert EXPIRED.own == {}
     assert HELD.own == UNITS
 
@@ -85,55 +85,57 @@ def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> Non
     held = Promise(PromiseState.HELD, order({"MUG": 2}), {("MUG", "oslo"): 2})
     more, fewer = order({"MUG": 3}), order({"MUG": 1})
 
-    assert stands_as_it_was(held, more, route(policy_set, mugs, TIKTOK, more, held.own))
-    assert not stands_as_it_was(held, fewer, route(policy_set, mugs, TIKTOK, fewer, held.own))
+    assert keeps_current_hold(held, more, route(policy_set, mugs, TIKTOK, more, held.own))
+    assert not keeps_current_hold(held, fewer, route(policy_set, mugs, TIKTOK, fewer, held.own))
     paid = replace(more, commitment=Commitment.SOLD)
-    assert not stands_as_it_was(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own))
+    assert not keeps_current_hold(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own))
 
 
 def test_a_cancellation_takes_short_units_first() -> None:
-    assert shrink(SHARES, 1, 1) == PartialCancellation(1, ())
+    assert cancel_units(SHARES, 1, 1) == PartialCancellation(1, ())
 
 
 def test_a_cancellation_then_takes_from_the_worst_ranked_shipment() -> None:
-    assert shrink(SHARES, 1, 4) == PartialCancellation(1, (Share("far", 2), Share("near", 1)))
+    assert cancel_units(SHARES, 1, 4) == PartialCancellation(1, (ShipmentShare("far", 2), ShipmentShare("near", 1)))
 
 
 def test_a_cancellation_takes_from_the_shipment_that_the_caller_names() -> None:
-    assert shrink(SHARES, 0, 2, named="near") == PartialCancellation(0, (Share("near", 2),))
+    assert cancel_units(SHARES, 0, 2, named="near") == PartialCancellation(0, (ShipmentShare("near", 2),))
 
 
 def test_what_the_named_shipment_lacks_comes_from_the_worst_ranked() -> None:
-    shares = (Share("near", 3), Share("middle", 1), Share("far", 2))
+    shares = (ShipmentShare("near", 3), ShipmentShare("middle", 1), ShipmentShare("far", 2))
 
-    assert shrink(shares, 0, 3, named="middle") == PartialCancellation(0, (Share("middle", 1), Share("far", 2)))
+    assert cancel_units(shares, 0, 3, named="middle") == PartialCancellation(
+        0, (ShipmentShare("middle", 1), ShipmentShare("far", 2))
+    )
 
 
 def test_cancelling_more_than_is_left_is_refused_and_says_how_many_are_left() -> None:
     with pytest.raises(MoreThanRemaining, match="ask for at most 6") as refused:
-        shrink(SHARES, 1, 7)
+        cancel_units(SHARES, 1, 7)
 
     assert refused.value.left == 6
 
 
 def test_a_cancellation_of_nothing_or_from_elsewhere_is_refused() -> None:
     with pytest.raises(ValueError, match="0 units cannot be cancelled"):
-        shrink(SHARES, 0, 0)
+        cancel_units(SHARES, 0, 0)
     with pytest.raises(ValueError, match="shipment moon has no units of this line"):
-        shrink(SHARES, 0, 1, named="moon")
+        cancel_units(SHARES, 0, 1, named="moon")
 
 
 @given(st.lists(st.integers(1, 9), max_size=4), st.integers(0, 5), st.integers(1, 40))
 def test_a_cancellation_takes_exactly_what_was_asked_and_never_more_than_is_there(
     counts: list[int], short: int, unit_count: int
 ) -> None:
-    shares = [Share(str(number), count) for number, count in enumerate(counts)]
+    shares = [ShipmentShare(str(number), count) for number, count in enumerate(counts)]
     if unit_count > short + sum(counts):
         with pytest.raises(MoreThanRemaining):
-            shrink(shares, short, unit_count)
+            cancel_units(shares, short, unit_count)
         return
 
-    cut = shrink(shares, short, unit_count)
+    cut = cancel_units(shares, short, unit_count)
 
     assert cut.short + sum(share.unit_count for share in cut.shares) == unit_count
     assert all(share.unit_count <= counts[int(share.shipment_id)] for share in cut.shares)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.plan_steps import ShippingEstimate
-from policies.decisions.plans import plan
+from policies.decisions.plans import best_plan
 from policies.decisions.routing import route
-from policies.decisions.sellable import assess
+from policies.decisions.sellable import assess_availability
 from policies.domain.model import Location, Product, StockLevel
 from policies.policy_set import PLAN_STEPS, PolicySet, ShippingCost
 from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, sold, store, world
@@ -98,7 +98,7 @@ def test_the_largest_order_is_one_that_goes_through_where_covering_it_whole_coun
     policy_set = rules(policy(rank="[covers_most]", max_shipments=limit))
     where = world(PLACES, [level("MUG", "a", 3), level("MUG", "b", 10), level("MUG", "c", 4)])
 
-    told = assess(policy_set, where, TIKTOK, "MUG").largest_single_order
+    told = assess_availability(policy_set, where, TIKTOK, "MUG").largest_single_order
     assert told == max(
         count for count in range(1, 18) if not route(policy_set, where, TIKTOK, order({"MUG": count})).shortages
     )
@@ -173,7 +173,7 @@ def test_with_every_plan_step_the_set_found_is_the_best_of_all_sets(problem: Pro
     sizes = range((len(ids) if limit is None else min(limit, len(ids))) + 1)
     every = [filled(chosen, demand, stock) for size in sizes for chosen in combinations(ids, size)]
 
-    found = plan(demand, stock, ranks, steps=steps, max_shipments=limit, sendings=sendings)
+    found = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit, sendings=sendings)
 
     assert any(step in PLAN_STEPS for step in steps)
     assert found.searched_exhaustively
@@ -189,7 +189,7 @@ def test_ten_cents_and_twenty_are_thirty() -> None:
     stock = {"MUG": {"a": 1, "b": 1, "c": 2}}
     ranks = {"a": (0.0,), "b": (0.0,), "c": (1.0,)}
 
-    found = plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], sendings=costs)
+    found = best_plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], sendings=costs)
     assert [load.location_id for load in found.loads] == ["a", "b"]
 
 
@@ -198,7 +198,7 @@ def test_many_locations_are_searched_within_the_bound() -> None:
     costs = {key: ShippingEstimate(ShippingCost(Decimal(5), Decimal(number % 7))) for number, key in enumerate(ids)}
     stock = {sku: {key: (number + offset) % 3 for number, key in enumerate(ids)} for offset, sku in enumerate("XYZ")}
 
-    found = plan(
+    found = best_plan(
         dict.fromkeys("XYZ", 4),
         stock,
         dict.fromkeys(ids, ()),
@@ -211,4 +211,7 @@ def test_many_locations_are_searched_within_the_bound() -> None:
 def test_a_location_may_be_named_by_any_step() -> None:
     place = Location("a", "store")
 
-    assert assess(ranked("most_reliable"), world([place], [level("MUG", "a", 3)]), TIKTOK, "MUG").sellable == 3
+    assert (
+        assess_availability(ranked("most_reliable"), world([place], [level("MUG", "a", 3)]), TIKTOK, "MUG").sellable
+        == 3
+    )

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from hypothesis import given, settings, strategies as st
 
-from policies.decisions.order_limits import usable
+from policies.decisions.order_limits import usable_units
 from policies.decisions.routing import Decision, route
-from policies.decisions.sellable import assess
+from policies.decisions.sellable import assess_availability
 from policies.domain.model import Commitment, Coordinates, Location, Order, OrderLine, World
 from policies.policy_set import PolicySet
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, TO_OSLO, level, policy, rules, world
@@ -119,7 +119,7 @@ def test_no_location_gives_more_than_the_order_may_take_there(
 ) -> None:
     found = decide(policy_set, where, asked)
 
-    allowed = usable(policy_set, where, TIKTOK, asked, found.policy)
+    allowed = usable_units(policy_set, where, TIKTOK, asked, found.policy)
     for (sku, location_id), count in found.units.items():
         assert count <= allowed.units[sku][location_id] <= where.levels[sku, location_id].available
         assert where.locations[location_id].status != "closed"
@@ -134,7 +134,7 @@ def test_a_hold_never_takes_more_than_the_channel_was_told(policy_set: PolicySet
     found = decide(policy_set, where, hold)
 
     for sku in asked.units_by_sku():
-        told = assess(policy_set, where, TIKTOK, sku, method=asked.method, destination=asked.destination)
+        told = assess_availability(policy_set, where, TIKTOK, sku, method=asked.method, destination=asked.destination)
         if found.policy != told.policy:
             continue
         figures = {figure.location_id: figure.sellable for figure in told.locations}
@@ -146,7 +146,7 @@ def test_a_hold_never_takes_more_than_the_channel_was_told(policy_set: PolicySet
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(WITHOUT_LIMIT), worlds(), st.sampled_from(SKUS))
 def test_what_a_channel_is_told_one_hold_can_get(policy_set: PolicySet, where: World, sku: str) -> None:
-    told = assess(policy_set, where, TIKTOK, sku)
+    told = assess_availability(policy_set, where, TIKTOK, sku)
     if told.sellable == 0:
         return
 
@@ -161,7 +161,7 @@ def test_what_a_channel_is_told_one_hold_can_get(policy_set: PolicySet, where: W
 def test_the_largest_single_order_is_the_largest_that_one_hold_gets(
     policy_set: PolicySet, where: World, sku: str
 ) -> None:
-    told = assess(policy_set, where, TIKTOK, sku)
+    told = assess_availability(policy_set, where, TIKTOK, sku)
 
     greedy = decide(policy_set, where, Order("tiktok_shop", "1", (OrderLine("1", sku, 10_000),)))
     assert sum(greedy.units.values()) == told.largest_single_order

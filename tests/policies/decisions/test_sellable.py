@@ -3,7 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from policies.decisions.sellable import Availability, assess
+from policies.decisions.sellable import Availability, assess_availability
 from policies.domain.model import Channel, Product, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet
@@ -37,7 +37,7 @@ def channel_rules(*entries: str, combine: str = "largest") -> str:
 
 
 def ask(policy_set: PolicySet, where: World, channel: Channel = TIKTOK, **more: str) -> Availability:
-    return assess(policy_set, where, channel, "MUG", **more)  # type: ignore[arg-type]
+    return assess_availability(policy_set, where, channel, "MUG", **more)  # type: ignore[arg-type]
 
 
 def names(found: Availability) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from policies.decisions.cancellations import PendingCancellation, PriorCancellations, cancelled_units
-from policies.domain.channel_statuses import PLATFORMS, ChannelStatus, meaning
+from policies.domain.channel_statuses import PLATFORMS, ChannelStatus, channel_status
 from policies.domain.model import OrderLine
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 
@@ -68,18 +68,18 @@ def test_the_status_follows_from_what_became_of_the_order(order: OrderFigures, s
     ],
 )
 def test_a_channels_word_is_understood(platform: str, word: str, status: ChannelStatus | None) -> None:
-    assert meaning(platform, word) is status
+    assert channel_status(platform, word) is status
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_platform_can_say_that_an_order_is_cancelled(platform: str) -> None:
-    assert ChannelStatus.CANCELLED in (meaning(platform, "CANCELLED"), meaning(platform, "Canceled"))
+    assert ChannelStatus.CANCELLED in (channel_status(platform, "CANCELLED"), channel_status(platform, "Canceled"))
 
 
 @given(st.text(max_size=64))
 def test_no_word_is_too_strange(word: str) -> None:
     for platform in PLATFORMS:
-        assert meaning(platform, word) in (None, *ChannelStatus)
+        assert channel_status(platform, word) in (None, *ChannelStatus)
 
 
 # What kept cancellations take off

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, strategies as st
 
-from policies.stock.confidence import learnt, of_count
+from policies.stock.confidence import count_accuracy, updated_confidence
 from policies.stock.counting import (
     Anchor,
-    Cause,
     ChangeResult,
+    QuarantineCause,
     assess_count,
     assess_movement,
     assess_setting_aside,
@@ -110,7 +110,7 @@ def test_versions_10_12_11_end_at_12() -> None:
 def test_two_numbers_of_one_moment_ask_for_a_recount() -> None:
     found = assess_count(Anchor(NINE, 8), Anchor(NINE, 9), on_hand=8, moved_since=0)
 
-    assert (found.fate, found.cause) == (ChangeResult.QUARANTINED, Cause.RECOUNT)
+    assert (found.fate, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.RECOUNT)
 
 
 def test_the_same_number_of_one_moment_changes_nothing() -> None:
@@ -128,7 +128,7 @@ def test_what_was_set_aside_before_a_count_that_says_so_is_in_it() -> None:
 def test_no_more_is_put_back_than_was_set_aside() -> None:
     found = assess_setting_aside(None, NINE, -3, 2)
 
-    assert (found.fate, found.cause) == (ChangeResult.QUARANTINED, Cause.NOT_ASIDE)
+    assert (found.fate, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.NOT_ASIDE)
 
 
 def test_a_count_that_came_later_outlives_an_untracking() -> None:
@@ -137,11 +137,11 @@ def test_a_count_that_came_later_outlives_an_untracking() -> None:
 
 
 def test_confidence_is_what_people_found_newer_evidence_weighing_more() -> None:
-    assert round(learnt(None, of_count(8, 10)), 3) == 0.94
-    assert round(learnt(0.8, of_count(10, 10)), 3) == 0.86
-    assert round(learnt(0.8, of_count(0, 3)), 3) == 0.56
+    assert round(updated_confidence(None, count_accuracy(8, 10)), 3) == 0.94
+    assert round(updated_confidence(0.8, count_accuracy(10, 10)), 3) == 0.86
+    assert round(updated_confidence(0.8, count_accuracy(0, 3)), 3) == 0.56
 
 
 @given(st.integers(0, 1000), st.integers(-50, 1000))
 def test_evidence_is_a_share(counted: int, expected: int) -> None:
-    assert 0 <= of_count(counted, expected) <= 1
+    assert 0 <= count_accuracy(counted, expected) <= 1

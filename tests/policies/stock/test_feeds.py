@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 
 from hypothesis import given, strategies as st
 
-from policies.stock.feeds import Conflict, Feed, FeedAuthority, conflicts, differs, feed_authority, on_hand, open_units
+from policies.stock.feeds import (
+    Feed,
+    FeedAuthority,
+    OwnershipConflict,
+    differs,
+    feed_authority,
+    on_hand_from_count,
+    open_order_units,
+    ownership_conflicts,
+)
 
 WMS = Feed("wms", location_ids=frozenset({"dc", "annex"}))
 TILL = Feed("till", location_ids=frozenset({"store"}))
@@ -34,24 +43,24 @@ def test_an_observer_never_counts() -> None:
 def test_two_feeds_cannot_own_one_figure() -> None:
     rival = Feed("erp", location_ids=frozenset({"annex"}), skus=frozenset({"MUG"}))
 
-    assert list(conflicts(FEEDS, [rival])) == [Conflict("erp", "wms", "annex", "MUG")]
+    assert list(ownership_conflicts(FEEDS, [rival])) == [OwnershipConflict("erp", "wms", "annex", "MUG")]
 
 
 def test_feeds_of_different_products_share_a_location() -> None:
     mugs = replace(WMS, skus=frozenset({"MUG"}))
 
-    assert not list(conflicts({"wms": mugs}, [Feed("erp", skus=frozenset({"BOWL"}))]))
+    assert not list(ownership_conflicts({"wms": mugs}, [Feed("erp", skus=frozenset({"BOWL"}))]))
 
 
 def test_two_feeds_of_one_call_cannot_own_everything() -> None:
-    assert list(conflicts({}, [Feed("a"), Feed("b")])) == [Conflict("b", "a", None, None)]
+    assert list(ownership_conflicts({}, [Feed("a"), Feed("b")])) == [OwnershipConflict("b", "a", None, None)]
 
 
 def test_a_feed_may_be_declared_again_and_hand_over_to_another() -> None:
     handed_over = [replace(WMS, role="observer"), replace(WMS, source="erp")]
 
-    assert not list(conflicts(FEEDS, [WMS]))
-    assert not list(conflicts(FEEDS, handed_over))
+    assert not list(ownership_conflicts(FEEDS, [WMS]))
+    assert not list(ownership_conflicts(FEEDS, handed_over))
 
 
 def test_an_observation_within_the_tolerance_is_no_mismatch() -> None:
@@ -87,11 +96,11 @@ def test_gross_and_net_feeds_of_one_shelf_come_to_one_figure(
     allocated = sum(units for one in moved for _, units in one)
 
     net = Feed("erp", basis="available", open_orders="net")
-    figure = on_hand(
+    figure = on_hand_from_count(
         net,
         there - damaged - taken_off,
         unavailable=damaged,
-        open_units=open_units(allocated, later),  # type: ignore[arg-type]
+        open_units=open_order_units(allocated, later),  # type: ignore[arg-type]
     )
 
-    assert figure == there == on_hand(Feed("wms"), there, unavailable=damaged, open_units=0)
+    assert figure == there == on_hand_from_count(Feed("wms"), there, unavailable=damaged, open_units=0)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from policies.stock.unavailable import REASONS, reason_of, restated, spread
+from policies.stock.unavailable import REASONS, changes_to_reasons, changes_to_total, reason_of
 
 BY_REASON = st.dictionaries(st.sampled_from(REASONS), st.integers(0, 50))
 
 
 def test_more_units_than_before_are_other() -> None:
-    assert spread({"damaged": 2}, 5) == {"other": 3}
+    assert changes_to_total({"damaged": 2}, 5) == {"other": 3}
 
 
 def test_fewer_units_than_before_are_taken_from_other_first() -> None:
-    assert spread({"damaged": 2, "display": 3, "other": 1}, 3) == {"other": -1, "display": -2}
+    assert changes_to_total({"damaged": 2, "display": 3, "other": 1}, 3) == {"other": -1, "display": -2}
 
 
 def test_a_list_by_reason_says_all_of_them() -> None:
-    assert restated({"damaged": 2, "display": 1}, {"damaged": 3}) == {"damaged": 1, "display": -1}
+    assert changes_to_reasons({"damaged": 2, "display": 1}, {"damaged": 3}) == {"damaged": 1, "display": -1}
 
 
 def test_a_word_that_is_no_reason_is_other() -> None:
@@ -27,7 +27,7 @@ def test_a_word_that_is_no_reason_is_other() -> None:
 
 @given(BY_REASON, st.integers(0, 300))
 def test_a_new_total_is_met_and_no_reason_falls_below_nothing(units: dict[str, int], total: int) -> None:
-    after = {reason: units.get(reason, 0) + spread(units, total).get(reason, 0) for reason in REASONS}
+    after = {reason: units.get(reason, 0) + changes_to_total(units, total).get(reason, 0) for reason in REASONS}
 
     assert sum(after.values()) == total
     assert min(after.values()) >= 0

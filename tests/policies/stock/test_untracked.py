@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from policies.decisions.routing import route
-from policies.decisions.sellable import assess
+from policies.decisions.sellable import assess_availability
 from policies.domain.model import Context
 from policies.explanation import DropReason
 from policies.facts.measures import days_since_count
@@ -16,7 +16,7 @@ HERE = world([DC, ANNEX], [level("MUG", "dc", 5, tracked=False), level("MUG", "a
 
 
 def test_nothing_is_told_of_stock_that_is_no_longer_tracked() -> None:
-    found = assess(rules(ANYWHERE), HERE, TIKTOK, "MUG")
+    found = assess_availability(rules(ANYWHERE), HERE, TIKTOK, "MUG")
 
     figures = {figure.location_id: figure for figure in found.locations}
     assert (found.sellable, found.total_available) == (2, 2)

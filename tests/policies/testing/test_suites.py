@@ -11,7 +11,7 @@ from policies.reading.rules_reader import read
 from policies.source import problems
 from policies.source.problems import render
 from policies.testing import suites
-from policies.testing.suites import Report, is_suite, run
+from policies.testing.suites import Report, is_suite, run_suites
 from tools.rules_guide import GUIDE, guide
 
 RULES = Path(__file__).parents[3] / "rules"
@@ -67,7 +67,7 @@ def checked(files: dict[str, str]) -> Report:
     contents = {f"rules/{name}": text.encode() for name, text in files.items()}
     reading = read({f"rules/{name}": text.encode() for name, text in {"z.yaml": REST, **files}.items()})
     assert not reading.problems, render(reading.problems, {})
-    return run(reading.policy_set, contents)
+    return run_suites(reading.policy_set, contents)
 
 
 REST = "kind: routing\npolicies: [{name: z-rest, position: 1000, rank: [nearest]}]\n"
@@ -111,7 +111,7 @@ tests:
     files = {"r/b.yaml": rule, "r/b_test.yaml": suite, "r/fixtures_test.yaml": shared, "r/routes.yaml": route}
     contents = {path: text.encode() for path, text in files.items()}
 
-    report = run(read(contents).policy_set, contents)
+    report = run_suites(read(contents).policy_set, contents)
 
     assert [result.problem for result in report.results] == [None, None]
     unused = [(one.file, one.line) for one in report.problems if one.code == "unused-fixture"]
@@ -342,7 +342,9 @@ tests:
 
 
 def test_a_suite_is_read_though_the_rules_have_problems() -> None:
-    report = run(None, {"a_test.yaml": b"suite: A\nnow: 2026-11-27T09:00:00Z\ntset: []\n", "a.yaml": b"kind: x\n"})
+    report = run_suites(
+        None, {"a_test.yaml": b"suite: A\nnow: 2026-11-27T09:00:00Z\ntset: []\n", "a.yaml": b"kind: x\n"}
+    )
 
     assert [one.code for one in report.problems] == ["missing-key", "unknown-key"]
     assert report.results == ()
@@ -354,7 +356,7 @@ def test_a_suite_is_read_though_the_rules_have_problems() -> None:
 def test_no_suite_can_break_the_check(content: bytes) -> None:
     reading = read({"z.yaml": REST.encode()})
 
-    assert run(reading.policy_set, {"z_test.yaml": content}).problems
+    assert run_suites(reading.policy_set, {"z_test.yaml": content}).problems
 
 
 def test_rules_are_not_called_untested_while_a_suite_cannot_be_read() -> None:
@@ -386,7 +388,7 @@ def test_the_examples_of_the_guide_work() -> None:
     files = {f"{kind}.yaml": block.encode() for kind, block in kinds.items()}
 
     reading = read(files)
-    report = run(reading.policy_set, {"buffer_test.yaml": suite.encode(), **files})
+    report = run_suites(reading.policy_set, {"buffer_test.yaml": suite.encode(), **files})
 
     assert set(kinds) == {"exposure", "buffer", "routing", "delivery", "exception", "merchant"}
     assert not reading.problems
@@ -396,7 +398,7 @@ def test_the_examples_of_the_guide_work() -> None:
 def test_the_shipped_rules_pass_with_no_problem() -> None:
     files = {f"rules/{path.relative_to(RULES).as_posix()}": path.read_bytes() for path in sorted(RULES.rglob("*.yaml"))}
     reading = read(files)
-    report = run(reading.policy_set, files)
+    report = run_suites(reading.policy_set, files)
 
     assert render([*reading.problems, *report.problems], {}) == ""
     assert len(report.results) > 60
