@@ -58,6 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(file_commands.INTERRUPTED)
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        from service.version import VERSION
+
+        typer.echo(f"truestock {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_before_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Takes the options that stand before a command."""
+
+
 @app.command()
 def serve(
     address: Annotated[str | None, typer.Option(help="Where gRPC is served. Or TRUESTOCK_ADDRESS.")] = None,

@@ -82,6 +82,12 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     assert f"truestock {command}" in result.out
 
 
+def test_the_version_is_printed(run: Run) -> None:
+    result = run("--version")
+
+    assert (result.code, result.out, result.err) == (0, "truestock 0.1.0\n", "")
+
+
 def test_no_server_is_a_sentence_that_says_what_to_do(run: Run) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
