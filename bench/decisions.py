@@ -157,14 +157,14 @@ def _context(chance: random.Random, product: Product, location: Location, channe
         sku=product.sku,
         location_id=location.id,
         on_hand=chance.randrange(200),
-        figure_time=NOW - age,
+        as_of_time=NOW - age,
         counted_time=NOW - age,
     )
     return Context(now=NOW, channel=channel, location=location, product=product, stock=stock)
 
 
 def _products() -> list[Product]:
-    rows: list[Any] = [{"learnt_velocity": None, **row} for row in catalog_requests.product_rows(sample_products())]
+    rows: list[Any] = [{"learned_velocity": None, **row} for row in catalog_requests.product_rows(sample_products())]
     return [catalog_store.product_of(row) for row in rows]
 
 

@@ -83,10 +83,10 @@ class Demo:
             f"{SKU} was just counted: {told.available_count} units, {WAREHOUSE_UNITS} in the warehouse and "
             f"{STORE_UNITS} in each of six stores."
         )
-        kept = sum(place.held_back_count for place in told.locations)
+        kept = sum(place.buffer_count for place in told.locations)
         self._say(
             f"TikTok is told [bold]{told.sellable_count}[/]: stores keep {kept} for walk-in customers, and "
-            f"{told.channel_held_back_count} more are kept because a video can sell faster than figures arrive."
+            f"{told.channel_buffer_count} more are kept because a video can sell faster than figures arrive."
         )
 
     async def spike(self) -> None:

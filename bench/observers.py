@@ -131,7 +131,7 @@ def _check(channel: aio.Channel) -> Callable[[], Awaitable[str]]:
         answer: availability_pb.CheckAvailabilityResponse = await stub.CheckAvailability(request, timeout=CALL_SECONDS)
         (found,) = answer.availabilities
         rules = sorted({rule.rule for rule in found.fired_rules})
-        held_back = sorted({str(place.held_back_count) for place in found.locations})
+        held_back = sorted({str(place.buffer_count) for place in found.locations})
         return _word(answer.policy_revision, str(found.sellable_count), *held_back, *rules)
 
     return check

@@ -42,7 +42,7 @@ class DropReason(StrEnum):
     CLOSED = "closed"
     REJECTED = "rejected"
     NOT_CHOSEN = "not-chosen"
-    ONLY = "only"
+    NOT_ELIGIBLE = "not-eligible"
     EXCLUDED = "excluded"
     NO_STOCK = "no-stock"
     BLOCKED = "blocked"

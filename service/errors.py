@@ -150,11 +150,11 @@ class WrongState(TruestockError):
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "WRONG_STATE"
 
-    def __init__(self, kind: str, id: str, state: str, wanted_state: str, advice: str) -> None:
+    def __init__(self, kind: str, id: str, state: str, requested_state: str, advice: str) -> None:
         """`kind` is what it is, such as 'allocation'."""
         super().__init__(
-            f"{kind} {id} is {state}, so it cannot become {wanted_state}; {advice}",
-            metadata={f"{kind}_id": id, "state": state, "wanted_state": wanted_state},
+            f"{kind} {id} is {state}, so it cannot become {requested_state}; {advice}",
+            metadata={f"{kind}_id": id, "state": state, "requested_state": requested_state},
         )
 
 
@@ -176,12 +176,12 @@ class TooManyUnits(TruestockError):
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "TOO_MANY_UNITS"
 
-    def __init__(self, line_id: str, unit_count: int, left_count: int, done: str) -> None:
+    def __init__(self, line_id: str, unit_count: int, remaining_count: int, done: str) -> None:
         """`done` is what cannot be done with them, such as 'cancelled'."""
         super().__init__(
-            f"line {line_id} has {unit_count_text(left_count)} left, so {unit_count} cannot be {done}; "
+            f"line {line_id} has {unit_count_text(remaining_count)} left, so {unit_count} cannot be {done}; "
             "nothing was changed",
-            metadata={"line_id": line_id, "unit_count": str(unit_count), "left_count": str(left_count)},
+            metadata={"line_id": line_id, "unit_count": str(unit_count), "remaining_count": str(remaining_count)},
         )
 
 
@@ -233,7 +233,7 @@ class NotReplayable(TruestockError):
     def __init__(self, decision_id: str, cause: str) -> None:
         super().__init__(
             f"decision {decision_id} cannot be replayed: {cause}; GetDecision still tells what is kept of it",
-            metadata={"decision_id": decision_id, "state": "short", "wanted_state": "replayed"},
+            metadata={"decision_id": decision_id, "state": "summary_only", "requested_state": "replayed"},
         )
 
 

@@ -11,7 +11,7 @@ from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
-REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "settled")
+REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "exception_resolved")
 INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
@@ -57,15 +57,15 @@ class Metrics:
         self.cancelled_units = counter("cancelled_units", "Units taken off orders.", "channel")
         self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
-        self.stock_changes = counter("stock_changes", "Counts and movements heard.", "fate")
+        self.stock_changes = counter("stock_changes", "Counts and movements heard.", "result")
         self.inventory_mismatches = counter(
             "inventory_mismatches", "Observations too far from what is known.", "location"
         )
         self.inventory_mismatch_units = counter(
             "inventory_mismatch_units", "Units by which such observations differed.", "location"
         )
-        for fate in ChangeResult:
-            self.stock_changes.labels(fate.value)
+        for result in ChangeResult:
+            self.stock_changes.labels(result.value)
 
     def _service(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
@@ -108,8 +108,8 @@ class Metrics:
             "truestock_availability_watchers", "Calls that watch availability.", registry=registry
         )
         self.order_watchers = Gauge("truestock_order_watchers", "Calls that watch orders.", registry=registry)
-        self.availability_changes_told = Counter(
-            "truestock_availability_changes_told",
+        self.availability_changes_published = Counter(
+            "truestock_availability_changes_published",
             "Figures of products sent to those who watch availability.",
             ["channel"],
             registry=registry,
@@ -120,8 +120,8 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.availability_round = Gauge(
-            "truestock_availability_round_seconds",
+        self.availability_refresh = Gauge(
+            "truestock_availability_refresh_seconds",
             "Time to work out all that is watched once; past 15, what the clock changes is told late.",
             registry=registry,
         )
@@ -130,8 +130,8 @@ class Metrics:
         self.decisions_stored_bytes = Counter(
             "truestock_decisions_stored_bytes", "Bytes of decisions and their inputs.", registry=registry
         )
-        self.decisions_forgotten = Counter(
-            "truestock_decisions_forgotten", "Decisions, or their inputs, past their time.", registry=registry
+        self.decisions_purged = Counter(
+            "truestock_decisions_purged", "Decisions, or their inputs, past their time.", registry=registry
         )
 
     def _exceptions(self, registry: CollectorRegistry) -> None:
@@ -162,7 +162,7 @@ class Metrics:
                 self.split_orders,
                 self.cancelled_units,
                 self.expired_holds,
-                self.availability_changes_told,
+                self.availability_changes_published,
             ):
                 plain.labels(channel)
             for cause in OVERSELL_CAUSES:

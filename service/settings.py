@@ -32,11 +32,11 @@ class Settings(BaseSettings):
     """The folder that planners edit."""
     sample: bool | None = None
     """Load the sample retailer into an empty database; None means only into the embedded one."""
-    connections: int = Field(default=10, ge=2, le=100)
+    database_pool_size: int = Field(default=10, ge=2, le=100)
     """Database connections of this process."""
     statement_cache_size: int = Field(default=200, ge=0, le=10_000)
     """Prepared statements that a connection keeps; 0 behind a PgBouncer older than 1.21 that pools transactions."""
-    decision_days: int = Field(default=90, ge=1, le=3_650)
+    decision_retention_days: int = Field(default=90, ge=1, le=3_650)
     """How long decisions and what they were made from are kept."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """How long calls in flight may take to end when the service stops."""
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     """How often the service proves its own ledger, for `truestock_ledger_differences`; 0 is never."""
     watch_poll_seconds: float = Field(default=0.25, gt=0, le=2)
     """How often changes are looked for while somebody watches."""
-    watch_round_seconds: float = Field(default=12.0, gt=0, le=15)
+    watch_refresh_seconds: float = Field(default=12.0, gt=0, le=15)
     """How long it takes to look once at everything that is watched, for what the clock alone changes."""
 
     @field_validator("database_url")

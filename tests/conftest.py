@@ -100,7 +100,7 @@ class RetailerMaker:
         await self._services.pop(retailer).aclose()
 
     async def make(
-        self, rules: Path = PLAIN_RULES, *, watch_round_seconds: float = 1, address: str = "127.0.0.1:0"
+        self, rules: Path = PLAIN_RULES, *, watch_refresh_seconds: float = 1, address: str = "127.0.0.1:0"
     ) -> Retailer:
         settings = Settings(
             address=address,
@@ -110,7 +110,7 @@ class RetailerMaker:
             sample=False,
             drain_seconds=2,
             watch_poll_seconds=0.05,
-            watch_round_seconds=watch_round_seconds,
+            watch_refresh_seconds=watch_refresh_seconds,
         )
         alone = await self._stack.enter_async_context(AsyncExitStack())
         service = await alone.enter_async_context(running(settings))

@@ -141,9 +141,9 @@ def _rule_units(rule: BufferRule, context: Context) -> int | None:
 
 
 def _age_seconds(stock: StockLevel | None, context: Context) -> float | None:
-    if stock is None or stock.figure_time is None:
+    if stock is None or stock.as_of_time is None:
         return None
-    return max(0.0, (context.now - stock.figure_time).total_seconds())
+    return max(0.0, (context.now - stock.as_of_time).total_seconds())
 
 
 def _fired_rule(rule: BufferRule, figure: int | None, context: Context) -> FiredRule:

@@ -88,7 +88,7 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Routi
     context = question.context(location)
     if policy.only is not None and policy.only_matcher is not None and not policy.only_matcher.fired(context):
         sight = RuleEvidence(policy.only.when, context)
-        return DroppedLocation(location.id, None, DropReason.ONLY, policy.only.name, policy.only.source, sight)
+        return DroppedLocation(location.id, None, DropReason.NOT_ELIGIBLE, policy.only.name, policy.only.source, sight)
     excluded = policy.exclude_matcher.fired(context) if policy.exclude_matcher is not None else ()
     if excluded:
         first = excluded[0]

@@ -133,7 +133,7 @@ def _source_locations_first(question: RoutingQuestion, taken: Mapping[str, int])
 
 def _limit(order: Order, sku: str, whole: BufferEffect, surveys: list[_UnitSurvey]) -> int:
     subtotal = sum(sum(survey.units[sku].values()) for survey in surveys)
-    own = sum(survey.own_units.get(sku, 0) for survey in surveys)
+    own = sum(survey.promised_units.get(sku, 0) for survey in surveys)
     bound = (
         publishable_units(subtotal, whole)
         if order.commitment is Commitment.HOLD
@@ -152,7 +152,7 @@ class _UnitSurvey:
     skus: tuple[str, ...]
     lifted: frozenset[str]
     units: dict[str, dict[str, int]] = field(init=False)
-    own_units: dict[str, int] = field(default_factory=dict)
+    promised_units: dict[str, int] = field(default_factory=dict)
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
 
@@ -178,7 +178,7 @@ class _UnitSurvey:
         own = min(self.question.own.get((level.sku, location.id), 0), figure.available)
         is_rejected = (level.sku, location.id) in self.question.rejected_by
         count = own if is_rejected else max(figure.sellable, own)
-        self.own_units[level.sku] = self.own_units.get(level.sku, 0) + own
+        self.promised_units[level.sku] = self.promised_units.get(level.sku, 0) + own
         if count:
             self.units[level.sku][location.id] = count
         elif is_rejected:

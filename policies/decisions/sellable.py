@@ -171,7 +171,7 @@ def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
         unavailable=unavailable,
         held=held,
         allocated=on_hand - unavailable - held - available,
-        figure_time=min((level.figure_time for level in levels if level.figure_time is not None), default=None),
+        as_of_time=min((level.as_of_time for level in levels if level.as_of_time is not None), default=None),
     )
 
 

@@ -150,7 +150,7 @@ class Channel:
 class StockLevel:
     """What is known of one product at one location, in units.
 
-    `figure_time` is when the on-hand figure was last true at its source, `counted_time` when it was last counted, and
+    `as_of_time` is when the on-hand figure was last true at its source, `counted_time` when it was last counted, and
     `physical_count_time` when a person last counted it. `held` has no expired holds in it. Where it is not `tracked`
     its feed no longer knows it: nothing more may be sold from it.
     """
@@ -161,7 +161,7 @@ class StockLevel:
     unavailable: int = 0
     held: int = 0
     allocated: int = 0
-    figure_time: datetime | None = None
+    as_of_time: datetime | None = None
     counted_time: datetime | None = None
     count_confidence: float | None = None
     source: str | None = None

@@ -10,9 +10,9 @@ class OrderStatus(StrEnum):
     """Where an order stands. The words of the API, in lower case."""
 
     PLACED = "placed"
-    ON_HOLD = "on_hold"
-    READY = "ready"
-    IN_WORK = "in_work"
+    IN_REVIEW = "in_review"
+    READY_TO_FULFILL = "ready_to_fulfill"
+    IN_PROGRESS = "in_progress"
     PARTLY_SHIPPED = "partly_shipped"
     SHIPPED = "shipped"
     DELIVERED = "delivered"
@@ -72,14 +72,14 @@ def status_of(order: OrderFigures) -> OrderStatus:
 def _confirmed_status(order: OrderFigures) -> OrderStatus:
     shipped = order.total("shipped")
     if order.in_review and order.total("promised") and not shipped:
-        return OrderStatus.ON_HOLD
+        return OrderStatus.IN_REVIEW
     if order.total("short"):
         return OrderStatus.EXCEPTION
     if shipped:
         return _shipped_status(order, shipped)
     if order.total("backordered"):
         return OrderStatus.BACKORDERED
-    return OrderStatus.IN_WORK if order.begun else OrderStatus.READY
+    return OrderStatus.IN_PROGRESS if order.begun else OrderStatus.READY_TO_FULFILL
 
 
 def _shipped_status(order: OrderFigures, shipped: int) -> OrderStatus:

@@ -84,7 +84,7 @@ def margin_after_shipping(context: Context) -> float | None:
 
 
 def _figure_age(context: Context) -> timedelta | None:
-    since = context.stock and context.stock.figure_time
+    since = context.stock and context.stock.as_of_time
     return context.now - since if since else None
 
 

@@ -45,7 +45,7 @@ _DURATION: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$"}
 _DESTINATION = closed({"country": _COUNTRY, "region": WORD, "postal_code": WORD, "coordinates": _PLACE})
 _FIGURES: Mapping[str, Schema] = {
     **dict.fromkeys(("available", "on_hand", "unavailable", "held", "allocated"), _UNITS),
-    **dict.fromkeys(("age_minutes", "counted_days_ago", "count_confidence"), _OR_UNKNOWN),
+    **dict.fromkeys(("age_minutes", "days_since_count", "count_confidence"), _OR_UNKNOWN),
     "source": WORD,
     "tracked": _FLAG,
 }

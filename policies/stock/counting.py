@@ -56,12 +56,12 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A change's fate, why, and by how many units it moves the figures.
+    """A change's result, why, and by how many units it moves the figures.
 
     `anchor` replaces the last count if set; `cause` is set where the change is kept aside.
     """
 
-    fate: ChangeResult
+    result: ChangeResult
     reason: str = ""
     on_hand_delta: int = 0
     unavailable_delta: int = 0

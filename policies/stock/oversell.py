@@ -25,6 +25,6 @@ def oversell_cause(levels: Sequence[StockLevel], units_short: int, now: datetime
     """
     if sum(level.held + level.allocated for level in levels) >= units_short:
         return RACE
-    if not levels or any(level.figure_time is None or now - level.figure_time > STALE_AFTER for level in levels):
+    if not levels or any(level.as_of_time is None or now - level.as_of_time > STALE_AFTER for level in levels):
         return STALE_FEED
     return OVER_PUBLISHED

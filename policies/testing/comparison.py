@@ -183,7 +183,7 @@ def _rule_sources(fired: Sequence[FiredRule], dropped: Sequence[DroppedLocation]
 
 
 def _is_only(dropped: DroppedLocation) -> bool:
-    return dropped.reason is DropReason.ONLY
+    return dropped.reason is DropReason.NOT_ELIGIBLE
 
 
 def _figure_differences(key: str, expected: Figure, found: Figure) -> Iterator[str]:

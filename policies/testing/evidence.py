@@ -18,7 +18,7 @@ from policies.testing.cases import RuleTest
 _DROP_REASONS = {
     DropReason.CLOSED: "closed",
     DropReason.NOT_CHOSEN: "not what the shopper chose",
-    DropReason.ONLY: "kept out by 'only'",
+    DropReason.NOT_ELIGIBLE: "kept out by 'only'",
     DropReason.EXCLUDED: "excluded",
     DropReason.NO_STOCK: "without stock",
     DropReason.BLOCKED: "blocked",
@@ -104,7 +104,7 @@ def _rule_lines(case: RuleTest, fired: Sequence[FiredRule]) -> Iterator[str]:
 
 def _only_lines(case: RuleTest, dropped: DroppedLocation | None) -> Iterator[str]:
     """The `only` behind a drop; an exclude rule stands among those that fired."""
-    if dropped is not None and dropped.reason is DropReason.ONLY:
+    if dropped is not None and dropped.reason is DropReason.NOT_ELIGIBLE:
         yield f"  {dropped.rule} ({dropped.source}): the location does not meet it{_unexpected_mark(case, 'only')}"
 
 

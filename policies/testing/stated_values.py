@@ -22,7 +22,7 @@ MAX_AGE_DAYS = 10 * 365
 MAX_AGE_MINUTES = MAX_AGE_DAYS * 1_440
 
 COUNTS = ("available", "on_hand", "unavailable", "held", "allocated")
-FIGURES = (*COUNTS, "age_minutes", "counted_days_ago", "count_confidence", "source", "tracked")
+FIGURES = (*COUNTS, "age_minutes", "days_since_count", "count_confidence", "source", "tracked")
 """What a test can say of one product at one location."""
 
 Value = TypeVar("Value")
@@ -86,7 +86,7 @@ def stock_level(page: RuleFile, node: Node, now: datetime, sku: str, location_id
     what = f"the stock of {quoted(sku)} at {quoted(location_id)}"
     if isinstance(node, ScalarNode) and not node.is_empty:
         available = unit_count(page, node, what)
-        return None if available is None else StockLevel(sku, location_id, available, figure_time=now)
+        return None if available is None else StockLevel(sku, location_id, available, as_of_time=now)
     fields = page.fields(node, what, FIGURES)
     return None if fields is None else stated_level(page, node, fields, now, (sku, location_id))
 
@@ -104,14 +104,14 @@ def stated_level(
     counts = {name: optional(fields, name, partial(unit_count, page)) or 0 for name in COUNTS}
     kept = counts["unavailable"] + counts["held"] + counts["allocated"]
     age = number_or_unknown(page, fields, "age_minutes", MAX_AGE_MINUTES, default=0.0)
-    counted = number_or_unknown(page, fields, "counted_days_ago", MAX_AGE_DAYS)
+    counted = number_or_unknown(page, fields, "days_since_count", MAX_AGE_DAYS)
     return StockLevel(
         *key,
         counts["on_hand"] if "on_hand" in fields else counts["available"] + kept,
         counts["unavailable"],
         counts["held"],
         counts["allocated"],
-        figure_time=None if age is None else now - timedelta(minutes=age),
+        as_of_time=None if age is None else now - timedelta(minutes=age),
         counted_time=None if counted is None else now - timedelta(days=counted),
         count_confidence=number_or_unknown(page, fields, "count_confidence", 1),
         source=optional(fields, "source", page.text),

@@ -114,7 +114,7 @@ class Intake:
             return mine, None
         own = self.records.pop(request.name, None)
         states = original not in self.records
-        self._set_link(CopyLink(request.name, original, self.names.ids[original], states_contents=states))
+        self._set_link(CopyLink(request.name, original, self.names.ids[original], provides_contents=states))
         for link in list(self._links.values()):
             if link.original == request.name:
                 self._set_link(replace(link, original=original, allocation_id=self.names.ids[original]))
@@ -207,13 +207,13 @@ class Intake:
         """Whether the contents of a request are the order's from now on; notes when they were stated, and the word."""
         link = self._links.get(name)
         if link is not None:
-            if not link.states_contents or _is_older(request.update_time, link.update_time):
+            if not link.provides_contents or _is_older(request.update_time, link.update_time):
                 return False
             self._set_link(replace(link, update_time=request.update_time or link.update_time))
             return True
         for copy in list(self._links.values()):
-            if copy.original == name and copy.states_contents:
-                self._set_link(replace(copy, states_contents=False))
+            if copy.original == name and copy.provides_contents:
+                self._set_link(replace(copy, provides_contents=False))
         if _is_older(request.update_time, record.channel_update_time):
             return False
         record.channel_update_time = request.update_time or record.channel_update_time

@@ -153,7 +153,7 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
         return await Database.open(
             url,
             metrics,
-            connections=settings.connections,
+            connections=settings.database_pool_size,
             statement_cache_size=settings.statement_cache_size,
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
@@ -203,7 +203,7 @@ async def _start_grpc(
     await _set_health(healthy, alive=True)
     stack.push_async_callback(healthy.enter_graceful_shutdown)
     _background(stack, Housekeeping(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
-    kept = timedelta(days=deps.settings.decision_days)
+    kept = timedelta(days=deps.settings.decision_retention_days)
     _background(stack, DecisionRetention(deps.database, deps.folder, deps.metrics, kept).run)
     _background(stack, VelocityLearner(deps.database).run)
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)

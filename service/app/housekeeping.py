@@ -59,8 +59,8 @@ class Housekeeping:
             pass
 
     async def _forget(self) -> None:
-        await self._database.transaction("forget", forget_requests)
-        await self._database.transaction("forget", pending_cancellations.forget)
+        await self._database.transaction("purge_requests", forget_requests)
+        await self._database.transaction("purge_cancellations", pending_cancellations.forget)
 
 
 async def forget_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_KEPT) -> None:

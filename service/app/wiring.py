@@ -63,7 +63,7 @@ def add_services(
     database, folder, metrics = deps.database, deps.folder, deps.metrics
     desk = AllocationBatch(deps)
     # One connection is left for reads and one for moves of what is promised.
-    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, deps.settings.connections - 2))
+    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
     lifecycle = Lifecycle(deps)
     fulfilment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)

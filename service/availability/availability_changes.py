@@ -14,12 +14,12 @@ from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database import change_horizon
 from service.database.change_horizon import Horizon, committed_since
 from service.database.database import Connection, Statement, parameter
-from service.database.tables import Moment, allocation, availability_told, product, promise, stock_movement
+from service.database.tables import Moment, allocation, availability_published, product, promise, stock_movement
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MOVED = Statement(
-    select(stock_movement.c.sku, func.min(stock_movement.c.heard_time).label("heard_time"))
+    select(stock_movement.c.sku, func.min(stock_movement.c.ingest_time).label("ingest_time"))
     .where(committed_since(stock_movement.c.xid))
     .group_by(stock_movement.c.sku)
 )
@@ -35,7 +35,7 @@ _LAPSED = Statement(
     )
 )
 # Of every channel: who begins to watch another one while this is read must not miss what it was told.
-_TOLD = Statement(select(*COLUMNS).where(committed_since(availability_told.c.xid)))
+_TOLD = Statement(select(*COLUMNS).where(committed_since(availability_published.c.xid)))
 _EDITED = Statement(
     select(product.c.sku, product.c.update_time).where(product.c.update_time > parameter("after", Moment))
 )
@@ -89,7 +89,7 @@ async def look(connection: Connection, cache: CatalogCache, before: ReadPosition
     edited, last_edit = await _edited(connection, before, version)
     return AvailabilityChanges(
         ReadPosition(horizon, version, await cache.at(connection, version), last_edit),
-        {r["sku"]: r["heard_time"] for r in moved},
+        {r["sku"]: r["ingest_time"] for r in moved},
         [r["sku"] for r in lapsed],
         edited,
         [told_of(r) for r in told],

@@ -147,7 +147,7 @@ def _message(one: Availability, world: World, *, include_locations: bool) -> ava
         sellable_count=one.sellable,
         available_count=one.total_available,
         largest_single_order_count=one.largest_single_order,
-        channel_held_back_count=one.held_back_by_channel,
+        channel_buffer_count=one.held_back_by_channel,
     )
     if include_locations:
         message.locations.extend(_location(figure, world) for figure in one.locations)
@@ -164,10 +164,10 @@ def _location(figure: LocationAvailability, world: World) -> availability_pb.Loc
         held_count=level.held,
         allocated_count=level.allocated,
         available_count=figure.available,
-        held_back_count=figure.held_back,
+        buffer_count=figure.held_back,
         sellable_count=figure.sellable,
         reasons=_reasons(figure),
-        figure_time=proto_values.timestamp(level.figure_time),
+        as_of_time=proto_values.timestamp(level.as_of_time),
     )
 
 

@@ -25,7 +25,7 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import number
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
-from service.database.tables import availability_told
+from service.database.tables import availability_published
 from service.policy.active_policies import ActivePolicies
 from service.stock import levels
 
@@ -37,7 +37,7 @@ BATCH_PAIRS = 200
 TURN_SECONDS = 0.004
 """How long working out what channels may be told keeps the event loop to itself."""
 
-_own = availability_told.c
+_own = availability_published.c
 COLUMNS = (
     _own.channel_id,
     _own.sku,
@@ -51,13 +51,13 @@ _pair = unnested("pair", **_PAIR)
 _is_asked = tuple_(_own.channel_id, _own.sku).in_(select(_pair.c.channel_id, _pair.c.sku))
 _READ = Statement(select(*COLUMNS).where(_is_asked))
 _LOCK = Statement(
-    select(*COLUMNS).where(_is_asked).order_by(_own.channel_id, _own.sku).with_for_update(of=availability_told)
+    select(*COLUMNS).where(_is_asked).order_by(_own.channel_id, _own.sku).with_for_update(of=availability_published)
 )
 _never = {"sellable": 0, "largest_single_order": 0, "version": 0}
 _MAKE = Statement(
-    insert(availability_told)
+    insert(availability_published)
     .from_select(
-        [*_PAIR, *_never, "tell_time"],
+        [*_PAIR, *_never, "publish_time"],
         select(
             _pair.c.channel_id,
             _pair.c.sku,
@@ -70,12 +70,12 @@ _MAKE = Statement(
 _VALUE = {**_PAIR, "sellable": Integer, "largest_single_order": Integer}
 _value = unnested("value", **_VALUE)
 _WRITE = Statement(
-    update(availability_told)
+    update(availability_published)
     .values(
         sellable=_value.c.sellable,
         largest_single_order=_value.c.largest_single_order,
         version=_own.version + 1,
-        tell_time=func.clock_timestamp(),
+        publish_time=func.clock_timestamp(),
         xid=func.pg_current_xact_id(),
     )
     .where(_own.channel_id == _value.c.channel_id, _own.sku == _value.c.sku)
@@ -117,7 +117,7 @@ async def told(connection: Connection, channel_id: str, skus: Iterable[str]) -> 
 
 
 def told_of(row: asyncpg.Record) -> PublishedFigures:
-    """A row of `availability_told`."""
+    """A row of `availability_published`."""
     return PublishedFigures(
         row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"]
     )
@@ -136,13 +136,15 @@ class Publisher:
 
     async def confirm(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
         """What the channels are told of pairs that have probably not changed: only those that have are locked."""
-        known, changed = await self._database.unlocked("look", lambda connection: self._look(connection, pairs))
+        known, changed = await self._database.unlocked(
+            "read_availability", lambda connection: self._look(connection, pairs)
+        )
         return [*known, *await self.publish(changed)] if changed else known
 
     async def publish(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
         """What the channels are told of these pairs from now on. Raises NotReady."""
         asked = transposed(list(_PAIR), sorted(set(pairs)))
-        return await self._database.transaction("tell", lambda connection: self._tell(connection, asked))
+        return await self._database.transaction("publish", lambda connection: self._tell(connection, asked))
 
     async def _look(self, connection: Connection, pairs: Sequence[Pair]) -> tuple[list[PublishedFigures], list[Pair]]:
         # What was told is read before the stock: what is told meanwhile rests on newer stock than this.

@@ -9,7 +9,7 @@ import asyncpg
 
 from policies.domain.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
 from service.catalog import working_hours
-from service.catalog.catalog_store import learnt_velocity
+from service.catalog.catalog_store import learned_velocity
 from service.rpc.proto_values import optional_money
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -61,7 +61,7 @@ def product_message(row: asyncpg.Record) -> catalog_pb.Product:
         barcode=row["barcode"] or "",
         image_uri=row["image_uri"] or "",
         velocity_per_day=row["velocity_per_day"],
-        learnt_velocity_per_day=learnt_velocity(row),
+        learned_velocity_per_day=learned_velocity(row),
     )
     if row["weight_grams"] is not None:
         for name in ("weight_grams", "length_mm", "width_mm", "height_mm"):

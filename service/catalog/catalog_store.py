@@ -19,22 +19,22 @@ from policies.stock import velocity
 from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.tables import catalogue_version, channel, feed, location, product
+from service.database.tables import catalog_version, channel, feed, location, product
 
 _wanted = func.unnest(parameters("skus", Text)).table_valued("sku", name="wanted").render_derived()
 _PRODUCTS = Statement(
     select(
-        _wanted.c.sku.label("wanted_sku"), catalogue_version.c.version, func.statement_timestamp().label("now"), product
+        _wanted.c.sku.label("wanted_sku"), catalog_version.c.version, func.statement_timestamp().label("now"), product
     )
-    .select_from(catalogue_version)
+    .select_from(catalog_version)
     .outerjoin(_wanted, _wanted.c.sku.is_not(None))
     .outerjoin(product, product.c.sku == _wanted.c.sku)
 )
 _LOCATIONS = Statement(select(location).order_by(location.c.id))
 _CHANNELS = Statement(select(channel).order_by(channel.c.id))
 _FEEDS = Statement(select(feed).order_by(feed.c.source))
-_RAISE_VERSION = Statement(update(catalogue_version).values(version=catalogue_version.c.version + 1))
-_VERSION = Statement(select(catalogue_version.c.version))
+_RAISE_VERSION = Statement(update(catalog_version).values(version=catalog_version.c.version + 1))
+_VERSION = Statement(select(catalog_version.c.version))
 _KNOWN_LOCATIONS = Statement(select(location.c.id).where(location.c.id == any_of("ids", Text)))
 _KNOWN_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of("skus", Text)))
 
@@ -152,9 +152,9 @@ class CatalogTable:
 
 
 LOCATIONS = CatalogTable(location, "id")
-PRODUCTS = CatalogTable(product, "sku", learnt=("learnt_velocity", "learnt_velocity_time"))
+PRODUCTS = CatalogTable(product, "sku", learnt=("learned_velocity", "learned_velocity_time"))
 CHANNELS = CatalogTable(channel, "id")
-FEEDS = CatalogTable(feed, "source", learnt=("heard_time",))
+FEEDS = CatalogTable(feed, "source", learnt=("ingest_time",))
 
 
 def location_of(row: asyncpg.Record) -> Location:
@@ -201,11 +201,11 @@ def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:
     )
 
 
-def learnt_velocity(row: asyncpg.Record) -> float | None:
+def learned_velocity(row: asyncpg.Record) -> float | None:
     """The units a day that a product has been learnt to sell, at the row's `now`; None until something was sold."""
-    if row["learnt_velocity"] is None:
+    if row["learned_velocity"] is None:
         return None
-    return velocity.velocity_at(Velocity(row["learnt_velocity"], row["learnt_velocity_time"]), row["now"])
+    return velocity.velocity_at(Velocity(row["learned_velocity"], row["learned_velocity_time"]), row["now"])
 
 
 def product_of(row: asyncpg.Record) -> Product:
@@ -219,7 +219,7 @@ def product_of(row: asyncpg.Record) -> Product:
         category=row["category"],
         brand=row["brand"],
         price=row["price"],
-        velocity_per_day=learnt_velocity(row) if stated is None else stated,
+        velocity_per_day=learned_velocity(row) if stated is None else stated,
         has_dimensions=row["weight_grams"] is not None,
         has_barcode=bool(row["barcode"]),
         has_image=bool(row["image_uri"]),

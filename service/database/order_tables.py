@@ -54,7 +54,7 @@ allocation = Table(
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
     Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
     Index(
-        "allocation_unsettled_idx",
+        "allocation_incomplete_idx",
         "update_time",
         postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
     ),
@@ -68,23 +68,23 @@ allocation_copy = Table(
     key("channel_id"),
     key("order_id"),
     Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
-    required("states_contents", Boolean, server_default=false(), comment="until the original comes"),
+    required("provides_contents", Boolean, server_default=false(), comment="until the original comes"),
     Column("channel_update_time", Moment, comment="when the copy was last changed, by its own channel's clock"),
     comment="Other names of an order, such as the Shopify copy of a TikTok order.",
 )
 
-early_cancellation = Table(
-    "early_cancellation",
+order_cancellation = Table(
+    "order_cancellation",
     metadata,
     key("channel_id"),
     key("order_id"),
     key("event_id"),
     key("line_id"),
     Column("unit_count", Integer, comment="null is everything"),
-    required("heard_time", Moment),
+    required("ingest_time", Moment),
     Column("cancel_time", Moment, comment="by the channel's clock; contents that are not older have it in them"),
     Column("apply_time", Moment, comment="null while its order has not come"),
-    Index("early_cancellation_waiting_idx", "heard_time", postgresql_where=text("apply_time IS NULL")),
+    Index("order_cancellation_waiting_idx", "ingest_time", postgresql_where=text("apply_time IS NULL")),
     comment="Cancellations by their channel's own name, those that were heard before their order among them.",
 )
 
@@ -99,8 +99,8 @@ order_line = Table(
     required("cancelled", Integer, server_default="0"),
     required("oversold", Integer, server_default="0", comment="units ever sold of it that were not there"),
     Column("unit_price", Money),
-    CheckConstraint("unit_count >= 1", name="asks_for_something"),
-    CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="not_cancelled_twice"),
+    CheckConstraint("unit_count >= 1", name="unit_count_positive"),
+    CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),
 )
 
 shipment = Table(
@@ -142,7 +142,7 @@ promise = Table(
     required("returned", Integer, server_default="0"),
     required("rejected", Integer, server_default="0", comment="the location could not supply them"),
     CheckConstraint("unit_count >= 0", name="not_negative"),
-    CheckConstraint("returned BETWEEN 0 AND shipped", name="not_returned_twice"),
+    CheckConstraint("returned BETWEEN 0 AND shipped", name="returned_within_shipped"),
     CheckConstraint("rejected >= 0", name="rejected_not_negative"),
     CheckConstraint("(state = 'held') = (expire_time IS NOT NULL)", name="only_holds_expire"),
     Index("promise_expiring_idx", "sku", "expire_time", postgresql_where=text("state = 'held' AND unit_count > 0")),
@@ -165,7 +165,7 @@ shortage = Table(
     ),
     required("sku", Text),
     required("unit_count", Integer),
-    CheckConstraint("unit_count >= 1", name="short_of_something"),
+    CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     Index("shortage_waiting_idx", "sku", postgresql_where=text("backordered")),
 )
 
@@ -225,7 +225,7 @@ exception = Table(
     Column("escalate_to", Text, comment="who gets it once it is overdue; null is nobody"),
     required("action", Text),
     required("rule", Text, comment="what decided, and where it stands"),
-    CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="a_settled_one_says_how"),
+    CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="resolved_has_resolution"),
     Index("exception_due_idx", "due_time", "id", postgresql_where=text("state = 'open'")),
     Index("exception_page_idx", "due_time", "id"),
     Index("exception_shipment_idx", "shipment_id", postgresql_where=text("shipment_id IS NOT NULL")),
@@ -256,12 +256,12 @@ decision = Table(
     required("software_version", Text),
     required("explanation", LargeBinary, comment="truestock.v1.Decision"),
     Column("inputs", LargeBinary, comment="truestock.v1.DecisionInputs without the catalogue; null in a short record"),
-    Column("catalogue_hash", Text),
+    Column("catalog_hash", Text),
     required("create_time", Moment, index=True),
 )
 
-decision_catalogue = Table(
-    "decision_catalogue",
+decision_catalog = Table(
+    "decision_catalog",
     metadata,
     key("hash"),
     required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),

@@ -73,14 +73,14 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
         ),
         channel=_channel_of(message.channel),
         order=_order_of(message.order),
-        own={(one.sku, one.location_id): one.unit_count for one in message.own_units},
+        own={(one.sku, one.location_id): one.unit_count for one in message.promised_units},
         excluded=frozenset((one.sku, one.location_id) for one in message.excluded_stock),
     )
 
 
-def order_message(order: Order) -> decision_pb2.DecidedOrder:
+def order_message(order: Order) -> decision_pb2.OrderInput:
     """An order as it was decided."""
-    return decision_pb2.DecidedOrder(
+    return decision_pb2.OrderInput(
         channel_id=order.channel_id,
         order_id=order.order_id,
         commitment=COMMITMENTS[order.commitment],
@@ -95,7 +95,7 @@ def order_message(order: Order) -> decision_pb2.DecidedOrder:
     )
 
 
-def _order_of(message: decision_pb2.DecidedOrder) -> Order:
+def _order_of(message: decision_pb2.OrderInput) -> Order:
     lines = zip(message.lines, message.unit_prices, strict=True)
     return Order(
         channel_id=message.channel_id,
@@ -205,9 +205,9 @@ def _location_of(message: catalog_pb.Location) -> Location:
     )
 
 
-def product_message(product: Product) -> decision_pb2.DecidedProduct:
+def product_message(product: Product) -> decision_pb2.ProductInput:
     """A product as rules saw it."""
-    return decision_pb2.DecidedProduct(
+    return decision_pb2.ProductInput(
         product=catalog_pb.Product(
             sku=product.sku,
             display_name=product.name,
@@ -224,7 +224,7 @@ def product_message(product: Product) -> decision_pb2.DecidedProduct:
     )
 
 
-def _product_of(message: decision_pb2.DecidedProduct) -> Product:
+def _product_of(message: decision_pb2.ProductInput) -> Product:
     product = message.product
     return Product(
         sku=product.sku,
@@ -241,16 +241,16 @@ def _product_of(message: decision_pb2.DecidedProduct) -> Product:
     )
 
 
-def level_message(level: StockLevel) -> decision_pb2.DecidedLevel:
+def level_message(level: StockLevel) -> decision_pb2.StockLevelInput:
     """A stock level as rules saw it."""
-    return decision_pb2.DecidedLevel(
+    return decision_pb2.StockLevelInput(
         sku=level.sku,
         location_id=level.location_id,
         on_hand_count=level.on_hand,
         unavailable_count=level.unavailable,
         held_count=level.held,
         allocated_count=level.allocated,
-        figure_time=timestamp(level.figure_time),
+        as_of_time=timestamp(level.as_of_time),
         counted_time=timestamp(level.counted_time),
         count_confidence=level.count_confidence,
         source=level.source or "",
@@ -259,7 +259,7 @@ def level_message(level: StockLevel) -> decision_pb2.DecidedLevel:
     )
 
 
-def _level_of(message: decision_pb2.DecidedLevel) -> StockLevel:
+def _level_of(message: decision_pb2.StockLevelInput) -> StockLevel:
     return StockLevel(
         sku=message.sku,
         location_id=message.location_id,
@@ -267,7 +267,7 @@ def _level_of(message: decision_pb2.DecidedLevel) -> StockLevel:
         unavailable=message.unavailable_count,
         held=message.held_count,
         allocated=message.allocated_count,
-        figure_time=_moment(message.figure_time) if message.HasField("figure_time") else None,
+        as_of_time=_moment(message.as_of_time) if message.HasField("as_of_time") else None,
         counted_time=_moment(message.counted_time) if message.HasField("counted_time") else None,
         count_confidence=message.count_confidence if message.HasField("count_confidence") else None,
         source=message.source or None,

@@ -22,7 +22,7 @@ from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from service import limits
 from service.database.database import Connection, Statement, parameter, transposed, unnested
-from service.database.tables import decision, decision_catalogue
+from service.database.tables import decision, decision_catalog
 from service.decisions.decision_inputs import (
     channel_message,
     level_message,
@@ -37,7 +37,7 @@ KEPT_LEVELS, KEPT_PRODUCTS = 16_384, 4_096
 """Levels and products that are kept as bytes: most of an order's are those of the order before."""
 
 _one = unnested("one", hash=Text, content=LargeBinary)
-_stored = insert(decision_catalogue).from_select(
+_stored = insert(decision_catalog).from_select(
     ["hash", "content"], select(_one.c.hash, _one.c.content).order_by(_one.c.hash)
 )
 _KEEP = Statement(
@@ -45,12 +45,12 @@ _KEEP = Statement(
     _stored.on_conflict_do_update(
         index_elements=["hash"],
         set_={"use_time": func.clock_timestamp()},
-        where=decision_catalogue.c.use_time < func.clock_timestamp() - parameter("renewed", Interval),
-    ).returning(decision_catalogue.c.hash)
+        where=decision_catalog.c.use_time < func.clock_timestamp() - parameter("renewed", Interval),
+    ).returning(decision_catalog.c.hash)
 )
 _FIND = Statement(
-    select(decision, decision_catalogue.c.content.label("catalogue"))
-    .outerjoin(decision_catalogue, decision_catalogue.c.hash == decision.c.catalogue_hash)
+    select(decision, decision_catalog.c.content.label("catalogue"))
+    .outerjoin(decision_catalog, decision_catalog.c.hash == decision.c.catalog_hash)
     .where(decision.c.id == parameter("id", Uuid))
 )
 
@@ -103,8 +103,8 @@ class DecisionInputs:
     def _order_part(self) -> bytes:
         return decision_pb2.DecisionInputs(
             order=order_message(self.order),
-            own_units=[
-                decision_pb2.OwnUnits(sku=sku, location_id=place, unit_count=units)
+            promised_units=[
+                decision_pb2.PromisedUnits(sku=sku, location_id=place, unit_count=units)
                 for (sku, place), units in sorted(self.own.items())
             ],
             excluded_stock=[

@@ -25,7 +25,7 @@ def explained(decision: Decision, policy_revision: str, decision_id: UUID, now: 
         fired_rules=[fired_rule(fired) for fired in decision.fired],
         dropped_candidates=[dropped_candidate(dropped) for dropped in decision.dropped],
         stock_read_time=proto_values.timestamp(now),
-        search_bounded=not decision.searched_exhaustively,
+        search_truncated=not decision.searched_exhaustively,
     )
 
 

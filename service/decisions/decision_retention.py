@@ -16,7 +16,7 @@ from sqlalchemy import Integer, Interval, Text, Uuid, delete, exists, func, sele
 from service import limits
 from service.background import every
 from service.database.database import Connection, Database, Statement, any_of, parameter
-from service.database.tables import Moment, allocation, decision, decision_catalogue, policy_set
+from service.database.tables import Moment, allocation, decision, decision_catalog, policy_set
 from service.metrics import Metrics
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
@@ -44,19 +44,17 @@ _OLD = Statement(
     .with_for_update(skip_locked=True)
 )
 _DELETE = Statement(delete(decision).where(_aged.id == any_of("ids", Uuid)))
-_STRIP = Statement(update(decision).values(inputs=None, catalogue_hash=None).where(_aged.id == any_of("ids", Uuid)))
+_STRIP = Statement(update(decision).values(inputs=None, catalog_hash=None).where(_aged.id == any_of("ids", Uuid)))
 
 _unused_catalogues = (
-    select(decision_catalogue.c.hash)
-    .where(decision_catalogue.c.use_time < func.clock_timestamp() - parameter("kept", Interval))
-    .order_by(decision_catalogue.c.hash)
+    select(decision_catalog.c.hash)
+    .where(decision_catalog.c.use_time < func.clock_timestamp() - parameter("kept", Interval))
+    .order_by(decision_catalog.c.hash)
     .limit(parameter("count", Integer))
     .with_for_update(skip_locked=True)
 )
 _DELETE_CATALOGUES = Statement(
-    delete(decision_catalogue)
-    .where(decision_catalogue.c.hash.in_(_unused_catalogues))
-    .returning(decision_catalogue.c.hash)
+    delete(decision_catalog).where(decision_catalog.c.hash.in_(_unused_catalogues)).returning(decision_catalog.c.hash)
 )
 _unused_files = (
     select(policy_set.c.revision, policy_set.c.path)
@@ -106,13 +104,13 @@ class DecisionRetention:
 
     async def forget(self) -> None:
         """Forgets everything that is past its time, a batch after the other."""
-        await self._database.transaction("keep_policies", self._renew)
+        await self._database.transaction("renew_policies", self._renew)
         self._walk.begin(datetime.now(UTC))
         while await self._forget_decisions() == FORGET_DECISIONS:
             pass
-        while await self._database.transaction("forget_catalogues", self._catalogues) == FORGET_CATALOGUES:
+        while await self._database.transaction("purge_catalogs", self._catalogues) == FORGET_CATALOGUES:
             pass
-        while await self._database.transaction("forget_rules", self._files) == FORGET_FILES:
+        while await self._database.transaction("purge_rules", self._files) == FORGET_FILES:
             pass
 
     async def _renew(self, connection: Connection) -> None:
@@ -120,8 +118,8 @@ class DecisionRetention:
 
     async def _forget_decisions(self) -> int:
         """Returns how many were looked at."""
-        seen, self._walk.place, forgotten = await self._database.transaction("forget_decisions", self._decisions)
-        self._metrics.decisions_forgotten.inc(forgotten)
+        seen, self._walk.place, forgotten = await self._database.transaction("purge_decisions", self._decisions)
+        self._metrics.decisions_purged.inc(forgotten)
         return seen
 
     async def _decisions(self, connection: Connection) -> tuple[int, _Place, int]:

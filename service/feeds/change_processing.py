@@ -43,7 +43,7 @@ class RecordedChange:
     """
 
     change: StockChange
-    fate: ChangeResult
+    result: ChangeResult
     reason: str = ""
     on_hand: int | None = None
     cause: QuarantineCause | None = None
@@ -89,7 +89,7 @@ class ChangeRecorder:
             reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
             return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.AHEAD))
         result = self._take(change, feed_authority(self.feeds, change.source, *change.key))
-        if result.fate is not ChangeResult.QUARANTINED:
+        if result.result is not ChangeResult.QUARANTINED:
             self.known.add((change.source, change.change_id))
         return result
 
@@ -115,14 +115,14 @@ class ChangeRecorder:
         level, basis = self.book.levels[change.key], self._basis(change)
         moved = self.history.moved(change.key, change.effective_time)
         found = assess_count(basis.anchor, said, on_hand=level.on_hand, moved_since=moved)
-        if found.fate is ChangeResult.ACCEPTED and not self._has_room(change, found):
+        if found.result is ChangeResult.ACCEPTED and not self._has_room(change, found):
             found = _too_many()
-        if found.fate is ChangeResult.QUARANTINED:
+        if found.result is ChangeResult.QUARANTINED:
             return self._result(change, found)
         if change.move is not None:
             found = self._moved_with(change, change.move, found)
-        self._book(change, "counted", found, stated=count.units)
-        if found.fate is ChangeResult.ACCEPTED:
+        self._book(change, "counted", found, reported_count=count.units)
+        if found.result is ChangeResult.ACCEPTED:
             self._rests_on(change, count, said, expected=level.on_hand - moved)
         return self._result(change, found)
 
@@ -141,11 +141,13 @@ class ChangeRecorder:
     def _moved_with(self, change: StockChange, move: ReportedMovement, found: Assessment) -> Assessment:
         """Books the movement that a count came with: it takes its part of the change that the count makes."""
         self._arrived(change, move)
-        if found.fate is not ChangeResult.ACCEPTED:
-            self._book(change, move.kind, Assessment(ChangeResult.ABSORBED), stated=move.units, change_id=None)
+        if found.result is not ChangeResult.ACCEPTED:
+            self._book(change, move.kind, Assessment(ChangeResult.ABSORBED), reported_count=move.units, change_id=None)
             return found
         effect = on_hand_effect(move.kind, move.units)
-        self._book(change, move.kind, Assessment(ChangeResult.ACCEPTED, "", effect), stated=move.units, change_id=None)
+        self._book(
+            change, move.kind, Assessment(ChangeResult.ACCEPTED, "", effect), reported_count=move.units, change_id=None
+        )
         return replace(found, on_hand_delta=found.on_hand_delta - effect)
 
     def _rests_on(self, change: StockChange, count: ReportedCount, said: Anchor, *, expected: int) -> None:
@@ -198,12 +200,12 @@ class ChangeRecorder:
                 found = assess_movement(self._basis(change).anchor, change.effective_time, _effect(change.move))
             if not self._has_room(change, found):
                 return self._result(change, _too_many())
-            self._book(change, change.move.kind, found, stated=change.move.units, change_id=None)
-            if found.fate is not ChangeResult.OBSERVED:
+            self._book(change, change.move.kind, found, reported_count=change.move.units, change_id=None)
+            if found.result is not ChangeResult.OBSERVED:
                 self._arrived(change, change.move)
-            if found.fate is ChangeResult.ACCEPTED:
+            if found.result is ChangeResult.ACCEPTED:
                 self._hear(change)
-        self._book(change, "counted", Assessment(ChangeResult.OBSERVED), stated=count.units)
+        self._book(change, "counted", Assessment(ChangeResult.OBSERVED), reported_count=count.units)
         if self._basis(change).anchor is None:
             return self._result(change, replace(found, reason=found.reason or "there is no count to compare it with"))
         level = self.book.levels[change.key]
@@ -225,12 +227,12 @@ class ChangeRecorder:
             found = assess_movement(basis.anchor, at, _effect(move))
         if not self._has_room(change, found):
             found = _too_many()
-        if found.fate is ChangeResult.QUARANTINED:
+        if found.result is ChangeResult.QUARANTINED:
             return self._result(change, found)
-        self._book(change, move.kind, found, stated=move.units, reason=move.reason)
-        if found.fate is not ChangeResult.OBSERVED:
+        self._book(change, move.kind, found, reported_count=move.units, reason=move.reason)
+        if found.result is not ChangeResult.OBSERVED:
             self._arrived(change, move)
-        if found.fate is ChangeResult.ACCEPTED:
+        if found.result is ChangeResult.ACCEPTED:
             self._hear(change)
         return self._result(change, found)
 
@@ -240,7 +242,7 @@ class ChangeRecorder:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was announced")
         else:
             self.deliveries.append((change, coming))
-        self._book(change, "incoming", found, stated=coming.units)
+        self._book(change, "incoming", found, reported_count=coming.units)
         return self._result(change, found)
 
     def _untracked(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
@@ -249,7 +251,7 @@ class ChangeRecorder:
         if place is not FeedAuthority.OWNS:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} does not own the figure; it stays tracked")
         self._book(change, "untracked", found)
-        if found.fate is ChangeResult.ACCEPTED:
+        if found.result is ChangeResult.ACCEPTED:
             since = self.untracked_since.get(change.key, change.effective_time)
             self.untracked_since[change.key] = max(since, change.effective_time)
             self._hear(change, tracked=False)
@@ -261,7 +263,7 @@ class ChangeRecorder:
         kind: str,
         found: Assessment,
         *,
-        stated: int | None = None,
+        reported_count: int | None = None,
         reason: str | None = None,
         change_id: str | None = "",
     ) -> None:
@@ -277,8 +279,8 @@ class ChangeRecorder:
             allocated=0,
             source=change.source,
             effective_time=change.effective_time,
-            fate=found.fate,
-            stated=stated,
+            result=found.result,
+            reported_count=reported_count,
             change_id=change.change_id if change_id == "" else None,
             reason=reason,
         )
@@ -300,12 +302,12 @@ class ChangeRecorder:
     ) -> None:
         key, level = change.key, self.book.levels[change.key]
         # That a source no longer tracks a figure does not make the figure any younger.
-        at = change.effective_time if tracked is not False else level.figure_time or change.effective_time
+        at = change.effective_time if tracked is not False else level.as_of_time or change.effective_time
         before = self.heard.get(key) or ReportedFigure(*key, at, change.source)
         looked = [time for time in (before.physical_count_time, physical_count_time) if time is not None]
         self.heard[key] = ReportedFigure(
             *key,
-            max(at, before.figure_time),
+            max(at, before.as_of_time),
             change.source,
             anchor or before.anchor,
             unavailable_time or before.unavailable_time,
@@ -315,7 +317,7 @@ class ChangeRecorder:
         )
         self.book.levels[key] = replace(
             level,
-            figure_time=max(level.figure_time or at, at),
+            as_of_time=max(level.as_of_time or at, at),
             counted_time=anchor.time if anchor else level.counted_time,
             count_confidence=level.count_confidence if count_confidence is None else count_confidence,
             source=change.source,
@@ -340,7 +342,7 @@ class ChangeRecorder:
         return self.bases.get(change.key, NO_BASIS)
 
     def _result(self, change: StockChange, found: Assessment) -> RecordedChange:
-        return RecordedChange(change, found.fate, found.reason, self.book.levels[change.key].on_hand, found.cause)
+        return RecordedChange(change, found.result, found.reason, self.book.levels[change.key].on_hand, found.cause)
 
 
 def _effect(move: ReportedMovement) -> int:

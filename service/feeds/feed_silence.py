@@ -23,13 +23,13 @@ MISSED_TURNS = 3
 
 def _silent(columns: FromClause, now: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a feed has not been heard in time; one that never was, since it was declared."""
-    since = func.coalesce(columns.c.heard_time, columns.c.update_time)
+    since = func.coalesce(columns.c.ingest_time, columns.c.update_time)
     patience = columns.c.cadence_minutes * literal_column(f"interval '{MISSED_TURNS} minutes'")
     return func.coalesce(since + patience < now, literal_column("false"))
 
 
 _before = (
-    select(feed.c.source, feed.c.heard_time, feed.c.update_time, feed.c.cadence_minutes)
+    select(feed.c.source, feed.c.ingest_time, feed.c.update_time, feed.c.cadence_minutes)
     .where(feed.c.source == any_of("sources", Text))
     .order_by(feed.c.source)
     .with_for_update()
@@ -37,7 +37,7 @@ _before = (
 )
 _HEAR = Statement(
     update(feed)
-    .values(heard_time=func.greatest(feed.c.heard_time, parameter("now", Moment)))
+    .values(ingest_time=func.greatest(feed.c.ingest_time, parameter("now", Moment)))
     .where(feed.c.source == _before.c.source)
     .returning(feed.c.source, _silent(_before, parameter("now", Moment)).label("was_silent"))
 )
@@ -48,7 +48,7 @@ _open = (
     .subquery("open")
 )
 _SILENT = Statement(
-    select(feed.c.source, feed.c.heard_time, feed.c.cadence_minutes)
+    select(feed.c.source, feed.c.ingest_time, feed.c.cadence_minutes)
     .select_from(feed.outerjoin(_open, _open.c.subject == feed.c.source))
     .where(_silent(feed, func.statement_timestamp()), _open.c.subject.is_(None))
     .order_by(feed.c.source)
@@ -78,7 +78,7 @@ async def check(
     Several services may do so at once. Returns the exceptions that are new, and those that are settled.
     """
     silent = [
-        Incident(STALE, row["source"], _description(row["source"], row["heard_time"]), source=row["source"])
+        Incident(STALE, row["source"], _description(row["source"], row["ingest_time"]), source=row["source"])
         for row in await _SILENT.rows(connection)
     ]
     back = [row["subject"] for row in await _BACK.rows(connection)]
@@ -96,6 +96,6 @@ async def _settle(connection: Connection, now: datetime, sources: list[str], new
     )
 
 
-def _description(source: str, heard_time: datetime | None) -> str:
-    since = f"has said nothing since {heard_time:%Y-%m-%d %H:%M} UTC" if heard_time else "has never said anything"
+def _description(source: str, ingest_time: datetime | None) -> str:
+    since = f"has said nothing since {ingest_time:%Y-%m-%d %H:%M} UTC" if ingest_time else "has never said anything"
     return f"{source} {since}; see whether it still runs. Figures that rest on it grow old."

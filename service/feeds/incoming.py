@@ -36,7 +36,7 @@ _KEPT: Columns = {
 }
 _kept = unnested("kept", **_KEPT)
 _insert = insert(stock_incoming).from_select(
-    [*_KEPT, "heard_time"],
+    [*_KEPT, "ingest_time"],
     select(*(_kept.c[name] for name in _KEPT), parameter("now", Moment)).where(
         _kept.c.unit_count > literal_column("0")
     ),
@@ -44,7 +44,7 @@ _insert = insert(stock_incoming).from_select(
 _KEEP = Statement(
     _insert.on_conflict_do_update(
         index_elements=["source", "reference", "sku", "location_id"],
-        set_={name: _insert.excluded[name] for name in ("unit_count", "expect_time", "heard_time")},
+        set_={name: _insert.excluded[name] for name in ("unit_count", "expect_time", "ingest_time")},
     )
 )
 _ENDED = Statement(

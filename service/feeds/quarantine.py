@@ -41,13 +41,13 @@ _KEPT: Columns = {
 }
 _new = unnested("kept", **_KEPT)
 _insert = insert(stock_quarantine).from_select(
-    [*_KEPT, "heard_time"],
+    [*_KEPT, "ingest_time"],
     select(*(_new.c[name] for name in _KEPT), parameter("now", Moment)).order_by(_new.c.source, _new.c.change_id),
 )
 _KEEP = Statement(
     _insert.on_conflict_do_update(
         index_elements=["source", "change_id"],
-        set_={name: _insert.excluded[name] for name in (*_KEPT, "heard_time") if name not in ("source", "change_id")},
+        set_={name: _insert.excluded[name] for name in (*_KEPT, "ingest_time") if name not in ("source", "change_id")},
     )
 )
 _gone = unnested("gone", source=Text, change_id=Text)
@@ -73,7 +73,7 @@ def _due() -> Select[tuple[object, ...]]:
         # Something was heard of the level since: a later count that settles which of two was right, or that units were
         # set aside which are now put back.
         and_(
-            stock_level.c.heard_time > _kept.heard_time,
+            stock_level.c.ingest_time > _kept.ingest_time,
             or_(
                 and_(_is(QuarantineCause.RECOUNT), stock_level.c.counted_time > _kept.effective_time),
                 _is(QuarantineCause.NOT_ASIDE),

@@ -75,7 +75,7 @@ class QuarantineRetry:
         async def work(connection: Connection) -> tuple[list[Raised], list[UUID]]:
             return await feed_silence.check(connection, policy_set, self._deps.new_id)
 
-        raised, settled = await self._deps.database.transaction("listen", work)
+        raised, settled = await self._deps.database.transaction("check_feed_silence", work)
         incidents.count_raised(self._deps.metrics, raised)
         incidents.count_settled(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
 
@@ -95,7 +95,7 @@ class QuarantineRetry:
                 )
             return seen, results, unit_of_work, await self._settle(connection)
 
-        seen, results, unit_of_work, settled = await self._deps.database.transaction("replay", work)
+        seen, results, unit_of_work, settled = await self._deps.database.transaction("retry_quarantine", work)
         stock_intake.count_results(self._deps.metrics, results)
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)

@@ -108,7 +108,7 @@ def _words_on(
     what = f"{change.sku} at {change.location_id}"
     if result.cause is QuarantineCause.RECOUNT:
         return [(recount(result), incident(recount(result), f"{what}: {change.source} {result.reason}."))]
-    if result.fate is ChangeResult.ACCEPTED and change.count is not None and result.difference is None:
+    if result.result is ChangeResult.ACCEPTED and change.count is not None and result.difference is None:
         return [(recount(result), None)]
     if result.difference is None:
         return []

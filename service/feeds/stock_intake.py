@@ -1,4 +1,4 @@
-"""Counts, movements and announcements from sources, recorded in one transaction with a fate for each."""
+"""Counts, movements and announcements from sources, recorded in one transaction with a result for each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _UNTRACKED_SINCE = Statement(
     .where(
         _moved.sku == any_of("skus", Text),
         _moved.kind == literal_column("'untracked'"),
-        _moved.fate == literal_column("'accepted'"),
+        _moved.result == literal_column("'accepted'"),
     )
     .group_by(_moved.sku, _moved.location_id)
 )
@@ -96,7 +96,7 @@ async def record(
 def count_results(metrics: Metrics, results: Sequence[RecordedChange]) -> None:
     """Counts what was recorded, after the commit."""
     for result in results:
-        metrics.stock_changes.labels(result.fate.value).inc()
+        metrics.stock_changes.labels(result.result.value).inc()
         if result.mismatch and result.difference is not None:
             metrics.inventory_mismatches.labels(result.change.location_id).inc()
             metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
@@ -160,8 +160,10 @@ async def _untracked_since(connection: Connection, book: Book) -> dict[Key, date
 async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
     """Keeps what was quarantined, and lets go of what has been recorded at last."""
     kept = [
-        (r.change, r.cause or QuarantineCause.UNMAPPED, r.reason) for r in results if r.fate is ChangeResult.QUARANTINED
+        (r.change, r.cause or QuarantineCause.UNMAPPED, r.reason)
+        for r in results
+        if r.result is ChangeResult.QUARANTINED
     ]
     await quarantine.keep(connection, now, kept)
-    settled = [(r.change.source, r.change.change_id) for r in results if r.fate is not ChangeResult.QUARANTINED]
+    settled = [(r.change.source, r.change.change_id) for r in results if r.result is not ChangeResult.QUARANTINED]
     await quarantine.let_go(connection, settled)

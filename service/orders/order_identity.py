@@ -38,7 +38,7 @@ _LINK: Columns = {
     "channel_id": Text,
     "order_id": Text,
     "allocation_id": Uuid,
-    "states_contents": Boolean,
+    "provides_contents": Boolean,
     "channel_update_time": Moment,
 }
 _linked = unnested("linked", **_LINK)
@@ -56,7 +56,7 @@ _DROP = Statement(delete(allocation).where(_own.id == any_of("ids", Uuid)))
 
 @dataclass(frozen=True, slots=True)
 class CopyLink:
-    """A copy of an order. While the original has not come, one copy `states_contents`.
+    """A copy of an order. While the original has not come, one copy `provides_contents`.
 
     `update_time` is when that copy was last changed, by the clock of its own channel.
     """
@@ -64,7 +64,7 @@ class CopyLink:
     name: OrderKey
     original: OrderKey
     allocation_id: UUID
-    states_contents: bool = False
+    provides_contents: bool = False
     update_time: datetime | None = None
 
 
@@ -140,7 +140,7 @@ async def look(connection: Connection, wanted: Iterable[OrderKey], new_id: Calla
 
 async def write(connection: Connection, links: Iterable[CopyLink]) -> None:
     """Writes links of orders that are locked, those of their copies' names included."""
-    rows = [(*one.name, one.allocation_id, one.states_contents, one.update_time) for one in links]
+    rows = [(*one.name, one.allocation_id, one.provides_contents, one.update_time) for one in links]
     if rows:
         await _WRITE.run(connection, **transposed(list(_LINK), rows))
 
@@ -159,7 +159,7 @@ async def _links(connection: Connection, names: Iterable[OrderKey], ids: Iterabl
             (r["channel_id"], r["order_id"]),
             (r["to_channel_id"], r["to_order_id"]),
             r["allocation_id"],
-            r["states_contents"],
+            r["provides_contents"],
             r["channel_update_time"],
         )
         for r in rows

@@ -141,7 +141,7 @@ _DECISION: Columns = {
     "software_version": Text,
     "explanation": LargeBinary,
     "inputs": LargeBinary,
-    "catalogue_hash": Text,
+    "catalog_hash": Text,
     "create_time": Moment,
 }
 _EVENT: Columns = {

@@ -12,15 +12,15 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from policies.decisions.cancellations import PendingCancellation
 from service import limits
 from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
-from service.database.tables import Moment, early_cancellation
+from service.database.tables import Moment, order_cancellation
 from service.orders.order_identity import OrderKey
 
-_kept = early_cancellation.c
+_kept = order_cancellation.c
 _wanted = unnested("wanted", channel_id=Text, order_id=Text)
 _READ = Statement(
-    select(early_cancellation)
+    select(order_cancellation)
     .join(_wanted, (_wanted.c.channel_id == _kept.channel_id) & (_wanted.c.order_id == _kept.order_id))
-    .order_by(_kept.heard_time, _kept.event_id, _kept.line_id)
+    .order_by(_kept.ingest_time, _kept.event_id, _kept.line_id)
 )
 
 _ROW: Columns = {
@@ -29,12 +29,12 @@ _ROW: Columns = {
     "event_id": Text,
     "line_id": Text,
     "unit_count": Integer,
-    "heard_time": Moment,
+    "ingest_time": Moment,
     "cancel_time": Moment,
     "apply_time": Moment,
 }
 _new = unnested("new", **_ROW)
-_insert = upsert(early_cancellation).from_select(list(_ROW), select(*(_new.c[name] for name in _ROW)))
+_insert = upsert(order_cancellation).from_select(list(_ROW), select(*(_new.c[name] for name in _ROW)))
 _WRITE = Statement(
     _insert.on_conflict_do_update(
         index_elements=["channel_id", "order_id", "event_id", "line_id"],
@@ -44,17 +44,17 @@ _WRITE = Statement(
 
 _moved = unnested("moved", channel_id=Text, order_id=Text)
 _DROP = Statement(
-    delete(early_cancellation).where(
+    delete(order_cancellation).where(
         tuple_(_kept.channel_id, _kept.order_id).in_(select(_moved.c.channel_id, _moved.c.order_id))
     )
 )
 _old = (
     select(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id)
-    .where(_kept.apply_time.is_(None), _kept.heard_time < func.clock_timestamp() - parameter("kept", Interval))
+    .where(_kept.apply_time.is_(None), _kept.ingest_time < func.clock_timestamp() - parameter("kept", Interval))
     .limit(parameter("count", Integer))
 )
 _FORGET = Statement(
-    delete(early_cancellation).where(tuple_(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id).in_(_old))
+    delete(order_cancellation).where(tuple_(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id).in_(_old))
 )
 FORGOTTEN = 5_000
 """Rows of one transaction of the sweeper."""

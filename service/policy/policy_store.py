@@ -40,7 +40,7 @@ async def keep(database: Database, folder: ActivePolicies) -> None:
         rows = sorted(loaded.files.items())
         await _KEEP.run(connection, revision=loaded.policy_set.revision, **transposed(["path", "content"], rows))
 
-    await database.transaction("keep_policies", work)
+    await database.transaction("store_policies", work)
 
 
 async def renew(connection: Connection, revision: str) -> None:

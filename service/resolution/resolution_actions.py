@@ -23,7 +23,7 @@ from service.orders.order_requests import Cancellation
 from service.resolution.lateness import LATE_SHIPMENT
 from service.stock.stock_book import Book
 
-SETTLED = "settled"
+EXCEPTION_RESOLVED = "exception_resolved"
 """Why units were rerouted that were short: somebody settled an exception so."""
 
 
@@ -122,7 +122,7 @@ def _reroute(channel_context: ChannelContext, book: Book, record: AllocationReco
     if not units:
         raise _nothing_left(case)
     _take_short(record, short)
-    cause = LATE_SHIPMENT if case.kind == LATE_SHIPMENT else SETTLED
+    cause = LATE_SHIPMENT if case.kind == LATE_SHIPMENT else EXCEPTION_RESOLVED
     verdict = replan_units(channel_context, book, record, units, cause=cause, avoid=avoid)
     shortages = verdict.decision.shortages if verdict.decision else ()
     if shortages:

@@ -24,18 +24,18 @@ from truestock.v1 import stock_service_pb2 as stock_pb, stock_service_pb2_grpc a
 
 Context = Any
 
-_FATES = {
-    "accepted": stock_pb.StockChangeResult.FATE_ACCEPTED,
-    "duplicate": stock_pb.StockChangeResult.FATE_DUPLICATE,
-    "stale": stock_pb.StockChangeResult.FATE_STALE,
-    "absorbed": stock_pb.StockChangeResult.FATE_ABSORBED,
-    "quarantined": stock_pb.StockChangeResult.FATE_QUARANTINED,
-    "observed": stock_pb.StockChangeResult.FATE_OBSERVED,
+_RESULTS = {
+    "accepted": stock_pb.StockChangeResult.CHANGE_RESULT_ACCEPTED,
+    "duplicate": stock_pb.StockChangeResult.CHANGE_RESULT_DUPLICATE,
+    "stale": stock_pb.StockChangeResult.CHANGE_RESULT_STALE,
+    "absorbed": stock_pb.StockChangeResult.CHANGE_RESULT_ABSORBED,
+    "quarantined": stock_pb.StockChangeResult.CHANGE_RESULT_QUARANTINED,
+    "observed": stock_pb.StockChangeResult.CHANGE_RESULT_OBSERVED,
 }
 
 
 class StockServicer(stock_grpc.StockServiceServicer):
-    """Each change has a fate of its own; all of a call are recorded together."""
+    """Each change has a result of its own; all of a call are recorded together."""
 
     def __init__(self, deps: Dependencies, transfers: TransferOperations) -> None:
         self._deps = deps
@@ -152,7 +152,7 @@ def _level(row: asyncpg.Record, details: LevelDetails) -> stock_pb.StockLevel:
 def _message(result: RecordedChange) -> stock_pb.StockChangeResult:
     return stock_pb.StockChangeResult(
         change_id=result.change.change_id,
-        fate=_FATES[result.fate],
+        result=_RESULTS[result.result],
         reason=result.reason,
         on_hand_count=result.on_hand,
     )

@@ -223,7 +223,7 @@ _CHECKS = {
 _on_its_way = (
     select(func.coalesce(func.sum(func.greatest(0, transfer_line.c.dispatched - transfer_line.c.received)), 0))
     .join(transfer, transfer.c.id == transfer_line.c.transfer_id)
-    .where(transfer.c.settle_time.is_(None))
+    .where(transfer.c.complete_time.is_(None))
 )
 
 _TOTALS = Statement(

@@ -51,7 +51,7 @@ _dispatched = (
     )
     .join(transfer, transfer.c.id == transfer_line.c.transfer_id)
     .join(_wanted, (_wanted.c.sku == transfer_line.c.sku) & (_wanted.c.location_id == transfer.c.to_location_id))
-    .where(transfer.c.settle_time.is_(None), transfer_line.c.dispatched > transfer_line.c.received)
+    .where(transfer.c.complete_time.is_(None), transfer_line.c.dispatched > transfer_line.c.received)
 )
 _coming = union_all(_stated, _dispatched).subquery("coming")
 _in_turn = (_coming.c.expect_time.asc().nulls_last(), _coming.c.reference, _coming.c.source)

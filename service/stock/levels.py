@@ -141,12 +141,12 @@ _MOVEMENT: Columns = {
     "sku": Text,
     "location_id": Text,
     "kind": Text,
-    "fate": Text,
+    "result": Text,
     "on_hand_delta": Integer,
     "unavailable_delta": Integer,
     "held_delta": Integer,
     "allocated_delta": Integer,
-    "stated": Integer,
+    "reported_count": Integer,
     "source": Text,
     "change_id": Text,
     "allocation_id": Uuid,
@@ -157,7 +157,7 @@ _MOVEMENT: Columns = {
 _moved = unnested("moved", **_MOVEMENT)
 _APPEND = Statement(
     insert(stock_movement).from_select(
-        [*_MOVEMENT, "heard_time"], select(*(_moved.c[name] for name in _MOVEMENT), parameter("now", Moment))
+        [*_MOVEMENT, "ingest_time"], select(*(_moved.c[name] for name in _MOVEMENT), parameter("now", Moment))
     )
 )
 
@@ -248,7 +248,7 @@ def level_of(row: asyncpg.Record, lapsed_units: int = 0) -> StockLevel:
         unavailable=row["unavailable"],
         held=row["held"] - lapsed_units,
         allocated=row["allocated"],
-        figure_time=row["figure_time"],
+        as_of_time=row["as_of_time"],
         counted_time=row["counted_time"],
         count_confidence=row["count_confidence"],
         source=row["source"],
@@ -276,12 +276,12 @@ def _movement_rows(book: Book) -> list[tuple[object, ...]]:
             m.sku,
             m.location_id,
             m.kind,
-            m.fate,
+            m.result,
             m.on_hand,
             m.unavailable,
             m.held,
             m.allocated,
-            m.stated,
+            m.reported_count,
             m.source,
             m.change_id,
             m.allocation_id,

@@ -27,7 +27,7 @@ _READ_BASES = Statement(
 _HEARD: Columns = {
     "sku": Text,
     "location_id": Text,
-    "figure_time": Moment,
+    "as_of_time": Moment,
     "source": Text,
     "counted_time": Moment,
     "counted_units": Integer,
@@ -43,14 +43,14 @@ _stays = ("counted_time", "counted_units", "counted_source", "unavailable_time",
 _HEAR = Statement(
     update(stock_level)
     .values(
-        figure_time=func.greatest(_level.figure_time, _heard.c.figure_time),
+        as_of_time=func.greatest(_level.as_of_time, _heard.c.as_of_time),
         **{name: func.coalesce(_heard.c[name], _level[name]) for name in _stays},
         # A count without a sequence leaves none of the one before it.
         counted_sequence=case(
             (_heard.c.counted_time.is_not(None), _heard.c.counted_sequence), else_=_level.counted_sequence
         ),
         physical_count_time=func.greatest(_level.physical_count_time, _heard.c.physical_count_time),
-        heard_time=parameter("now", Moment),
+        ingest_time=parameter("now", Moment),
         source=_heard.c.source,
         version=_level.version + case((_heard.c.tracked != _level.tracked, 1), else_=0),
     )
@@ -74,7 +74,7 @@ class ReportedFigure:
 
     sku: str
     location_id: str
-    figure_time: datetime
+    as_of_time: datetime
     source: str
     anchor: Anchor | None = None
     unavailable_time: datetime | None = None
@@ -101,7 +101,7 @@ async def hear(connection: Connection, now: datetime, figures: Iterable[Reported
 def _heard_row(figure: ReportedFigure) -> tuple[object, ...]:
     count = figure.anchor
     return (
-        *(figure.sku, figure.location_id, figure.figure_time, figure.source),
+        *(figure.sku, figure.location_id, figure.as_of_time, figure.source),
         *((count.time, count.units, count.source, count.sequence) if count else (None, None, None, None)),
         *(figure.unavailable_time, figure.physical_count_time, figure.count_confidence, figure.tracked),
     )

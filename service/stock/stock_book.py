@@ -31,8 +31,8 @@ class Movement:
     allocated: int
     source: str
     effective_time: datetime
-    fate: str = "accepted"
-    stated: int | None = None
+    result: str = "accepted"
+    reported_count: int | None = None
     change_id: str | None = None
     allocation_id: UUID | None = None
     line_id: str | None = None
@@ -165,7 +165,7 @@ class Book:
                 allocated=deltas.allocated,
                 source=ORDERS,
                 effective_time=self._effective_time(part.key, at),
-                fate="absorbed" if at and at.is_counted else "accepted",
+                result="absorbed" if at and at.is_counted else "accepted",
                 allocation_id=part.allocation_id,
                 line_id=part.line_id,
                 reason=reason,

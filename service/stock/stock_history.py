@@ -30,8 +30,8 @@ def _effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElemen
     whens: list[tuple[Any, Any]] = [
         (_moved.kind == literal_column(f"'{kind}'"), literal_column(str(sign))) for kind, sign in signs.items()
     ]
-    stated = func.coalesce(_moved.stated, literal_column("0")) * case(*whens, else_=literal_column("0"))
-    return case((_moved.fate == literal_column("'absorbed'"), stated), else_=accepted)
+    stated = func.coalesce(_moved.reported_count, literal_column("0")) * case(*whens, else_=literal_column("0"))
+    return case((_moved.result == literal_column("'absorbed'"), stated), else_=accepted)
 
 
 _at = unnested("at", sku=Text, location_id=Text, since=Moment)
@@ -55,7 +55,7 @@ _ASIDE = Statement(
         cast(func.sum(_moved.unavailable_delta), BigInteger).label("changed"),
     )
     .select_from(_at.join(stock_movement, _after))
-    .where((_moved.unavailable_delta != literal_column("0")) | (_moved.fate == literal_column("'absorbed'")))
+    .where((_moved.unavailable_delta != literal_column("0")) | (_moved.result == literal_column("'absorbed'")))
     .group_by(_at.c.sku, _at.c.location_id, _at.c.since, _moved.reason)
 )
 
@@ -160,9 +160,13 @@ def _add_reason(sums: dict[str, tuple[int, int]], row: Any) -> None:
 
 
 def _on_hand_effect(movement: Movement) -> int:
-    return on_hand_effect(movement.kind, movement.stated or 0) if movement.fate == "absorbed" else movement.on_hand
+    return (
+        on_hand_effect(movement.kind, movement.reported_count or 0)
+        if movement.result == "absorbed"
+        else movement.on_hand
+    )
 
 
 def _unavailable_effect(movement: Movement) -> int:
-    absorbed = movement.fate == "absorbed"
-    return unavailable_effect(movement.kind, movement.stated or 0) if absorbed else movement.unavailable
+    absorbed = movement.result == "absorbed"
+    return unavailable_effect(movement.kind, movement.reported_count or 0) if absorbed else movement.unavailable

@@ -25,8 +25,8 @@ _FILTERS: dict[str, ColumnElement[bool]] = {
     "location_ids": _own.location_id == any_of("location_ids", Text),
     "kinds": _own.kind == any_of("kinds", Text),
     "allocation_id": _own.allocation_id == parameter("allocation_id", Uuid),
-    "start_time": _own.heard_time >= parameter("start_time", Moment),
-    "end_time": _own.heard_time < parameter("end_time", Moment),
+    "start_time": _own.ingest_time >= parameter("start_time", Moment),
+    "end_time": _own.ingest_time < parameter("end_time", Moment),
 }
 
 
@@ -85,7 +85,7 @@ async def rows(connection: Connection, page: MovementsPage, count: int) -> list[
 
 def token(row: asyncpg.Record) -> str:
     """The token of the page behind this movement."""
-    return page_tokens.moment_token(row["heard_time"], row["id"])
+    return page_tokens.moment_token(row["ingest_time"], row["id"])
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
@@ -95,18 +95,18 @@ def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
         sku=row["sku"],
         location_id=row["location_id"],
         kind=row["kind"],
-        fate=row["fate"],
+        result=row["result"],
         on_hand_delta=row["on_hand_delta"],
         unavailable_delta=row["unavailable_delta"],
         held_delta=row["held_delta"],
         allocated_delta=row["allocated_delta"],
-        stated_count=row["stated"],
+        reported_count=row["reported_count"],
         source=row["source"],
         change_id=row["change_id"] or "",
         allocation_id=str(row["allocation_id"] or ""),
         line_id=row["line_id"] or "",
         effective_time=timestamp(row["effective_time"]),
-        heard_time=timestamp(row["heard_time"]),
+        ingest_time=timestamp(row["ingest_time"]),
         reason=row["reason"] or "",
     )
 
@@ -114,11 +114,11 @@ def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
 @cache
 def _listing(filters: frozenset[str]) -> Statement:
     """The statement with just these filters: one that may be left out would keep PostgreSQL from using an index."""
-    behind = tuple_(_own.heard_time, _own.id) < tuple_(parameter("before_time", Moment), parameter("before_id", Uuid))
+    behind = tuple_(_own.ingest_time, _own.id) < tuple_(parameter("before_time", Moment), parameter("before_id", Uuid))
     return Statement(
         select(stock_movement)
         .where(behind, *(_FILTERS[name] for name in sorted(filters)))
-        .order_by(_own.heard_time.desc(), _own.id.desc())
+        .order_by(_own.ingest_time.desc(), _own.id.desc())
         .limit(parameter("count", Integer))
     )
 

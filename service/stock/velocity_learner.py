@@ -57,8 +57,8 @@ _at_tills = case(
     # A count may have had the sale in it already: it was a sale all the same.
     (
         (_moved.kind == literal_column("'sold'"))
-        & _moved.fate.in_([literal_column("'accepted'"), literal_column("'absorbed'")]),
-        func.coalesce(_moved.stated, -_moved.on_hand_delta),
+        & _moved.result.in_([literal_column("'accepted'"), literal_column("'absorbed'")]),
+        func.coalesce(_moved.reported_count, -_moved.on_hand_delta),
     ),
     else_=literal_column("0"),
 )
@@ -75,7 +75,7 @@ _SALES = Statement(
     .having(func.sum(_sold) != literal_column("0"))
 )
 _KNOWN = Statement(
-    select(product.c.sku, product.c.learnt_velocity, product.c.learnt_velocity_time)
+    select(product.c.sku, product.c.learned_velocity, product.c.learned_velocity_time)
     .where(product.c.sku == any_of("skus", Text))
     # In the order in which upserts write products, so that neither waits for the other for ever.
     .order_by(product.c.sku.collate("C"))
@@ -84,7 +84,7 @@ _KNOWN = Statement(
 _learnt = unnested("learnt", sku=Text, velocity=Double)
 _KEEP = Statement(
     update(product)
-    .values(learnt_velocity=_learnt.c.velocity, learnt_velocity_time=parameter("now", Moment))
+    .values(learned_velocity=_learnt.c.velocity, learned_velocity_time=parameter("now", Moment))
     .where(product.c.sku == _learnt.c.sku)
 )
 _GO_ON = Statement(
@@ -117,7 +117,7 @@ class VelocityLearner:
 
     async def learn(self) -> None:
         """Learns from everything that has happened since the last time. Raises NotReady."""
-        while await self._database.transaction("learn", self._learn_some):
+        while await self._database.transaction("learn_velocity", self._learn_some):
             pass
 
     async def _learn_some(self, connection: Connection) -> bool:
@@ -157,6 +157,6 @@ async def _keep(connection: Connection, sales: Mapping[str, Iterable[Sale]], now
 
 
 def _velocity(row: asyncpg.Record) -> Velocity | None:
-    if row["learnt_velocity"] is None:
+    if row["learned_velocity"] is None:
         return None
-    return Velocity(row["learnt_velocity"], row["learnt_velocity_time"])
+    return Velocity(row["learned_velocity"], row["learned_velocity_time"])

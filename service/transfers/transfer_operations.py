@@ -94,11 +94,11 @@ class TransferOperations:
         book = await self._open(connection, {(sku, to) for sku in step.units})
         # Levels are locked before the transfer, as in a dispatch; what has arrived is read under both locks.
         known = await transfer_store.find(connection, step.transfer_id, lock=True) or known
-        if known.settle_time is not None:
+        if known.complete_time is not None:
             return _settled_already(known, step), UnitOfWork(book)
         _check_figures(book, known, step)
         after = known.with_received(step.units, book.now, complete=step.complete)
-        unheard = [sku for sku in sorted(step.units) if book.levels[sku, to].figure_time is None]
+        unheard = [sku for sku in sorted(step.units) if book.levels[sku, to].as_of_time is None]
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
         unit_of_work = await self._write(connection, book, policy_set)
@@ -143,7 +143,7 @@ class TransferOperations:
     ) -> list[Raised]:
         """Raises an exception where a transfer has ended with other units than it began with; returns it if new."""
         differing = {sku: line for sku, line in after.lines.items() if line.missing}
-        if after.settle_time is None or not differing:
+        if after.complete_time is None or not differing:
             return []
         version, products = await catalog_store.products(connection, differing)
         known = await self._deps.cache.at(connection, version)

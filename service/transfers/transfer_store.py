@@ -46,7 +46,7 @@ _RECEIVE = Statement(
     .where(_line.transfer_id == parameter("id", Text), _line.sku == _arrived.c.sku)
 )
 _SETTLE = Statement(
-    update(transfer).values(settle_time=parameter("settle_time", Moment)).where(_own.id == parameter("id", Text))
+    update(transfer).values(complete_time=parameter("complete_time", Moment)).where(_own.id == parameter("id", Text))
 )
 _PAGE = Statement(
     select(transfer)
@@ -55,7 +55,7 @@ _PAGE = Statement(
         (parameter("location_id", Text) == literal_column("''"))
         | (_own.from_location_id == parameter("location_id", Text))
         | (_own.to_location_id == parameter("location_id", Text)),
-        not_(parameter("in_transit_only", Boolean)) | _own.settle_time.is_(None),
+        not_(parameter("in_transit_only", Boolean)) | _own.complete_time.is_(None),
     )
     .order_by(_own.dispatch_time.desc(), _own.id.desc())
     .limit(parameter("count", Integer))
@@ -77,7 +77,7 @@ class TransferLine:
 
 @dataclass(frozen=True, slots=True)
 class TransferRecord:
-    """Stock on its way between two locations; `lines` are by SKU. It is settled once `settle_time` is set."""
+    """Stock on its way between two locations; `lines` are by SKU. It is settled once `complete_time` is set."""
 
     id: str
     from_location_id: str
@@ -85,7 +85,7 @@ class TransferRecord:
     lines: Mapping[str, TransferLine]
     expect_time: datetime | None
     dispatch_time: datetime
-    settle_time: datetime | None = None
+    complete_time: datetime | None = None
 
     def with_received(self, units: Mapping[str, int], now: datetime, *, complete: bool) -> TransferRecord:
         """The transfer after a receipt, settled where everything has come or nothing more will."""
@@ -93,7 +93,7 @@ class TransferRecord:
             sku: TransferLine(line.dispatched, line.received + units.get(sku, 0)) for sku, line in self.lines.items()
         }
         is_over = complete or all(line.missing <= 0 for line in lines.values())
-        return replace(self, lines=lines, settle_time=now if is_over else None)
+        return replace(self, lines=lines, complete_time=now if is_over else None)
 
 
 async def find(connection: Connection, id: str, *, lock: bool = False) -> TransferRecord | None:
@@ -126,25 +126,25 @@ async def receive(connection: Connection, after: TransferRecord, units: Mapping[
     """Writes that these units arrived, and whether the transfer is settled by it."""
     if units:
         await _RECEIVE.run(connection, id=after.id, **transposed(["sku", "units"], sorted(units.items())))
-    if after.settle_time is not None:
-        await _SETTLE.run(connection, id=after.id, settle_time=after.settle_time)
+    if after.complete_time is not None:
+        await _SETTLE.run(connection, id=after.id, complete_time=after.complete_time)
 
 
 def message(record: TransferRecord) -> stock_pb.Transfer:
     """A transfer as the API shows it, its lines by SKU."""
-    is_over = record.settle_time is not None
+    is_over = record.complete_time is not None
     return stock_pb.Transfer(
         transfer_id=record.id,
         from_location_id=record.from_location_id,
         to_location_id=record.to_location_id,
-        state=stock_pb.Transfer.STATE_SETTLED if is_over else stock_pb.Transfer.STATE_IN_TRANSIT,
+        state=stock_pb.Transfer.STATE_COMPLETED if is_over else stock_pb.Transfer.STATE_IN_TRANSIT,
         lines=[
             stock_pb.TransferLine(sku=sku, dispatched_count=line.dispatched, received_count=line.received)
             for sku, line in sorted(record.lines.items())
         ],
         expect_time=timestamp(record.expect_time),
         dispatch_time=timestamp(record.dispatch_time),
-        settle_time=timestamp(record.settle_time),
+        complete_time=timestamp(record.complete_time),
     )
 
 
@@ -167,5 +167,5 @@ async def _with_lines(connection: Connection, rows: Sequence[asyncpg.Record]) ->
 
 
 def _record(row: asyncpg.Record, lines: Mapping[str, TransferLine]) -> TransferRecord:
-    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "settle_time")
+    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "complete_time")
     return TransferRecord(lines=lines, **{name: row[name] for name in names})

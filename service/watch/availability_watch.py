@@ -45,7 +45,7 @@ class AvailabilityWatch:
         self._metrics = metrics = deps.metrics
         self._closing = deps.closing
         self._poll_seconds = deps.settings.watch_poll_seconds
-        self._round_seconds = deps.settings.watch_round_seconds
+        self._round_seconds = deps.settings.watch_refresh_seconds
         self._teller = Publisher(database, deps.cache, folder)
         self.poller = ChangePoller("availability", self._poll_seconds, self._look, self._forget)
         self._seats = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
@@ -230,7 +230,7 @@ class AvailabilityWatch:
                 raise
             share -= len(pairs)
             if not self._round:
-                self._metrics.availability_round.set(time.monotonic() - self._round_began)
+                self._metrics.availability_refresh.set(time.monotonic() - self._round_began)
 
     def _begin_round(self, channel_ids: Iterable[str], seconds: float) -> None:
         """Everything of these channels that is watched is worked out within so many seconds, the same SKUs together."""
@@ -264,7 +264,7 @@ class AvailabilityWatch:
         self, channel_id: str, audience: ChannelSubscribers, watcher: AvailabilitySubscriber
     ) -> list[PublishedFigures]:
         changes = [audience.told[sku] for sku in watcher.take(limits.WATCH_CHANGES) if sku in audience.told]
-        self._metrics.availability_changes_told.labels(channel_id).inc(len(changes))
+        self._metrics.availability_changes_published.labels(channel_id).inc(len(changes))
         return changes
 
     def _message(self, changes: Sequence[PublishedFigures], token: str) -> availability_pb.WatchAvailabilityResponse:

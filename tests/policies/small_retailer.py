@@ -59,7 +59,7 @@ def warehouse(key: str, **more: Any) -> Location:
 
 def level(sku: str, location_id: str, on_hand: int, *, age_minutes: float | None = 2, **more: Any) -> StockLevel:
     true_at = None if age_minutes is None else NOW - timedelta(minutes=age_minutes)
-    return StockLevel(sku, location_id, on_hand, figure_time=true_at, **more)
+    return StockLevel(sku, location_id, on_hand, as_of_time=true_at, **more)
 
 
 def world(locations: Iterable[Location], levels: Iterable[StockLevel], products: Iterable[Product] = ()) -> World:

@@ -157,7 +157,7 @@ async def test_more_units_than_are_left_are_not_cancelled(retailer: Retailer) ->
     error = await refused(retailer.cancel(sold.allocation_id, {"2": 1, "1": 3}))
 
     assert error.is_(grpc.StatusCode.FAILED_PRECONDITION, "TOO_MANY_UNITS")
-    assert error.metadata == {"line_id": "1", "unit_count": "3", "left_count": "2"}
+    assert error.metadata == {"line_id": "1", "unit_count": "3", "remaining_count": "2"}
     assert (await retailer.get(sold.allocation_id)).allocation == sold
 
 

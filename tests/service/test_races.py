@@ -210,15 +210,15 @@ async def promised_beyond_stock(shop: Retailer) -> list[Any]:
     return await shop.sql(
         """
         SELECT * FROM (
-            SELECT sku, location_id, xid, heard_time, kinds,
+            SELECT sku, location_id, xid, ingest_time, kinds,
                    sum(stock) OVER level_so_far AS stock, sum(promised) OVER level_so_far AS promised
             FROM (
-                SELECT sku, location_id, xid, min(heard_time) AS heard_time, min(id::text) AS first_id,
+                SELECT sku, location_id, xid, min(ingest_time) AS ingest_time, min(id::text) AS first_id,
                        array_agg(kind ORDER BY id) AS kinds, sum(on_hand_delta - unavailable_delta) AS stock,
                        sum(held_delta + allocated_delta) AS promised
                 FROM stock_movement GROUP BY sku, location_id, xid
             ) AS transactions
-            WINDOW level_so_far AS (PARTITION BY sku, location_id ORDER BY heard_time, first_id)
+            WINDOW level_so_far AS (PARTITION BY sku, location_id ORDER BY ingest_time, first_id)
         ) AS history
         WHERE promised > greatest(0, stock)
         """
@@ -310,8 +310,8 @@ async def test_one_change_id_for_two_products_at_once_counts_once(retailers: Ret
     for turn in range(8):
         said = [change(sku, "dc", at=datetime.now(UTC), change_id=f"r-{turn}", movement=received) for sku in SKUS[:2]]
         results = await asyncio.gather(one.record(said[0]), two.record(said[1]))
-        fates = sorted(stock_pb.StockChangeResult.Fate.Name(result[0].fate) for result in results)
-        assert fates == ["FATE_ACCEPTED", "FATE_DUPLICATE"]
+        names = sorted(stock_pb.StockChangeResult.ChangeResult.Name(result[0].result) for result in results)
+        assert names == ["CHANGE_RESULT_ACCEPTED", "CHANGE_RESULT_DUPLICATE"]
 
 
 # What is counted

@@ -50,7 +50,7 @@ async def test_a_channel_is_told_what_is_left_after_the_buffers(shop: Retailer) 
     answer = await check(shop, "MUG", include_locations=True)
 
     assert (answer.sellable_count, answer.available_count) == (5, 9)
-    assert {at.location_id: (at.held_back_count, at.sellable_count) for at in answer.locations} == {
+    assert {at.location_id: (at.buffer_count, at.sellable_count) for at in answer.locations} == {
         "austin": (2, 3),
         "denver": (2, 2),
     }

@@ -100,7 +100,7 @@ class Availability(_message.Message):
     SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
     AVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
     LARGEST_SINGLE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
-    CHANNEL_HELD_BACK_COUNT_FIELD_NUMBER: _builtins.int
+    CHANNEL_BUFFER_COUNT_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
     FIRED_RULES_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
@@ -109,7 +109,7 @@ class Availability(_message.Message):
     """Available over the channel's locations, before rules."""
     largest_single_order_count: _builtins.int
     """Units that one order of this SKU alone can get; lower than `sellable_count` where shipments are limited."""
-    channel_held_back_count: _builtins.int
+    channel_buffer_count: _builtins.int
     """Units kept from the channel's total, after what each location keeps."""
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationAvailability]:
@@ -126,13 +126,13 @@ class Availability(_message.Message):
         sellable_count: _builtins.int = ...,
         available_count: _builtins.int = ...,
         largest_single_order_count: _builtins.int = ...,
-        channel_held_back_count: _builtins.int = ...,
+        channel_buffer_count: _builtins.int = ...,
         locations: _abc.Iterable[Global___LocationAvailability] | None = ...,
         fired_rules: _abc.Iterable[_decision_pb2.FiredRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_held_back_count", b"channel_held_back_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "sellable_count", b"sellable_count", "sku", b"sku"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "sellable_count", b"sellable_count", "sku", b"sku"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -150,17 +150,17 @@ class LocationAvailability(_message.Message):
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     ALLOCATED_COUNT_FIELD_NUMBER: _builtins.int
     AVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
-    HELD_BACK_COUNT_FIELD_NUMBER: _builtins.int
+    BUFFER_COUNT_FIELD_NUMBER: _builtins.int
     SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
-    FIGURE_TIME_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     on_hand_count: _builtins.int
     unavailable_count: _builtins.int
     held_count: _builtins.int
     allocated_count: _builtins.int
     available_count: _builtins.int
-    held_back_count: _builtins.int
+    buffer_count: _builtins.int
     """Units that rules really keep here, at most what is available."""
     sellable_count: _builtins.int
     @_builtins.property
@@ -168,7 +168,7 @@ class LocationAvailability(_message.Message):
         """Why nothing is sellable here, if a rule or the location's state says so."""
 
     @_builtins.property
-    def figure_time(self) -> _timestamp_pb2.Timestamp:
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """When the on-hand figure was last true at its source; unset if it was never counted."""
 
     def __init__(
@@ -180,14 +180,14 @@ class LocationAvailability(_message.Message):
         held_count: _builtins.int = ...,
         allocated_count: _builtins.int = ...,
         available_count: _builtins.int = ...,
-        held_back_count: _builtins.int = ...,
+        buffer_count: _builtins.int = ...,
         sellable_count: _builtins.int = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
-        figure_time: _timestamp_pb2.Timestamp | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["figure_time", b"figure_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated_count", b"allocated_count", "available_count", b"available_count", "figure_time", b"figure_time", "held_back_count", b"held_back_count", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "reasons", b"reasons", "sellable_count", b"sellable_count", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated_count", b"allocated_count", "as_of_time", b"as_of_time", "available_count", b"available_count", "buffer_count", b"buffer_count", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "reasons", b"reasons", "sellable_count", b"sellable_count", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

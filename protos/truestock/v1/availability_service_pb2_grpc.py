@@ -67,7 +67,7 @@ class AvailabilityServiceServicer:
         never is. It comes within 2 seconds of a change of stock, and within 15 seconds of what the clock alone changes: a
         hold that expires, a figure that grows old, a rule that begins or ends. A change of rules or of the catalogue has
         everything that is watched worked out anew: that is within 2 seconds up to about 3,000 products with ten locations
-        each on one service, and takes longer in proportion; `truestock_availability_round_seconds` says how long.
+        each on one service, and takes longer in proportion; `truestock_availability_refresh_seconds` says how long.
         `resume_token` of an earlier message sends again whatever may have changed since.
         Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (too many watch).
         """

@@ -257,7 +257,7 @@ class Product(_message.Message):
     IMAGE_URI_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
-    LEARNT_VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
+    LEARNED_VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """At most 64 characters."""
     display_name: _builtins.str
@@ -270,7 +270,7 @@ class Product(_message.Message):
     image_uri: _builtins.str
     velocity_per_day: _builtins.float
     """Units a day that planners expect to sell over all channels and locations; unset where it is not known."""
-    learnt_velocity_per_day: _builtins.float
+    learned_velocity_per_day: _builtins.float
     """The same as sales tell, newer ones counting more; rules see it where planners state none. Unset until something sold."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -297,18 +297,18 @@ class Product(_message.Message):
         image_uri: _builtins.str = ...,
         dimensions: Global___PackageDimensions | None = ...,
         velocity_per_day: _builtins.float | None = ...,
-        learnt_velocity_per_day: _builtins.float | None = ...,
+        learned_velocity_per_day: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_learnt_velocity_per_day", b"_learnt_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "dimensions", b"dimensions", "learnt_velocity_per_day", b"learnt_velocity_per_day", "price", b"price", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "dimensions", b"dimensions", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learnt_velocity_per_day", b"_learnt_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "learnt_velocity_per_day", b"learnt_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__learnt_velocity_per_day: _TypeAlias = _typing.Literal["learnt_velocity_per_day"]  # noqa: Y015
-    _WhichOneofArgType__learnt_velocity_per_day: _TypeAlias = _typing.Literal["_learnt_velocity_per_day", b"_learnt_velocity_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__learned_velocity_per_day: _TypeAlias = _typing.Literal["learned_velocity_per_day"]  # noqa: Y015
+    _WhichOneofArgType__learned_velocity_per_day: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day"]  # noqa: Y015
     _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__learnt_velocity_per_day) -> _WhichOneofReturnType__learnt_velocity_per_day | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learned_velocity_per_day) -> _WhichOneofReturnType__learned_velocity_per_day | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__velocity_per_day) -> _WhichOneofReturnType__velocity_per_day | None: ...
 

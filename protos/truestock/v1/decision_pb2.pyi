@@ -34,7 +34,7 @@ class Decision(_message.Message):
     FIRED_RULES_FIELD_NUMBER: _builtins.int
     DROPPED_CANDIDATES_FIELD_NUMBER: _builtins.int
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
-    SEARCH_BOUNDED_FIELD_NUMBER: _builtins.int
+    SEARCH_TRUNCATED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Quote this in a support ticket. Empty where nothing was stored."""
     policy_revision: _builtins.str
@@ -42,7 +42,7 @@ class Decision(_message.Message):
     routing_policy: _builtins.str
     """The routing policy that decided, and where it stands, such as `rules/routing/default.yaml:9`."""
     routing_policy_source: _builtins.str
-    search_bounded: _builtins.bool
+    search_truncated: _builtins.bool
     """The smallest set of locations was looked for greedily, because there were too many to try them all."""
     @_builtins.property
     def fired_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___FiredRule]:
@@ -66,11 +66,11 @@ class Decision(_message.Message):
         fired_rules: _abc.Iterable[Global___FiredRule] | None = ...,
         dropped_candidates: _abc.Iterable[Global___DroppedCandidate] | None = ...,
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
-        search_bounded: _builtins.bool = ...,
+        search_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "dropped_candidates", b"dropped_candidates", "fired_rules", b"fired_rules", "policy_revision", b"policy_revision", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "search_bounded", b"search_bounded", "stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "dropped_candidates", b"dropped_candidates", "fired_rules", b"fired_rules", "policy_revision", b"policy_revision", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "search_truncated", b"search_truncated", "stock_read_time", b"stock_read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -197,11 +197,11 @@ class DecisionInputs(_message.Message):
     LOCATIONS_FIELD_NUMBER: _builtins.int
     PRODUCTS_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
-    OWN_UNITS_FIELD_NUMBER: _builtins.int
+    PROMISED_UNITS_FIELD_NUMBER: _builtins.int
     EXCLUDED_STOCK_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def order(self) -> Global___DecidedOrder:
+    def order(self) -> Global___OrderInput:
         """What was asked, as the service understood it."""
 
     @_builtins.property
@@ -211,15 +211,15 @@ class DecisionInputs(_message.Message):
         """The locations that the channel may sell from, by id. Their opening days are always listed."""
 
     @_builtins.property
-    def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedProduct]:
+    def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductInput]:
         """The products that the order names, by SKU."""
 
     @_builtins.property
-    def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedLevel]:
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockLevelInput]:
         """Stock as it was read under lock, by SKU and location."""
 
     @_builtins.property
-    def own_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnUnits]:
+    def promised_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromisedUnits]:
         """Units that the order had promised already, which counted as free for it."""
 
     @_builtins.property
@@ -233,25 +233,25 @@ class DecisionInputs(_message.Message):
     def __init__(
         self,
         *,
-        order: Global___DecidedOrder | None = ...,
+        order: Global___OrderInput | None = ...,
         channel: _catalog_service_pb2.Channel | None = ...,
         locations: _abc.Iterable[_catalog_service_pb2.Location] | None = ...,
-        products: _abc.Iterable[Global___DecidedProduct] | None = ...,
-        levels: _abc.Iterable[Global___DecidedLevel] | None = ...,
-        own_units: _abc.Iterable[Global___OwnUnits] | None = ...,
+        products: _abc.Iterable[Global___ProductInput] | None = ...,
+        levels: _abc.Iterable[Global___StockLevelInput] | None = ...,
+        promised_units: _abc.Iterable[Global___PromisedUnits] | None = ...,
         excluded_stock: _abc.Iterable[Global___ExcludedStock] | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "own_units", b"own_units", "products", b"products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "products", b"products", "promised_units", b"promised_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionInputs: _TypeAlias = DecisionInputs  # noqa: Y015
 
 @_typing.final
-class DecidedOrder(_message.Message):
+class OrderInput(_message.Message):
     """An order as it was decided."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -306,10 +306,10 @@ class DecidedOrder(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DecidedOrder: _TypeAlias = DecidedOrder  # noqa: Y015
+Global___OrderInput: _TypeAlias = OrderInput  # noqa: Y015
 
 @_typing.final
-class DecidedProduct(_message.Message):
+class ProductInput(_message.Message):
     """A product as rules saw it."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -349,10 +349,10 @@ class DecidedProduct(_message.Message):
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__velocity_per_day) -> _WhichOneofReturnType__velocity_per_day | None: ...
 
-Global___DecidedProduct: _TypeAlias = DecidedProduct  # noqa: Y015
+Global___ProductInput: _TypeAlias = ProductInput  # noqa: Y015
 
 @_typing.final
-class DecidedLevel(_message.Message):
+class StockLevelInput(_message.Message):
     """A stock level as rules saw it, in units."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -363,7 +363,7 @@ class DecidedLevel(_message.Message):
     UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     ALLOCATED_COUNT_FIELD_NUMBER: _builtins.int
-    FIGURE_TIME_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     COUNTED_TIME_FIELD_NUMBER: _builtins.int
     COUNT_CONFIDENCE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
@@ -380,7 +380,7 @@ class DecidedLevel(_message.Message):
     tracked: _builtins.bool
     """False where its feed no longer tracks it."""
     @_builtins.property
-    def figure_time(self) -> _timestamp_pb2.Timestamp: ...
+    def as_of_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def counted_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -396,22 +396,22 @@ class DecidedLevel(_message.Message):
         unavailable_count: _builtins.int = ...,
         held_count: _builtins.int = ...,
         allocated_count: _builtins.int = ...,
-        figure_time: _timestamp_pb2.Timestamp | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
         counted_time: _timestamp_pb2.Timestamp | None = ...,
         count_confidence: _builtins.float | None = ...,
         source: _builtins.str = ...,
         tracked: _builtins.bool = ...,
         physical_count_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
     _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__count_confidence) -> _WhichOneofReturnType__count_confidence | None: ...
 
-Global___DecidedLevel: _TypeAlias = DecidedLevel  # noqa: Y015
+Global___StockLevelInput: _TypeAlias = StockLevelInput  # noqa: Y015
 
 @_typing.final
 class ExcludedStock(_message.Message):
@@ -438,7 +438,7 @@ class ExcludedStock(_message.Message):
 Global___ExcludedStock: _TypeAlias = ExcludedStock  # noqa: Y015
 
 @_typing.final
-class OwnUnits(_message.Message):
+class PromisedUnits(_message.Message):
     """Units of one SKU that an order has promised at one location."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -462,4 +462,4 @@ class OwnUnits(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___OwnUnits: _TypeAlias = OwnUnits  # noqa: Y015
+Global___PromisedUnits: _TypeAlias = PromisedUnits  # noqa: Y015

@@ -30,9 +30,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND with a `google.rpc.BadRequest` that names the fields. Metadata: `resource_type`, `resource_names`."""
     ERROR_REASON_WRONG_STATE: _ErrorReason.ValueType  # 4
-    """FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `wanted_state`."""
+    """FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `requested_state`."""
     ERROR_REASON_TOO_MANY_UNITS: _ErrorReason.ValueType  # 5
-    """FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `left_count`."""
+    """FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `remaining_count`."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full or the deadline cannot be met. Metadata: `queued_count`."""
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 7
@@ -57,9 +57,9 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND with a `google.rpc.BadRequest` that names the fields. Metadata: `resource_type`, `resource_names`."""
 ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 4
-"""FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `wanted_state`."""
+"""FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `requested_state`."""
 ERROR_REASON_TOO_MANY_UNITS: ErrorReason.ValueType  # 5
-"""FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `left_count`."""
+"""FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `remaining_count`."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full or the deadline cannot be met. Metadata: `queued_count`."""
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 7

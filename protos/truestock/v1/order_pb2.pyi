@@ -104,11 +104,11 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     ORDER_STATUS_UNSPECIFIED: _OrderStatus.ValueType  # 0
     ORDER_STATUS_PLACED: _OrderStatus.ValueType  # 1
     """Not paid yet; units are promised for a short time."""
-    ORDER_STATUS_ON_HOLD: _OrderStatus.ValueType  # 2
+    ORDER_STATUS_IN_REVIEW: _OrderStatus.ValueType  # 2
     """Sold, and a person has to look at it before it goes out."""
-    ORDER_STATUS_READY: _OrderStatus.ValueType  # 3
+    ORDER_STATUS_READY_TO_FULFILL: _OrderStatus.ValueType  # 3
     """Sold, and its locations have not begun."""
-    ORDER_STATUS_IN_WORK: _OrderStatus.ValueType  # 4
+    ORDER_STATUS_IN_PROGRESS: _OrderStatus.ValueType  # 4
     """A location has accepted it, or it waits at the counter."""
     ORDER_STATUS_PARTLY_SHIPPED: _OrderStatus.ValueType  # 5
     """Some units have left, others not."""
@@ -133,11 +133,11 @@ class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
 ORDER_STATUS_UNSPECIFIED: OrderStatus.ValueType  # 0
 ORDER_STATUS_PLACED: OrderStatus.ValueType  # 1
 """Not paid yet; units are promised for a short time."""
-ORDER_STATUS_ON_HOLD: OrderStatus.ValueType  # 2
+ORDER_STATUS_IN_REVIEW: OrderStatus.ValueType  # 2
 """Sold, and a person has to look at it before it goes out."""
-ORDER_STATUS_READY: OrderStatus.ValueType  # 3
+ORDER_STATUS_READY_TO_FULFILL: OrderStatus.ValueType  # 3
 """Sold, and its locations have not begun."""
-ORDER_STATUS_IN_WORK: OrderStatus.ValueType  # 4
+ORDER_STATUS_IN_PROGRESS: OrderStatus.ValueType  # 4
 """A location has accepted it, or it waits at the counter."""
 ORDER_STATUS_PARTLY_SHIPPED: OrderStatus.ValueType  # 5
 """Some units have left, others not."""

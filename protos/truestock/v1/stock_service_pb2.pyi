@@ -413,53 +413,53 @@ class StockChangeResult(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    class _Fate:
+    class _ChangeResult:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
 
-    class _FateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StockChangeResult._Fate.ValueType], _builtins.type):
+    class _ChangeResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StockChangeResult._ChangeResult.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
-        FATE_UNSPECIFIED: StockChangeResult._Fate.ValueType  # 0
-        FATE_ACCEPTED: StockChangeResult._Fate.ValueType  # 1
+        CHANGE_RESULT_UNSPECIFIED: StockChangeResult._ChangeResult.ValueType  # 0
+        CHANGE_RESULT_ACCEPTED: StockChangeResult._ChangeResult.ValueType  # 1
         """It counts."""
-        FATE_DUPLICATE: StockChangeResult._Fate.ValueType  # 2
+        CHANGE_RESULT_DUPLICATE: StockChangeResult._ChangeResult.ValueType  # 2
         """The same source said it before; nothing was done."""
-        FATE_STALE: StockChangeResult._Fate.ValueType  # 3
+        CHANGE_RESULT_STALE: StockChangeResult._ChangeResult.ValueType  # 3
         """A count that is older than the last accepted one; recorded without effect."""
-        FATE_ABSORBED: StockChangeResult._Fate.ValueType  # 4
+        CHANGE_RESULT_ABSORBED: StockChangeResult._ChangeResult.ValueType  # 4
         """A movement at or before the last accepted count, which has it in already; recorded without effect."""
-        FATE_QUARANTINED: StockChangeResult._Fate.ValueType  # 5
+        CHANGE_RESULT_QUARANTINED: StockChangeResult._ChangeResult.ValueType  # 5
         """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
         different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
         """
-        FATE_OBSERVED: StockChangeResult._Fate.ValueType  # 6
+        CHANGE_RESULT_OBSERVED: StockChangeResult._ChangeResult.ValueType  # 6
         """Said by an observer: it was compared with what is known, and moved nothing."""
 
-    class Fate(_Fate, metaclass=_FateEnumTypeWrapper):
-        """The fate of a change."""
+    class ChangeResult(_ChangeResult, metaclass=_ChangeResultEnumTypeWrapper):
+        """The result of a change."""
 
-    FATE_UNSPECIFIED: StockChangeResult.Fate.ValueType  # 0
-    FATE_ACCEPTED: StockChangeResult.Fate.ValueType  # 1
+    CHANGE_RESULT_UNSPECIFIED: StockChangeResult.ChangeResult.ValueType  # 0
+    CHANGE_RESULT_ACCEPTED: StockChangeResult.ChangeResult.ValueType  # 1
     """It counts."""
-    FATE_DUPLICATE: StockChangeResult.Fate.ValueType  # 2
+    CHANGE_RESULT_DUPLICATE: StockChangeResult.ChangeResult.ValueType  # 2
     """The same source said it before; nothing was done."""
-    FATE_STALE: StockChangeResult.Fate.ValueType  # 3
+    CHANGE_RESULT_STALE: StockChangeResult.ChangeResult.ValueType  # 3
     """A count that is older than the last accepted one; recorded without effect."""
-    FATE_ABSORBED: StockChangeResult.Fate.ValueType  # 4
+    CHANGE_RESULT_ABSORBED: StockChangeResult.ChangeResult.ValueType  # 4
     """A movement at or before the last accepted count, which has it in already; recorded without effect."""
-    FATE_QUARANTINED: StockChangeResult.Fate.ValueType  # 5
+    CHANGE_RESULT_QUARANTINED: StockChangeResult.ChangeResult.ValueType  # 5
     """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
     different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
     """
-    FATE_OBSERVED: StockChangeResult.Fate.ValueType  # 6
+    CHANGE_RESULT_OBSERVED: StockChangeResult.ChangeResult.ValueType  # 6
     """Said by an observer: it was compared with what is known, and moved nothing."""
 
     CHANGE_ID_FIELD_NUMBER: _builtins.int
-    FATE_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ON_HAND_COUNT_FIELD_NUMBER: _builtins.int
     change_id: _builtins.str
-    fate: Global___StockChangeResult.Fate.ValueType
+    result: Global___StockChangeResult.ChangeResult.ValueType
     reason: _builtins.str
     """Why, unless accepted."""
     on_hand_count: _builtins.int
@@ -468,13 +468,13 @@ class StockChangeResult(_message.Message):
         self,
         *,
         change_id: _builtins.str = ...,
-        fate: Global___StockChangeResult.Fate.ValueType = ...,
+        result: Global___StockChangeResult.ChangeResult.ValueType = ...,
         reason: _builtins.str = ...,
         on_hand_count: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_on_hand_count", b"_on_hand_count", "on_hand_count", b"on_hand_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_on_hand_count", b"_on_hand_count", "change_id", b"change_id", "fate", b"fate", "on_hand_count", b"on_hand_count", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_on_hand_count", b"_on_hand_count", "change_id", b"change_id", "on_hand_count", b"on_hand_count", "reason", b"reason", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__on_hand_count: _TypeAlias = _typing.Literal["on_hand_count"]  # noqa: Y015
     _WhichOneofArgType__on_hand_count: _TypeAlias = _typing.Literal["_on_hand_count", b"_on_hand_count"]  # noqa: Y015
@@ -690,7 +690,7 @@ class Transfer(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Transfer._State.ValueType  # 0
         STATE_IN_TRANSIT: Transfer._State.ValueType  # 1
-        STATE_SETTLED: Transfer._State.ValueType  # 2
+        STATE_COMPLETED: Transfer._State.ValueType  # 2
         """Everything that will come has come."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
@@ -698,7 +698,7 @@ class Transfer(_message.Message):
 
     STATE_UNSPECIFIED: Transfer.State.ValueType  # 0
     STATE_IN_TRANSIT: Transfer.State.ValueType  # 1
-    STATE_SETTLED: Transfer.State.ValueType  # 2
+    STATE_COMPLETED: Transfer.State.ValueType  # 2
     """Everything that will come has come."""
 
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
@@ -708,7 +708,7 @@ class Transfer(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     EXPECT_TIME_FIELD_NUMBER: _builtins.int
     DISPATCH_TIME_FIELD_NUMBER: _builtins.int
-    SETTLE_TIME_FIELD_NUMBER: _builtins.int
+    COMPLETE_TIME_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     from_location_id: _builtins.str
     to_location_id: _builtins.str
@@ -720,7 +720,7 @@ class Transfer(_message.Message):
     @_builtins.property
     def dispatch_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def settle_time(self) -> _timestamp_pb2.Timestamp: ...
+    def complete_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -731,11 +731,11 @@ class Transfer(_message.Message):
         lines: _abc.Iterable[Global___TransferLine] | None = ...,
         expect_time: _timestamp_pb2.Timestamp | None = ...,
         dispatch_time: _timestamp_pb2.Timestamp | None = ...,
-        settle_time: _timestamp_pb2.Timestamp | None = ...,
+        complete_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "settle_time", b"settle_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "dispatch_time", b"dispatch_time", "expect_time", b"expect_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "lines", b"lines", "settle_time", b"settle_time", "state", b"state", "to_location_id", b"to_location_id", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "lines", b"lines", "state", b"state", "to_location_id", b"to_location_id", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -914,31 +914,31 @@ class StockMovementRecord(_message.Message):
     SKU_FIELD_NUMBER: _builtins.int
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
-    FATE_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
     ON_HAND_DELTA_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_DELTA_FIELD_NUMBER: _builtins.int
     HELD_DELTA_FIELD_NUMBER: _builtins.int
     ALLOCATED_DELTA_FIELD_NUMBER: _builtins.int
-    STATED_COUNT_FIELD_NUMBER: _builtins.int
+    REPORTED_COUNT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     CHANGE_ID_FIELD_NUMBER: _builtins.int
     ALLOCATION_ID_FIELD_NUMBER: _builtins.int
     LINE_ID_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
-    HEARD_TIME_FIELD_NUMBER: _builtins.int
+    INGEST_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     movement_id: _builtins.str
     sku: _builtins.str
     location_id: _builtins.str
     kind: _builtins.str
     """Such as `counted`, `received`, `held`, `allocated`, `shipped` or `transferred_in`."""
-    fate: _builtins.str
+    result: _builtins.str
     """What became of it: `accepted`, `stale`, `absorbed` or `observed`; only what is accepted moves figures."""
     on_hand_delta: _builtins.int
     unavailable_delta: _builtins.int
     held_delta: _builtins.int
     allocated_delta: _builtins.int
-    stated_count: _builtins.int
+    reported_count: _builtins.int
     """The number that the source said; unset where none was."""
     source: _builtins.str
     change_id: _builtins.str
@@ -951,7 +951,7 @@ class StockMovementRecord(_message.Message):
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def heard_time(self) -> _timestamp_pb2.Timestamp: ...
+    def ingest_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -959,27 +959,27 @@ class StockMovementRecord(_message.Message):
         sku: _builtins.str = ...,
         location_id: _builtins.str = ...,
         kind: _builtins.str = ...,
-        fate: _builtins.str = ...,
+        result: _builtins.str = ...,
         on_hand_delta: _builtins.int = ...,
         unavailable_delta: _builtins.int = ...,
         held_delta: _builtins.int = ...,
         allocated_delta: _builtins.int = ...,
-        stated_count: _builtins.int | None = ...,
+        reported_count: _builtins.int | None = ...,
         source: _builtins.str = ...,
         change_id: _builtins.str = ...,
         allocation_id: _builtins.str = ...,
         line_id: _builtins.str = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
-        heard_time: _timestamp_pb2.Timestamp | None = ...,
+        ingest_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_stated_count", b"_stated_count", "effective_time", b"effective_time", "heard_time", b"heard_time", "stated_count", b"stated_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reported_count", b"_reported_count", "effective_time", b"effective_time", "ingest_time", b"ingest_time", "reported_count", b"reported_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stated_count", b"_stated_count", "allocated_delta", b"allocated_delta", "allocation_id", b"allocation_id", "change_id", b"change_id", "effective_time", b"effective_time", "fate", b"fate", "heard_time", b"heard_time", "held_delta", b"held_delta", "kind", b"kind", "line_id", b"line_id", "location_id", b"location_id", "movement_id", b"movement_id", "on_hand_delta", b"on_hand_delta", "reason", b"reason", "sku", b"sku", "source", b"source", "stated_count", b"stated_count", "unavailable_delta", b"unavailable_delta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reported_count", b"_reported_count", "allocated_delta", b"allocated_delta", "allocation_id", b"allocation_id", "change_id", b"change_id", "effective_time", b"effective_time", "held_delta", b"held_delta", "ingest_time", b"ingest_time", "kind", b"kind", "line_id", b"line_id", "location_id", b"location_id", "movement_id", b"movement_id", "on_hand_delta", b"on_hand_delta", "reason", b"reason", "reported_count", b"reported_count", "result", b"result", "sku", b"sku", "source", b"source", "unavailable_delta", b"unavailable_delta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__stated_count: _TypeAlias = _typing.Literal["stated_count"]  # noqa: Y015
-    _WhichOneofArgType__stated_count: _TypeAlias = _typing.Literal["_stated_count", b"_stated_count"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__stated_count) -> _WhichOneofReturnType__stated_count | None: ...
+    _WhichOneofReturnType__reported_count: _TypeAlias = _typing.Literal["reported_count"]  # noqa: Y015
+    _WhichOneofArgType__reported_count: _TypeAlias = _typing.Literal["_reported_count", b"_reported_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reported_count) -> _WhichOneofReturnType__reported_count | None: ...
 
 Global___StockMovementRecord: _TypeAlias = StockMovementRecord  # noqa: Y015
 
@@ -1064,9 +1064,9 @@ class StockLevel(_message.Message):
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     ALLOCATED_COUNT_FIELD_NUMBER: _builtins.int
     AVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
-    FIGURE_TIME_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     COUNTED_TIME_FIELD_NUMBER: _builtins.int
-    HEARD_TIME_FIELD_NUMBER: _builtins.int
+    INGEST_TIME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     COUNT_CONFIDENCE_FIELD_NUMBER: _builtins.int
     PHYSICAL_COUNT_TIME_FIELD_NUMBER: _builtins.int
@@ -1091,7 +1091,7 @@ class StockLevel(_message.Message):
     version: _builtins.int
     """Rises with every change of the figures."""
     @_builtins.property
-    def figure_time(self) -> _timestamp_pb2.Timestamp:
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """When the on-hand figure was last true at its source."""
 
     @_builtins.property
@@ -1099,7 +1099,7 @@ class StockLevel(_message.Message):
         """When it was last counted; unset if never."""
 
     @_builtins.property
-    def heard_time(self) -> _timestamp_pb2.Timestamp:
+    def ingest_time(self) -> _timestamp_pb2.Timestamp:
         """When the service heard the figure."""
 
     @_builtins.property
@@ -1124,9 +1124,9 @@ class StockLevel(_message.Message):
         held_count: _builtins.int = ...,
         allocated_count: _builtins.int = ...,
         available_count: _builtins.int = ...,
-        figure_time: _timestamp_pb2.Timestamp | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
         counted_time: _timestamp_pb2.Timestamp | None = ...,
-        heard_time: _timestamp_pb2.Timestamp | None = ...,
+        ingest_time: _timestamp_pb2.Timestamp | None = ...,
         source: _builtins.str = ...,
         count_confidence: _builtins.float | None = ...,
         physical_count_time: _timestamp_pb2.Timestamp | None = ...,
@@ -1135,9 +1135,9 @@ class StockLevel(_message.Message):
         untracked: _builtins.bool = ...,
         version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "heard_time", b"heard_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "ingest_time", b"ingest_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "available_count", b"available_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "figure_time", b"figure_time", "heard_time", b"heard_time", "held_count", b"held_count", "incoming", b"incoming", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "unavailable", b"unavailable", "unavailable_count", b"unavailable_count", "untracked", b"untracked", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "as_of_time", b"as_of_time", "available_count", b"available_count", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "held_count", b"held_count", "incoming", b"incoming", "ingest_time", b"ingest_time", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "unavailable", b"unavailable", "unavailable_count", b"unavailable_count", "untracked", b"untracked", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
     _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015

@@ -72,7 +72,7 @@ class StockServiceServicer:
     """
 
     def RecordStockChanges(self, request, context):
-        """Records counts and movements. Each gets a fate of its own; the ones that are
+        """Records counts and movements. Each gets a result of its own; the ones that are
         well-formed are recorded together, in one transaction.
 
         A change whose `change_id` was heard before from the same source does
@@ -84,7 +84,7 @@ class StockServiceServicer:
 
     def StreamStockChanges(self, request_iterator, context):
         """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-        of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+        of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
         message without an answer.
 
         A message that is refused ends the stream with its error: INVALID_FIELD.

@@ -34,7 +34,7 @@ class StockServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StockServiceAsyncStub: ...
     RecordStockChanges: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.RecordStockChangesRequest, _stock_service_pb2.RecordStockChangesResponse]
-    """Records counts and movements. Each gets a fate of its own; the ones that are
+    """Records counts and movements. Each gets a result of its own; the ones that are
     well-formed are recorded together, in one transaction.
 
     A change whose `change_id` was heard before from the same source does
@@ -42,7 +42,7 @@ class StockServiceStub:
     """
     StreamStockChanges: _grpc.StreamStreamMultiCallable[_stock_service_pb2.StreamStockChangesRequest, _stock_service_pb2.StreamStockChangesResponse]
     """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-    of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+    of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
     message without an answer.
 
     A message that is refused ends the stream with its error: INVALID_FIELD.
@@ -76,7 +76,7 @@ class StockServiceAsyncStub(StockServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordStockChanges: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.RecordStockChangesRequest, _stock_service_pb2.RecordStockChangesResponse]  # type: ignore[assignment]
-    """Records counts and movements. Each gets a fate of its own; the ones that are
+    """Records counts and movements. Each gets a result of its own; the ones that are
     well-formed are recorded together, in one transaction.
 
     A change whose `change_id` was heard before from the same source does
@@ -84,7 +84,7 @@ class StockServiceAsyncStub(StockServiceStub):
     """
     StreamStockChanges: _aio.StreamStreamMultiCallable[_stock_service_pb2.StreamStockChangesRequest, _stock_service_pb2.StreamStockChangesResponse]  # type: ignore[assignment]
     """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-    of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+    of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
     message without an answer.
 
     A message that is refused ends the stream with its error: INVALID_FIELD.
@@ -121,7 +121,7 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stock_service_pb2.RecordStockChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.RecordStockChangesResponse, _abc.Awaitable[_stock_service_pb2.RecordStockChangesResponse]]:
-        """Records counts and movements. Each gets a fate of its own; the ones that are
+        """Records counts and movements. Each gets a result of its own; the ones that are
         well-formed are recorded together, in one transaction.
 
         A change whose `change_id` was heard before from the same source does
@@ -135,7 +135,7 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_stock_service_pb2.StreamStockChangesResponse], _abc.AsyncIterator[_stock_service_pb2.StreamStockChangesResponse]]:
         """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-        of the messages with the fate of each. What was acknowledged is stored; after a break, send again from the first
+        of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
         message without an answer.
 
         A message that is refused ends the stream with its error: INVALID_FIELD.

@@ -240,18 +240,20 @@ async def _import_stock(client: Client, file: ImportFile, source: str, now: date
 
 
 def _stock_report(file: ImportFile, results: list[tuple[Record, StockChangeResult]]) -> ImportReport:
-    def of(fate: StockChangeResult.Fate.ValueType) -> tuple[CsvProblem, ...]:
-        return tuple(CsvProblem(file.table.file, rec.line, 0, res.reason) for rec, res in results if res.fate == fate)
+    def of(result: StockChangeResult.ChangeResult.ValueType) -> tuple[CsvProblem, ...]:
+        return tuple(
+            CsvProblem(file.table.file, rec.line, 0, res.reason) for rec, res in results if res.result == result
+        )
 
     return ImportReport(
         file.table.file,
         file.name,
         len(results),
-        accepted=len(of(StockChangeResult.FATE_ACCEPTED)),
-        duplicates=len(of(StockChangeResult.FATE_DUPLICATE)),
-        observed=len(of(StockChangeResult.FATE_OBSERVED)),
-        stale=of(StockChangeResult.FATE_STALE),
-        quarantined=of(StockChangeResult.FATE_QUARANTINED),
+        accepted=len(of(StockChangeResult.CHANGE_RESULT_ACCEPTED)),
+        duplicates=len(of(StockChangeResult.CHANGE_RESULT_DUPLICATE)),
+        observed=len(of(StockChangeResult.CHANGE_RESULT_OBSERVED)),
+        stale=of(StockChangeResult.CHANGE_RESULT_STALE),
+        quarantined=of(StockChangeResult.CHANGE_RESULT_QUARANTINED),
     )
 
 

@@ -42,7 +42,7 @@ class ReplayedSale:
 
     allocation_id: str
     line_id: str
-    left_count: int
+    remaining_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class ReplayedSales:
         sales = self._by_sku.get(sku, [])
         while sales and unit_count > 0:
             newest = sales[-1]
-            units = min(newest.left_count, unit_count)
+            units = min(newest.remaining_count, unit_count)
             taken.append(UnitsToCancel(newest.allocation_id, newest.line_id, units))
-            newest.left_count -= units
+            newest.remaining_count -= units
             unit_count -= units
-            if newest.left_count == 0:
+            if newest.remaining_count == 0:
                 sales.pop()
         return taken
 

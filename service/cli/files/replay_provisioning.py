@@ -61,8 +61,8 @@ async def provision(
             client.stock.RecordStockChanges, RecordStockChangesRequest(source=SOURCE, changes=batch)
         )
         _refuse_quarantine(answer.results)
-        accepted += sum(result.fate == StockChangeResult.FATE_ACCEPTED for result in answer.results)
-        known += sum(result.fate == StockChangeResult.FATE_DUPLICATE for result in answer.results)
+        accepted += sum(result.result == StockChangeResult.CHANGE_RESULT_ACCEPTED for result in answer.results)
+        known += sum(result.result == StockChangeResult.CHANGE_RESULT_DUPLICATE for result in answer.results)
         advance(len(batch))
     return ProvisioningReport(created, accepted, known)
 
@@ -123,7 +123,7 @@ def _change_id(sku: str, location_id: str, units: int) -> str:
 
 def _refuse_quarantine(results: Iterable[StockChangeResult]) -> None:
     for result in results:
-        if result.fate == StockChangeResult.FATE_QUARANTINED:
+        if result.result == StockChangeResult.CHANGE_RESULT_QUARANTINED:
             raise ServiceError(f"the service did not accept the count {result.change_id}: {result.reason}")
 
 

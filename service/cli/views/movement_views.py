@@ -19,14 +19,14 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord], 
         console.print("Nothing has moved there.")
         return
     numbers = (*_DELTAS, "said")
-    made = table("heard", "SKU", "location", "what", *numbers, "fate", "source", "because", "order", numbers=numbers)
+    made = table("heard", "SKU", "location", "what", *numbers, "result", "source", "because", "order", numbers=numbers)
     for one in movements:
         deltas = (one.on_hand_delta, one.unavailable_delta, one.held_delta, one.allocated_delta)
-        said = one.stated_count if one.HasField("stated_count") else "-"
-        cells = (*(f"{delta:+d}" if delta else "·" for delta in deltas), said, one.fate, one.source)
+        said = one.reported_count if one.HasField("reported_count") else "-"
+        cells = (*(f"{delta:+d}" if delta else "·" for delta in deltas), said, one.result, one.source)
         row(
             made,
-            clock(one.heard_time),
+            clock(one.ingest_time),
             one.sku,
             one.location_id,
             one.kind.replace("_", " "),
@@ -43,7 +43,7 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord], 
 
 def print_transfer(console: Console, transfer: Transfer) -> None:
     """One transfer, product by product."""
-    state = "settled" if transfer.state == Transfer.STATE_SETTLED else "on its way"
+    state = "settled" if transfer.state == Transfer.STATE_COMPLETED else "on its way"
     way = f"from {transfer.from_location_id} to {transfer.to_location_id}"
     console.print(f"Transfer {transfer.transfer_id} {way}: {state}", markup=False)
     console.print(_lines([transfer]))
@@ -65,10 +65,10 @@ def _lines(transfers: Sequence[Transfer]) -> Table:
     numbers = ("left", "arrived", "on its way", "lost")
     made = table("transfer", "from", "to", "SKU", *numbers, "dispatched", "expected", "settled", numbers=numbers)
     for one in transfers:
-        times = (clock(one.dispatch_time), clock(one.expect_time), clock(one.settle_time))
+        times = (clock(one.dispatch_time), clock(one.expect_time), clock(one.complete_time))
         for line in one.lines:
             missing = max(0, line.dispatched_count - line.received_count)
-            settled = one.state == Transfer.STATE_SETTLED
+            settled = one.state == Transfer.STATE_COMPLETED
             where = ("-", missing or "-") if settled else (missing or "-", "-")
             counts = (line.dispatched_count, line.received_count, *where)
             row(made, one.transfer_id, one.from_location_id, one.to_location_id, line.sku, *counts, *times)

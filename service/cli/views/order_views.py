@@ -142,7 +142,7 @@ def _why(decision: Decision) -> Iterator[RenderableType]:
         yield fired_rules(others)
     if decision.dropped_candidates:
         yield _dropped(decision.dropped_candidates)
-    if decision.search_bounded:
+    if decision.search_truncated:
         yield Text("There were too many locations to try every set of them: the best-ranked were taken.")
     if decision.policy_revision:
         read = clock(decision.stock_read_time)

@@ -26,8 +26,8 @@ def _headline(sheet: Sheet) -> Text:
     made = Text.assemble((product.sku, "bold"), name)
     if product.HasField("velocity_per_day"):
         made.append(f"\nPlanners expect to sell {product.velocity_per_day:g} a day.")
-    elif product.HasField("learnt_velocity_per_day"):
-        made.append(f"\nSells {product.learnt_velocity_per_day:g} a day, as its sales tell.")
+    elif product.HasField("learned_velocity_per_day"):
+        made.append(f"\nSells {product.learned_velocity_per_day:g} a day, as its sales tell.")
     if sheet.told is not None:
         made.append(f"\nThe channel may sell {count(sheet.told.sellable_count, 'unit')} now.")
     return made
@@ -50,7 +50,7 @@ def _places(places: Sequence[LocationStock], channel_id: str) -> RenderableType:
 
 def _said(level: StockLevel) -> tuple[str, str, str, str]:
     """How old the figure is, who said it, when somebody counted, and the share of counts that were right."""
-    figure = age(level.figure_time) if level.HasField("figure_time") else "never heard"
+    figure = age(level.as_of_time) if level.HasField("as_of_time") else "never heard"
     source = f"{level.source} (no longer tracked)" if level.untracked else level.source or "-"
     counted = level.physical_count_time if level.HasField("physical_count_time") else level.counted_time
     trusted = f"{level.count_confidence:.0%}" if level.HasField("count_confidence") else "-"
@@ -76,7 +76,7 @@ def _when(leaving: NextShipDay) -> str:
 def _told(place: LocationStock) -> tuple[int | str, str]:
     if place.told is None:
         return 0, "not one of the channel's locations"
-    kept = [f"{count(place.told.held_back_count, 'unit')} kept back"] if place.told.held_back_count else []
+    kept = [f"{count(place.told.buffer_count, 'unit')} kept back"] if place.told.buffer_count else []
     return place.told.sellable_count, "; ".join([*place.told.reasons, *kept]) or "-"
 
 

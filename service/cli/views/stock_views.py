@@ -19,7 +19,7 @@ def print_availability(console: Console, answer: CheckAvailabilityResponse, chan
     numbers = ("sellable", "available", "kept from total", "largest order")
     made = table("SKU", *numbers, numbers=numbers, title=f"What {channel_id} may sell now")
     for item in answer.availabilities:
-        counts = (item.sellable_count, item.available_count, item.channel_held_back_count)
+        counts = (item.sellable_count, item.available_count, item.channel_buffer_count)
         row(made, item.sku, *counts, item.largest_single_order_count)
     console.print(made)
     for item in answer.availabilities:
@@ -40,9 +40,9 @@ def _print_locations(console: Console, item: Availability) -> None:
             place.held_count,
             place.allocated_count,
             place.available_count,
-            place.held_back_count,
+            place.buffer_count,
             place.sellable_count,
-            age(place.figure_time) if place.HasField("figure_time") else "never counted",
+            age(place.as_of_time) if place.HasField("as_of_time") else "never counted",
             "; ".join(place.reasons) or "-",
         )
     console.print(made)
@@ -59,7 +59,7 @@ def print_stock(console: Console, levels: Sequence[StockLevel], *, more: bool) -
     made = table("SKU", "location", *numbers, "figure age", "source", numbers=numbers)
     for level in levels:
         counts = (level.on_hand_count, level.unavailable_count, level.held_count, level.allocated_count)
-        heard = (age(level.figure_time), level.source or "-")
+        heard = (age(level.as_of_time), level.source or "-")
         row(made, level.sku, level.location_id, *counts, level.available_count, *heard)
     console.print(made)
     print_more(console, levels, more=more)

@@ -262,7 +262,7 @@ def test_a_pickup_without_a_chosen_store_goes_where_the_rank_says() -> None:
     found = decide(rules(routing), stocked(oslo=1, bergen=2, tromso=9), order({"MUG": 1}, method="pickup"))
 
     assert shipped(found)[0][0] == "bergen"
-    assert reasons(found) == {"tromso": DropReason.ONLY}
+    assert reasons(found) == {"tromso": DropReason.NOT_ELIGIBLE}
 
 
 def test_every_dropped_location_says_why() -> None:

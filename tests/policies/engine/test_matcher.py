@@ -74,7 +74,7 @@ contexts = st.builds(
         has_image=st.booleans(),
         tags=tags,
     ),
-    stock=st.none() | st.builds(StockLevel, st.just("a"), st.just("b"), value.map(int), figure_time=ages),
+    stock=st.none() | st.builds(StockLevel, st.just("a"), st.just("b"), value.map(int), as_of_time=ages),
 )
 
 
@@ -97,7 +97,7 @@ def store(name: str = "high-street", sku: str = "MUG", on_hand: int = 9, velocit
         channel=Channel("tiktok_shop", "social"),
         location=Location(name, "store"),
         product=Product(sku, velocity_per_day=velocity),
-        stock=StockLevel(sku, name, on_hand, figure_time=NOW - timedelta(minutes=5)),
+        stock=StockLevel(sku, name, on_hand, as_of_time=NOW - timedelta(minutes=5)),
     )
 
 

@@ -86,7 +86,7 @@ def test_a_time_is_classified_like_the_number_that_it_is(
     near = unit * data.draw(st.sampled_from(reachable)) + data.draw(st.integers(-3, 3)) * MICROSECOND
     matcher = Matcher.of([(number, Comparison(name, operator, (number,))) for number in numbers])
 
-    level = StockLevel("MUG", "oslo", 1, figure_time=NOW - near, counted_time=NOW - near)
+    level = StockLevel("MUG", "oslo", 1, as_of_time=NOW - near, counted_time=NOW - near)
     asked = Context(NOW, stock=level)
 
     assert matcher.fired(asked) == matcher.fired_by_engine(asked) == matcher.fired_by_oracle(asked)

@@ -44,7 +44,7 @@ EVERYTHING = Context(
         "oslo",
         on_hand=12,
         allocated=2,
-        figure_time=NOW - timedelta(minutes=90),
+        as_of_time=NOW - timedelta(minutes=90),
         counted_time=NOW - timedelta(days=3),
         count_confidence=0.8,
         source="pos",
@@ -91,7 +91,7 @@ def test_the_age_of_stock_is_told_in_minutes() -> None:
 
 
 def test_a_source_whose_clock_runs_ahead_sends_new_stock_not_stock_of_negative_age() -> None:
-    ahead = StockLevel("MUG", "oslo", 1, figure_time=NOW + timedelta(minutes=3))
+    ahead = StockLevel("MUG", "oslo", 1, as_of_time=NOW + timedelta(minutes=3))
 
     assert ask("stock.age_minutes", Context(NOW, stock=ahead)) == 0
 

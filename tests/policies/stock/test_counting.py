@@ -110,17 +110,17 @@ def test_versions_10_12_11_end_at_12() -> None:
 def test_two_numbers_of_one_moment_ask_for_a_recount() -> None:
     found = assess_count(Anchor(NINE, 8), Anchor(NINE, 9), on_hand=8, moved_since=0)
 
-    assert (found.fate, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.RECOUNT)
+    assert (found.result, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.RECOUNT)
 
 
 def test_the_same_number_of_one_moment_changes_nothing() -> None:
     found = assess_count(Anchor(NINE, 8), Anchor(NINE, 8), on_hand=5, moved_since=-3)
 
-    assert (found.fate, found.on_hand_delta) == (ChangeResult.ACCEPTED, 0)
+    assert (found.result, found.on_hand_delta) == (ChangeResult.ACCEPTED, 0)
 
 
 def test_what_was_set_aside_before_a_count_that_says_so_is_in_it() -> None:
-    assert assess_setting_aside(at(5), at(5), 2, 0).fate is ChangeResult.ABSORBED
+    assert assess_setting_aside(at(5), at(5), 2, 0).result is ChangeResult.ABSORBED
     assert assess_setting_aside(at(5), at(6), 2, 0).unavailable_delta == 2
     assert assess_setting_aside(None, at(5), 2, 0).unavailable_delta == 2
 
@@ -128,12 +128,12 @@ def test_what_was_set_aside_before_a_count_that_says_so_is_in_it() -> None:
 def test_no_more_is_put_back_than_was_set_aside() -> None:
     found = assess_setting_aside(None, NINE, -3, 2)
 
-    assert (found.fate, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.NOT_ASIDE)
+    assert (found.result, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.NOT_ASIDE)
 
 
 def test_a_count_that_came_later_outlives_an_untracking() -> None:
-    assert assess_untracked(Anchor(at(5), 8), Anchor(at(4), 0)).fate is ChangeResult.STALE
-    assert assess_untracked(Anchor(at(5), 8), Anchor(at(6), 0)).fate is ChangeResult.ACCEPTED
+    assert assess_untracked(Anchor(at(5), 8), Anchor(at(4), 0)).result is ChangeResult.STALE
+    assert assess_untracked(Anchor(at(5), 8), Anchor(at(6), 0)).result is ChangeResult.ACCEPTED
 
 
 def test_confidence_is_what_people_found_newer_evidence_weighing_more() -> None:

@@ -181,7 +181,7 @@ def test_every_part_of_a_figure_is_compared(expect: str, message: str) -> None:
         ("shipments: []", "expected to ship nothing, got 1 MUG from dc"),
         ("shortages: {}", "expected to be short of nothing, got 1 MUG"),
         ("policy: pickup", "expected the policy pickup, got dear"),
-        ("dropped: {shop: only}", "expected shop to be dropped as only, got excluded"),
+        ("dropped: {shop: not-eligible}", "expected shop to be dropped as not-eligible, got excluded"),
     ],
 )
 def test_every_part_of_a_decision_is_compared(expect: str, message: str) -> None:
@@ -195,7 +195,7 @@ def test_every_part_of_a_decision_is_compared(expect: str, message: str) -> None
 
 def test_only_is_a_reason_where_it_keeps_a_location_out() -> None:
     given = "method: pickup, lines: {MUG: 1}, stock: {shop: {MUG: 1}, dc: {MUG: 5}}"
-    suite = order(given, "{outcome: allocated, policy: pickup, dropped: {dc: only}, because: [only]}")
+    suite = order(given, "{outcome: allocated, policy: pickup, dropped: {dc: not-eligible}, because: [only]}")
 
     assert failures(suite, ROUTING) == []
 

@@ -152,7 +152,7 @@ async def test_a_cancellation_that_is_not_clear_is_refused(shop: Retailer, field
     request = allocation_pb.CancelOrderLinesRequest(**fields)
 
     assert await refused(shop.allocations.CancelOrderLines(request)) is grpc.StatusCode.INVALID_ARGUMENT
-    assert not await shop.sql("SELECT FROM early_cancellation")
+    assert not await shop.sql("SELECT FROM order_cancellation")
 
 
 async def test_an_order_and_its_cancellation_at_once_leave_nothing_promised(retailers: RetailerMaker) -> None:

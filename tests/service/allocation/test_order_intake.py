@@ -206,7 +206,7 @@ async def test_a_word_of_the_channel_is_kept_and_shown(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop", channel_status="AWAITING_SHIPMENT")
     order = (await shop.look("tiktok_shop/A-1")).allocation
 
-    assert (order.channel_status, order.status) == ("AWAITING_SHIPMENT", order_pb2.ORDER_STATUS_READY)
+    assert (order.channel_status, order.status) == ("AWAITING_SHIPMENT", order_pb2.ORDER_STATUS_READY_TO_FULFILL)
 
 
 @pytest.mark.parametrize("word", ["CANCEL", "CANCELLED"])

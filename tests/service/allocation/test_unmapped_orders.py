@@ -86,7 +86,7 @@ async def test_an_order_gets_its_units_when_the_product_and_its_stock_come(shop:
 
     order = (await shop.look("web/A-1")).allocation
     assert promised(order) == {"dc": 5}
-    assert (order.outcome, order.status) == (order_pb2.OUTCOME_ALLOCATED, order_pb2.ORDER_STATUS_READY)
+    assert (order.outcome, order.status) == (order_pb2.OUTCOME_ALLOCATED, order_pb2.ORDER_STATUS_READY_TO_FULFILL)
     assert await shop.sellable("NEW") == 2
     assert (await shop.ledger()).balanced
 

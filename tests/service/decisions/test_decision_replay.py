@@ -56,7 +56,7 @@ async def test_units_that_an_order_had_already_are_kept_as_its_own(retailer: Ret
 
     kept = await retailer.decision(made.decision.decision_id)
 
-    assert [(x.sku, x.location_id, x.unit_count) for x in kept.inputs.own_units] == [("MUG", "dc", 4)]
+    assert [(x.sku, x.location_id, x.unit_count) for x in kept.inputs.promised_units] == [("MUG", "dc", 4)]
     assert kept.inputs.levels[0].allocated_count == 4
     assert (await retailer.replay(made.decision.decision_id)).identical
 
@@ -101,11 +101,11 @@ async def test_a_catalogue_is_kept_once_until_it_is_edited(retailers: RetailerMa
     for number in range(4):
         await one.allocate(f"A-{number}", {"MUG": 1})
         await two.allocate(f"B-{number}", {"MUG": 1})
-    before = await one.sql("SELECT hash FROM decision_catalogue")
+    before = await one.sql("SELECT hash FROM decision_catalog")
     await one.locations("dc", display_name="Central")
     last = await one.allocate("A-9", {"MUG": 1})
 
-    after = await one.sql("SELECT hash FROM decision_catalogue")
+    after = await one.sql("SELECT hash FROM decision_catalog")
     kept = await one.decision(last.decision.decision_id)
     assert (len(before), len(after)) == (1, 2)
     assert kept.inputs.locations[0].display_name == "Central"
@@ -161,7 +161,7 @@ async def test_two_hundred_decisions_come_out_the_same_whatever_has_changed_sinc
             await change_catalogue(retailer, dice)
             made += await sell(retailer, dice, 50)
         at_once = [await retailer.replay(one) for one in made]
-        await retailer.sql("UPDATE stock_level SET unavailable = 0, figure_time = NULL, source = 'flood'")
+        await retailer.sql("UPDATE stock_level SET unavailable = 0, as_of_time = NULL, source = 'flood'")
         afterwards = [await retailer.replay(one) for one in made]
     with service_process("--database-url", database_url, "--rules", str(PLAIN_RULES)) as address:
         async with grpc.aio.insecure_channel(address) as channel:

@@ -50,8 +50,8 @@ async def test_what_no_decision_needs_any_more_goes_a_day_later(retailer: Retail
     await forget(retailer)
 
     in_force = await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())
-    assert before == {"decision_catalogue": 1, "old": 1, "new": 1}
-    assert await counts(retailer) == {"decision_catalogue": 0, "old": 0, "new": 1}
+    assert before == {"decision_catalog": 1, "old": 1, "new": 1}
+    assert await counts(retailer) == {"decision_catalog": 0, "old": 0, "new": 1}
     assert [r["revision"] for r in await retailer.sql("SELECT revision FROM policy_set")] == [in_force.policy_revision]
 
 
@@ -86,7 +86,7 @@ async def grow_old(retailer: Retailer, *, days: float) -> None:
     """Lets everything that is stored of decisions be so many days old."""
     age = timedelta(days=days)
     await retailer.sql("UPDATE decision SET create_time = clock_timestamp() - $1::interval", age)
-    await retailer.sql("UPDATE decision_catalogue SET use_time = clock_timestamp() - $1::interval", age)
+    await retailer.sql("UPDATE decision_catalog SET use_time = clock_timestamp() - $1::interval", age)
     await retailer.sql("UPDATE policy_set SET use_time = clock_timestamp() - $1::interval", age)
 
 
@@ -98,11 +98,11 @@ async def forget(retailer: Retailer) -> float:
         await DecisionRetention(database, ActivePolicies(PLAIN_RULES, metrics), metrics, timedelta(days=90)).forget()
     finally:
         await database.close()
-    return metrics.registry.get_sample_value("truestock_decisions_forgotten_total") or 0.0
+    return metrics.registry.get_sample_value("truestock_decisions_purged_total") or 0.0
 
 
 async def counts(retailer: Retailer) -> dict[str, int]:
-    found = await retailer.sql("SELECT count(*) FROM decision_catalogue")
+    found = await retailer.sql("SELECT count(*) FROM decision_catalog")
     files = await retailer.sql("SELECT count(*) FILTER (WHERE revision = 'old') AS old, count(*) FROM policy_set")
     old, everything = files[0]["old"], files[0]["count"]
-    return {"decision_catalogue": found[0]["count"], "old": old, "new": everything - old}
+    return {"decision_catalog": found[0]["count"], "old": old, "new": everything - old}

@@ -26,7 +26,7 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
-Fate = stock_pb.StockChangeResult
+ChangeResult = stock_pb.StockChangeResult
 NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=30)
 RECEIVED, TILL_SALE = stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD
 ADJUSTED, SET_ASIDE = stock_pb.MOVEMENT_KIND_ADJUSTED, stock_pb.MOVEMENT_KIND_SET_ASIDE
@@ -89,8 +89,10 @@ async def test_a_movement_with_its_count_that_comes_after_newer_counts_moves_not
 
     results = await retailer.record(change("MUG", "dc", at=at(0), counted_movement=sold_then_counted(2, 50)))
 
-    assert (results[0].fate, results[0].on_hand_count) == (Fate.FATE_STALE, 40)
-    rows = await retailer.sql("SELECT kind, fate, stated FROM stock_movement WHERE effective_time = $1", at(0))
+    assert (results[0].result, results[0].on_hand_count) == (ChangeResult.CHANGE_RESULT_STALE, 40)
+    rows = await retailer.sql(
+        "SELECT kind, result, reported_count FROM stock_movement WHERE effective_time = $1", at(0)
+    )
     assert {tuple(row.values()) for row in rows} == {("sold", "absorbed", 2), ("counted", "stale", 50)}
 
 
@@ -122,7 +124,9 @@ async def test_the_rest_of_a_batch_applies_where_some_of_it_was_heard_before(ret
 
     results = await retailer.record(*batch)
 
-    assert [r.fate for r in results] == [Fate.FATE_DUPLICATE] * 40 + [Fate.FATE_ACCEPTED] * 60
+    assert [r.result for r in results] == [ChangeResult.CHANGE_RESULT_DUPLICATE] * 40 + [
+        ChangeResult.CHANGE_RESULT_ACCEPTED
+    ] * 60
     rows = await retailer.sql("SELECT sum(on_hand) AS units FROM stock_level")
     assert rows[0]["units"] == 700
 
@@ -207,7 +211,7 @@ async def test_a_count_says_what_is_not_sellable_and_what_was_set_aside_since_is
     await retailer.record(change("MUG", "dc", at=at(5), count=counted(10, unavailable=stated)))
     late = await retailer.record(change("MUG", "dc", at=at(4), movement=aside(DISPLAY, 5)))
 
-    assert late[0].fate == Fate.FATE_ABSORBED
+    assert late[0].result == ChangeResult.CHANGE_RESULT_ABSORBED
     assert await by_reason(retailer) == {"damaged": 4, "display": 1}
     assert (await retailer.ledger()).balanced
 
@@ -333,7 +337,7 @@ async def test_fifty_calls_with_one_request_id_are_one_effect_others_fifty(
     calls = [shops[n % 2].stock_service.RecordStockChanges(one) for n, one in enumerate([same] * 50 + others)]
     answers = await asyncio.gather(*calls)
 
-    assert {answer.results[0].fate for answer in answers} == {Fate.FATE_ACCEPTED}
+    assert {answer.results[0].result for answer in answers} == {ChangeResult.CHANGE_RESULT_ACCEPTED}
     assert [(await shops[0].level(sku, "dc")).on_hand_count for sku in ("MUG", "BOWL")] == [1, 50]
     assert (await shops[0].ledger()).balanced
 

@@ -17,7 +17,7 @@ from tests.retailer import SOLD, Retailer, change, moved
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 Feed = catalog_pb.Feed
-Fate = stock_pb.StockChangeResult
+ChangeResult = stock_pb.StockChangeResult
 OWNER, OBSERVER = Feed.ROLE_OWNER, Feed.ROLE_OBSERVER
 NET = Feed.OPEN_ORDERS_NET
 
@@ -124,10 +124,12 @@ async def test_an_observer_moves_nothing_and_its_word_is_kept(retailer: Retailer
         source="camera",
     )
 
-    assert [result.fate for result in results] == [Fate.FATE_OBSERVED] * 3
+    assert [result.result for result in results] == [ChangeResult.CHANGE_RESULT_OBSERVED] * 3
     assert (await retailer.level("MUG", "dc")).on_hand_count == 10
-    kept = await retailer.sql("SELECT fate, on_hand_delta, stated FROM stock_movement WHERE source = 'camera'")
-    assert {(row["fate"], row["on_hand_delta"]) for row in kept} == {("observed", 0)}
+    kept = await retailer.sql(
+        "SELECT result, on_hand_delta, reported_count FROM stock_movement WHERE source = 'camera'"
+    )
+    assert {(row["result"], row["on_hand_delta"]) for row in kept} == {("observed", 0)}
     assert (await retailer.ledger()).balanced
 
 
@@ -142,7 +144,10 @@ async def test_an_undeclared_source_is_compared_where_another_owns_and_its_movem
         source="till",
     )
 
-    assert [result.fate for result in results] == [Fate.FATE_ACCEPTED, Fate.FATE_OBSERVED]
+    assert [result.result for result in results] == [
+        ChangeResult.CHANGE_RESULT_ACCEPTED,
+        ChangeResult.CHANGE_RESULT_OBSERVED,
+    ]
     assert (await retailer.level("MUG", "dc")).on_hand_count == 8
 
 
@@ -245,7 +250,7 @@ async def test_a_count_of_what_is_available_leaves_out_what_is_set_aside(retaile
 
     level = await retailer.level("A", "s")
     assert (level.on_hand_count, level.unavailable_count, level.available_count) == (10, 3, 7)
-    assert results[0].fate == Fate.FATE_QUARANTINED
+    assert results[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
 
 
 async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
@@ -253,7 +258,7 @@ async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
 ) -> None:
     await retailer.stock({("MUG", "dc"): 10})
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5), Feed(source="erp", role=OBSERVER))
-    await retailer.sql("UPDATE feed SET heard_time = now() - interval '16 minutes'")
+    await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
 
     await asyncio.gather(*(replay.listen() for _ in range(5)))
     raised = await retailer.sql("SELECT subject, state FROM exception WHERE kind = 'stale_feed'")
@@ -266,7 +271,7 @@ async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
 
 async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5))
-    await retailer.sql("UPDATE feed SET heard_time = now() - interval '16 minutes'")
+    await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
     await replay.listen()
 
     await declare(retailer, Feed(source="wms", role=OWNER))
@@ -279,7 +284,7 @@ async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, r
 async def test_a_feed_that_speaks_again_is_counted_as_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, cadence_minutes=1))
     await retailer.stock({("A", "s"): 0})
-    await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', heard_time = NULL")
+    await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', ingest_time = NULL")
     await replay.listen()
 
     await retailer.count({("A", "s"): 2}, source="erp")

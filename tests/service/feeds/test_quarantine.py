@@ -11,7 +11,7 @@ from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, change, moved
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
-Fate = stock_pb.StockChangeResult
+ChangeResult = stock_pb.StockChangeResult
 NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 TILL_SALE, RECEIVED = stock_pb.MOVEMENT_KIND_SOLD, stock_pb.MOVEMENT_KIND_RECEIVED
 
@@ -63,7 +63,7 @@ async def test_what_was_replayed_counts_once_when_the_source_sends_it_again(reta
 
     again = await retailer.record(sale)
 
-    assert again[0].fate == Fate.FATE_DUPLICATE
+    assert again[0].result == ChangeResult.CHANGE_RESULT_DUPLICATE
     assert (await retailer.level("NEW", "dc")).on_hand_count == 3
 
 
@@ -130,7 +130,7 @@ async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, r
     await retailer.record(change("MUG", "dc", at=now - timedelta(seconds=1), movement=moved(set_aside, 3)))
     await replay.sweep()
 
-    assert early[0].fate == Fate.FATE_QUARANTINED
+    assert early[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
     assert (await retailer.level("MUG", "dc")).unavailable_count == 1
     assert not await retailer.sql("SELECT FROM stock_quarantine")
     assert (await retailer.ledger()).balanced

@@ -9,7 +9,7 @@ from tests.conftest import RetailerMaker
 from tests.retailer import SOLD, Retailer, change, moved, request_id
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
-Fate = stock_pb.StockChangeResult
+ChangeResult = stock_pb.StockChangeResult
 RECEIVED, SOLD_AT_TILL = stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD
 NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 
@@ -40,7 +40,7 @@ async def test_a_late_movement_counts_on_top_of_an_earlier_count(retailer: Retai
     await retailer.record(change("MUG", "dc", at=ten, count=counted(20)))
     results = await retailer.record(change("MUG", "dc", at=NINE, movement=moved(RECEIVED, 100)))
 
-    assert results[0].fate == Fate.FATE_ABSORBED
+    assert results[0].result == ChangeResult.CHANGE_RESULT_ABSORBED
     assert (await retailer.level("MUG", "dc")).on_hand_count == 17
     assert (await retailer.ledger()).balanced
 
@@ -67,7 +67,7 @@ async def test_a_count_older_than_the_last_is_stale(retailer: Retailer) -> None:
 
     results = await retailer.record(change("MUG", "dc", at=NINE - timedelta(hours=1), count=counted(99)))
 
-    assert results[0].fate == Fate.FATE_STALE
+    assert results[0].result == ChangeResult.CHANGE_RESULT_STALE
     assert (await retailer.level("MUG", "dc")).on_hand_count == 8
 
 
@@ -77,7 +77,7 @@ async def test_two_counts_of_one_moment_ask_for_a_recount(retailer: Retailer) ->
 
     results = await retailer.record(change("MUG", "dc", at=NINE, count=counted(9)))
 
-    assert results[0].fate == Fate.FATE_QUARANTINED
+    assert results[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
     assert "count again" in results[0].reason
     assert (await retailer.level("MUG", "dc")).on_hand_count == 8
 
@@ -86,9 +86,13 @@ async def test_the_same_movement_twice_counts_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 8})
     sale = change("MUG", "dc", at=datetime.now(UTC), change_id="sale-1", movement=moved(SOLD_AT_TILL, 3))
 
-    fates = [(await retailer.record(sale, source="till"))[0].fate for _ in range(3)]
+    results = [(await retailer.record(sale, source="till"))[0].result for _ in range(3)]
 
-    assert fates == [Fate.FATE_ACCEPTED, Fate.FATE_DUPLICATE, Fate.FATE_DUPLICATE]
+    assert results == [
+        ChangeResult.CHANGE_RESULT_ACCEPTED,
+        ChangeResult.CHANGE_RESULT_DUPLICATE,
+        ChangeResult.CHANGE_RESULT_DUPLICATE,
+    ]
     assert (await retailer.level("MUG", "dc")).on_hand_count == 5
 
 
@@ -99,7 +103,7 @@ async def test_the_same_movement_fifty_times_at_once_counts_once(retailers: Reta
 
     results = await asyncio.gather(*(shops[n % 2].record(sale, source="till") for n in range(50)))
 
-    assert sum(result[0].fate == Fate.FATE_ACCEPTED for result in results) == 1
+    assert sum(result[0].result == ChangeResult.CHANGE_RESULT_ACCEPTED for result in results) == 1
     assert (await shops[0].level("MUG", "dc")).on_hand_count == 5
     assert (await shops[0].ledger()).balanced
 
@@ -109,12 +113,12 @@ async def test_an_unknown_sku_is_kept_aside_and_recorded_once_it_is_known(retail
     count = change("NEW", "dc", at=NINE, change_id="count-1", count=counted(4))
 
     first = await retailer.record(count)
-    assert first[0].fate == Fate.FATE_QUARANTINED
+    assert first[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
     assert len(await retailer.sql("SELECT FROM stock_quarantine")) == 1
 
     await product_at(retailer, "NEW", "dc")
     second = await retailer.record(count)
-    assert second[0].fate == Fate.FATE_DUPLICATE
+    assert second[0].result == ChangeResult.CHANGE_RESULT_DUPLICATE
     assert (await retailer.level("NEW", "dc")).on_hand_count == 4
     assert not await retailer.sql("SELECT FROM stock_quarantine")
 
@@ -126,7 +130,10 @@ async def test_one_unmapped_change_does_not_keep_the_others_out(retailer: Retail
         change("MUG", "moon", at=NINE, count=counted(4)), change("MUG", "dc", at=NINE, count=counted(4))
     )
 
-    assert [result.fate for result in results] == [Fate.FATE_QUARANTINED, Fate.FATE_ACCEPTED]
+    assert [result.result for result in results] == [
+        ChangeResult.CHANGE_RESULT_QUARANTINED,
+        ChangeResult.CHANGE_RESULT_ACCEPTED,
+    ]
 
 
 async def test_a_clock_that_runs_ahead_is_not_believed(retailer: Retailer) -> None:
@@ -137,7 +144,10 @@ async def test_a_clock_that_runs_ahead_is_not_believed(retailer: Retailer) -> No
         change("MUG", "dc", at=soon, count=counted(4)), change("MUG", "dc", at=late, count=counted(9))
     )
 
-    assert [result.fate for result in results] == [Fate.FATE_ACCEPTED, Fate.FATE_QUARANTINED]
+    assert [result.result for result in results] == [
+        ChangeResult.CHANGE_RESULT_ACCEPTED,
+        ChangeResult.CHANGE_RESULT_QUARANTINED,
+    ]
 
 
 async def test_a_retry_with_the_same_request_id_gets_the_same_fates(retailer: Retailer) -> None:
@@ -149,7 +159,7 @@ async def test_a_retry_with_the_same_request_id_gets_the_same_fates(retailer: Re
     answers = [await retailer.stock_service.RecordStockChanges(request) for _ in range(2)]
 
     assert answers[0] == answers[1]
-    assert answers[0].results[0].fate == Fate.FATE_ACCEPTED
+    assert answers[0].results[0].result == ChangeResult.CHANGE_RESULT_ACCEPTED
 
 
 async def test_counts_and_orders_at_once_lose_nothing(retailers: RetailerMaker) -> None:

@@ -16,7 +16,7 @@ from tests.service.watch.test_watch_availability import until
 from truestock.v1 import stock_service_pb2 as stock_pb
 
 Code = grpc.StatusCode
-Fate = stock_pb.StockChangeResult
+ChangeResult = stock_pb.StockChangeResult
 FOUND = stock_pb.MOVEMENT_KIND_FOUND
 
 
@@ -46,14 +46,14 @@ async def test_each_message_is_acknowledged_in_order_with_its_fates(shop: Retail
     messages = [said(found("1"), found("2"), source="till"), said(found("2"), found("3")), said(found("4"))]
     answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
 
-    fates = [[(result.change_id, result.fate) for result in answer.results] for answer in answers]
-    assert fates == [
-        [("1", Fate.FATE_ACCEPTED), ("2", Fate.FATE_ACCEPTED)],
-        [("2", Fate.FATE_DUPLICATE), ("3", Fate.FATE_ACCEPTED)],
-        [("4", Fate.FATE_ACCEPTED)],
+    results = [[(result.change_id, result.result) for result in answer.results] for answer in answers]
+    assert results == [
+        [("1", ChangeResult.CHANGE_RESULT_ACCEPTED), ("2", ChangeResult.CHANGE_RESULT_ACCEPTED)],
+        [("2", ChangeResult.CHANGE_RESULT_DUPLICATE), ("3", ChangeResult.CHANGE_RESULT_ACCEPTED)],
+        [("4", ChangeResult.CHANGE_RESULT_ACCEPTED)],
     ]
     assert answers[-1].results[0].on_hand_count == 14
-    assert shop.metric("stock_changes_total", fate="accepted") == 5
+    assert shop.metric("stock_changes_total", result="accepted") == 5
 
 
 async def test_a_source_named_once_speaks_for_the_whole_stream(shop: Retailer) -> None:
@@ -106,8 +106,13 @@ async def test_a_feed_that_breaks_off_has_lost_nothing_acknowledged(shop: Retail
     answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(again))]
 
     assert acknowledged == 5
-    fates = [answer.results[0].fate for answer in answers]
-    assert fates == [Fate.FATE_DUPLICATE, Fate.FATE_DUPLICATE, Fate.FATE_ACCEPTED, Fate.FATE_ACCEPTED]
+    results = [answer.results[0].result for answer in answers]
+    assert results == [
+        ChangeResult.CHANGE_RESULT_DUPLICATE,
+        ChangeResult.CHANGE_RESULT_DUPLICATE,
+        ChangeResult.CHANGE_RESULT_ACCEPTED,
+        ChangeResult.CHANGE_RESULT_ACCEPTED,
+    ]
     assert (await shop.level("MUG", "dc")).on_hand_count == 17
     assert (await shop.ledger()).balanced
 
@@ -116,7 +121,7 @@ async def test_two_feeds_stream_side_by_side(shop: Retailer) -> None:
     async def feed(source: str) -> None:
         messages = [said(found(str(number)), source=source) for number in range(20)]
         answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
-        assert all(answer.results[0].fate == Fate.FATE_ACCEPTED for answer in answers)
+        assert all(answer.results[0].result == ChangeResult.CHANGE_RESULT_ACCEPTED for answer in answers)
 
     await asyncio.gather(*(feed(source) for source in ("till-1", "till-2", "wms")))
 

@@ -55,7 +55,7 @@ ONE_PROMISE = {
     "name": tuple(ORIGINAL.split("/")),
     "state": "STATE_CONFIRMED",
     "commitment": SOLD,
-    "status": "ORDER_STATUS_READY",
+    "status": "ORDER_STATUS_READY_TO_FULFILL",
     "lines": [("1", "MUG", 3, 3, 0)],
     "promised": {"dc": 3},
     "copies": [COPY],

@@ -67,8 +67,8 @@ def orders(draw: st.DrawFn) -> AllocationRecord:
 def book_of(record: AllocationRecord, free: int) -> Book:
     taken = sum(record.promised().values())
     levels = {
-        ("MUG", "dc"): StockLevel("MUG", "dc", taken, allocated=taken, figure_time=NOW),
-        ("MUG", "north"): StockLevel("MUG", "north", free, figure_time=NOW),
+        ("MUG", "dc"): StockLevel("MUG", "dc", taken, allocated=taken, as_of_time=NOW),
+        ("MUG", "north"): StockLevel("MUG", "north", free, as_of_time=NOW),
     }
     return Book(NOW, levels, uuid.uuid4)
 

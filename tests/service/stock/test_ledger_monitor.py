@@ -64,8 +64,8 @@ async def test_a_proof_that_takes_too_long_is_given_up(
 ) -> None:
     database = await Database.open(shop.database_url, shop.service.metrics, connections=1)
     await shop.sql(
-        "INSERT INTO stock_movement (id, sku, location_id, kind, fate, on_hand_delta, unavailable_delta, held_delta, "
-        "allocated_delta, source, effective_time, heard_time) SELECT gen_random_uuid(), 'MUG', 'dc', 'adjusted', "
+        "INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, held_delta, "
+        "allocated_delta, source, effective_time, ingest_time) SELECT gen_random_uuid(), 'MUG', 'dc', 'adjusted', "
         "'accepted', 0, 0, 0, 0, 'x', now(), now() FROM generate_series(1, 20000)"
     )
     monkeypatch.setattr("service.stock.ledger_monitor.PROOF_SECONDS", 0.001)

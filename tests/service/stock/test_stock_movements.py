@@ -49,7 +49,7 @@ async def test_everything_that_moved_a_figure_is_listed_the_newest_first(shop: R
         ("counted", 10, 0),
     ]
     assert {one.allocation_id for one in found[:2]} == {order.allocation_id}
-    assert (found[2].source, found[2].stated_count, found[2].fate) == ("counter", 10, "accepted")
+    assert (found[2].source, found[2].reported_count, found[2].result) == ("counter", 10, "accepted")
 
 
 async def test_what_was_heard_and_moved_nothing_is_listed_too(shop: Retailer) -> None:
@@ -58,7 +58,7 @@ async def test_what_was_heard_and_moved_nothing_is_listed_too(shop: Retailer) ->
 
     found = await movements(shop, kinds=["sold"])
 
-    assert [(one.change_id, one.fate, one.on_hand_delta) for one in found] == [("late", "absorbed", 0)]
+    assert [(one.change_id, one.result, one.on_hand_delta) for one in found] == [("late", "absorbed", 0)]
     assert found[0].effective_time.ToDatetime(UTC) == old
 
 

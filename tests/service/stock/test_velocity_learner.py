@@ -57,7 +57,7 @@ def learner(database: Database) -> VelocityLearner:
 async def learnt(shop: Retailer, sku: str = "MUG") -> float | None:
     answer = await shop.catalog.ListProducts(catalog_pb.ListProductsRequest(skus=[sku]))
     product = answer.products[0]
-    return product.learnt_velocity_per_day if product.HasField("learnt_velocity_per_day") else None
+    return product.learned_velocity_per_day if product.HasField("learned_velocity_per_day") else None
 
 
 async def sold_at_till(shop: Retailer, units: int, at: datetime | None = None) -> None:
@@ -144,8 +144,8 @@ async def test_a_sale_that_is_committed_late_is_not_missed(
         # An early transaction number, whose sale appears after later ones have been read.
         async with connection.transaction():
             await connection.execute(
-                "INSERT INTO stock_movement (id, sku, location_id, kind, fate, on_hand_delta, unavailable_delta, "
-                "held_delta, allocated_delta, source, effective_time, heard_time) VALUES (gen_random_uuid(), 'MUG', "
+                "INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, "
+                "held_delta, allocated_delta, source, effective_time, ingest_time) VALUES (gen_random_uuid(), 'MUG', "
                 "'dc', 'allocated', 'accepted', 0, 0, 0, 4, 'orders', now(), now())"
             )
             await shop.allocate("A-1", {"MUG": 5})
@@ -191,7 +191,7 @@ async def test_an_import_of_products_keeps_what_was_learnt(shop: Retailer, learn
     await shop.allocate("A-1", {"MUG": 5})
     await learner.learn()
 
-    again = catalog_pb.Product(sku="MUG", display_name="Mug", learnt_velocity_per_day=99)
+    again = catalog_pb.Product(sku="MUG", display_name="Mug", learned_velocity_per_day=99)
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[again]))
 
     assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)

@@ -86,7 +86,7 @@ async def test_what_arrives_can_be_sold_there(shop: Retailer) -> None:
 
     transfer = await receive(shop, "T-1", {"MUG": 4})
 
-    assert transfer.state == State.STATE_SETTLED
+    assert transfer.state == State.STATE_COMPLETED
     assert await on_hand(shop) == (6, 4)
     assert await shop.sellable("MUG") == 10
     assert not await mismatches(shop)
@@ -100,7 +100,7 @@ async def test_a_transfer_may_arrive_in_parts(shop: Retailer) -> None:
     second = await receive(shop, "T-1", {"MUG": 1, "BOWL": 2})
 
     assert (first.state, lines(first)) == (State.STATE_IN_TRANSIT, {"BOWL": (2, 0), "MUG": (4, 3)})
-    assert (second.state, lines(second)) == (State.STATE_SETTLED, {"BOWL": (2, 2), "MUG": (4, 4)})
+    assert (second.state, lines(second)) == (State.STATE_COMPLETED, {"BOWL": (2, 2), "MUG": (4, 4)})
 
 
 async def test_what_arrives_goes_to_backorders_before_anybody_else(retailers: RetailerMaker) -> None:
@@ -126,7 +126,7 @@ async def test_what_never_arrives_is_lost_and_somebody_is_told(shop: Retailer) -
 
     transfer = await receive(shop, "T-1", {"MUG": 3}, complete=True)
 
-    assert transfer.state == State.STATE_SETTLED
+    assert transfer.state == State.STATE_COMPLETED
     assert await on_hand(shop) == (6, 3)
     told = await mismatches(shop)
     assert [(row["subject"], row["sku"], row["location_id"]) for row in told] == [("T-1", "MUG", "store")]
@@ -217,7 +217,7 @@ async def test_nothing_more_arrives_of_a_settled_transfer(shop: Retailer) -> Non
     again = await receive(shop, "T-1", {}, complete=True)
 
     assert error.is_(FAILED, "WRONG_STATE")
-    assert again.state == State.STATE_SETTLED
+    assert again.state == State.STATE_COMPLETED
     assert await on_hand(shop) == (6, 3)
 
 
@@ -284,7 +284,7 @@ async def test_what_is_on_its_way_is_shown_where_it_goes_the_earliest_first(shop
 
 
 async def test_a_store_that_was_never_counted_knows_the_age_of_what_arrived(shop: Retailer) -> None:
-    counted = (await shop.level("BOWL", "dc")).figure_time
+    counted = (await shop.level("BOWL", "dc")).as_of_time
     await dispatch(shop, "T-1", {"MUG": 4})
     await dispatch(shop, "T-2", {"BOWL": 1})
     await receive(shop, "T-1", {"MUG": 4})
@@ -294,8 +294,8 @@ async def test_a_store_that_was_never_counted_knows_the_age_of_what_arrived(shop
     await receive(shop, "T-3", {"BOWL": 1})
 
     arrived, vouched = await shop.level("MUG", "store"), await shop.level("BOWL", "dc")
-    assert (arrived.source, arrived.HasField("figure_time")) == ("transfers", True)
-    assert (vouched.source, vouched.figure_time) == ("counter", counted)
+    assert (arrived.source, arrived.HasField("as_of_time")) == ("transfers", True)
+    assert (vouched.source, vouched.as_of_time) == ("counter", counted)
 
 
 async def test_transfers_are_listed_the_newest_first_in_pages(shop: Retailer) -> None:
@@ -398,7 +398,7 @@ async def test_two_receipts_with_the_same_contents_are_two(shop: Retailer) -> No
     for _ in range(2):
         transfer = await receive(shop, "T-1", {"MUG": 2}, request_id=request_id())
 
-    assert (transfer.state, lines(transfer)) == (State.STATE_SETTLED, {"MUG": (4, 4)})
+    assert (transfer.state, lines(transfer)) == (State.STATE_COMPLETED, {"MUG": (4, 4)})
     assert await on_hand(shop) == (6, 4)
 
 
@@ -480,7 +480,7 @@ async def test_units_are_conserved_whatever_is_dispatched_received_and_settled(r
         arrived = await shop.sql("SELECT on_hand FROM stock_level WHERE sku = $1 AND location_id = 'store'", sku)
         on_its_way = await shop.sql(
             "SELECT coalesce(sum(greatest(0, dispatched - received)), 0) AS units "
-            "FROM transfer_line JOIN transfer ON id = transfer_id WHERE sku = $1 AND settle_time IS NULL",
+            "FROM transfer_line JOIN transfer ON id = transfer_id WHERE sku = $1 AND complete_time IS NULL",
             sku,
         )
         assert level.on_hand_count == yard.dc

@@ -233,7 +233,7 @@ async def slow(database_url: str) -> AsyncIterator[Any]:
 
 async def test_a_slow_writer_is_told_although_a_faster_one_was_told_before(retailers: RetailerMaker, slow: Any) -> None:
     """A takes its place in the order of transactions, B overtakes it and is told, then A commits."""
-    shop = await retailers.make(watch_round_seconds=15)
+    shop = await retailers.make(watch_refresh_seconds=15)
     await shop.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
     async with watching(shop) as ear:
         await ear.hears(MUG=10, PAN=5)
@@ -257,7 +257,7 @@ async def test_what_a_slow_service_told_is_told_after_a_cut(shop: Retailer, slow
         await transaction.start()
         await moved_by_hand(slow, "MUG", -4)
         await slow.execute(
-            """UPDATE availability_told SET sellable = 6, largest_single_order = 6, version = version + 1,
+            """UPDATE availability_published SET sellable = 6, largest_single_order = 6, version = version + 1,
             xid = pg_current_xact_id() WHERE sku = 'MUG'"""
         )
         await shop.count({("PAN", "dc"): 1})
@@ -275,8 +275,8 @@ async def moved_by_hand(connection: Any, sku: str, units: int) -> None:
         "UPDATE stock_level SET on_hand = on_hand + $2 WHERE (sku, location_id) = ($1, 'dc')", sku, units
     )
     await connection.execute(
-        """INSERT INTO stock_movement (id, sku, location_id, kind, fate, on_hand_delta, unavailable_delta, held_delta,
-        allocated_delta, source, effective_time, heard_time) VALUES (gen_random_uuid(), $1, 'dc', 'adjusted',
+        """INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, held_delta,
+        allocated_delta, source, effective_time, ingest_time) VALUES (gen_random_uuid(), $1, 'dc', 'adjusted',
         'accepted', $2, 0, 0, 0, 'hand', clock_timestamp(), clock_timestamp())""",
         sku,
         units,
@@ -461,9 +461,9 @@ async def test_what_was_last_told_is_kept_for_whoever_asks_why_too_much_was_sold
 
 async def test_the_metrics_say_who_watches_and_what_was_told_how_late(retailers: RetailerMaker) -> None:
     # The round would tell of the count too, if it came first.
-    shop = await retailers.make(watch_round_seconds=15)
+    shop = await retailers.make(watch_refresh_seconds=15)
     await shop.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
-    assert shop.metric("availability_changes_told_total", channel="web") == 0
+    assert shop.metric("availability_changes_published_total", channel="web") == 0
     async with watching(shop) as ear:
         await ear.hears(MUG=10, PAN=5)
         await shop.count({("MUG", "dc"): 1})
@@ -473,5 +473,5 @@ async def test_the_metrics_say_who_watches_and_what_was_told_how_late(retailers:
     method = "AvailabilityService/WatchAvailability"
     await until(lambda: shop.metric("rpc_duration_seconds_count", method=method, code="CANCELLED") == 1)
 
-    assert shop.metric("availability_changes_told_total", channel="web") == 3
+    assert shop.metric("availability_changes_published_total", channel="web") == 3
     assert shop.metric("availability_delay_seconds_count") == 1

@@ -87,7 +87,7 @@ async def test_the_last_value_told_is_the_true_one_for_every_product(
     rules = tmp_path / "rules"
     shutil.copytree(PLAIN_RULES, rules)
     # Rounds take longer than this test, so that what is told was noticed.
-    one, two = [await retailers.make(rules, watch_round_seconds=15) for _ in range(2)]
+    one, two = [await retailers.make(rules, watch_refresh_seconds=15) for _ in range(2)]
     await one.stock({(sku, place): 5 for sku in SKUS for place in PLACES})
     dice = random.Random(seed)
     over = asyncio.Event()
