@@ -1,4 +1,4 @@
-"""Matches conditions against facts: value classes, conjunctions, memoised matches.
+"""Finds the rules whose conditions hold for given facts: value classes, conjunctions, remembered answers.
 
 The only package that imports durable-rules, in `rule_engine`.
 """

@@ -1,7 +1,7 @@
-"""What is worked out once for each channel, location and product: how the facts that it alone decides are classified.
+"""The classes of facts that depend only on a channel, location or product, computed once for each such object.
 
-They make up most of a signature, and such objects outlive a question. Ages and figures of stock do not: they are
-classified with each question.
+These facts make up most of a signature, and the objects live longer than one question. All other facts, such as stock
+levels and ages, are classified again for each question.
 """
 
 from __future__ import annotations
@@ -12,62 +12,66 @@ from dataclasses import dataclass, fields
 from policies.domain.model import Channel, Context, Location, Product
 
 MAX_OBJECTS = 2_048
-"""Objects of one kind whose parts are remembered; beyond it all are forgotten and worked out as they come."""
+"""Objects of one kind whose classes are cached. When the cache is full, it is emptied and filled again."""
+
 MAX_CLASSIFICATIONS = 65_536
-"""Parts of one kind that are told apart; beyond it they are made anew, and what is remembered of them is not found."""
+"""Distinct `ClassifiedFacts` of one kind. When there are more, all are replaced; answers for the old ones are lost."""
 
 CACHED_OBJECTS: dict[str, type[Channel] | type[Location] | type[Product]] = {
     "channel": Channel,
     "location": Location,
     "product": Product,
 }
-"""The objects that outlive questions, as the groups of facts name them."""
+"""The kinds of object that live longer than one question, by the group of facts about them."""
 
-_OWN_FACTS = frozenset(f"{kind}.{field.name}" for kind, made_of in CACHED_OBJECTS.items() for field in fields(made_of))
+_OWN_FACTS = frozenset(f"{kind}.{field.name}" for kind, cls in CACHED_OBJECTS.items() for field in fields(cls))
 
 Classifier = Callable[[Context], Hashable]
-"""How one fact of a context is classified."""
+"""Returns the class of one fact in a context."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassifiedFacts:
-    """The entries of the facts of one object. Equal parts are one and the same, so comparing them takes no time."""
+    """The classes of one object's facts. Equal ones are the same instance, so they are compared by identity."""
 
     entries: tuple[Hashable, ...]
 
 
 def deciding_object(fact: str) -> str | None:
-    """The kind of object that alone decides the fact, which is then named like one of its fields; None without one."""
+    """The kind of object whose field of the same name is the fact; None where the fact depends on more."""
     return fact.partition(".")[0] if fact in _OWN_FACTS else None
 
 
 class ClassifiedFactsCache:
-    """The parts of objects of one kind. `known` has them by the object's id, which stays its own: objects are kept."""
+    """The classified facts of objects of one kind. `by_object_id` has them by the object's `id()`."""
 
-    __slots__ = ("_kept", "_kind", "_made", "_steps", "known")
+    __slots__ = ("_classifiers", "_instances", "_kind", "_objects", "by_object_id")
 
-    def __init__(self, kind: str, steps: Sequence[Classifier]) -> None:
+    def __init__(self, kind: str, classifiers: Sequence[Classifier]) -> None:
         self._kind = kind
-        self._steps = tuple(steps)
-        self._made: dict[tuple[Hashable, ...], ClassifiedFacts] = {}
-        self._kept: list[object] = []
-        self.known: dict[int, ClassifiedFacts] = {}
+        self._classifiers = tuple(classifiers)
+        self._instances: dict[tuple[Hashable, ...], ClassifiedFacts] = {}
+        # Keeps every cached object alive. The cache looks objects up by id(), and Python gives the id of a freed
+        # object to the next one.
+        self._objects: list[object] = []
+        self.by_object_id: dict[int, ClassifiedFacts] = {}
 
     def of(self, context: Context) -> ClassifiedFacts:
-        """The part of the context's object; None is an object, too: its facts are unknown."""
+        """The classified facts of the context's object. Where it has none, all its facts are unknown."""
         item = getattr(context, self._kind)
         try:
-            return self.known[id(item)]
+            return self.by_object_id[id(item)]
         except KeyError:
-            return self._learnt(item, context)
+            return self._classify(item, context)
 
-    def _learnt(self, item: object, context: Context) -> ClassifiedFacts:
-        entries = tuple([step(context) for step in self._steps])
-        if len(self._kept) >= MAX_OBJECTS:
-            self.known.clear()
-            self._kept.clear()
-        if len(self._made) >= MAX_CLASSIFICATIONS:
-            self._made.clear()
-        self._kept.append(item)
-        part = self.known[id(item)] = self._made.setdefault(entries, ClassifiedFacts(entries))
-        return part
+    def _classify(self, item: object, context: Context) -> ClassifiedFacts:
+        entries = tuple([classifier(context) for classifier in self._classifiers])
+        if len(self._objects) >= MAX_OBJECTS:
+            self.by_object_id.clear()
+            self._objects.clear()
+        if len(self._instances) >= MAX_CLASSIFICATIONS:
+            self._instances.clear()
+        self._objects.append(item)
+        instance = self._instances.setdefault(entries, ClassifiedFacts(entries))
+        self.by_object_id[id(item)] = instance
+        return instance

@@ -1,4 +1,7 @@
-"""Conditions of rules as immutable values, and what they mean: `holds`, on raw values, is the oracle for the engine."""
+"""Conditions of rules as immutable values.
+
+`holds` evaluates a condition on raw values. Tests compare the rule engine with it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from policies.facts.fact_table import Value
 
 
 class Operator(StrEnum):
-    """How a fact is compared. The values are the words of rule files; `known` is written `<fact>.known`."""
+    """How a fact is compared. The values are the keys in rule files; `known` is written `<fact>.known`."""
 
     IS = "is"
     IN = "in"
@@ -27,7 +30,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A fact compared with constants. Operators of one constant have one operand; `known` has True or False."""
+    """A fact compared with constants. Operators such as `is` have one operand; `known` has True or False."""
 
     fact: str
     operator: Operator
@@ -35,40 +38,40 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if not self.operands:
-            raise ValueError(f"'{self.fact}' is compared with nothing")
+            raise ValueError(f"the comparison of '{self.fact}' has no value")
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """True where every part is."""
+    """True if every part is true."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    """True where at least one part is."""
+    """True if at least one part is true."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NoneOf:
-    """True where no part is: the negation of `Any`, so also where a part's fact is unknown."""
+    """True if no part is true. It negates `Any`, so it is also true where the fact of every part is unknown."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """True: what a rule without `when` means."""
+    """Always true: the condition of a rule without `when`."""
 
 
 Condition = Comparison | All | Any | NoneOf | Always
 
 
 def holds(condition: Condition, values: Mapping[str, Value | None]) -> bool:
-    """Whether the condition is true of these values; a fact that is missing or None is unknown."""
+    """Whether the condition is true for these values; a fact that is missing or None is unknown."""
     match condition:
         case Comparison():
             return _comparison_holds(condition, values.get(condition.fact))
@@ -83,7 +86,7 @@ def holds(condition: Condition, values: Mapping[str, Value | None]) -> bool:
 
 
 def comparisons(condition: Condition) -> Iterator[Comparison]:
-    """Every comparison in the condition, in the order written."""
+    """Every comparison in the condition, in written order."""
     if isinstance(condition, Comparison):
         yield condition
     elif not isinstance(condition, Always):

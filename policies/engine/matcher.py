@@ -1,4 +1,4 @@
-"""Which of some items hold in a context: the rule engine behind an exact memory of what it has answered."""
+"""Which rules fire in a context: the rule engine, with an exact cache of its answers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from policies.facts.fact_table import FACTS
 T = TypeVar("T")
 
 MAX_SIGNATURES = 65_536
-"""Answers that one matcher remembers; beyond it the oldest is forgotten and asked again."""
+"""Answers that one matcher remembers; when there are more, it forgets the oldest."""
 
 
 class ConditionTooLarge(Exception):
-    """The condition at `index` does not fit the engine's bounds; the message says which bound, for planners."""
+    """The condition at `index` exceeds the engine's bounds; the message tells planners which bound."""
 
     def __init__(self, index: int, message: str) -> None:
         super().__init__(message)
@@ -28,93 +28,95 @@ class ConditionTooLarge(Exception):
 
 
 class Matcher(Generic[T]):
-    """Items with conditions. Answers are remembered per signature, which says all that rules can see: they are exact.
+    """Items, such as rules, with their conditions.
 
-    For one thread at a time. `hits` and `misses` count questions answered from memory and by the engine.
+    Answers are remembered by signature. A signature holds everything that the conditions can distinguish, so a
+    remembered answer is exact. For one thread at a time. `hits` and `misses` count the answers from memory and from
+    the engine.
     """
 
     __slots__ = (
+        "_answers",
         "_constant",
         "_engine",
         "_inverted",
-        "_memory",
         "_pairs",
         "_properties",
-        "_signatures",
+        "_value_classes",
         "hits",
         "misses",
     )
 
     def __init__(self, pairs: Sequence[tuple[T, Condition]]) -> None:
-        """Raises RulesTooLarge."""
+        """Raises ConditionTooLarge."""
         self._pairs = tuple(pairs)
         conditions = [condition for _, condition in pairs]
-        self._signatures = ValueClasses(conditions)
-        self._properties = EngineProperties(self._signatures)
-        compiled = [self._compiled(index, condition) for index, condition in enumerate(conditions)]
+        self._value_classes = ValueClasses(conditions)
+        self._properties = EngineProperties(self._value_classes)
+        compiled = [self._compile(index, condition) for index, condition in enumerate(conditions)]
         self._inverted = [inverted for inverted, _ in compiled]
         self._engine = Engine([conjunctions for _, conjunctions in compiled])
-        self._memory: OrderedDict[Signature, tuple[T, ...]] = OrderedDict()
+        self._answers: OrderedDict[Signature, tuple[T, ...]] = OrderedDict()
         self.hits = self.misses = 0
         always = all(isinstance(condition, Always) for condition in conditions)
         self._constant = tuple(item for item, _ in pairs) if always else None
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[T, Condition]]) -> Matcher[T]:
-        """A matcher of these items, in this order. Raises RulesTooLarge."""
+        """A matcher of these items, in this order. Raises ConditionTooLarge."""
         return cls(pairs)
 
     def fired(self, context: Context) -> tuple[T, ...]:
-        """The items whose conditions hold, in the order given. Raises ValueError for a number that is not finite."""
+        """The items whose conditions hold, in the given order. Raises ValueError for a number that is not finite."""
         if self._constant is not None:
             return self._constant
-        signature = self._signatures.of(context)
-        found = self._memory.get(signature)
-        if found is None:
-            return self._asked(signature)
+        signature = self._value_classes.signature(context)
+        fired = self._answers.get(signature)
+        if fired is None:
+            return self._ask_engine(signature)
         self.hits += 1
-        return found
+        return fired
 
     def fired_by_oracle(self, context: Context) -> tuple[T, ...]:
-        """The same without the engine and without memory, from the raw values. Slow; for tests."""
+        """The same by evaluating the conditions on raw values, without the engine and the memory. Slow; for tests."""
         values = {name: FACTS[name].read(context) for name in self.facts}
         return tuple(item for item, condition in self._pairs if holds(condition, values))
 
     def fired_by_engine(self, context: Context) -> tuple[T, ...]:
-        """The same without memory."""
-        return self._evaluated(self._signatures.of(context))
+        """The same from the engine, without the memory."""
+        return self._evaluate(self._value_classes.signature(context))
 
     @property
     def facts(self) -> tuple[str, ...]:
         """The names of the facts that the conditions use."""
-        return self._signatures.facts
+        return self._value_classes.facts
 
     @property
-    def signatures(self) -> int:
+    def answer_count(self) -> int:
         """How many answers are remembered."""
-        return len(self._memory)
+        return len(self._answers)
 
-    def _compiled(self, index: int, condition: Condition) -> tuple[bool, list[EngineConjunction]]:
-        """Whether the item fires where the engine does *not* match, and what the engine is given."""
+    def _compile(self, index: int, condition: Condition) -> tuple[bool, list[EngineConjunction]]:
+        """Whether the item fires where the engine does *not* match, and the engine's rule."""
         try:
-            inverted, found = alternatives(condition, self._signatures)
+            inverted, conjunctions = alternatives(condition, self._value_classes)
         except BoundsExceeded as problem:
             raise ConditionTooLarge(index, str(problem)) from problem
-        if {} in found:
-            # What is always true is the negation of nothing; the engine needs no rule for it.
+        if {} in conjunctions:
+            # The engine needs no rule for a condition that is always true: an inverted rule without conjunctions.
             return not inverted, []
-        return inverted, [self._properties.conjunction(box) for box in found]
+        return inverted, [self._properties.tests(conjunction) for conjunction in conjunctions]
 
-    def _asked(self, signature: Signature) -> tuple[T, ...]:
+    def _ask_engine(self, signature: Signature) -> tuple[T, ...]:
         self.misses += 1
-        found = self._evaluated(signature)
-        if len(self._memory) >= MAX_SIGNATURES:
-            self._memory.popitem(last=False)
-        self._memory[signature] = found
-        return found
+        fired = self._evaluate(signature)
+        if len(self._answers) >= MAX_SIGNATURES:
+            self._answers.popitem(last=False)
+        self._answers[signature] = fired
+        return fired
 
-    def _evaluated(self, signature: Signature) -> tuple[T, ...]:
-        classes = self._signatures.classes(signature)
+    def _evaluate(self, signature: Signature) -> tuple[T, ...]:
+        classes = self._value_classes.classes(signature)
         matched = self._engine.fired(self._properties.values(classes))
         return tuple(
             item for index, (item, _) in enumerate(self._pairs) if (index in matched) is not self._inverted[index]

@@ -1,7 +1,7 @@
-"""The rule engine: the only module that imports durable-rules, which it drives through its C module.
+"""The rule engine: the only module that imports durable-rules. It calls the C module of durable-rules directly.
 
-It sees small integers and nothing else: each rule is a list of conjunctions, each conjunction a list of tests of one
-property against constants. What the integers mean is in `value_classes`. No host, no threads, no state between calls.
+Rules and facts are small integers here: a rule is a list of conjunctions, a conjunction a list of tests that compare
+one property with a constant. What the integers mean is in `value_classes`. No host, no threads, no state between calls.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from enum import StrEnum
 import durable_rules_engine as durable
 
 MAX_TESTS_AT_A_NODE = 480
-"""The engine keeps the tests that follow one test in a table of 512; a full table never returns from a look-up."""
+"""The engine stores the tests that follow one test in a table of 512 entries. A look-up in a full table never ends."""
 
 MAX_MATCHES_AT_ONCE = 60
-"""The engine's stack of matched tests holds 64; one more is an error in the middle of an evaluation."""
+"""The engine's stack holds 64 matched tests. With one more, the evaluation fails."""
 
 MAX_PROPERTIES = 240
-"""The engine's objects hold 255 properties, some of which are its own."""
+"""The engine's objects hold 255 properties, and the engine uses some of them itself."""
 
 MAX_CONJUNCTIONS = 1_000
-"""The engine takes 4,095 rules, but every evaluation allocates for each of them."""
+"""The engine accepts 4,095 rules, but every evaluation allocates memory for each of them."""
 
 _SESSION = "s"
-# One session id for ever: the engine keeps at most 1,024, and this one is deleted after every evaluation.
+# The same session id every time: the engine keeps at most 1,024, and this one is deleted after every evaluation.
 
 _PRIMER = "p"
-# A rule and a property of every ruleset that no evaluation uses; see `_Ruleset._prime`.
+# The name of a rule and of a property that every ruleset has and no evaluation uses; see `_Ruleset._prime`.
 
 _HANDLED, _NOT_HANDLED = 0, 1
 
 
 class EngineFailed(Exception):
-    """The rule engine refused rules or facts that fit its known bounds. This is a defect of Truestock."""
+    """The rule engine failed on rules or facts within its known bounds. This is a bug in Truestock."""
 
 
 class EngineOperator(StrEnum):
-    """How a property is tested; the values are the engine's words."""
+    """How a property is tested; the values are the engine's operators."""
 
     EQUAL = "="
     AT_LEAST = "$gte"
@@ -52,7 +52,7 @@ class EngineOperator(StrEnum):
 class Test:
     """One property compared with one constant."""
 
-    __test__ = False  # Keeps pytest from taking it for a test class.
+    __test__ = False  # Tells pytest that this is not a test class.
 
     property: int
     operator: EngineOperator
@@ -60,41 +60,46 @@ class Test:
 
 
 EngineConjunction = tuple[Test, ...]
-"""Tests that must all be true; sorted and at least one."""
+"""Tests that must all be true; sorted, and never empty."""
 
 
 class Engine:
-    """Compiled rules. `fired` says which hold. Rulesets are deleted when it is dropped. For one thread at a time."""
+    """Compiled rules. The engine's rulesets are deleted with the instance. For one thread at a time."""
 
     __slots__ = ("__weakref__", "_rulesets")
 
     def __init__(self, rules: Sequence[Iterable[EngineConjunction]]) -> None:
-        """Each rule is its alternatives. Raises ValueError for one of more than MAX_PROPERTIES tests."""
-        users: dict[EngineConjunction, list[int]] = {}
+        """Takes each rule as its alternatives. Raises ValueError for one of more than MAX_PROPERTIES tests."""
+        rule_numbers: dict[EngineConjunction, list[int]] = {}
         for number, alternatives in enumerate(rules):
             for conjunction in alternatives:
                 if len(conjunction) > MAX_PROPERTIES:
                     raise ValueError(f"rule {number} has {len(conjunction)} tests; the engine holds {MAX_PROPERTIES}")
-                users.setdefault(conjunction, []).append(number)
-        self._rulesets = [_Ruleset(shard, users) for shard in _shards(sorted(users))]
+                rule_numbers.setdefault(conjunction, []).append(number)
+        # A look-up in a ruleset with 512 tests behind one test never ends, and the 65th match at once is an error.
+        # Smaller rulesets stay below both. Sorting keeps conjunctions with the same first tests in one ruleset, where
+        # the engine shares those tests.
+        self._rulesets = [_Ruleset(shard, rule_numbers) for shard in _shards(sorted(rule_numbers))]
 
     def fired(self, values: Sequence[int]) -> frozenset[int]:
-        """The numbers of the rules with an alternative that is true of these values, indexed by property."""
+        """The numbers of the rules that have a true alternative for these values, which are indexed by property."""
         return frozenset(number for ruleset in self._rulesets for number in ruleset.fired(values))
 
     @property
     def ruleset_count(self) -> int:
-        """How many rulesets the rules needed."""
+        """How many rulesets of the engine hold the rules."""
         return len(self._rulesets)
 
 
 class _Ruleset:
-    """One ruleset of the engine, small enough for its bounds."""
+    """One ruleset of the engine, within the engine's bounds."""
 
-    __slots__ = ("__weakref__", "_handle", "_properties", "_users")
+    __slots__ = ("__weakref__", "_handle", "_properties", "_rule_numbers")
 
-    def __init__(self, conjunctions: Sequence[EngineConjunction], users: dict[EngineConjunction, list[int]]) -> None:
-        self._users = {f"r{index}": users[conjunction] for index, conjunction in enumerate(conjunctions)}
+    def __init__(
+        self, conjunctions: Sequence[EngineConjunction], rule_numbers: dict[EngineConjunction, list[int]]
+    ) -> None:
+        self._rule_numbers = {f"r{index}": rule_numbers[conjunction] for index, conjunction in enumerate(conjunctions)}
         self._properties = sorted({test.property for conjunction in conjunctions for test in conjunction})
         definition = {f"r{index}": _definition(conjunction) for index, conjunction in enumerate(conjunctions)}
         definition[_PRIMER] = {"all": [{"m": {_PRIMER: 1}}]}
@@ -103,30 +108,32 @@ class _Ruleset:
         self._prime()
 
     def fired(self, values: Sequence[int]) -> list[int]:
-        """Numbers of the rules with a conjunction that is true, each as often as it has one."""
+        """The numbers of the rules with a true conjunction; a rule with several appears several times."""
+        # The engine gets class numbers, never raw values. With raw values, 1e-7 and infinity are errors, NaN matches
+        # nothing, "5" equals 5 and true equals 1.
         fact = {"sid": _SESSION, **{f"f{index}": values[index] for index in self._properties}}
         try:
-            return [number for name in self._matches(json.dumps(fact)) for number in self._users[name]]
+            return [number for name in self._matches(json.dumps(fact)) for number in self._rule_numbers[name]]
         except durable.error as failure:
             raise EngineFailed(f"the rule engine failed on {fact}: {failure}") from failure
         finally:
-            # Deleting the session's state drops its facts too: nothing is retained that could collide later.
-            # After a failure there may be no state, which is what is wanted.
+            # Deleting the session's state deletes its facts too, so none can collide with a later evaluation.
+            # After a failure there may be no state to delete.
             with suppress(durable.error):
                 durable.delete_state(self._handle, _SESSION)
 
     def _prime(self) -> None:
-        """Makes deleting states safe, once and for all.
+        """Fires one rule, so that deleting a state is safe from then on.
 
-        With a state the engine frees two pointers that it sets only when a rule first fires; before, they are whatever
-        was in memory. All our states take the same place in turn, so after one firing the pointers are always valid.
+        When the engine deletes a state, it frees two pointers that it sets only when a rule first fires; until then
+        they are uninitialized. All our states use the same memory in turn, so after one firing the pointers are valid.
         """
         if list(self._matches(json.dumps({"sid": _SESSION, _PRIMER: 1}))) != [_PRIMER]:
             raise EngineFailed("the rule engine did not fire its first rule")
         durable.delete_state(self._handle, _SESSION)
 
     def _matches(self, fact: str) -> Iterator[str]:
-        # A fact, not an event: an event stops at the first rule that it makes true.
+        # A fact, not an event: with an event the engine stops at the first rule that is true.
         result, state = durable.assert_fact(self._handle, fact)
         if result == _NOT_HANDLED:
             return
@@ -150,7 +157,7 @@ def _definition(conjunction: EngineConjunction) -> dict[str, object]:
 
 
 def _shards(conjunctions: Iterable[EngineConjunction]) -> Iterator[list[EngineConjunction]]:
-    """The conjunctions in as many lists as the engine's bounds need. Raises ConjunctionTooLarge."""
+    """The conjunctions, split into lists that are each within the engine's bounds."""
     shard: list[EngineConjunction] = []
     network = _Network()
     for conjunction in conjunctions:
@@ -164,7 +171,7 @@ def _shards(conjunctions: Iterable[EngineConjunction]) -> Iterator[list[EngineCo
 
 
 class _Network:
-    """What the engine will build of a shard: a tree of tests, in which conjunctions share their first tests."""
+    """The tree of tests that the engine builds from a shard. Conjunctions share their first tests."""
 
     __slots__ = ("_conjunction_count", "_properties", "_root")
 
@@ -174,7 +181,7 @@ class _Network:
         self._conjunction_count = 0
 
     def has_room_for(self, conjunction: EngineConjunction) -> bool:
-        # A conjunction adds one test to one node at most, and one to what can match at once.
+        # A conjunction adds at most one test to one node, and at most one to the tests that can match at once.
         return (
             self._conjunction_count < MAX_CONJUNCTIONS
             and self._root.width < MAX_MATCHES_AT_ONCE
@@ -192,7 +199,8 @@ class _Network:
 class _Node:
     """A test in the engine's network and the tests that follow it.
 
-    `width` is how many branches below it can be true together: of equalities on one property one can, of ranges all.
+    `width` is how many branches below the test can be true together: of the equalities on one property only one, of
+    the ranges all.
     """
 
     children: dict[Test, _Node] = field(default_factory=dict)
@@ -214,10 +222,10 @@ class _Node:
     def add(self, conjunction: EngineConjunction) -> None:
         if not conjunction:
             return
-        first, rest = conjunction[0], conjunction[1:]
+        first, following = conjunction[0], conjunction[1:]
         width_before = self.children[first].width if first in self.children else 0
         child = self.children.setdefault(first, _Node())
-        child.add(rest)
+        child.add(following)
         if first.operator is EngineOperator.EQUAL:
             widest = self.equalities_width.get(first.property, 0)
             self.equalities_width[first.property] = max(widest, child.width)

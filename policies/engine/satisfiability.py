@@ -1,7 +1,7 @@
-"""Whether conditions can hold together in any context at all: exact over the classes of facts, in bounded work.
+"""Whether conditions can be true together in any context, decided exactly over the classes of facts in bounded work.
 
-Facts count as independent of each other, so that what is called impossible is; what is called possible may still never
-happen, such as more available than on hand. Every fact may be unknown.
+Facts are treated as independent of each other, and every fact may be unknown. "Impossible" is therefore always right;
+"possible" may include cases that never occur, such as more units available than on hand.
 """
 
 from __future__ import annotations
@@ -16,156 +16,164 @@ from policies.engine.value_classes import UNKNOWN, Mask, ValueClasses
 from policies.facts.fact_table import FACTS, MAX_CONSTANT, FactType
 
 MAX_COMPARISONS = 200_000
-"""Pairs of boxes that are compared for one `StepBudget`; beyond it everything counts as possible."""
+"""Pairs of conjunctions that one `StepBudget` allows to compare; after that everything counts as possible."""
 
 Narrowing = Callable[[Conjunction], Iterator[Conjunction]]
-"""What of a box is left when one more thing must hold: boxes that make it up."""
+"""Returns the part of a conjunction where one more requirement is met, as conjunctions."""
 
 _ABSENT, _PRESENT = 1 << 1, 1 << 2
-# The classes of a question about a list of tags: none of them is there, or some are.
+# The classes of a column about a list of tags: none of the tags is present, or at least one is.
 
 
 @dataclass(frozen=True, slots=True)
 class Disjunction:
-    """Where a condition holds: in any of the boxes, or where `inverted` in none. Without boxes it is too large."""
+    """Where a condition is true: in any of the conjunctions or, if `inverted`, in none of them.
+
+    `conjunctions` is None where the condition exceeds the bounds.
+    """
 
     inverted: bool
-    boxes: Sequence[Conjunction] | None
+    conjunctions: Sequence[Conjunction] | None
 
     @property
     def opposite(self) -> Disjunction:
-        """Where the condition does not hold."""
-        return Disjunction(not self.inverted, self.boxes)
+        """Where the condition is not true."""
+        return Disjunction(not self.inverted, self.conjunctions)
 
 
 @dataclass(slots=True)
 class StepBudget:
-    """How many pairs of boxes may still be compared; spaces can share one."""
+    """How many pairs of conjunctions may still be compared. Several `Satisfiability` can share one budget."""
 
-    left: int = MAX_COMPARISONS
+    remaining: int = MAX_COMPARISONS
 
 
 class Satisfiability:
-    """All contexts that some conditions can tell apart."""
+    """Answers whether some of these conditions, or their parts, can be true together."""
 
-    __slots__ = ("_signatures", "_start", "_tags", "_work")
+    __slots__ = ("_budget", "_possible", "_tag_columns", "_value_classes")
 
-    def __init__(self, conditions: Iterable[Condition], work: StepBudget) -> None:
+    def __init__(self, conditions: Iterable[Condition], budget: StepBudget) -> None:
         conditions = tuple(conditions)
-        asked = [comparison for condition in conditions for comparison in comparisons(condition)]
-        limits = [limit for name in dict.fromkeys(one.fact for one in asked) for limit in _possible_values(name)]
-        self._signatures = ValueClasses([*conditions, *limits])
-        self._start: dict[int, Mask] = {}
+        used = [comparison for condition in conditions for comparison in comparisons(condition)]
+        fact_names = dict.fromkeys(comparison.fact for comparison in used)
+        limits = [limit for name in fact_names for limit in _possible_values(name)]
+        self._value_classes = ValueClasses([*conditions, *limits])
+        self._possible: dict[int, Mask] = {}
         for limit in limits:
-            column, mask = self._signatures.meaning(limit)
-            self._start[column] = self._start.get(column, self._everything(column)) & (mask | 1 << UNKNOWN)
-        self._tags: dict[str, dict[int, frozenset[object]]] = {}
-        for comparison in asked:
+            column, mask = self._value_classes.column_and_mask(limit)
+            self._possible[column] = self._possible.get(column, self._all_classes(column)) & (mask | 1 << UNKNOWN)
+        self._tag_columns: dict[str, dict[int, frozenset[object]]] = {}
+        for comparison in used:
             if comparison.fact in FACTS and FACTS[comparison.fact].type is FactType.TEXTS:
-                column, _ = self._signatures.meaning(comparison)
-                words = () if comparison.operator is Operator.KNOWN else comparison.operands
-                self._tags.setdefault(comparison.fact, {})[column] = frozenset(words)
-        self._work = work
+                column, _ = self._value_classes.column_and_mask(comparison)
+                tags = () if comparison.operator is Operator.KNOWN else comparison.operands
+                self._tag_columns.setdefault(comparison.fact, {})[column] = frozenset(tags)
+        self._budget = budget
 
-    def region(self, condition: Condition) -> Disjunction:
-        """Where one of the space's conditions, or a part of one, holds."""
+    def disjunction(self, condition: Condition) -> Disjunction:
+        """Where one of the conditions, or a part of one, is true."""
         try:
-            return Disjunction(*alternatives(condition, self._signatures))
+            return Disjunction(*alternatives(condition, self._value_classes))
         except BoundsExceeded:
             return Disjunction(False, None)
 
-    def can_hold(self, wanted: Iterable[Disjunction]) -> bool:
-        """Whether all of these can hold in one context; True also where it takes too long to say."""
-        wanted = tuple(wanted)
-        if any(region.boxes is None for region in wanted):
+    def can_hold(self, disjunctions: Iterable[Disjunction]) -> bool:
+        """Whether all of these can be true in one context. Also True if the budget runs out before that is decided."""
+        disjunctions = tuple(disjunctions)
+        if any(disjunction.conjunctions is None for disjunction in disjunctions):
             return True
-        steps = [step for region in wanted for step in self._steps(region)]
-        # Depth first: where something is possible, as it is for most rules, the first way through is found at once.
-        waiting: list[tuple[int, Conjunction]] = [(0, self._start)]
-        while waiting:
-            number, box = waiting.pop()
-            if number == len(steps) or self._work.left <= 0:
+        steps = [step for disjunction in disjunctions for step in self._steps(disjunction)]
+        # Depth first: most rules are possible, and the first path through the steps then usually succeeds.
+        pending: list[tuple[int, Conjunction]] = [(0, self._possible)]
+        while pending:
+            number, conjunction = pending.pop()
+            if number == len(steps) or self._budget.remaining <= 0:
                 return True
-            work, step = steps[number]
-            self._work.left -= work
-            waiting += [(number + 1, piece) for piece in step(box) if self._has_tags(piece)]
+            comparison_count, narrow = steps[number]
+            self._budget.remaining -= comparison_count
+            pending += [(number + 1, narrowed) for narrowed in narrow(conjunction) if self._has_tag_lists(narrowed)]
         return False
 
-    def conflict(self, wanted: Sequence[Disjunction]) -> list[int]:
-        """The numbers of some that cannot hold together, none of which can be spared; empty where all can.
+    def conflict(self, disjunctions: Sequence[Disjunction]) -> list[int]:
+        """The numbers of those that cannot be true together; empty if all can be.
 
-        Later ones are kept rather than earlier ones.
+        Without any one of them the conflict would be gone. Later ones are preferred to earlier ones.
         """
-        if self.can_hold(wanted):
+        if self.can_hold(disjunctions):
             return []
-        kept = list(range(len(wanted)))
-        for number in range(len(wanted)):
-            others = [other for other in kept if other != number]
-            if not self.can_hold(wanted[other] for other in others):
-                kept = others
-        return kept
+        conflicting = list(range(len(disjunctions)))
+        for number in range(len(disjunctions)):
+            without = [member for member in conflicting if member != number]
+            if not self.can_hold(disjunctions[member] for member in without):
+                conflicting = without
+        return conflicting
 
-    def _steps(self, region: Disjunction) -> list[tuple[int, Narrowing]]:
-        """Steps with the work of each: to be outside all boxes takes one for each box, to be in one of them one."""
-        found = region.boxes or ()
-        if not region.inverted:
-            return [(len(found), partial(_intersections, found))]
-        return [(1, partial(self._outside, cut=box)) for box in found]
+    def _steps(self, disjunction: Disjunction) -> list[tuple[int, Narrowing]]:
+        """The narrowing steps, each with its number of comparisons.
 
-    def _outside(self, box: Conjunction, cut: Conjunction) -> Iterator[Conjunction]:
-        """What is left of a box without another, as boxes that do not overlap."""
-        if not any(True for _ in _intersections([cut], box)):
-            yield box
+        To meet any of the conjunctions takes one step, to meet none of them one step for each.
+        """
+        conjunctions = disjunction.conjunctions or ()
+        if not disjunction.inverted:
+            return [(len(conjunctions), partial(_intersections, conjunctions))]
+        return [(1, partial(self._difference, excluded=excluded)) for excluded in conjunctions]
+
+    def _difference(self, conjunction: Conjunction, excluded: Conjunction) -> Iterator[Conjunction]:
+        """The first conjunction without the second, as conjunctions that do not overlap."""
+        if not any(True for _ in _intersections([excluded], conjunction)):
+            yield conjunction
             return
-        left = dict(box)
-        for column, mask in cut.items():
-            allowed = left.get(column, self._everything(column))
+        remaining = dict(conjunction)
+        for column, mask in excluded.items():
+            allowed = remaining.get(column, self._all_classes(column))
             if allowed & ~mask:
-                yield {**left, column: allowed & ~mask}
-            left[column] = allowed & mask
+                yield {**remaining, column: allowed & ~mask}
+            remaining[column] = allowed & mask
 
-    def _has_tags(self, box: Conjunction) -> bool:
-        """Whether for every list of tags there is one that fits all that the box says of it."""
-        return all(_has_tag_list(box, asked) for asked in self._tags.values())
+    def _has_tag_lists(self, conjunction: Conjunction) -> bool:
+        """Whether each fact about tags can have a list that meets the conjunction."""
+        return all(_has_tag_list(conjunction, columns) for columns in self._tag_columns.values())
 
-    def _everything(self, column: int) -> Mask:
-        return self._signatures.columns[column].everything
+    def _all_classes(self, column: int) -> Mask:
+        return self._value_classes.columns[column].all_classes
 
 
 def _possible_values(name: str) -> Iterator[Comparison]:
-    """What holds of the fact wherever it is known."""
+    """Comparisons that are true of the fact wherever it is known."""
     fact = FACTS.get(name)
-    # Facts that are in no table are bounds in time, which are true or false.
+    # Facts that are not in the table are bounds in time, which are true or false.
     if fact is None or fact.type is FactType.FLAG:
         yield Comparison(name, Operator.IN, (False, True))
     elif fact.allowed:
         yield Comparison(name, Operator.IN, fact.allowed)
     elif fact.bounds != (-MAX_CONSTANT, MAX_CONSTANT):
-        # Only bounds of its own are the fact's nature; the others bound what planners may write.
+        # Only a fact's own bounds limit its values. The default bounds limit what planners may write.
         yield Comparison(name, Operator.AT_LEAST, (fact.bounds[0],))
         yield Comparison(name, Operator.AT_MOST, (fact.bounds[1],))
 
 
-def _intersections(found: Sequence[Conjunction], box: Conjunction) -> Iterator[Conjunction]:
-    """The parts of a box that are in one of the others."""
-    for other in found:
-        crossed = dict(box)
-        for column, mask in other.items():
-            crossed[column] = crossed.get(column, mask) & mask
-            if not crossed[column]:
+def _intersections(alternatives: Sequence[Conjunction], conjunction: Conjunction) -> Iterator[Conjunction]:
+    """The conjunction combined with each alternative, where both can be true."""
+    for alternative in alternatives:
+        combined = dict(conjunction)
+        for column, mask in alternative.items():
+            combined[column] = combined.get(column, mask) & mask
+            if not combined[column]:
                 break
         else:
-            yield crossed
+            yield combined
 
 
-def _has_tag_list(box: Conjunction, asked: Mapping[int, frozenset[object]]) -> bool:
-    masks = {column: box[column] for column in asked if column in box}
+def _has_tag_list(conjunction: Conjunction, tags_of: Mapping[int, frozenset[object]]) -> bool:
+    """Whether one list of tags can meet the conjunction. `tags_of` has the tags that each column asks for."""
+    masks = {column: conjunction[column] for column in tags_of if column in conjunction}
     if all(mask & 1 << UNKNOWN for mask in masks.values()):
         return True
     absent: set[object] = set()
     for column, mask in masks.items():
         if not mask & (_ABSENT | _PRESENT):
             return False
-        absent |= asked[column] if not mask & _PRESENT else frozenset()
-    # The list that has every word but those: no list says more.
-    return all(mask & _ABSENT or asked[column] - absent for column, mask in masks.items())
+        absent |= tags_of[column] if not mask & _PRESENT else frozenset()
+    # A list of every tag except the absent ones: if it does not meet the conjunction, no list does.
+    return all(mask & _ABSENT or tags_of[column] - absent for column, mask in masks.items())

@@ -1,7 +1,8 @@
-"""From raw values to classes. Rules compare facts only with constants, so a value matters only through its class.
+"""Maps raw values to classes. A class is a set of values that no rule can distinguish.
 
-A class is a set of values that no rule can tell apart: an interval between constants, all SKUs that the same rules
-list, unknown. The classes of all facts that some rules use are the signature of a context.
+Rules compare facts only with constants, so the class of a value is all that matters: an interval between two
+constants, all SKUs that the same rules list, or unknown. The classes of all facts that some rules use form the
+signature of a context.
 """
 
 from __future__ import annotations
@@ -27,45 +28,43 @@ from policies.facts.fact_table import FACTS, FactType, Value
 from policies.facts.measures import AGE_FACTS
 
 Entry = Hashable
-"""What a signature holds for one fact: a class; of tags the mentioned ones that are there, or None for unknown."""
+"""The part of a signature for one fact: its class. For tags: those present that some rule mentions; None if unknown."""
 
 Signature = tuple[ClassifiedFacts, ClassifiedFacts, ClassifiedFacts, Entry]
-"""All that rules can see of a context: the parts of its channel, location and product, and the question's own facts."""
-
-Read = Callable[[Context], Value | None]
+"""All that rules can distinguish: the classified facts of channel, location and product, and the other entries."""
 
 Mask = int
 """A set of classes, one bit each."""
 
 UNKNOWN = 0
-"""The class of what is not known, in every column."""
+"""The class of an unknown value, in every column."""
 
-_LONGEST = 1 << 59
-# In microseconds: longer than from the year 1 to the year 9999.
+_MAX_MICROSECONDS = 1 << 59
+# More than between the years 1 and 9999.
 
 
 @dataclass(frozen=True, slots=True)
 class FactClasses:
-    """The classes of one fact, or of one question about a list of tags; numbered from 0, which is unknown."""
+    """One column: the classes of one fact, or of one set of tags that rules ask for. Class 0 is unknown."""
 
     class_count: int
     class_of: Callable[[Entry], int]
 
     @property
-    def everything(self) -> Mask:
+    def all_classes(self) -> Mask:
         """All classes."""
         return (1 << self.class_count) - 1
 
     @property
     def known(self) -> Mask:
-        """All classes but unknown."""
-        return self.everything - 1
+        """All classes except unknown."""
+        return self.all_classes - 1
 
 
 class ValueClasses:
-    """How contexts are classified for a set of conditions."""
+    """The classes of every fact that some conditions use."""
 
-    __slots__ = ("_known", "_parts", "_rest", "_sorts", "_starts", "columns", "facts")
+    __slots__ = ("_by_object_id", "_caches", "_classes", "_classify_others", "_first_columns", "columns", "facts")
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         used: dict[str, list[Comparison]] = {}
@@ -73,70 +72,73 @@ class ValueClasses:
             for comparison in comparisons(condition):
                 used.setdefault(comparison.fact, []).append(comparison)
         self.facts = tuple(used)
-        sorts = {name: _CLASSES_BY_TYPE[FACTS[name].type](name, found) for name, found in used.items()}
-        names = {kind: [name for name in sorts if deciding_object(name) == kind] for kind in (*CACHED_OBJECTS, None)}
-        # What a signature says in this order: the facts of each kind of object, then those of the question itself.
-        self._sorts = {name: sorts[name] for kind in names for name in names[kind]}
-        steps = {kind: [sorts[name].step(FACTS[name].read) for name in names[kind]] for kind in names}
-        self._parts = tuple(ClassifiedFactsCache(kind, steps[kind]) for kind in CACHED_OBJECTS)
-        self._known = tuple(parts.known for parts in self._parts)
-        self._rest = _combined(steps[None])
+        classes = {name: _CLASSES_BY_TYPE[FACTS[name].type](name, uses) for name, uses in used.items()}
+        names = {kind: [name for name in classes if deciding_object(name) == kind] for kind in (*CACHED_OBJECTS, None)}
+        # The order of a signature: the facts of each kind of object, then all others.
+        self._classes = {name: classes[name] for kind in names for name in names[kind]}
+        classifiers = {kind: [classes[name].classifier(FACTS[name].read) for name in names[kind]] for kind in names}
+        self._caches = tuple(ClassifiedFactsCache(kind, classifiers[kind]) for kind in CACHED_OBJECTS)
+        self._by_object_id = tuple(cache.by_object_id for cache in self._caches)
+        self._classify_others = _combined(classifiers[None])
         self.columns: list[FactClasses] = []
-        self._starts: dict[str, int] = {}
-        for name, sort in self._sorts.items():
-            self._starts[name] = len(self.columns)
-            self.columns += sort.columns
+        self._first_columns: dict[str, int] = {}
+        for name, fact_classes in self._classes.items():
+            self._first_columns[name] = len(self.columns)
+            self.columns += fact_classes.columns
 
-    def of(self, context: Context) -> Signature:
-        """What the rules can see of a context. Raises ValueError for a number without a size."""
-        channels, locations, products = self._known
+    def signature(self, context: Context) -> Signature:
+        """Everything that the rules can distinguish in a context. Raises ValueError for a number that is not finite."""
+        channels, locations, products = self._by_object_id
         try:
             return (
                 channels[id(context.channel)],
                 locations[id(context.location)],
                 products[id(context.product)],
-                self._rest(context),
+                self._classify_others(context),
             )
         except KeyError:
-            channel, location, product = (parts.of(context) for parts in self._parts)
-            return channel, location, product, self._rest(context)
+            channel, location, product = (cache.of(context) for cache in self._caches)
+            return channel, location, product, self._classify_others(context)
 
     def classes(self, signature: Signature) -> list[int]:
         """The class in each of `columns`."""
-        channel, location, product, rest = signature
-        said = [*channel.entries, *location.entries, *product.entries]
-        # One entry stands for itself; no entry is a tuple.
-        said += rest if isinstance(rest, tuple) else [rest]
-        entries = (
-            entry for sort, entry in zip(self._sorts.values(), said, strict=True) for _ in range(len(sort.columns))
+        channel, location, product, others = signature
+        entries = [*channel.entries, *location.entries, *product.entries]
+        # A single entry is not wrapped in a tuple, and no entry is a tuple itself.
+        entries += others if isinstance(others, tuple) else [others]
+        repeated = (
+            entry
+            for fact_classes, entry in zip(self._classes.values(), entries, strict=True)
+            for _ in range(len(fact_classes.columns))
         )
-        return [column.class_of(entry) for column, entry in zip(self.columns, entries, strict=True)]
+        return [column.class_of(entry) for column, entry in zip(self.columns, repeated, strict=True)]
 
-    def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
-        """The column that a comparison asks about, and the classes for which it is true."""
-        sort = self._sorts[comparison.fact]
-        offset, mask = sort.meaning(comparison)
-        column = self._starts[comparison.fact] + offset
+    def column_and_mask(self, comparison: Comparison) -> tuple[int, Mask]:
+        """The column that a comparison tests, and the classes for which it is true."""
+        offset, mask = self._classes[comparison.fact].column_and_mask(comparison)
+        column = self._first_columns[comparison.fact] + offset
         if comparison.operator is Operator.KNOWN:
             known = self.columns[column].known
             return column, known if comparison.operands[0] else 1
+        # Every comparison with an unknown value is false, `is_not` and `not_in` included: that a value is unknown does
+        # not show that it differs. The negation therefore leaves out the class of unknown.
         if comparison.operator in (Operator.IS_NOT, Operator.NOT_IN):
             return column, self.columns[column].known & ~mask
         return column, mask
 
 
 class _WordClasses:
-    """Classes of a text or a flag: 1 for values that no rule lists, then one for each set of lists they stand in."""
+    """Classes of a text or a flag: 1 for values that no rule lists, then one for all values that are in the same lists."""
 
     __slots__ = ("_class_of", "_masks", "columns")
 
-    def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
-        lists = dict.fromkeys(frozenset(c.operands) for c in found if c.operator is not Operator.KNOWN)
+    def __init__(self, fact: str, uses: Sequence[Comparison]) -> None:
+        lists = dict.fromkeys(frozenset(use.operands) for use in uses if use.operator is not Operator.KNOWN)
         listed_in: dict[Value, list[int]] = {}
         for number, words in enumerate(lists):
             for word in words:
                 listed_in.setdefault(word, []).append(number)
-        # Classes in the order of their lists put the classes of one list side by side, which needs fewer tests.
+        # Sorting puts the classes of one list side by side, so that fewer tests are needed.
         keys = sorted({tuple(numbers) for numbers in listed_in.values()})
         class_of_key = {key: 2 + index for index, key in enumerate(keys)}
         class_of = _ClassOfWord({None: UNKNOWN})
@@ -145,51 +147,51 @@ class _WordClasses:
         self._masks = {words: _mask(class_of[word] for word in words) for words in lists}
         self.columns = [FactClasses(2 + len(keys), _class_itself)]
 
-    def step(self, read: Callable[[Context], Any]) -> Classifier:
+    def classifier(self, read: Callable[[Context], Any]) -> Classifier:
         class_of = self._class_of
         return lambda context: class_of[read(context)]
 
-    def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
+    def column_and_mask(self, comparison: Comparison) -> tuple[int, Mask]:
         return 0, self._masks.get(frozenset(comparison.operands), 0)
 
 
 class _ClassOfWord(dict[Value | None, int]):
-    """The classes of listed words, and 1 for all others."""
+    """The class of each listed word, and 1 for every other word."""
 
     def __missing__(self, word: Value | None) -> int:
         return 1
 
 
 class _NumberClasses:
-    """Classes of a number: the intervals between the places where some comparison turns."""
+    """Classes of a number: the intervals between the thresholds at which the result of some comparison changes."""
 
-    __slots__ = ("_fact", "_turns", "columns")
+    __slots__ = ("_fact", "_thresholds", "columns")
 
-    def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
+    def __init__(self, fact: str, uses: Sequence[Comparison]) -> None:
         self._fact = fact
-        self._turns = [-inf, *sorted({turn for comparison in found for turn in _thresholds_of(comparison)})]
-        self.columns = [FactClasses(len(self._turns) + 1, _class_itself)]
+        self._thresholds = [-inf, *sorted({threshold for use in uses for threshold in _thresholds_of(use)})]
+        self.columns = [FactClasses(len(self._thresholds) + 1, _class_itself)]
 
-    def step(self, read: Callable[[Context], Any]) -> Classifier:
+    def classifier(self, read: Callable[[Context], Any]) -> Classifier:
         if self._fact in AGE_FACTS:
-            elapsed, unit = AGE_FACTS[self._fact]
-            return _duration_classifier([_shortest_duration(turn, unit) for turn in self._turns], elapsed)
-        turns, fact = self._turns, self._fact
+            read_age, unit = AGE_FACTS[self._fact]
+            return _duration_classifier([_shortest_duration(number, unit) for number in self._thresholds], read_age)
+        thresholds, fact = self._thresholds, self._fact
 
         def classify(context: Context) -> int:
             value = read(context)
             if value is None:
                 return UNKNOWN
             if not isfinite(value):
-                raise ValueError(f"{fact} is {value}, which is no finite number")
-            return bisect_right(turns, value)
+                raise ValueError(f"{fact} is {value}, which is not a finite number")
+            return bisect_right(thresholds, value)
 
         return classify
 
-    def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
+    def column_and_mask(self, comparison: Comparison) -> tuple[int, Mask]:
         if comparison.operator is Operator.KNOWN:
             return 0, 0
-        classes = [bisect_right(self._turns, float(operand)) for operand in comparison.operands]
+        classes = [bisect_right(self._thresholds, float(operand)) for operand in comparison.operands]
         above = (1 << self.columns[0].class_count) - (2 << classes[0])
         below = (1 << classes[0]) - 2
         match comparison.operator:
@@ -206,22 +208,25 @@ class _NumberClasses:
 
 
 class _TagClasses:
-    """Classes of a list of tags: for each set of tags that rules ask for, 1 is none of them there, 2 is some."""
+    """Classes of a list of tags, with one column for each set of tags that rules ask for.
 
-    __slots__ = ("_mentioned", "_wanted", "columns")
+    Class 1: none of the set is present. Class 2: at least one is.
+    """
 
-    def __init__(self, fact: str, found: Sequence[Comparison]) -> None:
-        wanted = dict.fromkeys(_tags_in(comparison) for comparison in found)
-        self._wanted = {tags: index for index, tags in enumerate(wanted)}
-        self._mentioned = frozenset(tag for tags in wanted for tag in tags)
-        self.columns = [FactClasses(3, _presence_classifier(tags)) for tags in wanted]
+    __slots__ = ("_column_of", "_mentioned", "columns")
 
-    def step(self, read: Callable[[Context], Any]) -> Classifier:
+    def __init__(self, fact: str, uses: Sequence[Comparison]) -> None:
+        tag_sets = dict.fromkeys(_tags_in(use) for use in uses)
+        self._column_of = {tags: index for index, tags in enumerate(tag_sets)}
+        self._mentioned = frozenset(tag for tags in tag_sets for tag in tags)
+        self.columns = [FactClasses(3, _presence_classifier(tags)) for tags in tag_sets]
+
+    def classifier(self, read: Callable[[Context], Any]) -> Classifier:
         mentioned = self._mentioned
         return lambda context: None if (tags := read(context)) is None else mentioned & tags
 
-    def meaning(self, comparison: Comparison) -> tuple[int, Mask]:
-        return self._wanted[_tags_in(comparison)], 1 << 2
+    def column_and_mask(self, comparison: Comparison) -> tuple[int, Mask]:
+        return self._column_of[_tags_in(comparison)], 1 << 2
 
 
 _CLASSES_BY_TYPE: dict[FactType, type[_WordClasses] | type[_NumberClasses] | type[_TagClasses]] = {
@@ -232,42 +237,48 @@ _CLASSES_BY_TYPE: dict[FactType, type[_WordClasses] | type[_NumberClasses] | typ
 }
 
 
-def _combined(steps: Sequence[Classifier]) -> Classifier:
-    """Several steps as one, which makes a tuple; one step as it is, because most rules ask only for the stock's age."""
-    return steps[0] if len(steps) == 1 else lambda context: tuple([step(context) for step in steps])
+def _combined(classifiers: Sequence[Classifier]) -> Classifier:
+    """Several classifiers as one that returns a tuple. A single one, the usual case, is returned as it is."""
+    if len(classifiers) == 1:
+        return classifiers[0]
+    return lambda context: tuple([classifier(context) for classifier in classifiers])
 
 
-def _duration_classifier(turns: Sequence[timedelta], elapsed: Callable[[Context], timedelta | None]) -> Classifier:
-    """Classifies a time as it is, which spares making a number of it."""
+def _duration_classifier(
+    thresholds: Sequence[timedelta], read_age: Callable[[Context], timedelta | None]
+) -> Classifier:
+    """Classifies an age as a duration, without converting it into a number."""
 
     def classify(context: Context) -> int:
-        span = elapsed(context)
-        return UNKNOWN if span is None else bisect_right(turns, span)
+        age = read_age(context)
+        return UNKNOWN if age is None else bisect_right(thresholds, age)
 
     return classify
 
 
 @lru_cache(maxsize=4_096)
-def _shortest_duration(turn: float, unit: timedelta) -> timedelta:
-    """The shortest time that is at least so many units; any time for none, because nothing is younger than new."""
-    count = bisect_left(range(_LONGEST), turn, key=lambda microseconds: timedelta(microseconds=microseconds) / unit)
+def _shortest_duration(threshold: float, unit: timedelta) -> timedelta:
+    """The shortest duration of at least `threshold` units. Every duration reaches 0 units: negative ages count as 0."""
+    count = bisect_left(
+        range(_MAX_MICROSECONDS), threshold, key=lambda microseconds: timedelta(microseconds=microseconds) / unit
+    )
     return timedelta(microseconds=count) if count else timedelta.min
 
 
 def _thresholds_of(comparison: Comparison) -> list[float]:
-    """The least numbers for which the comparison is not as it is for smaller ones."""
-    at = [float(operand) for operand in comparison.operands]
-    # What is above a number begins with the next number that a float can be.
-    above = [nextafter(number, inf) for number in at]
+    """The smallest numbers from which the comparison gives another result than just below."""
+    operands = [float(operand) for operand in comparison.operands]
+    # The numbers above an operand begin with the next float.
+    above = [nextafter(number, inf) for number in operands]
     match comparison.operator:
         case Operator.KNOWN:
             return []
         case Operator.AT_LEAST | Operator.LESS_THAN:
-            return at
+            return operands
         case Operator.MORE_THAN | Operator.AT_MOST:
             return above
         case _:
-            return at + above
+            return operands + above
 
 
 def _mask(classes: Iterable[int]) -> Mask:

@@ -30,11 +30,11 @@ class _CheckedCondition:
     given: Condition
 
 
-def contradictions(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
+def contradictions(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
     """Every condition of the set that can never hold, or says nothing."""
     for clause in _checked_conditions(policy_set):
         if not isinstance(clause.when, Always):
-            yield from _findings(clause, work)
+            yield from _findings(clause, budget)
 
 
 def _checked_conditions(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
@@ -65,36 +65,36 @@ def _policy_conditions(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
             yield _CheckedCondition(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
 
 
-def _findings(clause: _CheckedCondition, work: StepBudget) -> Iterator[Finding]:
-    space = Satisfiability([clause.given, clause.when], work)
+def _findings(clause: _CheckedCondition, budget: StepBudget) -> Iterator[Finding]:
+    checker = Satisfiability([clause.given, clause.when], budget)
     given, own = conjuncts(clause.given), conjuncts(clause.when)
-    regions = [space.region(part) for part in (*given, *own)]
-    conflict = space.conflict(regions)
+    disjunctions = [checker.disjunction(part) for part in (*given, *own)]
+    conflict = checker.conflict(disjunctions)
     if conflict:
         # What is wrong with `applies_to` is said once, of the policy.
         if conflict[-1] >= len(given):
             yield _conflict_finding(clause, [(*given, *own)[number] for number in conflict], clause.never)
         return
-    dead = list(_useless_entries(clause, clause.when, space))
+    dead = list(_useless_entries(clause, clause.when, checker))
     yield from dead
-    if not dead and not space.can_hold([space.region(clause.when).opposite]):
+    if not dead and not checker.can_hold([checker.disjunction(clause.when).opposite]):
         message = f"the condition of {clause.title} always holds"
         help = "leave the key out to mean always; else see whether an 'any' or a 'none' covers more than it should."
         yield Finding(clause.source, clause.key, "always-true", message, help)
 
 
-def _useless_entries(clause: _CheckedCondition, condition: Condition, space: Satisfiability) -> Iterator[Finding]:
+def _useless_entries(clause: _CheckedCondition, condition: Condition, checker: Satisfiability) -> Iterator[Finding]:
     """Entries of `any` and `none` that can never hold by themselves."""
     if isinstance(condition, (Any, NoneOf)):
         group = "any" if isinstance(condition, Any) else "none"
         for entry in condition.parts:
             each = conjuncts(entry)
-            if conflict := space.conflict([space.region(part) for part in each]):
+            if conflict := checker.conflict([checker.disjunction(part) for part in each]):
                 never = f"an entry of '{group}' in {clause.title} says nothing"
                 yield _conflict_finding(clause, [each[number] for number in conflict], never)
     if isinstance(condition, (All, Any, NoneOf)):
         for part in condition.parts:
-            yield from _useless_entries(clause, part, space)
+            yield from _useless_entries(clause, part, checker)
 
 
 def _conflict_finding(clause: _CheckedCondition, conflict: Sequence[Condition], never: str) -> Finding:

@@ -32,7 +32,7 @@ _CHECKS = (
 def lint(policy_set: PolicySet, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
     """The problems of a set, sorted, by the files that it was read from.
 
-    The first 200 are told. Each kind of finding has a bounded amount of work, beyond which it finds no more.
+    The first 200 are told. Each kind of finding has a bounded amount of budget, beyond which it finds no more.
     """
     places = _KeyPositions(files)
     found = (finding for kind in _CHECKS for finding in kind(policy_set, StepBudget()))

@@ -25,49 +25,49 @@ NamedDisjunction = tuple[str, Disjunction]
 """What messages call a condition, and where it holds."""
 
 
-def shadowed_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
+def shadowed_policies(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
     """Policies that no order reaches, because policies at lower positions take all that they apply to.
 
     The last one is left out: it is the net that every folder must have, whether or not anything falls into it.
     """
-    space = Satisfiability([policy.applies_to for policy in policy_set.routing], work)
+    checker = Satisfiability([policy.applies_to for policy in policy_set.routing], budget)
     # What is passed on to the next policy can reach those behind.
     takes = [policy.otherwise != "next" for policy in policy_set.routing]
-    applies = [space.region(policy.applies_to) for policy in policy_set.routing]
+    applies = [checker.disjunction(policy.applies_to) for policy in policy_set.routing]
     names = [f"'{policy.name}'" for policy in policy_set.routing]
     for number, policy in enumerate(policy_set.routing[:-1]):
         before = [(names[other], applies[other]) for other in range(number) if takes[other]]
-        blockers = _blockers(space, [applies[number]], before)
+        blockers = _blockers(checker, [applies[number]], before)
         if blockers:
             yield _shadowed_finding(
                 policy.name, policy.source, f"no order reaches policy '{policy.name}'", "policy", blockers
             )
 
 
-def shadowed_rules(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
+def shadowed_rules(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
     """Delivery and exception rules that never decide. The last exception rule is such a net, too."""
     for rules in (policy_set.delivery, policy_set.exceptions[:-1]):
-        space = Satisfiability([rule.when for rule in rules], work)
+        checker = Satisfiability([rule.when for rule in rules], budget)
         before: list[NamedDisjunction] = []
         for rule in rules:
-            own = space.region(rule.when)
-            blockers = _blockers(space, [own], before)
+            own = checker.disjunction(rule.when)
+            blockers = _blockers(checker, [own], before)
             if blockers:
                 yield _shadowed_finding(rule.name, rule.source, f"rule '{rule.name}' never decides", "rule", blockers)
             before.append((f"'{rule.name}'", own))
 
 
-def shadowed_excludes(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
+def shadowed_excludes(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
     """Exclude rules that keep out nothing, because what drops a location before them already does."""
     for policy in policy_set.routing:
-        space, applies, droppers = _location_filters(policy, work)
+        checker, applies, droppers = _location_filters(policy, budget)
         first = len(droppers) - len(policy.exclude)
         before, own = droppers[:first], droppers[first:]
-        if not _leaves_a_location(space, applies, before):
+        if not _leaves_a_location(checker, applies, before):
             # Then what is wrong is `only`.
             continue
         for rule, named in zip(policy.exclude, own, strict=True):
-            blockers = _blockers(space, [applies, named[1]], before)
+            blockers = _blockers(checker, [applies, named[1]], before)
             if not blockers:
                 before.append(named)
                 continue
@@ -76,33 +76,33 @@ def shadowed_excludes(policy_set: PolicySet, work: StepBudget) -> Iterator[Findi
             yield Finding(rule.source, "name", "shadowed-rule", message, help)
 
 
-def shadowed_exposure(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
+def shadowed_exposure(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
     """Exposure rules that block nothing but what one other rule of their file blocks.
 
-    Each is compared with each until the work is done, which is so after some 300 rules.
+    Each is compared with each until the budget is done, which is so after some 300 rules.
     """
     by_place = sorted(policy_set.exposure, key=lambda rule: rule.source)
     for _, group in groupby(by_place, key=lambda rule: rule.source.file):
         rules = list(group)
-        space = Satisfiability([rule.when for rule in rules], work)
-        regions = [space.region(rule.when) for rule in rules]
+        checker = Satisfiability([rule.when for rule in rules], budget)
+        disjunctions = [checker.disjunction(rule.when) for rule in rules]
         for number, rule in enumerate(rules):
-            other = _covering_rule(space, rules, regions, number) if work.left > 0 else None
+            other = _covering_rule(checker, rules, disjunctions, number) if budget.remaining > 0 else None
             if other is not None:
                 message = f"rule '{rule.name}' blocks nothing that rule '{other.name}' does not block"
                 help = f"take it out, or narrow '{other.name}'."
                 yield Finding(rule.source, "name", "shadowed-rule", message, help)
 
 
-def unusable_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Finding]:
+def unusable_policies(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
     """Policies whose `only` and `exclude` leave no location. An exclude rule without `when` says so on purpose."""
     for policy in policy_set.routing:
         if any(isinstance(rule.when, Always) for rule in policy.exclude):
             continue
-        space, applies, droppers = _location_filters(policy, work)
+        checker, applies, droppers = _location_filters(policy, budget)
         # Of an `only` that nothing can meet, that is what is said.
-        unmet = policy.only is not None and not _leaves_a_location(space, applies, [droppers[1]])
-        blockers = [] if unmet else _blockers(space, [applies], droppers)
+        unmet = policy.only is not None and not _leaves_a_location(checker, applies, [droppers[1]])
+        blockers = [] if unmet else _blockers(checker, [applies], droppers)
         if blockers:
             message = f"policy '{policy.name}' can use no location: every one is kept out by {joined_names(blockers)}"
             help = "let 'only' and 'exclude' leave some; to use none on purpose, write an exclude rule without 'when'."
@@ -110,39 +110,39 @@ def unusable_policies(policy_set: PolicySet, work: StepBudget) -> Iterator[Findi
 
 
 def _location_filters(
-    policy: RoutingPolicy, work: StepBudget
+    policy: RoutingPolicy, budget: StepBudget
 ) -> tuple[Satisfiability, Disjunction, list[NamedDisjunction]]:
-    """The policy's space, where it applies, and what drops a location, in the order in which routing asks."""
+    """The policy's checker, where it applies, and what drops a location, in the order in which routing asks."""
     named: Sequence[NamedCondition] = policy.exclude
     only: list[Condition] = [policy.only.when] if policy.only else []
-    space = Satisfiability([policy.applies_to, _CLOSED, *only, *(rule.when for rule in named)], work)
-    found = [(_CLOSED_STATUS, space.region(_CLOSED))]
-    found += [(_ONLY, space.region(condition).opposite) for condition in only]
-    found += [(f"exclude rule '{rule.name}'", space.region(rule.when)) for rule in named]
-    return space, space.region(policy.applies_to), found
+    checker = Satisfiability([policy.applies_to, _CLOSED, *only, *(rule.when for rule in named)], budget)
+    found = [(_CLOSED_STATUS, checker.disjunction(_CLOSED))]
+    found += [(_ONLY, checker.disjunction(condition).opposite) for condition in only]
+    found += [(f"exclude rule '{rule.name}'", checker.disjunction(rule.when)) for rule in named]
+    return checker, checker.disjunction(policy.applies_to), found
 
 
-def _leaves_a_location(space: Satisfiability, applies: Disjunction, droppers: Sequence[NamedDisjunction]) -> bool:
-    return space.can_hold([applies, *(region.opposite for _, region in droppers)])
+def _leaves_a_location(checker: Satisfiability, applies: Disjunction, droppers: Sequence[NamedDisjunction]) -> bool:
+    return checker.can_hold([applies, *(disjunction.opposite for _, disjunction in droppers)])
 
 
-def _blockers(space: Satisfiability, wanted: Sequence[Disjunction], before: Sequence[NamedDisjunction]) -> list[str]:
+def _blockers(checker: Satisfiability, wanted: Sequence[Disjunction], before: Sequence[NamedDisjunction]) -> list[str]:
     """The names of those that leave nothing of what is wanted; empty where something is left or never was."""
-    conflict = space.conflict([*wanted, *(region.opposite for _, region in before)])
-    if not conflict or not space.can_hold(wanted):
+    conflict = checker.conflict([*wanted, *(disjunction.opposite for _, disjunction in before)])
+    if not conflict or not checker.can_hold(wanted):
         return []
     return [before[number - len(wanted)][0] for number in conflict if number >= len(wanted)]
 
 
 def _covering_rule(
-    space: Satisfiability, rules: Sequence[ExposureRule], regions: Sequence[Disjunction], number: int
+    checker: Satisfiability, rules: Sequence[ExposureRule], disjunctions: Sequence[Disjunction], number: int
 ) -> ExposureRule | None:
     """Another rule that blocks all that a rule blocks; of two that block the same, the later one is covered."""
-    own = regions[number]
-    for other, region in enumerate(regions):
-        if other == number or space.can_hold([own, region.opposite]):
+    own = disjunctions[number]
+    for other, disjunction in enumerate(disjunctions):
+        if other == number or checker.can_hold([own, disjunction.opposite]):
             continue
-        if space.can_hold([own]) and (other < number or space.can_hold([region, own.opposite])):
+        if checker.can_hold([own]) and (other < number or checker.can_hold([disjunction, own.opposite])):
             return rules[other]
     return None
 

@@ -121,7 +121,7 @@ def test_five_thousand_skus_in_one_rule_are_one_class() -> None:
 
     assert fired == {("listed",)}
     assert matcher.fired(store(sku="SKU-5000")) == ()
-    assert matcher.signatures == 2
+    assert matcher.answer_count == 2
 
 
 def test_skus_that_many_rules_list_criss_cross_fire_the_right_rules() -> None:
@@ -176,7 +176,7 @@ def test_what_was_answered_once_is_remembered() -> None:
     for velocity in (4.0, 4.5, 5.0, 1.0):
         matcher.fired(store(velocity=velocity))
 
-    assert (matcher.misses, matcher.hits, matcher.signatures) == (2, 2, 2)
+    assert (matcher.misses, matcher.hits, matcher.answer_count) == (2, 2, 2)
 
 
 def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.Monkey
     answers = [matcher.fired(store(sku=f"SKU-{number}")) for number in range(100)]
 
     assert answers == [(number,) for number in range(100)]
-    assert matcher.signatures == 10
+    assert matcher.answer_count == 10
 
 
 @pytest.mark.parametrize("pairs", [[], [("a", Always()), ("b", Always())]])

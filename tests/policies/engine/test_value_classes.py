@@ -51,7 +51,7 @@ def test_what_is_remembered_of_objects_is_bounded(monkeypatch: pytest.MonkeyPatc
     for number in range(100):
         made.of(Context(NOW, product=Product(f"SKU-{number}")))
 
-    assert len(made.known) == 10
+    assert len(made.by_object_id) == 10
 
 
 def test_equal_objects_share_what_is_remembered() -> None:
@@ -59,7 +59,7 @@ def test_equal_objects_share_what_is_remembered() -> None:
     for _ in range(5):
         matcher.fired(Context(NOW, product=Product("MUG"), location=Location("oslo", "store")))
 
-    assert (matcher.misses, matcher.signatures) == (1, 1)
+    assert (matcher.misses, matcher.answer_count) == (1, 1)
 
 
 def test_a_changed_object_is_another() -> None:

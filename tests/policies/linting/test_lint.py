@@ -81,32 +81,32 @@ def codes(reading: Reading) -> list[str]:
 @settings(max_examples=300, deadline=None)
 @given(CONDITIONS)
 def test_a_condition_is_called_impossible_exactly_if_no_context_makes_it_true(condition: Condition) -> None:
-    space = Satisfiability([condition], StepBudget())
-    region = space.region(condition)
+    checker = Satisfiability([condition], StepBudget())
+    disjunction = checker.disjunction(condition)
     answers = {holds(condition, context) for context in contexts(condition)}
 
-    assert space.can_hold([region]) is (True in answers)
-    assert space.can_hold([region.opposite]) is (False in answers)
+    assert checker.can_hold([disjunction]) is (True in answers)
+    assert checker.can_hold([disjunction.opposite]) is (False in answers)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=3))
 def test_a_rule_is_called_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
-    space = Satisfiability(conditions, StepBudget())
-    first, *others = (space.region(condition) for condition in conditions)
+    checker = Satisfiability(conditions, StepBudget())
+    first, *others = (checker.disjunction(condition) for condition in conditions)
     alone = any(
         holds(conditions[0], context) and not any(holds(other, context) for other in conditions[1:])
         for context in contexts(*conditions)
     )
 
-    assert space.can_hold([first, *(other.opposite for other in others)]) is alone
+    assert checker.can_hold([first, *(other.opposite for other in others)]) is alone
 
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=4))
 def test_what_is_said_to_conflict_does_and_none_of_it_can_be_spared(conditions: list[Condition]) -> None:
-    space = Satisfiability(conditions, StepBudget())
-    conflict = space.conflict([space.region(condition) for condition in conditions])
+    checker = Satisfiability(conditions, StepBudget())
+    conflict = checker.conflict([checker.disjunction(condition) for condition in conditions])
 
     for left_out in (None, *conflict):
         kept = [conditions[number] for number in conflict if number != left_out]
@@ -228,9 +228,9 @@ def test_a_policy_may_use_no_location_on_purpose() -> None:
 
 def test_what_takes_too_long_to_say_is_possible() -> None:
     apart = [Comparison("location.type", Operator.IS, (word,)) for word in ("store", "warehouse")]
-    space = Satisfiability(apart, StepBudget(0))
+    checker = Satisfiability(apart, StepBudget(0))
 
-    assert space.can_hold([space.region(one) for one in apart])
+    assert checker.can_hold([checker.disjunction(one) for one in apart])
 
 
 def test_thousands_of_rules_are_linted_in_bounded_time() -> None:

@@ -194,7 +194,7 @@ def test_answers_are_remembered_by_what_has_come_and_not_by_the_time() -> None:
     asked = [blocks(policy_set, start + timedelta(minutes=7 * step)) for step in range(2_500)]
 
     assert sum(asked) == 7 * 24 * 60 // 7
-    assert policy_set.exposure_matcher.signatures == 3
+    assert policy_set.exposure_matcher.answer_count == 3
 
 
 def test_the_time_zone_counts_wherever_the_merchant_file_stands() -> None:
