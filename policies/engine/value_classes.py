@@ -128,7 +128,7 @@ class ValueClasses:
 
 
 class _WordClasses:
-    """Classes of a text or a flag: 1 for values that no rule lists, then one for all values that are in the same lists."""
+    """Classes of a text or a flag: 1 for values that no rule lists, then one for all values in the same lists."""
 
     __slots__ = ("_class_of", "_masks", "columns")
 
