@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bench.shop import Shop
 from service.allocation.allocation_batch import AllocationBatch
-from service.allocation.allocation_queue import Allocator, Ticket
+from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.app.wiring import new_id
 from service.database.database import Database
 from service.dependencies import Dependencies
@@ -47,7 +47,7 @@ class TransactionPerOrder:
 async def allocator(shop: Shop) -> AsyncIterator[Orders]:
     """Our allocator as the service has it."""
     database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
-    made = Allocator(_desk(shop, database).decide, shop.metrics, lanes=CONNECTIONS - 2)
+    made = AllocationQueue(_desk(shop, database).decide, shop.metrics, lanes=CONNECTIONS - 2)
     yield made
     await made.close()
     await database.close()

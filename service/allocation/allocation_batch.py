@@ -12,7 +12,7 @@ from service.allocation import rebalancing
 from service.allocation.allocation_queue import Outcomes, Ticket
 from service.allocation.order_counts import count_answer
 from service.allocation.order_intake import Intake, write_intake
-from service.allocation.planner import Verdict
+from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
@@ -37,7 +37,7 @@ class _BatchState:
     catalog: Catalog
     products: dict[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
-    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    verdicts: dict[UUID, AllocationChange] = field(default_factory=dict)
     """What became of orders, by request id."""
     unit_of_work: UnitOfWork | None = None
     unheard: _BatchState | None = None
@@ -63,7 +63,7 @@ class AllocationBatch:
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """An answer or an error for each ticket, after the commit."""
         tried: list[_BatchState] = []
-        batch = await order_identity.until_locked(
+        batch = await order_identity.retry_until_locked(
             lambda known: self._deps.database.transaction(
                 "allocate", lambda connection: self._work(connection, tickets, tried, known)
             )
@@ -87,12 +87,12 @@ class AllocationBatch:
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
                 raise problem
-            found = await order_identity.look(connection, _names([ticket]), self._deps.new_id)
+            found = await order_identity.find(connection, _order_keys([ticket]), self._deps.new_id)
             records = (await order_store.read(connection, found.known_ids)).values()
             skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
             await batch.learn(connection, skus)
             now, figures = await levels.read(connection, skus)
-            kept = await pending_cancellations.read(connection, {*_names([ticket]), *found.ids})
+            kept = await pending_cancellations.read(connection, {*_order_keys([ticket]), *found.ids})
             unit_of_work = UnitOfWork(Book(now, dict(figures), self._deps.new_id))
             unit_of_work.load(records)
             return batch, Intake.of(unit_of_work, found, kept)
@@ -117,7 +117,9 @@ class AllocationBatch:
         for ticket in claimed:
             if ticket.claim.id in stored:
                 batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
-                batch.unheard = batch.unheard or _committed(tried, ticket.claim.id, batch.outcomes[ticket.claim.id])
+                batch.unheard = batch.unheard or _unacknowledged_attempt(
+                    tried, ticket.claim.id, batch.outcomes[ticket.claim.id]
+                )
         tried.append(batch)
         fresh = [t for t in claimed if t.claim.id not in stored]
         if fresh:
@@ -130,7 +132,7 @@ class AllocationBatch:
         version, products = await catalog_store.products(connection, skus)
         batch = _BatchState(await self._deps.cache.at(connection, version), products)
         for ticket in tickets:
-            problem = _unknown(batch, ticket.request)
+            problem = _not_found_error(batch, ticket.request)
             if problem is not None:
                 batch.outcomes[ticket.claim.id] = problem
         return batch
@@ -138,14 +140,14 @@ class AllocationBatch:
     async def _plan(
         self, connection: Connection, batch: _BatchState, tickets: Sequence[Ticket], known: Mapping[OrderKey, CopyLink]
     ) -> None:
-        named = await order_identity.lock(connection, _names(tickets), known, self._deps.new_id)
+        named = await order_identity.lock(connection, _order_keys(tickets), known, self._deps.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         skus |= await order_store.line_skus(connection, named.known_ids) if named.known_ids else set()
         await batch.learn(connection, skus)
         locked = await levels.lock(connection, skus)
         unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
         unit_of_work.load((await order_store.read(connection, named.known_ids)).values())
-        kept = await pending_cancellations.read(connection, {*_names(tickets), *named.ids})
+        kept = await pending_cancellations.read(connection, {*_order_keys(tickets), *named.ids})
         intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
         context = rebalancing.LazyPlanningContext(self._deps.cache, policy_set, batch.context(policy_set))
@@ -166,13 +168,13 @@ class AllocationBatch:
         await idempotency.answer(connection, _answers_of(batch, tickets))
 
 
-def _names(tickets: Sequence[Ticket]) -> list[OrderKey]:
+def _order_keys(tickets: Sequence[Ticket]) -> list[OrderKey]:
     """Every name that these requests call an order by."""
     found = [ticket.request.name for ticket in tickets]
     return found + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]
 
 
-def _committed(
+def _unacknowledged_attempt(
     tried: Sequence[_BatchState], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
 ) -> _BatchState | None:
     """The earlier attempt of this call, if any, that the stored answer is of."""
@@ -189,7 +191,7 @@ def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocatio
     return answer
 
 
-def _unknown(batch: _BatchState, request: OrderRequest) -> NotFound | None:
+def _not_found_error(batch: _BatchState, request: OrderRequest) -> NotFound | None:
     """The error of an order that names a channel, SKU or location that the catalogue does not have.
 
     A sold order is not refused for its SKU: what was paid for is short until the product is known.

@@ -61,7 +61,7 @@ Outcomes = Sequence[allocation_pb.Allocation | TruestockError]
 Decide = Callable[[Sequence[Ticket]], Awaitable[Outcomes]]
 
 
-class Allocator:
+class AllocationQueue:
     """A bounded queue of orders, and the transactions that take them from it.
 
     `decide` answers a batch in one transaction: an answer or an error for each ticket, or it raises and nothing of

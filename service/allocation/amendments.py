@@ -9,7 +9,7 @@ from datetime import timedelta
 from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order, Outcome
 from policies.explanation import unit_count_text
-from service.allocation.planner import Verdict, decide, give_back
+from service.allocation.planner import AllocationChange, decide, release_promises
 from service.allocation.planning_context import ChannelContext
 from service.orders.allocation_record import CANCELLED, CONFIRMED, RELEASED, AllocationRecord, LineRecord
 from service.orders.order_identity import OrderKey
@@ -24,7 +24,7 @@ def amend(
     cancelled: Mapping[str, int],
     *,
     hold_duration: timedelta,
-) -> Verdict:
+) -> AllocationChange:
     """Decides on an order's contents without the units that are cancelled of them; these stay on the lines.
 
     `cancelled` are units by line. The book and the record are changed to match.
@@ -34,7 +34,7 @@ def amend(
         return decide(channel_context, book, record, order, hold_duration)
     left = _without(order, cancelled)
     if left is None:
-        return cancel_everything(book, record, order)
+        return cancel_whole_order(book, record, order)
     before = record.lines
     record.lines = [replace(line, unit_count=line.wanted, cancelled=0) for line in before if line.wanted]
     verdict = decide(channel_context, book, record, left, hold_duration)
@@ -50,7 +50,7 @@ def amend(
     return replace(verdict, cancelled=verdict.cancelled + (newly if sold and verdict.event else 0))
 
 
-def cancel_everything(book: Book, record: AllocationRecord, order: Order) -> Verdict:
+def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
     """Cancels all that has not left of an order with these contents, which may be those that it has.
 
     Contents in which a line that has left is another product's are not taken over.
@@ -58,9 +58,9 @@ def cancel_everything(book: Book, record: AllocationRecord, order: Order) -> Ver
     if record.relabelled(order):
         order = replace(record.order_as_stated(), commitment=order.commitment)
     if _is_cancelled(record, order):
-        return Verdict(record)
+        return AllocationChange(record)
     before = sum(line.cancelled for line in record.lines)
-    give_back(book, record)
+    release_promises(book, record)
     if not record.lines or not same_contents(record.order_as_stated(), order):
         record.state_contents(order)
     record.commitment = order.commitment
@@ -71,19 +71,19 @@ def cancel_everything(book: Book, record: AllocationRecord, order: Order) -> Ver
     record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
     newly = max(0, sum(line.cancelled for line in record.lines) - before)
     sentence = f"{unit_count_text(newly)} cancelled: the whole order, as far as it has not left."
-    return Verdict(record, "cancelled", sentence, cancelled=newly if sold else 0)
+    return AllocationChange(record, "cancelled", sentence, cancelled=newly if sold else 0)
 
 
-def merge(book: Book, copy: AllocationRecord, original: OrderKey) -> Verdict:
+def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> AllocationChange:
     """Gives a promise back that was made to a copy before it was known to be one; its row stays as history."""
     units = sum(copy.promised().values())
-    give_back(book, copy)
+    release_promises(book, copy)
     for line in copy.lines:
         line.cancelled = line.unit_count - copy.shipped_of_line(line.line_id)
     copy.state, copy.expire_time, copy.update_time, copy.copies = CANCELLED, None, book.now, []
     released = unit_count_text(units)
     sentence = f"It is a copy of {'/'.join(original)}: {released} given back to that order, which goes on alone."
-    return Verdict(copy, "merged", sentence)
+    return AllocationChange(copy, "merged", sentence)
 
 
 def _is_cancelled(record: AllocationRecord, order: Order) -> bool:

@@ -17,16 +17,16 @@ from service.dependencies import Dependencies
 from service.orders import order_store
 from service.stock import levels
 
-SKUS = 50
+SWEEP_SKUS = 50
 """Products of one sweep; the next goes on behind them."""
 
 _level = stock_level.c
-_is_there = exists().where(
+_is_available = exists().where(
     _level.sku == shortage.c.sku, _level.on_hand - _level.unavailable - _level.held - _level.allocated > 0
 )
 _WAITING_SKUS = Statement(
     select(shortage.c.sku)
-    .where(shortage.c.backordered, shortage.c.sku > parameter("after", Text), _is_there)
+    .where(shortage.c.backordered, shortage.c.sku > parameter("after", Text), _is_available)
     .group_by(shortage.c.sku)
     .order_by(shortage.c.sku)
     .limit(parameter("count", Integer))
@@ -39,7 +39,7 @@ _WAITING = Statement(
         )
     )
     .order_by(allocation.c.priority.desc(), allocation.c.create_time, allocation.c.id)
-    .limit(rebalancing.FILLED_ORDERS)
+    .limit(rebalancing.FILL_LIMIT)
 )
 _COUNT = Statement(
     select(func.coalesce(func.sum(shortage.c.unit_count), 0).label("units")).where(shortage.c.backordered)
@@ -57,13 +57,13 @@ class Backorders:
         """Tries the next products that somebody waits for and that are there."""
 
         async def read(connection: Connection) -> tuple[list[str], int]:
-            rows = await _WAITING_SKUS.rows(connection, after=self._after, count=SKUS)
+            rows = await _WAITING_SKUS.rows(connection, after=self._after, count=SWEEP_SKUS)
             waiting = await _COUNT.row(connection)
             return [row["sku"] for row in rows], waiting["units"] if waiting else 0
 
         skus, units = await self._deps.database.unlocked("backorders", read)
         self._deps.metrics.backordered_units.set(units)
-        self._after = skus[-1] if len(skus) == SKUS else ""
+        self._after = skus[-1] if len(skus) == SWEEP_SKUS else ""
         for sku in skus:
             unit_of_work = await self._deps.database.transaction("backorders", partial(self._fill, sku))
             unit_of_work.count(self._deps.metrics)

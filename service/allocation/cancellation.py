@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from policies.decisions.cancellations import PendingCancellation
 from service.allocation import rebalancing
-from service.allocation.amendments import cancel_everything
-from service.allocation.lifecycle import cancel_lines, open_orders
-from service.allocation.planner import Verdict
+from service.allocation.amendments import cancel_whole_order
+from service.allocation.lifecycle import cancel_lines, open_unit_of_work
+from service.allocation.planner import AllocationChange
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -26,7 +26,7 @@ from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
-Done = tuple[allocation_pb.Allocation, UnitOfWork | None]
+CancelResult = tuple[allocation_pb.Allocation, UnitOfWork | None]
 
 
 class CancellationOperations:
@@ -41,7 +41,7 @@ class CancellationOperations:
         Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.
         """
 
-        async def attempt(known: Mapping[OrderKey, CopyLink]) -> Done:
+        async def attempt(known: Mapping[OrderKey, CopyLink]) -> CancelResult:
             return await idempotency.once(
                 self._deps.database,
                 "cancel",
@@ -50,28 +50,28 @@ class CancellationOperations:
                 lambda connection: self._work(connection, request, str(asked.claim.id), known),
             )
 
-        answer, unit_of_work = await order_identity.until_locked(attempt)
+        answer, unit_of_work = await order_identity.retry_until_locked(attempt)
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         return answer if answer.allocation_id else None
 
     async def _work(
         self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[OrderKey, CopyLink]
-    ) -> Done:
-        name = request.name or await _name_of(connection, request)
+    ) -> CancelResult:
+        name = request.name or await _order_key(connection, request)
         locked = await order_identity.lock(connection, [name], known, self._deps.new_id)
         original, event_id = locked.original(name), request.event_id or request_id
         allocation_id = locked.ids[original]
         if allocation_id in locked.made:
-            await _keep_for_later(connection, request, original, event_id)
-            await order_identity.drop(connection, locked.made)
+            await _store_early_cancellation(connection, request, original, event_id)
+            await order_identity.delete_empty(connection, locked.made)
             return allocation_pb.Allocation(), None
         skus = await order_store.line_skus(connection, [allocation_id])
-        unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
+        unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
         heard = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in heard):
-            unit_of_work.record(_cancelled(unit_of_work, record, request))
+            unit_of_work.record(_cancel(unit_of_work, record, request))
             await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, self._deps.policies())
             await unit_of_work.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:
@@ -80,17 +80,19 @@ class CancellationOperations:
         return order_messages.allocation(record, now), unit_of_work
 
 
-def _cancelled(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelRequest) -> Verdict:
+def _cancel(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelRequest) -> AllocationChange:
     """What a cancellation does to an order that is known. Contents that are not older have it in them."""
     if request.is_whole:
-        return cancel_everything(unit_of_work.book, record, record.order_as_stated())
+        return cancel_whole_order(unit_of_work.book, record, record.order_as_stated())
     stated = record.channel_update_time
     if request.cancel_time is not None and stated is not None and request.cancel_time <= stated:
-        return Verdict(record)
+        return AllocationChange(record)
     return cancel_lines(unit_of_work.book, record, request.cancellations)
 
 
-async def _keep_for_later(connection: Connection, request: CancelRequest, name: OrderKey, event_id: str) -> None:
+async def _store_early_cancellation(
+    connection: Connection, request: CancelRequest, name: OrderKey, event_id: str
+) -> None:
     named = [
         Violation(f"cancellations[{place}].shipment_id", "is of an order that has not come; leave it out")
         for place, one in enumerate(request.cancellations)
@@ -113,7 +115,7 @@ def _rows(request: CancelRequest, name: OrderKey, event_id: str, *, is_applied: 
     ]
 
 
-async def _name_of(connection: Connection, request: CancelRequest) -> OrderKey:
+async def _order_key(connection: Connection, request: CancelRequest) -> OrderKey:
     assert request.allocation_id is not None
     record = (await order_store.read(connection, [request.allocation_id])).get(request.allocation_id)
     if record is None:

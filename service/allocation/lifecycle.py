@@ -12,7 +12,15 @@ from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation import rebalancing
 from service.allocation.order_counts import count_answer
-from service.allocation.planner import Verdict, confirm, decide, give_back, is_in_review, outcome_of, sent_to_review
+from service.allocation.planner import (
+    AllocationChange,
+    confirm,
+    decide,
+    is_in_review,
+    outcome_of,
+    release_promises,
+    with_review,
+)
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
@@ -31,7 +39,7 @@ SWEEP_ORDERS = 200
 """Expired holds of one transaction of the sweeper."""
 
 
-Move = Callable[[Connection, Book, AllocationRecord], Awaitable[Verdict]]
+Transition = Callable[[Connection, Book, AllocationRecord], Awaitable[AllocationChange]]
 
 
 class Lifecycle:
@@ -44,14 +52,14 @@ class Lifecycle:
         """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
-        async def move(connection: Connection, book: Book, record: AllocationRecord) -> Verdict:
-            is_planned_anew = _is_planned_anew(book, record)
+        async def move(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+            is_planned_anew = _needs_replanning(book, record)
             if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
             channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
             if not is_planned_anew:
-                return sent_to_review(channel_context, book, _confirm(book, record))
+                return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines
             verdict = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
             # The order asks for what is left of its lines; what was cancelled stays on them.
@@ -66,7 +74,7 @@ class Lifecycle:
     async def release(self, allocation_id: UUID, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, RequestIdReused."""
 
-        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             return _release(book, record)
 
         return await self._move(allocation_id, asked, "release", move)
@@ -76,7 +84,7 @@ class Lifecycle:
     ) -> allocation_pb.Allocation:
         """Lets a live hold live so long from now on. Raises NotFound, WrongState, RequestIdReused."""
 
-        async def move(_: Connection, book: Book, record: AllocationRecord) -> Verdict:
+        async def move(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             return _extend(book, record, duration)
 
         return await self._move(allocation_id, asked, "extend", move)
@@ -91,7 +99,7 @@ class Lifecycle:
         return len(due)
 
     async def _move(
-        self, allocation_id: UUID, asked: IdempotentRequest, operation: str, move: Move
+        self, allocation_id: UUID, asked: IdempotentRequest, operation: str, move: Transition
     ) -> allocation_pb.Allocation:
         policy_set = self._deps.policies()
 
@@ -99,7 +107,7 @@ class Lifecycle:
             if not await order_store.lock(connection, [allocation_id]):
                 raise no_allocation(allocation_id)
             skus = await order_store.line_skus(connection, [allocation_id])
-            unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
+            unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
             record = unit_of_work.records[allocation_id]
             unit_of_work.record(await move(connection, unit_of_work.book, record))
             await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
@@ -119,7 +127,7 @@ class Lifecycle:
         ids = await order_store.lock_expired(connection, SWEEP_ORDERS)
         if not ids:
             return None, []
-        unit_of_work = await open_orders(
+        unit_of_work = await open_unit_of_work(
             connection, ids, await order_store.promised_skus(connection, ids), self._deps.new_id
         )
         due = [record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED]
@@ -130,7 +138,7 @@ class Lifecycle:
         return unit_of_work, due
 
 
-async def open_orders(
+async def open_unit_of_work(
     connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
 ) -> UnitOfWork:
     """The stock of these SKUs and the contents of orders that are locked."""
@@ -140,22 +148,22 @@ async def open_orders(
     return unit_of_work
 
 
-def _is_planned_anew(book: Book, record: AllocationRecord) -> bool:
+def _needs_replanning(book: Book, record: AllocationRecord) -> bool:
     state = record.state_at(book.now)
     return state == EXPIRED or (state == HELD and bool(record.shortages))
 
 
-def _confirm(book: Book, record: AllocationRecord) -> Verdict:
+def _confirm(book: Book, record: AllocationRecord) -> AllocationChange:
     state = record.state_at(book.now)
     if state == CONFIRMED:
-        return Verdict(record)
+        return AllocationChange(record)
     if state == HELD:
         return confirm(book, record)
     advice = "if the order is paid, send it again with AllocateOrder as SOLD"
     raise WrongState("allocation", str(record.id), state, CONFIRMED, advice)
 
 
-def _release(book: Book, record: AllocationRecord) -> Verdict:
+def _release(book: Book, record: AllocationRecord) -> AllocationChange:
     state = record.state_at(book.now)
     if state in (CONFIRMED, CANCELLED):
         raise WrongState(
@@ -163,29 +171,29 @@ def _release(book: Book, record: AllocationRecord) -> Verdict:
         )
     if state != HELD:
         # Nothing is promised, which is what the caller wants.
-        return Verdict(record)
+        return AllocationChange(record)
     units = sum(record.promised().values())
-    give_back(book, record)
+    release_promises(book, record)
     record.state, record.expire_time, record.update_time = RELEASED, None, book.now
-    return Verdict(record, "released", f"{unit_count_text(units)} given back on request.")
+    return AllocationChange(record, "released", f"{unit_count_text(units)} given back on request.")
 
 
-def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> Verdict:
+def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> AllocationChange:
     state = record.state_at(book.now)
     if state != HELD:
         advice = "a sold order does not expire" if state == CONFIRMED else "hold it anew with AllocateOrder"
         raise WrongState("allocation", str(record.id), state, HELD, advice)
     record.expire_time, record.update_time = book.now + duration, book.now
-    return Verdict(record, "extended", f"The hold lives on until {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
+    return AllocationChange(record, "extended", f"The hold lives on until {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
 
 
-def _expire(book: Book, record: AllocationRecord) -> Verdict:
+def _expire(book: Book, record: AllocationRecord) -> AllocationChange:
     record.shipments, record.shortages = [], []
     record.state, record.update_time = EXPIRED, book.now
-    return Verdict(record, "expired", "Nobody confirmed in time; the units were given back.")
+    return AllocationChange(record, "expired", "Nobody confirmed in time; the units were given back.")
 
 
-def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> Verdict:
+def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> AllocationChange:
     """Takes units off lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
     state = record.state_at(book.now)
     if state not in PROMISING:
@@ -193,7 +201,7 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
     _check_lines(record, cancellations)
     in_review = is_in_review(record)
     for cancellation in cancellations:
-        _take_off(book, record, cancellation)
+        _cancel_units(book, record, cancellation)
     if record.commitment is Commitment.HOLD:
         record.shipments = [s for s in record.shipments if s.units]
     record.update_time = book.now
@@ -203,7 +211,7 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
     elif record.outcome is not Outcome.ALLOCATED:
         record.outcome = outcome_of(record, in_review=in_review)
     units = sum(c.unit_count for c in cancellations)
-    return Verdict(record, "cancelled", f"{unit_count_text(units)} cancelled.")
+    return AllocationChange(record, "cancelled", f"{unit_count_text(units)} cancelled.")
 
 
 def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:
@@ -213,7 +221,7 @@ def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]
         raise NotFound("order line", missing, f"lines are: {', '.join(sorted(known)[:20])}")
 
 
-def _take_off(book: Book, record: AllocationRecord, cancellation: Cancellation) -> None:
+def _cancel_units(book: Book, record: AllocationRecord, cancellation: Cancellation) -> None:
     """Takes units off one line: short ones first, then from the named shipment, else from the worst-ranked."""
     line = record.line(cancellation.line_id)
     open_ones = [s for s in record.shipments if s.state in OPEN and line.line_id in s.units]

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from policies.domain.model import Commitment
-from service.allocation.planner import Verdict
+from service.allocation.planner import AllocationChange
 from service.metrics import Metrics
 from service.orders.allocation_record import AllocationRecord
 from service.orders.order_exceptions import OrderException
 
-Labelled = dict[str, int]
+UnitsByLabel = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class OrderCounts:
     sold_units: int = 0
     split: bool = False
     needs_person: bool = False
-    allocated: Labelled = field(default_factory=dict)
+    allocated: UnitsByLabel = field(default_factory=dict)
     oversold: int = 0
     unfillable: int = 0
 
@@ -47,7 +47,7 @@ def count_answer(metrics: Metrics, record: AllocationRecord) -> None:
     metrics.allocations.labels(record.channel_id, record.outcome.value).inc()
 
 
-def count_change(metrics: Metrics, before: OrderCounts, verdicts: Sequence[Verdict]) -> None:
+def count_change(metrics: Metrics, before: OrderCounts, verdicts: Sequence[AllocationChange]) -> None:
     """Counts what a transaction did to one order; to be called after the commit."""
     record = verdicts[-1].record
     after, channel = OrderCounts.of(record), record.channel_id
@@ -59,7 +59,7 @@ def count_change(metrics: Metrics, before: OrderCounts, verdicts: Sequence[Verdi
     metrics.cancelled_units.labels(channel).inc(taken_off + max(0, -more))
     metrics.split_orders.labels(channel).inc(after.split and not before.split)
     metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
-    for location, units in _risen(before.allocated, after.allocated):
+    for location, units in _increases(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
     _count_oversell(metrics, channel, before, after, verdicts)
     if after.needs_person and not before.needs_person:
@@ -85,7 +85,7 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
 
 
 def _count_oversell(
-    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, verdicts: Sequence[Verdict]
+    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, verdicts: Sequence[AllocationChange]
 ) -> None:
     # A unit of a line that is short again, or for another reason now, is one oversell.
     left = max(0, after.oversold - before.oversold)
@@ -97,12 +97,12 @@ def _count_oversell(
         metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
 
 
-def _sums(pairs: Iterable[tuple[str, int]]) -> Labelled:
-    sums: Labelled = {}
+def _sums(pairs: Iterable[tuple[str, int]]) -> UnitsByLabel:
+    sums: UnitsByLabel = {}
     for label, units in pairs:
         sums[label] = sums.get(label, 0) + units
     return sums
 
 
-def _risen(before: Labelled, after: Labelled) -> list[tuple[str, int]]:
+def _increases(before: UnitsByLabel, after: UnitsByLabel) -> list[tuple[str, int]]:
     return [(label, units - before.get(label, 0)) for label, units in after.items() if units > before.get(label, 0)]

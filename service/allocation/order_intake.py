@@ -16,9 +16,9 @@ from policies.domain.channel_statuses import ChannelStatus, channel_status
 from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
-from service.allocation.amendments import amend, cancel_everything, merge
+from service.allocation.amendments import amend, cancel_whole_order, merge_copy
 from service.allocation.order_counts import OrderCounts
-from service.allocation.planner import Verdict
+from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
@@ -59,7 +59,7 @@ class Intake:
             made.kept.setdefault(row.name, []).append(row)
         return made
 
-    def arrive(self, request: OrderRequest, context: PlanningContext) -> Verdict:
+    def arrive(self, request: OrderRequest, context: PlanningContext) -> AllocationChange:
         """Takes in one request and notes what became of its order; the book and the records are changed to match."""
         name, was_known = request.name, request.name in self._links
         original, own = self._linked(request, context)
@@ -89,7 +89,7 @@ class Intake:
     def _merge(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
         """Takes back the promise that a copy has of its own. Its units are counted once, where that can still be."""
         was, before = self.unit_of_work.before(own), self.unit_of_work.before(record)
-        self.unit_of_work.record(merge(self.unit_of_work.book, own, (record.channel_id, record.order_id)))
+        self.unit_of_work.record(merge_copy(self.unit_of_work.book, own, (record.channel_id, record.order_id)))
         # What was to be settled about the copy is to be settled about the order.
         self.unit_of_work.supersede(own)
         if not before.sold:
@@ -175,7 +175,7 @@ class Intake:
 
     def _judge(
         self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sold: bool
-    ) -> Verdict:
+    ) -> AllocationChange:
         name, original = request.name, (record.channel_id, record.order_id)
         stated_time, before = record.channel_update_time, (record.channel_update_time, record.channel_status)
         counts = self._contents_count(request, record, name)
@@ -184,11 +184,11 @@ class Intake:
         tells_time = bool(request.update_time or record.copies or is_whole)
         sold = is_sold or request.order.commitment is Commitment.SOLD
         sold = sold or (tells_time and record.commitment is Commitment.SOLD)
-        order = _order_of(request, record, counts=counts, sold=sold)
+        order = _resulting_order(request, record, counts=counts, sold=sold)
         if is_whole:
-            verdict = cancel_everything(self.unit_of_work.book, record, order)
+            verdict = cancel_whole_order(self.unit_of_work.book, record, order)
         elif counts or self._concerns(record, rows, sold=sold):
-            standing = _standing(record, order, rows, stated_time, counts=counts)
+            standing = _prior_cancellations(record, order, rows, stated_time, counts=counts)
             kept = [row.cancellation for row in rows]
             time = request.update_time if counts and name == original else record.channel_update_time
             cancelled = cancelled_units(order.lines, kept, time, standing)
@@ -197,7 +197,7 @@ class Intake:
                 around, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
             )
         else:
-            return self._noted(Verdict(record), before)
+            return self._noted(AllocationChange(record), before)
         for row in rows:
             if not row.cancellation.is_applied:
                 self._keep(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
@@ -227,7 +227,7 @@ class Intake:
         waiting = any(not row.cancellation.is_applied for row in rows)
         return waiting and record.state_at(self.unit_of_work.book.now) in PROMISING
 
-    def _noted(self, verdict: Verdict, before: tuple[datetime | None, str | None]) -> Verdict:
+    def _noted(self, verdict: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
         """The verdict; what the channel says of an order that does not change is an event of its own."""
         record = verdict.record
         if verdict.event or (record.channel_update_time, record.channel_status) == before:
@@ -235,7 +235,7 @@ class Intake:
         word = f": {record.channel_status}" if record.channel_status else ""
         return replace(verdict, event="updated", description=f"The channel says the same contents again{word}.")
 
-    def _note_unmapped(self, verdict: Verdict, context: PlanningContext) -> None:
+    def _note_unmapped(self, verdict: AllocationChange, context: PlanningContext) -> None:
         record = verdict.record
         if verdict.decision is None:
             return
@@ -253,7 +253,7 @@ def _is_older(one: datetime | None, known: datetime | None) -> bool:
     return one is not None and known is not None and one < known
 
 
-def _order_of(request: OrderRequest, record: AllocationRecord, *, counts: bool, sold: bool) -> Order:
+def _resulting_order(request: OrderRequest, record: AllocationRecord, *, counts: bool, sold: bool) -> Order:
     """What the order asks for after this request, as its channel states it, under the original's name."""
     commitment = Commitment.SOLD if sold else request.order.commitment
     if counts or not record.lines:
@@ -263,7 +263,7 @@ def _order_of(request: OrderRequest, record: AllocationRecord, *, counts: bool, 
     return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold or stays else record.commitment)
 
 
-def _standing(
+def _prior_cancellations(
     record: AllocationRecord,
     order: Order,
     rows: Sequence[CancellationRow],
@@ -287,8 +287,8 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     """To be called after the orders were written, with all locks held."""
     await order_identity.write(connection, intake.changed_links.values())
     begun = {record.id for record in intake.records.values()}
-    await order_identity.drop(connection, intake.names.made - begun)
-    await pending_cancellations.drop(connection, intake.dropped_kept)
+    await order_identity.delete_empty(connection, intake.names.made - begun)
+    await pending_cancellations.delete_moved(connection, intake.dropped_kept)
     book = intake.unit_of_work.book
     await pending_cancellations.write(connection, book.now, intake.changed_kept.values())
     raised = await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)

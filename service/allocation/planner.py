@@ -21,7 +21,7 @@ from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, oversell_cause
 from service.allocation.planning_context import ChannelContext
-from service.allocation.shortages import context_of, settle, with_person
+from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import explained
 from service.errors import InvalidFields, Violation
@@ -50,7 +50,7 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AllocationChange:
     """What became of an order. `event` is empty where nothing changed; `decision` is there where one was made.
 
     `partial` tells that the decision is about some units of the order only. `cancelled` are units that policy took off,
@@ -78,26 +78,26 @@ class Verdict:
 
 def decide(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, order: Order, hold_duration: timedelta
-) -> Verdict:
+) -> AllocationChange:
     """Plans, converts or keeps; the book and the record are changed to match. `record` is the order's, locked.
 
     Raises InvalidFields where a line that has left in part would become another product's.
     """
-    if _says_again(record, order):
-        return Verdict(record)
+    if _repeats_cancelled_order(record, order):
+        return AllocationChange(record)
     promise = promise_of(record, book)
     what = promise_transition(promise, order)
     if what is PromiseTransition.KEEP:
-        return Verdict(record)
+        return AllocationChange(record)
     if what is PromiseTransition.CONVERT:
         record.state_contents(order)
-        return sent_to_review(channel_context, book, confirm(book, record))
-    _check_shipped(record, order)
+        return with_review(channel_context, book, confirm(book, record))
+    _check_shipped_skus(record, order)
     left = record.order_left(order)
-    if _is_planned(record, left):
-        return Verdict(record)
+    if _is_already_planned(record, left):
+        return AllocationChange(record)
     if left is None:
-        return _all_has_left(book, record, order)
+        return _everything_shipped(book, record, order)
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     rejected_by = record.rejected_by()
     caught = capture(world, channel_context.channel, left, promise.own, rejected_by)
@@ -105,18 +105,18 @@ def decide(
         channel_context.policy_set, world, channel_context.channel, left, promise.own, rejected_by=rejected_by
     )
     if keeps_current_hold(promise, left, decision):
-        return Verdict(record, change_refused=True)
+        return AllocationChange(record, change_refused=True)
     verdict = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
     return replace(verdict, inputs=caught)
 
 
-def _says_again(record: AllocationRecord, order: Order) -> bool:
+def _repeats_cancelled_order(record: AllocationRecord, order: Order) -> bool:
     """Whether the channel repeats what it sold before anything was cancelled: what is cancelled stays so."""
     was_cancelled = any(line.cancelled for line in record.lines)
     return record.commitment is Commitment.SOLD and was_cancelled and same_contents(record.order_as_stated(), order)
 
 
-def _check_shipped(record: AllocationRecord, order: Order) -> None:
+def _check_shipped_skus(record: AllocationRecord, order: Order) -> None:
     wrong = [
         Violation(f"lines[{place}].sku", f"line '{line_id}' has left as '{sku}'; use a new line_id")
         for place, (line_id, sku) in record.relabelled(order).items()
@@ -125,7 +125,7 @@ def _check_shipped(record: AllocationRecord, order: Order) -> None:
         raise InvalidFields(wrong)
 
 
-def _is_planned(record: AllocationRecord, left: Order | None) -> bool:
+def _is_already_planned(record: AllocationRecord, left: Order | None) -> bool:
     """Whether an order of which units have left is planned just so: lines that have left may be named or not."""
     if not any(made.shipped for made in record.shipments):
         return False
@@ -133,13 +133,13 @@ def _is_planned(record: AllocationRecord, left: Order | None) -> bool:
     return left is planned if left is None or planned is None else same_contents(planned, left)
 
 
-def _all_has_left(book: Book, record: AllocationRecord, order: Order) -> Verdict:
+def _everything_shipped(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
     """Nothing of the new contents is left to plan: what was promised beyond them is given back."""
-    give_back(book, record)
+    release_promises(book, record)
     record.state_contents(order)
     record.state, record.expire_time, record.update_time = CONFIRMED, None, book.now
     record.outcome = Outcome.ALLOCATED
-    return Verdict(record, "changed", "Everything that the order asks for now has left already.")
+    return AllocationChange(record, "changed", "Everything that the order asks for now has left already.")
 
 
 def promise_of(record: AllocationRecord, book: Book) -> Promise:
@@ -152,27 +152,27 @@ def promise_of(record: AllocationRecord, book: Book) -> Promise:
     return Promise(state, record.order(record.commitment) if wanted else None, record.promised(), short)
 
 
-def confirm(book: Book, record: AllocationRecord) -> Verdict:
-    """Turns a live hold into a sale: the same units stay promised where they are. See `sent_to_review`."""
+def confirm(book: Book, record: AllocationRecord) -> AllocationChange:
+    """Turns a live hold into a sale: the same units stay promised where they are. See `with_review`."""
     for shipment in record.shipments:
         for line_id, units in shipment.units.items():
             book.confirm(record.part(shipment, line_id, units))
     record.state, record.commitment, record.expire_time = CONFIRMED, Commitment.SOLD, None
     record.update_time = book.now
-    return Verdict(record, "confirmed", "The hold was confirmed: the order is paid.")
+    return AllocationChange(record, "confirmed", "The hold was confirmed: the order is paid.")
 
 
-def sent_to_review(channel_context: ChannelContext, book: Book, verdict: Verdict) -> Verdict:
+def with_review(channel_context: ChannelContext, book: Book, verdict: AllocationChange) -> AllocationChange:
     """A hold that needs review is reviewed once it is sold; other verdicts stay as they are."""
     record = verdict.record
     if not verdict.event or record.outcome is not Outcome.NEEDS_REVIEW:
         return verdict
-    context = context_of(channel_context, book.now, record.order(Commitment.SOLD))
+    context = exception_context(channel_context, book.now, record.order(Commitment.SOLD))
     due = order_exceptions.of_review(channel_context.policy_set, context, "the plan needs review")
-    return replace(verdict, exceptions=with_person(record, [due]))
+    return replace(verdict, exceptions=mark_needs_person(record, [due]))
 
 
-def give_back(book: Book, record: AllocationRecord) -> None:
+def release_promises(book: Book, record: AllocationRecord) -> None:
     """Takes a live promise off the book. One that has expired has been taken off already.
 
     What has left stays, and so do, as history, the shipments that a location was given of a sold order.
@@ -197,9 +197,9 @@ def _replan(
     *,
     decision: Decision,
     hold_duration: timedelta,
-) -> Verdict:
+) -> AllocationChange:
     before, old = record.state_at(book.now), [replace(made, units=dict(made.units)) for made in record.shipments]
-    give_back(book, record)
+    release_promises(book, record)
     record.state_contents(order)
     record.update_time = book.now
     record.state = _state_after(order, decision, record)
@@ -207,17 +207,17 @@ def _replan(
     # Causes are found before this order's own units are taken: they did not race with themselves.
     short = [shortage_of(channel_context, book, order, one) for one in decision.shortages]
     promise_units(channel_context, book, record, decision, old)
-    settled = settle(channel_context, book.now, record, short)
+    settled = add_shortages(channel_context, book.now, record, short)
     record.outcome = outcome_of(record, in_review=bool(decision.reviews))
-    event, description = _told(before, record)
+    event, description = _event_and_description(before, record)
     explain(channel_context, book, record, decision)
     reviews = reviews_of(channel_context, book, record, order, decision)
-    return Verdict(
+    return AllocationChange(
         record,
         event,
         description,
         decision=decision,
-        exceptions=(*settled.exceptions, *with_person(record, reviews)),
+        exceptions=(*settled.exceptions, *mark_needs_person(record, reviews)),
         oversold=oversold_of(short),
         cancelled=settled.cancelled,
     )
@@ -316,11 +316,11 @@ def reviews_of(
     """The reviews of a plan; a cart, which nobody has paid for, needs none."""
     if record.commitment is Commitment.HOLD:
         return []
-    context = context_of(channel_context, book.now, order)
+    context = exception_context(channel_context, book.now, order)
     return order_exceptions.of_reviews(channel_context.policy_set, context, decision.reviews)
 
 
-def _told(before: str, record: AllocationRecord) -> tuple[str, str]:
+def _event_and_description(before: str, record: AllocationRecord) -> tuple[str, str]:
     """The event of a plan, and its sentence."""
     promised = sum(record.promised().values())
     places = ", ".join(made.location_id for made in record.shipments if made.units) or "nowhere"

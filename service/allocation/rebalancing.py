@@ -26,21 +26,21 @@ from service.orders import order_store
 from service.orders.allocation_record import HELD, OVERSELL, PROMISING, AllocationRecord
 
 COUNT_CORRECTION = "count_correction"
-FILLED_ORDERS = 500
+FILL_LIMIT = 500
 """Backordered orders that one transaction looks at; the sweeper goes on from there."""
 
-_own = allocation.c
-_NOT_TAKEN_UP = ShipmentState.ASSIGNED.value
+_allocation = allocation.c
+_UNACCEPTED = ShipmentState.ASSIGNED.value
 _CLAIMS = Statement(
     select(
         promise.c.allocation_id,
         promise.c.shipment_id,
         promise.c.line_id,
         promise.c.unit_count,
-        _own.create_time,
+        _allocation.create_time,
         shipment.c.state,
     )
-    .join(allocation, _own.id == promise.c.allocation_id)
+    .join(allocation, _allocation.id == promise.c.allocation_id)
     .join(shipment, shipment.c.id == promise.c.shipment_id)
     .where(
         promise.c.sku == parameter("sku", Text),
@@ -50,19 +50,19 @@ _CLAIMS = Statement(
     )
 )
 _WAITING = Statement(
-    select(_own.id, _own.priority, _own.create_time)
+    select(_allocation.id, _allocation.priority, _allocation.create_time)
     .where(
-        _own.id.in_(
+        _allocation.id.in_(
             select(shortage.c.allocation_id).where(shortage.c.sku == any_of("skus", Text), shortage.c.backordered)
         )
     )
-    .order_by(_own.priority.desc(), _own.create_time, _own.id)
+    .order_by(_allocation.priority.desc(), _allocation.create_time, _allocation.id)
     .limit(parameter("count", Integer))
 )
-_LOCK_AT_ONCE = Statement(
-    select(_own.id)
-    .where(_own.id == any_of("ids", Uuid))
-    .order_by(_own.channel_id, _own.order_id)
+_LOCK_NOWAIT = Statement(
+    select(_allocation.id)
+    .where(_allocation.id == any_of("ids", Uuid))
+    .order_by(_allocation.channel_id, _allocation.order_id)
     .with_for_update(key_share=True, nowait=True)
 )
 
@@ -102,9 +102,9 @@ async def _reroute(connection: Connection, unit_of_work: UnitOfWork, context: La
         if excess > 0:
             for loss in losses(await _claims(connection, unit_of_work, key), excess):
                 lost.setdefault(UUID(loss.claim.allocation_id), []).append((key, loss))
-    await _know(connection, unit_of_work, lost)
+    await _lock_and_load(connection, unit_of_work, lost)
     for record in sorted((unit_of_work.records[one] for one in lost), key=lambda one: (one.create_time, one.id)):
-        units = _take(unit_of_work, record, lost[record.id])
+        units = _release_lost(unit_of_work, record, lost[record.id])
         channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
         unit_of_work.record(replan_units(channel_context, unit_of_work.book, record, units, cause=COUNT_CORRECTION))
 
@@ -120,7 +120,7 @@ async def _claims(connection: Connection, unit_of_work: UnitOfWork, key: tuple[s
             r["line_id"],
             r["unit_count"],
             r["create_time"],
-            r["state"] != _NOT_TAKEN_UP,
+            r["state"] != _UNACCEPTED,
         )
         for r in rows
         if r["allocation_id"] not in unit_of_work.records
@@ -142,7 +142,7 @@ def _claims_of(unit_of_work: UnitOfWork, record: AllocationRecord, key: tuple[st
                 yield Claim(str(record.id), str(made.id), line_id, units, record.create_time, is_taken_up)
 
 
-def _take(
+def _release_lost(
     unit_of_work: UnitOfWork, record: AllocationRecord, lost: Sequence[tuple[tuple[str, str], Loss]]
 ) -> dict[str, int]:
     """Takes units off the shipments that lose them; returns them by line."""
@@ -169,14 +169,14 @@ async def fill(
     skus = _fillable(unit_of_work, untouched=untouched)
     if not skus:
         return
-    rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILLED_ORDERS)
+    rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILL_LIMIT)
     stored = [
         WaitingOrder(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in unit_of_work.records
     ]
     known = [
         WaitingOrder(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)
     ]
-    await _know(connection, unit_of_work, [UUID(one.allocation_id) for one in stored])
+    await _lock_and_load(connection, unit_of_work, [UUID(one.allocation_id) for one in stored])
     for one in in_fill_order([*stored, *known]):
         skus = _fillable(unit_of_work, untouched=untouched)
         if not skus:
@@ -208,7 +208,7 @@ def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
     return any(short.kind != OVERSELL and not short.backordered and short.sku in skus for short in record.shortages)
 
 
-async def _know(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[UUID]) -> None:
+async def _lock_and_load(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[UUID]) -> None:
     """Locks and reads orders that the transaction does not know yet.
 
     An order is written whole. Others may let a hold lapse under the lock of a level alone, so a hold is ours only where
@@ -217,7 +217,7 @@ async def _know(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[
     unknown = [one for one in dict.fromkeys(ids) if one not in unit_of_work.records]
     if unknown:
         try:
-            await _LOCK_AT_ONCE.rows(connection, ids=unknown)
+            await _LOCK_NOWAIT.rows(connection, ids=unknown)
         except asyncpg.LockNotAvailableError as error:
             raise RowsBusy(unknown) from error
         found = (await order_store.read(connection, unknown)).values()

@@ -9,7 +9,7 @@ from policies.decisions.routing import Decision, ShortageKind, route
 from policies.domain.model import Order, OrderLine, World
 from policies.explanation import unit_count_text
 from service.allocation.planner import (
-    Verdict,
+    AllocationChange,
     explain,
     is_in_review,
     outcome_of,
@@ -19,7 +19,7 @@ from service.allocation.planner import (
     shortage_of,
 )
 from service.allocation.planning_context import ChannelContext
-from service.allocation.shortages import settle, with_person
+from service.allocation.shortages import add_shortages, mark_needs_person
 from service.decisions.decision_log import DecisionInputs, capture
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShortageRecord
 from service.stock.stock_book import Book
@@ -33,7 +33,7 @@ def replan_units(
     *,
     cause: str,
     avoid: frozenset[str] = frozenset(),
-) -> Verdict:
+) -> AllocationChange:
     """Plans units by line, which were just taken from where they were promised, for somewhere else.
 
     Locations that rejected one of the lines are not asked again, nor those to `avoid`. What nobody else can supply is
@@ -44,7 +44,7 @@ def replan_units(
     decision, caught = _decide(channel_context, book, record, order, avoid)
     short = [_because(shortage_of(channel_context, book, order, one), cause) for one in decision.shortages]
     promise_units(channel_context, book, record, decision)
-    settled = settle(channel_context, book.now, record, short)
+    settled = add_shortages(channel_context, book.now, record, short)
     reviews = reviews_of(channel_context, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
@@ -52,13 +52,13 @@ def replan_units(
         record.state, record.expire_time = REFUSED, None
     explain(channel_context, book, record, decision)
     placed = sum(decision.units.values())
-    return Verdict(
+    return AllocationChange(
         record,
         "rerouted" if placed else "not_rerouted",
         _sentence(record, decision, sum(units.values()), cause),
         decision=decision,
         inputs=caught,
-        exceptions=(*settled.exceptions, *with_person(record, reviews)),
+        exceptions=(*settled.exceptions, *mark_needs_person(record, reviews)),
         partial=True,
         oversold=oversold_of(short),
         cancelled=settled.cancelled,
@@ -67,7 +67,7 @@ def replan_units(
     )
 
 
-def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> Verdict | None:
+def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> AllocationChange | None:
     """Promises stock to the units of a record that wait for it; None where there is none for them yet."""
     waiting = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
     return _fill(channel_context, book, record, {line_id: count for line_id, count in waiting.items() if count})
@@ -75,7 +75,7 @@ def fill_backorders(channel_context: ChannelContext, book: Book, record: Allocat
 
 def _fill(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, units: Mapping[str, int]
-) -> Verdict | None:
+) -> AllocationChange | None:
     order = _suborder(record, units)
     decision, caught = _decide(channel_context, book, record, order)
     if not decision.plan:
@@ -91,8 +91,8 @@ def _fill(
     explain(channel_context, book, record, decision)
     places = ", ".join(planned.location_id for planned in decision.plan)
     sentence = f"Stock came: {unit_count_text(sum(decision.units.values()))} on backorder promised from {places}."
-    raised = with_person(record, reviews)
-    return Verdict(
+    raised = mark_needs_person(record, reviews)
+    return AllocationChange(
         record, "backorder_filled", sentence, decision=decision, inputs=caught, exceptions=raised, partial=True
     )
 

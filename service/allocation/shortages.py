@@ -13,9 +13,9 @@ from service.orders import order_exceptions
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
 
-_WAITS = ("backorder", "hold")
+_BACKORDERING = ("backorder", "hold")
 """Actions under which units get stock when it comes; `hold` keeps somebody looking after them meanwhile."""
-_SETTLED = {"backorder": "backordered", "cancel": "cancelled"}
+_RESOLUTIONS = {"backorder": "backordered", "cancel": "cancelled"}
 """How policy alone settles a shortage, by the action of its rule."""
 
 
@@ -27,7 +27,7 @@ class ShortageExceptions:
     cancelled: int = 0
 
 
-def settle(
+def add_shortages(
     channel_context: ChannelContext, now: datetime, record: AllocationRecord, shortages: Sequence[ShortageRecord]
 ) -> ShortageExceptions:
     """Adds units that are short to a record, as the exception rules say: waiting, taken off, or for somebody to settle.
@@ -44,22 +44,22 @@ def settle(
     shortages = [one for one in shortages if one.cause != UNMAPPED]
     if not shortages:
         return ShortageExceptions(())
-    context = context_of(channel_context, now, record.order(Commitment.SOLD))
+    context = exception_context(channel_context, now, record.order(Commitment.SOLD))
     raised: list[OrderException] = []
     cancelled = 0
     for exception, short_units in order_exceptions.of_shortages(
         channel_context.policy_set, context, shortages, channel_context.products
     ):
         action = exception.settlement.action
-        raised.append(replace(exception, resolution=_SETTLED.get(action)))
+        raised.append(replace(exception, resolution=_RESOLUTIONS.get(action)))
         for short in short_units:
-            record.add_shortage(replace(short, backordered=action in _WAITS))
+            record.add_shortage(replace(short, backordered=action in _BACKORDERING))
         if action == "cancel":
-            cancelled += _take_off(record, short_units)
-    return ShortageExceptions(with_person(record, raised), cancelled)
+            cancelled += _cancel_short_units(record, short_units)
+    return ShortageExceptions(mark_needs_person(record, raised), cancelled)
 
 
-def _take_off(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:
+def _cancel_short_units(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:
     """Cancels units that are short; returns how many. What was oversold stays noted on the lines."""
     units = 0
     for short in shortages:
@@ -70,7 +70,7 @@ def _take_off(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> 
     return units
 
 
-def context_of(channel_context: ChannelContext, now: datetime, order: Order) -> Context:
+def exception_context(channel_context: ChannelContext, now: datetime, order: Order) -> Context:
     """What exception rules may know of an order. Only an order that is picked up is tied to a location."""
     return Context(
         now,
@@ -81,7 +81,7 @@ def context_of(channel_context: ChannelContext, now: datetime, order: Order) -> 
     )
 
 
-def with_person(record: AllocationRecord, found: Iterable[OrderException]) -> tuple[OrderException, ...]:
+def mark_needs_person(record: AllocationRecord, found: Iterable[OrderException]) -> tuple[OrderException, ...]:
     """The exceptions, noted on the order where one of them needs a person."""
     raised = tuple(found)
     record.needs_person = record.needs_person or any(one.needs_person for one in raised)

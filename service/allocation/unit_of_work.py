@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from service.allocation.order_counts import OrderCounts, count_change
-from service.allocation.planner import Verdict
+from service.allocation.planner import AllocationChange
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import Raised
 from service.metrics import Metrics
 from service.orders import order_writer
 from service.orders.allocation_record import AllocationRecord
-from service.orders.order_writer import Changes
+from service.orders.order_writer import OrderWrites
 from service.stock import levels
 from service.stock.stock_book import Book
 
@@ -25,7 +25,7 @@ class UnitOfWork:
 
     book: Book
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
-    verdicts: dict[UUID, list[Verdict]] = field(default_factory=dict)
+    verdicts: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
     """SKUs that these orders wait for, or waited for."""
     raised: list[Raised] = field(default_factory=list)
@@ -34,7 +34,7 @@ class UnitOfWork:
     """Exceptions about no order's plan that are over, by their kind and resolution."""
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
-    _changes: Changes = field(default_factory=Changes)
+    _changes: OrderWrites = field(default_factory=OrderWrites)
 
     def load(self, records: Iterable[AllocationRecord]) -> None:
         """Takes in orders that are locked and have just been read."""
@@ -61,7 +61,7 @@ class UnitOfWork:
         """Overtakes what was to be settled about an order that is no more."""
         self._changes.replanned.add(record.id)
 
-    def record(self, verdict: Verdict) -> None:
+    def record(self, verdict: AllocationChange) -> None:
         """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
         record, now = verdict.record, self.book.now
         self.verdicts.setdefault(record.id, []).append(verdict)

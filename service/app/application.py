@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from policies.policy_set import PolicySet
 from service import limits
-from service.allocation.allocation_queue import Allocator
+from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.backorders import Backorders
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
@@ -220,7 +220,7 @@ async def _set_health(healthy: health_aio.HealthServicer, *, alive: bool) -> Non
         await healthy.set(name, status)
 
 
-async def _drain(server: grpc.aio.Server, allocator: Allocator, deps: Dependencies) -> None:
+async def _drain(server: grpc.aio.Server, allocator: AllocationQueue, deps: Dependencies) -> None:
     """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
     seconds = deps.settings.drain_seconds
     deps.closing.set()

@@ -60,7 +60,7 @@ class Housekeeping:
 
     async def _forget(self) -> None:
         await self._database.transaction("purge_requests", forget_requests)
-        await self._database.transaction("purge_cancellations", pending_cancellations.forget)
+        await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
 
 
 async def forget_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_KEPT) -> None:

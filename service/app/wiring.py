@@ -8,7 +8,7 @@ import grpc
 import uuid_utils.compat
 
 from service.allocation.allocation_batch import AllocationBatch
-from service.allocation.allocation_queue import Allocator
+from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.cancellation import CancellationOperations
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import AvailabilityReader
@@ -57,13 +57,13 @@ def new_id() -> UUID:
 
 
 def add_services(
-    deps: Dependencies, server: grpc.aio.Server, allocator: Allocator | None = None
-) -> tuple[Allocator, Lifecycle]:
+    deps: Dependencies, server: grpc.aio.Server, allocator: AllocationQueue | None = None
+) -> tuple[AllocationQueue, Lifecycle]:
     """Registers our services; the allocator is a new one unless one is given."""
     database, folder, metrics = deps.database, deps.folder, deps.metrics
     desk = AllocationBatch(deps)
     # One connection is left for reads and one for moves of what is promised.
-    allocator = allocator or Allocator(desk.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
+    allocator = allocator or AllocationQueue(desk.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
     lifecycle = Lifecycle(deps)
     fulfilment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)

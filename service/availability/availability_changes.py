@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Text, func, literal_column, select
 
-from service.availability.published_availability import BATCH_PAIRS, COLUMNS, PublishedFigures, told_of
+from service.availability.published_availability import BATCH_PAIRS, COLUMNS, PublishedFigures, published_figures
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database import change_horizon
@@ -24,7 +24,7 @@ _MOVED = Statement(
     .group_by(stock_movement.c.sku)
 )
 # Through the allocation, whose holds are indexed by the time at which they end.
-_LAPSED = Statement(
+_EXPIRED = Statement(
     select(promise.c.sku)
     .distinct()
     .join(allocation, allocation.c.id == promise.c.allocation_id)
@@ -35,7 +35,7 @@ _LAPSED = Statement(
     )
 )
 # Of every channel: who begins to watch another one while this is read must not miss what it was told.
-_TOLD = Statement(select(*COLUMNS).where(committed_since(availability_published.c.xid)))
+_PUBLISHED = Statement(select(*COLUMNS).where(committed_since(availability_published.c.xid)))
 _EDITED = Statement(
     select(product.c.sku, product.c.update_time).where(product.c.update_time > parameter("after", Moment))
 )
@@ -70,21 +70,21 @@ class AvailabilityChanges:
     told: Sequence[PublishedFigures]
 
 
-async def first_look(connection: Connection, cache: CatalogCache) -> ReadPosition:
-    """Where looking begins. To be called on one state of the database, like `look`."""
+async def start_position(connection: Connection, cache: CatalogCache) -> ReadPosition:
+    """Where looking begins. To be called on one state of the database, like `read_changes`."""
     horizon = await change_horizon.horizon(connection)
     version = await catalog_store.version(connection)
     rows = await _LAST_EDIT.rows(connection)
     return ReadPosition(horizon, version, await cache.at(connection, version), rows[0]["update_time"] or NEVER)
 
 
-async def look(connection: Connection, cache: CatalogCache, before: ReadPosition) -> AvailabilityChanges:
+async def read_changes(connection: Connection, cache: CatalogCache, before: ReadPosition) -> AvailabilityChanges:
     """Everything that was committed since `before`, and the holds that the clock has ended since."""
     horizon = await change_horizon.horizon(connection)
     since = before.horizon.snapshot
     moved = await _MOVED.rows(connection, since=since)
-    lapsed = await _LAPSED.rows(connection, after=before.horizon.now, until=horizon.now)
-    told = await _TOLD.rows(connection, since=since)
+    lapsed = await _EXPIRED.rows(connection, after=before.horizon.now, until=horizon.now)
+    told = await _PUBLISHED.rows(connection, since=since)
     version = await catalog_store.version(connection)
     edited, last_edit = await _edited(connection, before, version)
     return AvailabilityChanges(
@@ -92,7 +92,7 @@ async def look(connection: Connection, cache: CatalogCache, before: ReadPosition
         {r["sku"]: r["ingest_time"] for r in moved},
         [r["sku"] for r in lapsed],
         edited,
-        [told_of(r) for r in told],
+        [published_figures(r) for r in told],
     )
 
 

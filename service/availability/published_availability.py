@@ -37,31 +37,34 @@ BATCH_PAIRS = 200
 TURN_SECONDS = 0.004
 """How long working out what channels may be told keeps the event loop to itself."""
 
-_own = availability_published.c
+_published = availability_published.c
 COLUMNS = (
-    _own.channel_id,
-    _own.sku,
-    _own.sellable,
-    _own.largest_single_order,
-    _own.version,
-    number(_own.xid).label("xid"),
+    _published.channel_id,
+    _published.sku,
+    _published.sellable,
+    _published.largest_single_order,
+    _published.version,
+    number(_published.xid).label("xid"),
 )
 _PAIR = {"channel_id": Text, "sku": Text}
 _pair = unnested("pair", **_PAIR)
-_is_asked = tuple_(_own.channel_id, _own.sku).in_(select(_pair.c.channel_id, _pair.c.sku))
-_READ = Statement(select(*COLUMNS).where(_is_asked))
+_is_requested = tuple_(_published.channel_id, _published.sku).in_(select(_pair.c.channel_id, _pair.c.sku))
+_READ = Statement(select(*COLUMNS).where(_is_requested))
 _LOCK = Statement(
-    select(*COLUMNS).where(_is_asked).order_by(_own.channel_id, _own.sku).with_for_update(of=availability_published)
+    select(*COLUMNS)
+    .where(_is_requested)
+    .order_by(_published.channel_id, _published.sku)
+    .with_for_update(of=availability_published)
 )
-_never = {"sellable": 0, "largest_single_order": 0, "version": 0}
-_MAKE = Statement(
+_unpublished = {"sellable": 0, "largest_single_order": 0, "version": 0}
+_CREATE = Statement(
     insert(availability_published)
     .from_select(
-        [*_PAIR, *_never, "publish_time"],
+        [*_PAIR, *_unpublished, "publish_time"],
         select(
             _pair.c.channel_id,
             _pair.c.sku,
-            *(parameter(name, Integer) for name in _never),
+            *(parameter(name, Integer) for name in _unpublished),
             func.clock_timestamp(),
         ).order_by(_pair.c.channel_id, _pair.c.sku),
     )
@@ -74,16 +77,16 @@ _WRITE = Statement(
     .values(
         sellable=_value.c.sellable,
         largest_single_order=_value.c.largest_single_order,
-        version=_own.version + 1,
+        version=_published.version + 1,
         publish_time=func.clock_timestamp(),
         xid=func.pg_current_xact_id(),
     )
-    .where(_own.channel_id == _value.c.channel_id, _own.sku == _value.c.sku)
+    .where(_published.channel_id == _value.c.channel_id, _published.sku == _value.c.sku)
     .returning(*COLUMNS)
 )
-_TOLD = Statement(
-    select(_own.sku, _own.sellable).where(
-        _own.channel_id == parameter("channel_id", Text), _own.sku == any_of("skus", Text)
+_LAST_PUBLISHED = Statement(
+    select(_published.sku, _published.sellable).where(
+        _published.channel_id == parameter("channel_id", Text), _published.sku == any_of("skus", Text)
     )
 )
 
@@ -110,13 +113,13 @@ class PublishedFigures:
         return self.sellable, self.largest_single_order
 
 
-async def told(connection: Connection, channel_id: str, skus: Iterable[str]) -> dict[str, int]:
+async def last_published(connection: Connection, channel_id: str, skus: Iterable[str]) -> dict[str, int]:
     """The sellable units that a channel was last told, by SKU; without those that it was never told of."""
-    rows = await _TOLD.rows(connection, channel_id=channel_id, skus=sorted(set(skus)))
+    rows = await _LAST_PUBLISHED.rows(connection, channel_id=channel_id, skus=sorted(set(skus)))
     return {row["sku"]: row["sellable"] for row in rows}
 
 
-def told_of(row: asyncpg.Record) -> PublishedFigures:
+def published_figures(row: asyncpg.Record) -> PublishedFigures:
     """A row of `availability_published`."""
     return PublishedFigures(
         row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"]
@@ -149,20 +152,20 @@ class Publisher:
     async def _look(self, connection: Connection, pairs: Sequence[Pair]) -> tuple[list[PublishedFigures], list[Pair]]:
         # What was told is read before the stock: what is told meanwhile rests on newer stock than this.
         rows = await _READ.rows(connection, **transposed(list(_PAIR), pairs))
-        known = {one.pair: one for one in map(told_of, rows)}
+        known = {one.pair: one for one in map(published_figures, rows)}
         figures = await self._figures(connection, list(known)) if known else {}
         same = [known[pair] for pair in figures if known[pair].figures == figures[pair]]
         return same, sorted(set(pairs) - {one.pair for one in same})
 
     async def _tell(self, connection: Connection, asked: Mapping[str, list[str]]) -> list[PublishedFigures]:
-        await _MAKE.run(connection, **asked, **_never)
+        await _CREATE.run(connection, **asked, **_unpublished)
         rows = await _LOCK.rows(connection, **asked)
-        known = {one.pair: one for one in map(told_of, rows)}
+        known = {one.pair: one for one in map(published_figures, rows)}
         figures = await self._figures(connection, list(known))
         news = [(*pair, *new) for pair, new in figures.items() if new != known[pair].figures or not known[pair].version]
         if news:
             written = await _WRITE.rows(connection, **transposed(list(_VALUE), news))
-            known |= {one.pair: one for one in map(told_of, written)}
+            known |= {one.pair: one for one in map(published_figures, written)}
         return [known[pair] for pair in figures]
 
     async def _figures(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, tuple[int, int]]:
@@ -172,10 +175,10 @@ class Publisher:
         known = await self._cache.at(connection, version)
         now, stock = await levels.read(connection, skus)
         world = World(now, known.locations, products, stock)
-        return await _assessed(self._folder.current.policy_set, world, known, pairs)
+        return await _assess(self._folder.current.policy_set, world, known, pairs)
 
 
-async def _assessed(
+async def _assess(
     policy_set: PolicySet, world: World, known: Catalog, pairs: Sequence[Pair]
 ) -> dict[Pair, tuple[int, int]]:
     figures: dict[Pair, tuple[int, int]] = {}

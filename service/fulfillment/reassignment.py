@@ -9,7 +9,7 @@ from policies.domain.geography import great_circle_km
 from policies.domain.model import Commitment
 from policies.domain.shipments import ActionCheck, ShipmentAction, ShipmentState, check_action
 from policies.explanation import unit_count_text
-from service.allocation.planner import Verdict
+from service.allocation.planner import AllocationChange
 from service.allocation.rerouting import replan_units
 from service.errors import ABSENT_LOCATION, NotFound, WrongState
 from service.fulfillment.shipment_moves import ShipmentTransition
@@ -42,7 +42,7 @@ def reassign(step: ShipmentTransition) -> None:
     step.unit_of_work.record(replace(verdict, intervention=REASSIGNED))
 
 
-def _by_rules(step: ShipmentTransition, units: dict[str, int], was: str) -> Verdict:
+def _by_rules(step: ShipmentTransition, units: dict[str, int], was: str) -> AllocationChange:
     here = frozenset({step.shipment.location_id})
     verdict = replan_units(step.channel_context, step.book, step.record, units, cause=REASSIGNED, avoid=here)
     if verdict.rerouted < sum(units.values()):
@@ -50,7 +50,7 @@ def _by_rules(step: ShipmentTransition, units: dict[str, int], was: str) -> Verd
     return verdict
 
 
-def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> Verdict:
+def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> AllocationChange:
     """Promises the units at a location that a person names, whatever the rules say, where it has them available."""
     record, place = step.record, step.channel_context.locations[step.asked.location_id]
     if place.status == "closed":
@@ -70,7 +70,7 @@ def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> V
     record.shipments.append(made)
     total = sum(units.values())
     sentence = f"{step.asked.actor} moved {unit_count_text(total)} from {step.shipment.location_id} to {place.id}."
-    return Verdict(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
+    return AllocationChange(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
 
 
 def _refused(step: ShipmentTransition, state: str, advice: str) -> WrongState:

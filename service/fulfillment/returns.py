@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from policies.explanation import unit_count_text
-from service.allocation.planner import Verdict
+from service.allocation.planner import AllocationChange
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits
 from service.fulfillment.applied_events import Effect
@@ -41,7 +41,7 @@ def take_back(
             reason = _UNAVAILABLE.get(asked.disposition)
             unit_of_work.book.take_back(LineUnits(record.id, line_id, key, units), at, reason=reason)
     record.update_time = unit_of_work.book.now
-    unit_of_work.record(Verdict(record, *_told(asked, sum(wanted.values()))))
+    unit_of_work.record(AllocationChange(record, *_told(asked, sum(wanted.values()))))
     return effects
 
 

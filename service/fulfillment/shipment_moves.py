@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from policies.domain.model import Commitment, OrderLine
 from policies.domain.shipments import METHOD_OF, ActionCheck, ShipmentAction, ShipmentState, check_action
 from policies.explanation import unit_count_text
-from service.allocation.planner import Verdict, is_in_review, outcome_of
+from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
-from service.allocation.shortages import context_of, with_person
+from service.allocation.shortages import exception_context, mark_needs_person
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits, WrongState
 from service.fulfillment.applied_events import Effect
@@ -140,19 +140,21 @@ def _check_lines(step: ShipmentTransition) -> None:
 
 def _accept(step: ShipmentTransition) -> None:
     step.shipment.state, step.shipment.accept_time = ShipmentState.ACCEPTED, step.book.now
-    step.unit_of_work.record(Verdict(step.record, "accepted", f"{step.shipment.location_id} works on it."))
+    step.unit_of_work.record(AllocationChange(step.record, "accepted", f"{step.shipment.location_id} works on it."))
 
 
 def _mark_ready(step: ShipmentTransition) -> None:
     step.shipment.accept_time = step.shipment.accept_time or step.book.now
     step.shipment.state = ShipmentState.READY_FOR_PICKUP
-    step.unit_of_work.record(Verdict(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}."))
+    step.unit_of_work.record(
+        AllocationChange(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}.")
+    )
 
 
 def _ship(step: ShipmentTransition) -> None:
     left = _leave(step, "shipped")
     sentence = f"{unit_count_text(left)} left {step.shipment.location_id}."
-    step.unit_of_work.record(Verdict(step.record, "shipped", sentence))
+    step.unit_of_work.record(AllocationChange(step.record, "shipped", sentence))
 
 
 def _deliver(step: ShipmentTransition) -> None:
@@ -161,7 +163,7 @@ def _deliver(step: ShipmentTransition) -> None:
     step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
     unheard = f" {unit_count_text(left)} had not been heard to leave." if left else ""
     step.unit_of_work.record(
-        Verdict(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}")
+        AllocationChange(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}")
     )
 
 
@@ -169,7 +171,7 @@ def _collect(step: ShipmentTransition) -> None:
     left = _leave(step, "collected")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
     step.unit_of_work.record(
-        Verdict(step.record, "collected", f"{unit_count_text(left)} fetched at {step.shipment.location_id}.")
+        AllocationChange(step.record, "collected", f"{unit_count_text(left)} fetched at {step.shipment.location_id}.")
     )
 
 
@@ -199,7 +201,7 @@ def _return_uncollected(step: ShipmentTransition) -> None:
         total += units
     step.record.end_if_empty()
     sentence = f"Nobody fetched {unit_count_text(total)}: they are {step.shipment.location_id}'s stock again."
-    step.unit_of_work.record(Verdict(step.record, "uncollected", sentence))
+    step.unit_of_work.record(AllocationChange(step.record, "uncollected", sentence))
 
 
 def _reject(step: ShipmentTransition) -> None:
@@ -211,7 +213,7 @@ def _reject(step: ShipmentTransition) -> None:
     step.shipment.reject_reason = reason
     exception = _rejection(step, asked)
     action = exception.settlement.action
-    rejected = Verdict(step.record, "rejected", exception.description)
+    rejected = AllocationChange(step.record, "rejected", exception.description)
     if action == "reroute":
         planned = replan_units(step.channel_context, step.book, step.record, asked, cause=REJECTED)
         step.unit_of_work.record(replace(rejected, exceptions=(_rerouted(exception, planned),)))
@@ -245,7 +247,7 @@ def _rejection(step: ShipmentTransition, units: Mapping[str, int]) -> OrderExcep
     order = record.order_of(tuple(_order_lines(record, units)), Commitment.SOLD)
     skus = {line.sku for line in order.lines}
     context = replace(
-        context_of(step.channel_context, step.book.now, order),
+        exception_context(step.channel_context, step.book.now, order),
         location=step.channel_context.locations.get(location_id),
         product=step.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
     )
@@ -265,7 +267,7 @@ def _order_lines(record: AllocationRecord, units: Mapping[str, int]) -> list[Ord
     return [OrderLine(x.line_id, x.sku, units[x.line_id], x.unit_price) for x in lines]
 
 
-def _rerouted(exception: OrderException, planned: Verdict) -> OrderException:
+def _rerouted(exception: OrderException, planned: AllocationChange) -> OrderException:
     """How rerouting settled a rejection; what it could not place has an exception of its own."""
     if planned.rerouted:
         return replace(exception, resolution="rerouted", note=planned.description)
@@ -273,8 +275,13 @@ def _rerouted(exception: OrderException, planned: Verdict) -> OrderException:
 
 
 def _settled(
-    step: ShipmentTransition, rejected: Verdict, exception: OrderException, units: Mapping[str, int], *, in_review: bool
-) -> Verdict:
+    step: ShipmentTransition,
+    rejected: AllocationChange,
+    exception: OrderException,
+    units: Mapping[str, int],
+    *,
+    in_review: bool,
+) -> AllocationChange:
     """A rejection that is not rerouted: its units wait for stock, are taken off, or are somebody's to settle."""
     record, action = step.record, exception.settlement.action
     waits = action in ("backorder", "hold")
@@ -290,7 +297,7 @@ def _settled(
     if record.state == CONFIRMED:
         record.outcome = outcome_of(record, in_review=in_review)
     resolution = {"backorder": "backordered", "cancel": "cancelled"}.get(action)
-    raised = with_person(record, [replace(exception, resolution=resolution)])
+    raised = mark_needs_person(record, [replace(exception, resolution=resolution)])
     return replace(rejected, exceptions=raised, cancelled=taken_off)
 
 

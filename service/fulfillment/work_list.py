@@ -64,6 +64,6 @@ async def page(connection: Connection, wanted: ShipmentsPage) -> tuple[list[ship
 def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:
     made = order_store.shipment_of(row)
     for line in lines:
-        order_store.take_in(made, line)
+        order_store.add_promise_row(made, line)
     skus = {line["line_id"]: line["sku"] for line in lines}
     return order_messages.shipment(made, skus, row["allocation_id"], (row["channel_id"], row["order_id"]))

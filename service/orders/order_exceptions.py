@@ -20,7 +20,7 @@ from service.database.tables import exception, exception_record
 from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, resolved_by_policy
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 
-APART = "\x1f"
+LINE_ID_SEPARATOR = "\x1f"
 """Between the line ids of one exception, because an unnested list of lists loses its inner borders."""
 
 KINDS_OF_SHORTAGE = ("oversell", "unfillable")
@@ -61,7 +61,13 @@ class OrderException:
     def row(self, id: UUID, allocation_id: UUID, now: datetime) -> tuple[object, ...]:
         """Its row in the table `exception`."""
         found = self.settlement
-        about = (self.shipment_id, self.channel_id, self.sku, self.location_id, APART.join(self.line_ids) or None)
+        about = (
+            self.shipment_id,
+            self.channel_id,
+            self.sku,
+            self.location_id,
+            LINE_ID_SEPARATOR.join(self.line_ids) or None,
+        )
         ruled = (found.owner, self.due_time, found.escalate_to, found.action, self.rule)
         state = OPEN if self.needs_person else RESOLVED
         ended = (None, None) if self.needs_person else (POLICY, now)
@@ -87,7 +93,7 @@ def of_shortages(
         )
         found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
     return [
-        (_of_units(_raised(policy_set, context, kind, _units_short(shorts), settlement), shorts), shorts)
+        (_with_lines(_exception(policy_set, context, kind, _shortage_description(shorts), settlement), shorts), shorts)
         for (kind, _), (settlement, shorts) in found.items()
     ]
 
@@ -100,16 +106,16 @@ def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredR
 def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
     """Units that a location could not supply; the context names it."""
     settlement = handling_of(policy_set, replace(context, exception_kind="rejected"))
-    return _raised(policy_set, context, "rejected", description, settlement)
+    return _exception(policy_set, context, "rejected", description, settlement)
 
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
     """A plan that a person looks at before it goes out."""
     settlement = handling_of(policy_set, replace(context, exception_kind="review"))
-    return _raised(policy_set, context, "review", description, settlement)
+    return _exception(policy_set, context, "review", description, settlement)
 
 
-def _raised(
+def _exception(
     policy_set: PolicySet, context: Context, kind: str, description: str, settlement: ExceptionHandling
 ) -> OrderException:
     return OrderException(
@@ -123,14 +129,14 @@ def _raised(
     )
 
 
-def _of_units(raised: OrderException, shorts: Sequence[ShortageRecord]) -> OrderException:
+def _with_lines(raised: OrderException, shorts: Sequence[ShortageRecord]) -> OrderException:
     """The exception, with the lines that it is about, and their product where they have one."""
     skus = {short.sku for short in shorts}
     line_ids = tuple(dict.fromkeys(short.line_id for short in shorts))
     return replace(raised, sku=skus.pop() if len(skus) == 1 else None, line_ids=line_ids)
 
 
-def _units_short(shorts: Sequence[ShortageRecord]) -> str:
+def _shortage_description(shorts: Sequence[ShortageRecord]) -> str:
     skus = ", ".join(sorted({short.sku for short in shorts}))
     return f"{unit_count_text(sum(short.unit_count for short in shorts))} short: {skus}"
 

@@ -19,16 +19,16 @@ T = TypeVar("T")
 OrderKey = tuple[str, str]
 """(Channel id, order id)."""
 
-_own, _other = allocation.c, allocation_copy.c
-_wanted = unnested("wanted", channel_id=Text, order_id=Text)
-_LINKS = Statement(
-    select(allocation_copy, _own.channel_id.label("to_channel_id"), _own.order_id.label("to_order_id"))
-    .join(allocation, _own.id == _other.allocation_id)
+_allocation, _copy = allocation.c, allocation_copy.c
+_requested = unnested("wanted", channel_id=Text, order_id=Text)
+_READ_LINKS = Statement(
+    select(allocation_copy, _allocation.channel_id.label("to_channel_id"), _allocation.order_id.label("to_order_id"))
+    .join(allocation, _allocation.id == _copy.allocation_id)
     .where(
         or_(
-            _other.allocation_id == any_of("ids", Uuid),
-            select(_wanted.c.channel_id)
-            .where(_wanted.c.channel_id == _other.channel_id, _wanted.c.order_id == _other.order_id)
+            _copy.allocation_id == any_of("ids", Uuid),
+            select(_requested.c.channel_id)
+            .where(_requested.c.channel_id == _copy.channel_id, _requested.c.order_id == _copy.order_id)
             .exists(),
         )
     )
@@ -51,7 +51,7 @@ _WRITE = Statement(
         set_={name: _insert.excluded[name] for name in _LINK if name not in ("channel_id", "order_id")},
     )
 )
-_DROP = Statement(delete(allocation).where(_own.id == any_of("ids", Uuid)))
+_DELETE = Statement(delete(allocation).where(_allocation.id == any_of("ids", Uuid)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +100,21 @@ async def lock(
 ) -> LockedOrders:
     """Locks the orders of these names, those of their originals instead where they are `known` copies; makes new ones.
 
-    A name that is no order yet is locked by a row all the same, so that nobody can make it one meanwhile: `drop` it
+    A name that is no order yet is locked by a row all the same, so that nobody can make it one meanwhile: `delete_empty` it
     where it stays empty. Raises NamesMoved where a name turns out to be a copy's: the transaction has to begin anew.
     """
     names = list(dict.fromkeys(wanted))
     targets = [known[name].original if name in known else name for name in names]
     new = {target: new_id() for target in targets}
-    ids = await order_store.lock_or_make(connection, [(id, *target) for target, id in new.items()])
-    links = await _links(connection, names, ids.values())
+    ids = await order_store.lock_or_create(connection, [(id, *target) for target, id in new.items()])
+    links = await _read_links(connection, names, ids.values())
     # Only now can nobody link these names any more.
     if any((links[name].original if name in links else name) not in ids for name in names):
         raise OrderIdentityChanged(links)
     return LockedOrders(ids, frozenset(id for target, id in ids.items() if new[target] == id), links)
 
 
-async def until_locked(work: Callable[[Mapping[OrderKey, CopyLink]], Awaitable[T]]) -> T:
+async def retry_until_locked(work: Callable[[Mapping[OrderKey, CopyLink]], Awaitable[T]]) -> T:
     """Runs a transaction that locks names, again with what is known of them by then where they were not the right ones.
 
     A name becomes a copy's once, or moves on with its original, so that this ends.
@@ -127,14 +127,14 @@ async def until_locked(work: Callable[[Mapping[OrderKey, CopyLink]], Awaitable[T
             known |= moved.links
 
 
-async def look(connection: Connection, wanted: Iterable[OrderKey], new_id: Callable[[], UUID]) -> LockedOrders:
+async def find(connection: Connection, wanted: Iterable[OrderKey], new_id: Callable[[], UUID]) -> LockedOrders:
     """As `lock`, but locks and makes nothing: `made` are the ids that new orders would have."""
     names = list(dict.fromkeys(wanted))
-    links = await _links(connection, names, [])
+    links = await _read_links(connection, names, [])
     targets = dict.fromkeys(links[name].original if name in links else name for name in names)
     found = {target: await order_store.find(connection, *target) for target in targets}
     ids = {target: id or new_id() for target, id in found.items()}
-    links |= await _links(connection, names, ids.values())
+    links |= await _read_links(connection, names, ids.values())
     return LockedOrders(ids, frozenset(ids[target] for target, id in found.items() if id is None), links)
 
 
@@ -145,15 +145,17 @@ async def write(connection: Connection, links: Iterable[CopyLink]) -> None:
         await _WRITE.run(connection, **transposed(list(_LINK), rows))
 
 
-async def drop(connection: Connection, ids: Iterable[UUID]) -> None:
+async def delete_empty(connection: Connection, ids: Iterable[UUID]) -> None:
     """Takes rows away again that were made in this transaction and stay empty."""
     spare = sorted(ids)
     if spare:
-        await _DROP.run(connection, ids=spare)
+        await _DELETE.run(connection, ids=spare)
 
 
-async def _links(connection: Connection, names: Iterable[OrderKey], ids: Iterable[UUID]) -> dict[OrderKey, CopyLink]:
-    rows = await _LINKS.rows(connection, ids=list(ids), **transposed(["channel_id", "order_id"], list(names)))
+async def _read_links(
+    connection: Connection, names: Iterable[OrderKey], ids: Iterable[UUID]
+) -> dict[OrderKey, CopyLink]:
+    rows = await _READ_LINKS.rows(connection, ids=list(ids), **transposed(["channel_id", "order_id"], list(names)))
     found = [
         CopyLink(
             (r["channel_id"], r["order_id"]),

@@ -55,7 +55,7 @@ SHIPMENT_STATES = {
 }
 _STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
 _ARRIVED = (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
-_BEGUN = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
+_STARTED = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
 _SHORTAGE_KINDS = {
     "oversell": allocation_pb.Shortage.KIND_OVERSELL,
     "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
@@ -86,11 +86,11 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
         channel_update_time=timestamp(record.channel_update_time),
         channel_status=record.channel_status or "",
-        status=_STATUSES[status_of(figures(record, now))],
+        status=_STATUSES[status_of(order_figures(record, now))],
     )
 
 
-def figures(record: AllocationRecord, now: datetime) -> OrderFigures:
+def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
     """What the status of an order is derived from."""
     state = record.state_at(now)
     promising = state in PROMISING
@@ -100,7 +100,7 @@ def figures(record: AllocationRecord, now: datetime) -> OrderFigures:
         state=state,
         lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
         arrived=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
-        begun=any(made.units and made.state in _BEGUN for made in record.shipments),
+        begun=any(made.units and made.state in _STARTED for made in record.shipments),
         in_review=record.outcome is Outcome.NEEDS_REVIEW,
     )
 

@@ -19,33 +19,34 @@ from service.rpc.validation import Fields
 from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
-_own = allocation.c
+_allocation = allocation.c
 _now: ColumnElement[Any] = parameter("now", Moment)
 _held: ColumnElement[Any] = literal_column(f"'{HELD}'")
-_has_lapsed = (_own.state == _held) & (_own.expire_time <= _now)
-_IS_SHOWN = (
+_has_expired = (_allocation.state == _held) & (_allocation.expire_time <= _now)
+_HAS_STATE = (
     (func.cardinality(parameters("states", Text)) == 0)
-    | ((_own.state == any_of("states", Text)) & ~_has_lapsed)
-    | (_has_lapsed & parameter("expired_too", Boolean))
+    | ((_allocation.state == any_of("states", Text)) & ~_has_expired)
+    | (_has_expired & parameter("expired_too", Boolean))
 )
 # A hold that has lapsed promises nothing, swept or not.
 _is_live = promise.c.expire_time.is_(None) | (promise.c.expire_time > _now)
-_IS_THERE = exists().where(
-    promise.c.allocation_id == _own.id,
+_IS_AT_LOCATION = exists().where(
+    promise.c.allocation_id == _allocation.id,
     promise.c.location_id == parameter("location_id", Text),
     (promise.c.shipped > 0) | ((promise.c.unit_count > 0) & _is_live),
 )
 _PAGE = Statement(
-    select(_own.id)
+    select(_allocation.id)
     .where(
-        _own.id > parameter("after", Uuid),
-        (func.cardinality(parameters("channel_ids", Text)) == 0) | (_own.channel_id == any_of("channel_ids", Text)),
-        _own.needs_person | ~parameter("needs_person_only", Boolean),
-        _IS_SHOWN,
-        (parameter("location_id", Text) == literal_column("''")) | _IS_THERE,
+        _allocation.id > parameter("after", Uuid),
+        (func.cardinality(parameters("channel_ids", Text)) == 0)
+        | (_allocation.channel_id == any_of("channel_ids", Text)),
+        _allocation.needs_person | ~parameter("needs_person_only", Boolean),
+        _HAS_STATE,
+        (parameter("location_id", Text) == literal_column("''")) | _IS_AT_LOCATION,
     )
     # Ids are made in the order of time.
-    .order_by(_own.id)
+    .order_by(_allocation.id)
     .limit(parameter("count", Integer))
 )
 
@@ -55,7 +56,7 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationsPage:
+class AllocationsPageRequest:
     """Which allocations, behind which one, and at most how many. Empty lists let everything through."""
 
     channel_ids: Sequence[str]
@@ -66,7 +67,7 @@ class AllocationsPage:
     count: int
 
 
-def wanted(request: allocation_pb.ListAllocationsRequest) -> AllocationsPage:
+def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPageRequest:
     """Raises InvalidFields."""
     fields = Fields()
     if fields.size("channel_ids", request.channel_ids, 0, limits.CHANNEL_FILTER):
@@ -80,7 +81,7 @@ def wanted(request: allocation_pb.ListAllocationsRequest) -> AllocationsPage:
     after = _after(fields, token)
     fields.finish()
     states = sorted({_STATES[state] for state in request.states})
-    return AllocationsPage(
+    return AllocationsPageRequest(
         list(request.channel_ids),
         states,
         request.needs_person_only,
@@ -98,14 +99,14 @@ def _after(fields: Fields, token: str) -> UUID:
         return UUID(int=0)
 
 
-async def page(database: Database, asked: AllocationsPage) -> allocation_pb.ListAllocationsResponse:
+async def page(database: Database, asked: AllocationsPageRequest) -> allocation_pb.ListAllocationsResponse:
     """One page, as of one moment."""
 
     async def work(connection: Connection) -> allocation_pb.ListAllocationsResponse:
         now = await levels.clock(connection)
         ids = await _ids(connection, asked, now)
         found = await order_store.read(connection, ids[: asked.count])
-        shown = _within_bounds([order_messages.allocation(found[one], now) for one in ids[: asked.count]])
+        shown = _within_size_limit([order_messages.allocation(found[one], now) for one in ids[: asked.count]])
         more = len(shown) < len(ids)
         return allocation_pb.ListAllocationsResponse(
             allocations=shown, next_page_token=shown[-1].allocation_id if more else ""
@@ -114,7 +115,7 @@ async def page(database: Database, asked: AllocationsPage) -> allocation_pb.List
     return await database.snapshot("list", work)
 
 
-async def _ids(connection: Connection, asked: AllocationsPage, now: datetime) -> list[UUID]:
+async def _ids(connection: Connection, asked: AllocationsPageRequest, now: datetime) -> list[UUID]:
     """The ids of the page, and one more where there are more."""
     rows = await _PAGE.rows(
         connection,
@@ -130,7 +131,7 @@ async def _ids(connection: Connection, asked: AllocationsPage, now: datetime) ->
     return [r["id"] for r in rows]
 
 
-def _within_bounds(made: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:
+def _within_size_limit(made: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:
     """As many from the front as fit into an answer, and at least one where there is any."""
     room, shown = limits.ALLOCATIONS_PAGE_BYTES, list[allocation_pb.Allocation]()
     for one in made:

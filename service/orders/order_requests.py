@@ -85,7 +85,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
     if pickup and method != "pickup":
         fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
-    copy_of = order_name(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
+    copy_of = order_key(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out where the order is no copy")
     update_time = _update_time(fields, request)
@@ -114,7 +114,7 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     if by_order == bool(request.allocation_id):
         fields.wrong("allocation_id", "name either allocation_id or order")
-    name = order_name(fields, "order", request.order) if by_order else None
+    name = order_key(fields, "order", request.order) if by_order else None
     request_id = fields.uuid("request_id", request.request_id)
     event_id = fields.text("event_id", request.event_id, longest=limits.EVENT_ID_LENGTH)
     cancel_time = _update_time(fields, request)
@@ -125,7 +125,7 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     return CancelRequest(allocation_id, name, wanted, request.whole_order, event_id, cancel_time, request_id)
 
 
-def order_name(fields: Fields, at: str, named: order_pb2.OrderReference) -> OrderKey:
+def order_key(fields: Fields, at: str, named: order_pb2.OrderReference) -> OrderKey:
     """The field of a request that names an order."""
     channel_id = fields.text(f"{at}.channel_id", named.channel_id, longest=limits.ID_LENGTH, required=True)
     order_id = fields.text(f"{at}.order_id", named.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
@@ -156,7 +156,7 @@ def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesReques
     return tuple(wanted)
 
 
-def allocation_move(allocation_id: str, request_id: str) -> tuple[UUID, UUID | None]:
+def allocation_request_ids(allocation_id: str, request_id: str) -> tuple[UUID, UUID | None]:
     """The ids of a request to confirm or release. Raises InvalidFields."""
     fields = Fields()
     allocation = fields.uuid("allocation_id", allocation_id, required=True)
@@ -177,7 +177,7 @@ def batch_requests(request: allocation_pb.BatchAllocateOrdersRequest) -> Sequenc
     return request.requests
 
 
-def extension(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, timedelta, UUID | None]:
+def extend_request(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, timedelta, UUID | None]:
     """The allocation, how long its hold lives from now on, and the request id. Raises InvalidFields."""
     fields = Fields()
     allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)

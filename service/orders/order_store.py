@@ -33,13 +33,13 @@ from service.orders.allocation_record import (
 )
 from truestock.v1 import decision_pb2
 
-_own = allocation.c
+_allocation = allocation.c
 
-SHIPMENT_MOMENTS = ("assign_time", "accept_time", "ship_time", "deliver_time", "end_time", "ship_by_time")
+SHIPMENT_TIMES = ("assign_time", "accept_time", "ship_time", "deliver_time", "end_time", "ship_by_time")
 
 _NEW = {"id": Uuid, "channel_id": Text, "order_id": Text}
 _new = unnested("new", **_NEW)
-_LOCK_OR_MAKE = Statement(
+_LOCK_OR_CREATE = Statement(
     upsert(allocation)
     .from_select(
         [*_NEW, "state", "outcome", "commitment", "method", "priority", "tags"],
@@ -53,51 +53,56 @@ _LOCK_OR_MAKE = Statement(
             literal_column("'{}'::text[]"),
         ).order_by(_new.c.channel_id, _new.c.order_id),
     )
-    .on_conflict_do_update(index_elements=["channel_id", "order_id"], set_={"update_time": _own.update_time})
-    .returning(_own.id, _own.channel_id, _own.order_id)
+    .on_conflict_do_update(index_elements=["channel_id", "order_id"], set_={"update_time": _allocation.update_time})
+    .returning(_allocation.id, _allocation.channel_id, _allocation.order_id)
 )
 _LOCK = Statement(
-    select(_own.id)
-    .where(_own.id == any_of("ids", Uuid))
-    .order_by(_own.channel_id, _own.order_id)
+    select(_allocation.id)
+    .where(_allocation.id == any_of("ids", Uuid))
+    .order_by(_allocation.channel_id, _allocation.order_id)
     .with_for_update(key_share=True)
 )
-_NAMES = Statement(select(_own.id, _own.channel_id, _own.order_id).where(_own.id == any_of("ids", Uuid)))
+_NAMES = Statement(
+    select(_allocation.id, _allocation.channel_id, _allocation.order_id).where(_allocation.id == any_of("ids", Uuid))
+)
 _LOCK_EXPIRED = Statement(
-    select(_own.id)
-    .where(_own.state == literal_column("'held'"), _own.expire_time <= func.clock_timestamp())
-    .order_by(_own.channel_id, _own.order_id)
+    select(_allocation.id)
+    .where(_allocation.state == literal_column("'held'"), _allocation.expire_time <= func.clock_timestamp())
+    .order_by(_allocation.channel_id, _allocation.order_id)
     .limit(parameter("count", Integer))
     .with_for_update(key_share=True, skip_locked=True)
 )
-_LOCK_FREE = Statement(
-    select(_own.id)
-    .where(_own.id == any_of("ids", Uuid))
-    .order_by(_own.channel_id, _own.order_id)
+_LOCK_IF_FREE = Statement(
+    select(_allocation.id)
+    .where(_allocation.id == any_of("ids", Uuid))
+    .order_by(_allocation.channel_id, _allocation.order_id)
     .with_for_update(key_share=True, skip_locked=True)
 )
-_other = allocation_copy.c
+_copy = allocation_copy.c
 _FIND = Statement(
     select(
         func.coalesce(
-            select(_other.allocation_id)
-            .where(_other.channel_id == parameter("channel_id", Text), _other.order_id == parameter("order_id", Text))
+            select(_copy.allocation_id)
+            .where(_copy.channel_id == parameter("channel_id", Text), _copy.order_id == parameter("order_id", Text))
             .scalar_subquery(),
-            select(_own.id)
-            .where(_own.channel_id == parameter("channel_id", Text), _own.order_id == parameter("order_id", Text))
+            select(_allocation.id)
+            .where(
+                _allocation.channel_id == parameter("channel_id", Text),
+                _allocation.order_id == parameter("order_id", Text),
+            )
             .scalar_subquery(),
         ).label("id")
     )
 )
 _LINE_SKUS = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
-_SKUS = Statement(
+_PROMISED_SKUS = Statement(
     select(promise.c.sku).where(promise.c.allocation_id == any_of("ids", Uuid), promise.c.unit_count > 0).distinct()
 )
 
 _READ = Statement(
     select(allocation, decision.c.explanation)
-    .outerjoin(decision, decision.c.id == _own.decision_id)
-    .where(_own.id == any_of("ids", Uuid))
+    .outerjoin(decision, decision.c.id == _allocation.decision_id)
+    .where(_allocation.id == any_of("ids", Uuid))
 )
 _READ_LINES = Statement(
     select(order_line).where(order_line.c.allocation_id == any_of("ids", Uuid)).order_by(order_line.c.position)
@@ -138,14 +143,14 @@ _READ_EXCEPTIONS = Statement(
 )
 
 
-async def lock_or_make(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
+async def lock_or_create(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
     """Locks orders by (channel, order id), in order; makes those that are new, under the ids given.
 
     What the transaction is known to need besides (NEEDED) is locked with them, here as in the other functions.
     """
     needed = await _NAMES.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
     rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {one[1:]: one for one in new}
-    locked = await _LOCK_OR_MAKE.rows(connection, **transposed(list(_NEW), list(rows.values())))
+    locked = await _LOCK_OR_CREATE.rows(connection, **transposed(list(_NEW), list(rows.values())))
     asked = {one[1:] for one in new}
     return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in asked}
 
@@ -169,11 +174,11 @@ async def lock_expired(connection: Connection, count: int) -> list[UUID]:
     return [r["id"] for r in await _LOCK_EXPIRED.rows(connection, count=count)]
 
 
-async def lock_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
+async def lock_if_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
     """Locks those of the orders that nobody else has locked; returns them."""
     await lock_needed(connection)
     wanted = list(ids)
-    return [r["id"] for r in await _LOCK_FREE.rows(connection, ids=wanted)] if wanted else []
+    return [r["id"] for r in await _LOCK_IF_FREE.rows(connection, ids=wanted)] if wanted else []
 
 
 async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:
@@ -184,7 +189,7 @@ async def find(connection: Connection, channel_id: str, order_id: str) -> UUID |
 
 async def promised_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
     """SKUs that these locked orders have promised; they may not be what a request names."""
-    return {r["sku"] for r in await _SKUS.rows(connection, ids=list(ids))} if ids else set()
+    return {r["sku"] for r in await _PROMISED_SKUS.rows(connection, ids=list(ids))} if ids else set()
 
 
 async def line_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
@@ -209,7 +214,7 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
         shipments[made.id] = made
         records[row["allocation_id"]].shipments.append(made)
     for row in await _READ_PROMISES.rows(connection, ids=wanted):
-        take_in(shipments[row["shipment_id"]], row)
+        add_promise_row(shipments[row["shipment_id"]], row)
     for row in await _READ_SHORTAGES.rows(connection, ids=wanted):
         short = ShortageRecord(
             row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]
@@ -231,19 +236,19 @@ async def exceptions(connection: Connection, allocation_id: UUID) -> list[asyncp
 
 
 def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
-    """A row of `shipment`, without what it has of its lines; see `take_in`."""
+    """A row of `shipment`, without what it has of its lines; see `add_promise_row`."""
     return ShipmentRecord(
         id=row["id"],
         location_id=row["location_id"],
         distance_km=row["distance_km"],
         state=ShipmentState(row["state"]),
         units={},
-        **{name: row[name] for name in SHIPMENT_MOMENTS},
+        **{name: row[name] for name in SHIPMENT_TIMES},
         reject_reason=row["reject_reason"],
     )
 
 
-def take_in(made: ShipmentRecord, row: asyncpg.Record) -> None:
+def add_promise_row(made: ShipmentRecord, row: asyncpg.Record) -> None:
     """Takes a row of `promise` into its shipment."""
     counts = (made.units, made.shipped, made.returned, made.rejected)
     for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):

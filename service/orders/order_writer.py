@@ -45,7 +45,7 @@ from service.orders.allocation_record import HELD, REFUSED, AllocationRecord
 from service.orders.order_exceptions import OrderException
 from service.version import VERSION
 
-_TAGS_APART = "\x1f"
+_TAG_SEPARATOR = "\x1f"
 """Between the tags of one order, because an unnested list of lists loses its inner borders."""
 
 _DELETES = [
@@ -217,7 +217,7 @@ _INSERTS = {
 
 
 @dataclass(slots=True)
-class Changes:
+class OrderWrites:
     """What one transaction does to orders.
 
     `replaced` are allocations that had contents before; `replanned` are those of them whose exceptions rest on a plan
@@ -254,7 +254,7 @@ class Changes:
             self.catalogues.append(catalog)
 
 
-async def write(connection: Connection, changes: Changes) -> None:
+async def write(connection: Connection, changes: OrderWrites) -> None:
     """Writes allocations whole, and what is remembered of how they came about."""
     if changes.replaced:
         for statement in _DELETES:
@@ -265,7 +265,7 @@ async def write(connection: Connection, changes: Changes) -> None:
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
-    for name, parts in _parts(changes).items():
+    for name, parts in _child_rows(changes).items():
         if parts:
             columns, statement = _INSERTS[name]
             await statement.run(connection, **transposed(list(columns), parts))
@@ -274,7 +274,7 @@ async def write(connection: Connection, changes: Changes) -> None:
         await superseded_exceptions.supersede_idle(connection, watched)
 
 
-def _parts(changes: Changes) -> dict[str, list[tuple[object, ...]]]:
+def _child_rows(changes: OrderWrites) -> dict[str, list[tuple[object, ...]]]:
     records = changes.records.values()
     return {
         "lines": [row for record in records for row in _line_rows(record)],
@@ -305,7 +305,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
         record.pickup_location_id,
         record.stated_value,
         record.priority,
-        _TAGS_APART.join(sorted(record.tags)),
+        _TAG_SEPARATOR.join(sorted(record.tags)),
         record.expire_time,
         record.needs_person,
         record.decision_id,

@@ -15,12 +15,15 @@ from service.database.database import Columns, Connection, Statement, parameter,
 from service.database.tables import Moment, order_cancellation
 from service.orders.order_identity import OrderKey
 
-_kept = order_cancellation.c
-_wanted = unnested("wanted", channel_id=Text, order_id=Text)
+_cancellation = order_cancellation.c
+_requested = unnested("wanted", channel_id=Text, order_id=Text)
 _READ = Statement(
     select(order_cancellation)
-    .join(_wanted, (_wanted.c.channel_id == _kept.channel_id) & (_wanted.c.order_id == _kept.order_id))
-    .order_by(_kept.ingest_time, _kept.event_id, _kept.line_id)
+    .join(
+        _requested,
+        (_requested.c.channel_id == _cancellation.channel_id) & (_requested.c.order_id == _cancellation.order_id),
+    )
+    .order_by(_cancellation.ingest_time, _cancellation.event_id, _cancellation.line_id)
 )
 
 _ROW: Columns = {
@@ -38,25 +41,32 @@ _insert = upsert(order_cancellation).from_select(list(_ROW), select(*(_new.c[nam
 _WRITE = Statement(
     _insert.on_conflict_do_update(
         index_elements=["channel_id", "order_id", "event_id", "line_id"],
-        set_={"apply_time": func.coalesce(_kept.apply_time, _insert.excluded.apply_time)},
+        set_={"apply_time": func.coalesce(_cancellation.apply_time, _insert.excluded.apply_time)},
     )
 )
 
 _moved = unnested("moved", channel_id=Text, order_id=Text)
-_DROP = Statement(
+_DELETE_MOVED = Statement(
     delete(order_cancellation).where(
-        tuple_(_kept.channel_id, _kept.order_id).in_(select(_moved.c.channel_id, _moved.c.order_id))
+        tuple_(_cancellation.channel_id, _cancellation.order_id).in_(select(_moved.c.channel_id, _moved.c.order_id))
     )
 )
-_old = (
-    select(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id)
-    .where(_kept.apply_time.is_(None), _kept.ingest_time < func.clock_timestamp() - parameter("kept", Interval))
+_unclaimed = (
+    select(_cancellation.channel_id, _cancellation.order_id, _cancellation.event_id, _cancellation.line_id)
+    .where(
+        _cancellation.apply_time.is_(None),
+        _cancellation.ingest_time < func.clock_timestamp() - parameter("kept", Interval),
+    )
     .limit(parameter("count", Integer))
 )
-_FORGET = Statement(
-    delete(order_cancellation).where(tuple_(_kept.channel_id, _kept.order_id, _kept.event_id, _kept.line_id).in_(_old))
+_DELETE_UNCLAIMED = Statement(
+    delete(order_cancellation).where(
+        tuple_(_cancellation.channel_id, _cancellation.order_id, _cancellation.event_id, _cancellation.line_id).in_(
+            _unclaimed
+        )
+    )
 )
-FORGOTTEN = 5_000
+DELETED_ROWS = 5_000
 """Rows of one transaction of the sweeper."""
 
 
@@ -96,13 +106,13 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
         await _WRITE.run(connection, **transposed(list(_ROW), values))
 
 
-async def drop(connection: Connection, names: Iterable[OrderKey]) -> None:
+async def delete_moved(connection: Connection, names: Iterable[OrderKey]) -> None:
     """Takes away what is kept under names that are copies now; it is written under their originals' names."""
     gone = sorted(set(names))
     if gone:
-        await _DROP.run(connection, **transposed(["channel_id", "order_id"], gone))
+        await _DELETE_MOVED.run(connection, **transposed(["channel_id", "order_id"], gone))
 
 
-async def forget(connection: Connection, kept: timedelta = limits.EARLY_CANCELLATION_KEPT) -> None:
+async def delete_unclaimed(connection: Connection, kept: timedelta = limits.EARLY_CANCELLATION_KEPT) -> None:
     """Forgets cancellations whose order has not come in all that time."""
-    await _FORGET.run(connection, kept=kept, count=FORGOTTEN)
+    await _DELETE_UNCLAIMED.run(connection, kept=kept, count=DELETED_ROWS)

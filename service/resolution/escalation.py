@@ -52,7 +52,7 @@ async def escalate(connection: Connection, count: int, new_id: Callable[[], UUID
     found = await _FIND.rows(connection, count=count)
     if not found:
         return []
-    locked = await order_store.lock_free(connection, {r["allocation_id"] for r in found if r["allocation_id"]})
+    locked = await order_store.lock_if_free(connection, {r["allocation_id"] for r in found if r["allocation_id"]})
     due = await _LOCK.rows(connection, ids=[r["id"] for r in found], allocation_ids=locked)
     now = await levels.clock(connection)
     await _ESCALATE.run(connection, now=now, ids=[r["id"] for r in due])

@@ -15,7 +15,7 @@ import asyncpg
 from policies.domain.resolutions import ALLOWED, is_allowed
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
-from service.allocation.lifecycle import open_orders
+from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
@@ -105,7 +105,7 @@ class ExceptionOperations:
             await order_store.lock(connection, [allocation_id])
         if allocation_id and wanted.resolution in EFFECTS:
             skus = await order_store.line_skus(connection, [allocation_id])
-            unit_of_work = await open_orders(connection, [allocation_id], skus, self._deps.new_id)
+            unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
         row = await _locked_open(connection, wanted.exception_id)
         now = unit_of_work.book.now if unit_of_work else await levels.clock(connection)
         description = resolved_by_policy(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")

@@ -135,7 +135,7 @@ class ExceptionSweep:
         `among` are the ids of rows that may be raised by now; None is all.
         """
         found = await search.everywhere(connection, BATCH)
-        locked = await order_store.lock_free(connection, {row["allocation_id"] for row in found})
+        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in found})
         rows = await search.of_orders(connection, locked) if locked else []
         rows = [row for row in rows if among is None or row["id"] in among]
         if not rows:
@@ -153,7 +153,7 @@ class ExceptionSweep:
     async def _settle(self, kind: str, search: Search, connection: Connection) -> _Swept:
         """Settles what was late or stuck and has gone on."""
         found = await search.everywhere(connection, BATCH)
-        locked = await order_store.lock_free(connection, {row["allocation_id"] for row in found})
+        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in found})
         rows = await search.of_orders(connection, locked) if locked else []
         now, sentence = await levels.clock(connection), "It has gone on."
         settled = await incidents.settle_all(

@@ -15,7 +15,7 @@ from policies.domain.resolutions import REROUTED
 from policies.domain.shipments import ShipmentState
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
-from service.allocation.lifecycle import open_orders
+from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
@@ -44,7 +44,7 @@ async def reroute_late(
     Raises CannotSettle where it cannot be placed: then somebody has to settle it.
     """
     allocation_id = shipment["allocation_id"]
-    if shipment["state"] != ShipmentState.ASSIGNED or not await order_store.lock_free(connection, [allocation_id]):
+    if shipment["state"] != ShipmentState.ASSIGNED or not await order_store.lock_if_free(connection, [allocation_id]):
         return None
     late = await LATE.of_orders(connection, [allocation_id])
     if not any((row["id"], row["state"]) == (shipment["id"], ShipmentState.ASSIGNED) for row in late):
@@ -54,7 +54,7 @@ async def reroute_late(
     if settlement.action != "reroute":
         return None
     skus = await order_store.line_skus(connection, [allocation_id])
-    unit_of_work = await open_orders(connection, [allocation_id], skus, new_id)
+    unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, new_id)
     book, record = unit_of_work.book, unit_of_work.records[allocation_id]
     channel_context = (await context(connection, cache, policy_set, skus)).of(record.channel_id)
     case = ResolutionContext(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])

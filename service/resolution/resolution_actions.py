@@ -13,7 +13,7 @@ from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUT
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.lifecycle import cancel_lines
-from service.allocation.planner import Verdict, is_in_review, outcome_of
+from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
 from service.errors import CannotResolve
@@ -44,7 +44,7 @@ class ResolutionContext:
 
 def settle_order(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext, resolution: str
-) -> Verdict:
+) -> AllocationChange:
     """Does what the resolution says, one of `EFFECTS`. Raises CannotSettle, where the order does not allow it."""
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
@@ -63,15 +63,19 @@ def short_units(record: AllocationRecord, case: ResolutionContext) -> list[Short
     return loose or (short if case.action == "hold" else [])
 
 
-def _approve(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext) -> Verdict:
+def _approve(
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+) -> AllocationChange:
     """Lets the plan go out, once nobody else has to look at it."""
     if case.others_open or not is_in_review(record):
-        return Verdict(record)
+        return AllocationChange(record)
     record.outcome = outcome_of(record, in_review=False)
-    return Verdict(record, "approved", "The plan was approved: it goes out as it is.")
+    return AllocationChange(record, "approved", "The plan was approved: it goes out as it is.")
 
 
-def _cancel(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext) -> Verdict:
+def _cancel(
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+) -> AllocationChange:
     """Takes off the units that the exception is about: short ones, a late shipment's, or a reviewed order's."""
     short = short_units(record, case)
     if not short:
@@ -91,27 +95,29 @@ def _cancel(channel_context: ChannelContext, book: Book, record: AllocationRecor
         record.state = allocation_record.CANCELLED
     else:
         record.outcome = outcome_of(record, in_review=in_review)
-    return Verdict(record, "cancelled", f"{_count(short)} that were short cancelled.")
+    return AllocationChange(record, "cancelled", f"{_count(short)} that were short cancelled.")
 
 
 def _backorder(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
-) -> Verdict:
+) -> AllocationChange:
     """Lets the short units wait for stock."""
     short = short_units(record, case)
     if not short:
         raise _nothing_left(case)
     if all(one.backordered for one in short):
-        return Verdict(record)
+        return AllocationChange(record)
     in_review = is_in_review(record)
     _take_short(record, short)
     for one in short:
         record.add_shortage(replace(one, backordered=True))
     record.outcome = outcome_of(record, in_review=in_review)
-    return Verdict(record, "backordered", f"{_count(short)} that were short wait for stock.")
+    return AllocationChange(record, "backordered", f"{_count(short)} that were short wait for stock.")
 
 
-def _reroute(channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext) -> Verdict:
+def _reroute(
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+) -> AllocationChange:
     """Places the units of the exception elsewhere, all of them."""
     short = short_units(record, case)
     avoid: frozenset[str] = frozenset()
@@ -134,7 +140,7 @@ def _reroute(channel_context: ChannelContext, book: Book, record: AllocationReco
     return verdict
 
 
-Effect = Callable[[ChannelContext, Book, AllocationRecord, ResolutionContext], Verdict]
+Effect = Callable[[ChannelContext, Book, AllocationRecord, ResolutionContext], AllocationChange]
 EFFECTS: Mapping[str, Effect] = {
     APPROVED: _approve,
     CANCELLED: _cancel,

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from service import limits
 from service.allocation.allocation_batch import AllocationBatch
-from service.allocation.allocation_queue import Allocator, Ticket
+from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellation import CancellationOperations
 from service.allocation.lifecycle import Lifecycle
 from service.database.database import Connection, Database
@@ -52,7 +52,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     def __init__(
         self,
         *,
-        allocator: Allocator,
+        allocator: AllocationQueue,
         desks: OrderOperations,
         lifecycle: Lifecycle,
         fulfilment: FulfillmentOperations,
@@ -92,7 +92,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def ConfirmAllocation(
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
-        allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
+        allocation_id, request_id = order_requests.allocation_request_ids(request.allocation_id, request.request_id)
         asked = IdempotentRequest.of("ConfirmAllocation", request, request_id, self._new_id)
         allocation = await self._lifecycle.confirm(allocation_id, asked)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
@@ -100,14 +100,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def ReleaseAllocation(
         self, request: allocation_pb.ReleaseAllocationRequest, context: Context
     ) -> allocation_pb.ReleaseAllocationResponse:
-        allocation_id, request_id = order_requests.allocation_move(request.allocation_id, request.request_id)
+        allocation_id, request_id = order_requests.allocation_request_ids(request.allocation_id, request.request_id)
         asked = IdempotentRequest.of("ReleaseAllocation", request, request_id, self._new_id)
         return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
 
     async def ExtendHold(
         self, request: allocation_pb.ExtendHoldRequest, context: Context
     ) -> allocation_pb.ExtendHoldResponse:
-        allocation_id, duration, request_id = order_requests.extension(request)
+        allocation_id, duration, request_id = order_requests.extend_request(request)
         asked = IdempotentRequest.of("ExtendHold", request, request_id, self._new_id)
         allocation = await self._lifecycle.extend(allocation_id, asked, duration)
         return allocation_pb.ExtendHoldResponse(allocation=allocation)
@@ -151,7 +151,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def ListAllocations(
         self, request: allocation_pb.ListAllocationsRequest, context: Context
     ) -> allocation_pb.ListAllocationsResponse:
-        return await order_pages.page(self._database, order_pages.wanted(request))
+        return await order_pages.page(self._database, order_pages.page_request(request))
 
     def WatchOrders(
         self, request: allocation_pb.WatchOrdersRequest, context: Context

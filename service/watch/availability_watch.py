@@ -16,7 +16,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from service import limits
-from service.availability.availability_changes import AvailabilityChanges, ReadPosition, first_look, look, next_skus
+from service.availability.availability_changes import (
+    AvailabilityChanges,
+    ReadPosition,
+    next_skus,
+    read_changes,
+    start_position,
+)
 from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedFigures, Publisher
 from service.catalog import catalog_store
 from service.database.database import Connection
@@ -175,13 +181,15 @@ class AvailabilityWatch:
 
     async def _take_news(self) -> None:
         if self._seen is None:
-            self._seen = await self._database.snapshot("watch", lambda connection: first_look(connection, self._cache))
+            self._seen = await self._database.snapshot(
+                "watch", lambda connection: start_position(connection, self._cache)
+            )
             self._revision = self._folder.current.policy_set.revision
             for watcher in [one for audience in self._audiences.values() for one in audience.watchers]:
                 watcher.bell.set()
         else:
             before = self._seen
-            self._note(before, await self._database.snapshot("watch", lambda c: look(c, self._cache, before)))
+            self._note(before, await self._database.snapshot("watch", lambda c: read_changes(c, self._cache, before)))
         self._looked_at = time.monotonic()
 
     def _note(self, before: ReadPosition, news: AvailabilityChanges) -> None:

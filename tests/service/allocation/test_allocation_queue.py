@@ -14,7 +14,7 @@ from policies.domain.model import Order, OrderLine
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
 from service import limits
-from service.allocation.allocation_queue import Allocator, Outcomes, Ticket
+from service.allocation.allocation_queue import AllocationQueue, Outcomes, Ticket
 from service.app.wiring import new_id
 from service.errors import NotFound, NotReady, Overloaded
 from service.metrics import Metrics
@@ -39,7 +39,7 @@ class Counter:
         self.batches: list[list[str]] = []
         self.go = asyncio.Event()
         self.bad: set[str] = set()
-        self.allocator = Allocator(self._decide, Metrics(CollectorRegistry()), lanes=lanes)
+        self.allocator = AllocationQueue(self._decide, Metrics(CollectorRegistry()), lanes=lanes)
 
     async def _decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         names = [ticket.request.order.order_id for ticket in tickets]

@@ -18,7 +18,7 @@ from service.app.wiring import new_id
 from service.cli.views.order_views import print_explanation
 from service.database.database import plain_url
 from service.orders.order_exceptions import OrderException
-from service.orders.order_writer import Changes, write
+from service.orders.order_writer import OrderWrites, write
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import HOLD, Retailer, promised
 from truestock.v1 import (
@@ -186,7 +186,7 @@ async def test_what_policy_settles_at_once_is_written_as_settled_by_policy(shop:
     settled = OrderException(
         "oversell", "2 units short: MUG", settlement, now, "1", resolution="backordered", sku="MUG", line_ids=("1", "2")
     )
-    changes = Changes()
+    changes = OrderWrites()
     changes.raise_exceptions(UUID(sold.allocation_id), [settled], now, new_id)
 
     connection = await asyncpg.connect(plain_url(shop.database_url))

@@ -453,7 +453,7 @@ async def test_what_was_last_told_is_kept_for_whoever_asks_why_too_much_was_sold
         await ear.hears(MUG=10, PAN=5)
     await shop.count({("MUG", "dc"): 1})
     connection = await asyncpg.connect(plain_url(shop.database_url))
-    told = await published_availability.told(connection, "web", ["MUG", "NOTHING"])
+    told = await published_availability.last_published(connection, "web", ["MUG", "NOTHING"])
     await connection.close()
 
     assert told == {"MUG": 10}
