@@ -37,13 +37,13 @@ class _BatchState:
     catalog: Catalog
     products: dict[str, Product]
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
-    verdicts: dict[UUID, AllocationChange] = field(default_factory=dict)
+    changes: dict[UUID, AllocationChange] = field(default_factory=dict)
     """What became of orders, by request id."""
     unit_of_work: UnitOfWork | None = None
-    unheard: _BatchState | None = None
+    unacknowledged: _BatchState | None = None
     """An earlier attempt whose commit went through unheard: it is still to be counted."""
 
-    async def learn(self, connection: Connection, skus: set[str]) -> None:
+    async def load_products(self, connection: Connection, skus: set[str]) -> None:
         """Reads the products of orders that are known, where a request does not name them."""
         unknown = skus - self.products.keys()
         if unknown:
@@ -65,10 +65,10 @@ class AllocationBatch:
         tried: list[_BatchState] = []
         batch = await order_identity.retry_until_locked(
             lambda known: self._deps.database.transaction(
-                "allocate", lambda connection: self._work(connection, tickets, tried, known)
+                "allocate", lambda connection: self._run(connection, tickets, tried, known)
             )
         )
-        for done in (batch, batch.unheard):
+        for done in (batch, batch.unacknowledged):
             self._count(done)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
@@ -76,21 +76,21 @@ class AllocationBatch:
         if batch is None or batch.unit_of_work is None:
             return
         batch.unit_of_work.count(self._deps.metrics)
-        for verdict in batch.verdicts.values():
+        for verdict in batch.changes.values():
             count_answer(self._deps.metrics, verdict.record)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """The answer that the order would get now. Locks nothing, writes nothing, uses up no request id."""
 
         async def work(connection: Connection) -> tuple[_BatchState, Intake]:
-            batch = await self._begin(connection, [ticket])
+            batch = await self._start(connection, [ticket])
             problem = batch.outcomes.get(ticket.claim.id)
             if isinstance(problem, TruestockError):
                 raise problem
             found = await order_identity.find(connection, _order_keys([ticket]), self._deps.new_id)
-            records = (await order_store.read(connection, found.known_ids)).values()
+            records = (await order_store.read(connection, found.existing_ids)).values()
             skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
-            await batch.learn(connection, skus)
+            await batch.load_products(connection, skus)
             now, figures = await levels.read(connection, skus)
             kept = await pending_cancellations.read(connection, {*_order_keys([ticket]), *found.ids})
             unit_of_work = UnitOfWork(Book(now, dict(figures), self._deps.new_id))
@@ -98,26 +98,26 @@ class AllocationBatch:
             return batch, Intake.of(unit_of_work, found, kept)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
-        verdict = intake.arrive(ticket.request, batch.context(ticket.policy_set))
+        verdict = intake.receive(ticket.request, batch.context(ticket.policy_set))
         answer = order_messages.allocation(
             verdict.record, intake.unit_of_work.book.now, change_refused=verdict.change_refused
         )
-        return _without_ids(answer, is_new=verdict.record.id in intake.names.made)
+        return _without_ids(answer, is_new=verdict.record.id in intake.locked.created)
 
-    async def _work(
+    async def _run(
         self,
         connection: Connection,
         tickets: Sequence[Ticket],
         tried: list[_BatchState],
         known: Mapping[OrderKey, CopyLink],
     ) -> _BatchState:
-        batch = await self._begin(connection, tickets)
+        batch = await self._start(connection, tickets)
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
         stored = await idempotency.claim(connection, [t.claim for t in claimed])
         for ticket in claimed:
             if ticket.claim.id in stored:
                 batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
-                batch.unheard = batch.unheard or _unacknowledged_attempt(
+                batch.unacknowledged = batch.unacknowledged or _unacknowledged_attempt(
                     tried, ticket.claim.id, batch.outcomes[ticket.claim.id]
                 )
         tried.append(batch)
@@ -126,7 +126,7 @@ class AllocationBatch:
             await self._plan(connection, batch, fresh, known)
         return batch
 
-    async def _begin(self, connection: Connection, tickets: Sequence[Ticket]) -> _BatchState:
+    async def _start(self, connection: Connection, tickets: Sequence[Ticket]) -> _BatchState:
         """Finds the catalogue and the products; orders that name something unknown are answered with an error."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         version, products = await catalog_store.products(connection, skus)
@@ -142,11 +142,11 @@ class AllocationBatch:
     ) -> None:
         named = await order_identity.lock(connection, _order_keys(tickets), known, self._deps.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
-        skus |= await order_store.line_skus(connection, named.known_ids) if named.known_ids else set()
-        await batch.learn(connection, skus)
+        skus |= await order_store.line_skus(connection, named.existing_ids) if named.existing_ids else set()
+        await batch.load_products(connection, skus)
         locked = await levels.lock(connection, skus)
         unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
-        unit_of_work.load((await order_store.read(connection, named.known_ids)).values())
+        unit_of_work.load((await order_store.read(connection, named.existing_ids)).values())
         kept = await pending_cancellations.read(connection, {*_order_keys(tickets), *named.ids})
         intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
@@ -154,11 +154,11 @@ class AllocationBatch:
         if unit_of_work.book.lapsed:
             await rebalancing.fill(connection, unit_of_work, context)
         for ticket in tickets:
-            batch.verdicts[ticket.claim.id] = intake.arrive(ticket.request, batch.context(ticket.policy_set))
+            batch.changes[ticket.claim.id] = intake.receive(ticket.request, batch.context(ticket.policy_set))
             # What one order gives back goes to backorders before the next order sees it.
             await rebalancing.fill(connection, unit_of_work, context)
         for ticket in tickets:
-            verdict = batch.verdicts[ticket.claim.id]
+            verdict = batch.changes[ticket.claim.id]
             answer = order_messages.allocation(
                 verdict.record, unit_of_work.book.now, change_refused=verdict.change_refused
             )
@@ -170,7 +170,7 @@ class AllocationBatch:
 
 def _order_keys(tickets: Sequence[Ticket]) -> list[OrderKey]:
     """Every name that these requests call an order by."""
-    found = [ticket.request.name for ticket in tickets]
+    found = [ticket.request.key for ticket in tickets]
     return found + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]
 
 
@@ -178,7 +178,7 @@ def _unacknowledged_attempt(
     tried: Sequence[_BatchState], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
 ) -> _BatchState | None:
     """The earlier attempt of this call, if any, that the stored answer is of."""
-    return next((one for one in tried if claim_id in one.verdicts and one.outcomes.get(claim_id) == stored), None)
+    return next((one for one in tried if claim_id in one.changes and one.outcomes.get(claim_id) == stored), None)
 
 
 def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:

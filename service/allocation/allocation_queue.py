@@ -48,7 +48,7 @@ class Ticket:
         self.skus = frozenset(line.sku for line in order.lines)
         # The same order, or the same request, twice in one transaction could not see each other's outcome.
         # A copy and its original are the same order.
-        named = [name for name in (self.request.name, self.request.copy_of) if name is not None]
+        named = [name for name in (self.request.key, self.request.copy_of) if name is not None]
         self.identity_keys = frozenset({("request", self.claim.id), *(("order", *name) for name in named)})
 
     @property
@@ -71,7 +71,7 @@ class AllocationQueue:
     def __init__(self, decide: Decide, metrics: Metrics, *, lanes: int) -> None:
         self._decide = decide
         self._metrics = metrics
-        self._lanes = lanes
+        self._max_in_flight = lanes
         self._arrivals: deque[Ticket] = deque()
         self._parked: deque[Ticket] = deque()
         self._parked_keys: set[Hashable] = set()
@@ -127,7 +127,7 @@ class AllocationQueue:
 
     def _dispatch(self) -> None:
         self._wake = None
-        while self._arrivals and len(self._in_flight) < self._lanes:
+        while self._arrivals and len(self._in_flight) < self._max_in_flight:
             batch = self._next_batch()
             if batch:
                 self._send(batch)
@@ -169,9 +169,9 @@ class AllocationQueue:
         self._in_flight_orders += len(batch)
         task = asyncio.create_task(self._run(batch))
         self._in_flight.add(task)
-        task.add_done_callback(lambda done: self._landed(done, batch))
+        task.add_done_callback(lambda done: self._finish(done, batch))
 
-    def _landed(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
+    def _finish(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
         self._in_flight.discard(task)
         landed = {key for ticket in batch for key in ticket.conflict_keys}
         self._in_flight_keys -= landed

@@ -36,7 +36,7 @@ def amend(
     if left is None:
         return cancel_whole_order(book, record, order)
     before = record.lines
-    record.lines = [replace(line, unit_count=line.wanted, cancelled=0) for line in before if line.wanted]
+    record.lines = [replace(line, unit_count=line.uncancelled, cancelled=0) for line in before if line.uncancelled]
     verdict = decide(channel_context, book, record, left, hold_duration)
     is_kept = order.commitment is Commitment.HOLD and record.commitment is Commitment.SOLD
     if verdict.change_refused or is_kept:
@@ -55,19 +55,19 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
 
     Contents in which a line that has left is another product's are not taken over.
     """
-    if record.relabelled(order):
+    if record.shipped_as_other_sku(order):
         order = replace(record.order_as_stated(), commitment=order.commitment)
     if _is_cancelled(record, order):
         return AllocationChange(record)
     before = sum(line.cancelled for line in record.lines)
     release_promises(book, record)
     if not record.lines or not same_contents(record.order_as_stated(), order):
-        record.state_contents(order)
+        record.replace_contents(order)
     record.commitment = order.commitment
     for line in record.lines:
         line.cancelled = line.unit_count - record.shipped_of_line(line.line_id)
     sold = record.commitment is Commitment.SOLD
-    record.state = (CANCELLED if sold else RELEASED) if not any(x.wanted for x in record.lines) else CONFIRMED
+    record.state = (CANCELLED if sold else RELEASED) if not any(x.uncancelled for x in record.lines) else CONFIRMED
     record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
     newly = max(0, sum(line.cancelled for line in record.lines) - before)
     sentence = f"{unit_count_text(newly)} cancelled: the whole order, as far as it has not left."
@@ -87,7 +87,7 @@ def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> Alloca
 
 
 def _is_cancelled(record: AllocationRecord, order: Order) -> bool:
-    done = bool(record.lines) and all(x.wanted <= record.shipped_of_line(x.line_id) for x in record.lines)
+    done = bool(record.lines) and all(x.uncancelled <= record.shipped_of_line(x.line_id) for x in record.lines)
     same_commitment = record.commitment is order.commitment
     return done and same_commitment and same_contents(record.order_as_stated(), order)
 

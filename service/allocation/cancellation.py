@@ -58,13 +58,13 @@ class CancellationOperations:
     async def _work(
         self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[OrderKey, CopyLink]
     ) -> CancelResult:
-        name = request.name or await _order_key(connection, request)
+        name = request.key or await _order_key(connection, request)
         locked = await order_identity.lock(connection, [name], known, self._deps.new_id)
         original, event_id = locked.original(name), request.event_id or request_id
         allocation_id = locked.ids[original]
-        if allocation_id in locked.made:
+        if allocation_id in locked.created:
             await _store_early_cancellation(connection, request, original, event_id)
-            await order_identity.delete_empty(connection, locked.made)
+            await order_identity.delete_empty(connection, locked.created)
             return allocation_pb.Allocation(), None
         skus = await order_store.line_skus(connection, [allocation_id])
         unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)

@@ -63,13 +63,13 @@ class Lifecycle:
             lines = record.lines
             verdict = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
             # The order asks for what is left of its lines; what was cancelled stays on them.
-            for line, planned in zip((x for x in lines if x.wanted), record.lines, strict=True):
+            for line, planned in zip((x for x in lines if x.uncancelled), record.lines, strict=True):
                 line.cancelled += planned.cancelled
                 line.oversold = planned.oversold
             record.lines = lines
             return verdict
 
-        return await self._move(allocation_id, asked, "confirm", move)
+        return await self._apply(allocation_id, asked, "confirm", move)
 
     async def release(self, allocation_id: UUID, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """Raises NotFound, WrongState, RequestIdReused."""
@@ -77,7 +77,7 @@ class Lifecycle:
         async def move(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             return _release(book, record)
 
-        return await self._move(allocation_id, asked, "release", move)
+        return await self._apply(allocation_id, asked, "release", move)
 
     async def extend(
         self, allocation_id: UUID, asked: IdempotentRequest, duration: timedelta
@@ -87,7 +87,7 @@ class Lifecycle:
         async def move(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             return _extend(book, record, duration)
 
-        return await self._move(allocation_id, asked, "extend", move)
+        return await self._apply(allocation_id, asked, "extend", move)
 
     async def sweep(self) -> int:
         """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
@@ -98,7 +98,7 @@ class Lifecycle:
             self._deps.metrics.expired_holds.labels(record.channel_id).inc()
         return len(due)
 
-    async def _move(
+    async def _apply(
         self, allocation_id: UUID, asked: IdempotentRequest, operation: str, move: Transition
     ) -> allocation_pb.Allocation:
         policy_set = self._deps.policies()
@@ -119,7 +119,7 @@ class Lifecycle:
         )
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
-            if operation == "confirm" and unit_of_work.verdicts[allocation_id][0].event:
+            if operation == "confirm" and unit_of_work.changes[allocation_id][0].event:
                 count_answer(self._deps.metrics, unit_of_work.records[allocation_id])
         return answer
 
@@ -234,10 +234,10 @@ def _cancel_units(book: Book, record: AllocationRecord, cancellation: Cancellati
         raise TooManyUnits(line.line_id, error.unit_count, error.left, "cancelled") from error
     except ValueError as error:
         raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error
-    record.take_shortage(line.line_id, cut.short)
+    record.reduce_shortages(line.line_id, cut.short)
     for share in cut.shares:
         shipment = next(s for s in open_ones if str(s.id) == share.shipment_id)
-        part = record.part(shipment, line.line_id, share.unit_count)
+        part = record.line_units(shipment, line.line_id, share.unit_count)
         book.release(part, was_held=record.state == HELD, reason="cancelled")
-        shipment.take(line.line_id, share.unit_count, book.now, ended=ShipmentState.CANCELLED)
+        shipment.remove_units(line.line_id, share.unit_count, book.now, ended=ShipmentState.CANCELLED)
     line.cancelled += cancellation.unit_count

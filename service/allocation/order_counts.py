@@ -33,7 +33,7 @@ class OrderCounts:
             return cls(needs_person=record.needs_person)
         return cls(
             sold=True,
-            sold_units=sum(line.wanted for line in record.lines),
+            sold_units=sum(line.uncancelled for line in record.lines),
             split=len([s for s in record.shipments if s.units or s.shipped]) > 1,
             needs_person=record.needs_person,
             allocated=_sums((s.location_id, sum(s.units.values()) + sum(s.shipped.values())) for s in record.shipments),

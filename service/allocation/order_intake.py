@@ -41,12 +41,12 @@ class Intake:
     """
 
     unit_of_work: UnitOfWork
-    names: LockedOrders
+    locked: LockedOrders
     records: dict[OrderKey, AllocationRecord]
-    kept: dict[OrderKey, list[CancellationRow]] = field(default_factory=dict)
+    cancellations: dict[OrderKey, list[CancellationRow]] = field(default_factory=dict)
     changed_links: dict[OrderKey, CopyLink] = field(default_factory=dict)
-    changed_kept: dict[tuple[OrderKey, str, str], CancellationRow] = field(default_factory=dict)
-    dropped_kept: set[OrderKey] = field(default_factory=set)
+    changed_cancellations: dict[tuple[OrderKey, str, str], CancellationRow] = field(default_factory=dict)
+    moved_cancellations: set[OrderKey] = field(default_factory=set)
     incidents: list[Incident] = field(default_factory=list)
     _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
 
@@ -56,23 +56,23 @@ class Intake:
         by_name = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
         made = cls(unit_of_work, names, by_name, _links=dict(names.links))
         for row in kept:
-            made.kept.setdefault(row.name, []).append(row)
+            made.cancellations.setdefault(row.key, []).append(row)
         return made
 
-    def arrive(self, request: OrderRequest, context: PlanningContext) -> AllocationChange:
+    def receive(self, request: OrderRequest, context: PlanningContext) -> AllocationChange:
         """Takes in one request and notes what became of its order; the book and the records are changed to match."""
-        name, was_known = request.name, request.name in self._links
-        original, own = self._linked(request, context)
+        name, was_known = request.key, request.key in self._links
+        original, own = self._identify(request, context)
         record = self._record(original)
         if own is not None:
             self._merge(own, record, request)
-        record.copies = sorted(one.name for one in self._links.values() if one.original == original)
-        self._understand(request, original, context)
-        verdict = self._judge(request, record, context, is_sold=own is not None and own.commitment is Commitment.SOLD)
+        record.copies = sorted(one.key for one in self._links.values() if one.original == original)
+        self._apply_channel_status(request, original, context)
+        verdict = self._decide(request, record, context, is_sold=own is not None and own.commitment is Commitment.SOLD)
         if not verdict.event and name in self._links and not was_known:
             verdict = replace(verdict, event="linked", description=f"{'/'.join(name)} is a copy of it.")
         self.unit_of_work.record(verdict)
-        self._note_unmapped(verdict, context)
+        self._report_unmapped(verdict, context)
         return verdict
 
     def _record(self, name: OrderKey) -> AllocationRecord:
@@ -81,7 +81,7 @@ class Intake:
         if known is not None:
             return known
         now = self.unit_of_work.book.now
-        made = AllocationRecord(self.names.ids[name], *name, create_time=now, update_time=now)
+        made = AllocationRecord(self.locked.ids[name], *name, create_time=now, update_time=now)
         self.records[name] = made
         self.unit_of_work.add(made)
         return made
@@ -91,60 +91,60 @@ class Intake:
         was, before = self.unit_of_work.before(own), self.unit_of_work.before(record)
         self.unit_of_work.record(merge_copy(self.unit_of_work.book, own, (record.channel_id, record.order_id)))
         # What was to be settled about the copy is to be settled about the order.
-        self.unit_of_work.supersede(own)
+        self.unit_of_work.supersede_exceptions(own)
         if not before.sold:
             self.unit_of_work.reset_baseline(record, replace(was, needs_person=before.needs_person or was.needs_person))
             self.unit_of_work.reset_baseline(own, OrderCounts.of(own))
-        self._leave_what_has_left(own, record, request)
+        self._subtract_shipped(own, record, request)
 
     def _original(self, name: OrderKey) -> OrderKey:
         link = self._links.get(name)
         return link.original if link else name
 
-    def _linked(self, request: OrderRequest, context: PlanningContext) -> tuple[OrderKey, AllocationRecord | None]:
+    def _identify(self, request: OrderRequest, context: PlanningContext) -> tuple[OrderKey, AllocationRecord | None]:
         """The name under which the request's order has its promise, and a promise of its own that a copy had so far."""
-        mine = self._original(request.name)
+        mine = self._original(request.key)
         if request.copy_of is None:
             return mine, None
         original = self._original(request.copy_of)
         if mine == original:
             return mine, None
-        if mine != request.name:
-            self._contradicts(request, mine, context)
+        if mine != request.key:
+            self._report_contradiction(request, mine, context)
             return mine, None
-        own = self.records.pop(request.name, None)
+        own = self.records.pop(request.key, None)
         states = original not in self.records
-        self._set_link(CopyLink(request.name, original, self.names.ids[original], provides_contents=states))
+        self._set_link(CopyLink(request.key, original, self.locked.ids[original], provides_contents=states))
         for link in list(self._links.values()):
-            if link.original == request.name:
-                self._set_link(replace(link, original=original, allocation_id=self.names.ids[original]))
-        self._rename_kept(request.name, original)
+            if link.original == request.key:
+                self._set_link(replace(link, original=original, allocation_id=self.locked.ids[original]))
+        self._move_cancellations(request.key, original)
         return original, own
 
     def _set_link(self, link: CopyLink) -> None:
-        self._links[link.name] = self.changed_links[link.name] = link
+        self._links[link.key] = self.changed_links[link.key] = link
 
-    def _rename_kept(self, name: OrderKey, original: OrderKey) -> None:
-        rows = self.kept.pop(name, [])
+    def _move_cancellations(self, name: OrderKey, original: OrderKey) -> None:
+        rows = self.cancellations.pop(name, [])
         if rows:
-            self.dropped_kept.add(name)
+            self.moved_cancellations.add(name)
         for row in rows:
-            self._keep(replace(row, name=original))
+            self._store_cancellation(replace(row, key=original))
 
-    def _keep(self, row: CancellationRow) -> None:
+    def _store_cancellation(self, row: CancellationRow) -> None:
         """Keeps a cancellation, or notes that it was applied."""
-        rows = self.kept.setdefault(row.name, [])
+        rows = self.cancellations.setdefault(row.key, [])
         same = (row.event_id, row.cancellation.line_id)
         rows[:] = [one for one in rows if (one.event_id, one.cancellation.line_id) != same] + [row]
-        self.changed_kept[row.name, *same] = row
+        self.changed_cancellations[row.key, *same] = row
 
-    def _contradicts(self, request: OrderRequest, mine: OrderKey, context: PlanningContext) -> None:
+    def _report_contradiction(self, request: OrderRequest, mine: OrderKey, context: PlanningContext) -> None:
         said, known = "/".join(request.copy_of or ()), "/".join(mine)
-        copy, channel = "/".join(request.name), context.of(request.name[0]).channel
+        copy, channel = "/".join(request.key), context.of(request.key[0]).channel
         sentence = f"{copy} is known as a copy of {known}, and is now said to be one of {said}; it stays as it is."
         self.incidents.append(Incident(SYNC_FAILED, copy, sentence, channel, channel_id=channel.id))
 
-    def _leave_what_has_left(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
+    def _subtract_shipped(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
         """What has left for the copy has left for the order: it is not promised once more."""
         lines = record.order_as_stated().lines if record.lines else request.order.lines
         for line in own.lines:
@@ -154,32 +154,32 @@ class Intake:
                 event_id = f"left as {own.channel_id}/{own.order_id}, line {line.line_id}"
                 kept = PendingCancellation(same.line_id, left, PERMANENT)
                 name = (record.channel_id, record.order_id)
-                self._keep(CancellationRow(name, event_id, kept))
+                self._store_cancellation(CancellationRow(name, event_id, kept))
 
-    def _understand(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
+    def _apply_channel_status(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
         """What the channel's own word for the order means: one that is cancelled stays so."""
-        channel, word = context.of(request.name[0]).channel, request.channel_status
+        channel, word = context.of(request.key[0]).channel, request.channel_status
         if word is None or channel.platform is None:
             return
         status = channel_status(channel.platform, word)
         if status is ChannelStatus.CANCELLED:
-            event_id = f"status of {'/'.join(request.name)}"
-            self._keep(CancellationRow(original, event_id, PendingCancellation(is_applied=True)))
+            event_id = f"status of {'/'.join(request.key)}"
+            self._store_cancellation(CancellationRow(original, event_id, PendingCancellation(is_applied=True)))
         elif status is None:
             sentence = (
-                f"Order {'/'.join(request.name)} is '{word}', which is no known word of {channel.platform}; "
+                f"Order {'/'.join(request.key)} is '{word}', which is no known word of {channel.platform}; "
                 "it was taken as its commitment says."
             )
             subject = f"{channel.platform}/{word}"
             self.incidents.append(Incident(SYNC_FAILED, subject, sentence, channel, channel_id=channel.id))
 
-    def _judge(
+    def _decide(
         self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sold: bool
     ) -> AllocationChange:
-        name, original = request.name, (record.channel_id, record.order_id)
+        name, original = request.key, (record.channel_id, record.order_id)
         stated_time, before = record.channel_update_time, (record.channel_update_time, record.channel_status)
-        counts = self._contents_count(request, record, name)
-        rows = self.kept.get(original, [])
+        counts = self._accept_contents(request, record, name)
+        rows = self.cancellations.get(original, [])
         is_whole = any(row.cancellation.is_whole for row in rows)
         tells_time = bool(request.update_time or record.copies or is_whole)
         sold = is_sold or request.order.commitment is Commitment.SOLD
@@ -187,7 +187,7 @@ class Intake:
         order = _resulting_order(request, record, counts=counts, sold=sold)
         if is_whole:
             verdict = cancel_whole_order(self.unit_of_work.book, record, order)
-        elif counts or self._concerns(record, rows, sold=sold):
+        elif counts or self._is_affected(record, rows, sold=sold):
             standing = _prior_cancellations(record, order, rows, stated_time, counts=counts)
             kept = [row.cancellation for row in rows]
             time = request.update_time if counts and name == original else record.channel_update_time
@@ -197,13 +197,13 @@ class Intake:
                 around, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
             )
         else:
-            return self._noted(AllocationChange(record), before)
+            return self._with_event(AllocationChange(record), before)
         for row in rows:
             if not row.cancellation.is_applied:
-                self._keep(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
-        return self._noted(verdict, before)
+                self._store_cancellation(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
+        return self._with_event(verdict, before)
 
-    def _contents_count(self, request: OrderRequest, record: AllocationRecord, name: OrderKey) -> bool:
+    def _accept_contents(self, request: OrderRequest, record: AllocationRecord, name: OrderKey) -> bool:
         """Whether the contents of a request are the order's from now on; notes when they were stated, and the word."""
         link = self._links.get(name)
         if link is not None:
@@ -220,14 +220,14 @@ class Intake:
         record.channel_status = request.channel_status or record.channel_status
         return True
 
-    def _concerns(self, record: AllocationRecord, rows: Sequence[CancellationRow], *, sold: bool) -> bool:
+    def _is_affected(self, record: AllocationRecord, rows: Sequence[CancellationRow], *, sold: bool) -> bool:
         """Whether an order changes although its contents do not: it is sold now, or units of it are cancelled."""
         if sold and record.commitment is Commitment.HOLD:
             return True
         waiting = any(not row.cancellation.is_applied for row in rows)
         return waiting and record.state_at(self.unit_of_work.book.now) in PROMISING
 
-    def _noted(self, verdict: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
+    def _with_event(self, verdict: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
         """The verdict; what the channel says of an order that does not change is an event of its own."""
         record = verdict.record
         if verdict.event or (record.channel_update_time, record.channel_status) == before:
@@ -235,7 +235,7 @@ class Intake:
         word = f": {record.channel_status}" if record.channel_status else ""
         return replace(verdict, event="updated", description=f"The channel says the same contents again{word}.")
 
-    def _note_unmapped(self, verdict: AllocationChange, context: PlanningContext) -> None:
+    def _report_unmapped(self, verdict: AllocationChange, context: PlanningContext) -> None:
         record = verdict.record
         if verdict.decision is None:
             return
@@ -287,9 +287,9 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     """To be called after the orders were written, with all locks held."""
     await order_identity.write(connection, intake.changed_links.values())
     begun = {record.id for record in intake.records.values()}
-    await order_identity.delete_empty(connection, intake.names.made - begun)
-    await pending_cancellations.delete_moved(connection, intake.dropped_kept)
+    await order_identity.delete_empty(connection, intake.locked.created - begun)
+    await pending_cancellations.delete_moved(connection, intake.moved_cancellations)
     book = intake.unit_of_work.book
-    await pending_cancellations.write(connection, book.now, intake.changed_kept.values())
+    await pending_cancellations.write(connection, book.now, intake.changed_cancellations.values())
     raised = await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)
     intake.unit_of_work.raised += raised

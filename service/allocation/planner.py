@@ -90,10 +90,10 @@ def decide(
     if what is PromiseTransition.KEEP:
         return AllocationChange(record)
     if what is PromiseTransition.CONVERT:
-        record.state_contents(order)
+        record.replace_contents(order)
         return with_review(channel_context, book, confirm(book, record))
     _check_shipped_skus(record, order)
-    left = record.order_left(order)
+    left = record.unshipped_order(order)
     if _is_already_planned(record, left):
         return AllocationChange(record)
     if left is None:
@@ -119,7 +119,7 @@ def _repeats_cancelled_order(record: AllocationRecord, order: Order) -> bool:
 def _check_shipped_skus(record: AllocationRecord, order: Order) -> None:
     wrong = [
         Violation(f"lines[{place}].sku", f"line '{line_id}' has left as '{sku}'; use a new line_id")
-        for place, (line_id, sku) in record.relabelled(order).items()
+        for place, (line_id, sku) in record.shipped_as_other_sku(order).items()
     ]
     if wrong:
         raise InvalidFields(wrong)
@@ -129,14 +129,14 @@ def _is_already_planned(record: AllocationRecord, left: Order | None) -> bool:
     """Whether an order of which units have left is planned just so: lines that have left may be named or not."""
     if not any(made.shipped for made in record.shipments):
         return False
-    planned = record.order_left(record.order(Commitment.SOLD))
+    planned = record.unshipped_order(record.order(Commitment.SOLD))
     return left is planned if left is None or planned is None else same_contents(planned, left)
 
 
 def _everything_shipped(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
     """Nothing of the new contents is left to plan: what was promised beyond them is given back."""
     release_promises(book, record)
-    record.state_contents(order)
+    record.replace_contents(order)
     record.state, record.expire_time, record.update_time = CONFIRMED, None, book.now
     record.outcome = Outcome.ALLOCATED
     return AllocationChange(record, "changed", "Everything that the order asks for now has left already.")
@@ -145,7 +145,7 @@ def _everything_shipped(book: Book, record: AllocationRecord, order: Order) -> A
 def promise_of(record: AllocationRecord, book: Book) -> Promise:
     """The stored promise as `policies` sees it, its state by the clock."""
     state = _STATES[record.state_at(book.now)]
-    wanted = any(line.wanted for line in record.lines)
+    wanted = any(line.uncancelled for line in record.lines)
     short: dict[str, int] = {}
     for shortage in record.shortages:
         short[shortage.line_id] = short.get(shortage.line_id, 0) + shortage.unit_count
@@ -156,7 +156,7 @@ def confirm(book: Book, record: AllocationRecord) -> AllocationChange:
     """Turns a live hold into a sale: the same units stay promised where they are. See `with_review`."""
     for shipment in record.shipments:
         for line_id, units in shipment.units.items():
-            book.confirm(record.part(shipment, line_id, units))
+            book.confirm(record.line_units(shipment, line_id, units))
     record.state, record.commitment, record.expire_time = CONFIRMED, Commitment.SOLD, None
     record.update_time = book.now
     return AllocationChange(record, "confirmed", "The hold was confirmed: the order is paid.")
@@ -180,10 +180,10 @@ def release_promises(book: Book, record: AllocationRecord) -> None:
     if record.state_at(book.now) in PROMISING:
         for shipment in record.shipments:
             for line_id, units in shipment.units.items():
-                book.release(record.part(shipment, line_id, units), was_held=record.state == HELD)
+                book.release(record.line_units(shipment, line_id, units), was_held=record.state == HELD)
     for shipment in record.shipments:
         shipment.units = {}
-        shipment.complete(book.now, ended=ShipmentState.CANCELLED)
+        shipment.update_state(book.now, ended=ShipmentState.CANCELLED)
     was_sold = record.commitment is Commitment.SOLD
     record.shipments = [made for made in record.shipments if was_sold or made.state is not ShipmentState.CANCELLED]
     record.shortages = []
@@ -200,7 +200,7 @@ def _replan(
 ) -> AllocationChange:
     before, old = record.state_at(book.now), [replace(made, units=dict(made.units)) for made in record.shipments]
     release_promises(book, record)
-    record.state_contents(order)
+    record.replace_contents(order)
     record.update_time = book.now
     record.state = _state_after(order, decision, record)
     record.expire_time = book.now + hold_duration if record.state == HELD else None

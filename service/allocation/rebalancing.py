@@ -150,9 +150,9 @@ def _release_lost(
     for _, loss in lost:
         claim, count = loss.claim, loss.unit_count
         made = record.shipment(UUID(claim.shipment_id))
-        part = record.part(made, claim.line_id, count)
+        part = record.line_units(made, claim.line_id, count)
         unit_of_work.book.release(part, was_held=record.state == HELD, reason=COUNT_CORRECTION)
-        made.take(claim.line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
+        made.remove_units(claim.line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
         units[claim.line_id] = units.get(claim.line_id, 0) + count
     if record.state == HELD:
         record.shipments = [made for made in record.shipments if made.state in OPEN]
@@ -192,7 +192,7 @@ async def fill(
 
 def _fillable(unit_of_work: UnitOfWork, *, untouched: bool) -> set[str]:
     """SKUs that backorders wait for, and of which something is available."""
-    waiting = unit_of_work.book.waiting | unit_of_work.waiting
+    waiting = unit_of_work.book.waiting | unit_of_work.backordered_skus
     if not waiting:
         return waiting
     keys = unit_of_work.book.levels if untouched else unit_of_work.book.touched()

@@ -83,7 +83,7 @@ def _fill(
     in_review = is_in_review(record)
     for planned in decision.plan:
         for line in planned.lines:
-            record.take_shortage(line.line_id, line.unit_count, backordered=True)
+            record.reduce_shortages(line.line_id, line.unit_count, backordered=True)
     promise_units(channel_context, book, record, decision)
     reviews = reviews_of(channel_context, book, record, order, decision)
     record.update_time = book.now

@@ -50,7 +50,7 @@ def add_shortages(
     for exception, short_units in order_exceptions.of_shortages(
         channel_context.policy_set, context, shortages, channel_context.products
     ):
-        action = exception.settlement.action
+        action = exception.handling.action
         raised.append(replace(exception, resolution=_RESOLUTIONS.get(action)))
         for short in short_units:
             record.add_shortage(replace(short, backordered=action in _BACKORDERING))
@@ -63,10 +63,10 @@ def _cancel_short_units(record: AllocationRecord, shortages: Iterable[ShortageRe
     """Cancels units that are short; returns how many. What was oversold stays noted on the lines."""
     units = 0
     for short in shortages:
-        record.take_shortage(short.line_id, short.unit_count, backordered=False)
+        record.reduce_shortages(short.line_id, short.unit_count, backordered=False)
         record.line(short.line_id).cancelled += short.unit_count
         units += short.unit_count
-    record.end_if_empty()
+    record.cancel_if_empty()
     return units
 
 

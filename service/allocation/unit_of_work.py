@@ -25,23 +25,23 @@ class UnitOfWork:
 
     book: Book
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
-    verdicts: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
-    waiting: set[str] = field(default_factory=set)
+    changes: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
+    backordered_skus: set[str] = field(default_factory=set)
     """SKUs that these orders wait for, or waited for."""
     raised: list[Raised] = field(default_factory=list)
     """Exceptions that are new and about no order's plan."""
-    settled: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
+    resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Exceptions about no order's plan that are over, by their kind and resolution."""
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
-    _changes: OrderWrites = field(default_factory=OrderWrites)
+    _writes: OrderWrites = field(default_factory=OrderWrites)
 
     def load(self, records: Iterable[AllocationRecord]) -> None:
         """Takes in orders that are locked and have just been read."""
         for record in records:
             self.records[record.id] = record
             self._before[record.id] = OrderCounts.of(record)
-            self._note_waiting(record)
+            self._note_backordered(record)
 
     def add(self, record: AllocationRecord) -> None:
         """Takes in an order that has just been made."""
@@ -57,18 +57,18 @@ class UnitOfWork:
         """Counts an order from other figures than those that it had."""
         self._before[record.id] = before
 
-    def supersede(self, record: AllocationRecord) -> None:
+    def supersede_exceptions(self, record: AllocationRecord) -> None:
         """Overtakes what was to be settled about an order that is no more."""
-        self._changes.replanned.add(record.id)
+        self._writes.replanned.add(record.id)
 
     def record(self, verdict: AllocationChange) -> None:
         """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
         record, now = verdict.record, self.book.now
-        self.verdicts.setdefault(record.id, []).append(verdict)
+        self.changes.setdefault(record.id, []).append(verdict)
         if not verdict.event:
             return
-        self._note_waiting(record)
-        changes, revision = self._changes, record.decision.policy_revision
+        self._note_backordered(record)
+        changes, revision = self._writes, record.decision.policy_revision
         record.version += 1
         changes.records[record.id] = record
         if record.id not in self._new:
@@ -82,18 +82,18 @@ class UnitOfWork:
             changes.add_decision(record, verdict.inputs, now)
         changes.raise_exceptions(record.id, verdict.exceptions, now, self.book.new_id)
 
-    def _note_waiting(self, record: AllocationRecord) -> None:
-        self.waiting.update(short.sku for short in record.shortages if short.backordered)
+    def _note_backordered(self, record: AllocationRecord) -> None:
+        self.backordered_skus.update(short.sku for short in record.shortages if short.backordered)
 
     async def write(self, connection: Connection) -> None:
         """Writes the book and the orders."""
         await levels.write(connection, self.book)
-        await order_writer.write(connection, self._changes)
+        await order_writer.write(connection, self._writes)
 
     def count(self, metrics: Metrics) -> None:
         """Counts every order that changed, and what was raised and settled; to be called after the commit."""
         incidents.count_raised(metrics, self.raised)
-        for (kind, resolution), ids in self.settled.items():
+        for (kind, resolution), ids in self.resolved.items():
             incidents.count_settled(metrics, kind, resolution, ids)
-        for allocation_id, verdicts in self.verdicts.items():
+        for allocation_id, verdicts in self.changes.items():
             count_change(metrics, self._before[allocation_id], verdicts)

@@ -63,11 +63,11 @@ class AvailabilityChanges:
     the clock ended; `edited` products that were upserted; `told` what any service has told.
     """
 
-    seen: ReadPosition
+    position: ReadPosition
     moved: Mapping[str, datetime]
-    lapsed: Sequence[str]
+    expired: Sequence[str]
     edited: Sequence[str]
-    told: Sequence[PublishedFigures]
+    published: Sequence[PublishedFigures]
 
 
 async def start_position(connection: Connection, cache: CatalogCache) -> ReadPosition:

@@ -80,7 +80,7 @@ class AvailabilityReader:
             self._reading = None
 
     async def _read_next(self) -> None:
-        batch, skus = self._take()
+        batch, skus = self._next_batch()
         self._metrics.read_calls.observe(len(batch))
         try:
             snapshot = await self._database.unlocked("availability", lambda connection: self._read(connection, skus))
@@ -93,7 +93,7 @@ class AvailabilityReader:
             if not one.snapshot.done():
                 one.snapshot.set_result(snapshot)
 
-    def _take(self) -> tuple[list[_Waiting], set[str]]:
+    def _next_batch(self) -> tuple[list[_Waiting], set[str]]:
         batch: list[_Waiting] = []
         skus: set[str] = set()
         while self._waiting and (not batch or len(skus) < READ_SKUS):

@@ -137,19 +137,21 @@ class Publisher:
         self._cache = cache
         self._folder = folder
 
-    async def confirm(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
+    async def publish_changed(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
         """What the channels are told of pairs that have probably not changed: only those that have are locked."""
         known, changed = await self._database.unlocked(
-            "read_availability", lambda connection: self._look(connection, pairs)
+            "read_availability", lambda connection: self._compare(connection, pairs)
         )
         return [*known, *await self.publish(changed)] if changed else known
 
     async def publish(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
         """What the channels are told of these pairs from now on. Raises NotReady."""
         asked = transposed(list(_PAIR), sorted(set(pairs)))
-        return await self._database.transaction("publish", lambda connection: self._tell(connection, asked))
+        return await self._database.transaction("publish", lambda connection: self._publish(connection, asked))
 
-    async def _look(self, connection: Connection, pairs: Sequence[Pair]) -> tuple[list[PublishedFigures], list[Pair]]:
+    async def _compare(
+        self, connection: Connection, pairs: Sequence[Pair]
+    ) -> tuple[list[PublishedFigures], list[Pair]]:
         # What was told is read before the stock: what is told meanwhile rests on newer stock than this.
         rows = await _READ.rows(connection, **transposed(list(_PAIR), pairs))
         known = {one.pair: one for one in map(published_figures, rows)}
@@ -157,7 +159,7 @@ class Publisher:
         same = [known[pair] for pair in figures if known[pair].figures == figures[pair]]
         return same, sorted(set(pairs) - {one.pair for one in same})
 
-    async def _tell(self, connection: Connection, asked: Mapping[str, list[str]]) -> list[PublishedFigures]:
+    async def _publish(self, connection: Connection, asked: Mapping[str, list[str]]) -> list[PublishedFigures]:
         await _CREATE.run(connection, **asked, **_unpublished)
         rows = await _LOCK.rows(connection, **asked)
         known = {one.pair: one for one in map(published_figures, rows)}

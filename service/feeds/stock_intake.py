@@ -85,11 +85,11 @@ async def record(
         new_id=new_id,
     )
     unit_of_work.raised += raised
-    unit_of_work.settled[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
+    unit_of_work.resolved[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
     declared = {change.source for change in changes} & known.feeds.keys()
     if declared:
         spoken = await feed_silence.hear(connection, book.now, declared, new_id)
-        unit_of_work.settled[feed_silence.STALE, COMPLETED] = spoken
+        unit_of_work.resolved[feed_silence.STALE, COMPLETED] = spoken
     return results, unit_of_work
 
 

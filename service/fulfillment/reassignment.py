@@ -33,9 +33,9 @@ def reassign(step: ShipmentTransition) -> None:
         raise _refused(step, f"at {shipment.location_id} already", "name another location")
     units, was = dict(shipment.units), shipment.state.value
     for line_id, count in units.items():
-        part = record.part(shipment, line_id, count)
+        part = record.line_units(shipment, line_id, count)
         step.book.release(part, was_held=False, reason=REASSIGNED)
-        shipment.take(line_id, count, step.book.now, ended=ShipmentState.CANCELLED)
+        shipment.remove_units(line_id, count, step.book.now, ended=ShipmentState.CANCELLED)
     verdict = _to_location(step, units, was) if step.asked.location_id else _by_rules(step, units, was)
     record.needs_person = True
     record.update_time = step.book.now

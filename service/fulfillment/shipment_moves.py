@@ -179,9 +179,9 @@ def _leave(step: ShipmentTransition, kind: str) -> int:
     """Units leave the location; returns how many."""
     total = 0
     for line_id, units in units_asked(step).items():
-        step.book.leave(kind, step.record.part(step.shipment, line_id, units), step.at(line_id))
+        step.book.leave(kind, step.record.line_units(step.shipment, line_id, units), step.at(line_id))
         step.shipment.shipped[line_id] = step.shipment.shipped.get(line_id, 0) + units
-        step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
+        step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
         _keep(step, line_id, units)
         total += units
     if is_in_review(step.record) and not step.record.promised():
@@ -193,13 +193,13 @@ def _leave(step: ShipmentTransition, kind: str) -> int:
 def _return_uncollected(step: ShipmentTransition) -> None:
     total = 0
     for line_id, units in units_asked(step).items():
-        part = step.record.part(step.shipment, line_id, units)
+        part = step.record.line_units(step.shipment, line_id, units)
         step.book.release(part, was_held=False, reason="uncollected")
         step.record.line(line_id).cancelled += units
-        step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.UNCOLLECTED)
+        step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.UNCOLLECTED)
         _keep(step, line_id, units)
         total += units
-    step.record.end_if_empty()
+    step.record.cancel_if_empty()
     sentence = f"Nobody fetched {unit_count_text(total)}: they are {step.shipment.location_id}'s stock again."
     step.unit_of_work.record(AllocationChange(step.record, "uncollected", sentence))
 
@@ -212,7 +212,7 @@ def _reject(step: ShipmentTransition) -> None:
         _give_up(step, line_id, units)
     step.shipment.reject_reason = reason
     exception = _rejection(step, asked)
-    action = exception.settlement.action
+    action = exception.handling.action
     rejected = AllocationChange(step.record, "rejected", exception.description)
     if action == "reroute":
         planned = replan_units(step.channel_context, step.book, step.record, asked, cause=REJECTED)
@@ -224,14 +224,14 @@ def _reject(step: ShipmentTransition) -> None:
 
 def _give_up(step: ShipmentTransition, line_id: str, units: int) -> None:
     """Takes rejected units off the shipment; the reason says what they are now."""
-    part, reason = step.record.part(step.shipment, line_id, units), step.asked.reason
+    part, reason = step.record.line_units(step.shipment, line_id, units), step.asked.reason
     step.book.release(part, was_held=False, reason=reason)
     if reason == _NOT_THERE:
         step.book.lose(part, step.at(line_id), reason=reason)
     elif reason in _SET_ASIDE:
         step.book.set_aside(part, reason=_SET_ASIDE[reason])
     step.shipment.rejected[line_id] = step.shipment.rejected.get(line_id, 0) + units
-    step.shipment.take(line_id, units, step.book.now, ended=ShipmentState.REJECTED)
+    step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.REJECTED)
     _keep(step, line_id, units)
 
 
@@ -283,7 +283,7 @@ def _settled(
     in_review: bool,
 ) -> AllocationChange:
     """A rejection that is not rerouted: its units wait for stock, are taken off, or are somebody's to settle."""
-    record, action = step.record, exception.settlement.action
+    record, action = step.record, exception.handling.action
     waits = action in ("backorder", "hold")
     taken_off = 0
     for line_id, count in units.items():
@@ -293,7 +293,7 @@ def _settled(
             taken_off += count
             continue
         record.add_shortage(ShortageRecord(line_id, line.sku, count, "unfillable", REJECTED, backordered=waits))
-    record.end_if_empty()
+    record.cancel_if_empty()
     if record.state == CONFIRMED:
         record.outcome = outcome_of(record, in_review=in_review)
     resolution = {"backorder": "backordered", "cancel": "cancelled"}.get(action)

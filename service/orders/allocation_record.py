@@ -37,7 +37,7 @@ class LineRecord:
     oversold: int = 0
 
     @property
-    def wanted(self) -> int:
+    def uncancelled(self) -> int:
         """Units that are still asked for."""
         return self.unit_count - self.cancelled
 
@@ -66,14 +66,14 @@ class ShipmentRecord:
     reject_reason: str | None = None
     ship_by_time: datetime | None = None
 
-    def take(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
+    def remove_units(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
         """Takes promised units off it; `ended` is what it is once nothing is left and nothing has left."""
         left = self.units.pop(line_id) - units
         if left:
             self.units[line_id] = left
-        self.complete(now, ended=ended)
+        self.update_state(now, ended=ended)
 
-    def complete(self, now: datetime, *, ended: ShipmentState) -> None:
+    def update_state(self, now: datetime, *, ended: ShipmentState) -> None:
         """Finds its state anew after units have left it, or were taken from it."""
         shipped = sum(self.shipped.values())
         state = state_after(self.state, left=sum(self.units.values()), shipped=shipped, ended=ended)
@@ -174,7 +174,7 @@ class AllocationRecord:
         """One of its lines. Raises StopIteration where it has none of this id."""
         return next(line for line in self.lines if line.line_id == line_id)
 
-    def part(self, shipment: ShipmentRecord, line_id: str, units: int) -> LineUnits:
+    def line_units(self, shipment: ShipmentRecord, line_id: str, units: int) -> LineUnits:
         """Units of one of its lines at a shipment's location."""
         return LineUnits(self.id, line_id, (self.line(line_id).sku, shipment.location_id), units)
 
@@ -197,19 +197,19 @@ class AllocationRecord:
                 break
         else:
             self.shortages.append(short)
-        self.note_oversells()
+        self.update_oversold()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing of it is asked for any more."""
-        return all(line.wanted == 0 for line in self.lines)
+        return all(line.uncancelled == 0 for line in self.lines)
 
-    def end_if_empty(self) -> None:
+    def cancel_if_empty(self) -> None:
         """Cancels a sold order of which nothing is asked for any more."""
         if self.is_empty:
             self.state, self.expire_time = CANCELLED, None
 
-    def note_oversells(self) -> None:
+    def update_oversold(self) -> None:
         """Notes on each line what was sold of it and is not there, so that no unit of a line is counted twice."""
         if self.commitment is not Commitment.SOLD:
             return
@@ -217,7 +217,7 @@ class AllocationRecord:
             units = sum(s.unit_count for s in self.shortages if s.line_id == line.line_id and s.kind == OVERSELL)
             line.oversold = max(line.oversold, units)
 
-    def take_shortage(self, line_id: str, units: int, *, backordered: bool | None = None) -> None:
+    def reduce_shortages(self, line_id: str, units: int, *, backordered: bool | None = None) -> None:
         """Takes units off what is short of a line, of those that wait or do not wait for stock, or of both."""
         kept: list[ShortageRecord] = []
         for short in self.shortages:
@@ -230,7 +230,7 @@ class AllocationRecord:
 
     def order(self, commitment: Commitment) -> Order:
         """The order as it stands, without what was cancelled. Raises ValueError where nothing is left."""
-        left = tuple(OrderLine(x.line_id, x.sku, x.wanted, x.unit_price) for x in self.lines if x.wanted)
+        left = tuple(OrderLine(x.line_id, x.sku, x.uncancelled, x.unit_price) for x in self.lines if x.uncancelled)
         return self.order_of(left, commitment)
 
     def order_as_stated(self) -> Order:
@@ -253,7 +253,7 @@ class AllocationRecord:
             tags=self.tags,
         )
 
-    def order_left(self, order: Order) -> Order | None:
+    def unshipped_order(self, order: Order) -> Order | None:
         """What is left to plan of an order's contents: without what has left already. None where nothing is."""
         if not any(made.shipped for made in self.shipments):
             return order
@@ -264,7 +264,7 @@ class AllocationRecord:
         )
         return replace(order, lines=left) if left else None
 
-    def relabelled(self, order: Order) -> dict[int, tuple[str, str]]:
+    def shipped_as_other_sku(self, order: Order) -> dict[int, tuple[str, str]]:
         """Lines of the contents, by place, that have left as another product: their id and that product's SKU."""
         skus = {line.line_id: line.sku for line in self.lines}
         return {
@@ -273,7 +273,7 @@ class AllocationRecord:
             if skus.get(line.line_id, line.sku) != line.sku and self.shipped_of_line(line.line_id)
         }
 
-    def state_contents(self, order: Order) -> None:
+    def replace_contents(self, order: Order) -> None:
         """Takes over the whole contents of a request for this order. What has left of a line stays on it."""
         self.commitment = order.commitment
         self.method = order.method
@@ -290,16 +290,18 @@ class AllocationRecord:
                 line.unit_count = max(line.unit_count, self.shipped_of_line(line.line_id))
                 line.oversold = min(before.oversold, line.unit_count)
         skus = {line.line_id: line.sku for line in self.lines}
-        self.lines = stated + [self._remainder(line) for line in known.values() if self.shipped_of_line(line.line_id)]
-        self._forget_rejections(skus)
+        self.lines = stated + [
+            self._shipped_part(line) for line in known.values() if self.shipped_of_line(line.line_id)
+        ]
+        self._drop_old_rejections(skus)
 
-    def _forget_rejections(self, skus: Mapping[str, str]) -> None:
+    def _drop_old_rejections(self, skus: Mapping[str, str]) -> None:
         """Drops what was rejected of lines that are no more, or that are of another product than in `skus` now."""
         same = {line.line_id for line in self.lines if skus.get(line.line_id) == line.sku}
         for made in self.shipments:
             made.rejected = {line_id: units for line_id, units in made.rejected.items() if line_id in same}
 
-    def _remainder(self, line: LineRecord) -> LineRecord:
+    def _shipped_part(self, line: LineRecord) -> LineRecord:
         """A line that is no more part of the order, as far as units of it have left."""
         return replace(line, unit_count=self.shipped_of_line(line.line_id), cancelled=0, oversold=0)
 

@@ -36,7 +36,7 @@ class OrderException:
 
     kind: str
     description: str
-    settlement: ExceptionHandling
+    handling: ExceptionHandling
     due_time: datetime
     policy_revision: str
     resolution: str | None = None
@@ -55,12 +55,12 @@ class OrderException:
     @property
     def rule(self) -> str:
         """The rule that decided, and where it stands."""
-        found = self.settlement
+        found = self.handling
         return found.rule if found.is_built_in else f"{found.rule} ({found.source})"
 
     def row(self, id: UUID, allocation_id: UUID, now: datetime) -> tuple[object, ...]:
         """Its row in the table `exception`."""
-        found = self.settlement
+        found = self.handling
         about = (
             self.shipment_id,
             self.channel_id,
@@ -74,7 +74,7 @@ class OrderException:
         settled = (state, self.needs_person, self.resolution, *ended, self.note or None)
         return (id, allocation_id, self.kind, self.description, self.policy_revision, now, *about, *ruled, *settled)
 
-    def happened(self, id: UUID) -> list[ExceptionEvent]:
+    def first_events(self, id: UUID) -> list[ExceptionEvent]:
         """The beginning of its history, under its id."""
         raised = [ExceptionEvent(id, "raised", POLICY, self.description)]
         if self.resolution is None:
@@ -121,7 +121,7 @@ def _exception(
     return OrderException(
         kind=kind,
         description=description,
-        settlement=settlement,
+        handling=settlement,
         due_time=context.now + settlement.due_in,
         policy_revision=policy_set.revision,
         channel_id=context.channel.id if context.channel else None,

@@ -61,7 +61,7 @@ class CopyLink:
     `update_time` is when that copy was last changed, by the clock of its own channel.
     """
 
-    name: OrderKey
+    key: OrderKey
     original: OrderKey
     allocation_id: UUID
     provides_contents: bool = False
@@ -81,13 +81,13 @@ class LockedOrders:
     """Orders that are locked, by name. `made` are rows that are new, `links` those of all copies that are concerned."""
 
     ids: Mapping[OrderKey, UUID]
-    made: frozenset[UUID]
+    created: frozenset[UUID]
     links: Mapping[OrderKey, CopyLink]
 
     @property
-    def known_ids(self) -> list[UUID]:
+    def existing_ids(self) -> list[UUID]:
         """The orders that were there before."""
-        return [id for id in self.ids.values() if id not in self.made]
+        return [id for id in self.ids.values() if id not in self.created]
 
     def original(self, name: OrderKey) -> OrderKey:
         """The name under which an order has its promise."""
@@ -140,7 +140,7 @@ async def find(connection: Connection, wanted: Iterable[OrderKey], new_id: Calla
 
 async def write(connection: Connection, links: Iterable[CopyLink]) -> None:
     """Writes links of orders that are locked, those of their copies' names included."""
-    rows = [(*one.name, one.allocation_id, one.provides_contents, one.update_time) for one in links]
+    rows = [(*one.key, one.allocation_id, one.provides_contents, one.update_time) for one in links]
     if rows:
         await _WRITE.run(connection, **transposed(list(_LINK), rows))
 
@@ -166,4 +166,4 @@ async def _read_links(
         )
         for r in rows
     ]
-    return {link.name: link for link in found}
+    return {link.key: link for link in found}

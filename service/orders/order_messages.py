@@ -125,12 +125,12 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
 def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> Outcome:
     """What one line came to, of which so many units are promised."""
     promised += record.shipped_of_line(line.line_id)
-    if promised >= line.wanted:
-        needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.wanted > 0
+    if promised >= line.uncancelled:
+        needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.uncancelled > 0
         return Outcome.NEEDS_REVIEW if needs_review else Outcome.ALLOCATED
     if promised:
         return Outcome.PARTLY_ALLOCATED
-    if record.short_of_line(line.line_id, backordered=True) == line.wanted:
+    if record.short_of_line(line.line_id, backordered=True) == line.uncancelled:
         return Outcome.BACKORDERED
     return Outcome.NEEDS_REVIEW if record.commitment is Commitment.SOLD else Outcome.UNFILLABLE
 

@@ -39,7 +39,7 @@ class OrderRequest:
     channel_status: str | None = None
 
     @property
-    def name(self) -> OrderKey:
+    def key(self) -> OrderKey:
         """The order as the caller names it."""
         return self.order.channel_id, self.order.order_id
 
@@ -58,7 +58,7 @@ class CancelRequest:
     """A CancelOrderLines request that is well-formed: of an allocation by its id, or of an order by its name."""
 
     allocation_id: UUID | None
-    name: OrderKey | None
+    key: OrderKey | None
     cancellations: tuple[Cancellation, ...]
     is_whole: bool
     event_id: str | None

@@ -228,7 +228,7 @@ class OrderWrites:
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
-    catalogues: list[StoredCatalog] = field(default_factory=list)
+    catalogs: list[StoredCatalog] = field(default_factory=list)
     """What the decisions were made in."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
@@ -241,7 +241,7 @@ class OrderWrites:
         for one in raised:
             id = new_id()
             self.exceptions.append(one.row(id, allocation_id, now))
-            for told in one.happened(id):
+            for told in one.first_events(id):
                 self.exception_events.append((new_id(), id, told.event, told.actor, told.description, now))
 
     def add_decision(self, record: AllocationRecord, caught: DecisionInputs, now: datetime) -> None:
@@ -251,7 +251,7 @@ class OrderWrites:
         made = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explained)
         self.decisions.append((*made, inputs, catalog.hash if catalog else None, now))
         if catalog is not None:
-            self.catalogues.append(catalog)
+            self.catalogs.append(catalog)
 
 
 async def write(connection: Connection, changes: OrderWrites) -> None:
@@ -261,7 +261,7 @@ async def write(connection: Connection, changes: OrderWrites) -> None:
             await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
         await superseded_exceptions.supersede(connection, list(changes.replanned))
-    await decision_log.keep(connection, changes.catalogues)
+    await decision_log.keep(connection, changes.catalogs)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))

@@ -74,7 +74,7 @@ DELETED_ROWS = 5_000
 class CancellationRow:
     """One kept cancellation with the order and the event that it is of."""
 
-    name: OrderKey
+    key: OrderKey
     event_id: str
     cancellation: PendingCancellation
 
@@ -96,7 +96,7 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
     """Keeps cancellations of orders that are locked, or notes that they were applied."""
     values = [
         (
-            *(*one.name, one.event_id, one.cancellation.line_id),
+            *(*one.key, one.event_id, one.cancellation.line_id),
             None if one.cancellation.is_whole else one.cancellation.unit_count,
             *(now, one.cancellation.cancel_time, now if one.cancellation.is_applied else None),
         )

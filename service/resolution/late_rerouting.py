@@ -62,7 +62,7 @@ async def reroute_late(
     raised = OrderException(
         kind=LATE_SHIPMENT,
         description=incident.description,
-        settlement=settlement,
+        handling=settlement,
         due_time=book.now + settlement.due_in,
         policy_revision=policy_set.revision,
         resolution=REROUTED,

@@ -181,8 +181,8 @@ def _taken_from_shipment(
         return {}, frozenset()
     units = dict(made.units)
     for line_id, count in units.items():
-        book.release(record.part(made, line_id, count), was_held=False, reason=LATE_SHIPMENT)
-        made.take(line_id, count, book.now, ended=ShipmentState.CANCELLED)
+        book.release(record.line_units(made, line_id, count), was_held=False, reason=LATE_SHIPMENT)
+        made.remove_units(line_id, count, book.now, ended=ShipmentState.CANCELLED)
     return units, frozenset({made.location_id})
 
 

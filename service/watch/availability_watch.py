@@ -164,7 +164,7 @@ class AvailabilityWatch:
             if not pairs:
                 return
             before = self._basis()
-            self._learn(await self._teller.confirm(pairs), sure=True)
+            self._learn(await self._teller.publish_changed(pairs), sure=True)
             if before != self._basis():
                 # The round that this change began did not know of these pairs yet.
                 self._due = dict.fromkeys(pairs) | self._due
@@ -195,16 +195,16 @@ class AvailabilityWatch:
     def _note(self, before: ReadPosition, news: AvailabilityChanges) -> None:
         for sku, heard in news.moved.items():
             self._is_due(sku, heard)
-        for sku in (*news.lapsed, *news.edited):
+        for sku in (*news.expired, *news.edited):
             self._is_due(sku, None)
-        self._learn(news.told, sure=False)
+        self._learn(news.published, sure=False)
         revision = self._folder.current.policy_set.revision
-        changed = set(self._audiences) if revision != self._revision else _affected(before, news.seen)
+        changed = set(self._audiences) if revision != self._revision else _affected(before, news.position)
         if changed:
             self._begin_round(changed, ALL_ANEW_SECONDS)
         self._revision = revision
         # Only now: a token says that everything up to what was seen has been told or is about to be.
-        self._seen = news.seen
+        self._seen = news.position
 
     def _is_due(self, sku: str, heard: datetime | None) -> None:
         for channel_id, audience in self._audiences.items():
@@ -232,7 +232,7 @@ class AvailabilityWatch:
         while share > 0 and self._round:
             pairs = [self._round.popleft() for _ in range(min(share, len(self._round), BATCH_PAIRS))]
             try:
-                self._learn(await self._teller.confirm(pairs), sure=True)
+                self._learn(await self._teller.publish_changed(pairs), sure=True)
             except BaseException:
                 self._round.extendleft(reversed(pairs))
                 raise

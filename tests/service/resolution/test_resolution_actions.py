@@ -100,10 +100,10 @@ def test_every_unit_of_a_line_is_promised_short_or_cancelled_once(
 
     for line in record.lines:
         short = sum(one.unit_count for one in record.shortages if one.line_id == line.line_id)
-        assert record.promised_of_line(line.line_id) + short == line.wanted
+        assert record.promised_of_line(line.line_id) + short == line.uncancelled
     assert all(level.available >= 0 for level in book.levels.values())
     assert sum(level.allocated for level in book.levels.values()) == sum(record.promised().values())
-    assert (record.state == GONE) is all(line.wanted == 0 for line in record.lines)
+    assert (record.state == GONE) is all(line.uncancelled == 0 for line in record.lines)
 
 
 @given(record=orders(), kind=st.sampled_from(["oversell", "unfillable"]), resolution=st.sampled_from([BACKORDERED]))
