@@ -98,10 +98,11 @@ class LockedOrders:
 async def lock(
     connection: Connection, wanted: Iterable[OrderKey], known: Mapping[OrderKey, CopyLink], new_id: Callable[[], UUID]
 ) -> LockedOrders:
-    """Locks the orders of these names, those of their originals instead where they are `known` copies; makes new ones.
+    """Locks the orders of these keys, or the originals of those that are `known` copies; creates rows for new orders.
 
-    A name that is no order yet is locked by a row all the same, so that nobody can make it one meanwhile: `delete_empty` it
-    where it stays empty. Raises NamesMoved where a name turns out to be a copy's: the transaction has to begin anew.
+    A key without an order is locked by a new row, so that no other transaction can create the order meanwhile;
+    `delete_empty` deletes the row if no order is stored in it. Raises OrderIdentityChanged where a key turns out to be
+    a copy's: the transaction must start again.
     """
     names = list(dict.fromkeys(wanted))
     targets = [known[name].original if name in known else name for name in names]
