@@ -14,15 +14,15 @@ log = structlog.get_logger(__name__)
 
 
 async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Does something in the background again and again until `stop` is set, whatever becomes of it each time."""
+    """Runs `work` every `seconds` until `stop` is set, also after it failed."""
     while not stop.is_set():
         try:
             await work()
         except NotReady:
-            # The pulse has said so, once.
+            # The health probe has logged it once.
             log.debug("a sweep waits for the database")
         except Exception:
-            # A sweep that fails is tried again; nothing depends on it but tidiness, and the log must say so.
+            # No answer depends on a sweep, so a failed one is logged and retried instead of ending the service.
             log.exception("a sweep failed and will be tried again")
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds)

@@ -1,4 +1,4 @@
-"""One service from start to stop: rules, database, gRPC, metrics. How it runs as a process is in `process`."""
+"""Starts and stops one service: rules, database, gRPC, metrics. Signals, logs and exit codes are in `process`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", limits.RECEIVE_BYTES),
     ("grpc.max_send_message_length", limits.RESPONSE_BYTES),
-    # Two services on one address would each get some of the calls, and nobody would notice.
+    # With port sharing, a second service on the same address would silently receive part of the calls.
     ("grpc.so_reuseport", 0),
 )
 
@@ -60,9 +60,9 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that answers. `loaded_sample` says whether it has just filled an empty database.
+    """A service that accepts calls. `loaded_sample`: this start loaded the sample into an empty database.
 
-    `has_sample` says whether the sample retailer is there. `lost` is set when the embedded database has ended for good.
+    `has_sample`: the database holds the sample retailer. `lost` is set when the embedded PostgreSQL has exited.
     """
 
     address: str
@@ -76,11 +76,11 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """The database: its URL, what it is in words, and its server where that is the embedded one."""
+class _DatabaseSource:
+    """The database: its URL, a description for the start message, and its server if it is the embedded one."""
 
     url: str
-    words: str
+    description: str
     embedded: EmbeddedPostgres | None = None
 
     @property
@@ -90,10 +90,10 @@ class _Source:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """A service on the addresses of `settings`, from its database to its open port; stopped in the opposite order."""
+    """Runs a service with these settings until the block ends; parts stop in the reverse order of their start."""
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
     metrics = Metrics(CollectorRegistry())
-    # Rules come first: a folder that is refused leaves nothing started.
+    # Rules are read first, so that a refused folder leaves no process, port or database behind.
     folder = ActivePolicies(settings.rules, metrics)
     _check_free(address)
     async with AsyncExitStack() as stack:
@@ -101,53 +101,55 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         database = await _open_database(settings, source.url, metrics)
         stack.push_async_callback(database.close)
         loaded = await _load_sample(settings, database, folder.in_force())
-        known = await _start_counters(database, metrics)
+        catalog = await _start_counters(database, metrics)
         await policy_store.keep(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
-        port, healthy = await _start_grpc(Dependencies(settings, database, folder, metrics, new_id), address, stack)
+        port, health_servicer = await _start_grpc(
+            Dependencies(settings, database, folder, metrics, new_id), address, stack
+        )
         metrics_server.ready = True
         stack.callback(metrics_server.not_ready)
         lost = asyncio.Event()
 
-        async def told(alive: bool) -> None:
+        async def on_change(alive: bool) -> None:
             metrics_server.ready = alive
-            await _set_health(healthy, alive=alive)
+            await _set_health(health_servicer, alive=alive)
             if source.has_ended:
                 lost.set()
 
-        _background(stack, HealthProbe(database, told).run)
+        _background(stack, HealthProbe(database, on_change).run)
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),
-            database=source.words,
+            database=source.description,
             policy_revision=folder.current.policy_set.revision,
             loaded_sample=loaded,
-            has_sample=WAREHOUSE in known.locations,
+            has_sample=WAREHOUSE in catalog.locations,
             metrics=metrics,
             lost=lost,
         )
 
 
-async def _find_database(settings: Settings, stack: AsyncExitStack) -> _Source:
-    """The database that is named, as it is; else the embedded one, started and migrated."""
+async def _find_database(settings: Settings, stack: AsyncExitStack) -> _DatabaseSource:
+    """The database of the settings, unchanged; without one, the embedded PostgreSQL, started and migrated."""
     if settings.database_url is not None:
-        return _Source(settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names")
+        return _DatabaseSource(settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names")
     try:
         server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir)
     except EmbeddedPostgresError as error:
         raise StartError(str(error)) from error
     stack.push_async_callback(asyncio.to_thread, server.stop)
     await migrate.migrate(server.database_url)
-    return _Source(server.database_url, f"embedded PostgreSQL, data in {server.data_dir}", server)
+    return _DatabaseSource(server.database_url, f"embedded PostgreSQL, data in {server.data_dir}", server)
 
 
 async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Database:
     try:
-        found = await migrate.revision(url)
-        if found != migrate.newest_revision():
-            has = f"has the tables of schema {found}" if found else "has no tables of Truestock yet"
+        revision = await migrate.revision(url)
+        if revision != migrate.newest_revision():
+            condition = f"is at schema {revision}" if revision else "has no Truestock tables yet"
             raise StartError(
-                f"the database {has}, and this Truestock needs schema {migrate.newest_revision()}; "
+                f"the database {condition}; this version needs schema {migrate.newest_revision()}; "
                 "run `truestock migrate` with the same --database-url first"
             )
         return await Database.open(
@@ -157,19 +159,21 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
             statement_cache_size=settings.statement_cache_size,
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise StartError(f"the database cannot be reached: {error}; check --database-url and that it runs") from error
+        raise StartError(
+            f"the database cannot be reached: {error}; check --database-url and that PostgreSQL is running"
+        ) from error
 
 
 async def _load_sample(settings: Settings, database: Database, policy_set: PolicySet) -> bool:
-    wanted = settings.sample if settings.sample is not None else settings.database_url is None
-    return await load_sample(database, new_id, policy_set) if wanted else False
+    load = settings.sample if settings.sample is not None else settings.database_url is None
+    return await load_sample(database, new_id, policy_set) if load else False
 
 
 async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     async with database.connection("start") as connection:
-        known = await catalog_store.read(connection)
-    metrics.start_channels(known.channels, known.locations)
-    return known
+        catalog = await catalog_store.read(connection)
+    metrics.start_channels(catalog.channels, catalog.locations)
+    return catalog
 
 
 def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -> MetricsServer:
@@ -177,7 +181,7 @@ def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -
         server = MetricsServer(address, metrics.registry)
     except OSError as error:
         raise StartError(
-            f"metrics cannot be served on {address}: {error.strerror}; name another --metrics-address"
+            f"metrics cannot be served on {address}: {error.strerror}; choose another --metrics-address"
         ) from error
     stack.callback(server.close)
     return server
@@ -186,22 +190,22 @@ def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -
 async def _start_grpc(
     deps: Dependencies, address: Address, stack: AsyncExitStack
 ) -> tuple[int, health_aio.HealthServicer]:
-    """Starts everything that answers; returns the port, and what tells whether we are well."""
+    """Starts gRPC and all background work; returns the port and the gRPC health service."""
     server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics)], options=GRPC_OPTIONS)
-    allocator, lifecycle = add_services(deps, server)
-    healthy = health_aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    queue, lifecycle = add_services(deps, server)
+    health_servicer = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
         port: int = server.add_insecure_port(str(address))
     except RuntimeError as error:
         raise StartError(
-            f"gRPC cannot be served on {address}; is another service there? Name another --address"
+            f"gRPC cannot be served on {address}; another program may use it; choose another --address"
         ) from error
     await server.start()
-    stack.push_async_callback(_drain, server, allocator, deps)
-    await _set_health(healthy, alive=True)
-    stack.push_async_callback(healthy.enter_graceful_shutdown)
+    stack.push_async_callback(_drain, server, queue, deps)
+    await _set_health(health_servicer, alive=True)
+    stack.push_async_callback(health_servicer.enter_graceful_shutdown)
     _background(stack, Housekeeping(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
     kept = timedelta(days=deps.settings.decision_retention_days)
     _background(stack, DecisionRetention(deps.database, deps.folder, deps.metrics, kept).run)
@@ -211,26 +215,26 @@ async def _start_grpc(
     _background(stack, watch.run)
     for work in deps.background:
         _background(stack, work)
-    return port, healthy
+    return port, health_servicer
 
 
-async def _set_health(healthy: health_aio.HealthServicer, *, alive: bool) -> None:
+async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool) -> None:
     status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
     for name in ("", *SERVICE_NAMES):
-        await healthy.set(name, status)
+        await health_servicer.set(name, status)
 
 
-async def _drain(server: grpc.aio.Server, allocator: AllocationQueue, deps: Dependencies) -> None:
-    """Ends streams, refuses new calls and answers those in flight, within a bounded time."""
+async def _drain(server: grpc.aio.Server, queue: AllocationQueue, deps: Dependencies) -> None:
+    """Ends streams, refuses new calls and answers the calls in flight, within a bounded time."""
     seconds = deps.settings.drain_seconds
     deps.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
-    await allocator.close()
+    await queue.close()
 
 
 def _background(stack: AsyncExitStack, work: Background) -> None:
-    """Runs `work` until the stack unwinds; what ends it before is logged, and ends with the service."""
+    """Runs `work` until the stack unwinds. An error that ends it earlier is logged."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))
     task.add_done_callback(_log_failure)
@@ -248,12 +252,12 @@ def _log_failure(task: asyncio.Future[None]) -> None:
 
 
 def _check_free(address: Address) -> None:
-    """Raises StartError where nothing could be served, before anything is started for it."""
+    """Raises StartError if the gRPC address is in use, before the database is started."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         socket.create_server((address.host, address.port), family=family).close()
     except OSError as error:
-        raise StartError(f"gRPC cannot be served on {address}: {error.strerror}; name another --address") from error
+        raise StartError(f"gRPC cannot be served on {address}: {error.strerror}; choose another --address") from error
 
 
 def _address(text: str) -> Address:

@@ -1,4 +1,4 @@
-"""Whether the database answers: asked every second, told to health checks and /readyz, logged when it changes."""
+"""Probes the database every second; gRPC health and /readyz follow, and changes are logged."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from service.database.database import Database
 
 log = structlog.get_logger(__name__)
 
-BEAT_SECONDS = 1.0
+PROBE_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
 
-Told = Callable[[bool], Awaitable[None]]
+Listener = Callable[[bool], Awaitable[None]]
 
 
 class HealthProbe:
-    """Asks until it is stopped. `told` hears of every change, and of every beat that is missed."""
+    """Calls `listener` on every change, and on every probe while the database does not answer."""
 
-    def __init__(self, database: Database, told: Told) -> None:
+    def __init__(self, database: Database, listener: Listener) -> None:
         self._database = database
-        self._told = told
+        self._listener = listener
         self._alive = True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Asks every BEAT_SECONDS until `stop` is set."""
+        """Probes every PROBE_SECONDS until `stop` is set."""
         while not stop.is_set():
             alive = await self._answers()
             if alive is not self._alive:
                 log.warning("the database answers again" if alive else "the database does not answer")
             if not (alive and self._alive):
-                await self._told(alive)
+                await self._listener(alive)
             self._alive = alive
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+                await asyncio.wait_for(stop.wait(), PROBE_SECONDS)
 
     async def _answers(self) -> bool:
         try:

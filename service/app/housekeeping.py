@@ -1,4 +1,7 @@
-"""Hygiene in the background: holds expire, request ids are forgotten, backorders tried again, lateness raised."""
+"""Periodic cleanup: expires holds, purges old request ids, retries backorders, sweeps exceptions.
+
+No answer depends on it: a hold expires by the clock in each query, whether or not it was swept.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +23,22 @@ from service.resolution.exception_sweep import ExceptionSweep
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
-FORGET_SECONDS = 60.0
+PURGE_SECONDS = 60.0
 BACKORDER_SECONDS = 2.0
 EXCEPTION_SECONDS = 10.0
-FORGET_REQUESTS = 5_000
-"""Old request ids that are forgotten in one transaction."""
+PURGE_BATCH = 5_000
+"""Old request ids that one transaction deletes."""
 
 _old = (
     select(request.c.id)
     .where(request.c.create_time < func.clock_timestamp() - parameter("kept", Interval))
     .limit(parameter("count", Integer))
 )
-_FORGET = Statement(delete(request).where(request.c.id.in_(_old)))
+_PURGE = Statement(delete(request).where(request.c.id.in_(_old)))
 
 
 class Housekeeping:
-    """Several services on one database may each have one: they skip what another has locked."""
+    """Each service on a database may run one: it skips rows that another has locked."""
 
     def __init__(
         self, database: Database, lifecycle: Lifecycle, backorders: Backorders, exceptions: ExceptionSweep
@@ -49,7 +52,7 @@ class Housekeeping:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
             every(SWEEP_SECONDS, stop, self._sweep),
-            every(FORGET_SECONDS, stop, self._forget),
+            every(PURGE_SECONDS, stop, self._purge),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
             every(EXCEPTION_SECONDS, stop, self._exceptions.run),
         )
@@ -58,11 +61,11 @@ class Housekeeping:
         while await self._lifecycle.sweep() == SWEEP_ORDERS:
             pass
 
-    async def _forget(self) -> None:
-        await self._database.transaction("purge_requests", forget_requests)
+    async def _purge(self) -> None:
+        await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
 
 
-async def forget_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_KEPT) -> None:
-    """Forgets request ids that no longer make a retry safe."""
-    await _FORGET.run(connection, kept=kept, count=FORGET_REQUESTS)
+async def purge_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_KEPT) -> None:
+    """Deletes request ids older than `kept`; a retry after that is a new request."""
+    await _PURGE.run(connection, kept=kept, count=PURGE_BATCH)

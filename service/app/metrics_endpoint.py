@@ -1,4 +1,4 @@
-"""The metrics port: /metrics for Prometheus, /healthz for "the process lives", /readyz for "send it orders"."""
+"""The metrics port: /metrics for Prometheus, /healthz for liveness, /readyz for readiness."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from service.settings import Address
 
 POLL_SECONDS = 0.05
-"""How soon the thread notices that it is to end."""
+"""How soon the thread notices that it must stop."""
 
 
 class MetricsServer:
-    """Serves from a thread of its own, so that a busy event loop can still be looked at. Raises OSError."""
+    """Serves from a thread of its own, so that it answers while the event loop is busy. Raises OSError."""
 
     def __init__(self, address: Address, registry: CollectorRegistry) -> None:
         self.ready = False
@@ -29,7 +29,7 @@ class MetricsServer:
         self._thread.start()
 
     def not_ready(self) -> None:
-        """Asks for no more orders."""
+        """Makes /readyz say that this service takes no more calls."""
         self.ready = False
 
     def close(self) -> None:
@@ -63,6 +63,6 @@ def _handler(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> type[
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has in the library
-            """Scrapes every few seconds are no news."""
+            """Logs nothing: a line for each scrape would fill the log."""
 
     return Handler

@@ -23,7 +23,7 @@ def serve(settings: Settings) -> None:
 
 
 def _configure_logs() -> None:
-    """Lines on stderr, without the values of variables: an order's contents have no place in a log."""
+    """Logs lines to stderr. Tracebacks carry no variable values, because an order's contents do not belong in a log."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -34,7 +34,7 @@ def _configure_logs() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    # The pool's own tracebacks, one for each connection, say nothing that our log does not say in a line.
+    # asyncpg logs one traceback per pooled connection for what our own log says in one line.
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
 
 
@@ -46,25 +46,23 @@ async def _serve(settings: Settings) -> None:
     async with running(settings) as service:
         print(_banner(service), flush=True)
         await _either(stop, service.lost)
-        print("Stopping: answering what is in flight …", flush=True)
+        print("Stopping: finishing the calls in flight …", flush=True)
     print("Stopped.", flush=True)
     if service.lost.is_set():
-        raise StartError("the embedded PostgreSQL has ended, so the service has too; its log says why. Start it again")
+        raise StartError(
+            "the embedded PostgreSQL exited, so the service stopped; see postgres.log in its data folder, then start again"
+        )
 
 
 async def _either(*events: asyncio.Event) -> None:
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for one in waiting:
-        one.cancel()
+    for task in waiting:
+        task.cancel()
 
 
 def _banner(service: Running) -> str:
-    sample = (
-        "\n  sample      a made-up retailer was loaded: 7 locations, about 300 products"
-        if service.loaded_sample
-        else ""
-    )
+    sample = "\n  sample      loaded: 7 locations, about 300 products" if service.loaded_sample else ""
     return f"""Truestock {VERSION} is running.
   gRPC        {service.address}  (health and reflection are on)
   metrics     http://{service.metrics_address}/metrics
@@ -74,23 +72,23 @@ def _banner(service: Running) -> str:
 Try next, in another terminal:
 {_commands(service)}
 
-Ctrl-C stops it all."""
+Ctrl-C stops the service and its database."""
 
 
 def _commands(service: Running) -> str:
-    """Three commands that work on what is there, as they have to be typed here."""
+    """Three commands that work on this data, exactly as typed in this terminal."""
     server = "" if service.address == DEFAULT_SERVER else f" --server {service.address}"
-    of_the_sample = (
+    sample_commands = (
         "stock --limit 10",
         "availability TRN-1205-MOS --channel tiktok_shop --locations",
         "allocate --channel shopify --order A-1 --line TRN-1205-MOS:2 --sold --country US",
     )
-    of_any = ("policies", "stock --limit 10", "import locations locations.csv")
-    commands = of_the_sample if service.has_sample else of_any
+    general_commands = ("policies", "stock --limit 10", "import locations locations.csv")
+    commands = sample_commands if service.has_sample else general_commands
     return "\n".join(f"  {_program()} {command}{server}" for command in commands)
 
 
 def _program() -> str:
-    """How this program was called."""
-    called = Path(sys.argv[0])
-    return str(called) if called.name == "truestock" else f"{sys.executable} -m service"
+    """The command that started this program."""
+    program = Path(sys.argv[0])
+    return str(program) if program.name == "truestock" else f"{sys.executable} -m service"

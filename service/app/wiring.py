@@ -51,28 +51,28 @@ SERVICE_NAMES = tuple(
 
 
 def new_id() -> UUID:
-    """A UUIDv7: unique without asking anybody, and in order of time, which indexes like."""
-    made: UUID = uuid_utils.compat.uuid7()
-    return made
+    """A UUIDv7: unique without coordination, and rising with time, which keeps index inserts cheap."""
+    id: UUID = uuid_utils.compat.uuid7()
+    return id
 
 
 def add_services(
-    deps: Dependencies, server: grpc.aio.Server, allocator: AllocationQueue | None = None
+    deps: Dependencies, server: grpc.aio.Server, queue: AllocationQueue | None = None
 ) -> tuple[AllocationQueue, Lifecycle]:
-    """Registers our services; the allocator is a new one unless one is given."""
+    """Registers the gRPC services; `queue` is a new one unless given. Returns the queue and the lifecycle of holds."""
     database, folder, metrics = deps.database, deps.folder, deps.metrics
-    desk = AllocationBatch(deps)
-    # One connection is left for reads and one for moves of what is promised.
-    allocator = allocator or AllocationQueue(desk.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
+    batch = AllocationBatch(deps)
+    # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
+    queue = queue or AllocationQueue(batch.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
     lifecycle = Lifecycle(deps)
-    fulfilment = FulfillmentOperations(deps)
+    fulfillment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
     deps.background.extend((watch.poller.run, order_watch.poller.run))
     orders = AllocationServicer(
-        allocator=allocator,
-        desks=OrderOperations(desk, CancellationOperations(deps)),
+        allocator=queue,
+        desks=OrderOperations(batch, CancellationOperations(deps)),
         lifecycle=lifecycle,
-        fulfilment=fulfilment,
+        fulfilment=fulfillment,
         database=database,
         folder=folder,
         new_id=new_id,
@@ -81,15 +81,17 @@ def add_services(
     reader = AvailabilityReader(database, deps.cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
-    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(FulfillmentServicer(database, fulfilment, new_id), server)
+    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(
+        FulfillmentServicer(database, fulfillment, new_id), server
+    )
     stock_grpc.add_StockServiceServicer_to_server(
         StockServicer(deps, TransferOperations(deps)),
         server,
     )
-    replay = QuarantineRetry(deps)
-    deps.background.append(replay.run)
-    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, replay), server)
+    quarantine_retry = QuarantineRetry(deps)
+    deps.background.append(quarantine_retry.run)
+    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, quarantine_retry), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
-    return allocator, lifecycle
+    return queue, lifecycle
