@@ -50,7 +50,7 @@ async def _serve(settings: Settings) -> None:
     print("Stopped.", flush=True)
     if service.lost.is_set():
         raise StartError(
-            "the embedded PostgreSQL exited, so the service stopped; see postgres.log in its data folder, then start again"
+            "the embedded PostgreSQL exited, so the service stopped; see its postgres.log, then start again"
         )
 
 
