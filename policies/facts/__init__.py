@@ -1,1 +1,1 @@
-"""The one table of facts that rules may ask about, with their types, units and periods."""
+"""The table of facts that rules may use, with their types and units, how they are measured, and facts about time."""

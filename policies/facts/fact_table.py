@@ -1,6 +1,6 @@
-"""The one table of facts that rules may ask about: name, type, unit, help, where each is known, how each is read.
+"""The table of facts that rules may use: name, type, unit, description, where each is known, how each is read.
 
-The reader, the JSON Schema, `truestock facts` and the documentation come from this table.
+The rules reader, the JSON Schema, `truestock facts` and the planners' guide use this table.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from policies.facts.measures import (
 from policies.facts.periods import time_fact_reader
 
 Value = str | int | float | bool | frozenset[str]
-"""What a fact can be; None stands for unknown."""
+"""The value of a fact; None means unknown."""
 
 KNOWN = ".known"
-"""`location.distance_km.known` asks whether `location.distance_km` is known. Every fact has it."""
+"""`location.distance_km.known` tests whether `location.distance_km` is known. This works for every fact."""
 
 
 MAX_CONSTANT = 1e15
-"""Above any figure of the trade, and every whole number up to it is exact."""
+"""The largest number in a rule. A float holds every whole number up to it exactly."""
 
 
 class FactType(StrEnum):
-    """What a fact may be compared with. `texts` is a list of tags."""
+    """The type of a fact's value. `texts` is a list of tags."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -52,7 +52,7 @@ class FactType(StrEnum):
 
 
 class RulePlace(StrEnum):
-    """Where in rule files a condition stands; each place knows other facts. The value is how messages call it."""
+    """Where a condition can stand in rule files. Places know different facts. The value is the name in messages."""
 
     EXPOSURE = "an exposure rule"
     LOCATION_BUFFER = "a buffer file with 'scope: location'"
@@ -66,7 +66,7 @@ class RulePlace(StrEnum):
 
 EVERYWHERE = frozenset(RulePlace)
 AT_A_LOCATION = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER, RulePlace.CANDIDATE, RulePlace.DELIVERY})
-"""Where there always is a location."""
+"""Places where the location is always known."""
 
 OF_A_LOCATION = AT_A_LOCATION | {RulePlace.EXCEPTION}
 OF_STOCK = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER, RulePlace.CHANNEL_BUFFER})
@@ -78,9 +78,9 @@ OF_AN_EXCEPTION = frozenset({RulePlace.EXCEPTION})
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that rules may ask about. `read` returns None where it is unknown; `allowed` empty means any word.
+    """One fact that rules may use. `read` returns None where it is unknown; an empty `allowed` means any word.
 
-    `bounds` are the numbers that it makes sense to compare with.
+    `bounds` are the smallest and the largest number that it may be compared with.
     """
 
     name: str
@@ -94,17 +94,17 @@ class Fact:
 
     @property
     def group(self) -> str:
-        """What the fact is about: the name up to the dot."""
+        """The part of the name before the dot: what the fact is about."""
         return self.name.partition(".")[0]
 
 
 def find_fact(name: str) -> Fact | None:
-    """The fact of this name, also when it is asked about with `.known`."""
+    """The fact of this name, also for the name followed by `.known`."""
     return FACTS.get(name.removesuffix(KNOWN))
 
 
 def fact_names(place: RulePlace) -> list[str]:
-    """The names of all facts that can be known in a place, in the table's order."""
+    """The names of all facts that are known in a place, in the order of the table."""
     return [fact.name for fact in FACTS.values() if place in fact.places]
 
 
@@ -146,7 +146,7 @@ _TABLE = (
     Fact(
         "order.priority",
         _NUMBER,
-        "priority that the channel gave the order; higher goes first",
+        "the order's priority, set by the channel; higher goes first",
         EVERYWHERE,
         lambda c: c.order.priority if c.order else None,
     ),
@@ -154,14 +154,14 @@ _TABLE = (
     Fact(
         "channel.id",
         _TEXT,
-        "the channel that asks, such as tiktok_shop",
+        "the channel, such as tiktok_shop",
         EVERYWHERE,
         lambda c: c.channel.id if c.channel else None,
     ),
     Fact(
         "channel.kind",
         _TEXT,
-        "what sort of channel asks",
+        "kind of channel",
         EVERYWHERE,
         lambda c: c.channel.kind if c.channel else None,
         allowed=CHANNEL_KINDS,
@@ -169,7 +169,7 @@ _TABLE = (
     Fact(
         "channel.cancellation_headroom",
         _NUMBER,
-        "share of the cancellations that the channel allows which is left; at 0 the next one is a penalty",
+        "remaining share of the channel's cancellation allowance; at 0 the next cancellation is penalized",
         EVERYWHERE,
         lambda c: c.channel.cancellation_headroom if c.channel else None,
         unit="0 to 1",
@@ -196,10 +196,10 @@ _TABLE = (
     Fact(
         "product.velocity_per_day",
         _NUMBER,
-        "units that the product sells in a day; unknown for a new product",
+        "units sold per day; unknown for a new product",
         OF_A_PRODUCT,
         lambda c: c.product.velocity_per_day if c.product else None,
-        unit="units a day",
+        unit="units per day",
     ),
     Fact(
         "product.has_dimensions",
@@ -225,7 +225,7 @@ _TABLE = (
     Fact(
         "product.status",
         _TEXT,
-        "where the product is in its life",
+        "status of the product in the catalog",
         OF_A_PRODUCT,
         lambda c: c.product.status if c.product else None,
         allowed=PRODUCT_STATUSES,
@@ -240,7 +240,7 @@ _TABLE = (
     Fact(
         "location.type",
         _TEXT,
-        "what sort of location it is",
+        "kind of location",
         OF_A_LOCATION,
         lambda c: c.location.type if c.location else None,
         allowed=LOCATION_TYPES,
@@ -248,7 +248,7 @@ _TABLE = (
     Fact(
         "location.status",
         _TEXT,
-        "whether the location works today",
+        "whether the location is in operation today",
         OF_A_LOCATION,
         lambda c: c.location.status if c.location else None,
         allowed=LOCATION_STATUSES,
@@ -277,7 +277,7 @@ _TABLE = (
     Fact(
         "location.offers_pickup",
         _FLAG,
-        "whether shoppers can collect there",
+        "whether shoppers can pick up orders there",
         OF_A_LOCATION,
         lambda c: c.location.offers_pickup if c.location else None,
     ),
@@ -292,22 +292,22 @@ _TABLE = (
     Fact(
         "location.open_now",
         _FLAG,
-        "whether it is open at this moment, by its own clock, days and hours; unknown where its hours are",
+        "whether the location is open now, by its time zone, opening days and hours; unknown if its hours are unknown",
         OF_A_LOCATION,
         open_now,
     ),
     Fact(
         "location.distance_km",
         _NUMBER,
-        "great-circle distance to the destination; unknown where either has no coordinates",
+        "great-circle distance to the destination; unknown if either has no coordinates",
         OF_A_LOCATION,
         distance_km,
-        unit="kilometres",
+        unit="kilometers",
     ),
     Fact(
         "location.same_country",
         _FLAG,
-        "whether the location is in the destination's country; unknown where either country is",
+        "whether the location is in the destination's country; unknown if either country is unknown",
         OF_A_LOCATION,
         same_country,
     ),
@@ -321,7 +321,7 @@ _TABLE = (
     Fact(
         "stock.on_hand",
         _NUMBER,
-        "units physically there, good or not",
+        "units physically in stock, sellable or not",
         OF_STOCK,
         lambda c: c.stock.on_hand if c.stock else None,
         unit="units",
@@ -329,7 +329,7 @@ _TABLE = (
     Fact(
         "stock.available",
         _NUMBER,
-        "units on hand, good and not promised",
+        "units on hand less unavailable, held and allocated units",
         OF_STOCK,
         lambda c: c.stock.available if c.stock else None,
         unit="units",
@@ -337,7 +337,7 @@ _TABLE = (
     Fact(
         "stock.age_minutes",
         _NUMBER,
-        "how long ago the figure was last true at its source; unknown where nobody has said",
+        "time since the stock level was last true at its source; unknown if no source has reported it",
         OF_ONE_LEVEL,
         age_minutes,
         unit="minutes",
@@ -345,7 +345,7 @@ _TABLE = (
     Fact(
         "stock.days_since_count",
         _NUMBER,
-        "how long ago somebody last counted; unknown where nobody has",
+        "time since the last count; unknown if never counted",
         OF_ONE_LEVEL,
         days_since_count,
         unit="days",
@@ -353,7 +353,7 @@ _TABLE = (
     Fact(
         "stock.count_confidence",
         _NUMBER,
-        "how far the count can be trusted",
+        "how reliable the count is",
         OF_ONE_LEVEL,
         lambda c: c.stock.count_confidence if c.stock else None,
         unit="0 to 1",
@@ -362,7 +362,7 @@ _TABLE = (
     Fact(
         "stock.days_of_cover",
         _NUMBER,
-        "days that the available units last at the product's velocity",
+        "days until the available units are sold, at the product's velocity",
         OF_STOCK,
         days_of_cover,
         unit="days",
@@ -370,7 +370,7 @@ _TABLE = (
     Fact(
         "stock.source",
         _TEXT,
-        "the feed that the figure comes from",
+        "the feed that reported the stock level",
         OF_ONE_LEVEL,
         lambda c: c.stock.source if c.stock else None,
     ),
@@ -406,15 +406,15 @@ _TABLE = (
     Fact(
         "plan.distance_km",
         _NUMBER,
-        "distance of the finished plan's shipments",
+        "total distance of the shipments in the finished plan",
         OF_A_PLAN,
         lambda c: c.plan.distance_km if c.plan else None,
-        unit="kilometres",
+        unit="kilometers",
     ),
     Fact(
         "plan.cost",
         _NUMBER,
-        "what all shipments of the finished plan cost to send; unknown where no delivery rule says it of one",
+        "shipping cost of all shipments in the finished plan; unknown if the cost of one is unknown",
         OF_A_PLAN,
         lambda c: amount(c.plan.cost) if c.plan else None,
         unit="the merchant's currency",
@@ -422,7 +422,7 @@ _TABLE = (
     Fact(
         "plan.margin_after_shipping",
         _NUMBER,
-        "value of the order less what the finished plan costs to send; unknown where either is",
+        "value of the order less the shipping cost of the finished plan; unknown if either is unknown",
         OF_A_PLAN,
         margin_after_shipping,
         unit="the merchant's currency",
@@ -430,7 +430,7 @@ _TABLE = (
     Fact(
         "exception.kind",
         _TEXT,
-        "what went wrong",
+        "kind of exception",
         OF_AN_EXCEPTION,
         lambda c: c.exception_kind,
         allowed=EXCEPTION_KINDS,
@@ -439,13 +439,13 @@ _TABLE = (
 
 
 class _Facts(dict[str, Fact]):
-    """The table by name. Beyond it are the facts of time, which rule files make with their bounds and cannot name."""
+    """The table by name. It also resolves facts about time, which come from `from`, `until` and `during` in rules."""
 
     def __missing__(self, name: str) -> Fact:
         read = time_fact_reader(name)
         if read is None:
             raise KeyError(name)
-        return Fact(name, _FLAG, "whether the time has come", EVERYWHERE, read)
+        return Fact(name, _FLAG, "whether the rule is in force at this time", EVERYWHERE, read)
 
 
 FACTS: Mapping[str, Fact] = _Facts({fact.name: fact for fact in _TABLE})

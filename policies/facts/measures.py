@@ -1,4 +1,4 @@
-"""Figures that are worked out from a context: ages, cover, distances. None where something is not known."""
+"""Facts that are calculated from a context: ages, cover, distances, margin. None where an input is unknown."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def amount(value: Decimal | None) -> float | None:
-    """An amount of money as the number that rules compare."""
+    """An amount of money as a number that rules can compare."""
     # float() rounds correctly, so the price 19.99 equals the 19.99 that a planner writes.
     return None if value is None else float(value)
 
 
 def age_minutes(context: Context) -> float | None:
-    """How long ago the figure was last true at its source."""
+    """Minutes since the stock level was last true at its source."""
     return _in_units(_figure_age(context), _MINUTE)
 
 
 def days_since_count(context: Context) -> float | None:
-    """How long ago a person last counted; without such a count, how long ago the figure was last counted at all."""
+    """Days since a person last counted the stock; if no person ever did, days since the last count of any kind."""
     return _in_units(_count_age(context), _DAY)
 
 
 def days_of_cover(context: Context) -> float | None:
-    """How long the available units last; unknown where the product does not sell."""
+    """Days until the available units are sold; None if the product does not sell."""
     if context.stock is None or context.product is None or not context.product.velocity_per_day:
         return None
     return max(0, context.stock.available) / context.product.velocity_per_day
 
 
 def distance_km(context: Context) -> float | None:
-    """From the location to the destination, where both have coordinates."""
+    """Kilometers from the location to the destination, if both have coordinates."""
     if context.location is None or context.destination is None:
         return None
-    here, there = context.location.coordinates, context.destination.coordinates
-    return great_circle_km(here, there) if here and there else None
+    start, end = context.location.coordinates, context.destination.coordinates
+    return great_circle_km(start, end) if start and end else None
 
 
 def same_country(context: Context) -> bool | None:
-    """Whether location and destination are in one country, where both say theirs."""
+    """Whether the location and the destination are in the same country, if both countries are known."""
     if context.location is None or context.destination is None:
         return None
-    here, there = context.location.country, context.destination.country
-    return here == there if here and there else None
+    location_country, destination_country = context.location.country, context.destination.country
+    return location_country == destination_country if location_country and destination_country else None
 
 
 def serves_destination(context: Context) -> bool | None:
     """Whether the location ships to the destination's country."""
     if context.location is None:
         return None
-    served = context.location.ships_to
-    if not served:
-        # No list is everywhere and an empty one nowhere, whatever the destination.
-        return served is None
-    there = context.destination and context.destination.country
-    return there in served if isinstance(there, str) else None
+    countries = context.location.ships_to
+    if not countries:
+        # Without a list a location ships everywhere, with an empty list nowhere, whatever the destination is.
+        return countries is None
+    country = context.destination and context.destination.country
+    return country in countries if isinstance(country, str) else None
 
 
 def open_now(context: Context) -> bool | None:
-    """Whether the location is open at this moment; unknown where it does not say its hours, unless it is shut all day.
+    """Whether the location is open now. None if its hours are unknown, unless it is closed all day.
 
-    A location that is not at work today (`status`) is not open, whatever its hours.
+    A location whose `status` is not `open` is never open, whatever its hours.
     """
     if context.location is None:
         return None
@@ -77,7 +77,7 @@ def open_now(context: Context) -> bool | None:
 
 
 def margin_after_shipping(context: Context) -> float | None:
-    """The order's value less what the plan costs to send."""
+    """The order's value less the plan's shipping cost."""
     if context.plan is None or context.plan.cost is None or context.order is None or context.order.value is None:
         return None
     return float(context.order.value - context.plan.cost)
@@ -94,7 +94,7 @@ def _count_age(context: Context) -> timedelta | None:
 
 
 def _in_units(span: timedelta | None, unit: timedelta) -> float | None:
-    # A source's clock may run ahead of ours by minutes; nothing is younger than new.
+    # The clock of a source may be minutes ahead of ours, so an age below 0 counts as 0.
     return None if span is None else max(0.0, span / unit)
 
 
@@ -102,4 +102,4 @@ AGE_FACTS: Mapping[str, tuple[Callable[[Context], timedelta | None], timedelta]]
     "stock.age_minutes": (_figure_age, _MINUTE),
     "stock.days_since_count": (_count_age, _DAY),
 }
-"""The facts that are times, by name: the time itself, below 0 where a clock runs ahead, and the fact's unit."""
+"""The facts that are ages, by name: how the age is read (below 0 where a clock is ahead), and the fact's unit."""

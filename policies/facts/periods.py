@@ -1,6 +1,6 @@
-"""When rules are in force: moments and hours of the week, as true-or-false facts about the clock.
+"""When rules are in force: points in time and hours of the week, as true-or-false facts.
 
-A fact's name says all of it, so that equal bounds are one fact wherever they stand.
+The name of such a fact states its whole content, so equal bounds in different rules are the same fact.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from policies.domain.model import Context
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WHOLE_DAY = 24 * 60
-"""Minutes."""
+"""Minutes in a day."""
 
 AT_LOCATION = "location"
-"""Stands for the time zone of the location that the rule is asked about."""
+"""Stands for the time zone of the location for which the rule is evaluated."""
 
 TimeFactReader = Callable[[Context], bool | None]
 
@@ -25,16 +25,16 @@ _FROM, _DURING = "from", "during"
 
 
 def moment_fact(moment: datetime) -> str:
-    """The name of the fact that a moment has come: true at the moment and ever after."""
+    """The name of the fact that is true from this moment on."""
     return f"{_FROM} {moment.astimezone(UTC).isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Hours that begin on some days of the week, by the clock on the wall of a time zone.
+    """Hours that start on some days of the week, by the local time of a time zone.
 
-    `start` and `end` are minutes of the day; hours whose end is not after their start end on the next day. `days`
-    count from 0, which is Monday.
+    `start` and `end` are minutes of the day. If `end` is not after `start`, the hours end on the next day. In `days`,
+    0 is Monday.
     """
 
     days: tuple[int, ...]
@@ -44,42 +44,43 @@ class Hours:
 
     @property
     def name(self) -> str:
-        """The name of the fact that it is now within these hours."""
+        """The name of the fact that is true during these hours."""
         days = ",".join(DAYS[day] for day in self.days)
         return f"{_DURING} {days} {_clock(self.start)}-{_clock(self.end)} {self.zone}"
 
-    def hold(self, context: Context) -> bool | None:
-        """Whether it is within these hours; unknown where they are a location's and there is none."""
+    def include_now(self, context: Context) -> bool | None:
+        """Whether the context's time is within these hours; None if they need a location, and none is known."""
         zone = self.zone
         if zone == AT_LOCATION:
             if context.location is None:
                 return None
             zone = context.location.time_zone
-        return self._hold_at(local_time(context.now, zone))
+        return self._include(local_time(context.now, zone))
 
-    def _hold_at(self, moment: datetime) -> bool:
+    def _include(self, moment: datetime) -> bool:
         day, minute = moment.weekday(), moment.hour * 60 + moment.minute
         if self.start < self.end:
             return self.start <= minute < self.end and day in self.days
-        begun_yesterday = minute < self.end and (day - 1) % 7 in self.days
-        return begun_yesterday or (minute >= self.start and day in self.days)
+        started_yesterday = minute < self.end and (day - 1) % 7 in self.days
+        return started_yesterday or (minute >= self.start and day in self.days)
 
 
 def time_fact_reader(name: str) -> TimeFactReader | None:
-    """How the fact of this name is read; None where it is no fact of time."""
+    """How the fact of this name is read; None if it is not a fact about time."""
     match name.split(" "):
         case [word, moment] if word == _FROM:
-            came = datetime.fromisoformat(moment)
-            return lambda context: context.now >= came
+            start_time = datetime.fromisoformat(moment)
+            return lambda context: context.now >= start_time
         case [word, days, hours, zone] if word == _DURING:
             start, _, end = hours.partition("-")
-            return Hours(tuple(DAYS.index(day) for day in days.split(",")), minutes(start), minutes(end), zone).hold
+            day_numbers = tuple(DAYS.index(day) for day in days.split(","))
+            return Hours(day_numbers, minutes(start), minutes(end), zone).include_now
         case _:
             return None
 
 
 def minutes(clock: str) -> int:
-    """The minutes of the day of a time such as '09:30'. '24:00' is the day's end."""
+    """The minutes since midnight of a time such as '09:30'. '24:00' is the end of the day."""
     hour, _, minute = clock.partition(":")
     return int(hour) * 60 + int(minute)
 

@@ -1,4 +1,4 @@
-"""Finds rules that are valid and still wrong: conditions that never hold, rules that another one shadows.
+"""Finds rules that are valid but cannot work: conditions that are never true, rules that another rule shadows.
 
-Rules that are not valid are reported by `reading`.
+Invalid rules are reported by `reading`.
 """

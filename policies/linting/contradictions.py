@@ -1,4 +1,4 @@
-"""Conditions that can never hold, alternatives in them that never can, and conditions that always hold."""
+"""Finds conditions that are never true, entries of `any` and `none` that never are, and conditions that always are."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from policies.source.problems import Source, quoted
 from policies.source.rule_file import number_text
 
 _CONTRADICTION_HELP = (
-    "take one of them out, or, where either is enough, put them under 'any'; words of one fact can be a list."
+    "remove one of them; or, if one is enough, put them under 'any', or write several words of one fact as a list."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _CheckedCondition:
-    """A condition under a key of the rule at `source`, where `given` holds already; `never` is what follows if not."""
+    """A condition under a key of the rule at `source`, evaluated only where `precondition` is true.
+
+    `consequence` says what happens if the condition is never true.
+    """
 
     title: str
     when: Condition
     source: Source
     key: str
-    never: str
-    given: Condition
+    consequence: str
+    precondition: Condition
 
 
 def contradictions(policy_set: PolicySet, budget: StepBudget) -> Iterator[Finding]:
-    """Every condition of the set that can never hold, or says nothing."""
-    for clause in _checked_conditions(policy_set):
-        if not isinstance(clause.when, Always):
-            yield from _findings(clause, budget)
+    """Every condition of the set that is never true, or has no effect."""
+    for checked in _checked_conditions(policy_set):
+        if not isinstance(checked.when, Always):
+            yield from _findings(checked, budget)
 
 
 def _checked_conditions(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
@@ -49,65 +52,68 @@ def _checked_conditions(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
 
 
 def _policy_conditions(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
-    """The policy's own condition, and those within it, which are asked only where the policy applies."""
+    """The policy's own condition, and the conditions in it, which are evaluated only where the policy applies."""
     title, applies = f"policy '{policy.name}'", policy.applies_to
     yield _CheckedCondition(title, applies, policy.source, "applies_to", f"{title} can never apply", Always())
     if policy.only is not None:
-        never = f"'only' in {title} keeps out every location"
+        never = f"'only' in {title} drops every location"
         yield _CheckedCondition(f"'only' in {title}", policy.only.when, policy.source, "only", never, applies)
-    for kind, named in (("exclude", policy.exclude), ("review", policy.review)):
-        for rule in named:
-            of = f"{kind} rule '{rule.name}' in {title}"
-            yield _CheckedCondition(of, rule.when, rule.source, "when", f"{of} can never fire", applies)
+    for kind, rules in (("exclude", policy.exclude), ("review", policy.review)):
+        for rule in rules:
+            rule_title = f"{kind} rule '{rule.name}' in {title}"
+            never = f"{rule_title} can never fire"
+            yield _CheckedCondition(rule_title, rule.when, rule.source, "when", never, applies)
     for step in policy.rank:
         if step.when is not None:
             never = f"'prefer' in {title} never prefers a location"
             yield _CheckedCondition(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
 
 
-def _findings(clause: _CheckedCondition, budget: StepBudget) -> Iterator[Finding]:
-    checker = Satisfiability([clause.given, clause.when], budget)
-    given, own = conjuncts(clause.given), conjuncts(clause.when)
+def _findings(checked: _CheckedCondition, budget: StepBudget) -> Iterator[Finding]:
+    checker = Satisfiability([checked.precondition, checked.when], budget)
+    given, own = conjuncts(checked.precondition), conjuncts(checked.when)
     disjunctions = [checker.disjunction(part) for part in (*given, *own)]
     conflict = checker.conflict(disjunctions)
     if conflict:
-        # What is wrong with `applies_to` is said once, of the policy.
+        # A conflict within `applies_to` is reported only once, for the policy itself.
         if conflict[-1] >= len(given):
-            yield _conflict_finding(clause, [(*given, *own)[number] for number in conflict], clause.never)
+            yield _conflict_finding(checked, [(*given, *own)[number] for number in conflict], checked.consequence)
         return
-    dead = list(_useless_entries(clause, clause.when, checker))
-    yield from dead
-    if not dead and not checker.can_hold([checker.disjunction(clause.when).opposite]):
-        message = f"the condition of {clause.title} always holds"
-        help = "leave the key out to mean always; else see whether an 'any' or a 'none' covers more than it should."
-        yield Finding(clause.source, clause.key, "always-true", message, help)
+    useless = list(_useless_entries(checked, checked.when, checker))
+    yield from useless
+    if not useless and not checker.can_hold([checker.disjunction(checked.when).opposite]):
+        message = f"the condition of {checked.title} is always true"
+        help = (
+            "remove the key if the rule should always apply; if not, check its 'any' and 'none': one covers too much."
+        )
+        yield Finding(checked.source, checked.key, "always-true", message, help)
 
 
-def _useless_entries(clause: _CheckedCondition, condition: Condition, checker: Satisfiability) -> Iterator[Finding]:
-    """Entries of `any` and `none` that can never hold by themselves."""
+def _useless_entries(checked: _CheckedCondition, condition: Condition, checker: Satisfiability) -> Iterator[Finding]:
+    """Entries of `any` and `none` that are never true."""
     if isinstance(condition, (Any, NoneOf)):
         group = "any" if isinstance(condition, Any) else "none"
         for entry in condition.parts:
-            each = conjuncts(entry)
-            if conflict := checker.conflict([checker.disjunction(part) for part in each]):
-                never = f"an entry of '{group}' in {clause.title} says nothing"
-                yield _conflict_finding(clause, [each[number] for number in conflict], never)
+            entry_parts = conjuncts(entry)
+            if conflict := checker.conflict([checker.disjunction(part) for part in entry_parts]):
+                consequence = f"an entry of '{group}' in {checked.title} has no effect"
+                yield _conflict_finding(checked, [entry_parts[number] for number in conflict], consequence)
     if isinstance(condition, (All, Any, NoneOf)):
         for part in condition.parts:
-            yield from _useless_entries(clause, part, checker)
+            yield from _useless_entries(checked, part, checker)
 
 
-def _conflict_finding(clause: _CheckedCondition, conflict: Sequence[Condition], never: str) -> Finding:
+def _conflict_finding(checked: _CheckedCondition, conflict: Sequence[Condition], consequence: str) -> Finding:
     texts = [quoted(condition_text(part)) for part in conflict]
     if len(conflict) > 1:
-        message = f"{joined_names(texts)} cannot hold together, so {never}"
-        return Finding(clause.source, clause.key, "contradiction", message, _CONTRADICTION_HELP)
+        message = f"{joined_names(texts)} cannot be true together, so {consequence}"
+        return Finding(checked.source, checked.key, "contradiction", message, _CONTRADICTION_HELP)
     help = (
         _allowed_values(conflict[0].fact)
         if isinstance(conflict[0], Comparison)
-        else "see what its entries come to together."
+        else "check what its entries mean together."
     )
-    return Finding(clause.source, clause.key, "never-fires", f"{texts[0]} never holds, so {never}", help)
+    return Finding(checked.source, checked.key, "never-fires", f"{texts[0]} is never true, so {consequence}", help)
 
 
 def _allowed_values(name: str) -> str:

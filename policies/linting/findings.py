@@ -1,4 +1,4 @@
-"""What lint has found, and how it repeats conditions to those who wrote them."""
+"""What lint reports, and conditions as text for its messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUPS: dict[type[Condition], str] = {All: "all", Any: "any", NoneOf: "none"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that reads well and is wrong with the rule at `source`; `key` is which of its keys the caret marks."""
+    """One thing wrong with the valid rule at `source`. The carets mark the rule's `key`."""
 
     source: Source
     key: str
@@ -28,7 +28,7 @@ class Finding:
 
 
 def condition_text(condition: Condition) -> str:
-    """The condition much as a rule file has it, on one line."""
+    """The condition on one line, nearly as in a rule file."""
     match condition:
         case Comparison(fact, _, (holds, *_)) if fact not in FACTS:
             return _time_bound_text(fact, holds is True)
@@ -55,18 +55,18 @@ def joined_names(names: Sequence[str]) -> str:
 
 
 def conjuncts(condition: Condition) -> list[Condition]:
-    """The conditions that must all hold for this one to hold; none for always."""
+    """The conditions that must all be true for this one to be true; none for `Always`."""
     match condition:
         case Always():
             return []
-        case All(each):
-            return [part for one in each for part in conjuncts(one)]
+        case All(parts):
+            return [conjunct for part in parts for conjunct in conjuncts(part)]
         case _:
             return [condition]
 
 
 def _time_bound_text(fact: str, holds: bool) -> str:
-    """What `from`, `until` or `during` said: facts in no table. `until` is a `from` that must not hold."""
+    """The text of `from`, `until` or `during`, which are facts in no table. `until` is a `from` that must be false."""
     return fact if holds else fact.replace("from ", "until ", 1)
 
 

@@ -1,6 +1,6 @@
-"""What reads well and is wrong: conditions that can never hold, rules that never have an effect.
+"""Finds valid rules that cannot work: conditions that are never true, rules that never have an effect.
 
-Runs on a folder without other problems. Every finding is exact, so each is a problem that keeps the folder out.
+Runs on a folder without other problems. Every finding is certain, so each is a problem for which the folder is refused.
 """
 
 from __future__ import annotations
@@ -30,38 +30,37 @@ _CHECKS = (
 
 
 def lint(policy_set: PolicySet, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
-    """The problems of a set, sorted, by the files that it was read from.
+    """The problems of a policy set, sorted, with their positions in the files that the set was read from.
 
-    The first 200 are told. Each kind of finding has a bounded amount of budget, beyond which it finds no more.
+    Reports at most 200. Each check has a bounded budget; once that is spent, it finds no more.
     """
-    places = _KeyPositions(files)
-    found = (finding for kind in _CHECKS for finding in kind(policy_set, StepBudget()))
-    return tuple(sorted(places.problem(finding) for finding in islice(found, MAX_PROBLEMS)))
+    positions = _KeyPositions(files)
+    findings = (finding for check in _CHECKS for finding in check(policy_set, StepBudget()))
+    return tuple(sorted(positions.problem(finding) for finding in islice(findings, MAX_PROBLEMS)))
 
 
 @dataclass(slots=True)
 class _KeyPositions:
-    """Where the keys of rules stand. Only files with a finding are looked at again."""
+    """The positions of keys in rules. Only files with a finding are parsed again."""
 
     files: Mapping[str, bytes]
-    known: dict[str, dict[Source, MappingNode]] = field(default_factory=dict)
+    mappings: dict[str, dict[Source, MappingNode]] = field(default_factory=dict)
 
     def problem(self, finding: Finding) -> Problem:
         file = finding.source.file
-        if file not in self.known:
+        if file not in self.mappings:
             root, _ = parse(file, self.files[file])
-            self.known[file] = {Source(file, node.line, node.column): node for node in _mappings(root)}
-        entries = self.known[file][finding.source].entries
+            self.mappings[file] = {Source(file, node.line, node.column): node for node in _mappings(root)}
+        entries = self.mappings[file][finding.source].entries
         marked = finding.key if finding.key in entries else "name"
         key, value = entries[marked]
-        # A name is marked itself; of a condition its key, for the condition may go over many lines.
+        # The carets mark a name itself, but only the key of a condition, because a condition may span many lines.
         node = value if marked == "name" else key
-        place = (file, node.line, node.column)
-        return Problem(*place, finding.code, finding.message, finding.help, node.length)
+        return Problem(file, node.line, node.column, finding.code, finding.message, finding.help, node.length)
 
 
 def _mappings(node: Node) -> Iterator[MappingNode]:
-    """All mappings of a file; no two begin at the same place."""
+    """All mappings of a file; no two start at the same position."""
     match node:
         case SequenceNode(items):
             for item in items:

@@ -1,4 +1,4 @@
-"""Reads rule files into one immutable `PolicySet`, with one module for each kind of rule.
+"""Reads rule files into one immutable `PolicySet`. Each kind of rule has its own module.
 
 YAML with positions is in `source`.
 """

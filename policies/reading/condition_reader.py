@@ -1,6 +1,6 @@
-"""Reading `when` and its kin: mappings of facts and comparisons into conditions.
+"""Reads the conditions under `when`, `only`, `applies_to` and similar keys.
 
-The fact's type decides what a word means, so `location.country: NO` is Norway and `product.sku: 1234` is a SKU.
+The type of the fact decides what a word means, so `location.country: NO` is Norway and `product.sku: 1234` is a SKU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from policies.source.rule_file import RuleFile, described, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_VALUES = 10_000
-"""Constants in one list, such as the SKUs that a rule names."""
+"""Values in one list, such as the SKUs of a rule."""
 
 MAX_GROUP_ENTRIES = 200
 """Entries of one `all`, `any` or `none`."""
@@ -34,41 +34,48 @@ OPERATORS: dict[FactType, tuple[Operator, ...]] = {
     FactType.FLAG: (Operator.IS, Operator.IS_NOT),
     FactType.TEXTS: (Operator.CONTAINS, Operator.CONTAINS_ANY),
 }
-"""The comparisons that a fact of each type has."""
+"""The comparisons that each type of fact supports."""
+
+_TYPE_NAMES: dict[FactType, str] = {
+    FactType.TEXT: "a text",
+    FactType.NUMBER: "a number",
+    FactType.FLAG: "true or false",
+    FactType.TEXTS: "a list of tags",
+}
 
 
 def read_condition(rule_file: RuleFile, node: Node, rule: str, place: RulePlace) -> Condition | None:
-    """The condition that a mapping states, or None where problems were noted. `rule` names it in messages."""
-    found = _ConditionReader(rule_file, rule, place).all_of(node, f"the condition of {rule}", certain=True)
-    return None if found is None else within_engine_bounds(rule_file, node, rule, found)
+    """The condition that a mapping states, or None if it has problems. `rule` names the rule in messages."""
+    condition = _ConditionReader(rule_file, rule, place).all_of(node, f"the condition of {rule}", certain=True)
+    return None if condition is None else within_engine_bounds(rule_file, node, rule, condition)
 
 
-def within_engine_bounds(rule_file: RuleFile, node: Node, rule: str, found: Condition) -> Condition | None:
-    """The condition, or None where it is noted that the rule engine could not hold it."""
+def within_engine_bounds(rule_file: RuleFile, node: Node, rule: str, condition: Condition) -> Condition | None:
+    """The condition, or None and a problem if it exceeds the bounds of the rule engine."""
     try:
-        alternatives(found, ValueClasses([found]))
-    except BoundsExceeded as problem:
-        rule_file.note(node, "rule-too-large", f"{rule} is too large: {problem}", "make several rules of it.")
+        alternatives(condition, ValueClasses([condition]))
+    except BoundsExceeded as exceeded:
+        rule_file.note(node, "rule-too-large", f"{rule} is too large: {exceeded}", "split it into several rules.")
         return None
-    return found
+    return condition
 
 
 @dataclass(frozen=True, slots=True)
 class _ConditionReader:
-    """What all parts of one condition share while it is read."""
+    """Reads one condition of a rule that stands in `place`."""
 
     rule_file: RuleFile
     rule: str
     place: RulePlace
 
     def all_of(self, node: Node, what: str, *, certain: bool) -> Condition | None:
-        """Facts and groups side by side, which mean *and*. `certain`: the rule can fire only where this holds."""
+        """Facts and groups side by side, which must all be true. `certain`: the rule cannot fire if this is false."""
         if not isinstance(node, MappingNode):
             help = "write facts and comparisons, such as {location.type: store}."
-            self.rule_file.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", help)
+            self.rule_file.note(node, "wrong-type", f"{what} must be a mapping, not {described(node)}", help)
             return None
         if not node.entries:
-            help = "to mean always, leave the key out; else say which fact to look at."
+            help = "add a fact and its value, or remove the key if the rule should always apply."
             self.rule_file.note(node, "empty-condition", f"{what} is empty", help)
             return None
         parts = [
@@ -83,10 +90,10 @@ class _ConditionReader:
         entries = list(self.rule_file.items(node, what, example, at_most=MAX_GROUP_ENTRIES))
         certain = certain and (name == "all" or (name == "any" and len(entries) == 1))
         parts = [self.all_of(entry, f"an entry of {what}", certain=certain) for entry in entries]
-        found = [part for part in parts if part is not None]
-        if not found or len(found) < len(parts):
+        readable = [part for part in parts if part is not None]
+        if not readable or len(readable) < len(parts):
             return None
-        return _GROUPS[name](tuple(found))
+        return _GROUPS[name](tuple(readable))
 
     def _fact(self, key: ScalarNode, node: Node, *, certain: bool) -> Condition | None:
         fact = find_fact(key.text)
@@ -94,7 +101,7 @@ class _ConditionReader:
             self._note_unknown_fact(key)
             return None
         if self.place not in fact.places:
-            message = f"{self.rule} asks about '{fact.name}', which is never known in {self.place.value}"
+            message = f"{self.rule} uses '{fact.name}', which is never known in {self.place.value}"
             self.rule_file.note(key, "fact-not-known-here", message, f"Known there: {_fact_summary(self.place)}.")
             return None
         if key.text.endswith(KNOWN):
@@ -105,23 +112,22 @@ class _ConditionReader:
         operator = Operator.IN if isinstance(node, SequenceNode) else Operator.IS
         if fact.type is FactType.TEXTS:
             help = f"write {fact.name}: {{contains: sale}} or {{contains_any: [sale, gift]}}."
-            self.rule_file.note(node, "unknown-comparison", f"'{fact.name}' is a list of tags, not one word", help)
+            message = f"'{fact.name}' is a list of tags and cannot be compared like a single word"
+            self.rule_file.note(node, "unknown-comparison", message, help)
             return None
         return self._comparison(fact, operator, node, certain=certain)
 
     def _comparisons(self, fact: Fact, node: MappingNode, *, certain: bool) -> Condition | None:
-        """Several comparisons with one fact, which mean *and*."""
+        """The comparisons of one fact, all of which must be true."""
         allowed = OPERATORS[fact.type]
         if not node.entries:
-            message = f"'{fact.name}' is compared with nothing"
+            message = f"the comparison of '{fact.name}' is empty"
             self.rule_file.note(node, "empty-condition", message, f"Comparisons: {', '.join(allowed)}.")
             return None
         parts: list[Condition | None] = []
         for name, (key, value) in node.entries.items():
             if name not in allowed:
-                message = f"'{fact.name}' is a {fact.type.value} and has no comparison {quoted(name)}"
-                if fact.type is FactType.TEXTS:
-                    message = f"'{fact.name}' is a list of tags and has no comparison {quoted(name)}"
+                message = f"'{fact.name}' is {_TYPE_NAMES[fact.type]} and has no comparison {quoted(name)}"
                 help = f"{suggestion(name, allowed)}Comparisons: {', '.join(allowed)}."
                 self.rule_file.note(key, "unknown-comparison", message, help)
                 parts.append(None)
@@ -137,12 +143,12 @@ class _ConditionReader:
         entries = list(self.rule_file.items(node, what, f"{operator.value}: [one, another]", at_most=MAX_VALUES))
         if operator not in OPERATORS[fact.type]:
             help = f"Comparisons: {', '.join(OPERATORS[fact.type])}."
-            self.rule_file.note(node, "unknown-comparison", f"'{fact.name}' is not compared with a list", help)
+            self.rule_file.note(node, "unknown-comparison", f"'{fact.name}' cannot be compared with a list", help)
             return None
         certain = certain and len(entries) == 1
         operands = [self._operand(fact, operator, entry, certain=certain) for entry in entries]
-        found = tuple(operand for operand in operands if operand is not None)
-        return Comparison(fact.name, operator, found) if found and len(found) == len(operands) else None
+        readable = tuple(operand for operand in operands if operand is not None)
+        return Comparison(fact.name, operator, readable) if readable and len(readable) == len(operands) else None
 
     def _operand(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> str | float | bool | None:
         match fact.type:
@@ -155,11 +161,11 @@ class _ConditionReader:
 
     def _word(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> str | None:
         if isinstance(node, ScalarNode) and node.is_empty:
-            message = f"'{fact.name}' is compared with nothing"
-            help = f"to ask whether it is known, write {fact.name}{KNOWN}: true; the word itself stands in quotes."
+            message = f"'{fact.name}' has no value to compare with"
+            help = f"to test whether it is known, write {fact.name}{KNOWN}: true; put a word such as null in quotes."
             self.rule_file.note(node, "wrong-type", message, help)
             return None
-        help = "write one word; a list belongs after 'in' or 'not_in'."
+        help = "write one word; for a list use 'in' or 'not_in'."
         word = self.rule_file.text(node, f"'{fact.name}'", help)
         if word is None or not fact.allowed or word in fact.allowed:
             return word
@@ -170,28 +176,28 @@ class _ConditionReader:
         return None
 
     def _note_unknown_fact(self, key: ScalarNode) -> None:
-        known = fact_names(self.place)
+        names = fact_names(self.place)
         group = key.text.partition(".")[0]
-        of_group = [name for name in known if name.startswith(f"{group}.")]
-        help = suggestion(key.text, [*known, *GROUPS])
+        in_group = [name for name in names if name.startswith(f"{group}.")]
+        help = suggestion(key.text, [*names, *GROUPS])
         help += (
-            f"Facts about {group}: {', '.join(of_group)}." if of_group else f"Known here: {_fact_summary(self.place)}."
+            f"Facts about {group}: {', '.join(in_group)}." if in_group else f"Known here: {_fact_summary(self.place)}."
         )
-        message = f"{self.rule} asks about {quoted(key.text)}, which is not a known fact"
+        message = f"{self.rule} uses {quoted(key.text)}, which is not a fact"
         self.rule_file.note(key, "unknown-fact", message, help)
 
 
 def _conjunction(parts: list[Condition | None]) -> Condition | None:
-    """The parts with *and*; None where one is missing."""
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts):
+    """The condition that all parts are true; None if a part could not be read."""
+    readable = [part for part in parts if part is not None]
+    if len(readable) < len(parts):
         return None
-    return found[0] if len(found) == 1 else All(tuple(found))
+    return readable[0] if len(readable) == 1 else All(tuple(readable))
 
 
 def _fact_summary(place: RulePlace) -> str:
-    """The groups of facts that are known in a place, and single facts where a group is known in part."""
-    known = [FACTS[name] for name in fact_names(place)]
-    whole = {fact.group for fact in known} - {fact.group for fact in FACTS.values() if place not in fact.places}
-    words = [f"{fact.group}.*" if fact.group in whole else fact.name for fact in known]
-    return ", ".join(dict.fromkeys(words))
+    """The groups of facts that are known in a place, and the single facts of groups that are known only in part."""
+    facts = [FACTS[name] for name in fact_names(place)]
+    whole_groups = {fact.group for fact in facts} - {fact.group for fact in FACTS.values() if place not in fact.places}
+    names = [f"{fact.group}.*" if fact.group in whole_groups else fact.name for fact in facts]
+    return ", ".join(dict.fromkeys(names))

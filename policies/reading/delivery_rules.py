@@ -1,4 +1,4 @@
-"""Reading delivery files: which service takes a shipment from a location, how long it travels and what it costs."""
+"""Reads delivery files: which service carries a shipment, how long it travels and what it costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MONDAY_TO_FRIDAY = frozenset(range(5))
 MAX_TRANSIT_DAYS = 60
 MAX_POSITION = 1_000_000
 MAX_COST = 1_000_000
-"""Of one shipment or unit, in the merchant's currency."""
+"""The highest cost of one shipment or unit, in the merchant's currency."""
 
 _KEYS = ("name", "description", "position", "when", *TIME_KEYS, "service", "transit_days", "cost", "ships_on")
 _COSTS = ("per_shipment", "per_unit")
@@ -26,7 +26,7 @@ _COSTS = ("per_shipment", "per_unit")
 def delivery_rules(
     rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[DeliveryRule]:
-    """The rules of a delivery file. `names` and `positions` are those taken so far, over all delivery files."""
+    """The rules of a delivery file. `names` and `positions` are those that all delivery files have used so far."""
     fields = rule_file.fields(node, "a delivery file", ("kind", "name", "description", "rules"), ("rules",))
     if fields is None or "rules" not in fields:
         return []
@@ -55,7 +55,7 @@ def _rule(
     if fields is None:
         return None
     name = rule_name(rule_file, fields, "a delivery rule named", names)
-    position = rule_file.position(fields, positions, "rule of all delivery files", at_most=MAX_POSITION)
+    position = rule_file.position(fields, positions, "rule in the delivery files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "when", title, RulePlace.DELIVERY)
     service = rule_file.name(fields["service"], f"'service' in {title}") if "service" in fields else None
     transit_days = _transit_days(rule_file, fields["transit_days"]) if "transit_days" in fields else None
@@ -63,7 +63,7 @@ def _rule(
     ships_on = weekdays(rule_file, fields["ships_on"], "'ships_on'") if "ships_on" in fields else MONDAY_TO_FRIDAY
     if "transit_days" not in fields and "cost" not in fields:
         help = "add 'transit_days: 3', 'cost: {per_shipment: 4.90}', or both."
-        rule_file.note(node, "no-effect", f"{title} says neither how long a shipment travels nor what it costs", help)
+        rule_file.note(node, "no-effect", f"{title} has neither 'transit_days' nor 'cost'", help)
     if name is None or position is None or applies is None or service is None or ships_on is None:
         return None
     return DeliveryRule(name, position, rule_file.source(node), applies, service, transit_days, cost, ships_on)
@@ -79,9 +79,7 @@ def _cost(rule_file: RuleFile, node: Node, title: str) -> ShippingCost | None:
     if fields is None:
         return None
     if isinstance(node, MappingNode) and not node.entries:
-        rule_file.note(
-            node, "missing-key", f"{what} does not say how much", f"write one of: {', '.join(_COSTS)}, or both."
-        )
+        rule_file.note(node, "missing-key", f"{what} has no amount", f"write one of: {', '.join(_COSTS)}, or both.")
     amounts = [_amount(rule_file, fields[key], f"'{key}'") if key in fields else Decimal(0) for key in _COSTS]
     per_shipment, per_unit = amounts
     return None if per_shipment is None or per_unit is None else ShippingCost(per_shipment, per_unit)

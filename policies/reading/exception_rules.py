@@ -1,4 +1,4 @@
-"""Reading exception files: who settles what went wrong, how, and until when."""
+"""Reads exception files: who resolves an exception, how, and by when."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS = ("name", "description", "position", "when", *TIME_KEYS, "do", "owner", "
 def exception_rules(
     rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[ExceptionRule]:
-    """The rules of an exception file. `names` and `positions` are those taken so far, over all exception files."""
+    """The rules of an exception file. `names` and `positions` are those that all exception files have used so far."""
     fields = rule_file.fields(node, "an exception file", ("kind", "name", "description", "rules"), ("rules",))
     if fields is None or "rules" not in fields:
         return []
@@ -42,7 +42,7 @@ def _rule(
     if fields is None:
         return None
     name = rule_name(rule_file, fields, "an exception rule named", names)
-    position = rule_file.position(fields, positions, "rule of all exception files", at_most=MAX_POSITION)
+    position = rule_file.position(fields, positions, "rule in the exception files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "when", title, RulePlace.EXCEPTION)
     action = rule_file.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None
     owner = rule_file.name(fields["owner"], "'owner'") if "owner" in fields else None

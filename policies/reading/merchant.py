@@ -1,4 +1,4 @@
-"""Reading the merchant file, which holds what is true of the whole folder: the time zone that planners mean."""
+"""Reads the merchant file, which has the settings of the whole folder: the time zone of times in rules."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from policies.source.rule_file import RuleFile, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, UnreadableFile, parse
 
 UTC = "UTC"
-"""The time zone of a merchant who states none."""
+"""The time zone of a folder without a merchant file."""
 
 _ZONE = re.compile("UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+")
-# One word alone, such as 'EST' or 'localtime', is a fixed offset or the machine's own zone.
+# A single word, such as 'EST' or 'localtime', is a fixed offset or the time zone of the machine.
 
 
-def merchant_time_zone(rule_file: RuleFile, node: Node, taken: dict[str, Source]) -> str | None:
-    """The time zone that a merchant file states. `taken` has the merchant file so far, of which there is one."""
+def merchant_time_zone(rule_file: RuleFile, node: Node, used: dict[str, Source]) -> str | None:
+    """The time zone that a merchant file states. `used` has the merchant file that was read before, if any."""
     fields = rule_file.fields(node, "the merchant file", ("kind", "description", "time_zone"), ("time_zone",))
     if fields is None:
         return None
     check_description(rule_file, fields)
-    if "merchant" in taken:
-        message = f"the merchant's settings stand already in {taken['merchant']}"
-        rule_file.note(node, "duplicate-settings", message, "keep one file with 'kind: merchant'.")
-    taken.setdefault("merchant", rule_file.source(node))
+    if "merchant" in used:
+        message = f"there is already a merchant file: {used['merchant']}"
+        rule_file.note(node, "duplicate-settings", message, "keep only one file with 'kind: merchant'.")
+    used.setdefault("merchant", rule_file.source(node))
     return read_time_zone(rule_file, fields["time_zone"], "'time_zone'") if "time_zone" in fields else None
 
 
 def stated_time_zone(files: Iterable[tuple[str, bytes]]) -> str:
-    """The time zone of the first merchant file; UTC where there is none to be read, or problems keep it from being one.
+    """The time zone of the first merchant file; UTC if there is none, or none that can be read.
 
-    Other files are read with it, so it is found before them.
+    The other files are read with this time zone, so it is found before them.
     """
     for path, content in files:
-        # A file without these bytes cannot have the word, not even with its letters escaped.
+        # Skips files that cannot contain the word 'merchant', not even with escaped letters.
         if b"merchant" in content or b"\\" in content:
             zone = _zone_in(path, content)
             if zone is not None:
@@ -60,19 +60,19 @@ def read_time_zone(rule_file: RuleFile, node: Node, what: str) -> str | None:
     name = rule_file.text(node, what)
     if name is None or is_time_zone(name):
         return name
-    near = suggestion(name, filter(_ZONE.fullmatch, available_timezones()))
-    help = f"{near}Write a region and a city such as America/Chicago, or UTC."
+    similar = suggestion(name, filter(_ZONE.fullmatch, available_timezones()))
+    help = f"{similar}Write a region and a city such as America/Chicago, or UTC."
     rule_file.note(node, "unknown-time-zone", f"there is no time zone {quoted(name)}", help)
     return None
 
 
 def is_time_zone(name: str) -> bool:
-    """Whether the time zone database has the name, and it means the same on every machine."""
+    """Whether the time zone database has this name, and it means the same on every machine."""
     if not _ZONE.fullmatch(name):
         return False
     try:
         ZoneInfo(name)
-    # The last is for the name of a folder of zones, such as 'America/Indiana'.
+    # OSError is for the name of a folder of zones, such as 'America/Indiana'.
     except (LookupError, ValueError, OSError):
         return False
     return True

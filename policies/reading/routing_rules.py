@@ -1,4 +1,4 @@
-"""Reading routing files: which policy an order takes, and what that policy says."""
+"""Reads routing files: the policies that decide which location fulfills an order."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MAX_STEPS = 20
 MAX_POSITION = 1_000_000
 MAX_SHIPMENTS = 50
 MIN_BAND_KM, MAX_BAND_KM = 0.1, 20_000
-"""From next door to half-way round the Earth."""
+"""From next door to halfway around the Earth."""
 
 STEPS = (*PLAN_STEPS, *LOCATION_STEPS)
 PLANNED_STEPS = ("least_loaded", "oldest_stock")
-"""Steps that need what this version does not know yet: what a location can still take, and when stock came in."""
+"""Steps that this version does not support: it does not know the load of a location or when stock arrived."""
 
 MAY_USE = ("buffer", "blocked")
 OTHERWISE = ("exception", "next")
@@ -43,7 +43,7 @@ _KEYS = (
 def routing_policies(
     rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
 ) -> list[RoutingPolicy]:
-    """The policies of a routing file. `names` and `positions` are those taken so far, over all files."""
+    """The policies of a routing file. `names` and `positions` are those that all routing files have used so far."""
     fields = rule_file.fields(node, "a routing file", ("kind", "name", "description", "policies"), ("policies",))
     if fields is None or "policies" not in fields:
         return []
@@ -62,13 +62,13 @@ def _policy(
     if fields is None:
         return None
     name = rule_name(rule_file, fields, "a routing policy named", names)
-    position = rule_file.position(fields, positions, "policy of all routing files", at_most=MAX_POSITION)
+    position = rule_file.position(fields, positions, "policy in the routing files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "applies_to", title, RulePlace.APPLIES_TO)
     rank = _rank(rule_file, fields["rank"], title) if "rank" in fields else []
-    taken = {"only": rule_file.source(node)}
+    used = {"only": rule_file.source(node)}
     only = _only(rule_file, fields, title)
-    exclude = _named_conditions(rule_file, fields, "exclude", title, place=RulePlace.CANDIDATE, taken=taken)
-    review = _named_conditions(rule_file, fields, "review", title, place=RulePlace.REVIEW, taken=taken)
+    exclude = _named_conditions(rule_file, fields, "exclude", title, place=RulePlace.CANDIDATE, used=used)
+    review = _named_conditions(rule_file, fields, "review", title, place=RulePlace.REVIEW, used=used)
     max_shipments = _optional(
         fields, "max_shipments", lambda value, what: rule_file.integer(value, what, 1, MAX_SHIPMENTS)
     )
@@ -105,31 +105,31 @@ def _optional(fields: dict[str, Node], key: str, read: Callable[[Node, str], Val
 def _only(rule_file: RuleFile, fields: dict[str, Node], title: str) -> NamedCondition | None:
     if "only" not in fields:
         return None
-    found = read_condition(rule_file, fields["only"], f"'only' in {title}", RulePlace.CANDIDATE)
-    return NamedCondition("only", found, rule_file.source(fields["only"])) if found else None
+    condition = read_condition(rule_file, fields["only"], f"'only' in {title}", RulePlace.CANDIDATE)
+    return NamedCondition("only", condition, rule_file.source(fields["only"])) if condition else None
 
 
 def _named_conditions(
-    rule_file: RuleFile, fields: dict[str, Node], key: str, title: str, *, place: RulePlace, taken: dict[str, Source]
+    rule_file: RuleFile, fields: dict[str, Node], key: str, title: str, *, place: RulePlace, used: dict[str, Source]
 ) -> list[NamedCondition]:
     """The entries of `exclude` or `review`, whose names are unique within the policy."""
     if key not in fields:
         return []
     example = f"{key}: [{{name: a-name, when: {{order.value: {{at_least: 1000}}}}}}]"
     entries = rule_file.items(fields[key], f"'{key}' in {title}", example, at_most=MAX_NAMED_CONDITIONS)
-    return without_none(_read_named_condition(rule_file, entry, key, place, taken) for entry in entries)
+    return without_none(_read_named_condition(rule_file, entry, key, place, used) for entry in entries)
 
 
 def _read_named_condition(
-    rule_file: RuleFile, node: Node, key: str, place: RulePlace, taken: dict[str, Source]
+    rule_file: RuleFile, node: Node, key: str, place: RulePlace, used: dict[str, Source]
 ) -> NamedCondition | None:
     title = rule_title(node, f"{key} rule")
     fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS), ("name",))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "in this policy a rule named", taken)
-    found = read_when(rule_file, fields, "when", title, place)
-    return NamedCondition(name, found, rule_file.source(node)) if name and found else None
+    name = rule_name(rule_file, fields, "in this policy, a rule named", used)
+    condition = read_when(rule_file, fields, "when", title, place)
+    return NamedCondition(name, condition, rule_file.source(node)) if name and condition else None
 
 
 def _rank(rule_file: RuleFile, node: Node, title: str) -> list[RankStep]:
@@ -138,17 +138,17 @@ def _rank(rule_file: RuleFile, node: Node, title: str) -> list[RankStep]:
 
 
 def _step(rule_file: RuleFile, node: Node, title: str) -> RankStep | None:
-    """A step as a word, or as a mapping of the word to its settings."""
+    """A step, written as its name or as a mapping of the name to its settings."""
     if isinstance(node, ScalarNode):
         kind = _known_step(rule_file, node)
         if kind == "prefer":
             help = "write {prefer: {when: {location.type: warehouse}}}."
-            rule_file.note(node, "missing-key", "'prefer' does not say what it prefers", help)
+            rule_file.note(node, "missing-key", "'prefer' has no condition", help)
             return None
         return RankStep(kind, rule_file.source(node)) if kind else None
     if not isinstance(node, MappingNode) or len(node.entries) != 1:
         help = "write a name such as nearest, or one name with settings such as {nearest: {band_km: 25}}."
-        rule_file.note(node, "wrong-type", f"a step of 'rank' in {title} is one name", help)
+        rule_file.note(node, "wrong-type", f"a step of 'rank' in {title} must be one name", help)
         return None
     ((key, settings),) = node.entries.values()
     match _known_step(rule_file, key):
@@ -157,7 +157,7 @@ def _step(rule_file: RuleFile, node: Node, title: str) -> RankStep | None:
         case "prefer":
             return _prefer(rule_file, node, settings, title)
         case str(kind):
-            rule_file.note(settings, "unknown-key", f"'{kind}' has no settings", f"write {kind} alone.")
+            rule_file.note(settings, "unknown-key", f"the step '{kind}' has no settings", f"write only: {kind}")
     return None
 
 
@@ -166,7 +166,7 @@ def _known_step(rule_file: RuleFile, node: ScalarNode) -> str | None:
         return node.text
     message = f"'rank' has no step {quoted(node.text)}"
     if node.text in PLANNED_STEPS:
-        message = f"the step '{node.text}' is not known yet in this version"
+        message = f"this version does not support the step '{node.text}' yet"
     help = f"{suggestion(node.text, STEPS)}Steps: {', '.join(STEPS)}."
     rule_file.note(node, "unknown-step", message, help)
     return None
@@ -184,10 +184,10 @@ def _prefer(rule_file: RuleFile, node: Node, settings: Node, title: str) -> Rank
     fields = rule_file.fields(settings, "'prefer'", ("when",), ("when",))
     if not fields:
         return None
-    found = read_condition(rule_file, fields["when"], f"'prefer' in {title}", RulePlace.CANDIDATE)
-    if found is None:
+    condition = read_condition(rule_file, fields["when"], f"'prefer' in {title}", RulePlace.CANDIDATE)
+    if condition is None:
         return None
-    return RankStep("prefer", rule_file.source(node), when=found, matcher=Matcher.of([("prefer", found)]))
+    return RankStep("prefer", rule_file.source(node), when=condition, matcher=Matcher.of([("prefer", condition)]))
 
 
 def _sold_may_use(rule_file: RuleFile, fields: dict[str, Node]) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""Reading a folder of rule files into one immutable `PolicySet`, or into all of its problems at once.
+"""Reads a folder of rule files into one immutable `PolicySet`, or into all of its problems at once.
 
-Files come as a mapping of relative paths to contents. The result does not depend on their order.
+The files are a mapping of relative paths to contents. The result does not depend on their order.
 """
 
 from __future__ import annotations
@@ -29,57 +29,57 @@ EXTENSIONS = (".yaml", ".yml")
 MAX_FILES = 1_000
 MAX_FOLDER_BYTES = 16 << 20
 REVISION_LENGTH = 16
-"""Hexadecimal digits of a revision."""
+"""The number of hexadecimal digits of a revision."""
 
 FOLDER = "."
-"""The file that problems of the whole folder name."""
+"""The file name in problems of the whole folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading a folder: a policy set, or the problems that keep it from being one."""
+    """The result of reading a folder: a policy set, or the problems for which it is refused."""
 
     policy_set: PolicySet | None
     problems: tuple[Problem, ...]
 
 
 def read(files: Mapping[str, bytes]) -> Reading:
-    """Reads all rule files of a folder, by relative path. Never raises for what is in them."""
+    """Reads all rule files of a folder, by relative path. Never raises because of their contents."""
     contents = {path: files[path] for path in sorted(files) if is_rule_file(path)}
     problems = _folder_problems(contents)
     if problems:
         return Reading(None, tuple(problems))
     draft = _PolicySetDraft(time_zone=stated_time_zone(contents.items()))
     for path, content in contents.items():
-        draft.take(path, content)
+        draft.read_file(path, content)
     draft.check_default()
     draft.check_default_exception()
     if draft.problems:
         return Reading(None, tuple(sorted(draft.problems)))
     policy_set = draft.policy_set(contents)
-    found = lint(policy_set, contents)
-    return Reading(None if found else policy_set, found)
+    lint_problems = lint(policy_set, contents)
+    return Reading(None if lint_problems else policy_set, lint_problems)
 
 
 def is_rule_file(path: str) -> bool:
-    """Whether a path names rules: YAML, and no test suite."""
+    """Whether a path is a rule file: a YAML file that is not a test suite."""
     stem, dot, extension = path.rpartition(".")
     return dot + extension in EXTENSIONS and not stem.endswith("_test")
 
 
 def revision(files: Mapping[str, bytes]) -> str:
-    """A hash of the rule files' paths and contents, which answers and metrics name."""
+    """A hash of the paths and contents of the rule files. Answers and metrics state it."""
     digest = sha256()
     for path in sorted(files):
         for part in (path.encode("utf-8", "surrogateescape"), files[path]):
-            # The length before each part keeps two splits of the same bytes apart.
+            # The length before each part distinguishes two ways to split the same bytes.
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:REVISION_LENGTH]
 
 
 @dataclass(slots=True)
 class _PolicySetDraft:
-    """The rules read so far, and the names that they have taken."""
+    """The rules read so far, and the names and positions that they use."""
 
     problems: list[Problem] = field(default_factory=list)
     exposure: list[ExposureRule] = field(default_factory=list)
@@ -96,23 +96,23 @@ class _PolicySetDraft:
     routing_is_readable: bool = True
     exceptions_are_readable: bool = True
 
-    def take(self, path: str, content: bytes) -> None:
+    def read_file(self, path: str, content: bytes) -> None:
         """Reads one file."""
         rule_file = RuleFile(path, time_zone=self.time_zone)
         try:
             node, rule_file.problems = parse(path, content)
-            self._take_kind(rule_file, node)
+            self._read_kind(rule_file, node)
         except UnreadableFile as unreadable:
             self.problems += unreadable.problems
-            # What cannot be read may have held the default policy.
+            # The unreadable file may contain the default policy or rule.
             self.routing_is_readable = self.exceptions_are_readable = False
         self.problems += rule_file.problems[:MAX_PROBLEMS]
         if len(rule_file.problems) >= MAX_PROBLEMS:
-            message = f"only the first {MAX_PROBLEMS} problems of this file are told"
-            self.problems.append(Problem(path, 0, 0, "too-many-problems", message, "mend those first."))
+            message = f"only the first {MAX_PROBLEMS} problems of this file are reported"
+            self.problems.append(Problem(path, 0, 0, "too-many-problems", message, "fix those first."))
 
     def check_default(self) -> None:
-        """The last policy must apply to every order, so that no order is without an answer."""
+        """The last policy must apply to every order, so that every order has a policy."""
         if not self.routing_is_readable:
             return
         if not self.routing:
@@ -123,20 +123,23 @@ class _PolicySetDraft:
         last = max(self.routing, key=lambda policy: policy.position)
         if not isinstance(last.applies_to, Always):
             message = f"the last routing policy '{last.name}' does not apply to every order"
-            help = "take its 'applies_to' and its bounds in time out, or add a policy without any at a higher position."
+            help = (
+                "remove its 'applies_to', 'from', 'until' and 'during', or add a policy without any of them "
+                "at a higher position."
+            )
             self._note(last.source, "no-default-policy", message, help)
         if last.otherwise == "next":
-            message = f"the last routing policy '{last.name}' says 'otherwise: next', but none comes after it"
+            message = f"the last routing policy '{last.name}' has 'otherwise: next', but there is no next policy"
             self._note(last.source, "no-next-policy", message, "write 'otherwise: exception'.")
 
     def check_default_exception(self) -> None:
-        """Where any exception file is, the last rule must apply to every exception, so that each has an owner."""
+        """If there are exception rules, the last one must apply to every exception, so that each has an owner."""
         if not self.exceptions_are_readable or not self.exceptions:
             return
         last = max(self.exceptions, key=lambda rule: rule.position)
         if not isinstance(last.when, Always):
             message = f"the last exception rule '{last.name}' does not apply to every exception"
-            help = "add a rule that always applies at a higher position, so that nothing is left without an owner."
+            help = "add a rule that always applies at a higher position, so that every exception has an owner."
             self._note(last.source, "no-default-exception", message, help)
 
     def policy_set(self, contents: Mapping[str, bytes]) -> PolicySet:
@@ -159,7 +162,7 @@ class _PolicySetDraft:
             time_zone=self.time_zone,
         )
 
-    def _take_kind(self, rule_file: RuleFile, node: Node) -> None:
+    def _read_kind(self, rule_file: RuleFile, node: Node) -> None:
         match _kind(rule_file, node):
             case "exposure":
                 self.exposure += exposure_rules(
@@ -192,7 +195,7 @@ def _kind(rule_file: RuleFile, node: Node) -> str | None:
         return None
     if "kind" not in node.entries:
         help = f"add 'kind:' with one of: {', '.join(KINDS)}."
-        rule_file.note(node, "missing-key", "the file does not say its kind", help)
+        rule_file.note(node, "missing-key", "the file has no 'kind'", help)
         return None
     kind = rule_file.text(node.entries["kind"][1], "'kind'")
     if kind is None or kind in KINDS:
@@ -210,5 +213,5 @@ def _folder_problems(contents: Mapping[str, bytes]) -> list[Problem]:
     size = sum(len(content) for content in contents.values())
     if size > MAX_FOLDER_BYTES:
         message = f"the rule files have {size:,} bytes together; at most {MAX_FOLDER_BYTES:,} are read"
-        problems.append(Problem(FOLDER, 0, 0, "too-large", message, "move what is no rule elsewhere."))
+        problems.append(Problem(FOLDER, 0, 0, "too-large", message, "move files that are not rules elsewhere."))
     return problems

@@ -1,4 +1,4 @@
-"""Reading exposure and buffer files: what of the stock a channel may see."""
+"""Reads exposure and buffer files: which stock a channel may see, and how many units are held back."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 
 MAX_RULES = 5_000
-"""Rules of one file."""
+"""Rules in one file."""
 
 MAX_DAYS = 365
-"""Days of cover, and days of an expected sale, that a buffer may look at."""
+"""The most days of cover or of expected sales in a buffer rule."""
 
 SERVICE_LEVELS = 0.5, 0.9999
-"""Least and greatest share of cases in which the buffer is to suffice."""
+"""The lowest and the highest share of cases in which a buffer is to suffice."""
 
 _EFFECTS = ("hold_back", "publish_zero_at_or_below", "cap")
 _CHANNEL_EFFECTS = ("publish_zero_at_or_below", "cap")
@@ -33,20 +33,20 @@ Rule = TypeVar("Rule")
 
 
 def exposure_rules(
-    rule_file: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]
+    rule_file: RuleFile, node: Node, files: dict[str, Source], used: dict[str, Source]
 ) -> list[ExposureRule]:
-    """The rules of an exposure file. `files` and `taken` are the names of files and rules so far."""
+    """The rules of an exposure file. `files` and `used` are the names of the files and rules that were read before."""
     fields = rule_file.fields(node, "an exposure file", ("kind", "name", "description", "rules"), ("name", "rules"))
     if fields is None:
         return []
     file_name(rule_file, fields, "an exposure file named", files)
-    return _rules(rule_file, fields, lambda rule: _exposure_rule(rule_file, rule, taken))
+    return _rules(rule_file, fields, lambda rule: _exposure_rule(rule_file, rule, used))
 
 
 def buffer_file(
-    rule_file: RuleFile, node: Node, files: dict[str, Source], taken: dict[str, Source]
+    rule_file: RuleFile, node: Node, files: dict[str, Source], used: dict[str, Source]
 ) -> BufferFile | None:
-    """A buffer file, or None where problems were noted."""
+    """A buffer file, or None if it has problems."""
     keys = ("kind", "name", "description", "scope", "combine", "rules")
     fields = rule_file.fields(node, "a buffer file", keys, ("name", "scope", "rules"))
     if fields is None:
@@ -56,9 +56,9 @@ def buffer_file(
     combine = (
         rule_file.choice(fields["combine"], "'combine'", tuple(Combine)) if "combine" in fields else Combine.LARGEST
     )
-    # Without a scope the rules are read as if it were the location's, to tell what else is wrong.
+    # Without a valid scope, the rules are read as those of a location, so that their other problems are reported too.
     rules_scope = Scope(scope or Scope.LOCATION)
-    rules = _rules(rule_file, fields, lambda rule: _buffer_rule(rule_file, rule, rules_scope, taken))
+    rules = _rules(rule_file, fields, lambda rule: _buffer_rule(rule_file, rule, rules_scope, used))
     if name is None or scope is None or combine is None or rule_file.problems:
         return None
     matcher = Matcher.of([(rule, rule.when) for rule in rules])
@@ -66,7 +66,7 @@ def buffer_file(
 
 
 def file_name(rule_file: RuleFile, fields: dict[str, Node], what: str, files: dict[str, Source]) -> str | None:
-    """The name of a file, unique over its kind; also looks at the description."""
+    """The name of a file, unique among files of its kind. Checks the description too."""
     check_description(rule_file, fields)
     name = rule_file.name(fields["name"], "'name'") if "name" in fields else None
     if name is not None:
@@ -74,34 +74,34 @@ def file_name(rule_file: RuleFile, fields: dict[str, Node], what: str, files: di
     return name
 
 
-def rule_name(rule_file: RuleFile, fields: dict[str, Node], what: str, taken: dict[str, Source]) -> str | None:
-    """The name of a rule, unique among `taken`; also looks at the description."""
+def rule_name(rule_file: RuleFile, fields: dict[str, Node], what: str, used: dict[str, Source]) -> str | None:
+    """The name of a rule, unique among the `used` names. Checks the description too."""
     check_description(rule_file, fields)
     name = rule_file.name(fields["name"], "'name'") if "name" in fields else None
     if name is not None:
-        rule_file.unique(fields["name"], what, name, taken)
+        rule_file.unique(fields["name"], what, name, used)
     return name
 
 
 def check_description(rule_file: RuleFile, fields: dict[str, Node]) -> None:
-    """A description is for readers; only that it is a text is looked at."""
+    """Checks only that a description is a text."""
     if "description" in fields:
         rule_file.text(fields["description"], "'description'", at_most=2_000)
 
 
 def read_when(rule_file: RuleFile, fields: dict[str, Node], key: str, rule: str, place: RulePlace) -> Condition | None:
-    """The condition under a key, within the rule's bounds in time; without any of them it is always."""
-    found = read_condition(rule_file, fields[key], rule, place) if key in fields else Always()
-    bounded = bounded_in_time(rule_file, fields, found or Always(), rule, place)
-    return bounded if found is not None else None
+    """The condition under a key, combined with the rule's bounds in time. Without key and bounds, it is always true."""
+    condition = read_condition(rule_file, fields[key], rule, place) if key in fields else Always()
+    bounded = bounded_in_time(rule_file, fields, condition or Always(), rule, place)
+    return bounded if condition is not None else None
 
 
 def rule_title(node: Node, kind: str) -> str:
-    """How messages call a rule: by its name where it has one."""
+    """How messages refer to a rule: by its name, if it has one."""
     name = node.entries["name"][1] if isinstance(node, MappingNode) and "name" in node.entries else None
     if isinstance(name, ScalarNode) and name.text:
         return f"{kind} {quoted(name.text)}"
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} without a name"
+    return f"an unnamed {kind}"
 
 
 def _rules(rule_file: RuleFile, fields: dict[str, Node], read: Callable[[Node], Rule | None]) -> list[Rule]:
@@ -110,17 +110,17 @@ def _rules(rule_file: RuleFile, fields: dict[str, Node], read: Callable[[Node], 
     return without_none(read(rule) for rule in rule_file.items(fields["rules"], "'rules'", at_most=MAX_RULES))
 
 
-def without_none(found: Iterable[Rule | None]) -> list[Rule]:
-    """What could be read."""
-    return [rule for rule in found if rule is not None]
+def without_none(rules: Iterable[Rule | None]) -> list[Rule]:
+    """The rules that could be read."""
+    return [rule for rule in rules if rule is not None]
 
 
-def _exposure_rule(rule_file: RuleFile, node: Node, taken: dict[str, Source]) -> ExposureRule | None:
+def _exposure_rule(rule_file: RuleFile, node: Node, used: dict[str, Source]) -> ExposureRule | None:
     title = rule_title(node, "rule")
     fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "an exposure rule named", taken)
+    name = rule_name(rule_file, fields, "an exposure rule named", used)
     applies = read_when(rule_file, fields, "when", title, RulePlace.EXPOSURE)
     reason = rule_file.text(fields["block"], f"the reason after 'block' in {title}") if "block" in fields else None
     if name is None or applies is None or reason is None:
@@ -128,12 +128,12 @@ def _exposure_rule(rule_file: RuleFile, node: Node, taken: dict[str, Source]) ->
     return ExposureRule(name, applies, reason, rule_file.source(node))
 
 
-def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, taken: dict[str, Source]) -> BufferRule | None:
+def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, used: dict[str, Source]) -> BufferRule | None:
     title = rule_title(node, "rule")
     fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, *_EFFECTS), ("name",))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "a buffer rule named", taken)
+    name = rule_name(rule_file, fields, "a buffer rule named", used)
     place = RulePlace.CHANNEL_BUFFER if scope is Scope.CHANNEL else RulePlace.LOCATION_BUFFER
     applies = read_when(rule_file, fields, "when", title, place)
     _check_effects(rule_file, node, fields, title, scope)
@@ -149,11 +149,11 @@ def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, taken: dict[str,
 def _check_effects(rule_file: RuleFile, node: Node, fields: dict[str, Node], title: str, scope: Scope) -> None:
     if not any(effect in fields for effect in _EFFECTS):
         help = "add 'hold_back: {units: 2}', or in a file with 'scope: channel' a 'cap' or 'publish_zero_at_or_below'."
-        rule_file.note(node, "no-effect", f"{title} holds nothing back and sets no limit", help)
+        rule_file.note(node, "no-effect", f"{title} holds back no units and sets no limit", help)
     for key in _CHANNEL_EFFECTS:
         if key in fields and scope is Scope.LOCATION:
-            message = f"{title} has a '{key}', which bounds what a channel is told, not a location"
-            rule_file.note(fields[key], "wrong-scope", message, "put it into a buffer file with 'scope: channel'.")
+            message = f"{title} has '{key}', which limits the total published to a channel, not the stock of a location"
+            rule_file.note(fields[key], "wrong-scope", message, "move it to a buffer file with 'scope: channel'.")
 
 
 def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> HoldBack | None:
@@ -164,9 +164,9 @@ def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> Hol
     forms = [form for form in HOLD_BACK_FORMS if form in fields]
     help = f"write one of: {', '.join(HOLD_BACK_FORMS)}."
     if not forms:
-        rule_file.note(node, "missing-key", f"{what} does not say how much", help)
+        rule_file.note(node, "missing-key", f"{what} has no amount", help)
     if len(forms) > 1:
-        rule_file.note(node, "conflicting-keys", f"{what} has {' and '.join(forms)}; only one can count", help)
+        rule_file.note(node, "conflicting-keys", f"{what} has {' and '.join(forms)}, but may have only one form", help)
     minimum, maximum = (
         rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None
         for key in ("minimum", "maximum")
@@ -174,8 +174,8 @@ def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> Hol
     if minimum is not None and maximum is not None and minimum > maximum:
         message = f"the minimum {minimum} is above the maximum {maximum}"
         rule_file.note(fields["minimum"], "out-of-range", message, "swap them, or leave one out.")
-    read = without_none(_FORMS[form](rule_file, fields[form], scope) for form in forms)
-    return replace(read[0], minimum=minimum, maximum=maximum) if read else None
+    hold_backs = without_none(_FORMS[form](rule_file, fields[form], scope) for form in forms)
+    return replace(hold_backs[0], minimum=minimum, maximum=maximum) if hold_backs else None
 
 
 def _units(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
@@ -207,7 +207,7 @@ def _expected_sales(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack |
     during = fields["during"]
     if isinstance(during, ScalarNode) and during.text == "stock_age":
         if scope is Scope.CHANNEL:
-            message = "'during: stock_age' asks for the age of one location's figure; a channel's total has none"
+            message = "'during: stock_age' needs the age of one location's stock level; a channel's total has none"
             rule_file.note(during, "wrong-scope", message, "write a duration such as 2h, or use 'scope: location'.")
         seconds = None
     else:

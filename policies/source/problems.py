@@ -1,4 +1,4 @@
-"""Problems of rule files: where, what is wrong in the writer's words, and how to mend it."""
+"""Problems in rule files: where each is, what is wrong in terms of the file, and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ MAX_LINE_SHOWN = 120
 """Characters of a line that are shown around its caret."""
 
 MAX_WORD_SHOWN = 60
-"""Characters of the writer's own words that a message repeats."""
+"""Characters of the file's own text that a message repeats."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """A place in a rule file; line and column count from 1."""
+    """A position in a rule file; line and column count from 1."""
 
     file: str
     line: int
@@ -27,9 +27,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong with a rule file. `code` is stable; `length` is how many characters the caret marks.
+    """One problem in a rule file. `code` never changes; `length` is how many characters the carets mark.
 
-    Line 0 means the file as a whole, and the file '.' the whole folder.
+    Line 0 means the whole file, and the file '.' means the whole folder.
     """
 
     file: str
@@ -41,23 +41,23 @@ class Problem:
     length: int = 1
 
     def as_dict(self) -> dict[str, str | int]:
-        """For `--format json`."""
+        """The fields by name, for `--format json`."""
         return asdict(self)
 
 
 def render(problems: Iterable[Problem], texts: Mapping[str, str | bytes]) -> str:
-    """All problems, sorted, each with its line from `texts` (by file), a caret and its help."""
+    """All problems as text, sorted, each with its line from `texts` (by file), carets and its help."""
     lines = {file: _lines(text) for file, text in texts.items()}
     return "\n".join(_problem_text(problem, lines.get(problem.file, ())) for problem in sorted(set(problems)))
 
 
 def quoted(text: str) -> str:
-    """The writer's own words in quotes, cut where they are long."""
+    """A text from the file in quotes, shortened if it is long."""
     return f"'{text}'" if len(text) <= MAX_WORD_SHOWN else f"'{text[:MAX_WORD_SHOWN]}…'"
 
 
 def terminal_safe(text: str) -> str:
-    """The text without characters that could break a line, hide text or drive a terminal."""
+    """The text without characters that could break a line, hide text or control a terminal."""
     return "".join("\N{REPLACEMENT CHARACTER}" if category(letter) in _UNSAFE else letter for letter in text)
 
 
@@ -65,19 +65,19 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
 def _problem_text(problem: Problem, lines: Sequence[str]) -> str:
-    place = terminal_safe(problem.file)
+    position = terminal_safe(problem.file)
     if problem.line:
-        place += f":{problem.line}:{problem.column}"
-    shown = [f"{place}: {terminal_safe(problem.message)} [{problem.code}]"]
+        position += f":{problem.line}:{problem.column}"
+    output = [f"{position}: {terminal_safe(problem.message)} [{problem.code}]"]
     if 1 <= problem.line <= len(lines):
-        shown += _marked_line(problem, lines[problem.line - 1])
+        output += _marked_line(problem, lines[problem.line - 1])
     if problem.help:
-        shown.append(f"  help: {terminal_safe(problem.help)}")
-    return "\n".join(shown) + "\n"
+        output.append(f"  help: {terminal_safe(problem.help)}")
+    return "\n".join(output) + "\n"
 
 
 def _marked_line(problem: Problem, line: str) -> list[str]:
-    """The line with its number, and under it the caret."""
+    """The line with its number, and below it the carets."""
     line = terminal_safe(line.replace("\t", " "))
     start = min(problem.column - 1, len(line))
     first = max(0, start - MAX_LINE_SHOWN // 2) if len(line) > MAX_LINE_SHOWN else 0
@@ -88,78 +88,81 @@ def _marked_line(problem: Problem, line: str) -> list[str]:
     if first + MAX_LINE_SHOWN < len(line):
         window += "…"
     number = f"{problem.line:>6}"
-    caret = "^" * max(1, _terminal_width(marked))
-    return [f"{number} | {window}".rstrip(), f"{' ' * len(number)} | {' ' * _terminal_width(before)}{caret}"]
+    carets = "^" * max(1, _terminal_width(marked))
+    return [f"{number} | {window}".rstrip(), f"{' ' * len(number)} | {' ' * _terminal_width(before)}{carets}"]
 
 
 def _terminal_width(text: str) -> int:
-    """Columns of a terminal that the text takes."""
+    """The columns that the text takes up in a terminal."""
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _lines(text: str | bytes) -> list[str]:
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig", errors="replace")
-    # As YAML counts lines: str.splitlines would also split at form feeds and the like.
+    # Splits lines as YAML does. str.splitlines would also split at other characters, such as form feeds.
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 CODES: Mapping[str, str] = {
-    "alias": "YAML can name a part of a file and repeat it elsewhere. Rule files cannot: a rule says all it means.",
-    "always-true": "A condition holds whatever its facts are, so it says nothing, or its 'any' or 'none' covers more "
-    "than was meant.",
-    "bad-name": "Names are lower-case letters, digits and hyphens, because they stand in answers, tests and metrics.",
-    "conflicting-keys": "Of some keys only one can stand, such as the forms of 'hold_back'.",
-    "contradiction": "Comparisons that must all hold never can together, so that the rule would never fire, or an "
-    "entry of its 'any' or 'none' says nothing.",
-    "duplicate-key": "A key stands twice in one mapping. YAML readers would silently keep one of the two.",
-    "duplicate-name": "A name is taken already. Rules are unique by name over all files of a kind, entries of "
-    "'exclude' and 'review' within their policy, so that an answer can name the rule that fired.",
-    "duplicate-position": "Two routing policies, or two rules of a kind of which one decides, stand at one position, "
-    "so which decides would depend on file names.",
-    "duplicate-settings": "Two files say what is true of the whole folder, such as the merchant's time zone.",
-    "empty-condition": "A condition or comparison has nothing in it. Leave 'when' out to mean always.",
-    "empty-file": "The file has nothing in it but comments, perhaps because saving it failed.",
-    "empty-list": "A list has no entries. An empty 'any' or a comparison with no word could only surprise.",
-    "fact-not-known-here": "The fact is real, but unknown in this place, so the rule could not fire: a location's "
-    "facts on a channel's total, a product's facts in routing, a plan's facts before there is a plan.",
-    "missing-key": "Something that must be said is not said.",
-    "never-fires": "A comparison is never true of the values that its fact can have, so that what it stands in never "
-    "counts.",
-    "never-in-force": "A rule's bounds in time leave no moment: 'until' is not after 'from', or 'hours' end when they "
-    "begin.",
-    "no-default-exception": "Some exception could find no owner. As soon as any file has exception rules, the one with "
-    "the highest position has no 'when', and so applies to every exception.",
-    "no-default-policy": "Some order could find no routing policy. The policy with the highest position has no "
-    "'applies_to', and so applies to every order.",
-    "no-effect": "A buffer rule neither holds anything back nor sets a limit, or a delivery rule says neither how long "
-    "a shipment travels nor what it costs.",
-    "no-next-policy": "The last routing policy sends orders on to the next, and there is none.",
-    "no-such-time": "A day that no calendar has, such as 30 February, or a time that no clock shows.",
-    "no-usable-location": "What a routing policy says under 'only' and 'exclude' leaves no location for any order. To "
-    "use none on purpose, write an exclude rule without 'when'.",
-    "not-readable": "A file or a folder cannot be read, or is a link that leads nowhere or out of the rules folder.",
-    "not-utf-8": "The file is not saved as UTF-8, or is no text at all.",
-    "not-yaml": "The file does not follow YAML's syntax.",
-    "out-of-range": "A figure is below or above what makes sense.",
-    "rule-too-large": "A condition combines so many alternatives that the rule engine could not hold it.",
-    "shadowed-rule": "Others always come before it: routing policies at lower positions take every order that the "
-    "policy applies to, what is asked first keeps out every location that an exclude rule would, or another exposure "
-    "rule of the file blocks all that it blocks.",
-    "tag": "YAML tags can make readers build objects. Rule files have none.",
-    "too-deep": "Lists and mappings stand too deep inside each other.",
-    "too-large": "A file, a folder, a list or a text is beyond its bound.",
-    "too-many-problems": "The file has more problems than are told at once.",
-    "unknown-comparison": "The fact is not compared this way: numbers are measured, texts are equal or in a list, "
-    "lists of tags contain a tag, and true-or-false facts are one or the other.",
-    "unknown-fact": "There is no fact of this name. `truestock facts` lists all.",
-    "unknown-key": "The key means nothing here. None is ignored, because a misspelt one would change what is sold.",
-    "unknown-kind": "The file's kind is not one that this version reads.",
+    "alias": "YAML can name a part of a file and repeat it elsewhere. Rule files may not, so that each rule can be "
+    "read on its own.",
+    "always-true": "A condition is true for every value of its facts. It has no effect, or its 'any' or 'none' covers "
+    "more than intended.",
+    "bad-name": "Names have only lower-case letters, digits and hyphens, because answers, tests and metrics use them.",
+    "conflicting-keys": "Only one of these keys may be used at a time, such as one form of 'hold_back'.",
+    "contradiction": "Comparisons that must all be true can never be true together. The rule would never fire, or an "
+    "entry of its 'any' or 'none' has no effect.",
+    "duplicate-key": "A mapping has the same key twice. YAML readers would silently ignore one of the two.",
+    "duplicate-name": "The name is already used. The name of a rule must be unique among all files of its kind, the "
+    "name of an entry of 'exclude' or 'review' within its policy, so that an answer can name the rule that fired.",
+    "duplicate-position": "Two routing policies, two delivery rules or two exception rules have the same position, so "
+    "file names would determine which one decides.",
+    "duplicate-settings": "Two files state a setting of the whole folder, such as the merchant's time zone.",
+    "empty-condition": "A condition or comparison is empty. Remove 'when' if the rule should always apply.",
+    "empty-file": "The file is empty or has only comments, perhaps because saving it failed.",
+    "empty-list": "A list has no entries. The meaning of an empty 'any' or of a comparison with no words is unclear.",
+    "fact-not-known-here": "The fact exists, but it is never known in this place, so the rule could not fire: a "
+    "location's facts for a channel's total, a product's facts in routing, a plan's facts before there is a plan.",
+    "missing-key": "A required key is missing.",
+    "never-fires": "A comparison is false for every value that its fact can have, so the condition around it has no "
+    "effect.",
+    "never-in-force": "The rule is never in force: 'until' is not after 'from', or 'hours' start and end at the same "
+    "time.",
+    "no-default-exception": "Some exceptions would have no owner. If any file has exception rules, the rule with the "
+    "highest position must have no 'when', so that it applies to every exception.",
+    "no-default-policy": "Some orders would have no routing policy. The policy with the highest position must have no "
+    "'applies_to', so that it applies to every order.",
+    "no-effect": "A buffer rule neither holds units back nor sets a limit, or a delivery rule has neither a transit "
+    "time nor a cost.",
+    "no-next-policy": "The last routing policy passes orders on to the next policy, but there is none.",
+    "no-such-time": "A date or time that does not exist, such as 30 February or 25:00.",
+    "no-usable-location": "The 'only' and 'exclude' of a routing policy leave no location for any order. To use no "
+    "location on purpose, write an exclude rule without 'when'.",
+    "not-readable": "A file or folder cannot be read, or is a link to a missing file or to a place outside the rules "
+    "folder.",
+    "not-utf-8": "The file is not saved as UTF-8, or is not a text file.",
+    "not-yaml": "The file is not valid YAML.",
+    "out-of-range": "A number is too small or too large.",
+    "rule-too-large": "A condition combines more alternatives than the rule engine can hold.",
+    "shadowed-rule": "The rule never has an effect, because others come first: routing policies at lower positions "
+    "take all its orders, rules at lower positions decide all its cases, earlier filters drop every location that an "
+    "exclude rule would drop, or another exposure rule of the file blocks everything that it blocks.",
+    "tag": "YAML tags can make readers build objects. Rule files may not use them.",
+    "too-deep": "Lists and mappings are nested too deeply.",
+    "too-large": "A file, a folder, a list or a text is larger than allowed.",
+    "too-many-problems": "The file has more problems than are reported at once.",
+    "unknown-comparison": "The fact cannot be compared in this way. Numbers have lower and upper limits, texts are "
+    "equal or in a list, lists of tags contain a tag, and true-or-false facts are true or false.",
+    "unknown-fact": "There is no fact of this name. `truestock facts` lists all facts.",
+    "unknown-key": "There is no such key here. Unknown keys are never ignored, because a misspelled key would change "
+    "what is sold.",
+    "unknown-kind": "There is no such kind of rule file in this version.",
     "unknown-step": "'rank' has no step of this name.",
     "unknown-time-zone": "The time zone database has no zone of this name.",
-    "unknown-value": "The word is never the value here, so the rule could never fire, or always would.",
-    "unprintable": "A text has characters that no eye can see and that would garble a terminal or a log.",
-    "wrong-scope": "What the rule asks for makes no sense in a buffer file of this scope.",
-    "wrong-type": "A number stands for a text, a text for a list, or the like.",
+    "unknown-value": "The word is not one of the possible values, so the rule would never fire, or always.",
+    "unprintable": "A text has invisible characters that would garble a terminal or a log.",
+    "wrong-scope": "The rule uses something that buffer files of this scope do not support.",
+    "wrong-type": "The value has the wrong type, such as a text where a number is required.",
 }
-"""Every code that a problem of a rule file can have, and what it is about. Codes never change their meaning."""
+"""Every code of a problem in a rule file, with its explanation. The meaning of a code never changes."""

@@ -1,6 +1,6 @@
-"""One rule file while it is being read: typed values out of its nodes, and a problem for each that is not right.
+"""One rule file while it is read: typed values from its nodes, and a problem for each value that is wrong.
 
-Every reading function returns None after it has noted a problem, so that reading goes on and finds them all.
+A function that notes a problem returns None, so that reading continues and finds all problems.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNo
 MAX_NAME_LENGTH = 63
 MAX_TEXT_LENGTH = 500
 MAX_PROBLEMS = 200
-"""Problems of one file that are told; whoever has more has written another kind of file."""
+"""Problems that are reported for one file. A file with more is probably not meant as a rule file."""
 
 _NAME = re.compile("[a-z][a-z0-9-]*")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-# Control characters, halves of characters, and marks that turn the direction of writing.
+# Control characters, surrogates, and marks that change the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DURATION = re.compile("([1-9][0-9]{0,5})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
@@ -30,19 +30,19 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(slots=True)
 class RuleFile:
-    """The file's path and the problems found in it so far. Times without an offset are meant in `time_zone`."""
+    """The file's path and its problems so far. Times without a UTC offset are in `time_zone`."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
     time_zone: str = "UTC"
 
     def note(self, node: Node, code: str, message: str, help: str = "") -> None:
-        """A problem at a node."""
+        """Notes a problem at a node."""
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(Problem(self.file, node.line, node.column, code, message, help, node.length))
 
     def source(self, node: Node) -> Source:
-        """Where a node stands."""
+        """The position of a node."""
         return Source(self.file, node.line, node.column)
 
     def fields(
@@ -50,7 +50,8 @@ class RuleFile:
     ) -> dict[str, Node] | None:
         """The values of a mapping's known keys. `what` names the mapping in messages."""
         if not isinstance(node, MappingNode):
-            self.note(node, "wrong-type", f"{what} is a mapping, not {described(node)}", f"Keys: {', '.join(keys)}.")
+            message = f"{what} must be a mapping, not {described(node)}"
+            self.note(node, "wrong-type", message, f"Keys: {', '.join(keys)}.")
             return None
         for name, (key, _) in node.entries.items():
             if name not in keys:
@@ -62,33 +63,30 @@ class RuleFile:
         return {name: value for name, (_, value) in node.entries.items() if name in keys}
 
     def items(self, node: Node, what: str, example: str = "", *, at_most: int) -> Iterator[Node]:
-        """The entries of a list, which is not empty."""
+        """The entries of a list that is not empty."""
         if not isinstance(node, SequenceNode):
-            self.note(node, "wrong-type", f"{what} is a list, not {described(node)}", example and f"write: {example}")
+            message = f"{what} must be a list, not {described(node)}"
+            self.note(node, "wrong-type", message, example and f"write: {example}")
         elif not node.items:
-            self.note(
-                node,
-                "empty-list",
-                f"{what} is an empty list",
-                "write at least one entry; a key that is optional may be left out instead.",
-            )
+            help = "add at least one entry, or remove the key if it is optional."
+            self.note(node, "empty-list", f"{what} is an empty list", help)
         elif len(node.items) > at_most:
             message = f"{what} has {len(node.items):,} entries; at most {at_most:,} are allowed"
-            self.note(node, "too-large", message, "split it.")
+            self.note(node, "too-large", message, "split the list.")
         else:
             yield from node.items
 
     def text(self, node: Node, what: str, help: str = "", *, at_most: int = MAX_TEXT_LENGTH) -> str | None:
-        """A text that says something."""
+        """A text that is not blank."""
         if not isinstance(node, ScalarNode) or not node.text.strip() or node.is_empty:
-            self.note(node, "wrong-type", f"{what} is a text, not {described(node)}", help or "write some words.")
+            self.note(node, "wrong-type", f"{what} must be a text, not {described(node)}", help or "write a text.")
             return None
         if _UNPRINTABLE.search(node.text):
-            self.note(node, "unprintable", f"{what} has characters that cannot be printed", "type the text anew.")
+            self.note(node, "unprintable", f"{what} has characters that cannot be printed", "type the text again.")
             return None
         if len(node.text) > at_most:
             message = f"{what} has {len(node.text):,} characters; at most {at_most} are allowed"
-            self.note(node, "too-large", message, "say it shorter.")
+            self.note(node, "too-large", message, "shorten the text.")
             return None
         return node.text
 
@@ -98,13 +96,13 @@ class RuleFile:
         if name is None:
             return None
         if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
-            help = f"use a-z, 0-9 and '-', beginning with a letter, at most {MAX_NAME_LENGTH} characters."
+            help = f"use a-z, 0-9 and '-', starting with a letter, at most {MAX_NAME_LENGTH} characters."
             self.note(node, "bad-name", f"{what} cannot be {quoted(name)}", help)
             return None
         return name
 
     def choice(self, node: Node, what: str, choices: Sequence[str]) -> str | None:
-        """One of a few words."""
+        """One of the given words."""
         if isinstance(node, ScalarNode) and node.text in choices:
             return node.text
         if isinstance(node, ScalarNode) and not node.is_empty:
@@ -112,7 +110,7 @@ class RuleFile:
             self.note(node, "unknown-value", f"{what} cannot be {quoted(node.text)}", help)
         else:
             help = f"write one of: {', '.join(choices)}."
-            self.note(node, "wrong-type", f"{what} is one word, not {described(node)}", help)
+            self.note(node, "wrong-type", f"{what} must be one word, not {described(node)}", help)
         return None
 
     def flag(self, node: Node, what: str) -> bool | None:
@@ -121,14 +119,14 @@ class RuleFile:
             return node.text == "true"
         help = "write true or false."
         if isinstance(node, ScalarNode) and node.text.lower() in ("yes", "no", "on", "off", "true", "false"):
-            help = "write true or false, in small letters and without quotes."
-        self.note(node, "wrong-type", f"{what} is true or false, not {described(node)}", help)
+            help = "write true or false, in lower case and without quotes."
+        self.note(node, "wrong-type", f"{what} must be true or false, not {described(node)}", help)
         return None
 
     def number(self, node: Node, what: str, low: float = -MAX_CONSTANT, high: float = MAX_CONSTANT) -> float | None:
         """A number from `low` to `high`."""
         if not isinstance(node, ScalarNode) or not node.plain or not _NUMBER.fullmatch(node.text):
-            self.note(node, "wrong-type", f"{what} is a number, not {described(node)}", _number_help(node))
+            self.note(node, "wrong-type", f"{what} must be a number, not {described(node)}", _number_help(node))
             return None
         number = float(node.text)
         if not isfinite(number) or not low <= number <= high:
@@ -144,47 +142,47 @@ class RuleFile:
             return None
         if not number.is_integer():
             help = f"write a number without a fraction, such as {max(low, int(number))}."
-            self.note(node, "wrong-type", f"{what} is a whole number, not {quoted(_text_of(node))}", help)
+            self.note(node, "wrong-type", f"{what} must be a whole number, not {quoted(_text_of(node))}", help)
             return None
         return int(number)
 
     def seconds(self, node: Node, what: str, *, at_most_days: int) -> float | None:
         """A duration such as 30m, 2h or 1d, in seconds."""
-        found = _DURATION.fullmatch(_text_of(node))
-        if found is None:
+        match = _DURATION.fullmatch(_text_of(node))
+        if match is None:
             help = "write minutes, hours or days: 30m, 2h or 1d."
-            self.note(node, "wrong-type", f"{what} is a duration, not {described(node)}", help)
+            self.note(node, "wrong-type", f"{what} must be a duration, not {described(node)}", help)
             return None
-        seconds = int(found[1]) * _SECONDS[found[2]]
+        seconds = int(match[1]) * _SECONDS[match[2]]
         if seconds > at_most_days * 86_400:
             message = f"{what} is {quoted(_text_of(node))}, which is out of range"
             self.note(node, "out-of-range", message, f"write at most {at_most_days}d.")
             return None
         return float(seconds)
 
-    def position(self, fields: Mapping[str, Node], taken: dict[int, Source], owner: str, *, at_most: int) -> int | None:
-        """The `position` of an `owner`, such as 'rule of all delivery files'; one that is taken is a problem."""
+    def position(self, fields: Mapping[str, Node], used: dict[int, Source], owner: str, *, at_most: int) -> int | None:
+        """The `position` of an `owner`, such as 'rule in the delivery files'. A used position is a problem."""
         node = fields.get("position")
         position = None if node is None else self.integer(node, "'position'", 0, at_most)
         if node is None or position is None:
             return None
-        if position in taken:
-            message = f"position {position} stands already in {taken[position]}"
-            help = f"give each {owner} a position of its own; the lowest that applies decides."
+        if position in used:
+            message = f"position {position} is already used in {used[position]}"
+            help = f"give each {owner} its own position; of those that apply, the lowest decides."
             self.note(node, "duplicate-position", message, help)
-        taken.setdefault(position, self.source(node))
+        used.setdefault(position, self.source(node))
         return position
 
-    def unique(self, node: Node, what: str, name: str, taken: dict[str, Source]) -> None:
-        """Notes a problem where the name is taken already; else takes it."""
-        if name in taken:
-            message = f"{what} {quoted(name)} stands already in {taken[name]}"
-            self.note(node, "duplicate-name", message, "give each its own name; answers and tests name them.")
-        taken.setdefault(name, self.source(node))
+    def unique(self, node: Node, what: str, name: str, used: dict[str, Source]) -> None:
+        """Notes a problem if the name is already used, and adds it to `used`."""
+        if name in used:
+            message = f"{what} {quoted(name)} already exists in {used[name]}"
+            self.note(node, "duplicate-name", message, "give each its own name; answers and tests refer to it.")
+        used.setdefault(name, self.source(node))
 
 
 def described(node: Node) -> str:
-    """What a node is, for '..., not the text 'five''."""
+    """What a node is, for messages such as "must be a number, not the text 'five'"."""
     match node:
         case SequenceNode():
             return "a list"
@@ -199,26 +197,28 @@ def described(node: Node) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """'did you mean 'x'? ', or '' where nothing is near."""
-    near = get_close_matches(word[:100], list(known), n=1)
-    return f"did you mean '{near[0]}'? " if near else ""
+    """'did you mean 'x'? ', or '' if no known word is similar."""
+    similar = get_close_matches(word[:100], list(known), n=1)
+    return f"did you mean '{similar[0]}'? " if similar else ""
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as a rule file has it, in the largest unit that fits: 2h, and not 120m."""
-    unit, size = max(((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0), key=lambda one: one[1])
+    """A duration as in a rule file, in the largest unit that divides it: 2h, not 120m."""
+    unit, size = max(((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0), key=lambda pair: pair[1])
     return f"{int(seconds // size)}{unit}"
 
 
 def number_text(number: float) -> str:
-    """A bound as a person would write it."""
+    """A number as a person would write it, such as 1,000 or 0.5."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
 
 
 def _range_text(low: float, high: float) -> str:
     if (low, high) == (-MAX_CONSTANT, MAX_CONSTANT):
         return f"below {number_text(high)}"
-    return f"from {number_text(low)}" if high == MAX_CONSTANT else f"from {number_text(low)} to {number_text(high)}"
+    return (
+        f"of at least {number_text(low)}" if high == MAX_CONSTANT else f"from {number_text(low)} to {number_text(high)}"
+    )
 
 
 def _text_of(node: Node) -> str:
@@ -226,9 +226,9 @@ def _text_of(node: Node) -> str:
 
 
 def _number_help(node: Node) -> str:
-    written = _text_of(node)
-    if isinstance(node, ScalarNode) and not node.plain and _NUMBER.fullmatch(written):
-        return f"write it without quotes: {written}."
-    if re.fullmatch("0[0-9]+", written):
-        return "write it without leading zeros; YAML readers disagree on what they mean."
+    text = _text_of(node)
+    if isinstance(node, ScalarNode) and not node.plain and _NUMBER.fullmatch(text):
+        return f"write it without quotes: {text}."
+    if re.fullmatch("0[0-9]+", text):
+        return "write it without leading zeros, because YAML readers disagree about their meaning."
     return "write a number without quotes, such as 5 or 19.99."

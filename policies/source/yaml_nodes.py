@@ -1,6 +1,6 @@
-"""YAML as nodes with their places, read in bounded time and memory.
+"""YAML as nodes with their positions, read in bounded time and memory.
 
-Nodes keep what was written: `NO` stays Norway, because the fact that it is compared with decides what it means.
+Nodes keep the text as written: `NO` stays Norway, because the type of the fact decides what a word means.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from policies.source.problems import Problem, quoted
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 32
-"""Lists and mappings inside each other."""
+"""Levels of nested lists and mappings."""
 
 MAX_NODES = 100_000
-"""Words, lists and mappings in one file."""
+"""Texts, lists and mappings in one file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScalarNode:
-    """A word or a text as written. `plain` means without quotes. The place counts from 1."""
+    """A text as written. `plain` means without quotes. Line and column count from 1."""
 
     text: str
     plain: bool
@@ -32,7 +32,7 @@ class ScalarNode:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was written, or YAML's words for nothing."""
+        """Whether the value is missing, or one of YAML's words for null."""
         return self.plain and self.text in ("", "~", "null", "Null", "NULL")
 
 
@@ -48,7 +48,7 @@ class SequenceNode:
 
 @dataclass(frozen=True, slots=True)
 class MappingNode:
-    """A mapping. Keys are unique; the first of equal ones stays."""
+    """A mapping. Of duplicate keys it keeps the first."""
 
     entries: dict[str, tuple[ScalarNode, Node]]
     line: int
@@ -60,7 +60,7 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 class UnreadableFile(Exception):
-    """The file cannot be read as nodes; `problems` say why."""
+    """The file cannot be read as YAML nodes; `problems` say why."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)
@@ -68,27 +68,27 @@ class UnreadableFile(Exception):
 
 
 def parse(file: str, content: bytes) -> tuple[Node, list[Problem]]:
-    """The file's one document, and problems that do not keep it from being read. Raises Unreadable."""
+    """The root node of the file, and problems that do not prevent reading it. Raises UnreadableFile."""
     text = _decoded(file, content)
     builder = _NodeBuilder(file)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            builder.take(event)
+            builder.handle(event)
     except yaml.MarkedYAMLError as error:
         raise UnreadableFile([_syntax_problem(file, text, error)]) from error
     except yaml.YAMLError as error:
-        raise UnreadableFile([Problem(file, 1, 1, "not-yaml", f"this is not YAML: {error}")]) from error
-    if builder.refused:
-        raise UnreadableFile(builder.refused)
+        raise UnreadableFile([Problem(file, 1, 1, "not-yaml", f"this is not valid YAML: {error}")]) from error
+    if builder.refusals:
+        raise UnreadableFile(builder.refusals)
     if builder.root is None:
-        message = "the file says nothing"
-        raise UnreadableFile([Problem(file, 1, 1, "empty-file", message, "write rules into it, or delete it.")])
+        message = "the file is empty"
+        raise UnreadableFile([Problem(file, 1, 1, "empty-file", message, "add rules to it, or delete it.")])
     return builder.root, builder.problems
 
 
 @dataclass(slots=True)
 class _OpenCollection:
-    """A list or mapping whose end has not come yet; `key` waits for its value."""
+    """A list or mapping that is not complete yet; `key` is the key whose value comes next."""
 
     node: SequenceNode | MappingNode
     key: ScalarNode | None = None
@@ -96,46 +96,48 @@ class _OpenCollection:
 
 @dataclass(slots=True)
 class _NodeBuilder:
-    """Makes nodes of YAML's events, and stops at the bounds before anything has grown."""
+    """Builds nodes from YAML events, and stops at the bounds before it uses much memory."""
 
     file: str
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
-    refused: list[Problem] = field(default_factory=list)
-    open: list[_OpenCollection] = field(default_factory=list)
+    refusals: list[Problem] = field(default_factory=list)
+    open_collections: list[_OpenCollection] = field(default_factory=list)
     node_count: int = 0
-    documents: int = 0
+    document_count: int = 0
 
-    def take(self, event: yaml.Event) -> None:
+    def handle(self, event: yaml.Event) -> None:
         match event:
             case yaml.DocumentStartEvent():
                 self._count_document(event)
             case yaml.AliasEvent():
-                self._refuse(event, "alias", f"'*{event.anchor}' repeats another part of the file", _ALIAS_HELP)
+                self._refuse(
+                    event, "alias", f"'*{event.anchor}' repeats another part of the file (a YAML alias)", _ALIAS_HELP
+                )
                 self._add(ScalarNode("", True, *_position(event)))
             case yaml.ScalarEvent() | yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 self._check(event)
-                self._begin(event)
+                self._start(event)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                self.open.pop()
+                self.open_collections.pop()
 
-    def _begin(self, event: yaml.Event) -> None:
+    def _start(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
             self._add(ScalarNode(event.value, not event.style, *_position(event)))
             return
-        place = _position(event)
-        node = SequenceNode([], *place) if isinstance(event, yaml.SequenceStartEvent) else MappingNode({}, *place)
+        position = _position(event)
+        node = SequenceNode([], *position) if isinstance(event, yaml.SequenceStartEvent) else MappingNode({}, *position)
         self._add(node)
-        self.open.append(_OpenCollection(node))
-        if len(self.open) > MAX_DEPTH:
-            message = f"lists and mappings are more than {MAX_DEPTH} deep inside each other"
-            raise UnreadableFile([_problem(self.file, event, "too-deep", message, "rules need a handful of levels.")])
+        self.open_collections.append(_OpenCollection(node))
+        if len(self.open_collections) > MAX_DEPTH:
+            message = f"lists and mappings are nested more than {MAX_DEPTH} levels deep"
+            raise UnreadableFile([_problem(self.file, event, "too-deep", message, "rules need only a few levels.")])
 
     def _add(self, node: Node) -> None:
-        if not self.open:
+        if not self.open_collections:
             self.root = node if self.root is None else self.root
             return
-        parent = self.open[-1]
+        parent = self.open_collections[-1]
         if isinstance(parent.node, SequenceNode):
             parent.node.items.append(node)
         elif parent.key is not None:
@@ -144,7 +146,7 @@ class _NodeBuilder:
         elif isinstance(node, ScalarNode):
             parent.key = node
         else:
-            message = "a key is a list or a mapping here"
+            message = "a key cannot be a list or a mapping"
             raise UnreadableFile(
                 [Problem(self.file, node.line, node.column, "not-yaml", message, "a key is one word.")]
             )
@@ -154,35 +156,35 @@ class _NodeBuilder:
             fields.entries[key.text] = (key, node)
             return
         first = fields.entries[key.text][0]
-        message = f"the key {quoted(key.text)} stands here twice; it is on line {first.line} already"
-        help = "put both comparisons under one key, or each in an entry of its own under 'all'."
+        message = f"the key {quoted(key.text)} is used twice; it is already on line {first.line}"
+        help = "put both comparisons under one key, or each in its own entry under 'all'."
         self.problems.append(Problem(self.file, key.line, key.column, "duplicate-key", message, help, key.length))
 
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         self.node_count += 1
         if self.node_count > MAX_NODES:
-            message = f"the file has more than {MAX_NODES:,} words"
+            message = f"the file has more than {MAX_NODES:,} texts, lists and mappings"
             raise UnreadableFile([_problem(self.file, event, "too-large", message, "split it into several files.")])
         if event.anchor is not None:
-            self._refuse(event, "alias", f"'&{event.anchor}' names a part of the file to repeat", _ALIAS_HELP)
+            self._refuse(event, "alias", f"'&{event.anchor}' names a part of the file (a YAML anchor)", _ALIAS_HELP)
         if event.tag is not None and event.tag != "!":
-            message = f"'!{event.tag.removeprefix('tag:yaml.org,2002:')}' is a YAML tag, which rules do not have"
-            self._refuse(event, "tag", message, "leave the tag out.")
+            message = f"'!{event.tag.removeprefix('tag:yaml.org,2002:')}' is a YAML tag, which rule files may not use"
+            self._refuse(event, "tag", message, "remove the tag.")
 
     def _refuse(self, event: yaml.NodeEvent, code: str, message: str, help: str) -> None:
-        self.refused.append(_problem(self.file, event, code, message, help))
+        self.refusals.append(_problem(self.file, event, code, message, help))
 
     def _count_document(self, event: yaml.Event) -> None:
-        self.documents += 1
-        if self.documents > 1:
-            message = "a second document begins here"
-            help = "a file holds one document: put this part into a file of its own."
+        self.document_count += 1
+        if self.document_count > 1:
+            message = "a second YAML document starts here"
+            help = "a file holds one document: move this part to its own file."
             raise UnreadableFile([_problem(self.file, event, "not-yaml", message, help)])
 
 
-_ALIAS_HELP = "write the part out in both places; rule files have no anchors and aliases."
+_ALIAS_HELP = "write the part out in both places; rule files may not use anchors and aliases."
 
-# YAML's control characters, and the rare ends of lines that YAML counts and editors do not.
+# Control characters, and the rare line ends that YAML recognizes and editors do not.
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -195,34 +197,34 @@ def _decoded(file: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line, column = _line_and_column(content[: error.start].decode("utf-8-sig", errors="replace"))
         message = f"the byte 0x{content[error.start]:02x} is not UTF-8 text"
-        help = "save the file with the encoding UTF-8."
+        help = "save the file as UTF-8."
         raise UnreadableFile([Problem(file, line, column, "not-utf-8", message, help)]) from error
     if unprintable := _CONTROL.search(text):
         line, column = _line_and_column(text[: unprintable.start()])
-        message = f"the character U+{ord(unprintable.group()):04X} does not belong into a text"
+        message = f"the character U+{ord(unprintable.group()):04X} is not allowed"
         raise UnreadableFile([Problem(file, line, column, "not-yaml", message, "delete it.")])
     return text
 
 
 def _line_and_column(before: str) -> tuple[int, int]:
-    """The place right after a text, as YAML counts lines."""
+    """The position just after a text, as YAML counts lines."""
     lines = before.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return len(lines), len(lines[-1]) + 1
 
 
 def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
-    message = f"this is not YAML: {error.problem or error.context}"
+    message = f"this is not valid YAML: {error.problem or error.context}"
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(file, 1, 1, "not-yaml", message)
-    help = "compare the line and the one before with an example; a missing bracket, quote, colon or space is usual."
+    help = "check this line and the one before it, most often for a missing bracket, quote, colon or space."
     if text[mark.index : mark.index + 1] == "\t":
-        help = "indent with spaces; YAML has no tabs."
+        help = "indent with spaces; YAML does not allow tabs."
     return Problem(file, mark.line + 1, mark.column + 1, "not-yaml", message, help)
 
 
 def _position(event: yaml.Event) -> tuple[int, int, int]:
-    """Line, column and length of what an event stands for; the length is 1 where it goes over lines."""
+    """Line, column and length of an event's text; the length is 1 if the text spans several lines."""
     start, end = event.start_mark, event.end_mark
     if start is None or end is None:
         return 1, 1, 1

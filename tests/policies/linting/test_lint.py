@@ -169,7 +169,7 @@ def test_policies_shadow_one_together() -> None:
     )
 
     (problem,) = routing(*policies).problems
-    assert problem.message == "no order reaches policy 'p2': policies 'p0' and 'p1' take every one before it"
+    assert problem.message == "no order reaches policy 'p2': policies 'p0' and 'p1' take all its orders first"
 
 
 def test_a_delivery_rule_that_never_decides_is_found() -> None:
@@ -183,7 +183,7 @@ rules:
     reading = read({"d.yaml": rules.encode(), "r.yaml": f"kind: routing\npolicies: [{DEFAULT}]\n".encode()})
 
     assert [(problem.code, problem.line) for problem in reading.problems] == [("shadowed-rule", 5)]
-    assert reading.problems[0].message == "rule 'far' never decides: rule 'rest' takes every one before it"
+    assert reading.problems[0].message == "rule 'far' never decides: rule 'rest' decides all its cases first"
 
 
 def test_an_exception_rule_that_never_decides_is_found() -> None:

@@ -30,7 +30,12 @@ def test_a_fact_says_what_it_can_be_and_how_it_is_compared(capsys: pytest.Captur
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in out.splitlines() if line.strip()]
     known_in = plain(places(FACTS["product.status"]))
 
-    assert rows[2] == ["product.status", "active, draft, discontinued", "where the product is in its life", known_in]
+    assert rows[2] == [
+        "product.status",
+        "active, draft, discontinued",
+        "status of the product in the catalog",
+        known_in,
+    ]
     assert rows[-1] == ["a word", "is, in, is_not, not_in"]
     assert err == "1 fact. Of each, such as product.status.known, rules can ask whether it is known.\n"
 
@@ -42,7 +47,7 @@ def test_facts_are_data_for_programs(capsys: pytest.CaptureFixture[str]) -> None
         {
             "name": "stock.count_confidence",
             "type": "number",
-            "help": "how far the count can be trusted",
+            "help": "how reliable the count is",
             "unit": "0 to 1",
             "allowed": [],
             "comparisons": ["is", "in", "is_not", "not_in", "at_least", "at_most", "more_than", "less_than"],
