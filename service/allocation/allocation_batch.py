@@ -151,7 +151,7 @@ class AllocationBatch:
         intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
         context = rebalancing.LazyPlanningContext(self._deps.cache, policy_set, batch.context(policy_set))
-        if unit_of_work.book.lapsed:
+        if unit_of_work.book.expired_promises:
             await rebalancing.fill(connection, unit_of_work, context)
         for ticket in tickets:
             batch.changes[ticket.claim.id] = intake.receive(ticket.request, batch.context(ticket.policy_set))

@@ -97,7 +97,7 @@ async def rebalance(
 async def _reroute(connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext) -> None:
     """Takes promises off levels that have less than is promised, and plans them anew: the older orders first."""
     lost: dict[UUID, list[tuple[tuple[str, str], Loss]]] = {}
-    for key in sorted(unit_of_work.book.touched()):
+    for key in sorted(unit_of_work.book.changed_keys()):
         excess = -unit_of_work.book.levels[key].available
         if excess > 0:
             for loss in losses(await _claims(connection, unit_of_work, key), excess):
@@ -192,10 +192,10 @@ async def fill(
 
 def _fillable(unit_of_work: UnitOfWork, *, untouched: bool) -> set[str]:
     """SKUs that backorders wait for, and of which something is available."""
-    waiting = unit_of_work.book.waiting | unit_of_work.backordered_skus
+    waiting = unit_of_work.book.backordered_skus | unit_of_work.backordered_skus
     if not waiting:
         return waiting
-    keys = unit_of_work.book.levels if untouched else unit_of_work.book.touched()
+    keys = unit_of_work.book.levels if untouched else unit_of_work.book.changed_keys()
     return {sku for sku, place in keys if sku in waiting and unit_of_work.book.levels[sku, place].available > 0}
 
 

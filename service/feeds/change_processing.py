@@ -113,7 +113,7 @@ class ChangeRecorder:
         if place is not FeedAuthority.OWNS:
             return self._observed(change, count, said.units, place)
         level, basis = self.book.levels[change.key], self._basis(change)
-        moved = self.history.moved(change.key, change.effective_time)
+        moved = self.history.moved_since(change.key, change.effective_time)
         found = assess_count(basis.anchor, said, on_hand=level.on_hand, moved_since=moved)
         if found.result is ChangeResult.ACCEPTED and not self._has_room(change, found):
             found = _too_many()
@@ -131,7 +131,7 @@ class ChangeRecorder:
         feed, key, level = self._feed(change), change.key, self.book.levels[change.key]
         not_sellable = taken_off = 0
         if feed.counts_available:
-            not_sellable = level.unavailable - self.history.changed_unavailable(key, change.effective_time)
+            not_sellable = level.unavailable - self.history.unavailable_change_since(key, change.effective_time)
         if feed.is_net:
             until = count.orders_until or change.effective_time
             later = self.history.allocated.get((key, change.effective_time, until), ())
@@ -177,7 +177,7 @@ class ChangeRecorder:
 
     def _state_unavailable(self, change: StockChange, count: ReportedCount) -> None:
         """Books what changes by reason, so that it is what was counted and what was set aside since."""
-        since = self.history.set_aside(change.key, change.effective_time)
+        since = self.history.made_unavailable_since(change.key, change.effective_time)
         units = self.aside.get(change.key, {})
         if count.unavailable is not None:
             stated = count.unavailable
@@ -209,7 +209,7 @@ class ChangeRecorder:
         if self._basis(change).anchor is None:
             return self._result(change, replace(found, reason=found.reason or "there is no count to compare it with"))
         level = self.book.levels[change.key]
-        known = level.on_hand - self.history.changed(change.key, change.effective_time)
+        known = level.on_hand - self.history.on_hand_change_since(change.key, change.effective_time)
         mismatch = differs(self._feed(change), claimed, known)
         said = f"it says {unit_count_text(claimed)} where {known} are known; only the owner's counts move the figure"
         result = self._result(change, replace(found, reason=found.reason or said))
@@ -284,7 +284,7 @@ class ChangeRecorder:
             change_id=change.change_id if change_id == "" else None,
             reason=reason,
         )
-        self.book.move(movement)
+        self.book.apply(movement)
         self.history.add(movement)
         if movement.unavailable:
             units, why = self.aside.setdefault(change.key, {}), unavailable.reason_of(reason)

@@ -72,7 +72,7 @@ async def record(
     unit_of_work = UnitOfWork(book)
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
-    await provenance.hear(connection, book.now, recording.heard.values())
+    await provenance.record(connection, book.now, recording.heard.values())
     await incoming.write(connection, book.now, recording.deliveries)
     await _settle_quarantine(connection, book.now, results)
     raised, settled = await stock_incidents.tell(

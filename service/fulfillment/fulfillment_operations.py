@@ -53,7 +53,7 @@ class FulfillmentOperations:
                 reassignment.reassign(step)
             else:
                 make(step)
-                await provenance.distrust(connection, unit_of_work.book, distrusted(step))
+                await provenance.lower_confidence(connection, unit_of_work.book, distrusted(step))
             await applied_events.keep(connection, step.effects)
             return await self._end(connection, unit_of_work, row["allocation_id"], policy_set)
 

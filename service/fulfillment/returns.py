@@ -39,7 +39,7 @@ def take_back(
             key = (record.line(line_id).sku, asked.location_id)
             at = Occurrence(asked.event_time or unit_of_work.book.now, is_counted.get(key, False))
             reason = _UNAVAILABLE.get(asked.disposition)
-            unit_of_work.book.take_back(LineUnits(record.id, line_id, key, units), at, reason=reason)
+            unit_of_work.book.receive_return(LineUnits(record.id, line_id, key, units), at, reason=reason)
     record.update_time = unit_of_work.book.now
     unit_of_work.record(AllocationChange(record, *_told(asked, sum(wanted.values()))))
     return effects

@@ -179,7 +179,7 @@ def _leave(step: ShipmentTransition, kind: str) -> int:
     """Units leave the location; returns how many."""
     total = 0
     for line_id, units in units_asked(step).items():
-        step.book.leave(kind, step.record.line_units(step.shipment, line_id, units), step.at(line_id))
+        step.book.fulfill(kind, step.record.line_units(step.shipment, line_id, units), step.at(line_id))
         step.shipment.shipped[line_id] = step.shipment.shipped.get(line_id, 0) + units
         step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
         _keep(step, line_id, units)
@@ -227,9 +227,9 @@ def _give_up(step: ShipmentTransition, line_id: str, units: int) -> None:
     part, reason = step.record.line_units(step.shipment, line_id, units), step.asked.reason
     step.book.release(part, was_held=False, reason=reason)
     if reason == _NOT_THERE:
-        step.book.lose(part, step.at(line_id), reason=reason)
+        step.book.write_off(part, step.at(line_id), reason=reason)
     elif reason in _SET_ASIDE:
-        step.book.set_aside(part, reason=_SET_ASIDE[reason])
+        step.book.make_unavailable(part, reason=_SET_ASIDE[reason])
     step.shipment.rejected[line_id] = step.shipment.rejected.get(line_id, 0) + units
     step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.REJECTED)
     _keep(step, line_id, units)

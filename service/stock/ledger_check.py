@@ -22,18 +22,22 @@ from service.database.tables import (
     transfer_line,
 )
 
-_SHOWN = 50
+_MOST_LISTED = 50
 """Differences that are listed; all are counted."""
 
 _FIGURES = ("on_hand", "unavailable", "held", "allocated")
-_level, _moved = stock_level.c, stock_movement.c
+_level, _movement = stock_level.c, stock_movement.c
 
 
-def _sums() -> Select[Any]:
+def _level_differences() -> Select[Any]:
     """Levels whose figures are not the sum of their movements."""
     sums = (
-        select(_moved.sku, _moved.location_id, *(func.sum(_moved[f"{name}_delta"]).label(name) for name in _FIGURES))
-        .group_by(_moved.sku, _moved.location_id)
+        select(
+            _movement.sku,
+            _movement.location_id,
+            *(func.sum(_movement[f"{name}_delta"]).label(name) for name in _FIGURES),
+        )
+        .group_by(_movement.sku, _movement.location_id)
         .subquery("sums")
     )
     differs = or_(*(func.coalesce(_level[name], 0) != func.coalesce(sums.c[name], 0) for name in _FIGURES))
@@ -52,14 +56,14 @@ def _sums() -> Select[Any]:
     )
 
 
-def _reasons() -> Select[Any]:
+def _reason_differences() -> Select[Any]:
     """Units that are not sellable for one reason, where they are not the sum of the movements with that reason."""
-    named = _moved.reason.in_([literal_column(f"'{reason}'") for reason in REASONS])
-    reason = case((named, _moved.reason), else_=literal_column(f"'{OTHER}'")).label("reason")
+    named = _movement.reason.in_([literal_column(f"'{reason}'") for reason in REASONS])
+    reason = case((named, _movement.reason), else_=literal_column(f"'{OTHER}'")).label("reason")
     moved = (
-        select(_moved.sku, _moved.location_id, reason, func.sum(_moved.unavailable_delta).label("units"))
-        .where(_moved.unavailable_delta != literal_column("0"))
-        .group_by(_moved.sku, _moved.location_id, reason)
+        select(_movement.sku, _movement.location_id, reason, func.sum(_movement.unavailable_delta).label("units"))
+        .where(_movement.unavailable_delta != literal_column("0"))
+        .group_by(_movement.sku, _movement.location_id, reason)
         .subquery("moved")
     )
     keys = ("sku", "location_id", "reason")
@@ -78,7 +82,7 @@ def _reasons() -> Select[Any]:
     )
 
 
-def _reasons_whole() -> Select[Any]:
+def _reason_total_differences() -> Select[Any]:
     """Levels whose unavailable units are not the sum of their units by reason."""
     by_reason = (
         select(
@@ -108,7 +112,7 @@ def _reasons_whole() -> Select[Any]:
     )
 
 
-def _promises() -> Select[Any]:
+def _promise_differences() -> Select[Any]:
     """Levels whose held and allocated units are not what is promised there."""
 
     def of(state: str) -> Any:
@@ -139,7 +143,7 @@ def _promises() -> Select[Any]:
     )
 
 
-def _lines() -> Select[Any]:
+def _line_differences() -> Select[Any]:
     """Lines of live promises whose units are not all promised, shipped, short or cancelled."""
 
     def total(table: Any, column: Any, name: str) -> Any:
@@ -173,17 +177,17 @@ def _lines() -> Select[Any]:
     )
 
 
-def _transfers() -> Select[Any]:
+def _transfer_differences() -> Select[Any]:
     """Units of transfers that did not leave or arrive as their lines say."""
     moved = (
         select(
-            _moved.reason.label("transfer_id"),
-            _moved.sku,
-            _moved.location_id,
-            func.sum(_moved.on_hand_delta).label("units"),
+            _movement.reason.label("transfer_id"),
+            _movement.sku,
+            _movement.location_id,
+            func.sum(_movement.on_hand_delta).label("units"),
         )
-        .where(_moved.source == literal_column(f"'{TRANSFERS}'"))
-        .group_by(_moved.reason, _moved.sku, _moved.location_id)
+        .where(_movement.source == literal_column(f"'{TRANSFERS}'"))
+        .group_by(_movement.reason, _movement.sku, _movement.location_id)
         .subquery("moved")
     )
     columns = (transfer_line.c.transfer_id, transfer_line.c.sku)
@@ -207,20 +211,20 @@ def _transfers() -> Select[Any]:
     )
 
 
-def _counted(query: Select[Any]) -> Statement:
+def _check(query: Select[Any]) -> Statement:
     found = query.subquery("found")
-    return Statement(select(found, func.count().over().label("differences")).limit(_SHOWN))
+    return Statement(select(found, func.count().over().label("differences")).limit(_MOST_LISTED))
 
 
 _CHECKS = {
-    "a figure is not the sum of its movements": _counted(_sums()),
-    "unavailable units of a reason are not the sum of its movements": _counted(_reasons()),
-    "unavailable units are not the sum of their reasons": _counted(_reasons_whole()),
-    "a figure is not what is promised": _counted(_promises()),
-    "a line's units are not all promised, shipped, short or cancelled": _counted(_lines()),
-    "a transfer is not what left and arrived": _counted(_transfers()),
+    "a figure is not the sum of its movements": _check(_level_differences()),
+    "unavailable units of a reason are not the sum of its movements": _check(_reason_differences()),
+    "unavailable units are not the sum of their reasons": _check(_reason_total_differences()),
+    "a figure is not what is promised": _check(_promise_differences()),
+    "a line's units are not all promised, shipped, short or cancelled": _check(_line_differences()),
+    "a transfer is not what left and arrived": _check(_transfer_differences()),
 }
-_on_its_way = (
+_in_transit = (
     select(func.coalesce(func.sum(func.greatest(0, transfer_line.c.dispatched - transfer_line.c.received)), 0))
     .join(transfer, transfer.c.id == transfer_line.c.transfer_id)
     .where(transfer.c.complete_time.is_(None))
@@ -238,15 +242,17 @@ _TOTALS = Statement(
             select(func.coalesce(func.sum(column), 0)).scalar_subquery().label(name)
             for name, column in (("promised_units", promise.c.unit_count), ("short_units", shortage.c.unit_count))
         ),
-        _on_its_way.scalar_subquery().label("in_transit_units"),
+        _in_transit.scalar_subquery().label("in_transit_units"),
     )
 )
 _MOVED_UNITS = Statement(
-    select(_moved.kind, func.sum(_moved.on_hand_delta).label("units")).group_by(_moved.kind).order_by(_moved.kind)
+    select(_movement.kind, func.sum(_movement.on_hand_delta).label("units"))
+    .group_by(_movement.kind)
+    .order_by(_movement.kind)
 )
 
 
-_BE_MODEST = Statement(
+_LIMIT_RESOURCES = Statement(
     select(
         func.set_config("statement_timeout", parameter("milliseconds", Text), true()),
         func.set_config("max_parallel_workers_per_gather", "0", true()),
@@ -286,7 +292,7 @@ async def verify(connection: Connection, *, statement_seconds: float = 0) -> Led
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         # One core is enough: whoever trades needs the others.
-        await _BE_MODEST.rows(connection, milliseconds=str(int(statement_seconds * 1000)))
+        await _LIMIT_RESOURCES.rows(connection, milliseconds=str(int(statement_seconds * 1000)))
         totals = (await _TOTALS.rows(connection))[0]
         moved = {row["kind"]: int(row["units"]) for row in await _MOVED_UNITS.rows(connection) if row["units"]}
         differences: list[str] = []

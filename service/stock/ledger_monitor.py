@@ -15,7 +15,7 @@ from service.stock import ledger_check
 
 log = structlog.get_logger(__name__)
 
-PROOF_SECONDS = STATEMENT_SECONDS - 5
+CHECK_SECONDS = STATEMENT_SECONDS - 5
 """What a statement of the proof may take: PostgreSQL gives it up before we give PostgreSQL up."""
 
 
@@ -34,18 +34,18 @@ class LedgerMonitor:
         # Not at once: a service that has just started has other things to do.
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), self._seconds)
-        proving = asyncio.ensure_future(every(self._seconds, stop, self.prove))
+        proving = asyncio.ensure_future(every(self._seconds, stop, self.verify))
         await stop.wait()
         # A service that stops does not wait for a proof that nobody will hear of.
         proving.cancel()
         with suppress(asyncio.CancelledError):
             await proving
 
-    async def prove(self) -> None:
+    async def verify(self) -> None:
         """Proves the ledger once; what is found is left in the metrics, and in the log where it is bad."""
         try:
             async with self._database.connection("verify_ledger") as connection:
-                report = await ledger_check.verify(connection, statement_seconds=PROOF_SECONDS)
+                report = await ledger_check.verify(connection, statement_seconds=CHECK_SECONDS)
         except asyncpg.QueryCanceledError:
             log.warning("the ledger is too large to be proved beside the trade; run `truestock verify-ledger` instead")
             return

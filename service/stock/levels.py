@@ -190,7 +190,7 @@ async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[
     now: datetime = rows[0]["now"]
     levels = {(r["sku"], r["location_id"]): level_of(r) for r in rows if (r["sku"], r["location_id"]) in locked}
     book = Book(now, levels, new_id)
-    book.waiting = {r["sku"] for r in rows if r["waits"]}
+    book.backordered_skus = {r["sku"] for r in rows if r["waits"]}
     expired = await _EXPIRED.rows(connection, skus=skus, now=now)
     book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
     return book
@@ -234,8 +234,8 @@ async def write(connection: Connection, book: Book) -> None:
         await _CHANGE.run(connection, **transposed(names, changes))
     await unavailable_units.apply(connection, unavailable_units.changes_of(book.movements))
     await _APPEND.run(connection, now=book.now, **transposed(list(_MOVEMENT), _movement_rows(book)))
-    if book.lapsed:
-        rows = [(p.shipment_id, p.line_id) for p in book.lapsed]
+    if book.expired_promises:
+        rows = [(p.shipment_id, p.line_id) for p in book.expired_promises]
         await _EMPTY.run(connection, **transposed(["shipment_id", "line_id"], rows))
 
 

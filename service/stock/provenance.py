@@ -91,7 +91,7 @@ class CountBasis:
     unavailable_time: datetime | None
 
 
-async def hear(connection: Connection, now: datetime, figures: Iterable[ReportedFigure]) -> None:
+async def record(connection: Connection, now: datetime, figures: Iterable[ReportedFigure]) -> None:
     """Notes who said a figure, when it was true, and what it rests on."""
     rows = [_heard_row(figure) for figure in figures]
     if rows:
@@ -107,7 +107,7 @@ def _heard_row(figure: ReportedFigure) -> tuple[object, ...]:
     )
 
 
-async def distrust(connection: Connection, book: Book, keys: Sequence[Key]) -> None:
+async def lower_confidence(connection: Connection, book: Book, keys: Sequence[Key]) -> None:
     """Lowers the confidence in levels of a book, which are locked: somebody could not find there what they should.
 
     Once for each time that it happened; a key that is named twice is doubted twice.

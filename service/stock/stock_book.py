@@ -87,8 +87,8 @@ class Book:
         self.now = now
         self.levels = levels
         self.movements: list[Movement] = []
-        self.lapsed: list[PromisedUnits] = []
-        self.waiting: set[str] = set()
+        self.expired_promises: list[PromisedUnits] = []
+        self.backordered_skus: set[str] = set()
         """SKUs that backorders wait for."""
         self.new_id = new_id
 
@@ -109,21 +109,21 @@ class Book:
         back = Deltas(held=-part.unit_count) if was_held else Deltas(allocated=-part.unit_count)
         self._move("released", part, back, reason=reason)
 
-    def leave(self, kind: str, part: LineUnits, at: Occurrence) -> None:
+    def fulfill(self, kind: str, part: LineUnits, at: Occurrence) -> None:
         """Promised units leave the location, `shipped` or `collected`: on hand falls, and so does the promise."""
         gone = 0 if at.is_counted else -part.unit_count
         self._move(kind, part, Deltas(on_hand=gone, allocated=-part.unit_count), at=at)
 
-    def lose(self, part: LineUnits, at: Occurrence, *, reason: str) -> None:
+    def write_off(self, part: LineUnits, at: Occurrence, *, reason: str) -> None:
         """Units turn out not to be there. Their promise is released apart."""
         gone = 0 if at.is_counted else -part.unit_count
         self._move("lost", part, Deltas(on_hand=gone), reason=reason, at=at)
 
-    def set_aside(self, part: LineUnits, *, reason: str) -> None:
+    def make_unavailable(self, part: LineUnits, *, reason: str) -> None:
         """Units that are there are not sellable any more."""
         self._move("set_aside", part, Deltas(unavailable=part.unit_count), reason=reason)
 
-    def take_back(self, part: LineUnits, at: Occurrence, *, reason: str | None) -> None:
+    def receive_return(self, part: LineUnits, at: Occurrence, *, reason: str | None) -> None:
         """Units came back to a location: sellable where there is no `reason` why they are not."""
         here = 0 if at.is_counted else part.unit_count
         self._move("returned", part, Deltas(on_hand=here, unavailable=here if reason else 0), reason=reason, at=at)
@@ -135,9 +135,9 @@ class Book:
                 promise.allocation_id, promise.line_id, (promise.sku, promise.location_id), promise.unit_count
             )
             self._move("expired", part, Deltas(held=-promise.unit_count))
-            self.lapsed.append(promise)
+            self.expired_promises.append(promise)
 
-    def move(self, movement: Movement) -> None:
+    def apply(self, movement: Movement) -> None:
         """Changes the figures by a movement and keeps it for writing."""
         key = (movement.sku, movement.location_id)
         level = self.levels[key]
@@ -153,7 +153,7 @@ class Book:
     def _move(
         self, kind: str, part: LineUnits, deltas: Deltas, *, reason: str | None = None, at: Occurrence | None = None
     ) -> None:
-        self.move(
+        self.apply(
             Movement(
                 id=self.new_id(),
                 sku=part.key[0],
@@ -180,7 +180,7 @@ class Book:
             return time
         return counted + timedelta(microseconds=1)
 
-    def touched(self) -> set[Key]:
+    def changed_keys(self) -> set[Key]:
         """The levels that something happened to."""
         return {(m.sku, m.location_id) for m in self.movements}
 

@@ -21,63 +21,68 @@ from service.stock.stock_book import Key, Movement
 Moments = set[tuple[Key, datetime]]
 """((SKU, location id), time at the source)."""
 
-_moved = stock_movement.c
-_IS_COUNT = _moved.kind == literal_column("'counted'")
+_movement = stock_movement.c
+_IS_COUNT = _movement.kind == literal_column("'counted'")
 
 
 def _effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElement[Any]:
     """What a movement would do if it counted: also of one that was absorbed by a count."""
     whens: list[tuple[Any, Any]] = [
-        (_moved.kind == literal_column(f"'{kind}'"), literal_column(str(sign))) for kind, sign in signs.items()
+        (_movement.kind == literal_column(f"'{kind}'"), literal_column(str(sign))) for kind, sign in signs.items()
     ]
-    stated = func.coalesce(_moved.reported_count, literal_column("0")) * case(*whens, else_=literal_column("0"))
-    return case((_moved.result == literal_column("'absorbed'"), stated), else_=accepted)
+    stated = func.coalesce(_movement.reported_count, literal_column("0")) * case(*whens, else_=literal_column("0"))
+    return case((_movement.result == literal_column("'absorbed'"), stated), else_=accepted)
 
 
 _at = unnested("at", sku=Text, location_id=Text, since=Moment)
-_after = (_moved.sku == _at.c.sku) & (_moved.location_id == _at.c.location_id) & (_moved.effective_time > _at.c.since)
+_after = (
+    (_movement.sku == _at.c.sku)
+    & (_movement.location_id == _at.c.location_id)
+    & (_movement.effective_time > _at.c.since)
+)
 _ON_HAND = Statement(
     select(
         *(_at.c[name] for name in ("sku", "location_id", "since")),
-        cast(func.sum(_effect(_moved.on_hand_delta, MOVEMENT_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
-        cast(func.sum(_moved.on_hand_delta), BigInteger).label("changed"),
+        cast(func.sum(_effect(_movement.on_hand_delta, MOVEMENT_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
+        cast(func.sum(_movement.on_hand_delta), BigInteger).label("changed"),
     )
     .select_from(_at.join(stock_movement, _after))
     .group_by(_at.c.sku, _at.c.location_id, _at.c.since)
 )
-_ASIDE = Statement(
+_UNAVAILABLE = Statement(
     select(
         *(_at.c[name] for name in ("sku", "location_id", "since")),
-        _moved.reason,
-        cast(func.sum(_effect(_moved.unavailable_delta, SETTING_ASIDE_SIGNS)).filter(~_IS_COUNT), BigInteger).label(
+        _movement.reason,
+        cast(func.sum(_effect(_movement.unavailable_delta, SETTING_ASIDE_SIGNS)).filter(~_IS_COUNT), BigInteger).label(
             "moved"
         ),
-        cast(func.sum(_moved.unavailable_delta), BigInteger).label("changed"),
+        cast(func.sum(_movement.unavailable_delta), BigInteger).label("changed"),
     )
     .select_from(_at.join(stock_movement, _after))
-    .where((_moved.unavailable_delta != literal_column("0")) | (_moved.result == literal_column("'absorbed'")))
-    .group_by(_at.c.sku, _at.c.location_id, _at.c.since, _moved.reason)
+    .where((_movement.unavailable_delta != literal_column("0")) | (_movement.result == literal_column("'absorbed'")))
+    .group_by(_at.c.sku, _at.c.location_id, _at.c.since, _movement.reason)
 )
 
 _net = unnested("at", sku=Text, location_id=Text, since=Moment, until=Moment)
 _ALLOCATED = Statement(
     select(
         *(_net.c[name] for name in ("sku", "location_id", "since", "until")),
-        cast(func.sum(_moved.allocated_delta), BigInteger).label("since_watermark"),
+        cast(func.sum(_movement.allocated_delta), BigInteger).label("since_watermark"),
         cast(
-            func.coalesce(func.sum(_moved.allocated_delta).filter(_moved.effective_time > _net.c.since), 0), BigInteger
+            func.coalesce(func.sum(_movement.allocated_delta).filter(_movement.effective_time > _net.c.since), 0),
+            BigInteger,
         ).label("since_count"),
     )
     .select_from(
         _net.join(
             stock_movement,
-            (_moved.sku == _net.c.sku)
-            & (_moved.location_id == _net.c.location_id)
-            & (_moved.effective_time > _net.c.until),
+            (_movement.sku == _net.c.sku)
+            & (_movement.location_id == _net.c.location_id)
+            & (_movement.effective_time > _net.c.until),
         )
     )
-    .where(_moved.allocated_delta != literal_column("0"))
-    .group_by(_net.c.sku, _net.c.location_id, _net.c.since, _net.c.until, _moved.allocation_id)
+    .where(_movement.allocated_delta != literal_column("0"))
+    .group_by(_net.c.sku, _net.c.location_id, _net.c.since, _net.c.until, _movement.allocation_id)
 )
 
 
@@ -91,7 +96,7 @@ class History:
 
     on_hand: dict[tuple[Key, datetime], tuple[int, int]] = field(default_factory=dict)
     """(moved, changed) by moment: movements apart from counts, and all that changed the figure."""
-    aside: dict[tuple[Key, datetime], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    unavailable: dict[tuple[Key, datetime], dict[str, tuple[int, int]]] = field(default_factory=dict)
     """The same of unavailable units, by reason."""
     allocated: dict[tuple[Key, datetime, datetime], list[tuple[int, int]]] = field(default_factory=dict)
     """(since the watermark, since the count) of each order that changed, by (key, count, watermark)."""
@@ -101,30 +106,30 @@ class History:
         """Remembers a movement of the transaction at hand."""
         self.added.setdefault((movement.sku, movement.location_id), []).append(movement)
 
-    def moved(self, key: Key, since: datetime) -> int:
+    def moved_since(self, key: Key, since: datetime) -> int:
         """Units that moved on hand after the moment, counts apart."""
-        later = (m for m in self._later(key, since) if m.kind != "counted")
+        later = (m for m in self._added_after(key, since) if m.kind != "counted")
         return self.on_hand.get((key, since), (0, 0))[0] + sum(map(_on_hand_effect, later))
 
-    def changed(self, key: Key, since: datetime) -> int:
+    def on_hand_change_since(self, key: Key, since: datetime) -> int:
         """Units by which the on-hand figure was changed by whatever is effective after the moment."""
-        return self.on_hand.get((key, since), (0, 0))[1] + sum(m.on_hand for m in self._later(key, since))
+        return self.on_hand.get((key, since), (0, 0))[1] + sum(m.on_hand for m in self._added_after(key, since))
 
-    def set_aside(self, key: Key, since: datetime) -> dict[str, int]:
+    def made_unavailable_since(self, key: Key, since: datetime) -> dict[str, int]:
         """Units that were set aside after the moment less those put back, by reason, counts apart."""
-        sums = {reason: moved for reason, (moved, _) in self.aside.get((key, since), {}).items()}
-        for movement in self._later(key, since):
+        sums = {reason: moved for reason, (moved, _) in self.unavailable.get((key, since), {}).items()}
+        for movement in self._added_after(key, since):
             if movement.kind != "counted":
                 reason = reason_of(movement.reason)
                 sums[reason] = sums.get(reason, 0) + _unavailable_effect(movement)
         return sums
 
-    def changed_unavailable(self, key: Key, since: datetime) -> int:
+    def unavailable_change_since(self, key: Key, since: datetime) -> int:
         """Units by which the unavailable figure was changed by whatever is effective after the moment."""
-        known = sum(changed for _, changed in self.aside.get((key, since), {}).values())
-        return known + sum(m.unavailable for m in self._later(key, since))
+        known = sum(changed for _, changed in self.unavailable.get((key, since), {}).values())
+        return known + sum(m.unavailable for m in self._added_after(key, since))
 
-    def _later(self, key: Key, since: datetime) -> Iterable[Movement]:
+    def _added_after(self, key: Key, since: datetime) -> Iterable[Movement]:
         return (movement for movement in self.added.get(key, ()) if movement.effective_time > since)
 
 
@@ -143,8 +148,8 @@ async def read(
             history.on_hand[(r["sku"], r["location_id"]), r["since"]] = (r["moved"] or 0, r["changed"] or 0)
     if aside:
         rows = sorted((*key, since) for key, since in aside)
-        for r in await _ASIDE.rows(connection, **transposed(names, rows)):
-            _add_reason(history.aside.setdefault(((r["sku"], r["location_id"]), r["since"]), {}), r)
+        for r in await _UNAVAILABLE.rows(connection, **transposed(names, rows)):
+            _add_reason(history.unavailable.setdefault(((r["sku"], r["location_id"]), r["since"]), {}), r)
     if net:
         watermarks = sorted((*key, since, until) for key, since, until in net)
         for r in await _ALLOCATED.rows(connection, **transposed([*names, "until"], watermarks)):

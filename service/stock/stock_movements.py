@@ -19,14 +19,14 @@ from service.rpc.proto_values import timestamp
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
-_own = stock_movement.c
+_movement = stock_movement.c
 _FILTERS: dict[str, ColumnElement[bool]] = {
-    "skus": _own.sku == any_of("skus", Text),
-    "location_ids": _own.location_id == any_of("location_ids", Text),
-    "kinds": _own.kind == any_of("kinds", Text),
-    "allocation_id": _own.allocation_id == parameter("allocation_id", Uuid),
-    "start_time": _own.ingest_time >= parameter("start_time", Moment),
-    "end_time": _own.ingest_time < parameter("end_time", Moment),
+    "skus": _movement.sku == any_of("skus", Text),
+    "location_ids": _movement.location_id == any_of("location_ids", Text),
+    "kinds": _movement.kind == any_of("kinds", Text),
+    "allocation_id": _movement.allocation_id == parameter("allocation_id", Uuid),
+    "start_time": _movement.ingest_time >= parameter("start_time", Moment),
+    "end_time": _movement.ingest_time < parameter("end_time", Moment),
 }
 
 
@@ -114,11 +114,13 @@ def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
 @cache
 def _listing(filters: frozenset[str]) -> Statement:
     """The statement with just these filters: one that may be left out would keep PostgreSQL from using an index."""
-    behind = tuple_(_own.ingest_time, _own.id) < tuple_(parameter("before_time", Moment), parameter("before_id", Uuid))
+    behind = tuple_(_movement.ingest_time, _movement.id) < tuple_(
+        parameter("before_time", Moment), parameter("before_id", Uuid)
+    )
     return Statement(
         select(stock_movement)
         .where(behind, *(_FILTERS[name] for name in sorted(filters)))
-        .order_by(_own.ingest_time.desc(), _own.id.desc())
+        .order_by(_movement.ingest_time.desc(), _movement.id.desc())
         .limit(parameter("count", Integer))
     )
 

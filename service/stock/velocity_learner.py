@@ -26,8 +26,8 @@ LEARN_MOVEMENTS = 20_000
 """Movements of one transaction of the learner; a larger transaction of somebody else is read whole."""
 
 _NAME = "velocity"
-_moved = stock_movement.c
-_BEGIN = Statement(
+_movement = stock_movement.c
+_ENSURE_READER = Statement(
     upsert(ledger_reader)
     .values(name=_NAME, horizon=literal_column("'0'::xid8"))
     .on_conflict_do_nothing()
@@ -42,9 +42,9 @@ _ended: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapsho
 _HORIZON = Statement(
     select(
         _ended.label("ended"),
-        select(_moved.xid)
-        .where(_moved.xid >= parameter("horizon", TransactionId))
-        .order_by(_moved.xid)
+        select(_movement.xid)
+        .where(_movement.xid >= parameter("horizon", TransactionId))
+        .order_by(_movement.xid)
         .offset(parameter("most", Integer))
         .limit(literal_column("1"))
         .scalar_subquery()
@@ -53,41 +53,41 @@ _HORIZON = Statement(
     )
 )
 
-_at_tills = case(
+_sold_at_pos = case(
     # A count may have had the sale in it already: it was a sale all the same.
     (
-        (_moved.kind == literal_column("'sold'"))
-        & _moved.result.in_([literal_column("'accepted'"), literal_column("'absorbed'")]),
-        func.coalesce(_moved.reported_count, -_moved.on_hand_delta),
+        (_movement.kind == literal_column("'sold'"))
+        & _movement.result.in_([literal_column("'accepted'"), literal_column("'absorbed'")]),
+        func.coalesce(_movement.reported_count, -_movement.on_hand_delta),
     ),
     else_=literal_column("0"),
 )
-_in_orders = case(
+_sold_in_orders = case(
     # What leaves the house was sold when it was allocated.
-    (_moved.kind.in_([literal_column("'shipped'"), literal_column("'collected'")]), literal_column("0")),
-    else_=_moved.allocated_delta,
+    (_movement.kind.in_([literal_column("'shipped'"), literal_column("'collected'")]), literal_column("0")),
+    else_=_movement.allocated_delta,
 )
-_sold = _in_orders + _at_tills
+_sold = _sold_in_orders + _sold_at_pos
 _SALES = Statement(
-    select(_moved.sku, _moved.effective_time, func.sum(_sold).label("units"))
-    .where(_moved.xid >= parameter("horizon", TransactionId), _moved.xid < parameter("end", TransactionId))
-    .group_by(_moved.sku, _moved.effective_time)
+    select(_movement.sku, _movement.effective_time, func.sum(_sold).label("units"))
+    .where(_movement.xid >= parameter("horizon", TransactionId), _movement.xid < parameter("end", TransactionId))
+    .group_by(_movement.sku, _movement.effective_time)
     .having(func.sum(_sold) != literal_column("0"))
 )
-_KNOWN = Statement(
+_READ_VELOCITIES = Statement(
     select(product.c.sku, product.c.learned_velocity, product.c.learned_velocity_time)
     .where(product.c.sku == any_of("skus", Text))
     # In the order in which upserts write products, so that neither waits for the other for ever.
     .order_by(product.c.sku.collate("C"))
     .with_for_update(key_share=True)
 )
-_learnt = unnested("learnt", sku=Text, velocity=Double)
-_KEEP = Statement(
+_learned = unnested("learnt", sku=Text, velocity=Double)
+_STORE = Statement(
     update(product)
-    .values(learned_velocity=_learnt.c.velocity, learned_velocity_time=parameter("now", Moment))
-    .where(product.c.sku == _learnt.c.sku)
+    .values(learned_velocity=_learned.c.velocity, learned_velocity_time=parameter("now", Moment))
+    .where(product.c.sku == _learned.c.sku)
 )
-_GO_ON = Statement(
+_ADVANCE = Statement(
     update(ledger_reader)
     .values(horizon=parameter("end", TransactionId))
     .where(ledger_reader.c.name == literal_column(f"'{_NAME}'"))
@@ -95,7 +95,7 @@ _GO_ON = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _TransactionRange:
     """Transactions that have all ended, from `begin` on and before `end`, and when that was found out."""
 
     begin: int
@@ -117,43 +117,43 @@ class VelocityLearner:
 
     async def learn(self) -> None:
         """Learns from everything that has happened since the last time. Raises NotReady."""
-        while await self._database.transaction("learn_velocity", self._learn_some):
+        while await self._database.transaction("learn_velocity", self._learn_batch):
             pass
 
-    async def _learn_some(self, connection: Connection) -> bool:
+    async def _learn_batch(self, connection: Connection) -> bool:
         """Learns from at most so many movements; returns whether there may be more."""
-        await _BEGIN.run(connection)
+        await _ENSURE_READER.run(connection)
         row = await _LOCK.row(connection)
         if row is None:
             return False
-        stretch = await self._next(connection, row["horizon"])
+        stretch = await self._next_range(connection, row["horizon"])
         if stretch is None:
             return False
         sales: dict[str, list[Sale]] = {}
         for sold in await _SALES.rows(connection, horizon=stretch.begin, end=stretch.end):
             sales.setdefault(sold["sku"], []).append(Sale(sold["units"], sold["effective_time"]))
-        await _keep(connection, sales, stretch.now)
-        await _GO_ON.run(connection, end=stretch.end)
+        await _store(connection, sales, stretch.now)
+        await _ADVANCE.run(connection, end=stretch.end)
         return not stretch.is_last
 
-    async def _next(self, connection: Connection, horizon: int) -> _Stretch | None:
+    async def _next_range(self, connection: Connection, horizon: int) -> _TransactionRange | None:
         found = await _HORIZON.row(connection, horizon=horizon, most=self._movements)
         assert found is not None
         ended, full = found["ended"], found["full"]
         if ended <= horizon:
             return None
         if full is None or full >= ended:
-            return _Stretch(horizon, ended, found["now"], is_last=True)
+            return _TransactionRange(horizon, ended, found["now"], is_last=True)
         # A transaction is read whole, also where it alone is more than enough.
-        return _Stretch(horizon, max(full, horizon + 1), found["now"], is_last=False)
+        return _TransactionRange(horizon, max(full, horizon + 1), found["now"], is_last=False)
 
 
-async def _keep(connection: Connection, sales: Mapping[str, Iterable[Sale]], now: datetime) -> None:
+async def _store(connection: Connection, sales: Mapping[str, Iterable[Sale]], now: datetime) -> None:
     if not sales:
         return
-    known = {row["sku"]: _velocity(row) for row in await _KNOWN.rows(connection, skus=sorted(sales))}
+    known = {row["sku"]: _velocity(row) for row in await _READ_VELOCITIES.rows(connection, skus=sorted(sales))}
     rows = [(sku, updated_velocity(velocity, sales[sku], now).units_per_day) for sku, velocity in known.items()]
-    await _KEEP.run(connection, now=now, **transposed(["sku", "velocity"], rows))
+    await _STORE.run(connection, now=now, **transposed(["sku", "velocity"], rows))
 
 
 def _velocity(row: asyncpg.Record) -> Velocity | None:

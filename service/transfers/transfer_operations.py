@@ -103,7 +103,7 @@ class TransferOperations:
             self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
         unit_of_work = await self._write(connection, book, policy_set)
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
-        await provenance.hear(connection, book.now, [ReportedFigure(sku, to, book.now, TRANSFERS) for sku in unheard])
+        await provenance.record(connection, book.now, [ReportedFigure(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_store.receive(connection, after, step.units)
         unit_of_work.raised += await self._tell_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
@@ -122,7 +122,7 @@ class TransferOperations:
         return unit_of_work
 
     def _move(self, book: Book, kind: str, key: Key, units: int, transfer_id: str) -> None:
-        book.move(
+        book.apply(
             Movement(
                 id=self._deps.new_id(),
                 sku=key[0],

@@ -254,7 +254,7 @@ async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(r
     connection = await asyncpg.connect(plain_url(retailer.database_url))
     async with connection.transaction():
         book = await levels.open_book(connection, await levels.lock(connection, {"MUG"}), uuid.uuid4)
-        await provenance.distrust(connection, book, [key, key])
+        await provenance.lower_confidence(connection, book, [key, key])
     await connection.close()
 
     known = book.levels[key].count_confidence

@@ -68,9 +68,9 @@ async def test_a_proof_that_takes_too_long_is_given_up(
         "allocated_delta, source, effective_time, ingest_time) SELECT gen_random_uuid(), 'MUG', 'dc', 'adjusted', "
         "'accepted', 0, 0, 0, 0, 'x', now(), now() FROM generate_series(1, 20000)"
     )
-    monkeypatch.setattr("service.stock.ledger_monitor.PROOF_SECONDS", 0.001)
+    monkeypatch.setattr("service.stock.ledger_monitor.CHECK_SECONDS", 0.001)
     try:
-        await LedgerMonitor(database, shop.service.metrics, 1).prove()
+        await LedgerMonitor(database, shop.service.metrics, 1).verify()
     finally:
         await database.close()
 
