@@ -68,65 +68,65 @@ class ChangeRecorder:
     feeds: Mapping[str, Feed]
     bases: dict[Key, CountBasis]
     history: History
-    aside: dict[Key, dict[str, int]]
+    unavailable: dict[Key, dict[str, int]]
     """Unavailable units by reason."""
     untracked_since: dict[Key, datetime]
-    known: set[tuple[str, str]]
+    recorded_ids: set[tuple[str, str]]
     """(source, change id) of what was recorded before."""
-    heard: dict[Key, ReportedFigure] = field(default_factory=dict)
+    figures: dict[Key, ReportedFigure] = field(default_factory=dict)
     deliveries: list[DeliveryArrival | tuple[StockChange, ReportedIncoming]] = field(default_factory=list)
     """What was said of units on their way, in the order in which it was said."""
 
-    def take(self, change: StockChange, unmapped: str) -> RecordedChange:
+    def record(self, change: StockChange, unmapped: str) -> RecordedChange:
         """Records a change, or says why not; `unmapped` is what of it the catalogue does not have, if anything."""
         if unmapped:
             return RecordedChange(change, ChangeResult.QUARANTINED, unmapped, cause=QuarantineCause.UNMAPPED)
-        if (change.source, change.change_id) in self.known:
+        if (change.source, change.change_id) in self.recorded_ids:
             return self._result(
                 change, Assessment(ChangeResult.DUPLICATE, f"{change.source} has sent this change_id before")
             )
         if change.effective_time > self.book.now + limits.CLOCK_AHEAD:
             reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
             return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.AHEAD))
-        result = self._take(change, feed_authority(self.feeds, change.source, *change.key))
+        result = self._record_by_type(change, feed_authority(self.feeds, change.source, *change.key))
         if result.result is not ChangeResult.QUARANTINED:
-            self.known.add((change.source, change.change_id))
+            self.recorded_ids.add((change.source, change.change_id))
         return result
 
-    def _take(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
+    def _record_by_type(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
         if change.count is not None:
-            return self._count(change, change.count, place)
-        if change.move is not None:
-            return self._move(change, change.move, place)
-        if change.coming is not None:
-            return self._coming(change, change.coming, place)
-        return self._untracked(change, place)
+            return self._record_count(change, change.count, place)
+        if change.movement is not None:
+            return self._record_movement(change, change.movement, place)
+        if change.incoming is not None:
+            return self._record_incoming(change, change.incoming, place)
+        return self._record_untracked(change, place)
 
-    def _count(self, change: StockChange, count: ReportedCount, place: FeedAuthority) -> RecordedChange:
+    def _record_count(self, change: StockChange, count: ReportedCount, place: FeedAuthority) -> RecordedChange:
         feed = self._feed(change)
         if feed.counts_available and (count.unavailable_total is not None or count.unavailable is not None):
             reason = f"{change.source} counts what is available, and so cannot say what is not; leave that out"
             return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.MEANING))
-        said = Anchor(change.effective_time, self._claimed(change, count), change.source, change.sequence)
+        said = Anchor(change.effective_time, self._on_hand_units(change, count), change.source, change.sequence)
         if abs(said.units) > limits.COUNTED_UNITS:
-            return self._result(change, _too_many())
+            return self._result(change, _over_limit())
         if place is not FeedAuthority.OWNS:
-            return self._observed(change, count, said.units, place)
+            return self._compare_count(change, count, said.units, place)
         level, basis = self.book.levels[change.key], self._basis(change)
         moved = self.history.moved_since(change.key, change.effective_time)
         found = assess_count(basis.anchor, said, on_hand=level.on_hand, moved_since=moved)
-        if found.result is ChangeResult.ACCEPTED and not self._has_room(change, found):
-            found = _too_many()
+        if found.result is ChangeResult.ACCEPTED and not self._is_within_limit(change, found):
+            found = _over_limit()
         if found.result is ChangeResult.QUARANTINED:
             return self._result(change, found)
-        if change.move is not None:
-            found = self._moved_with(change, change.move, found)
-        self._book(change, "counted", found, reported_count=count.units)
+        if change.movement is not None:
+            found = self._record_movement_of_count(change, change.movement, found)
+        self._add_movement(change, "counted", found, reported_count=count.units)
         if found.result is ChangeResult.ACCEPTED:
-            self._rests_on(change, count, said, expected=level.on_hand - moved)
+            self._adopt_count(change, count, said, expected=level.on_hand - moved)
         return self._result(change, found)
 
-    def _claimed(self, change: StockChange, count: ReportedCount) -> int:
+    def _on_hand_units(self, change: StockChange, count: ReportedCount) -> int:
         """The units on hand, good or not, that a count comes to by what its feed means."""
         feed, key, level = self._feed(change), change.key, self.book.levels[change.key]
         not_sellable = taken_off = 0
@@ -138,26 +138,28 @@ class ChangeRecorder:
             taken_off = open_order_units(level.allocated, later)
         return on_hand_from_count(feed, count.units, unavailable=not_sellable, open_units=taken_off)
 
-    def _moved_with(self, change: StockChange, move: ReportedMovement, found: Assessment) -> Assessment:
+    def _record_movement_of_count(self, change: StockChange, move: ReportedMovement, found: Assessment) -> Assessment:
         """Books the movement that a count came with: it takes its part of the change that the count makes."""
-        self._arrived(change, move)
+        self._record_arrival(change, move)
         if found.result is not ChangeResult.ACCEPTED:
-            self._book(change, move.kind, Assessment(ChangeResult.ABSORBED), reported_count=move.units, change_id=None)
+            self._add_movement(
+                change, move.kind, Assessment(ChangeResult.ABSORBED), reported_count=move.units, change_id=None
+            )
             return found
         effect = on_hand_effect(move.kind, move.units)
-        self._book(
+        self._add_movement(
             change, move.kind, Assessment(ChangeResult.ACCEPTED, "", effect), reported_count=move.units, change_id=None
         )
         return replace(found, on_hand_delta=found.on_hand_delta - effect)
 
-    def _rests_on(self, change: StockChange, count: ReportedCount, said: Anchor, *, expected: int) -> None:
+    def _adopt_count(self, change: StockChange, count: ReportedCount, said: Anchor, *, expected: int) -> None:
         """Notes that the level rests on an accepted count from now on; `expected` was on the books for its time."""
         key, basis = change.key, self._basis(change)
         states_unavailable = count.unavailable_total is not None or count.unavailable is not None
         if states_unavailable:
-            self._state_unavailable(change, count)
-        if change.move is not None:
-            expected += on_hand_effect(change.move.kind, change.move.units)
+            self._record_unavailable(change, count)
+        if change.movement is not None:
+            expected += on_hand_effect(change.movement.kind, change.movement.units)
         trusted = None
         if not count.computed and basis.anchor is not None and basis.anchor.time != said.time:
             evidence = confidence.count_accuracy(said.units, expected)
@@ -166,7 +168,7 @@ class ChangeRecorder:
         tracked = True if since is not None and said.time >= since else None
         stated_time = change.effective_time if states_unavailable else None
         self.bases[key] = CountBasis(said, stated_time or basis.unavailable_time)
-        self._hear(
+        self._update_figure(
             change,
             anchor=said,
             unavailable_time=stated_time,
@@ -175,10 +177,10 @@ class ChangeRecorder:
             tracked=tracked,
         )
 
-    def _state_unavailable(self, change: StockChange, count: ReportedCount) -> None:
+    def _record_unavailable(self, change: StockChange, count: ReportedCount) -> None:
         """Books what changes by reason, so that it is what was counted and what was set aside since."""
         since = self.history.made_unavailable_since(change.key, change.effective_time)
-        units = self.aside.get(change.key, {})
+        units = self.unavailable.get(change.key, {})
         if count.unavailable is not None:
             stated = count.unavailable
             wanted = {r: max(0, stated.get(r, 0) + since.get(r, 0)) for r in unavailable.REASONS}
@@ -188,24 +190,28 @@ class ChangeRecorder:
             changes = unavailable.changes_to_total(units, max(0, total))
         for reason, delta in changes.items():
             found = Assessment(ChangeResult.ACCEPTED, unavailable_delta=delta)
-            self._book(change, "counted", found, reason=reason, change_id=None)
+            self._add_movement(change, "counted", found, reason=reason, change_id=None)
 
-    def _observed(
+    def _compare_count(
         self, change: StockChange, count: ReportedCount, claimed: int, place: FeedAuthority
     ) -> RecordedChange:
         """Compares a count with what is known at its time. A movement that came with it counts unless it observes."""
         found = Assessment(ChangeResult.OBSERVED)
-        if change.move is not None:
+        if change.movement is not None:
             if place is FeedAuthority.BESIDE:
-                found = assess_movement(self._basis(change).anchor, change.effective_time, _effect(change.move))
-            if not self._has_room(change, found):
-                return self._result(change, _too_many())
-            self._book(change, change.move.kind, found, reported_count=change.move.units, change_id=None)
+                found = assess_movement(
+                    self._basis(change).anchor, change.effective_time, _effect_on_hand(change.movement)
+                )
+            if not self._is_within_limit(change, found):
+                return self._result(change, _over_limit())
+            self._add_movement(
+                change, change.movement.kind, found, reported_count=change.movement.units, change_id=None
+            )
             if found.result is not ChangeResult.OBSERVED:
-                self._arrived(change, change.move)
+                self._record_arrival(change, change.movement)
             if found.result is ChangeResult.ACCEPTED:
-                self._hear(change)
-        self._book(change, "counted", Assessment(ChangeResult.OBSERVED), reported_count=count.units)
+                self._update_figure(change)
+        self._add_movement(change, "counted", Assessment(ChangeResult.OBSERVED), reported_count=count.units)
         if self._basis(change).anchor is None:
             return self._result(change, replace(found, reason=found.reason or "there is no count to compare it with"))
         level = self.book.levels[change.key]
@@ -215,49 +221,49 @@ class ChangeRecorder:
         result = self._result(change, replace(found, reason=found.reason or said))
         return replace(result, difference=claimed - known, mismatch=mismatch)
 
-    def _move(self, change: StockChange, move: ReportedMovement, place: FeedAuthority) -> RecordedChange:
+    def _record_movement(self, change: StockChange, move: ReportedMovement, place: FeedAuthority) -> RecordedChange:
         basis, at = self._basis(change), change.effective_time
         if place is FeedAuthority.OBSERVES:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was moved")
         elif move.kind in SETTING_ASIDE_SIGNS:
-            units = self.aside.get(change.key, {}).get(unavailable.reason_of(move.reason), 0)
+            units = self.unavailable.get(change.key, {}).get(unavailable.reason_of(move.reason), 0)
             effect = unavailable_effect(move.kind, move.units)
             found = assess_setting_aside(basis.unavailable_time, at, effect, units)
         else:
-            found = assess_movement(basis.anchor, at, _effect(move))
-        if not self._has_room(change, found):
-            found = _too_many()
+            found = assess_movement(basis.anchor, at, _effect_on_hand(move))
+        if not self._is_within_limit(change, found):
+            found = _over_limit()
         if found.result is ChangeResult.QUARANTINED:
             return self._result(change, found)
-        self._book(change, move.kind, found, reported_count=move.units, reason=move.reason)
+        self._add_movement(change, move.kind, found, reported_count=move.units, reason=move.reason)
         if found.result is not ChangeResult.OBSERVED:
-            self._arrived(change, move)
+            self._record_arrival(change, move)
         if found.result is ChangeResult.ACCEPTED:
-            self._hear(change)
+            self._update_figure(change)
         return self._result(change, found)
 
-    def _coming(self, change: StockChange, coming: ReportedIncoming, place: FeedAuthority) -> RecordedChange:
+    def _record_incoming(self, change: StockChange, coming: ReportedIncoming, place: FeedAuthority) -> RecordedChange:
         found = Assessment(ChangeResult.ACCEPTED)
         if place is FeedAuthority.OBSERVES:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} only observes; nothing was announced")
         else:
             self.deliveries.append((change, coming))
-        self._book(change, "incoming", found, reported_count=coming.units)
+        self._add_movement(change, "incoming", found, reported_count=coming.units)
         return self._result(change, found)
 
-    def _untracked(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
+    def _record_untracked(self, change: StockChange, place: FeedAuthority) -> RecordedChange:
         said = Anchor(change.effective_time, 0, change.source, change.sequence)
         found = assess_untracked(self._basis(change).anchor, said)
         if place is not FeedAuthority.OWNS:
             found = Assessment(ChangeResult.OBSERVED, f"{change.source} does not own the figure; it stays tracked")
-        self._book(change, "untracked", found)
+        self._add_movement(change, "untracked", found)
         if found.result is ChangeResult.ACCEPTED:
             since = self.untracked_since.get(change.key, change.effective_time)
             self.untracked_since[change.key] = max(since, change.effective_time)
-            self._hear(change, tracked=False)
+            self._update_figure(change, tracked=False)
         return self._result(change, found)
 
-    def _book(
+    def _add_movement(
         self,
         change: StockChange,
         kind: str,
@@ -287,10 +293,10 @@ class ChangeRecorder:
         self.book.apply(movement)
         self.history.add(movement)
         if movement.unavailable:
-            units, why = self.aside.setdefault(change.key, {}), unavailable.reason_of(reason)
+            units, why = self.unavailable.setdefault(change.key, {}), unavailable.reason_of(reason)
             units[why] = units.get(why, 0) + movement.unavailable
 
-    def _hear(
+    def _update_figure(
         self,
         change: StockChange,
         *,
@@ -303,9 +309,9 @@ class ChangeRecorder:
         key, level = change.key, self.book.levels[change.key]
         # That a source no longer tracks a figure does not make the figure any younger.
         at = change.effective_time if tracked is not False else level.as_of_time or change.effective_time
-        before = self.heard.get(key) or ReportedFigure(*key, at, change.source)
+        before = self.figures.get(key) or ReportedFigure(*key, at, change.source)
         looked = [time for time in (before.physical_count_time, physical_count_time) if time is not None]
-        self.heard[key] = ReportedFigure(
+        self.figures[key] = ReportedFigure(
             *key,
             max(at, before.as_of_time),
             change.source,
@@ -325,11 +331,11 @@ class ChangeRecorder:
             physical_count_time=max((t for t in (level.physical_count_time, *looked) if t is not None), default=None),
         )
 
-    def _arrived(self, change: StockChange, move: ReportedMovement) -> None:
+    def _record_arrival(self, change: StockChange, move: ReportedMovement) -> None:
         if move.incoming_reference:
             self.deliveries.append(DeliveryArrival(change, move.incoming_reference, move.units))
 
-    def _has_room(self, change: StockChange, found: Assessment) -> bool:
+    def _is_within_limit(self, change: StockChange, found: Assessment) -> bool:
         """Whether the figures stay within what any shop can have."""
         level = self.book.levels[change.key]
         figures = (level.on_hand + found.on_hand_delta, level.unavailable + found.unavailable_delta)
@@ -345,10 +351,10 @@ class ChangeRecorder:
         return RecordedChange(change, found.result, found.reason, self.book.levels[change.key].on_hand, found.cause)
 
 
-def _effect(move: ReportedMovement) -> int:
+def _effect_on_hand(move: ReportedMovement) -> int:
     return on_hand_effect(move.kind, move.units)
 
 
-def _too_many() -> Assessment:
+def _over_limit() -> Assessment:
     reason = f"it would take the figure past {limits.COUNTED_UNITS:,} units; check the number"
     return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.TOO_MANY)

@@ -39,9 +39,9 @@ def feed_message(row: asyncpg.Record) -> catalog_pb.Feed:
     """A row of `feed` as the API shows it."""
     return catalog_pb.Feed(
         source=row["source"],
-        role=_number(ROLE, row["role"]),
-        basis=_number(BASIS, row["basis"]),
-        open_orders=_number(OPEN_ORDER, row["open_orders"]),
+        role=_enum_number(ROLE, row["role"]),
+        basis=_enum_number(BASIS, row["basis"]),
+        open_orders=_enum_number(OPEN_ORDER, row["open_orders"]),
         location_ids=row["location_ids"],
         skus=row["skus"],
         cadence_minutes=row["cadence_minutes"],
@@ -60,28 +60,28 @@ def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
     return {
         "source": message.source,
         "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
-        "role": _word(fields, f"{at}.role", message.role, ROLE),
-        "basis": _word(fields, f"{at}.basis", message.basis or 1, BASIS),
-        "open_orders": _word(fields, f"{at}.open_orders", message.open_orders or 1, OPEN_ORDER),
-        "location_ids": _names(fields, f"{at}.location_ids", message.location_ids, limits.FEED_LOCATIONS),
-        "skus": _names(fields, f"{at}.skus", message.skus, limits.FEED_SKUS),
+        "role": _enum_word(fields, f"{at}.role", message.role, ROLE),
+        "basis": _enum_word(fields, f"{at}.basis", message.basis or 1, BASIS),
+        "open_orders": _enum_word(fields, f"{at}.open_orders", message.open_orders or 1, OPEN_ORDER),
+        "location_ids": _ids(fields, f"{at}.location_ids", message.location_ids, limits.FEED_LOCATIONS),
+        "skus": _ids(fields, f"{at}.skus", message.skus, limits.FEED_SKUS),
         "cadence_minutes": cadence,
         "tolerance_units": fields.whole(f"{at}.tolerance_units", message.tolerance_units, 0, limits.COUNTED_UNITS),
     }
 
 
-def _names(fields: Fields, at: str, names: Sequence[str], most: int) -> list[str]:
+def _ids(fields: Fields, at: str, names: Sequence[str], most: int) -> list[str]:
     if fields.size(at, names, 0, most):
         for index, name in enumerate(names):
             fields.text(f"{at}[{index}]", name, longest=limits.ID_LENGTH, required=True)
     return sorted(set(names))
 
 
-def _word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -> str:
+def _enum_word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -> str:
     if number not in words:
         fields.wrong(at, f"must be set to one of: {', '.join(words.values())}")
     return words.get(number, "")
 
 
-def _number(words: Mapping[int, str], word: str) -> Any:
+def _enum_number(words: Mapping[int, str], word: str) -> Any:
     return next(number for number, known in words.items() if known == word)

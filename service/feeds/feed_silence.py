@@ -17,14 +17,14 @@ from service.exceptions.incidents import Incident, Raised
 from service.stock import levels
 
 STALE = "stale_feed"
-MISSED_TURNS = 3
+STALE_AFTER_CADENCES = 3
 """A feed is stale once it has not spoken for this many times its cadence."""
 
 
 def _silent(columns: FromClause, now: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a feed has not been heard in time; one that never was, since it was declared."""
     since = func.coalesce(columns.c.ingest_time, columns.c.update_time)
-    patience = columns.c.cadence_minutes * literal_column(f"interval '{MISSED_TURNS} minutes'")
+    patience = columns.c.cadence_minutes * literal_column(f"interval '{STALE_AFTER_CADENCES} minutes'")
     return func.coalesce(since + patience < now, literal_column("false"))
 
 
@@ -35,7 +35,7 @@ _before = (
     .with_for_update()
     .cte("before")
 )
-_HEAR = Statement(
+_RECORD_REPORTS = Statement(
     update(feed)
     .values(ingest_time=func.greatest(feed.c.ingest_time, parameter("now", Moment)))
     .where(feed.c.source == _before.c.source)
@@ -53,21 +53,23 @@ _SILENT = Statement(
     .where(_silent(feed, func.statement_timestamp()), _open.c.subject.is_(None))
     .order_by(feed.c.source)
 )
-_BACK = Statement(
+_REPORTING_AGAIN = Statement(
     select(_open.c.subject)
     .select_from(_open.outerjoin(feed, feed.c.source == _open.c.subject))
     .where(func.coalesce(~_silent(feed, func.statement_timestamp()), literal_column("true")))
 )
 
 
-async def hear(connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]) -> list[UUID]:
+async def record_reports(
+    connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]
+) -> list[UUID]:
     """Notes that declared feeds have spoken, and settles that they were silent. The last write of a transaction.
 
     Returns the exceptions that are settled, to be counted after the commit.
     """
-    rows = await _HEAR.rows(connection, now=now, sources=sorted(set(sources)))
+    rows = await _RECORD_REPORTS.rows(connection, now=now, sources=sorted(set(sources)))
     back = [row["source"] for row in rows if row["was_silent"]]
-    return await _settle(connection, now, back, new_id)
+    return await _resolve(connection, now, back, new_id)
 
 
 async def check(
@@ -81,15 +83,15 @@ async def check(
         Incident(STALE, row["source"], _description(row["source"], row["ingest_time"]), source=row["source"])
         for row in await _SILENT.rows(connection)
     ]
-    back = [row["subject"] for row in await _BACK.rows(connection)]
+    back = [row["subject"] for row in await _REPORTING_AGAIN.rows(connection)]
     if not silent and not back:
         return [], []
     now = await levels.clock(connection)
-    settled = await _settle(connection, now, back, new_id)
+    settled = await _resolve(connection, now, back, new_id)
     return await incidents.raise_all(connection, policy_set, now, silent, new_id), settled
 
 
-async def _settle(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
+async def _resolve(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
     description = "The feed speaks again, or is no longer expected to."
     return await incidents.settle_all(
         connection, now, STALE, sources, resolution=COMPLETED, description=description, new_id=new_id

@@ -15,18 +15,18 @@ from service.feeds.stock_change import ReportedIncoming, StockChange
 
 Key = tuple[str, str, str, str]
 """(SKU, location id, reference, source)."""
-Said = dict[Key, tuple[int, datetime | None]]
+Deliveries = dict[Key, tuple[int, datetime | None]]
 """(units to come, when) by key."""
 
-_coming = stock_incoming.c
+_incoming = stock_incoming.c
 _READ = Statement(
     select(stock_incoming).where(
-        _coming.sku == any_of("skus", Text),
-        _coming.location_id == any_of("location_ids", Text),
-        _coming.reference == any_of("references", Text),
+        _incoming.sku == any_of("skus", Text),
+        _incoming.location_id == any_of("location_ids", Text),
+        _incoming.reference == any_of("references", Text),
     )
 )
-_KEPT: Columns = {
+_DELIVERY: Columns = {
     "sku": Text,
     "location_id": Text,
     "reference": Text,
@@ -34,23 +34,23 @@ _KEPT: Columns = {
     "unit_count": Integer,
     "expect_time": Moment,
 }
-_kept = unnested("kept", **_KEPT)
+_delivery = unnested("kept", **_DELIVERY)
 _insert = insert(stock_incoming).from_select(
-    [*_KEPT, "ingest_time"],
-    select(*(_kept.c[name] for name in _KEPT), parameter("now", Moment)).where(
-        _kept.c.unit_count > literal_column("0")
+    [*_DELIVERY, "ingest_time"],
+    select(*(_delivery.c[name] for name in _DELIVERY), parameter("now", Moment)).where(
+        _delivery.c.unit_count > literal_column("0")
     ),
 )
-_KEEP = Statement(
+_STORE = Statement(
     _insert.on_conflict_do_update(
         index_elements=["source", "reference", "sku", "location_id"],
         set_={name: _insert.excluded[name] for name in ("unit_count", "expect_time", "ingest_time")},
     )
 )
-_ENDED = Statement(
+_DELETE_COMPLETE = Statement(
     delete(stock_incoming).where(
-        *(_coming[name] == _kept.c[name] for name in ("sku", "location_id", "reference", "source")),
-        _kept.c.unit_count == literal_column("0"),
+        *(_incoming[name] == _delivery.c[name] for name in ("sku", "location_id", "reference", "source")),
+        _delivery.c.unit_count == literal_column("0"),
     )
 )
 
@@ -62,21 +62,21 @@ async def write(
     if not deliveries:
         return
     before = await _read(connection, deliveries)
-    after: Said = dict(before)
+    after: Deliveries = dict(before)
     for said in deliveries:
         if isinstance(said, DeliveryArrival):
-            _arrive(after, said)
+            _subtract_arrival(after, said)
         else:
             change, coming = said
             after[*change.key, coming.reference, change.source] = (coming.units, coming.expect_time)
     rows = [(*key, *figures) for key, figures in sorted(after.items()) if before.get(key) != figures]
     if rows:
-        values = transposed(list(_KEPT), rows)
-        await _KEEP.run(connection, now=now, **values)
-        await _ENDED.run(connection, **values)
+        values = transposed(list(_DELIVERY), rows)
+        await _STORE.run(connection, now=now, **values)
+        await _DELETE_COMPLETE.run(connection, **values)
 
 
-def _arrive(said: Said, arrival: DeliveryArrival) -> None:
+def _subtract_arrival(said: Deliveries, arrival: DeliveryArrival) -> None:
     """Takes units off their delivery: what the same source announced first, then what others did; never below 0."""
     named = (*arrival.change.key, arrival.reference)
     left = arrival.units
@@ -89,7 +89,7 @@ def _arrive(said: Said, arrival: DeliveryArrival) -> None:
 
 async def _read(
     connection: Connection, deliveries: Iterable[DeliveryArrival | tuple[StockChange, ReportedIncoming]]
-) -> Said:
+) -> Deliveries:
     names = [
         (*said.change.key, said.reference) if isinstance(said, DeliveryArrival) else (*said[0].key, said[1].reference)
         for said in deliveries

@@ -25,11 +25,11 @@ from service.database.database import Columns, Connection, Statement, any_of, pa
 from service.database.tables import Moment, location, product, stock_level, stock_quarantine
 from service.feeds.stock_change import StockChange, stored_change
 
-REPLAYED_AT_ONCE = 1_000
+RETRY_BATCH = 1_000
 """Changes that are taken up again in one transaction."""
 
-_kept = stock_quarantine.c
-_KEPT: Columns = {
+_stored = stock_quarantine.c
+_CHANGE: Columns = {
     "source": Text,
     "change_id": Text,
     "sku": Text,
@@ -39,59 +39,63 @@ _KEPT: Columns = {
     "reason": Text,
     "effective_time": Moment,
 }
-_new = unnested("kept", **_KEPT)
+_new = unnested("kept", **_CHANGE)
 _insert = insert(stock_quarantine).from_select(
-    [*_KEPT, "ingest_time"],
-    select(*(_new.c[name] for name in _KEPT), parameter("now", Moment)).order_by(_new.c.source, _new.c.change_id),
+    [*_CHANGE, "ingest_time"],
+    select(*(_new.c[name] for name in _CHANGE), parameter("now", Moment)).order_by(_new.c.source, _new.c.change_id),
 )
-_KEEP = Statement(
+_STORE = Statement(
     _insert.on_conflict_do_update(
         index_elements=["source", "change_id"],
-        set_={name: _insert.excluded[name] for name in (*_KEPT, "ingest_time") if name not in ("source", "change_id")},
+        set_={
+            name: _insert.excluded[name] for name in (*_CHANGE, "ingest_time") if name not in ("source", "change_id")
+        },
     )
 )
-_gone = unnested("gone", source=Text, change_id=Text)
-_LET_GO = Statement(
-    delete(stock_quarantine).where(_kept.source == _gone.c.source, _kept.change_id == _gone.c.change_id)
+_recorded = unnested("gone", source=Text, change_id=Text)
+_REMOVE = Statement(
+    delete(stock_quarantine).where(_stored.source == _recorded.c.source, _stored.change_id == _recorded.c.change_id)
 )
 
 
-def _is(cause: QuarantineCause) -> ColumnElement[bool]:
-    return _kept.cause == literal_column(f"'{cause}'")
+def _has_cause(cause: QuarantineCause) -> ColumnElement[bool]:
+    return _stored.cause == literal_column(f"'{cause}'")
 
 
 def _due() -> Select[tuple[object, ...]]:
     """What is worth another try, in the order in which it was true."""
-    found = stock_quarantine.join(product, product.c.sku == _kept.sku)
-    found = found.join(location, location.c.id == _kept.location_id)
+    found = stock_quarantine.join(product, product.c.sku == _stored.sku)
+    found = found.join(location, location.c.id == _stored.location_id)
     found = found.outerjoin(
-        stock_level, and_(stock_level.c.sku == _kept.sku, stock_level.c.location_id == _kept.location_id)
+        stock_level, and_(stock_level.c.sku == _stored.sku, stock_level.c.location_id == _stored.location_id)
     )
     worth_it = or_(
-        _is(QuarantineCause.UNMAPPED),
-        and_(_is(QuarantineCause.AHEAD), _kept.effective_time <= func.statement_timestamp()),
+        _has_cause(QuarantineCause.UNMAPPED),
+        and_(_has_cause(QuarantineCause.AHEAD), _stored.effective_time <= func.statement_timestamp()),
         # Something was heard of the level since: a later count that settles which of two was right, or that units were
         # set aside which are now put back.
         and_(
-            stock_level.c.ingest_time > _kept.ingest_time,
+            stock_level.c.ingest_time > _stored.ingest_time,
             or_(
-                and_(_is(QuarantineCause.RECOUNT), stock_level.c.counted_time > _kept.effective_time),
-                _is(QuarantineCause.NOT_ASIDE),
+                and_(_has_cause(QuarantineCause.RECOUNT), stock_level.c.counted_time > _stored.effective_time),
+                _has_cause(QuarantineCause.NOT_ASIDE),
             ),
         ),
     )
-    columns = (_kept.source, _kept.change_id, _kept.content, _kept.cause)
-    order = (_kept.effective_time, _kept.source, _kept.change_id)
+    columns = (_stored.source, _stored.change_id, _stored.content, _stored.cause)
+    order = (_stored.effective_time, _stored.source, _stored.change_id)
     return select(*columns).select_from(found).where(worth_it).order_by(*order).limit(parameter("count", Integer))
 
 
 _DUE = Statement(_due())
 _DUE_OF = Statement(
-    _due().where(or_(_kept.sku == any_of("skus", Text), _kept.location_id == any_of("location_ids", Text)))
+    _due().where(or_(_stored.sku == any_of("skus", Text), _stored.location_id == any_of("location_ids", Text)))
 )
 
 
-async def keep(connection: Connection, now: datetime, kept: Sequence[tuple[StockChange, QuarantineCause, str]]) -> None:
+async def store(
+    connection: Connection, now: datetime, kept: Sequence[tuple[StockChange, QuarantineCause, str]]
+) -> None:
     """Keeps changes aside, each with why; what was kept of the same source under the same id is replaced."""
     once = {(change.source, change.change_id): (change, cause, reason) for change, cause, reason in kept}
     rows = [
@@ -99,14 +103,14 @@ async def keep(connection: Connection, now: datetime, kept: Sequence[tuple[Stock
         for c, cause, reason in once.values()
     ]
     if rows:
-        await _KEEP.run(connection, now=now, **transposed(list(_KEPT), rows))
+        await _STORE.run(connection, now=now, **transposed(list(_CHANGE), rows))
 
 
-async def let_go(connection: Connection, ids: Iterable[tuple[str, str]]) -> None:
+async def remove(connection: Connection, ids: Iterable[tuple[str, str]]) -> None:
     """Forgets changes by (source, change id): they have been recorded."""
     rows = sorted(set(ids))
     if rows:
-        await _LET_GO.run(connection, **transposed(["source", "change_id"], rows))
+        await _REMOVE.run(connection, **transposed(["source", "change_id"], rows))
 
 
 async def due(
@@ -118,6 +122,6 @@ async def due(
     """
     named = bool(skus or location_ids)
     values = {"skus": list(skus), "location_ids": list(location_ids)} if named else {}
-    rows = await (_DUE_OF if named else _DUE).rows(connection, count=REPLAYED_AT_ONCE, **values)
+    rows = await (_DUE_OF if named else _DUE).rows(connection, count=RETRY_BATCH, **values)
     changes = [stored_change(row["source"], row["content"]) for row in rows]
     return [change for change in changes if change is not None], len(rows)

@@ -25,9 +25,9 @@ from service.stock import levels
 
 log = structlog.get_logger(__name__)
 
-REPLAY_SECONDS = 3.0
-SILENCE_SECONDS = 10.0
-SETTLED_AT_ONCE = 500
+RETRY_SECONDS = 3.0
+FEED_CHECK_SECONDS = 10.0
+RESOLVED_AT_ONCE = 500
 
 _MAPPED = {
     kind: Statement(
@@ -51,24 +51,26 @@ class QuarantineRetry:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Takes up what can be, and looks for feeds that have fallen silent, until `stop` is set."""
-        await asyncio.gather(every(REPLAY_SECONDS, stop, self.sweep), every(SILENCE_SECONDS, stop, self.listen))
+        await asyncio.gather(
+            every(RETRY_SECONDS, stop, self.retry_due), every(FEED_CHECK_SECONDS, stop, self.check_feeds)
+        )
 
-    async def mapped(self, *, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> None:
+    async def retry_mapped(self, *, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> None:
         """Records what waited for these products or locations, which are committed; the rest is left to `sweep`."""
         try:
-            await self._once(skus, location_ids)
+            await self._retry_batch(skus, location_ids)
         except NotReady:
             log.warning("what waited for a mapping is recorded a little later: the database is away")
         except Exception:
             # The mapping is committed and its caller must hear so; the sweep tries again what waited for it.
             log.exception("what waited for a mapping could not be recorded yet")
 
-    async def sweep(self) -> None:
+    async def retry_due(self) -> None:
         """Records whatever can be recorded by now."""
-        while await self._once() == quarantine.REPLAYED_AT_ONCE:
+        while await self._retry_batch() == quarantine.RETRY_BATCH:
             pass
 
-    async def listen(self) -> None:
+    async def check_feeds(self) -> None:
         """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
         policy_set = self._deps.policies()
 
@@ -79,7 +81,7 @@ class QuarantineRetry:
         incidents.count_raised(self._deps.metrics, raised)
         incidents.count_settled(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
 
-    async def _once(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
+    async def _retry_batch(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
         policy_set = self._deps.policies()
 
@@ -93,7 +95,7 @@ class QuarantineRetry:
                 results, unit_of_work = await stock_intake.record(
                     connection, changes, self._deps.new_id, cache=self._deps.cache, policy_set=policy_set
                 )
-            return seen, results, unit_of_work, await self._settle(connection)
+            return seen, results, unit_of_work, await self._resolve_mapped(connection)
 
         seen, results, unit_of_work, settled = await self._deps.database.transaction("retry_quarantine", work)
         stock_intake.count_results(self._deps.metrics, results)
@@ -103,11 +105,11 @@ class QuarantineRetry:
             incidents.count_settled(self._deps.metrics, kind, MAPPED, ids)
         return seen
 
-    async def _settle(self, connection: Connection) -> dict[str, list[UUID]]:
+    async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
         """Settles what was open about products and locations that the catalogue has by now; returns it by kind."""
         settled = {}
         for kind, statement in _MAPPED.items():
-            rows = await statement.rows(connection, kind=kind, count=SETTLED_AT_ONCE)
+            rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
             subjects = [row["subject"] for row in rows]
             if subjects:
                 settled[kind] = await incidents.settle_all(

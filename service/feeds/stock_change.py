@@ -64,8 +64,8 @@ class StockChange:
     content: bytes
     sequence: int | None = None
     count: ReportedCount | None = None
-    move: ReportedMovement | None = None
-    coming: ReportedIncoming | None = None
+    movement: ReportedMovement | None = None
+    incoming: ReportedIncoming | None = None
     untracked: bool = False
 
     @property
@@ -74,7 +74,7 @@ class StockChange:
         return self.sku, self.location_id
 
 
-def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> StockChange | None:
+def checked_change(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> StockChange | None:
     """What a source says, or None where something of it is wrong, which `fields` then know."""
     before = len(fields.violations)
     fields.text(f"{at}.change_id", change.change_id, longest=limits.CHANGE_ID_LENGTH, required=True)
@@ -82,7 +82,7 @@ def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange
     fields.text(f"{at}.location_id", change.location_id, longest=limits.ID_LENGTH, required=True)
     given = change.HasField("effective_time")
     effective_time = fields.moment(f"{at}.effective_time", change.effective_time, given=given)
-    count, move, coming = _said(fields, at, change)
+    count, move, coming = _reported(fields, at, change)
     if count is not None and count.orders_until and effective_time and count.orders_until > effective_time:
         wrong = "is after effective_time; name the last order that the count has in it"
         fields.wrong(f"{at}.{change.WhichOneof('change')}.orders_until_time", wrong)
@@ -97,29 +97,29 @@ def change_of(fields: Fields, at: str, source: str, change: stock_pb.StockChange
         content=change.SerializeToString(deterministic=True),
         sequence=change.sequence if change.HasField("sequence") else None,
         count=count,
-        move=move,
-        coming=coming,
+        movement=move,
+        incoming=coming,
         untracked=change.WhichOneof("change") == "untracked",
     )
 
 
 def stored_change(source: str, content: bytes) -> StockChange | None:
     """A change that was kept as it came; None where today's bounds would refuse it."""
-    return change_of(Fields(), "change", source, stock_pb.StockChange.FromString(content))
+    return checked_change(Fields(), "change", source, stock_pb.StockChange.FromString(content))
 
 
-def _said(
+def _reported(
     fields: Fields, at: str, change: stock_pb.StockChange
 ) -> tuple[ReportedCount | None, ReportedMovement | None, ReportedIncoming | None]:
     match change.WhichOneof("change"):
         case "count":
             return _count(fields, f"{at}.count", change.count), None, None
         case "movement":
-            return None, _move(fields, f"{at}.movement", change.movement), None
+            return None, _movement(fields, f"{at}.movement", change.movement), None
         case "counted_movement":
-            return *_counted_move(fields, f"{at}.counted_movement", change.counted_movement), None
+            return *_counted_movement(fields, f"{at}.counted_movement", change.counted_movement), None
         case "incoming":
-            return None, None, _coming(fields, f"{at}.incoming", change.incoming)
+            return None, None, _incoming(fields, f"{at}.incoming", change.incoming)
         case "untracked":
             return None, None, None
         case _:
@@ -128,11 +128,13 @@ def _said(
             return None, None, None
 
 
-def _counted_move(fields: Fields, at: str, said: stock_pb.CountedMovement) -> tuple[ReportedCount, ReportedMovement]:
+def _counted_movement(
+    fields: Fields, at: str, said: stock_pb.CountedMovement
+) -> tuple[ReportedCount, ReportedMovement]:
     for name in ("movement", "count"):
         if not said.HasField(name):
             fields.wrong(f"{at}.{name}", "must not be empty")
-    move = _move(fields, f"{at}.movement", said.movement)
+    move = _movement(fields, f"{at}.movement", said.movement)
     if move.kind in SETTING_ASIDE_SIGNS:
         fields.wrong(f"{at}.movement.kind", "does not change what is on hand; send it as a movement of its own")
     return _count(fields, f"{at}.count", said.count), move
@@ -171,7 +173,7 @@ def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str,
     return units
 
 
-def _move(fields: Fields, at: str, movement: stock_pb.StockMovement) -> ReportedMovement:
+def _movement(fields: Fields, at: str, movement: stock_pb.StockMovement) -> ReportedMovement:
     kind = _KINDS.get(movement.kind, "")
     if not kind:
         fields.wrong(f"{at}.kind", "must be one of the MovementKinds, such as MOVEMENT_KIND_RECEIVED")
@@ -188,7 +190,7 @@ def _move(fields: Fields, at: str, movement: stock_pb.StockMovement) -> Reported
     return ReportedMovement(kind, movement.unit_count, reason if kind in SETTING_ASIDE_SIGNS else None, reference)
 
 
-def _coming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> ReportedIncoming:
+def _incoming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> ReportedIncoming:
     fields.text(f"{at}.reference", incoming.reference, longest=limits.CHANGE_ID_LENGTH, required=True)
     fields.whole(f"{at}.unit_count", incoming.unit_count, 0, limits.COUNTED_UNITS)
     expected = None

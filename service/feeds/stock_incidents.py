@@ -20,17 +20,17 @@ MISMATCH = "mismatch"
 UNMAPPED_PRODUCT, UNMAPPED_LOCATION = "unmapped_product", "unmapped_location"
 
 
-def observed(result: RecordedChange) -> str:
+def observation_subject(result: RecordedChange) -> str:
     """The subject of an observation that differs: who saw it, of what, where."""
     return f"{result.change.source}/{result.change.sku}/{result.change.location_id}"
 
 
-def recount(result: RecordedChange) -> str:
+def recount_subject(result: RecordedChange) -> str:
     """The subject of two counts of one moment: what is to be counted again, and where."""
     return f"{result.change.sku}/{result.change.location_id}"
 
 
-async def tell(
+async def raise_and_resolve(
     connection: Connection,
     now: datetime,
     results: Sequence[RecordedChange],
@@ -49,7 +49,7 @@ async def tell(
     for result in results:
         if result.cause is QuarantineCause.UNMAPPED:
             found |= {(one.kind, one.subject): one for one in _unmapped(result, products, locations)}
-        for subject, incident in _words_on(result, products, locations):
+        for subject, incident in _mismatches(result, products, locations):
             found.pop((MISMATCH, subject), None)
             cured.discard(subject)
             if incident is None:
@@ -87,7 +87,7 @@ def _unmapped(
     return found
 
 
-def _words_on(
+def _mismatches(
     result: RecordedChange, products: Mapping[str, Product], locations: Mapping[str, Location]
 ) -> list[tuple[str, Incident | None]]:
     """What a result says of mismatches, by subject: that there is one, or None where it is over."""
@@ -107,13 +107,15 @@ def _words_on(
 
     what = f"{change.sku} at {change.location_id}"
     if result.cause is QuarantineCause.RECOUNT:
-        return [(recount(result), incident(recount(result), f"{what}: {change.source} {result.reason}."))]
+        return [
+            (recount_subject(result), incident(recount_subject(result), f"{what}: {change.source} {result.reason}."))
+        ]
     if result.result is ChangeResult.ACCEPTED and change.count is not None and result.difference is None:
-        return [(recount(result), None)]
+        return [(recount_subject(result), None)]
     if result.difference is None:
         return []
     if not result.mismatch:
-        return [(observed(result), None)]
+        return [(observation_subject(result), None)]
     by = f"{unit_count_text(abs(result.difference))} {'more' if result.difference > 0 else 'fewer'}"
     said = f"{change.source} sees {by} of {what} than are known; count there, or mend the feed."
-    return [(observed(result), incident(observed(result), said))]
+    return [(observation_subject(result), incident(observation_subject(result), said))]

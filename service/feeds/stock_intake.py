@@ -28,21 +28,21 @@ from service.stock import levels, provenance, stock_history, unavailable_units
 from service.stock.stock_book import Book, Key
 from service.stock.stock_history import History
 
-_moved = stock_movement.c
-_said = unnested("said", source=Text, change_id=Text)
-_HEARD_BEFORE = Statement(
-    select(_moved.source, _moved.change_id).join(
-        _said, (_said.c.source == _moved.source) & (_said.c.change_id == _moved.change_id)
+_movement = stock_movement.c
+_reported = unnested("said", source=Text, change_id=Text)
+_RECORDED_BEFORE = Statement(
+    select(_movement.source, _movement.change_id).join(
+        _reported, (_reported.c.source == _movement.source) & (_reported.c.change_id == _movement.change_id)
     )
 )
 _UNTRACKED_SINCE = Statement(
-    select(_moved.sku, _moved.location_id, func.max(_moved.effective_time).label("since"))
+    select(_movement.sku, _movement.location_id, func.max(_movement.effective_time).label("since"))
     .where(
-        _moved.sku == any_of("skus", Text),
-        _moved.kind == literal_column("'untracked'"),
-        _moved.result == literal_column("'accepted'"),
+        _movement.sku == any_of("skus", Text),
+        _movement.kind == literal_column("'untracked'"),
+        _movement.result == literal_column("'accepted'"),
     )
-    .group_by(_moved.sku, _moved.location_id)
+    .group_by(_movement.sku, _movement.location_id)
 )
 
 
@@ -67,15 +67,15 @@ async def record(
     await levels.ensure(connection, {change.key for change in mapped})
     locked = await levels.lock(connection, {change.sku for change in mapped})
     book = await levels.open_book(connection, locked, new_id)
-    recording = await _begin(connection, book, mapped, known.feeds)
-    results = [recording.take(change, unmapped[change.key]) for change in changes]
+    recording = await _recorder(connection, book, mapped, known.feeds)
+    results = [recording.record(change, unmapped[change.key]) for change in changes]
     unit_of_work = UnitOfWork(book)
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
-    await provenance.record(connection, book.now, recording.heard.values())
+    await provenance.record(connection, book.now, recording.figures.values())
     await incoming.write(connection, book.now, recording.deliveries)
-    await _settle_quarantine(connection, book.now, results)
-    raised, settled = await stock_incidents.tell(
+    await _update_quarantine(connection, book.now, results)
+    raised, settled = await stock_incidents.raise_and_resolve(
         connection,
         book.now,
         results,
@@ -88,7 +88,7 @@ async def record(
     unit_of_work.resolved[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
     declared = {change.source for change in changes} & known.feeds.keys()
     if declared:
-        spoken = await feed_silence.hear(connection, book.now, declared, new_id)
+        spoken = await feed_silence.record_reports(connection, book.now, declared, new_id)
         unit_of_work.resolved[feed_silence.STALE, COMPLETED] = spoken
     return results, unit_of_work
 
@@ -110,21 +110,21 @@ def _unmapped(change: StockChange, products: Mapping[str, Product], known: Catal
     return "" if change.location_id in known.locations else f"no location '{change.location_id}'{again}"
 
 
-async def _begin(
+async def _recorder(
     connection: Connection, book: Book, changes: Sequence[StockChange], feeds: Mapping[str, Feed]
 ) -> ChangeRecorder:
     """Everything that the changes are assessed by, read under the locks."""
     locked = set(book.levels)
     said = sorted({(change.source, change.change_id) for change in changes})
-    heard = await _HEARD_BEFORE.rows(connection, **transposed(["source", "change_id"], said)) if said else []
+    heard = await _RECORDED_BEFORE.rows(connection, **transposed(["source", "change_id"], said)) if said else []
     return ChangeRecorder(
         book=book,
         feeds=feeds,
         bases=await provenance.bases(connection, locked),
         history=await _history(connection, changes, feeds),
-        aside=await unavailable_units.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
+        unavailable=await unavailable_units.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
         untracked_since=await _untracked_since(connection, book),
-        known={(row["source"], row["change_id"]) for row in heard},
+        recorded_ids={(row["source"], row["change_id"]) for row in heard},
     )
 
 
@@ -147,7 +147,7 @@ def _concerns_unavailable(change: StockChange) -> bool:
     """Whether the change speaks of units that are there and not sellable."""
     if change.count is not None:
         return change.count.unavailable_total is not None or change.count.unavailable is not None
-    return change.move is not None and change.move.kind in SETTING_ASIDE_SIGNS
+    return change.movement is not None and change.movement.kind in SETTING_ASIDE_SIGNS
 
 
 async def _untracked_since(connection: Connection, book: Book) -> dict[Key, datetime]:
@@ -157,13 +157,13 @@ async def _untracked_since(connection: Connection, book: Book) -> dict[Key, date
     return {(row["sku"], row["location_id"]): row["since"] for row in rows}
 
 
-async def _settle_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
+async def _update_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
     """Keeps what was quarantined, and lets go of what has been recorded at last."""
     kept = [
         (r.change, r.cause or QuarantineCause.UNMAPPED, r.reason)
         for r in results
         if r.result is ChangeResult.QUARANTINED
     ]
-    await quarantine.keep(connection, now, kept)
+    await quarantine.store(connection, now, kept)
     settled = [(r.change.source, r.change.change_id) for r in results if r.result is not ChangeResult.QUARANTINED]
-    await quarantine.let_go(connection, settled)
+    await quarantine.remove(connection, settled)

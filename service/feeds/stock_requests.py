@@ -9,7 +9,7 @@ from uuid import UUID
 from policies.stock.feeds import OWN_SOURCES
 from service import limits
 from service.errors import InvalidFields, Violation
-from service.feeds.stock_change import StockChange, change_of
+from service.feeds.stock_change import StockChange, checked_change
 from service.rpc import page_tokens
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
@@ -44,7 +44,7 @@ def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest
     changes: list[StockChange] = []
     if fields.size("changes", request.changes, 1, limits.STOCK_CHANGES):
         for index, change in enumerate(request.changes):
-            made = change_of(fields, f"changes[{index}]", source or "", change)
+            made = checked_change(fields, f"changes[{index}]", source or "", change)
             if made is not None:
                 changes.append(made)
     fields.finish()

@@ -36,7 +36,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         created, updated = await self._upsert(LOCATIONS, rows, validate_only=request.validate_only)
         if not request.validate_only:
             self._metrics.start_locations(row["id"] for row in rows)
-            await self._replay.mapped(location_ids=[row["id"] for row in rows])
+            await self._replay.retry_mapped(location_ids=[row["id"] for row in rows])
         return catalog_pb.UpsertLocationsResponse(created_count=created, updated_count=updated)
 
     async def ListLocations(
@@ -51,7 +51,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         rows = catalog_requests.product_rows(request.products)
         created, updated = await self._upsert(PRODUCTS, rows, validate_only=request.validate_only)
         if not request.validate_only:
-            await self._replay.mapped(skus=[row["sku"] for row in rows])
+            await self._replay.retry_mapped(skus=[row["sku"] for row in rows])
         return catalog_pb.UpsertProductsResponse(created_count=created, updated_count=updated)
 
     async def ListProducts(

@@ -260,7 +260,7 @@ async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5), Feed(source="erp", role=OBSERVER))
     await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
 
-    await asyncio.gather(*(replay.listen() for _ in range(5)))
+    await asyncio.gather(*(replay.check_feeds() for _ in range(5)))
     raised = await retailer.sql("SELECT subject, state FROM exception WHERE kind = 'stale_feed'")
     await retailer.count({("MUG", "dc"): 10}, at=ago(0), source="wms")
 
@@ -272,10 +272,10 @@ async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
 async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5))
     await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
-    await replay.listen()
+    await replay.check_feeds()
 
     await declare(retailer, Feed(source="wms", role=OWNER))
-    await replay.listen()
+    await replay.check_feeds()
 
     rows = await retailer.sql("SELECT state FROM exception WHERE kind = 'stale_feed'")
     assert [row["state"] for row in rows] == ["resolved"]
@@ -285,7 +285,7 @@ async def test_a_feed_that_speaks_again_is_counted_as_settled(retailer: Retailer
     await declare(retailer, Feed(source="erp", role=OWNER, cadence_minutes=1))
     await retailer.stock({("A", "s"): 0})
     await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', ingest_time = NULL")
-    await replay.listen()
+    await replay.check_feeds()
 
     await retailer.count({("A", "s"): 2}, source="erp")
 

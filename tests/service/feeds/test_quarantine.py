@@ -94,9 +94,9 @@ async def test_what_is_said_while_the_mapping_arrives_counts_once(
     await asyncio.gather(
         *(shops[n % 2].record(one, source="till") for n, one in enumerate(said)),
         product(shops[0], "NEW"),
-        replay.sweep(),
+        replay.retry_due(),
     )
-    await asyncio.gather(*(replay.sweep() for _ in range(3)))
+    await asyncio.gather(*(replay.retry_due() for _ in range(3)))
 
     assert (await shops[0].level("NEW", "dc")).on_hand_count == 30
     assert (await shops[0].ledger()).balanced
@@ -110,13 +110,13 @@ async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(
     ahead = change("MUG", "dc", at=datetime.now(UTC) + timedelta(hours=1), count=counted(9))
     await retailer.record(ahead)
 
-    await replay.sweep()
+    await replay.retry_due()
     early = (await retailer.level("MUG", "dc")).on_hand_count
     # The source's clock was an hour ahead; what it says comes true as time goes by.
     await retailer.sql("UPDATE stock_quarantine SET effective_time = now() - interval '1 second'")
     ahead.effective_time.FromDatetime(datetime.now(UTC))
     await retailer.sql("UPDATE stock_quarantine SET content = $1", ahead.SerializeToString(deterministic=True))
-    await replay.sweep()
+    await replay.retry_due()
 
     assert (early, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
 
@@ -128,7 +128,7 @@ async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, r
 
     early = await retailer.record(change("MUG", "dc", at=now, movement=moved(put_back, 2)))
     await retailer.record(change("MUG", "dc", at=now - timedelta(seconds=1), movement=moved(set_aside, 3)))
-    await replay.sweep()
+    await replay.retry_due()
 
     assert early[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
     assert (await retailer.level("MUG", "dc")).unavailable_count == 1
