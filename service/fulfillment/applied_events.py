@@ -19,8 +19,8 @@ _EFFECT: Columns = {
     "unit_count": Integer,
 }
 _new = unnested("new", **_EFFECT)
-_KEEP = Statement(insert(stock_effect).from_select(list(_EFFECT), select(*(_new.c[name] for name in _EFFECT))))
-_HEARD = Statement(
+_RECORD = Statement(insert(stock_effect).from_select(list(_EFFECT), select(*(_new.c[name] for name in _EFFECT))))
+_APPLIED_LINES = Statement(
     select(stock_effect.c.line_id).where(
         stock_effect.c.shipment_id == any_of("shipment_ids", Uuid),
         stock_effect.c.effect == parameter("effect", Text),
@@ -40,14 +40,14 @@ class Effect:
     unit_count: int
 
 
-async def heard(connection: Connection, shipment_ids: Iterable[UUID], effect: str, event_id: str) -> set[str]:
+async def applied_lines(connection: Connection, shipment_ids: Iterable[UUID], effect: str, event_id: str) -> set[str]:
     """The lines on which this event has had this effect already. The order is locked."""
-    rows = await _HEARD.rows(connection, shipment_ids=list(shipment_ids), effect=effect, event_id=event_id)
+    rows = await _APPLIED_LINES.rows(connection, shipment_ids=list(shipment_ids), effect=effect, event_id=event_id)
     return {row["line_id"] for row in rows}
 
 
-async def keep(connection: Connection, effects: Iterable[Effect]) -> None:
+async def record(connection: Connection, effects: Iterable[Effect]) -> None:
     """Keeps what an event has done."""
     rows = [(x.shipment_id, x.line_id, x.effect, x.event_id, x.unit_count) for x in effects]
     if rows:
-        await _KEEP.run(connection, **transposed(list(_EFFECT), rows))
+        await _RECORD.run(connection, **transposed(list(_EFFECT), rows))

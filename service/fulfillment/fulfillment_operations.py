@@ -20,8 +20,8 @@ from service.database.tables import shipment
 from service.dependencies import Dependencies
 from service.errors import ABSENT_LOCATION, NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns
-from service.fulfillment.shipment_moves import ShipmentTransition, distrusted, effect_of, make
-from service.fulfillment.shipment_requests import Return, ShipmentMove
+from service.fulfillment.shipment_moves import ShipmentTransition, effect_of, not_found_levels, perform
+from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
 from service.orders import order_messages, order_store
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
@@ -39,7 +39,7 @@ class FulfillmentOperations:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def move(self, wanted: ShipmentMove, asked: IdempotentRequest) -> allocation_pb.Allocation:
+    async def perform(self, wanted: ShipmentRequest, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
         policy_set = self._deps.policies()
 
@@ -48,18 +48,20 @@ class FulfillmentOperations:
             if row is None:
                 raise _no_shipment(wanted.shipment_id)
             unit_of_work, locked = await self._open(connection, row["allocation_id"])
-            step = await self._step(connection, unit_of_work, locked, wanted=wanted, asked=asked, policy_set=policy_set)
-            if wanted.move is ShipmentAction.REASSIGN:
+            step = await self._transition(
+                connection, unit_of_work, locked, wanted=wanted, asked=asked, policy_set=policy_set
+            )
+            if wanted.action is ShipmentAction.REASSIGN:
                 reassignment.reassign(step)
             else:
-                make(step)
-                await provenance.lower_confidence(connection, unit_of_work.book, distrusted(step))
-            await applied_events.keep(connection, step.effects)
-            return await self._end(connection, unit_of_work, row["allocation_id"], policy_set)
+                perform(step)
+                await provenance.lower_confidence(connection, unit_of_work.book, not_found_levels(step))
+            await applied_events.record(connection, step.effects)
+            return await self._finish(connection, unit_of_work, row["allocation_id"], policy_set)
 
-        return await self._once(f"shipment_{wanted.move}", asked, work)
+        return await self._once_per_request(f"shipment_{wanted.action}", asked, work)
 
-    async def take_back(self, wanted: Return, asked: IdempotentRequest) -> allocation_pb.Allocation:
+    async def record_return(self, wanted: ReturnRequest, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """The order after units of it came back. Raises NotFound, TooManyUnits."""
         policy_set = self._deps.policies()
         event_id = wanted.event_id or str(asked.claim.id)
@@ -71,15 +73,15 @@ class FulfillmentOperations:
             unit_of_work, locked = await self._open(connection, wanted.allocation_id, place)
             record = unit_of_work.records[wanted.allocation_id]
             shipment_ids = [made.id for made in record.shipments]
-            heard = await applied_events.heard(connection, shipment_ids, returns.RETURNED, event_id)
-            counted = await self._counted(connection, locked, wanted.event_time)
-            effects = returns.take_back(unit_of_work, record, wanted, event_id, heard=heard, is_counted=counted)
-            await applied_events.keep(connection, effects)
-            return await self._end(connection, unit_of_work, wanted.allocation_id, policy_set)
+            heard = await applied_events.applied_lines(connection, shipment_ids, returns.RETURNED, event_id)
+            counted = await self._counted_levels(connection, locked, wanted.event_time)
+            effects = returns.record_return(unit_of_work, record, wanted, event_id, heard=heard, is_counted=counted)
+            await applied_events.record(connection, effects)
+            return await self._finish(connection, unit_of_work, wanted.allocation_id, policy_set)
 
-        return await self._once("return", asked, work)
+        return await self._once_per_request("return", asked, work)
 
-    async def _once(self, operation: str, asked: IdempotentRequest, work: Work) -> allocation_pb.Allocation:
+    async def _once_per_request(self, operation: str, asked: IdempotentRequest, work: Work) -> allocation_pb.Allocation:
         answer, unit_of_work = await idempotency.once(
             self._deps.database, operation, asked, allocation_pb.Allocation, work
         )
@@ -102,13 +104,13 @@ class FulfillmentOperations:
         unit_of_work.load((await order_store.read(connection, [allocation_id])).values())
         return unit_of_work, locked
 
-    async def _step(
+    async def _transition(
         self,
         connection: Connection,
         unit_of_work: UnitOfWork,
         locked: set[tuple[str, str]],
         *,
-        wanted: ShipmentMove,
+        wanted: ShipmentRequest,
         asked: IdempotentRequest,
         policy_set: PolicySet,
     ) -> ShipmentTransition:
@@ -117,21 +119,23 @@ class FulfillmentOperations:
         if made is None:
             raise _no_shipment(wanted.shipment_id)
         event_id = wanted.event_id or str(asked.claim.id)
-        effect = effect_of(wanted.move)
-        heard = await applied_events.heard(connection, [made.id], effect, event_id) if effect else set()
+        effect = effect_of(wanted.action)
+        heard = await applied_events.applied_lines(connection, [made.id], effect, event_id) if effect else set()
         known = await context(connection, self._deps.cache, policy_set, {line.sku for line in record.lines})
         return ShipmentTransition(
-            asked=wanted,
+            request=wanted,
             event_id=event_id,
             unit_of_work=unit_of_work,
             channel_context=known.of(record.channel_id),
             record=record,
             shipment=made,
-            heard=heard,
-            counted=await self._counted(connection, locked, wanted.event_time, known.catalog.feeds, made.assign_time),
+            applied_lines=heard,
+            counted_levels=await self._counted_levels(
+                connection, locked, wanted.event_time, known.catalog.feeds, made.assign_time
+            ),
         )
 
-    async def _counted(
+    async def _counted_levels(
         self,
         connection: Connection,
         locked: Iterable[tuple[str, str]],
@@ -148,7 +152,7 @@ class FulfillmentOperations:
             for key, anchor in anchors.items()
         }
 
-    async def _end(
+    async def _finish(
         self, connection: Connection, unit_of_work: UnitOfWork, allocation_id: UUID, policy_set: PolicySet
     ) -> tuple[allocation_pb.Allocation, UnitOfWork]:
         await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)

@@ -27,16 +27,16 @@ def reassign(step: ShipmentTransition) -> None:
         or check_action(ShipmentAction.REASSIGN, shipment.state) is ActionCheck.REFUSED
     ):
         raise _refused(step, shipment.state.value, "it has left, or its order is not sold")
-    if step.asked.location_id and step.asked.location_id not in step.channel_context.locations:
-        raise NotFound("location", {"location_id": step.asked.location_id}, ABSENT_LOCATION)
-    if step.asked.location_id == shipment.location_id:
+    if step.request.location_id and step.request.location_id not in step.channel_context.locations:
+        raise NotFound("location", {"location_id": step.request.location_id}, ABSENT_LOCATION)
+    if step.request.location_id == shipment.location_id:
         raise _refused(step, f"at {shipment.location_id} already", "name another location")
     units, was = dict(shipment.units), shipment.state.value
     for line_id, count in units.items():
         part = record.line_units(shipment, line_id, count)
         step.book.release(part, was_held=False, reason=REASSIGNED)
         shipment.remove_units(line_id, count, step.book.now, ended=ShipmentState.CANCELLED)
-    verdict = _to_location(step, units, was) if step.asked.location_id else _by_rules(step, units, was)
+    verdict = _to_location(step, units, was) if step.request.location_id else _by_rules(step, units, was)
     record.needs_person = True
     record.update_time = step.book.now
     step.unit_of_work.record(replace(verdict, intervention=REASSIGNED))
@@ -52,7 +52,7 @@ def _by_rules(step: ShipmentTransition, units: dict[str, int], was: str) -> Allo
 
 def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> AllocationChange:
     """Promises the units at a location that a person names, whatever the rules say, where it has them available."""
-    record, place = step.record, step.channel_context.locations[step.asked.location_id]
+    record, place = step.record, step.channel_context.locations[step.request.location_id]
     if place.status == "closed":
         raise _refused(step, was, f"{place.id} is closed: name a location that works")
     for line_id, count in units.items():
@@ -69,7 +69,7 @@ def _to_location(step: ShipmentTransition, units: dict[str, int], was: str) -> A
     made.assign_time, made.ship_by_time = step.book.now, ship_by(place, step.book.now)
     record.shipments.append(made)
     total = sum(units.values())
-    sentence = f"{step.asked.actor} moved {unit_count_text(total)} from {step.shipment.location_id} to {place.id}."
+    sentence = f"{step.request.actor} moved {unit_count_text(total)} from {step.shipment.location_id} to {place.id}."
     return AllocationChange(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
 
 

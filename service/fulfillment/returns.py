@@ -9,19 +9,19 @@ from service.allocation.planner import AllocationChange
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits
 from service.fulfillment.applied_events import Effect
-from service.fulfillment.shipment_requests import NOT_RETURNED, Return
+from service.fulfillment.shipment_requests import NOT_RETURNED, ReturnRequest
 from service.orders.allocation_record import AllocationRecord
 from service.stock.stock_book import LineUnits, Occurrence
 
 RETURNED = "returned"
-_UNAVAILABLE = {"inspect": "inspection", "damaged": "damaged"}
+_UNAVAILABLE_REASONS = {"inspect": "inspection", "damaged": "damaged"}
 """Why returned units are not sellable, by their disposition."""
 
 
-def take_back(
+def record_return(
     unit_of_work: UnitOfWork,
     record: AllocationRecord,
-    asked: Return,
+    asked: ReturnRequest,
     event_id: str,
     *,
     heard: set[str],
@@ -38,10 +38,10 @@ def take_back(
         if asked.disposition != NOT_RETURNED:
             key = (record.line(line_id).sku, asked.location_id)
             at = Occurrence(asked.event_time or unit_of_work.book.now, is_counted.get(key, False))
-            reason = _UNAVAILABLE.get(asked.disposition)
+            reason = _UNAVAILABLE_REASONS.get(asked.disposition)
             unit_of_work.book.receive_return(LineUnits(record.id, line_id, key, units), at, reason=reason)
     record.update_time = unit_of_work.book.now
-    unit_of_work.record(AllocationChange(record, *_told(asked, sum(wanted.values()))))
+    unit_of_work.record(AllocationChange(record, *_event(asked, sum(wanted.values()))))
     return effects
 
 
@@ -56,7 +56,9 @@ def _check(record: AllocationRecord, wanted: Mapping[str, int]) -> None:
             raise TooManyUnits(line_id, units, left, RETURNED)
 
 
-def _from_shipments(record: AllocationRecord, asked: Return, event_id: str, line_id: str, units: int) -> list[Effect]:
+def _from_shipments(
+    record: AllocationRecord, asked: ReturnRequest, event_id: str, line_id: str, units: int
+) -> list[Effect]:
     """Books units back on the shipments that they left with, the first first."""
     effects = []
     for made in record.shipments:
@@ -70,7 +72,7 @@ def _from_shipments(record: AllocationRecord, asked: Return, event_id: str, line
     return effects
 
 
-def _told(asked: Return, units: int) -> tuple[str, str]:
+def _event(asked: ReturnRequest, units: int) -> tuple[str, str]:
     if asked.disposition == NOT_RETURNED:
         return "refunded", f"{unit_count_text(units)} refunded without coming back."
     what = {"sellable": "sellable again", "inspect": "to be looked at", "damaged": "damaged"}[asked.disposition]

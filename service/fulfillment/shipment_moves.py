@@ -15,7 +15,7 @@ from service.allocation.shortages import exception_context, mark_needs_person
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits, WrongState
 from service.fulfillment.applied_events import Effect
-from service.fulfillment.shipment_requests import ShipmentMove
+from service.fulfillment.shipment_requests import ShipmentRequest
 from service.orders import order_exceptions
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
@@ -24,16 +24,16 @@ from service.stock.stock_book import Book, Occurrence
 REJECTED = "rejected"
 """Why units were routed anew, and the cause of an oversell where nobody else has them."""
 
-_NOT_THERE = "not_found"
-_SET_ASIDE = {"damaged": "damaged", "set_aside": "display"}
+_NOT_FOUND = "not_found"
+_UNAVAILABLE_REASONS = {"damaged": "damaged", "set_aside": "display"}
 """Why rejected units that are there are not sellable, by the reason of the rejection."""
-_DONE = {
+_EFFECTS = {
     ShipmentAction.SHIP: "shipped",
     ShipmentAction.DELIVER: "delivered",
     ShipmentAction.COLLECT: "collected",
     ShipmentAction.REJECT: "rejected",
 }
-_WANTED = {
+_TARGET_STATES = {
     ShipmentAction.ACCEPT: ShipmentState.ACCEPTED,
     ShipmentAction.MARK_READY: ShipmentState.READY_FOR_PICKUP,
     ShipmentAction.SHIP: ShipmentState.SHIPPED,
@@ -48,14 +48,14 @@ _WANTED = {
 class ShipmentTransition:
     """One move of one shipment, of an order that is locked; `heard` are lines on which the event had its effect."""
 
-    asked: ShipmentMove
+    request: ShipmentRequest
     event_id: str
     unit_of_work: UnitOfWork
     channel_context: ChannelContext
     record: AllocationRecord
     shipment: ShipmentRecord
-    heard: set[str]
-    counted: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    applied_lines: set[str]
+    counted_levels: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     """By level: whether a count has in already what happened at the event's time."""
     effects: list[Effect] = field(default_factory=list)
 
@@ -64,35 +64,35 @@ class ShipmentTransition:
         """The stock of the transaction."""
         return self.unit_of_work.book
 
-    def at(self, line_id: str) -> Occurrence:
+    def occurrence(self, line_id: str) -> Occurrence:
         """When units of a line moved."""
         key = (self.record.line(line_id).sku, self.shipment.location_id)
-        return Occurrence(self.asked.event_time or self.book.now, self.counted.get(key, False))
+        return Occurrence(self.request.event_time or self.book.now, self.counted_levels.get(key, False))
 
 
 def effect_of(move: ShipmentAction) -> str:
     """The effect that a move has on lines, in a word; empty where it has none."""
-    return {**_DONE, ShipmentAction.RETURN_UNCOLLECTED: "uncollected"}.get(move, "")
+    return {**_EFFECTS, ShipmentAction.RETURN_UNCOLLECTED: "uncollected"}.get(move, "")
 
 
-def make(step: ShipmentTransition) -> None:
+def perform(step: ShipmentTransition) -> None:
     """Makes the move and notes what became of the order. A move that a later event has in already does nothing.
 
     Raises WrongState, NotFound (line), TooManyUnits.
     """
-    if step.heard and step.heard >= set(step.asked.lines):
+    if step.applied_lines and step.applied_lines >= set(step.request.lines):
         return
     _check(step)
-    if check_action(step.asked.move, step.shipment.state) is ActionCheck.LATE:
+    if check_action(step.request.action, step.shipment.state) is ActionCheck.LATE:
         _check_late(step)
         return
     step.record.update_time = step.book.now
-    _MAKE[step.asked.move](step)
+    _PERFORM[step.request.action](step)
 
 
 def _check(step: ShipmentTransition) -> None:
-    move, record, shipment = step.asked.move, step.record, step.shipment
-    wanted = _WANTED[move].value
+    move, record, shipment = step.request.action, step.record, step.shipment
+    wanted = _TARGET_STATES[move].value
     if record.commitment is not Commitment.SOLD:
         advice = "its order is not sold yet: confirm the allocation first"
         raise WrongState("shipment", str(shipment.id), record.state_at(step.book.now), wanted, advice)
@@ -110,29 +110,29 @@ def _check(step: ShipmentTransition) -> None:
 def _check_late(step: ShipmentTransition) -> None:
     """What a later event has in already can be no more than that, and of lines that the shipment has."""
     _check_lines(step)
-    for line_id, units in step.asked.lines.items():
+    for line_id, units in step.request.lines.items():
         had = step.shipment.shipped.get(line_id, 0) + step.shipment.rejected.get(line_id, 0)
         if units > had:
-            raise TooManyUnits(line_id, units, 0, _DONE[step.asked.move])
+            raise TooManyUnits(line_id, units, 0, _EFFECTS[step.request.action])
 
 
-def units_asked(step: ShipmentTransition) -> dict[str, int]:
+def requested_units(step: ShipmentTransition) -> dict[str, int]:
     """The units that a move is about, by line: those that are named, else everything that has not left."""
-    if not step.asked.lines:
-        return {line_id: units for line_id, units in step.shipment.units.items() if line_id not in step.heard}
+    if not step.request.lines:
+        return {line_id: units for line_id, units in step.shipment.units.items() if line_id not in step.applied_lines}
     _check_lines(step)
-    asked = {line_id: units for line_id, units in step.asked.lines.items() if line_id not in step.heard}
+    asked = {line_id: units for line_id, units in step.request.lines.items() if line_id not in step.applied_lines}
     for line_id, units in asked.items():
         left = step.shipment.units.get(line_id, 0)
         if units > left:
-            raise TooManyUnits(line_id, units, left, _DONE[step.asked.move])
+            raise TooManyUnits(line_id, units, left, _EFFECTS[step.request.action])
     return asked
 
 
 def _check_lines(step: ShipmentTransition) -> None:
     known = set(step.shipment.line_ids)
     missing = {
-        f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.asked.lines) if line_id not in known
+        f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.request.lines) if line_id not in known
     }
     if missing:
         raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(known)[:20])}")
@@ -152,14 +152,14 @@ def _mark_ready(step: ShipmentTransition) -> None:
 
 
 def _ship(step: ShipmentTransition) -> None:
-    left = _leave(step, "shipped")
+    left = _fulfill(step, "shipped")
     sentence = f"{unit_count_text(left)} left {step.shipment.location_id}."
     step.unit_of_work.record(AllocationChange(step.record, "shipped", sentence))
 
 
 def _deliver(step: ShipmentTransition) -> None:
     # What arrived has left, heard or not.
-    left = _leave(step, "shipped")
+    left = _fulfill(step, "shipped")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
     unheard = f" {unit_count_text(left)} had not been heard to leave." if left else ""
     step.unit_of_work.record(
@@ -168,21 +168,21 @@ def _deliver(step: ShipmentTransition) -> None:
 
 
 def _collect(step: ShipmentTransition) -> None:
-    left = _leave(step, "collected")
+    left = _fulfill(step, "collected")
     step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
     step.unit_of_work.record(
         AllocationChange(step.record, "collected", f"{unit_count_text(left)} fetched at {step.shipment.location_id}.")
     )
 
 
-def _leave(step: ShipmentTransition, kind: str) -> int:
+def _fulfill(step: ShipmentTransition, kind: str) -> int:
     """Units leave the location; returns how many."""
     total = 0
-    for line_id, units in units_asked(step).items():
-        step.book.fulfill(kind, step.record.line_units(step.shipment, line_id, units), step.at(line_id))
+    for line_id, units in requested_units(step).items():
+        step.book.fulfill(kind, step.record.line_units(step.shipment, line_id, units), step.occurrence(line_id))
         step.shipment.shipped[line_id] = step.shipment.shipped.get(line_id, 0) + units
         step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
-        _keep(step, line_id, units)
+        _record_effect(step, line_id, units)
         total += units
     if is_in_review(step.record) and not step.record.promised():
         # Nothing is left that a person could keep from going out.
@@ -192,12 +192,12 @@ def _leave(step: ShipmentTransition, kind: str) -> int:
 
 def _return_uncollected(step: ShipmentTransition) -> None:
     total = 0
-    for line_id, units in units_asked(step).items():
+    for line_id, units in requested_units(step).items():
         part = step.record.line_units(step.shipment, line_id, units)
         step.book.release(part, was_held=False, reason="uncollected")
         step.record.line(line_id).cancelled += units
         step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.UNCOLLECTED)
-        _keep(step, line_id, units)
+        _record_effect(step, line_id, units)
         total += units
     step.record.cancel_if_empty()
     sentence = f"Nobody fetched {unit_count_text(total)}: they are {step.shipment.location_id}'s stock again."
@@ -206,38 +206,38 @@ def _return_uncollected(step: ShipmentTransition) -> None:
 
 def _reject(step: ShipmentTransition) -> None:
     """Takes units off the location and does what the exception rules say of a rejection."""
-    asked, reason = units_asked(step), step.asked.reason
+    asked, reason = requested_units(step), step.request.reason
     in_review = is_in_review(step.record)
     for line_id, units in asked.items():
-        _give_up(step, line_id, units)
+        _reject_line(step, line_id, units)
     step.shipment.reject_reason = reason
     exception = _rejection(step, asked)
     action = exception.handling.action
     rejected = AllocationChange(step.record, "rejected", exception.description)
     if action == "reroute":
         planned = replan_units(step.channel_context, step.book, step.record, asked, cause=REJECTED)
-        step.unit_of_work.record(replace(rejected, exceptions=(_rerouted(exception, planned),)))
+        step.unit_of_work.record(replace(rejected, exceptions=(_rerouted_exception(exception, planned),)))
         step.unit_of_work.record(planned)
         return
-    step.unit_of_work.record(_settled(step, rejected, exception, asked, in_review=in_review))
+    step.unit_of_work.record(_without_rerouting(step, rejected, exception, asked, in_review=in_review))
 
 
-def _give_up(step: ShipmentTransition, line_id: str, units: int) -> None:
+def _reject_line(step: ShipmentTransition, line_id: str, units: int) -> None:
     """Takes rejected units off the shipment; the reason says what they are now."""
-    part, reason = step.record.line_units(step.shipment, line_id, units), step.asked.reason
+    part, reason = step.record.line_units(step.shipment, line_id, units), step.request.reason
     step.book.release(part, was_held=False, reason=reason)
-    if reason == _NOT_THERE:
-        step.book.write_off(part, step.at(line_id), reason=reason)
-    elif reason in _SET_ASIDE:
-        step.book.make_unavailable(part, reason=_SET_ASIDE[reason])
+    if reason == _NOT_FOUND:
+        step.book.write_off(part, step.occurrence(line_id), reason=reason)
+    elif reason in _UNAVAILABLE_REASONS:
+        step.book.make_unavailable(part, reason=_UNAVAILABLE_REASONS[reason])
     step.shipment.rejected[line_id] = step.shipment.rejected.get(line_id, 0) + units
     step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.REJECTED)
-    _keep(step, line_id, units)
+    _record_effect(step, line_id, units)
 
 
-def distrusted(step: ShipmentTransition) -> list[tuple[str, str]]:
+def not_found_levels(step: ShipmentTransition) -> list[tuple[str, str]]:
     """The levels where units that were promised were not found: how far they can be trusted falls."""
-    if step.asked.move is not ShipmentAction.REJECT or step.asked.reason != _NOT_THERE:
+    if step.request.action is not ShipmentAction.REJECT or step.request.reason != _NOT_FOUND:
         return []
     return [(step.record.line(one.line_id).sku, step.shipment.location_id) for one in step.effects]
 
@@ -251,7 +251,7 @@ def _rejection(step: ShipmentTransition, units: Mapping[str, int]) -> OrderExcep
         location=step.channel_context.locations.get(location_id),
         product=step.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
     )
-    why = step.asked.reason.replace("_", " ")
+    why = step.request.reason.replace("_", " ")
     description = f"{location_id} cannot supply {unit_count_text(sum(units.values()))} ({why})."
     found = order_exceptions.of_rejection(step.channel_context.policy_set, context, description)
     return replace(
@@ -267,14 +267,14 @@ def _order_lines(record: AllocationRecord, units: Mapping[str, int]) -> list[Ord
     return [OrderLine(x.line_id, x.sku, units[x.line_id], x.unit_price) for x in lines]
 
 
-def _rerouted(exception: OrderException, planned: AllocationChange) -> OrderException:
+def _rerouted_exception(exception: OrderException, planned: AllocationChange) -> OrderException:
     """How rerouting settled a rejection; what it could not place has an exception of its own."""
     if planned.rerouted:
         return replace(exception, resolution="rerouted", note=planned.description)
     return replace(exception, resolution="no_action", note="No other location has it: see the exception beside it.")
 
 
-def _settled(
+def _without_rerouting(
     step: ShipmentTransition,
     rejected: AllocationChange,
     exception: OrderException,
@@ -301,12 +301,12 @@ def _settled(
     return replace(rejected, exceptions=raised, cancelled=taken_off)
 
 
-def _keep(step: ShipmentTransition, line_id: str, units: int) -> None:
-    effect = effect_of(step.asked.move)
+def _record_effect(step: ShipmentTransition, line_id: str, units: int) -> None:
+    effect = effect_of(step.request.action)
     step.effects.append(Effect(step.shipment.id, line_id, effect, step.event_id, units))
 
 
-_MAKE = {
+_PERFORM = {
     ShipmentAction.ACCEPT: _accept,
     ShipmentAction.MARK_READY: _mark_ready,
     ShipmentAction.SHIP: _ship,

@@ -32,13 +32,13 @@ _STATES = {number: ShipmentState(word) for word, number in order_messages.SHIPME
 
 
 @dataclass(frozen=True, slots=True)
-class ShipmentMove:
+class ShipmentRequest:
     """What happened to one shipment. `lines` are units by line, empty for everything that has not left.
 
     `event_id` is the caller's, empty where it named none; `event_time` is None where it happens now.
     """
 
-    move: ShipmentAction
+    action: ShipmentAction
     shipment_id: UUID
     request_id: UUID | None
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class ShipmentMove:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class ReturnRequest:
     """Units by line that came back to a location, or were refunded without coming back."""
 
     allocation_id: UUID
@@ -73,7 +73,7 @@ class ShipmentsPage:
     count: int
 
 
-def shipment_move(move: ShipmentAction, request: Any) -> ShipmentMove:
+def shipment_request(move: ShipmentAction, request: Any) -> ShipmentRequest:
     """A request about one shipment. Raises InvalidFields."""
     fields = Fields()
     shipment_id = fields.uuid("shipment_id", request.shipment_id, required=True)
@@ -85,10 +85,10 @@ def shipment_move(move: ShipmentAction, request: Any) -> ShipmentMove:
     reason = _reason(fields, request) if move is ShipmentAction.REJECT else ""
     fields.finish()
     assert shipment_id is not None
-    return ShipmentMove(move, shipment_id, request_id, lines, event_id, event_time, reason)
+    return ShipmentRequest(move, shipment_id, request_id, lines, event_id, event_time, reason)
 
 
-def reassignment(request: allocation_pb.ReassignShipmentRequest) -> ShipmentMove:
+def reassignment_request(request: allocation_pb.ReassignShipmentRequest) -> ShipmentRequest:
     """Raises InvalidFields."""
     fields = Fields()
     shipment_id = fields.uuid("shipment_id", request.shipment_id, required=True)
@@ -97,10 +97,10 @@ def reassignment(request: allocation_pb.ReassignShipmentRequest) -> ShipmentMove
     actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH, required=True) or ""
     fields.finish()
     assert shipment_id is not None
-    return ShipmentMove(ShipmentAction.REASSIGN, shipment_id, request_id, location_id=location_id, actor=actor)
+    return ShipmentRequest(ShipmentAction.REASSIGN, shipment_id, request_id, location_id=location_id, actor=actor)
 
 
-def a_return(request: fulfillment_pb.RecordReturnRequest) -> Return:
+def return_request(request: fulfillment_pb.RecordReturnRequest) -> ReturnRequest:
     """Raises InvalidFields."""
     fields = Fields()
     allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
@@ -116,7 +116,7 @@ def a_return(request: fulfillment_pb.RecordReturnRequest) -> Return:
     event_id, event_time = _event_id(fields, request), _event_time(fields, request)
     fields.finish()
     assert allocation_id is not None
-    return Return(allocation_id, request_id, lines, disposition, location_id, event_id, event_time)
+    return ReturnRequest(allocation_id, request_id, lines, disposition, location_id, event_id, event_time)
 
 
 def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPage:

@@ -14,25 +14,26 @@ from service.fulfillment.shipment_requests import ShipmentsPage
 from service.orders import order_messages, order_store
 from truestock.v1 import shipment_pb2
 
-_made = shipment.c
+_shipment = shipment.c
 _PAGE = Statement(
     select(shipment, allocation.c.channel_id, allocation.c.order_id)
-    .join(allocation, allocation.c.id == _made.allocation_id)
+    .join(allocation, allocation.c.id == _shipment.allocation_id)
     .where(
         # What is only held has been given to nobody yet.
         allocation.c.commitment == literal_column("'sold'"),
         or_(
             func.cardinality(parameters("location_ids", Text)) == 0,
-            _made.location_id == any_of("location_ids", Text),
+            _shipment.location_id == any_of("location_ids", Text),
         ),
-        or_(func.cardinality(parameters("states", Text)) == 0, _made.state == any_of("states", Text)),
-        or_(parameter("before", Moment).is_(None), _made.assign_time < parameter("before", Moment)),
+        or_(func.cardinality(parameters("states", Text)) == 0, _shipment.state == any_of("states", Text)),
+        or_(parameter("before", Moment).is_(None), _shipment.assign_time < parameter("before", Moment)),
         or_(
             parameter("after_time", Moment).is_(None),
-            tuple_(_made.assign_time, _made.id) > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
+            tuple_(_shipment.assign_time, _shipment.id)
+            > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
         ),
     )
-    .order_by(_made.assign_time, _made.id)
+    .order_by(_shipment.assign_time, _shipment.id)
     .limit(parameter("count", Integer))
 )
 _LINES = Statement(

@@ -123,9 +123,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def ReassignShipment(
         self, request: allocation_pb.ReassignShipmentRequest, context: Context
     ) -> allocation_pb.ReassignShipmentResponse:
-        wanted = shipment_requests.reassignment(request)
+        wanted = shipment_requests.reassignment_request(request)
         asked = IdempotentRequest.of("ReassignShipment", request, wanted.request_id, self._new_id)
-        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.move(wanted, asked))
+        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.perform(wanted, asked))
 
     async def GetAllocation(
         self, request: allocation_pb.GetAllocationRequest, context: Context

@@ -76,9 +76,9 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
     async def RecordReturn(
         self, request: fulfillment_pb.RecordReturnRequest, context: Context
     ) -> fulfillment_pb.RecordReturnResponse:
-        wanted = shipment_requests.a_return(request)
+        wanted = shipment_requests.return_request(request)
         asked = IdempotentRequest.of("RecordReturn", request, wanted.request_id, self._new_id)
-        return fulfillment_pb.RecordReturnResponse(allocation=await self._fulfilment.take_back(wanted, asked))
+        return fulfillment_pb.RecordReturnResponse(allocation=await self._fulfilment.record_return(wanted, asked))
 
     async def ListShipments(
         self, request: fulfillment_pb.ListShipmentsRequest, context: Context
@@ -92,7 +92,7 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
         )
 
     async def _move(self, move: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:
-        wanted = shipment_requests.shipment_move(move, request)
-        return await self._fulfilment.move(
+        wanted = shipment_requests.shipment_request(move, request)
+        return await self._fulfilment.perform(
             wanted, IdempotentRequest.of(method, request, wanted.request_id, self._new_id)
         )

@@ -119,7 +119,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
     ) -> stock_pb.TransferStockResponse:
         step, request_id = transfer_requests.transfer_request(request)
         asked = IdempotentRequest.of("TransferStock", request, request_id, self._deps.new_id)
-        return await self._transfers.move(step, asked, self._deps.policies())
+        return await self._transfers.execute(step, asked, self._deps.policies())
 
     async def ListTransfers(
         self, request: stock_pb.ListTransfersRequest, context: Context

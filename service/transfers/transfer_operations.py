@@ -44,7 +44,7 @@ class TransferOperations:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def move(
+    async def execute(
         self, step: Dispatch | Receipt, asked: IdempotentRequest, policy_set: PolicySet
     ) -> stock_pb.TransferStockResponse:
         """All of it or nothing. Raises NotFound, TooFewAvailable, WrongState, InvalidFields, RequestIdReused."""
@@ -77,7 +77,7 @@ class TransferOperations:
             dispatch_time=book.now,
         )
         if not await transfer_store.add(connection, made):
-            return await _same_again(connection, made), UnitOfWork(book)
+            return await _repeated_dispatch(connection, made), UnitOfWork(book)
         _check_available(book, step)
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_out", (sku, step.from_location_id), -units, step.transfer_id)
@@ -95,7 +95,7 @@ class TransferOperations:
         # Levels are locked before the transfer, as in a dispatch; what has arrived is read under both locks.
         known = await transfer_store.find(connection, step.transfer_id, lock=True) or known
         if known.complete_time is not None:
-            return _settled_already(known, step), UnitOfWork(book)
+            return _completed_already(known, step), UnitOfWork(book)
         _check_figures(book, known, step)
         after = known.with_received(step.units, book.now, complete=step.complete)
         unheard = [sku for sku in sorted(step.units) if book.levels[sku, to].as_of_time is None]
@@ -105,7 +105,7 @@ class TransferOperations:
         # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
         await provenance.record(connection, book.now, [ReportedFigure(sku, to, book.now, TRANSFERS) for sku in unheard])
         await transfer_store.receive(connection, after, step.units)
-        unit_of_work.raised += await self._tell_mismatch(connection, book, after, policy_set)
+        unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
 
     async def _open(self, connection: Connection, made: set[Key]) -> Book:
@@ -138,7 +138,7 @@ class TransferOperations:
             )
         )
 
-    async def _tell_mismatch(
+    async def _raise_mismatch(
         self, connection: Connection, book: Book, after: TransferRecord, policy_set: PolicySet
     ) -> list[Raised]:
         """Raises an exception where a transfer has ended with other units than it began with; returns it if new."""
@@ -151,7 +151,7 @@ class TransferOperations:
         incident = Incident(
             kind="mismatch",
             subject=after.id,
-            description=_mismatch(after, differing.items()),
+            description=_mismatch_description(after, differing.items()),
             location=known.locations.get(after.to_location_id),
             product=products.get(only) if only else None,
             sku=only,
@@ -173,11 +173,11 @@ async def _check_known(connection: Connection, step: Dispatch) -> None:
         raise NotFound("location", wrong, ABSENT_LOCATION)
 
 
-async def _same_again(connection: Connection, made: TransferRecord) -> TransferRecord:
+async def _repeated_dispatch(connection: Connection, made: TransferRecord) -> TransferRecord:
     """The transfer as it stands, where a dispatch is sent again. Raises InvalidFields where it says something else."""
     known = await transfer_store.find(connection, made.id)
     assert known is not None
-    fields = list(transfer_store.differing(known, made))
+    fields = list(transfer_store.differing_fields(known, made))
     if fields:
         what = f"differs from what transfer '{made.id}' was dispatched with; give another transfer an id of its own"
         raise InvalidFields([Violation(f"dispatch.{field}", what) for field in fields])
@@ -203,7 +203,7 @@ def _check_lines(known: TransferRecord, step: Receipt) -> None:
         raise NotFound("transfer line", strange, advice)
 
 
-def _settled_already(known: TransferRecord, step: Receipt) -> TransferRecord:
+def _completed_already(known: TransferRecord, step: Receipt) -> TransferRecord:
     """The transfer as it stands, where only its end is said again. Raises WrongState where more should arrive."""
     if step.units:
         advice = "record units that turned up as found, with RecordStockChanges"
@@ -223,7 +223,7 @@ def _check_figures(book: Book, known: TransferRecord, step: Receipt) -> None:
         raise InvalidFields(too_many)
 
 
-def _mismatch(after: TransferRecord, differing: Iterable[tuple[str, TransferLine]]) -> str:
+def _mismatch_description(after: TransferRecord, differing: Iterable[tuple[str, TransferLine]]) -> str:
     said = [
         f"{unit_count_text(line.missing)} of '{sku}' did not arrive"
         if line.missing > 0

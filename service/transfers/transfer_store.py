@@ -15,9 +15,9 @@ from service.database.tables import Moment, transfer, transfer_line
 from service.rpc.proto_values import timestamp
 from truestock.v1 import stock_service_pb2 as stock_pb
 
-_own, _line = transfer.c, transfer_line.c
-_READ = Statement(select(transfer).where(_own.id == parameter("id", Text)))
-_LOCK = Statement(select(transfer).where(_own.id == parameter("id", Text)).with_for_update())
+_transfer, _line = transfer.c, transfer_line.c
+_READ = Statement(select(transfer).where(_transfer.id == parameter("id", Text)))
+_LOCK = Statement(select(transfer).where(_transfer.id == parameter("id", Text)).with_for_update())
 _LINES = Statement(
     select(transfer_line).where(_line.transfer_id == any_of("ids", Text)).order_by(_line.transfer_id, _line.sku)
 )
@@ -31,7 +31,7 @@ _ADD = Statement(
         dispatch_time=parameter("dispatch_time", Moment),
     )
     .on_conflict_do_nothing()
-    .returning(_own.id)
+    .returning(_transfer.id)
 )
 _added = unnested("added", sku=Text, dispatched=Integer)
 _ADD_LINES = Statement(
@@ -39,25 +39,28 @@ _ADD_LINES = Statement(
         ["transfer_id", "sku", "dispatched"], select(parameter("id", Text), _added.c.sku, _added.c.dispatched)
     )
 )
-_arrived = unnested("arrived", sku=Text, units=Integer)
+_receipt = unnested("arrived", sku=Text, units=Integer)
 _RECEIVE = Statement(
     update(transfer_line)
-    .values(received=_line.received + _arrived.c.units)
-    .where(_line.transfer_id == parameter("id", Text), _line.sku == _arrived.c.sku)
+    .values(received=_line.received + _receipt.c.units)
+    .where(_line.transfer_id == parameter("id", Text), _line.sku == _receipt.c.sku)
 )
-_SETTLE = Statement(
-    update(transfer).values(complete_time=parameter("complete_time", Moment)).where(_own.id == parameter("id", Text))
+_COMPLETE = Statement(
+    update(transfer)
+    .values(complete_time=parameter("complete_time", Moment))
+    .where(_transfer.id == parameter("id", Text))
 )
 _PAGE = Statement(
     select(transfer)
     .where(
-        tuple_(_own.dispatch_time, _own.id) < tuple_(parameter("before_time", Moment), parameter("before_id", Text)),
+        tuple_(_transfer.dispatch_time, _transfer.id)
+        < tuple_(parameter("before_time", Moment), parameter("before_id", Text)),
         (parameter("location_id", Text) == literal_column("''"))
-        | (_own.from_location_id == parameter("location_id", Text))
-        | (_own.to_location_id == parameter("location_id", Text)),
-        not_(parameter("in_transit_only", Boolean)) | _own.complete_time.is_(None),
+        | (_transfer.from_location_id == parameter("location_id", Text))
+        | (_transfer.to_location_id == parameter("location_id", Text)),
+        not_(parameter("in_transit_only", Boolean)) | _transfer.complete_time.is_(None),
     )
-    .order_by(_own.dispatch_time.desc(), _own.id.desc())
+    .order_by(_transfer.dispatch_time.desc(), _transfer.id.desc())
     .limit(parameter("count", Integer))
 )
 
@@ -127,7 +130,7 @@ async def receive(connection: Connection, after: TransferRecord, units: Mapping[
     if units:
         await _RECEIVE.run(connection, id=after.id, **transposed(["sku", "units"], sorted(units.items())))
     if after.complete_time is not None:
-        await _SETTLE.run(connection, id=after.id, complete_time=after.complete_time)
+        await _COMPLETE.run(connection, id=after.id, complete_time=after.complete_time)
 
 
 def message(record: TransferRecord) -> stock_pb.Transfer:
@@ -148,7 +151,7 @@ def message(record: TransferRecord) -> stock_pb.Transfer:
     )
 
 
-def differing(one: TransferRecord, other: TransferRecord) -> Iterable[str]:
+def differing_fields(one: TransferRecord, other: TransferRecord) -> Iterable[str]:
     """The fields of a dispatch in which two differ."""
     for name in ("from_location_id", "to_location_id", "expect_time"):
         if getattr(one, name) != getattr(other, name):
