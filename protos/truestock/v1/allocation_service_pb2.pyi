@@ -29,7 +29,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Allocation(_message.Message):
-    """The answer to one order: shipments and shortages."""
+    """The fulfillment plan of one order: its shipments and shortages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -41,32 +41,32 @@ class Allocation(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Allocation._State.ValueType  # 0
         STATE_REFUSED: Allocation._State.ValueType  # 1
-        """Nothing is promised: the answer was no."""
+        """Nothing is allocated: the HOLD was refused."""
         STATE_HELD: Allocation._State.ValueType  # 2
-        """Units are promised until `expire_time`."""
+        """Units are held until `expire_time`."""
         STATE_CONFIRMED: Allocation._State.ValueType  # 3
-        """Units are promised to a sold order."""
+        """Units are allocated to a sold order."""
         STATE_RELEASED: Allocation._State.ValueType  # 4
-        """Given back on request."""
+        """The hold was released on request."""
         STATE_EXPIRED: Allocation._State.ValueType  # 5
-        """Given back because nobody confirmed in time."""
+        """The hold expired before it was confirmed."""
         STATE_CANCELLED: Allocation._State.ValueType  # 6
         """Every line was cancelled after the order was sold."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where an allocation is in its life."""
+        """The lifecycle of an allocation."""
 
     STATE_UNSPECIFIED: Allocation.State.ValueType  # 0
     STATE_REFUSED: Allocation.State.ValueType  # 1
-    """Nothing is promised: the answer was no."""
+    """Nothing is allocated: the HOLD was refused."""
     STATE_HELD: Allocation.State.ValueType  # 2
-    """Units are promised until `expire_time`."""
+    """Units are held until `expire_time`."""
     STATE_CONFIRMED: Allocation.State.ValueType  # 3
-    """Units are promised to a sold order."""
+    """Units are allocated to a sold order."""
     STATE_RELEASED: Allocation.State.ValueType  # 4
-    """Given back on request."""
+    """The hold was released on request."""
     STATE_EXPIRED: Allocation.State.ValueType  # 5
-    """Given back because nobody confirmed in time."""
+    """The hold expired before it was confirmed."""
     STATE_CANCELLED: Allocation.State.ValueType  # 6
     """Every line was cancelled after the order was sold."""
 
@@ -91,27 +91,27 @@ class Allocation(_message.Message):
     CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
-    """A UUID. Empty in the answer to `validate_only` for an order that is new."""
+    """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
     order_id: _builtins.str
     state: Global___Allocation.State.ValueType
     outcome: _order_pb2.Outcome.ValueType
     commitment: _order_pb2.Commitment.ValueType
     needs_person: _builtins.bool
-    """A person has had to look at this order, or has to."""
+    """The order needs, or needed, manual intervention."""
     change_refused: _builtins.bool
-    """A live HOLD could not be changed to the contents of this request, and stands as it was."""
+    """The requested change of a live HOLD was refused; the HOLD is unchanged."""
     version: _builtins.int
     """Rises with every change of the order, its shipments and its exceptions."""
     status: _order_pb2.OrderStatus.ValueType
-    """Where the order stands, in the words of all channels."""
+    """The order's status, in the same terms for all channels."""
     channel_status: _builtins.str
-    """The channel's own word for where the order stands, as it was last stated."""
+    """The channel's own status of the order, as last reported."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___AllocatedLine]: ...
     @_builtins.property
     def shipments(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.Shipment]:
-        """One for each location that fulfils, best-ranked first."""
+        """One for each location that fulfills units, best-ranked first."""
 
     @_builtins.property
     def shortages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shortage]: ...
@@ -125,15 +125,15 @@ class Allocation(_message.Message):
 
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
-        """The decision that the promise rests on."""
+        """The decision that produced this allocation."""
 
     @_builtins.property
     def copies(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderReference]:
-        """Other names of the same order, such as its Shopify copy."""
+        """Other references of the same order, such as its Shopify copy."""
 
     @_builtins.property
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its channel last changed it, as far as the channel says."""
+        """When its channel last changed it, as reported by the channel."""
 
     def __init__(
         self,
@@ -169,8 +169,8 @@ Global___Allocation: _TypeAlias = Allocation  # noqa: Y015
 
 @_typing.final
 class AllocatedLine(_message.Message):
-    """One line of an order and what became of it, in units. While the promise lives, `unit_count` = `promised_count` +
-    `shipped_count` + `short_count` + `backordered_count` + `cancelled_count`.
+    """One order line and its unit counts. While the allocation is live, `unit_count` = `promised_count` + `shipped_count` +
+    `short_count` + `backordered_count` + `cancelled_count`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -193,11 +193,11 @@ class AllocatedLine(_message.Message):
     cancelled_count: _builtins.int
     outcome: _order_pb2.Outcome.ValueType
     shipped_count: _builtins.int
-    """Left a location, or were collected."""
+    """Units that were shipped or collected."""
     returned_count: _builtins.int
-    """Of these, came back."""
+    """Of the shipped units, those that were returned."""
     backordered_count: _builtins.int
-    """Wait for stock."""
+    """Units that wait for stock."""
     def __init__(
         self,
         *,
@@ -222,7 +222,7 @@ Global___AllocatedLine: _TypeAlias = AllocatedLine  # noqa: Y015
 
 @_typing.final
 class Shortage(_message.Message):
-    """Units of one order line that are not promised."""
+    """Units of one order line that are not allocated."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -234,18 +234,22 @@ class Shortage(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_UNSPECIFIED: Shortage._Kind.ValueType  # 0
         KIND_OVERSELL: Shortage._Kind.ValueType  # 1
-        """The channel sold units that are not there."""
+        """The channel sold units that do not exist."""
         KIND_UNFILLABLE: Shortage._Kind.ValueType  # 2
-        """The units are there, but the routing policy does not allow to ship them so; or a HOLD asked for more than is sellable."""
+        """The units exist, but the routing policy does not allow shipping them this way; or a HOLD requests more than is
+        sellable.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """Why units are short."""
 
     KIND_UNSPECIFIED: Shortage.Kind.ValueType  # 0
     KIND_OVERSELL: Shortage.Kind.ValueType  # 1
-    """The channel sold units that are not there."""
+    """The channel sold units that do not exist."""
     KIND_UNFILLABLE: Shortage.Kind.ValueType  # 2
-    """The units are there, but the routing policy does not allow to ship them so; or a HOLD asked for more than is sellable."""
+    """The units exist, but the routing policy does not allow shipping them this way; or a HOLD requests more than is
+    sellable.
+    """
 
     LINE_ID_FIELD_NUMBER: _builtins.int
     SKU_FIELD_NUMBER: _builtins.int
@@ -258,9 +262,9 @@ class Shortage(_message.Message):
     unit_count: _builtins.int
     kind: Global___Shortage.Kind.ValueType
     cause: _builtins.str
-    """Of an oversell: `race`, `stale_feed`, `over_published`, `count_correction`, `rejected` or `unmapped`."""
+    """For an oversell: `race`, `stale_feed`, `over_published`, `count_correction`, `rejected` or `unmapped`."""
     backordered: _builtins.bool
-    """The units wait for stock, and get it before anybody else does."""
+    """The units wait for stock and are served before new orders."""
     def __init__(
         self,
         *,
@@ -307,27 +311,27 @@ class AllocateOrderRequest(_message.Message):
     commitment: _order_pb2.Commitment.ValueType
     method: _order_pb2.FulfillmentMethod.ValueType
     pickup_location_id: _builtins.str
-    """Where the shopper wants to pick the order up."""
+    """Where the shopper wants to collect the order."""
     priority: _builtins.int
-    """Higher is served first where stock has to be shared; -1,000 to 1,000."""
+    """Orders with a higher priority are served first where stock is scarce; -1,000 to 1,000."""
     validate_only: _builtins.bool
-    """Decide and answer, but promise nothing and store nothing."""
+    """Decide and respond, but allocate and store nothing."""
     request_id: _builtins.str
-    """A UUID that makes a retry safe for 7 days: the stored answer is returned."""
+    """Idempotency key: a UUID, remembered for 7 days. A retry with the same key returns the stored response."""
     channel_status: _builtins.str
-    """The channel's own word for where the order stands, at most 64 characters, such as `AWAITING_SHIPMENT`. For a
-    channel with a known `platform` it is translated: an order that it calls cancelled is cancelled, whatever
-    `commitment` says, and stays so; an unknown word is an exception. Otherwise `commitment` decides.
+    """The channel's own status of the order, at most 64 characters, such as `AWAITING_SHIPMENT`. If the channel has a
+    known `platform`, the status is translated: a status that means cancelled cancels the order for good, whatever
+    `commitment` says, and an unknown status raises an exception. Otherwise `commitment` decides.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
-        """1 to 500 lines, the order's whole contents."""
+        """1 to 500 lines: the complete order."""
 
     @_builtins.property
     def destination(self) -> _order_pb2.Destination: ...
     @_builtins.property
     def hold_duration(self) -> _duration_pb2.Duration:
-        """How long a HOLD lives: 1 second to 4 hours, 15 minutes if unset."""
+        """How long a HOLD lasts: 1 second to 4 hours, 15 minutes if unset."""
 
     @_builtins.property
     def order_value(self) -> _money_pb2.Money:
@@ -335,18 +339,18 @@ class AllocateOrderRequest(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 20, for rules."""
+        """At most 20, for use in rules."""
 
     @_builtins.property
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the channel last changed the order, by the channel's clock. Contents that are older than those already known
-        change nothing, so that updates may come in any order; an order that was ever SOLD stays so, whatever came first.
+        """When the channel last changed the order, by the channel's clock. Contents older than the stored ones are ignored,
+        so updates may arrive in any order. An order that was ever SOLD stays SOLD.
         """
 
     @_builtins.property
     def copy_of(self) -> _order_pb2.OrderReference:
-        """The order that this one is a copy of, such as the TikTok order that a connector put into Shopify. Both are one
-        order with one promise, whichever comes first: the original's channel and contents count.
+        """The original of this order, such as the TikTok order that a connector copied into Shopify. Both are one order with
+        one allocation, whichever arrives first; the channel and contents of the original apply.
         """
 
     def __init__(
@@ -404,7 +408,7 @@ class BatchAllocateOrdersRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___AllocateOrderRequest]:
-        """1 to 500. None may be `validate_only`."""
+        """1 to 500. `validate_only` is not allowed."""
 
     def __init__(
         self,
@@ -443,7 +447,7 @@ Global___BatchAllocateOrdersResponse: _TypeAlias = BatchAllocateOrdersResponse  
 
 @_typing.final
 class BatchAllocateOrdersResult(_message.Message):
-    """What one order of a batch came to."""
+    """The result of one order of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -453,7 +457,7 @@ class BatchAllocateOrdersResult(_message.Message):
     def allocation(self) -> Global___Allocation: ...
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """With the details that AllocateOrder would have given."""
+        """With the details that AllocateOrder would return."""
 
     def __init__(
         self,
@@ -480,9 +484,10 @@ class ExtendHoldRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def hold_duration(self) -> _duration_pb2.Duration:
-        """From now on; 15 minutes if unset."""
+        """Counted from now; 15 minutes if unset."""
 
     def __init__(
         self,
@@ -529,10 +534,11 @@ class ReassignShipmentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     location_id: _builtins.str
-    """Where it goes; wherever the rules say if empty."""
+    """The new location; chosen by the rules if empty."""
     actor: _builtins.str
-    """Who says so; at most 64 characters. It counts as a manual intervention."""
+    """Who reassigns it; at most 64 characters. It counts as a manual intervention."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -580,13 +586,13 @@ class ListAllocationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     needs_person_only: _builtins.bool
-    """Only those that need a person."""
+    """Only those that need, or needed, manual intervention."""
     location_id: _builtins.str
-    """Only those with something promised at, or shipped from, one location."""
+    """Only those with units allocated at, or shipped from, this location."""
     page_size: _builtins.int
     """100 if unset, at most 500."""
     page_token: _builtins.str
-    """`next_page_token` of the last answer, with the other fields unchanged."""
+    """`next_page_token` of the previous response, with all other fields unchanged."""
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All channels if empty; at most 100."""
@@ -645,14 +651,16 @@ class WatchOrdersRequest(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Of an earlier message: what may have changed since comes first. Without it only what changes from now on comes."""
+    """`resume_token` of an earlier message: what may have changed since is sent first. Without it, only new changes are
+    sent.
+    """
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All channels if empty; at most 100."""
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """A message comes at least so often, with a new token: 1 second to 5 minutes, 15 seconds if unset."""
+        """The longest time between two messages; each has a new token. 1 second to 5 minutes, 15 seconds if unset."""
 
     def __init__(
         self,
@@ -677,14 +685,14 @@ class WatchOrdersResponse(_message.Message):
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Everything up to here has been sent."""
+    """Resumes the stream after this message."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderChange]:
-        """Orders that changed, each once with its latest state. Empty in a heartbeat."""
+        """Changed orders, each once with its latest state. Empty in a heartbeat."""
 
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
-        """Exceptions that are about no order and changed."""
+        """Changed exceptions that concern no order."""
 
     def __init__(
         self,
@@ -714,11 +722,11 @@ class OrderChange(_message.Message):
     def allocation(self) -> Global___Allocation: ...
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEvent]:
-        """What happened since the last message, oldest first; after a resume some may have been sent before."""
+        """Events since the last message, oldest first; after a resume, some may be repeated."""
 
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
-        """Those of the order that are open or changed."""
+        """The order's exceptions that are open or have changed."""
 
     def __init__(
         self,
@@ -743,6 +751,7 @@ class ConfirmAllocationRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -785,6 +794,7 @@ class ReleaseAllocationRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -831,24 +841,25 @@ class CancelOrderLinesRequest(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
-    """Either the allocation's id, or its `order`."""
+    """Either the allocation's id or its `order`."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     whole_order: _builtins.bool
-    """Everything that has not left."""
+    """Cancel all unshipped units."""
     event_id: _builtins.str
-    """The channel's own name for the cancellation, so that hearing it twice is one; at most 128 characters."""
+    """The channel's idempotency key for the cancellation: the same key is applied once. At most 128 characters."""
     @_builtins.property
     def cancellations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineCancellation]:
-        """1 to 500, each line once per shipment. Empty is refused unless `whole_order` is set."""
+        """1 to 500, each line once per shipment. Must not be empty unless `whole_order` is set."""
 
     @_builtins.property
     def order(self) -> _order_pb2.OrderReference:
-        """The order, which may not have come yet."""
+        """The order, which may not have arrived yet."""
 
     @_builtins.property
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the units were cancelled, by the channel's clock. Contents of the order that are not older have it in them, so
-        that it takes nothing off those. An order that is cancelled whole stays so.
+        """When the units were cancelled, by the channel's clock. Order contents of the same time or later already include the
+        cancellation, so it is not applied to them again. An order cancelled with `whole_order` stays cancelled.
         """
 
     def __init__(
@@ -872,7 +883,7 @@ Global___CancelOrderLinesRequest: _TypeAlias = CancelOrderLinesRequest  # noqa: 
 
 @_typing.final
 class LineCancellation(_message.Message):
-    """Units to take off one order line."""
+    """Units to cancel of one order line."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -883,7 +894,7 @@ class LineCancellation(_message.Message):
     unit_count: _builtins.int
     """1 or more."""
     shipment_id: _builtins.str
-    """The shipment to take them from."""
+    """The shipment whose units are cancelled."""
     def __init__(
         self,
         *,
@@ -906,7 +917,7 @@ class CancelOrderLinesResponse(_message.Message):
     ALLOCATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allocation(self) -> Global___Allocation:
-        """Unset where the order has not come yet."""
+        """Unset if the order has not arrived yet."""
 
     def __init__(
         self,
@@ -928,10 +939,10 @@ class GetAllocationRequest(_message.Message):
     ALLOCATION_ID_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
-    """Either the allocation's id,"""
+    """Either the allocation's id or its `order`."""
     @_builtins.property
     def order(self) -> _order_pb2.OrderReference:
-        """or its order."""
+        """The order, if `allocation_id` is empty."""
 
     def __init__(
         self,
@@ -958,11 +969,11 @@ class GetAllocationResponse(_message.Message):
     def allocation(self) -> Global___Allocation: ...
     @_builtins.property
     def timeline(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEvent]:
-        """What happened to the order, oldest first."""
+        """The order's events, oldest first."""
 
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
-        """What somebody has to settle about the order, or has settled, oldest first."""
+        """The order's exceptions, open and resolved, oldest first."""
 
     def __init__(
         self,
@@ -981,7 +992,7 @@ Global___GetAllocationResponse: _TypeAlias = GetAllocationResponse  # noqa: Y015
 
 @_typing.final
 class TimelineEvent(_message.Message):
-    """One thing that happened to an order."""
+    """One event in the life of an order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -993,10 +1004,10 @@ class TimelineEvent(_message.Message):
     event: _builtins.str
     """Such as `held`, `confirmed`, `expired` or `cancelled`."""
     description: _builtins.str
-    """In words."""
+    """In plain English."""
     policy_revision: _builtins.str
     decision_id: _builtins.str
-    """The decision that it rests on; empty where none was made."""
+    """The decision behind the event; empty if there was none."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class AllocationServiceStub:
-    """Which locations fulfil an order?
+    """Allocates orders: decides which locations fulfill them.
 
-    No is an answer, not an error: where no location may or can supply a line,
-    the call succeeds and `Allocation.outcome` says what it came to.
+    "Cannot be fulfilled" is an outcome, not an error: where no location may or can supply a line, the call succeeds and
+    `Allocation.outcome` says so.
     """
 
     def __init__(self, channel):
@@ -91,43 +91,42 @@ class AllocationServiceStub:
 
 
 class AllocationServiceServicer:
-    """Which locations fulfil an order?
+    """Allocates orders: decides which locations fulfill them.
 
-    No is an answer, not an error: where no location may or can supply a line,
-    the call succeeds and `Allocation.outcome` says what it came to.
+    "Cannot be fulfilled" is an outcome, not an error: where no location may or can supply a line, the call succeeds and
+    `Allocation.outcome` says so.
     """
 
     def AllocateOrder(self, request, context):
-        """Decides where an order is fulfilled from and promises the stock, in one transaction.
+        """Decides which locations fulfill an order and allocates or holds the stock, in one transaction.
 
-        An order is (channel_id, order_id) and has one promise: the same order
-        again is answered from it, SOLD for a live HOLD converts it, and other
-        contents replace it. Each call states the order's whole contents.
+        An order is identified by (channel_id, order_id) and has one allocation. The same order sent again returns its
+        allocation, SOLD confirms a live HOLD, and changed contents replace the old ones. Each call states the complete
+        order.
 
-        A SOLD order is never refused for a SKU that the catalogue does not have: its units are short until the product
-        comes with UpsertProducts.
+        A SOLD order is never rejected because the catalog lacks a SKU: its units are short until UpsertProducts adds the
+        product.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD),
-        REQUEST_ID_REUSED, OVERLOADED.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchAllocateOrders(self, request, context):
-        """Answers many orders as AllocateOrder would, each for itself: one that is refused does not refuse the others.
-        Orders that share a SKU are decided in the order in which they stand.
+        """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
+        others. Orders that share a SKU are decided in list order.
 
-        Errors: INVALID_FIELD for the list; each order's own error is in its result.
+        Errors: INVALID_FIELD for the list; the error of a single order is in its result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmAllocation(self, request, context):
-        """Turns a HELD allocation into a CONFIRMED one: the order is paid.
+        """Confirms a HELD allocation, once the order is paid.
 
-        One that has expired is planned anew as SOLD. Confirming again succeeds.
+        An expired hold is allocated again as a SOLD order. Confirming a confirmed allocation succeeds.
         Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -135,7 +134,8 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExtendHold(self, request, context):
-        """Lets a HELD allocation live longer, from now on: 1 second to 4 hours. One that has expired stays so: hold it anew.
+        """Sets a new expiry for a hold, counted from now: 1 second to 4 hours. An expired hold cannot be extended; place a
+        new HOLD with AllocateOrder.
 
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
@@ -144,7 +144,7 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseAllocation(self, request, context):
-        """Gives the stock of a HELD allocation back. Releasing again succeeds.
+        """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
 
         Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
         """
@@ -153,11 +153,11 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrderLines(self, request, context):
-        """Takes units off the lines of an allocation, all of them or none.
+        """Cancels units of an order's lines, all of the listed units or none.
 
-        Units that were short go first, then those of the named shipment, else of the worst-ranked one. What has left a
-        location cannot be cancelled. A cancellation that names an `order` which has not come yet is kept, and holds
-        when the order comes.
+        Short units are cancelled first, then units of the named shipment, or of the worst-ranked shipment if none is
+        named. Shipped units cannot be cancelled. If `order` names an order that has not arrived yet, the cancellation is
+        stored and applied when the order arrives.
         Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -165,18 +165,18 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReassignShipment(self, request, context):
-        """Takes what has not left a shipment away from its location: to the location that is named, which must have it
-        available, else to wherever the rules say.
+        """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
+        to the locations that the rules choose.
 
-        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (it has left, or nowhere else has it),
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (already shipped, or no other location has the
+        units), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAllocation(self, request, context):
-        """Returns one allocation, by its id or by its order, with what happened to it.
+        """Returns one allocation with its timeline, by allocation id or by order.
 
         Errors: NOT_FOUND, INVALID_FIELD.
         """
@@ -194,13 +194,13 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchOrders(self, request, context):
-        """Tells of every change of orders, shipments and exceptions until the caller hangs up, so that fulfilment flows back
-        to the channels.
+        """Streams changes of orders, shipments and exceptions until the caller ends the call, so that channels can follow
+        fulfillment.
 
-        Each message has an order's latest state under a version that rises with every change; states in between may be
-        left out, the last one never is: it comes within 2 seconds. `resume_token` of an earlier message sends again
-        whatever may have changed since.
-        Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (too many watch).
+        Each message has an order's latest state and a version that rises with every change. Intermediate states may be
+        skipped; the latest state is always sent, within 2 seconds. With the `resume_token` of an earlier message, the
+        stream first sends everything that may have changed since then.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,10 +268,10 @@ def add_AllocationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AllocationService:
-    """Which locations fulfil an order?
+    """Allocates orders: decides which locations fulfill them.
 
-    No is an answer, not an error: where no location may or can supply a line,
-    the call succeeds and `Allocation.outcome` says what it came to.
+    "Cannot be fulfilled" is an outcome, not an error: where no location may or can supply a line, the call succeeds and
+    `Allocation.outcome` says so.
     """
 
     @staticmethod

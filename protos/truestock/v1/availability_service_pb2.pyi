@@ -66,7 +66,7 @@ class CheckAvailabilityResponse(_message.Message):
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
-    """Content hash of the policy set that decided."""
+    """Content hash of the policy set that was applied."""
     @_builtins.property
     def availabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Availability]:
         """In the order of `skus`."""
@@ -92,7 +92,7 @@ Global___CheckAvailabilityResponse: _TypeAlias = CheckAvailabilityResponse  # no
 
 @_typing.final
 class Availability(_message.Message):
-    """What a channel may be told of one SKU, in units."""
+    """What a channel may sell of one SKU, in units."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -106,18 +106,18 @@ class Availability(_message.Message):
     sku: _builtins.str
     sellable_count: _builtins.int
     available_count: _builtins.int
-    """Available over the channel's locations, before rules."""
+    """Available at all of the channel's locations, before rules."""
     largest_single_order_count: _builtins.int
-    """Units that one order of this SKU alone can get; lower than `sellable_count` where shipments are limited."""
+    """The most units that one order of this SKU alone can get; lower than `sellable_count` where rules limit shipments."""
     channel_buffer_count: _builtins.int
-    """Units kept from the channel's total, after what each location keeps."""
+    """Buffer on the channel's total, in addition to the locations' buffers."""
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationAvailability]:
-        """Filled when `include_locations` was set."""
+        """Only with `include_locations`."""
 
     @_builtins.property
     def fired_rules(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.FiredRule]:
-        """Filled when `include_locations` was set: rules on the channel's total and on the locations."""
+        """Only with `include_locations`: the rules that fired on the channel's total and on the locations."""
 
     def __init__(
         self,
@@ -161,15 +161,15 @@ class LocationAvailability(_message.Message):
     allocated_count: _builtins.int
     available_count: _builtins.int
     buffer_count: _builtins.int
-    """Units that rules really keep here, at most what is available."""
+    """Buffer that the rules keep here, at most the available units."""
     sellable_count: _builtins.int
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why nothing is sellable here, if a rule or the location's state says so."""
+        """Why nothing is sellable here, if a rule or the location's state is the cause."""
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """When the on-hand figure was last true at its source; unset if it was never counted."""
+        """When the on-hand figure was last true at its source; unset if never counted."""
 
     def __init__(
         self,
@@ -203,14 +203,16 @@ class WatchAvailabilityRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     resume_token: _builtins.str
-    """Of an earlier message: only what may have changed since comes first. Without it every value comes first."""
+    """`resume_token` of an earlier message: only what may have changed since is sent first. Without it, every value is
+    sent first.
+    """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 10,000 different SKUs; every product, also those that come later, if empty."""
+        """At most 10,000 different SKUs; all products, including new ones, if empty."""
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """A message comes at least so often, with a new token: 1 second to 5 minutes, 15 seconds if unset."""
+        """The longest time between two messages; each has a new token. 1 second to 5 minutes, 15 seconds if unset."""
 
     def __init__(
         self,
@@ -236,7 +238,7 @@ class WatchAvailabilityResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Everything up to here has been sent. Empty while the values that come first are still on their way."""
+    """Resumes the stream after this message. Empty until all initial values have been sent."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvailabilityChange]:
         """At most 1,000. Empty in a heartbeat."""
@@ -262,7 +264,7 @@ Global___WatchAvailabilityResponse: _TypeAlias = WatchAvailabilityResponse  # no
 
 @_typing.final
 class AvailabilityChange(_message.Message):
-    """What a channel may be told of one SKU from now on, in units."""
+    """The new sellable count of one SKU, in units."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -272,7 +274,7 @@ class AvailabilityChange(_message.Message):
     LARGEST_SINGLE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     version: _builtins.int
-    """Rises with every other value; a lower one than you have is old."""
+    """Rises with every new value; ignore a version lower than the one you have."""
     sellable_count: _builtins.int
     largest_single_order_count: _builtins.int
     def __init__(

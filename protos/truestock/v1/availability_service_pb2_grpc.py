@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AvailabilityServiceStub:
-    """What may a channel safely sell right now?
+    """Availability: how many units a channel may safely sell right now.
     """
 
     def __init__(self, channel):
@@ -48,11 +48,11 @@ class AvailabilityServiceStub:
 
 
 class AvailabilityServiceServicer:
-    """What may a channel safely sell right now?
+    """Availability: how many units a channel may safely sell right now.
     """
 
     def CheckAvailability(self, request, context):
-        """Says how many units of each SKU a channel may be told, from live stock.
+        """Returns how many units of each SKU a channel may sell, from live stock.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
         """
@@ -61,15 +61,16 @@ class AvailabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchAvailability(self, request, context):
-        """Tells what a channel may be told of its products, and every change of it, until the caller hangs up.
+        """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
 
-        Values come with a version that rises per product and channel; values in between may be left out, the final value
-        never is. It comes within 2 seconds of a change of stock, and within 15 seconds of what the clock alone changes: a
-        hold that expires, a figure that grows old, a rule that begins or ends. A change of rules or of the catalogue has
-        everything that is watched worked out anew: that is within 2 seconds up to about 3,000 products with ten locations
-        each on one service, and takes longer in proportion; `truestock_availability_refresh_seconds` says how long.
-        `resume_token` of an earlier message sends again whatever may have changed since.
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (too many watch).
+        Each value has a version that rises per product and channel. Intermediate values may be skipped; the latest value
+        is always sent: within 2 seconds of a stock change, and within 15 seconds of a change by time alone (a hold that
+        expires, a stock figure that ages, a rule that begins or ends). A change of the rules or of the catalog recomputes
+        everything that is watched: within 2 seconds for up to about 3,000 products with ten locations each on one service,
+        and proportionally longer beyond; `truestock_availability_refresh_seconds` reports the time of one full
+        recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
+        changed since then.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (watch limit reached).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +98,7 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AvailabilityService:
-    """What may a channel safely sell right now?
+    """Availability: how many units a channel may safely sell right now.
     """
 
     @staticmethod

@@ -43,7 +43,7 @@ class Location(_message.Message):
         TYPE_POP_UP: Location._Type.ValueType  # 4
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper):
-        """What kind of place it is."""
+        """The type of location."""
 
     TYPE_UNSPECIFIED: Location.Type.ValueType  # 0
     TYPE_STORE: Location.Type.ValueType  # 1
@@ -65,7 +65,7 @@ class Location(_message.Message):
         STATUS_CLOSED: Location._Status.ValueType  # 4
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper):
-        """Whether it works. A closed location gives nothing; the others are for rules."""
+        """Whether the location is operating. A CLOSED location supplies nothing; rules decide about the others."""
 
     STATUS_UNSPECIFIED: Location.Status.ValueType  # 0
     """Means OPEN."""
@@ -90,7 +90,7 @@ class Location(_message.Message):
     SHIPS_TO_FIELD_NUMBER: _builtins.int
     WORKING_TIME_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
-    """The retailer's own name for it, such as `dc-memphis`: lower-case letters, digits, `-` and `_`, at most 64."""
+    """The retailer's own id, such as `dc-memphis`: lower-case letters, digits, `-` and `_`, at most 64."""
     type: Global___Location.Type.ValueType
     status: Global___Location.Status.ValueType
     display_name: _builtins.str
@@ -104,16 +104,16 @@ class Location(_message.Message):
     handling_minutes: _builtins.int
     """Minutes from order to hand-over, 0 to 43,200."""
     priority: _builtins.int
-    """Lower is preferred; a location without one comes last."""
+    """Lower is preferred; a location without a priority sorts last."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def coordinates(self) -> _latlng_pb2.LatLng:
-        """Without coordinates the location sorts last by distance."""
+        """A location without coordinates sorts last by distance."""
 
     @_builtins.property
     def ships_to(self) -> Global___CountryList:
-        """Where it ships to; everywhere if unset."""
+        """The countries that it ships to; all if unset."""
 
     @_builtins.property
     def working_time(self) -> Global___WorkingTime:
@@ -150,7 +150,7 @@ Global___Location: _TypeAlias = Location  # noqa: Y015
 
 @_typing.final
 class WorkingTime(_message.Message):
-    """When a location works, by its own clock and calendar. Seconds are not looked at."""
+    """When a location works, in its own time zone and calendar. Seconds are ignored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -161,7 +161,7 @@ class WorkingTime(_message.Message):
     HOLIDAYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cut_off(self) -> _timeofday_pb2.TimeOfDay:
-        """An order at this minute is still handled that day; without it every order of the day is."""
+        """Orders up to and including this minute are handled the same day; without a cut-off, all orders of the day are."""
 
     @_builtins.property
     def opening_days(self) -> _containers.RepeatedScalarFieldContainer[_dayofweek_pb2.DayOfWeek.ValueType]:
@@ -169,7 +169,7 @@ class WorkingTime(_message.Message):
 
     @_builtins.property
     def opens(self) -> _timeofday_pb2.TimeOfDay:
-        """Both or neither; it opens before it closes."""
+        """Set both or neither; `opens` must be before `closes`."""
 
     @_builtins.property
     def closes(self) -> _timeofday_pb2.TimeOfDay: ...
@@ -196,7 +196,7 @@ Global___WorkingTime: _TypeAlias = WorkingTime  # noqa: Y015
 
 @_typing.final
 class CountryList(_message.Message):
-    """Countries; an empty list is nowhere."""
+    """A list of countries; empty means none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -265,13 +265,15 @@ class Product(_message.Message):
     category: _builtins.str
     brand: _builtins.str
     style: _builtins.str
-    """What several variants, such as sizes of one shirt, have in common."""
+    """The style that several variants share, such as the sizes of one shirt."""
     barcode: _builtins.str
     image_uri: _builtins.str
     velocity_per_day: _builtins.float
-    """Units a day that planners expect to sell over all channels and locations; unset where it is not known."""
+    """Expected sales in units a day over all channels and locations; unset if unknown."""
     learned_velocity_per_day: _builtins.float
-    """The same as sales tell, newer ones counting more; rules see it where planners state none. Unset until something sold."""
+    """Sales in units a day learned from orders, recent sales weighted more. Rules use it where `velocity_per_day` is
+    unset. Unset until something has sold.
+    """
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 50."""
@@ -316,7 +318,7 @@ Global___Product: _TypeAlias = Product  # noqa: Y015
 
 @_typing.final
 class PackageDimensions(_message.Message):
-    """The packed product; each 1 or more."""
+    """Dimensions of the packed product; each 1 or more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -346,7 +348,7 @@ Global___PackageDimensions: _TypeAlias = PackageDimensions  # noqa: Y015
 
 @_typing.final
 class Channel(_message.Message):
-    """Where sales come from."""
+    """A sales channel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -364,7 +366,7 @@ class Channel(_message.Message):
         KIND_B2B: Channel._Kind.ValueType  # 5
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-        """What kind of place it is to sell in."""
+        """The kind of channel."""
 
     KIND_UNSPECIFIED: Channel.Kind.ValueType  # 0
     KIND_POS: Channel.Kind.ValueType  # 1
@@ -384,10 +386,10 @@ class Channel(_message.Message):
     kind: Global___Channel.Kind.ValueType
     display_name: _builtins.str
     cancellation_headroom: _builtins.float
-    """The share, 0 to 1, that is left of the cancellations which the channel allows; unset where it is not known."""
+    """The share, 0 to 1, of the channel's allowed cancellations that is still unused; unset if unknown."""
     platform: _builtins.str
-    """Whose words `channel_status` of its orders speaks: `shopify`, `tiktok_shop`, `square`, `amazon` or `walmart`;
-    empty where its words are not translated.
+    """The platform whose statuses `channel_status` uses: `shopify`, `tiktok_shop`, `square`, `amazon` or `walmart`; empty
+    if statuses are not translated.
     """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -415,10 +417,10 @@ Global___Channel: _TypeAlias = Channel  # noqa: Y015
 
 @_typing.final
 class Feed(_message.Message):
-    """What a source of stock figures is, and what its numbers mean.
+    """A source of stock figures, and what its figures mean.
 
-    A source that is not declared counts like an owner where nobody else owns; where somebody does, its counts are only
-    compared, and its movements count.
+    An undeclared source counts as an owner where no feed owns the stock. Where one does, the source's counts are only
+    compared with the stock level, while its movements still change stock.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -431,18 +433,18 @@ class Feed(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ROLE_UNSPECIFIED: Feed._Role.ValueType  # 0
         ROLE_OWNER: Feed._Role.ValueType  # 1
-        """Its counts and movements are the truth for its locations."""
+        """Its counts and movements are authoritative for its locations."""
         ROLE_OBSERVER: Feed._Role.ValueType  # 2
-        """Its counts are compared with what is known, and nothing that it says moves stock."""
+        """Its counts are compared with the stock levels; it never changes stock."""
 
     class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-        """Whether it moves stock."""
+        """Whether the feed changes stock."""
 
     ROLE_UNSPECIFIED: Feed.Role.ValueType  # 0
     ROLE_OWNER: Feed.Role.ValueType  # 1
-    """Its counts and movements are the truth for its locations."""
+    """Its counts and movements are authoritative for its locations."""
     ROLE_OBSERVER: Feed.Role.ValueType  # 2
-    """Its counts are compared with what is known, and nothing that it says moves stock."""
+    """Its counts are compared with the stock levels; it never changes stock."""
 
     class _Basis:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -453,19 +455,19 @@ class Feed(_message.Message):
         BASIS_UNSPECIFIED: Feed._Basis.ValueType  # 0
         """Means ON_HAND."""
         BASIS_ON_HAND: Feed._Basis.ValueType  # 1
-        """Units physically there, good or not."""
+        """All units physically present, sellable or not."""
         BASIS_AVAILABLE: Feed._Basis.ValueType  # 2
-        """Units that are there and good."""
+        """Sellable units only."""
 
     class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
-        """What its counts count."""
+        """What its counts include."""
 
     BASIS_UNSPECIFIED: Feed.Basis.ValueType  # 0
     """Means ON_HAND."""
     BASIS_ON_HAND: Feed.Basis.ValueType  # 1
-    """Units physically there, good or not."""
+    """All units physically present, sellable or not."""
     BASIS_AVAILABLE: Feed.Basis.ValueType  # 2
-    """Units that are there and good."""
+    """Sellable units only."""
 
     class _OpenOrders:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -476,19 +478,19 @@ class Feed(_message.Message):
         OPEN_ORDERS_UNSPECIFIED: Feed._OpenOrders.ValueType  # 0
         """Means GROSS."""
         OPEN_ORDERS_GROSS: Feed._OpenOrders.ValueType  # 1
-        """They are, until they leave."""
+        """They are included until they ship."""
         OPEN_ORDERS_NET: Feed._OpenOrders.ValueType  # 2
-        """They have been taken off: those of orders up to the count's `orders_until_time`."""
+        """They are excluded: those of orders up to the count's `orders_until_time`."""
 
     class OpenOrders(_OpenOrders, metaclass=_OpenOrdersEnumTypeWrapper):
-        """Whether units of open orders are still in its counts."""
+        """Whether its counts include units of open orders."""
 
     OPEN_ORDERS_UNSPECIFIED: Feed.OpenOrders.ValueType  # 0
     """Means GROSS."""
     OPEN_ORDERS_GROSS: Feed.OpenOrders.ValueType  # 1
-    """They are, until they leave."""
+    """They are included until they ship."""
     OPEN_ORDERS_NET: Feed.OpenOrders.ValueType  # 2
-    """They have been taken off: those of orders up to the count's `orders_until_time`."""
+    """They are excluded: those of orders up to the count's `orders_until_time`."""
 
     SOURCE_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
@@ -505,19 +507,19 @@ class Feed(_message.Message):
     basis: Global___Feed.Basis.ValueType
     open_orders: Global___Feed.OpenOrders.ValueType
     cadence_minutes: _builtins.int
-    """How often it speaks, in minutes, 1 to 43,200: three times as long without a word is a `stale_feed` exception. Unset
-    is never missed.
+    """The expected interval between reports, in minutes, 1 to 43,200. Silence of three intervals raises a `stale_feed`
+    exception; never raised if unset.
     """
     tolerance_units: _builtins.int
-    """An observer that differs by more units than this is a mismatch; 0 if unset."""
+    """Difference in units above which an observer's count is a mismatch; 0 if unset."""
     display_name: _builtins.str
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The locations that it speaks of; all if empty. At most 1,000."""
+        """The locations that it reports on; all if empty. At most 1,000."""
 
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The products that it speaks of; all if empty. At most 1,000."""
+        """The products that it reports on; all if empty. At most 1,000."""
 
     def __init__(
         self,
@@ -549,7 +551,7 @@ class UpsertFeedsRequest(_message.Message):
     FEEDS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
-    """Check everything, write nothing."""
+    """Validate everything, write nothing."""
     @_builtins.property
     def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feed]:
         """1 to 1,000."""
@@ -643,7 +645,7 @@ class UpsertLocationsRequest(_message.Message):
     LOCATIONS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
-    """Check everything, write nothing."""
+    """Validate everything, write nothing."""
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Location]:
         """1 to 1,000."""
@@ -737,7 +739,7 @@ class UpsertProductsRequest(_message.Message):
     PRODUCTS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
-    """Check everything, write nothing."""
+    """Validate everything, write nothing."""
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___Product]:
         """1 to 1,000."""
@@ -790,7 +792,7 @@ class ListProductsRequest(_message.Message):
     page_token: _builtins.str
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these; at most 500."""
+        """Only these SKUs; at most 500."""
 
     def __init__(
         self,
@@ -837,7 +839,7 @@ class UpsertChannelsRequest(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
-    """Check everything, write nothing."""
+    """Validate everything, write nothing."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Channel]:
         """1 to 1,000."""

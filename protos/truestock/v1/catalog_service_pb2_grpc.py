@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """The locations, products and channels that rules and answers speak of.
+    """Locations, products, channels and feeds: the master data of rules and responses.
 
-    Upserts take whole records, all of a call or none, and are safe to repeat.
+    An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
     """
 
@@ -81,9 +81,9 @@ class CatalogServiceStub:
 
 
 class CatalogServiceServicer:
-    """The locations, products and channels that rules and answers speak of.
+    """Locations, products, channels and feeds: the master data of rules and responses.
 
-    Upserts take whole records, all of a call or none, and are safe to repeat.
+    An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
     """
 
@@ -127,8 +127,8 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpsertFeeds(self, request, context):
-        """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
-        FEED_CONFLICT.
+        """Declares what the figures of feeds mean. At most one feed owns a product at a location; a second owner is rejected
+        with FEED_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,9 +193,9 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """The locations, products and channels that rules and answers speak of.
+    """Locations, products, channels and feeds: the master data of rules and responses.
 
-    Upserts take whole records, all of a call or none, and are safe to repeat.
+    An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
     """
 

@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """The locations, products and channels that rules and answers speak of.
+    """Locations, products, channels and feeds: the master data of rules and responses.
 
-    Upserts take whole records, all of a call or none, and are safe to repeat.
+    An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
     """
 
@@ -47,17 +47,17 @@ class CatalogServiceStub:
     ListChannels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListChannelsRequest, _catalog_service_pb2.ListChannelsResponse]
     """Lists channels by id."""
     UpsertFeeds: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertFeedsRequest, _catalog_service_pb2.UpsertFeedsResponse]
-    """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
-    FEED_CONFLICT.
+    """Declares what the figures of feeds mean. At most one feed owns a product at a location; a second owner is rejected
+    with FEED_CONFLICT.
     """
     ListFeeds: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]
     """Lists feeds by source."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """The locations, products and channels that rules and answers speak of.
+    """Locations, products, channels and feeds: the master data of rules and responses.
 
-    Upserts take whole records, all of a call or none, and are safe to repeat.
+    An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
     """
 
@@ -72,16 +72,16 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     ListChannels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListChannelsRequest, _catalog_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
     """Lists channels by id."""
     UpsertFeeds: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertFeedsRequest, _catalog_service_pb2.UpsertFeedsResponse]  # type: ignore[assignment]
-    """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
-    FEED_CONFLICT.
+    """Declares what the figures of feeds mean. At most one feed owns a product at a location; a second owner is rejected
+    with FEED_CONFLICT.
     """
     ListFeeds: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]  # type: ignore[assignment]
     """Lists feeds by source."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The locations, products and channels that rules and answers speak of.
+    """Locations, products, channels and feeds: the master data of rules and responses.
 
-    Upserts take whole records, all of a call or none, and are safe to repeat.
+    An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
     """
 
@@ -136,8 +136,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.UpsertFeedsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.UpsertFeedsResponse, _abc.Awaitable[_catalog_service_pb2.UpsertFeedsResponse]]:
-        """Declares what the numbers of feeds mean. At most one feed owns a product at a location: another is refused with
-        FEED_CONFLICT.
+        """Declares what the figures of feeds mean. At most one feed owns a product at a location; a second owner is rejected
+        with FEED_CONFLICT.
         """
 
     @_abc_1.abstractmethod

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Decision(_message.Message):
-    """Why an answer came out as it did."""
+    """A decision and the reasons for it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -36,25 +36,25 @@ class Decision(_message.Message):
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
     SEARCH_TRUNCATED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
-    """Quote this in a support ticket. Empty where nothing was stored."""
+    """Quote this id in a support ticket. Empty if the decision was not stored."""
     policy_revision: _builtins.str
-    """Content hash of the policy set that decided."""
+    """Content hash of the policy set that was applied."""
     routing_policy: _builtins.str
-    """The routing policy that decided, and where it stands, such as `rules/routing/default.yaml:9`."""
+    """The routing policy that decided, and where it is defined, such as `rules/routing/default.yaml:9`."""
     routing_policy_source: _builtins.str
     search_truncated: _builtins.bool
-    """The smallest set of locations was looked for greedily, because there were too many to try them all."""
+    """There were too many candidates to try every combination, so the plan may use more locations than necessary."""
     @_builtins.property
     def fired_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___FiredRule]:
-        """The rules that fired, in the order in which they count."""
+        """The rules that fired, in the order in which they apply."""
 
     @_builtins.property
     def dropped_candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___DroppedCandidate]:
-        """Every candidate that was dropped, and why."""
+        """Every candidate location that was dropped, and why."""
 
     @_builtins.property
     def stock_read_time(self) -> _timestamp_pb2.Timestamp:
-        """When the stock that was decided on was read, by the database's clock."""
+        """When the stock behind the decision was read, by the database's clock."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class FiredRule(_message.Message):
-    """One rule that fired, and what it did."""
+    """One rule that fired, and its effect."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -95,10 +95,10 @@ class FiredRule(_message.Message):
     """The location and product that it fired for; empty if it fired for the order or the channel."""
     sku: _builtins.str
     effect: _builtins.str
-    """In words, such as `held back 2 units`."""
+    """In plain English, such as `held back 2 units`."""
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactSeen]:
-        """The facts that its condition names, and what they were."""
+        """The facts in its condition, with their values."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ Global___FiredRule: _TypeAlias = FiredRule  # noqa: Y015
 
 @_typing.final
 class FactSeen(_message.Message):
-    """A fact as a rule saw it."""
+    """A fact and its value when the rule was evaluated."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -129,7 +129,7 @@ class FactSeen(_message.Message):
     fact: _builtins.str
     """Such as `stock.age_minutes`."""
     value: _builtins.str
-    """In words, such as `43`, `true` or `unknown`."""
+    """As text, such as `43`, `true` or `unknown`."""
     def __init__(
         self,
         *,
@@ -158,15 +158,15 @@ class DroppedCandidate(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     sku: _builtins.str
-    """Empty where the location was dropped for the whole order."""
+    """Empty if the location was dropped for the whole order."""
     reason: _builtins.str
-    """Such as `stocktake`, `not-chosen`, `closed` or `no stock`."""
+    """Such as `stocktake`, `closed`, `no-stock`, `not-chosen` or `not-eligible`."""
     rule: _builtins.str
-    """The rule that dropped it, if a rule did."""
+    """The rule that dropped it, if any."""
     source: _builtins.str
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactSeen]:
-        """The facts that the rule's condition names, and what they were."""
+        """The facts in the rule's condition, with their values."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ Global___DroppedCandidate: _TypeAlias = DroppedCandidate  # noqa: Y015
 
 @_typing.final
 class DecisionInputs(_message.Message):
-    """Everything that a decision was made from, by value. Names, streets and phone numbers have no field here."""
+    """All inputs of a decision, by value. Contains no names, streets or phone numbers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -202,7 +202,7 @@ class DecisionInputs(_message.Message):
     NOW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___OrderInput:
-        """What was asked, as the service understood it."""
+        """The order, as the service read it."""
 
     @_builtins.property
     def channel(self) -> _catalog_service_pb2.Channel: ...
@@ -212,23 +212,25 @@ class DecisionInputs(_message.Message):
 
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductInput]:
-        """The products that the order names, by SKU."""
+        """The products of the order, by SKU."""
 
     @_builtins.property
     def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockLevelInput]:
-        """Stock as it was read under lock, by SKU and location."""
+        """Stock levels as read under lock, by SKU and location."""
 
     @_builtins.property
     def promised_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromisedUnits]:
-        """Units that the order had promised already, which counted as free for it."""
+        """Units already held or allocated for the order; they counted as available to it."""
 
     @_builtins.property
     def excluded_stock(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExcludedStock]:
-        """Where a product was not asked for, such as at a location that had rejected it of this order, by SKU and location."""
+        """Products that were not to be taken from a location, such as one that had rejected them for this order, by SKU and
+        location.
+        """
 
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp:
-        """The clock that decided."""
+        """The time of the decision."""
 
     def __init__(
         self,
@@ -252,7 +254,7 @@ Global___DecisionInputs: _TypeAlias = DecisionInputs  # noqa: Y015
 
 @_typing.final
 class OrderInput(_message.Message):
-    """An order as it was decided."""
+    """The order of a decision."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -273,7 +275,7 @@ class OrderInput(_message.Message):
     method: _order_pb2.FulfillmentMethod.ValueType
     pickup_location_id: _builtins.str
     stated_value: _builtins.str
-    """Amounts as they were stated, in decimal; empty where none was."""
+    """The order's value, a decimal; empty if none was given."""
     priority: _builtins.int
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]: ...
@@ -283,7 +285,7 @@ class OrderInput(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def unit_prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """In the order of `lines`; empty where none was stated."""
+        """Decimals in the order of `lines`; empty if none was given."""
 
     def __init__(
         self,
@@ -310,7 +312,7 @@ Global___OrderInput: _TypeAlias = OrderInput  # noqa: Y015
 
 @_typing.final
 class ProductInput(_message.Message):
-    """A product as rules saw it."""
+    """A product, as rules saw it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -321,15 +323,15 @@ class ProductInput(_message.Message):
     HAS_BARCODE_FIELD_NUMBER: _builtins.int
     HAS_IMAGE_FIELD_NUMBER: _builtins.int
     velocity_per_day: _builtins.float
-    """Units a day that rules saw, stated or learnt; unset where unknown."""
+    """Sales in units a day that rules saw, stated or learned; unset if unknown."""
     price: _builtins.str
-    """In decimal, in the merchant's currency; empty where unknown."""
+    """A decimal in the merchant's currency; empty if unknown."""
     has_dimensions: _builtins.bool
     has_barcode: _builtins.bool
     has_image: _builtins.bool
     @_builtins.property
     def product(self) -> _catalog_service_pb2.Product:
-        """What rules may ask of it; its price is below."""
+        """The product's attributes in rules; its price is below."""
 
     def __init__(
         self,
@@ -353,7 +355,7 @@ Global___ProductInput: _TypeAlias = ProductInput  # noqa: Y015
 
 @_typing.final
 class StockLevelInput(_message.Message):
-    """A stock level as rules saw it, in units."""
+    """A stock level, as rules saw it, in units."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -378,7 +380,7 @@ class StockLevelInput(_message.Message):
     count_confidence: _builtins.float
     source: _builtins.str
     tracked: _builtins.bool
-    """False where its feed no longer tracks it."""
+    """False if its feed no longer tracks it."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -415,7 +417,7 @@ Global___StockLevelInput: _TypeAlias = StockLevelInput  # noqa: Y015
 
 @_typing.final
 class ExcludedStock(_message.Message):
-    """Stock that an order was given nothing of beyond what it had promised there already."""
+    """Stock that the order was not given, except for units already held or allocated there for it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -439,7 +441,7 @@ Global___ExcludedStock: _TypeAlias = ExcludedStock  # noqa: Y015
 
 @_typing.final
 class PromisedUnits(_message.Message):
-    """Units of one SKU that an order has promised at one location."""
+    """Units of one SKU that are already held or allocated for the order at one location."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

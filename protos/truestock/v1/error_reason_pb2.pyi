@@ -24,7 +24,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT with a `google.rpc.BadRequest` that lists every bad field."""
+    """INVALID_ARGUMENT with a `google.rpc.BadRequest` that lists every invalid field."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT. The `request_id` was used before with other contents. Metadata: `request_id`, `differing_field`."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 3
@@ -32,26 +32,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_WRONG_STATE: _ErrorReason.ValueType  # 4
     """FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `requested_state`."""
     ERROR_REASON_TOO_MANY_UNITS: _ErrorReason.ValueType  # 5
-    """FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `remaining_count`."""
+    """FAILED_PRECONDITION. More units than remain. Metadata: `line_id`, `unit_count`, `remaining_count`."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full or the deadline cannot be met. Metadata: `queued_count`."""
+    """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, or the watch limit is
+    reached. Metadata: `queued_count`, or `watcher_count`.
+    """
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED. Metadata: `byte_count`, `byte_limit`."""
     ERROR_REASON_NOT_READY: _ErrorReason.ValueType  # 8
-    """UNAVAILABLE with `google.rpc.RetryInfo`. The database is away, or the service is starting or stopping."""
+    """UNAVAILABLE with `google.rpc.RetryInfo`. The database is unreachable, or the service is starting or stopping."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
-    """INTERNAL. Metadata: `error_id`, which the log has too."""
+    """INTERNAL. Metadata: `error_id`, which is also in the log."""
     ERROR_REASON_RULES_TOO_COSTLY: _ErrorReason.ValueType  # 10
-    """INVALID_ARGUMENT. Reading and testing the rules takes more time or memory than a call may. Metadata: `limit`."""
+    """INVALID_ARGUMENT. Loading and testing the rules exceeds the time or memory limit. Metadata: `limit`."""
     ERROR_REASON_FEED_CONFLICT: _ErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION. Two feeds would own one product at one location. Metadata: `source`, `owner`, `location_id`, `sku`."""
+    """FAILED_PRECONDITION. Two feeds would own a product at one location. Metadata: `source`, `owner`, `location_id`,
+    `sku`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """`google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; the domain is `truestock.v1`."""
+    """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT with a `google.rpc.BadRequest` that lists every bad field."""
+"""INVALID_ARGUMENT with a `google.rpc.BadRequest` that lists every invalid field."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. The `request_id` was used before with other contents. Metadata: `request_id`, `differing_field`."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 3
@@ -59,17 +63,21 @@ ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 3
 ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 4
 """FAILED_PRECONDITION. Metadata: the id (`allocation_id`, `shipment_id`, `exception_id` …), `state`, `requested_state`."""
 ERROR_REASON_TOO_MANY_UNITS: ErrorReason.ValueType  # 5
-"""FAILED_PRECONDITION. More units than are left. Metadata: `line_id`, `unit_count`, `remaining_count`."""
+"""FAILED_PRECONDITION. More units than remain. Metadata: `line_id`, `unit_count`, `remaining_count`."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full or the deadline cannot be met. Metadata: `queued_count`."""
+"""RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, or the watch limit is
+reached. Metadata: `queued_count`, or `watcher_count`.
+"""
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED. Metadata: `byte_count`, `byte_limit`."""
 ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 8
-"""UNAVAILABLE with `google.rpc.RetryInfo`. The database is away, or the service is starting or stopping."""
+"""UNAVAILABLE with `google.rpc.RetryInfo`. The database is unreachable, or the service is starting or stopping."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
-"""INTERNAL. Metadata: `error_id`, which the log has too."""
+"""INTERNAL. Metadata: `error_id`, which is also in the log."""
 ERROR_REASON_RULES_TOO_COSTLY: ErrorReason.ValueType  # 10
-"""INVALID_ARGUMENT. Reading and testing the rules takes more time or memory than a call may. Metadata: `limit`."""
+"""INVALID_ARGUMENT. Loading and testing the rules exceeds the time or memory limit. Metadata: `limit`."""
 ERROR_REASON_FEED_CONFLICT: ErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION. Two feeds would own one product at one location. Metadata: `source`, `owner`, `location_id`, `sku`."""
+"""FAILED_PRECONDITION. Two feeds would own a product at one location. Metadata: `source`, `owner`, `location_id`,
+`sku`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,55 +26,55 @@ class _ExceptionResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_E
     DESCRIPTOR: _descriptor.EnumDescriptor
     EXCEPTION_RESOLUTION_UNSPECIFIED: _ExceptionResolution.ValueType  # 0
     EXCEPTION_RESOLUTION_REROUTED: _ExceptionResolution.ValueType  # 1
-    """The units are promised elsewhere."""
+    """The units were rerouted to other locations."""
     EXCEPTION_RESOLUTION_BACKORDERED: _ExceptionResolution.ValueType  # 2
-    """The units wait for stock."""
+    """The units are backordered."""
     EXCEPTION_RESOLUTION_CANCELLED: _ExceptionResolution.ValueType  # 3
-    """The units were taken off the order."""
+    """The units were cancelled."""
     EXCEPTION_RESOLUTION_APPROVED: _ExceptionResolution.ValueType  # 4
-    """The plan goes out as it is."""
+    """The plan was approved as it is."""
     EXCEPTION_RESOLUTION_STOCK_CORRECTED: _ExceptionResolution.ValueType  # 5
-    """The stock figure was put right."""
+    """The stock figure was corrected."""
     EXCEPTION_RESOLUTION_TRANSFERRED: _ExceptionResolution.ValueType  # 6
-    """Stock was moved to where it was needed."""
+    """Stock was transferred to where it was needed."""
     EXCEPTION_RESOLUTION_MAPPED: _ExceptionResolution.ValueType  # 7
-    """The product, location or feed is known now."""
+    """The product, location or feed was added to the catalog."""
     EXCEPTION_RESOLUTION_COMPLETED: _ExceptionResolution.ValueType  # 8
-    """What was late or stuck has gone on."""
+    """The late or stuck order, shipment or feed has resumed."""
     EXCEPTION_RESOLUTION_NO_ACTION: _ExceptionResolution.ValueType  # 9
-    """There was nothing to do."""
+    """No action was needed."""
     EXCEPTION_RESOLUTION_OTHER: _ExceptionResolution.ValueType  # 10
-    """It was settled outside of Truestock; the note says how."""
+    """It was resolved outside of Truestock; the note says how."""
 
 class ExceptionResolution(_ExceptionResolution, metaclass=_ExceptionResolutionEnumTypeWrapper):
-    """How an exception was settled."""
+    """How an exception was resolved."""
 
 EXCEPTION_RESOLUTION_UNSPECIFIED: ExceptionResolution.ValueType  # 0
 EXCEPTION_RESOLUTION_REROUTED: ExceptionResolution.ValueType  # 1
-"""The units are promised elsewhere."""
+"""The units were rerouted to other locations."""
 EXCEPTION_RESOLUTION_BACKORDERED: ExceptionResolution.ValueType  # 2
-"""The units wait for stock."""
+"""The units are backordered."""
 EXCEPTION_RESOLUTION_CANCELLED: ExceptionResolution.ValueType  # 3
-"""The units were taken off the order."""
+"""The units were cancelled."""
 EXCEPTION_RESOLUTION_APPROVED: ExceptionResolution.ValueType  # 4
-"""The plan goes out as it is."""
+"""The plan was approved as it is."""
 EXCEPTION_RESOLUTION_STOCK_CORRECTED: ExceptionResolution.ValueType  # 5
-"""The stock figure was put right."""
+"""The stock figure was corrected."""
 EXCEPTION_RESOLUTION_TRANSFERRED: ExceptionResolution.ValueType  # 6
-"""Stock was moved to where it was needed."""
+"""Stock was transferred to where it was needed."""
 EXCEPTION_RESOLUTION_MAPPED: ExceptionResolution.ValueType  # 7
-"""The product, location or feed is known now."""
+"""The product, location or feed was added to the catalog."""
 EXCEPTION_RESOLUTION_COMPLETED: ExceptionResolution.ValueType  # 8
-"""What was late or stuck has gone on."""
+"""The late or stuck order, shipment or feed has resumed."""
 EXCEPTION_RESOLUTION_NO_ACTION: ExceptionResolution.ValueType  # 9
-"""There was nothing to do."""
+"""No action was needed."""
 EXCEPTION_RESOLUTION_OTHER: ExceptionResolution.ValueType  # 10
-"""It was settled outside of Truestock; the note says how."""
+"""It was resolved outside of Truestock; the note says how."""
 Global___ExceptionResolution: _TypeAlias = ExceptionResolution  # noqa: Y015
 
 @_typing.final
 class ExceptionRecord(_message.Message):
-    """Something that a person or an automatic policy must settle."""
+    """A problem that a person or an automatic policy must resolve."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -86,22 +86,22 @@ class ExceptionRecord(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: ExceptionRecord._State.ValueType  # 0
         STATE_OPEN: ExceptionRecord._State.ValueType  # 1
-        """Somebody has to settle it."""
+        """Not resolved yet."""
         STATE_RESOLVED: ExceptionRecord._State.ValueType  # 2
-        """Settled."""
+        """Resolved."""
         STATE_SUPERSEDED: ExceptionRecord._State.ValueType  # 3
-        """Overtaken: what it was about is no more."""
+        """Superseded: the problem no longer exists."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Whether it is settled."""
+        """Whether it is resolved."""
 
     STATE_UNSPECIFIED: ExceptionRecord.State.ValueType  # 0
     STATE_OPEN: ExceptionRecord.State.ValueType  # 1
-    """Somebody has to settle it."""
+    """Not resolved yet."""
     STATE_RESOLVED: ExceptionRecord.State.ValueType  # 2
-    """Settled."""
+    """Resolved."""
     STATE_SUPERSEDED: ExceptionRecord.State.ValueType  # 3
-    """Overtaken: what it was about is no more."""
+    """Superseded: the problem no longer exists."""
 
     EXCEPTION_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -136,37 +136,37 @@ class ExceptionRecord(_message.Message):
     `late_shipment`, `review`, `stuck_order` or `sync_failed`.
     """
     owner: _builtins.str
-    """The desk that it is with: the owner that the exception rule names, or whom it was escalated to."""
+    """The team that owns it: named by the exception rule, or by a later assignment or escalation."""
     action: _builtins.str
-    """What the rule says to do: `backorder`, `reroute`, `transfer`, `cancel`, `hold` or `review`."""
+    """The action that the rule prescribes: `backorder`, `reroute`, `transfer`, `cancel`, `hold` or `review`."""
     escalate_to: _builtins.str
-    """Who gets it once it is overdue; empty is nobody."""
+    """The team that it is escalated to when overdue; empty if none."""
     rule: _builtins.str
-    """The exception rule, and the file and line where it stands."""
+    """The exception rule, with its file and line."""
     description: _builtins.str
-    """What happened, in words."""
+    """What happened, in plain English."""
     state: Global___ExceptionRecord.State.ValueType
     allocation_id: _builtins.str
-    """The order that it is about; empty where it is about no order."""
+    """The order that it concerns; empty if none."""
     channel_id: _builtins.str
     order_id: _builtins.str
     shipment_id: _builtins.str
-    """What else it is about; empty where it is about none."""
+    """The shipment, product and location that it concerns; empty if none."""
     sku: _builtins.str
     location_id: _builtins.str
     source: _builtins.str
-    """The feed that it is about."""
+    """The feed that it concerns."""
     assignee: _builtins.str
-    """Who of the desk works on it; empty is nobody yet."""
+    """The person who works on it; empty if unassigned."""
     needs_person: _builtins.bool
-    """A person has to act, or had to; false where policy alone settled it."""
+    """It needs, or needed, manual intervention; false if policy alone resolved it."""
     resolution: Global___ExceptionResolution.ValueType
     resolved_by: _builtins.str
-    """Who settled it: a person, or `policy`."""
+    """Who resolved it: a person, or `policy`."""
     note: _builtins.str
     policy_revision: _builtins.str
     repeat_count: _builtins.int
-    """How often the same was seen again while it was open."""
+    """How often the same problem recurred while it was open."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -175,7 +175,7 @@ class ExceptionRecord(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def escalate_time(self) -> _timestamp_pb2.Timestamp:
-        """When it went to whom it escalates."""
+        """When it was escalated."""
 
     @_builtins.property
     def resolve_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -220,7 +220,7 @@ Global___ExceptionRecord: _TypeAlias = ExceptionRecord  # noqa: Y015
 
 @_typing.final
 class ExceptionEvent(_message.Message):
-    """One thing that happened to an exception."""
+    """One event in the life of an exception."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -233,7 +233,7 @@ class ExceptionEvent(_message.Message):
     actor: _builtins.str
     """A person, or `policy`."""
     description: _builtins.str
-    """In words."""
+    """In plain English."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(

@@ -32,24 +32,24 @@ class ListExceptionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     overdue_only: _builtins.bool
-    """Only those whose time is over: open ones."""
+    """Only open exceptions past their due time."""
     allocation_id: _builtins.str
     """Only those of one order."""
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the last answer, with the other fields unchanged."""
+    """`next_page_token` of the previous response, with all other fields unchanged."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_exception_pb2.ExceptionRecord.State.ValueType]:
-        """All if empty."""
+        """All states if empty."""
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All if empty; at most 100, and so of the others."""
+        """All kinds if empty. At most 100, as for the other filters."""
 
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All desks if empty."""
+        """All teams if empty."""
 
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -155,12 +155,13 @@ class AssignExceptionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     assignee: _builtins.str
-    """Who works on it from now on: a person's or a desk's short name, at most 64 characters; empty takes it from them."""
+    """The person or team that works on it from now on: a short name, at most 64 characters; empty unassigns it."""
     owner: _builtins.str
-    """The desk that it goes to; unchanged if empty."""
+    """The team that owns it from now on; unchanged if empty."""
     actor: _builtins.str
-    """Who says so; at most 64 characters."""
+    """Who makes the change; at most 64 characters."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -218,13 +219,14 @@ class ResolveExceptionRequest(_message.Message):
     `unmapped_product`, `unmapped_location`: MAPPED, NO_ACTION;
     `mismatch`: STOCK_CORRECTED, NO_ACTION;
     `stale_feed`, `sync_failed`: COMPLETED, MAPPED, NO_ACTION;
-    and OTHER for all.
+    every kind: OTHER.
     """
     actor: _builtins.str
-    """Who says so; at most 64 characters."""
+    """Who makes the change; at most 64 characters."""
     note: _builtins.str
     """At most 256 characters; required for OTHER. No personal data."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -275,12 +277,13 @@ class ReportSyncFailureRequest(_message.Message):
     source: _builtins.str
     """The feed or adapter that failed; at most 64 characters."""
     description: _builtins.str
-    """What failed, in words, at most 256 characters. No personal data."""
+    """What failed, in plain English, at most 256 characters. No personal data."""
     channel_id: _builtins.str
-    """What it was about; empty where it was about none."""
+    """The channel, product and location that it concerned; empty if none."""
     sku: _builtins.str
     location_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,

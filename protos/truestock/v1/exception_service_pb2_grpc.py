@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExceptionServiceStub:
-    """What somebody has to settle: who, until when, and how it was settled.
+    """Exceptions: who must resolve what, by when, and how it was resolved.
     """
 
     def __init__(self, channel):
@@ -63,11 +63,11 @@ class ExceptionServiceStub:
 
 
 class ExceptionServiceServicer:
-    """What somebody has to settle: who, until when, and how it was settled.
+    """Exceptions: who must resolve what, by when, and how it was resolved.
     """
 
     def ListExceptions(self, request, context):
-        """Lists exceptions, the ones that are due first, first.
+        """Lists exceptions by due date, earliest first.
 
         Errors: INVALID_FIELD.
         """
@@ -85,29 +85,29 @@ class ExceptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AssignException(self, request, context):
-        """Gives an open exception to a person, or to another desk.
+        """Assigns an open exception to a person, or to another team.
 
-        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (settled), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (already resolved), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResolveException(self, request, context):
-        """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-        short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
-        the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
+        """Resolves an open exception and, where it concerns an order, applies the resolution: REROUTED reroutes its short
+        units, all of them or none; BACKORDERED backorders them; CANCELLED cancels them; APPROVED releases the order to its
+        locations once all of its reviews are approved. For a late shipment, the units are those that have not shipped.
 
-        Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
-        cannot be placed), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD (the resolution does not fit the kind), NOT_FOUND, WRONG_STATE (already resolved, or the
+        units cannot be allocated), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportSyncFailure(self, request, context):
-        """Raises a `sync_failed` exception for what a feed or a channel's adapter could not do. Saying it again while it is
-        open counts up `repeat_count`.
+        """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
+        increments `repeat_count`.
 
         Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
@@ -152,7 +152,7 @@ def add_ExceptionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExceptionService:
-    """What somebody has to settle: who, until when, and how it was settled.
+    """Exceptions: who must resolve what, by when, and how it was resolved.
     """
 
     @staticmethod

@@ -27,14 +27,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExceptionServiceStub:
-    """What somebody has to settle: who, until when, and how it was settled."""
+    """Exceptions: who must resolve what, by when, and how it was resolved."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExceptionServiceAsyncStub: ...
     ListExceptions: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ListExceptionsRequest, _exception_service_pb2.ListExceptionsResponse]
-    """Lists exceptions, the ones that are due first, first.
+    """Lists exceptions by due date, earliest first.
 
     Errors: INVALID_FIELD.
     """
@@ -44,32 +44,32 @@ class ExceptionServiceStub:
     Errors: INVALID_FIELD, NOT_FOUND.
     """
     AssignException: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.AssignExceptionRequest, _exception_service_pb2.AssignExceptionResponse]
-    """Gives an open exception to a person, or to another desk.
+    """Assigns an open exception to a person, or to another team.
 
-    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (settled), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (already resolved), REQUEST_ID_REUSED.
     """
     ResolveException: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ResolveExceptionRequest, _exception_service_pb2.ResolveExceptionResponse]
-    """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-    short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
-    the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
+    """Resolves an open exception and, where it concerns an order, applies the resolution: REROUTED reroutes its short
+    units, all of them or none; BACKORDERED backorders them; CANCELLED cancels them; APPROVED releases the order to its
+    locations once all of its reviews are approved. For a late shipment, the units are those that have not shipped.
 
-    Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
-    cannot be placed), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD (the resolution does not fit the kind), NOT_FOUND, WRONG_STATE (already resolved, or the
+    units cannot be allocated), REQUEST_ID_REUSED.
     """
     ReportSyncFailure: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ReportSyncFailureRequest, _exception_service_pb2.ReportSyncFailureResponse]
-    """Raises a `sync_failed` exception for what a feed or a channel's adapter could not do. Saying it again while it is
-    open counts up `repeat_count`.
+    """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
+    increments `repeat_count`.
 
     Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
 
 @_typing.type_check_only
 class ExceptionServiceAsyncStub(ExceptionServiceStub):
-    """What somebody has to settle: who, until when, and how it was settled."""
+    """Exceptions: who must resolve what, by when, and how it was resolved."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListExceptions: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ListExceptionsRequest, _exception_service_pb2.ListExceptionsResponse]  # type: ignore[assignment]
-    """Lists exceptions, the ones that are due first, first.
+    """Lists exceptions by due date, earliest first.
 
     Errors: INVALID_FIELD.
     """
@@ -79,27 +79,27 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     Errors: INVALID_FIELD, NOT_FOUND.
     """
     AssignException: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.AssignExceptionRequest, _exception_service_pb2.AssignExceptionResponse]  # type: ignore[assignment]
-    """Gives an open exception to a person, or to another desk.
+    """Assigns an open exception to a person, or to another team.
 
-    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (settled), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (already resolved), REQUEST_ID_REUSED.
     """
     ResolveException: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ResolveExceptionRequest, _exception_service_pb2.ResolveExceptionResponse]  # type: ignore[assignment]
-    """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-    short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
-    the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
+    """Resolves an open exception and, where it concerns an order, applies the resolution: REROUTED reroutes its short
+    units, all of them or none; BACKORDERED backorders them; CANCELLED cancels them; APPROVED releases the order to its
+    locations once all of its reviews are approved. For a late shipment, the units are those that have not shipped.
 
-    Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
-    cannot be placed), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD (the resolution does not fit the kind), NOT_FOUND, WRONG_STATE (already resolved, or the
+    units cannot be allocated), REQUEST_ID_REUSED.
     """
     ReportSyncFailure: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ReportSyncFailureRequest, _exception_service_pb2.ReportSyncFailureResponse]  # type: ignore[assignment]
-    """Raises a `sync_failed` exception for what a feed or a channel's adapter could not do. Saying it again while it is
-    open counts up `repeat_count`.
+    """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
+    increments `repeat_count`.
 
     Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
 
 class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What somebody has to settle: who, until when, and how it was settled."""
+    """Exceptions: who must resolve what, by when, and how it was resolved."""
 
     @_abc_1.abstractmethod
     def ListExceptions(
@@ -107,7 +107,7 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exception_service_pb2.ListExceptionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.ListExceptionsResponse, _abc.Awaitable[_exception_service_pb2.ListExceptionsResponse]]:
-        """Lists exceptions, the ones that are due first, first.
+        """Lists exceptions by due date, earliest first.
 
         Errors: INVALID_FIELD.
         """
@@ -129,9 +129,9 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exception_service_pb2.AssignExceptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.AssignExceptionResponse, _abc.Awaitable[_exception_service_pb2.AssignExceptionResponse]]:
-        """Gives an open exception to a person, or to another desk.
+        """Assigns an open exception to a person, or to another team.
 
-        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (settled), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (already resolved), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -140,12 +140,12 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exception_service_pb2.ResolveExceptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.ResolveExceptionResponse, _abc.Awaitable[_exception_service_pb2.ResolveExceptionResponse]]:
-        """Settles an open exception, and does what the resolution says where that is an order's business: REROUTED plans its
-        short units anew, all of them or none, BACKORDERED lets them wait for stock, CANCELLED takes them off, APPROVED lets
-        the plan go out once every review of it has approved. A late shipment's units are those that have not left it.
+        """Resolves an open exception and, where it concerns an order, applies the resolution: REROUTED reroutes its short
+        units, all of them or none; BACKORDERED backorders them; CANCELLED cancels them; APPROVED releases the order to its
+        locations once all of its reviews are approved. For a late shipment, the units are those that have not shipped.
 
-        Errors: INVALID_FIELD (a resolution that does not fit the kind), NOT_FOUND, WRONG_STATE (settled, or the units
-        cannot be placed), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD (the resolution does not fit the kind), NOT_FOUND, WRONG_STATE (already resolved, or the
+        units cannot be allocated), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -154,8 +154,8 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exception_service_pb2.ReportSyncFailureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.ReportSyncFailureResponse, _abc.Awaitable[_exception_service_pb2.ReportSyncFailureResponse]]:
-        """Raises a `sync_failed` exception for what a feed or a channel's adapter could not do. Saying it again while it is
-        open counts up `repeat_count`.
+        """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
+        increments `repeat_count`.
 
         Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """

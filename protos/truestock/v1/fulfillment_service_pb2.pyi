@@ -30,34 +30,34 @@ class _RejectReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RejectRe
     DESCRIPTOR: _descriptor.EnumDescriptor
     REJECT_REASON_UNSPECIFIED: _RejectReason.ValueType  # 0
     REJECT_REASON_NOT_FOUND: _RejectReason.ValueType  # 1
-    """The units are not there: on hand falls by them."""
+    """The units are missing: reduces on hand."""
     REJECT_REASON_DAMAGED: _RejectReason.ValueType  # 2
-    """The units are broken: they stay on hand, and are unavailable."""
+    """The units are damaged: they stay on hand and become unavailable."""
     REJECT_REASON_NO_CAPACITY: _RejectReason.ValueType  # 3
-    """Too much to do; stock stays as it is."""
+    """Too much work; stock is unchanged."""
     REJECT_REASON_CLOSED: _RejectReason.ValueType  # 4
-    """The location is shut; stock stays as it is."""
+    """The location is closed; stock is unchanged."""
     REJECT_REASON_SET_ASIDE: _RejectReason.ValueType  # 5
-    """On display, or set aside for a shopper in the store: they stay on hand, and are unavailable."""
+    """On display, or set aside for a shopper in the store: they stay on hand and become unavailable."""
     REJECT_REASON_OTHER: _RejectReason.ValueType  # 6
-    """Another reason; stock stays as it is."""
+    """Another reason; stock is unchanged."""
 
 class RejectReason(_RejectReason, metaclass=_RejectReasonEnumTypeWrapper):
-    """Why a location does not supply a shipment."""
+    """Why a location rejects a shipment."""
 
 REJECT_REASON_UNSPECIFIED: RejectReason.ValueType  # 0
 REJECT_REASON_NOT_FOUND: RejectReason.ValueType  # 1
-"""The units are not there: on hand falls by them."""
+"""The units are missing: reduces on hand."""
 REJECT_REASON_DAMAGED: RejectReason.ValueType  # 2
-"""The units are broken: they stay on hand, and are unavailable."""
+"""The units are damaged: they stay on hand and become unavailable."""
 REJECT_REASON_NO_CAPACITY: RejectReason.ValueType  # 3
-"""Too much to do; stock stays as it is."""
+"""Too much work; stock is unchanged."""
 REJECT_REASON_CLOSED: RejectReason.ValueType  # 4
-"""The location is shut; stock stays as it is."""
+"""The location is closed; stock is unchanged."""
 REJECT_REASON_SET_ASIDE: RejectReason.ValueType  # 5
-"""On display, or set aside for a shopper in the store: they stay on hand, and are unavailable."""
+"""On display, or set aside for a shopper in the store: they stay on hand and become unavailable."""
 REJECT_REASON_OTHER: RejectReason.ValueType  # 6
-"""Another reason; stock stays as it is."""
+"""Another reason; stock is unchanged."""
 Global___RejectReason: _TypeAlias = RejectReason  # noqa: Y015
 
 class _ReturnDisposition:
@@ -68,26 +68,26 @@ class _ReturnDispositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ret
     DESCRIPTOR: _descriptor.EnumDescriptor
     RETURN_DISPOSITION_UNSPECIFIED: _ReturnDisposition.ValueType  # 0
     RETURN_DISPOSITION_SELLABLE: _ReturnDisposition.ValueType  # 1
-    """As good as new: available at once."""
+    """As new: available at once."""
     RETURN_DISPOSITION_INSPECT: _ReturnDisposition.ValueType  # 2
-    """On hand and unavailable until somebody has looked."""
+    """On hand and unavailable until inspected."""
     RETURN_DISPOSITION_DAMAGED: _ReturnDisposition.ValueType  # 3
     """On hand and unavailable."""
     RETURN_DISPOSITION_NOT_RETURNED: _ReturnDisposition.ValueType  # 4
-    """Refunded without coming back: stock stays as it is."""
+    """Refunded without a return: stock is unchanged."""
 
 class ReturnDisposition(_ReturnDisposition, metaclass=_ReturnDispositionEnumTypeWrapper):
-    """What returned units are now."""
+    """The condition of returned units."""
 
 RETURN_DISPOSITION_UNSPECIFIED: ReturnDisposition.ValueType  # 0
 RETURN_DISPOSITION_SELLABLE: ReturnDisposition.ValueType  # 1
-"""As good as new: available at once."""
+"""As new: available at once."""
 RETURN_DISPOSITION_INSPECT: ReturnDisposition.ValueType  # 2
-"""On hand and unavailable until somebody has looked."""
+"""On hand and unavailable until inspected."""
 RETURN_DISPOSITION_DAMAGED: ReturnDisposition.ValueType  # 3
 """On hand and unavailable."""
 RETURN_DISPOSITION_NOT_RETURNED: ReturnDisposition.ValueType  # 4
-"""Refunded without coming back: stock stays as it is."""
+"""Refunded without a return: stock is unchanged."""
 Global___ReturnDisposition: _TypeAlias = ReturnDisposition  # noqa: Y015
 
 @_typing.final
@@ -123,6 +123,7 @@ class AcceptShipmentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -170,15 +171,16 @@ class RejectShipmentRequest(_message.Message):
     shipment_id: _builtins.str
     reason: Global___RejectReason.ValueType
     event_id: _builtins.str
-    """The location's own name for the event; at most 128 characters."""
+    """The location's idempotency key for the event; at most 128 characters."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineUnits]:
-        """Everything that has not left if empty; at most 500."""
+        """All unshipped units if empty; at most 500."""
 
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+        """When it happened; now if unset. On hand does not change if a later count already includes the event."""
 
     def __init__(
         self,
@@ -230,13 +232,14 @@ class ShipShipmentRequest(_message.Message):
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineUnits]:
-        """Everything that has not left if empty; at most 500."""
+        """All unshipped units if empty; at most 500."""
 
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+        """When it happened; now if unset. On hand does not change if a later count already includes the event."""
 
     def __init__(
         self,
@@ -286,9 +289,10 @@ class DeliverShipmentRequest(_message.Message):
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+        """When it happened; now if unset. On hand does not change if a later count already includes the event."""
 
     def __init__(
         self,
@@ -334,6 +338,7 @@ class MarkReadyForPickupRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -379,9 +384,10 @@ class CollectShipmentRequest(_message.Message):
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+        """When it happened; now if unset. On hand does not change if a later count already includes the event."""
 
     def __init__(
         self,
@@ -429,6 +435,7 @@ class ReturnUncollectedRequest(_message.Message):
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     def __init__(
         self,
         *,
@@ -478,17 +485,18 @@ class RecordReturnRequest(_message.Message):
     allocation_id: _builtins.str
     disposition: Global___ReturnDisposition.ValueType
     location_id: _builtins.str
-    """Where the units are now; not for NOT_RETURNED."""
+    """Where the units are now; leave empty for NOT_RETURNED."""
     event_id: _builtins.str
-    """The return's own number, so that hearing it twice is one return; at most 128 characters."""
+    """The return's own number, its idempotency key; at most 128 characters."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineUnits]:
         """1 to 500."""
 
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now if unset. What a later count has in already moves no on-hand figure."""
+        """When it happened; now if unset. On hand does not change if a later count already includes the event."""
 
     def __init__(
         self,
@@ -541,7 +549,7 @@ class ListShipmentsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the last answer, with the other fields unchanged."""
+    """`next_page_token` of the previous response, with all other fields unchanged."""
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All locations if empty; at most 500."""

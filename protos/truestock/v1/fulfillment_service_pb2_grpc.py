@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class FulfillmentServiceStub:
-    """What locations do with the shipments that they were given.
+    """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
 
-    Each stock effect happens once: it is keyed by (shipment line, effect, `event_id`), in whatever order events are
-    heard and however often. Every write that names no `event_id` is one event by its `request_id`, or by itself.
+    Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
+    and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
     """
 
@@ -87,25 +87,25 @@ class FulfillmentServiceStub:
 
 
 class FulfillmentServiceServicer:
-    """What locations do with the shipments that they were given.
+    """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
 
-    Each stock effect happens once: it is keyed by (shipment line, effect, `event_id`), in whatever order events are
-    heard and however often. Every write that names no `event_id` is one event by its `request_id`, or by itself.
+    Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
+    and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
     """
 
     def AcceptShipment(self, request, context):
-        """The location works on it.
+        """Accepts a shipment: the location works on it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RejectShipment(self, request, context):
-        """The location cannot supply it, or some units of it.
+        """Rejects a shipment, or some of its units: the location cannot supply them.
 
-        The reason moves stock, the location is not asked again for these units, and the exception rules say what becomes
-        of them: with `reroute` they are planned anew at once.
+        The reason decides how stock changes. The location is not chosen again for these units. The exception rules decide
+        what happens to the units: with `reroute`, they are rerouted at once.
         Errors also: TOO_MANY_UNITS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -113,7 +113,7 @@ class FulfillmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShipShipment(self, request, context):
-        """Units left the location: on hand falls, and so does the promise.
+        """Ships units from the location: reduces on hand and allocated.
 
         Errors also: TOO_MANY_UNITS.
         """
@@ -122,35 +122,36 @@ class FulfillmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeliverShipment(self, request, context):
-        """It has arrived. What had not been heard to leave has left.
+        """Marks a shipment delivered; units not yet shipped are recorded as shipped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MarkReadyForPickup(self, request, context):
-        """It waits at the counter.
+        """Marks a shipment ready for pickup at the counter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CollectShipment(self, request, context):
-        """The shopper has fetched it: on hand falls, and so does the promise.
+        """Records that the shopper collected the shipment: reduces on hand and allocated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReturnUncollected(self, request, context):
-        """Nobody fetched it: the units are available at the location again, and the order has them no more.
+        """Records that the shopper did not collect the shipment: its units are available at the location again and no longer
+        allocated to the order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordReturn(self, request, context):
-        """Units came back to a named location, as what they are now; or were refunded and did not come back.
+        """Records returned units at a named location, in their present condition; or units refunded without a return.
 
         Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
         """
@@ -222,10 +223,10 @@ def add_FulfillmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FulfillmentService:
-    """What locations do with the shipments that they were given.
+    """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
 
-    Each stock effect happens once: it is keyed by (shipment line, effect, `event_id`), in whatever order events are
-    heard and however often. Every write that names no `event_id` is one event by its `request_id`, or by itself.
+    Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
+    and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
     """
 

@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FulfillmentServiceStub:
-    """What locations do with the shipments that they were given.
+    """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
 
-    Each stock effect happens once: it is keyed by (shipment line, effect, `event_id`), in whatever order events are
-    heard and however often. Every write that names no `event_id` is one event by its `request_id`, or by itself.
+    Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
+    and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
     """
 
@@ -39,29 +39,31 @@ class FulfillmentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FulfillmentServiceAsyncStub: ...
     AcceptShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.AcceptShipmentRequest, _fulfillment_service_pb2.AcceptShipmentResponse]
-    """The location works on it."""
+    """Accepts a shipment: the location works on it."""
     RejectShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.RejectShipmentRequest, _fulfillment_service_pb2.RejectShipmentResponse]
-    """The location cannot supply it, or some units of it.
+    """Rejects a shipment, or some of its units: the location cannot supply them.
 
-    The reason moves stock, the location is not asked again for these units, and the exception rules say what becomes
-    of them: with `reroute` they are planned anew at once.
+    The reason decides how stock changes. The location is not chosen again for these units. The exception rules decide
+    what happens to the units: with `reroute`, they are rerouted at once.
     Errors also: TOO_MANY_UNITS.
     """
     ShipShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ShipShipmentRequest, _fulfillment_service_pb2.ShipShipmentResponse]
-    """Units left the location: on hand falls, and so does the promise.
+    """Ships units from the location: reduces on hand and allocated.
 
     Errors also: TOO_MANY_UNITS.
     """
     DeliverShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.DeliverShipmentRequest, _fulfillment_service_pb2.DeliverShipmentResponse]
-    """It has arrived. What had not been heard to leave has left."""
+    """Marks a shipment delivered; units not yet shipped are recorded as shipped."""
     MarkReadyForPickup: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.MarkReadyForPickupRequest, _fulfillment_service_pb2.MarkReadyForPickupResponse]
-    """It waits at the counter."""
+    """Marks a shipment ready for pickup at the counter."""
     CollectShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.CollectShipmentRequest, _fulfillment_service_pb2.CollectShipmentResponse]
-    """The shopper has fetched it: on hand falls, and so does the promise."""
+    """Records that the shopper collected the shipment: reduces on hand and allocated."""
     ReturnUncollected: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReturnUncollectedRequest, _fulfillment_service_pb2.ReturnUncollectedResponse]
-    """Nobody fetched it: the units are available at the location again, and the order has them no more."""
+    """Records that the shopper did not collect the shipment: its units are available at the location again and no longer
+    allocated to the order.
+    """
     RecordReturn: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.RecordReturnRequest, _fulfillment_service_pb2.RecordReturnResponse]
-    """Units came back to a named location, as what they are now; or were refunded and did not come back.
+    """Records returned units at a named location, in their present condition; or units refunded without a return.
 
     Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
     """
@@ -70,38 +72,40 @@ class FulfillmentServiceStub:
 
 @_typing.type_check_only
 class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
-    """What locations do with the shipments that they were given.
+    """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
 
-    Each stock effect happens once: it is keyed by (shipment line, effect, `event_id`), in whatever order events are
-    heard and however often. Every write that names no `event_id` is one event by its `request_id`, or by itself.
+    Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
+    and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AcceptShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.AcceptShipmentRequest, _fulfillment_service_pb2.AcceptShipmentResponse]  # type: ignore[assignment]
-    """The location works on it."""
+    """Accepts a shipment: the location works on it."""
     RejectShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.RejectShipmentRequest, _fulfillment_service_pb2.RejectShipmentResponse]  # type: ignore[assignment]
-    """The location cannot supply it, or some units of it.
+    """Rejects a shipment, or some of its units: the location cannot supply them.
 
-    The reason moves stock, the location is not asked again for these units, and the exception rules say what becomes
-    of them: with `reroute` they are planned anew at once.
+    The reason decides how stock changes. The location is not chosen again for these units. The exception rules decide
+    what happens to the units: with `reroute`, they are rerouted at once.
     Errors also: TOO_MANY_UNITS.
     """
     ShipShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ShipShipmentRequest, _fulfillment_service_pb2.ShipShipmentResponse]  # type: ignore[assignment]
-    """Units left the location: on hand falls, and so does the promise.
+    """Ships units from the location: reduces on hand and allocated.
 
     Errors also: TOO_MANY_UNITS.
     """
     DeliverShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.DeliverShipmentRequest, _fulfillment_service_pb2.DeliverShipmentResponse]  # type: ignore[assignment]
-    """It has arrived. What had not been heard to leave has left."""
+    """Marks a shipment delivered; units not yet shipped are recorded as shipped."""
     MarkReadyForPickup: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.MarkReadyForPickupRequest, _fulfillment_service_pb2.MarkReadyForPickupResponse]  # type: ignore[assignment]
-    """It waits at the counter."""
+    """Marks a shipment ready for pickup at the counter."""
     CollectShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.CollectShipmentRequest, _fulfillment_service_pb2.CollectShipmentResponse]  # type: ignore[assignment]
-    """The shopper has fetched it: on hand falls, and so does the promise."""
+    """Records that the shopper collected the shipment: reduces on hand and allocated."""
     ReturnUncollected: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReturnUncollectedRequest, _fulfillment_service_pb2.ReturnUncollectedResponse]  # type: ignore[assignment]
-    """Nobody fetched it: the units are available at the location again, and the order has them no more."""
+    """Records that the shopper did not collect the shipment: its units are available at the location again and no longer
+    allocated to the order.
+    """
     RecordReturn: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.RecordReturnRequest, _fulfillment_service_pb2.RecordReturnResponse]  # type: ignore[assignment]
-    """Units came back to a named location, as what they are now; or were refunded and did not come back.
+    """Records returned units at a named location, in their present condition; or units refunded without a return.
 
     Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
     """
@@ -109,10 +113,10 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     """Lists shipments, oldest first: the work list of a location."""
 
 class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What locations do with the shipments that they were given.
+    """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
 
-    Each stock effect happens once: it is keyed by (shipment line, effect, `event_id`), in whatever order events are
-    heard and however often. Every write that names no `event_id` is one event by its `request_id`, or by itself.
+    Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
+    and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
     """
 
@@ -122,7 +126,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.AcceptShipmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.AcceptShipmentResponse, _abc.Awaitable[_fulfillment_service_pb2.AcceptShipmentResponse]]:
-        """The location works on it."""
+        """Accepts a shipment: the location works on it."""
 
     @_abc_1.abstractmethod
     def RejectShipment(
@@ -130,10 +134,10 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.RejectShipmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.RejectShipmentResponse, _abc.Awaitable[_fulfillment_service_pb2.RejectShipmentResponse]]:
-        """The location cannot supply it, or some units of it.
+        """Rejects a shipment, or some of its units: the location cannot supply them.
 
-        The reason moves stock, the location is not asked again for these units, and the exception rules say what becomes
-        of them: with `reroute` they are planned anew at once.
+        The reason decides how stock changes. The location is not chosen again for these units. The exception rules decide
+        what happens to the units: with `reroute`, they are rerouted at once.
         Errors also: TOO_MANY_UNITS.
         """
 
@@ -143,7 +147,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.ShipShipmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.ShipShipmentResponse, _abc.Awaitable[_fulfillment_service_pb2.ShipShipmentResponse]]:
-        """Units left the location: on hand falls, and so does the promise.
+        """Ships units from the location: reduces on hand and allocated.
 
         Errors also: TOO_MANY_UNITS.
         """
@@ -154,7 +158,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.DeliverShipmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.DeliverShipmentResponse, _abc.Awaitable[_fulfillment_service_pb2.DeliverShipmentResponse]]:
-        """It has arrived. What had not been heard to leave has left."""
+        """Marks a shipment delivered; units not yet shipped are recorded as shipped."""
 
     @_abc_1.abstractmethod
     def MarkReadyForPickup(
@@ -162,7 +166,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.MarkReadyForPickupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.MarkReadyForPickupResponse, _abc.Awaitable[_fulfillment_service_pb2.MarkReadyForPickupResponse]]:
-        """It waits at the counter."""
+        """Marks a shipment ready for pickup at the counter."""
 
     @_abc_1.abstractmethod
     def CollectShipment(
@@ -170,7 +174,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.CollectShipmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.CollectShipmentResponse, _abc.Awaitable[_fulfillment_service_pb2.CollectShipmentResponse]]:
-        """The shopper has fetched it: on hand falls, and so does the promise."""
+        """Records that the shopper collected the shipment: reduces on hand and allocated."""
 
     @_abc_1.abstractmethod
     def ReturnUncollected(
@@ -178,7 +182,9 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.ReturnUncollectedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.ReturnUncollectedResponse, _abc.Awaitable[_fulfillment_service_pb2.ReturnUncollectedResponse]]:
-        """Nobody fetched it: the units are available at the location again, and the order has them no more."""
+        """Records that the shopper did not collect the shipment: its units are available at the location again and no longer
+        allocated to the order.
+        """
 
     @_abc_1.abstractmethod
     def RecordReturn(
@@ -186,7 +192,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.RecordReturnRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.RecordReturnResponse, _abc.Awaitable[_fulfillment_service_pb2.RecordReturnResponse]]:
-        """Units came back to a named location, as what they are now; or were refunded and did not come back.
+        """Records returned units at a named location, in their present condition; or units refunded without a return.
 
         Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
         """

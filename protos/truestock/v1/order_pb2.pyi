@@ -27,18 +27,18 @@ class _CommitmentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Commitment
     DESCRIPTOR: _descriptor.EnumDescriptor
     COMMITMENT_UNSPECIFIED: _Commitment.ValueType  # 0
     COMMITMENT_HOLD: _Commitment.ValueType  # 1
-    """Not paid yet: the stock is promised for a short time, then the promise expires."""
+    """Not paid yet: the stock is held for a short time, then the hold expires."""
     COMMITMENT_SOLD: _Commitment.ValueType  # 2
-    """Captured by the channel: the shopper has bought it."""
+    """Bought by the shopper: the channel has captured the order."""
 
 class Commitment(_Commitment, metaclass=_CommitmentEnumTypeWrapper):
-    """What the caller knows of an order."""
+    """Whether the order is unpaid or sold."""
 
 COMMITMENT_UNSPECIFIED: Commitment.ValueType  # 0
 COMMITMENT_HOLD: Commitment.ValueType  # 1
-"""Not paid yet: the stock is promised for a short time, then the promise expires."""
+"""Not paid yet: the stock is held for a short time, then the hold expires."""
 COMMITMENT_SOLD: Commitment.ValueType  # 2
-"""Captured by the channel: the shopper has bought it."""
+"""Bought by the shopper: the channel has captured the order."""
 Global___Commitment: _TypeAlias = Commitment  # noqa: Y015
 
 class _FulfillmentMethod:
@@ -69,30 +69,30 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     DESCRIPTOR: _descriptor.EnumDescriptor
     OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
     OUTCOME_ALLOCATED: _Outcome.ValueType  # 1
-    """Every unit is promised."""
+    """Every unit is allocated."""
     OUTCOME_PARTLY_ALLOCATED: _Outcome.ValueType  # 2
-    """Some units are promised, the rest are shortages."""
+    """Some units are allocated; the others are shortages."""
     OUTCOME_BACKORDERED: _Outcome.ValueType  # 3
     """Waits for stock."""
     OUTCOME_NEEDS_REVIEW: _Outcome.ValueType  # 4
-    """A person has to decide; what could be promised stays promised until then."""
+    """A person must decide; allocated units stay allocated until then."""
     OUTCOME_UNFILLABLE: _Outcome.ValueType  # 5
-    """Nothing is promised."""
+    """Nothing is allocated."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
-    """What an order, or one of its lines, came to."""
+    """The result for an order, or for one of its lines."""
 
 OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 OUTCOME_ALLOCATED: Outcome.ValueType  # 1
-"""Every unit is promised."""
+"""Every unit is allocated."""
 OUTCOME_PARTLY_ALLOCATED: Outcome.ValueType  # 2
-"""Some units are promised, the rest are shortages."""
+"""Some units are allocated; the others are shortages."""
 OUTCOME_BACKORDERED: Outcome.ValueType  # 3
 """Waits for stock."""
 OUTCOME_NEEDS_REVIEW: Outcome.ValueType  # 4
-"""A person has to decide; what could be promised stays promised until then."""
+"""A person must decide; allocated units stay allocated until then."""
 OUTCOME_UNFILLABLE: Outcome.ValueType  # 5
-"""Nothing is promised."""
+"""Nothing is allocated."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _OrderStatus:
@@ -103,63 +103,65 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     DESCRIPTOR: _descriptor.EnumDescriptor
     ORDER_STATUS_UNSPECIFIED: _OrderStatus.ValueType  # 0
     ORDER_STATUS_PLACED: _OrderStatus.ValueType  # 1
-    """Not paid yet; units are promised for a short time."""
+    """Not paid yet; units are held for a short time."""
     ORDER_STATUS_IN_REVIEW: _OrderStatus.ValueType  # 2
-    """Sold, and a person has to look at it before it goes out."""
+    """Sold; a person must review it before it ships."""
     ORDER_STATUS_READY_TO_FULFILL: _OrderStatus.ValueType  # 3
-    """Sold, and its locations have not begun."""
+    """Sold; no location has started work."""
     ORDER_STATUS_IN_PROGRESS: _OrderStatus.ValueType  # 4
-    """A location has accepted it, or it waits at the counter."""
+    """A location has accepted it, or it is ready for pickup."""
     ORDER_STATUS_PARTLY_SHIPPED: _OrderStatus.ValueType  # 5
-    """Some units have left, others not."""
+    """Some units have shipped, others have not."""
     ORDER_STATUS_SHIPPED: _OrderStatus.ValueType  # 6
-    """Everything that is left of the order has left."""
+    """All units that are not cancelled have shipped."""
     ORDER_STATUS_DELIVERED: _OrderStatus.ValueType  # 7
-    """Everything that is left of the order has arrived or was collected."""
+    """All units that are not cancelled were delivered or collected."""
     ORDER_STATUS_CANCELLED: _OrderStatus.ValueType  # 8
-    """Nothing is left of it."""
+    """All units are cancelled."""
     ORDER_STATUS_EXCEPTION: _OrderStatus.ValueType  # 9
-    """Sold, and units are short that nothing is promised for."""
+    """Sold, with short units that are not allocated or backordered."""
     ORDER_STATUS_BACKORDERED: _OrderStatus.ValueType  # 10
     """Sold, and units wait for stock."""
     ORDER_STATUS_RETURNED: _OrderStatus.ValueType  # 11
-    """Every unit that left has come back."""
+    """Every shipped unit was returned."""
     ORDER_STATUS_NOT_PROMISED: _OrderStatus.ValueType  # 12
-    """The answer to a HOLD was no, or its promise was given back or has expired."""
+    """A HOLD was refused or released, or it has expired."""
 
 class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
-    """Where an order stands, in one model for all channels. Derived from its promise and its shipments, never stated."""
+    """The status of an order, in the same terms for all channels. Derived from its allocation and shipments; it cannot be
+    set.
+    """
 
 ORDER_STATUS_UNSPECIFIED: OrderStatus.ValueType  # 0
 ORDER_STATUS_PLACED: OrderStatus.ValueType  # 1
-"""Not paid yet; units are promised for a short time."""
+"""Not paid yet; units are held for a short time."""
 ORDER_STATUS_IN_REVIEW: OrderStatus.ValueType  # 2
-"""Sold, and a person has to look at it before it goes out."""
+"""Sold; a person must review it before it ships."""
 ORDER_STATUS_READY_TO_FULFILL: OrderStatus.ValueType  # 3
-"""Sold, and its locations have not begun."""
+"""Sold; no location has started work."""
 ORDER_STATUS_IN_PROGRESS: OrderStatus.ValueType  # 4
-"""A location has accepted it, or it waits at the counter."""
+"""A location has accepted it, or it is ready for pickup."""
 ORDER_STATUS_PARTLY_SHIPPED: OrderStatus.ValueType  # 5
-"""Some units have left, others not."""
+"""Some units have shipped, others have not."""
 ORDER_STATUS_SHIPPED: OrderStatus.ValueType  # 6
-"""Everything that is left of the order has left."""
+"""All units that are not cancelled have shipped."""
 ORDER_STATUS_DELIVERED: OrderStatus.ValueType  # 7
-"""Everything that is left of the order has arrived or was collected."""
+"""All units that are not cancelled were delivered or collected."""
 ORDER_STATUS_CANCELLED: OrderStatus.ValueType  # 8
-"""Nothing is left of it."""
+"""All units are cancelled."""
 ORDER_STATUS_EXCEPTION: OrderStatus.ValueType  # 9
-"""Sold, and units are short that nothing is promised for."""
+"""Sold, with short units that are not allocated or backordered."""
 ORDER_STATUS_BACKORDERED: OrderStatus.ValueType  # 10
 """Sold, and units wait for stock."""
 ORDER_STATUS_RETURNED: OrderStatus.ValueType  # 11
-"""Every unit that left has come back."""
+"""Every shipped unit was returned."""
 ORDER_STATUS_NOT_PROMISED: OrderStatus.ValueType  # 12
-"""The answer to a HOLD was no, or its promise was given back or has expired."""
+"""A HOLD was refused or released, or it has expired."""
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
 @_typing.final
 class OrderReference(_message.Message):
-    """An order as its channel knows it."""
+    """An order, identified as by its channel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -183,7 +185,7 @@ Global___OrderReference: _TypeAlias = OrderReference  # noqa: Y015
 
 @_typing.final
 class Destination(_message.Message):
-    """Where an order goes. Names, streets and phone numbers have no field here."""
+    """The destination of an order. Has no fields for names, streets or phone numbers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -199,7 +201,7 @@ class Destination(_message.Message):
     """At most 16 characters."""
     @_builtins.property
     def coordinates(self) -> _latlng_pb2.LatLng:
-        """Without coordinates no distance is known."""
+        """Without coordinates, distances are unknown."""
 
     def __init__(
         self,
@@ -219,7 +221,7 @@ Global___Destination: _TypeAlias = Destination  # noqa: Y015
 
 @_typing.final
 class OrderLine(_message.Message):
-    """A wanted number of units of one product."""
+    """An ordered quantity of one product."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -228,7 +230,7 @@ class OrderLine(_message.Message):
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
-    """Unique within the order; the line's number, from 1, if empty."""
+    """Unique within the order; the line's number, counted from 1, if empty."""
     sku: _builtins.str
     unit_count: _builtins.int
     """1 to 100,000 units."""

@@ -54,7 +54,7 @@ class GetDecisionResponse(_message.Message):
     def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
     def inputs(self) -> _decision_pb2.DecisionInputs:
-        """What it was decided from; unset where only a short record is kept."""
+        """The inputs of the decision; unset if only a summary is stored."""
 
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -104,15 +104,15 @@ class ReplayDecisionResponse(_message.Message):
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     DIFFERING_FIELD_FIELD_NUMBER: _builtins.int
     identical: _builtins.bool
-    """Whether it equals the stored one to the byte."""
+    """Whether it equals the stored decision to the byte."""
     stored_software_version: _builtins.str
-    """The version that decided then, and the one that decided now."""
+    """The version that made the stored decision, and the version that re-ran it."""
     software_version: _builtins.str
     differing_field: _builtins.str
-    """The first field in which they differ, such as `fired_rules[0].effect`; empty where they do not."""
+    """The first field that differs, such as `fired_rules[0].effect`; empty if identical."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
-        """The decision as it comes out now."""
+        """The result of the re-run."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class GetPolicySetResponse(_message.Message):
     def load_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
-        """What is wrong with the folder as it is now, if it was refused. The rules above stay in force until it is mended."""
+        """The problems of the current folder, if it was refused. The rules above stay in force until they are fixed."""
 
     @_builtins.property
     def refuse_time(self) -> _timestamp_pb2.Timestamp:
@@ -214,7 +214,7 @@ class TestPoliciesRequest(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateFile]:
-        """Rule files and test suites, 1 to 1,000. All together have less than 1 MiB, as every request does."""
+        """Rule files and test suites, 1 to 1,000. Like every request, less than 1 MiB in total."""
 
     def __init__(
         self,
@@ -238,8 +238,8 @@ class CandidateFile(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """From the folder's own name on, such as `rules/buffers/stores.yaml`, at most 256 characters; each once. What does
-    not end in `.yaml` or `.yml` is left alone.
+    """The path from the rules folder on, such as `rules/buffers/stores.yaml`, at most 256 characters; each once. Files
+    that do not end in `.yaml` or `.yml` are ignored.
     """
     content: _builtins.bytes
     def __init__(
@@ -265,18 +265,18 @@ class TestPoliciesResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     UNTESTED_RULES_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
-    """Content hash that the rules would have in force; empty where they cannot be, because they have problems."""
+    """Content hash that the rules would have in force; empty if they have problems."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
-        """Everything wrong with rule files and suites. Failed tests and untested rules are below."""
+        """All problems of rule files and suites. Failed tests and untested rules are below."""
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyTestResult]:
-        """In the order of files and tests; none where the rules have problems."""
+        """In the order of files and tests; empty if the rules have problems."""
 
     @_builtins.property
     def untested_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
-        """Rules that no test makes fire, with code `rule-untested`; none are told while a suite has problems."""
+        """Rules that fire in no test, with code `rule-untested`; empty while a suite has problems."""
 
     def __init__(
         self,
@@ -296,7 +296,7 @@ Global___TestPoliciesResponse: _TypeAlias = TestPoliciesResponse  # noqa: Y015
 
 @_typing.final
 class PolicyTestResult(_message.Message):
-    """What came of one test."""
+    """The result of one test."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -308,13 +308,13 @@ class PolicyTestResult(_message.Message):
     LINE_FIELD_NUMBER: _builtins.int
     suite: _builtins.str
     test: _builtins.str
-    """The test's sentence."""
+    """The test's name, a sentence."""
     passed: _builtins.bool
     difference: _builtins.str
-    """How the answer or its reasons are not as expected; empty where it passed."""
+    """How the answer or its reasons differ from what the test expects; empty if it passed."""
     file: _builtins.str
     line: _builtins.int
-    """Counts from 1."""
+    """Counted from 1."""
     def __init__(
         self,
         *,
@@ -335,7 +335,7 @@ Global___PolicyTestResult: _TypeAlias = PolicyTestResult  # noqa: Y015
 
 @_typing.final
 class PolicyProblem(_message.Message):
-    """One thing wrong with a rule file."""
+    """One problem of a rule file."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,13 +347,13 @@ class PolicyProblem(_message.Message):
     HELP_FIELD_NUMBER: _builtins.int
     file: _builtins.str
     line: _builtins.int
-    """Line and column count from 1."""
+    """Line and column, counted from 1."""
     column: _builtins.int
     code: _builtins.str
-    """Such as `unknown-fact`; stable."""
+    """Such as `unknown-fact`; codes are stable."""
     message: _builtins.str
     help: _builtins.str
-    """How to mend it."""
+    """How to fix it."""
     def __init__(
         self,
         *,

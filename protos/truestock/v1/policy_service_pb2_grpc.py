@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """For the people who write rules.
+    """Rules and decisions, for the people who write rules.
     """
 
     def __init__(self, channel):
@@ -58,44 +58,42 @@ class PolicyServiceStub:
 
 
 class PolicyServiceServicer:
-    """For the people who write rules.
+    """Rules and decisions, for the people who write rules.
     """
 
     def GetPolicySet(self, request, context):
-        """Says which rules are in force, and what is wrong with a folder that was refused.
+        """Returns the rules in force, and the problems of a rules folder that was refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TestPolicies(self, request, context):
-        """Reads the rules of a folder that is sent along and runs the tests beside
-        them, as `truestock check` does. The rules in force are not touched.
+        """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
-        too many others wait.
+        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDecision(self, request, context):
-        """Returns one decision with everything that went into it.
+        """Returns one decision with all of its inputs.
 
-        Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
-        explanation is kept as long as the order.
-        Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+        Decisions are kept for 90 days unless the service is configured otherwise. The explanation of an order's current
+        decision is kept as long as the order.
+        Errors: INVALID_FIELD, NOT_FOUND (never made, or past retention).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayDecision(self, request, context):
-        """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+        """Re-runs a stored decision with its original inputs and rules and reports whether the result is identical.
 
-        Under the software version that decided, the answer is the same to the byte.
-        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
-        older than inputs are kept), OVERLOADED while too many others wait.
+        With the software version that made the decision, the result is identical to the byte.
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
+        or past the retention of inputs), OVERLOADED while too many other calls wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +131,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """For the people who write rules.
+    """Rules and decisions, for the people who write rules.
     """
 
     @staticmethod

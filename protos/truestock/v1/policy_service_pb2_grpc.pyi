@@ -27,67 +27,63 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """For the people who write rules."""
+    """Rules and decisions, for the people who write rules."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     GetPolicySet: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]
-    """Says which rules are in force, and what is wrong with a folder that was refused."""
+    """Returns the rules in force, and the problems of a rules folder that was refused."""
     TestPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]
-    """Reads the rules of a folder that is sent along and runs the tests beside
-    them, as `truestock check` does. The rules in force are not touched.
+    """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
-    too many others wait.
+    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
     """
     GetDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]
-    """Returns one decision with everything that went into it.
+    """Returns one decision with all of its inputs.
 
-    Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
-    explanation is kept as long as the order.
-    Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+    Decisions are kept for 90 days unless the service is configured otherwise. The explanation of an order's current
+    decision is kept as long as the order.
+    Errors: INVALID_FIELD, NOT_FOUND (never made, or past retention).
     """
     ReplayDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionRequest, _policy_service_pb2.ReplayDecisionResponse]
-    """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+    """Re-runs a stored decision with its original inputs and rules and reports whether the result is identical.
 
-    Under the software version that decided, the answer is the same to the byte.
-    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
-    older than inputs are kept), OVERLOADED while too many others wait.
+    With the software version that made the decision, the result is identical to the byte.
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
+    or past the retention of inputs), OVERLOADED while too many other calls wait.
     """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
-    """For the people who write rules."""
+    """Rules and decisions, for the people who write rules."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPolicySet: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]  # type: ignore[assignment]
-    """Says which rules are in force, and what is wrong with a folder that was refused."""
+    """Returns the rules in force, and the problems of a rules folder that was refused."""
     TestPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]  # type: ignore[assignment]
-    """Reads the rules of a folder that is sent along and runs the tests beside
-    them, as `truestock check` does. The rules in force are not touched.
+    """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
-    too many others wait.
+    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
     """
     GetDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]  # type: ignore[assignment]
-    """Returns one decision with everything that went into it.
+    """Returns one decision with all of its inputs.
 
-    Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
-    explanation is kept as long as the order.
-    Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+    Decisions are kept for 90 days unless the service is configured otherwise. The explanation of an order's current
+    decision is kept as long as the order.
+    Errors: INVALID_FIELD, NOT_FOUND (never made, or past retention).
     """
     ReplayDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionRequest, _policy_service_pb2.ReplayDecisionResponse]  # type: ignore[assignment]
-    """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+    """Re-runs a stored decision with its original inputs and rules and reports whether the result is identical.
 
-    Under the software version that decided, the answer is the same to the byte.
-    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
-    older than inputs are kept), OVERLOADED while too many others wait.
+    With the software version that made the decision, the result is identical to the byte.
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
+    or past the retention of inputs), OVERLOADED while too many other calls wait.
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """For the people who write rules."""
+    """Rules and decisions, for the people who write rules."""
 
     @_abc_1.abstractmethod
     def GetPolicySet(
@@ -95,7 +91,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.GetPolicySetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.GetPolicySetResponse, _abc.Awaitable[_policy_service_pb2.GetPolicySetResponse]]:
-        """Says which rules are in force, and what is wrong with a folder that was refused."""
+        """Returns the rules in force, and the problems of a rules folder that was refused."""
 
     @_abc_1.abstractmethod
     def TestPolicies(
@@ -103,11 +99,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.TestPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.TestPoliciesResponse, _abc.Awaitable[_policy_service_pb2.TestPoliciesResponse]]:
-        """Reads the rules of a folder that is sent along and runs the tests beside
-        them, as `truestock check` does. The rules in force are not touched.
+        """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while
-        too many others wait.
+        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
         """
 
     @_abc_1.abstractmethod
@@ -116,11 +110,11 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.GetDecisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.GetDecisionResponse, _abc.Awaitable[_policy_service_pb2.GetDecisionResponse]]:
-        """Returns one decision with everything that went into it.
+        """Returns one decision with all of its inputs.
 
-        Decisions are kept 90 days unless the service is told otherwise. Of the one that an order's promise rests on, the
-        explanation is kept as long as the order.
-        Errors: INVALID_FIELD, NOT_FOUND (never made, or older than decisions are kept).
+        Decisions are kept for 90 days unless the service is configured otherwise. The explanation of an order's current
+        decision is kept as long as the order.
+        Errors: INVALID_FIELD, NOT_FOUND (never made, or past retention).
         """
 
     @_abc_1.abstractmethod
@@ -129,11 +123,11 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.ReplayDecisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.ReplayDecisionResponse, _abc.Awaitable[_policy_service_pb2.ReplayDecisionResponse]]:
-        """Decides once more from the stored inputs and the rules of that time, and says whether it comes out the same.
+        """Re-runs a stored decision with its original inputs and rules and reports whether the result is identical.
 
-        Under the software version that decided, the answer is the same to the byte.
-        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a short record is kept: a refused HOLD, inputs past 1 MiB, or
-        older than inputs are kept), OVERLOADED while too many others wait.
+        With the software version that made the decision, the result is identical to the byte.
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
+        or past the retention of inputs), OVERLOADED while too many other calls wait.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Shipment(_message.Message):
-    """Lines that leave one location, or wait there for pickup."""
+    """Units that one location ships, or keeps ready for pickup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,46 +34,46 @@ class Shipment(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Shipment._State.ValueType  # 0
         STATE_ASSIGNED: Shipment._State.ValueType  # 1
-        """The location has not answered yet."""
+        """The location has not responded yet."""
         STATE_CANCELLED: Shipment._State.ValueType  # 2
-        """Nothing of it is left to do: its units were cancelled, or moved elsewhere before the location began."""
+        """No units remain: they were cancelled, or rerouted before the location started."""
         STATE_ACCEPTED: Shipment._State.ValueType  # 3
         """The location works on it."""
         STATE_REJECTED: Shipment._State.ValueType  # 4
-        """The location could not supply it, and its units were routed anew."""
+        """The location could not supply it, and its units were rerouted."""
         STATE_SHIPPED: Shipment._State.ValueType  # 5
-        """Every unit of it has left."""
+        """Every unit has shipped."""
         STATE_DELIVERED: Shipment._State.ValueType  # 6
-        """It has arrived."""
+        """Delivered to the shopper."""
         STATE_READY_FOR_PICKUP: Shipment._State.ValueType  # 7
-        """It waits at the counter."""
+        """It waits at the counter for pickup."""
         STATE_COLLECTED: Shipment._State.ValueType  # 8
-        """The shopper has fetched it."""
+        """The shopper has collected it."""
         STATE_UNCOLLECTED: Shipment._State.ValueType  # 9
-        """Nobody fetched it; its units are the location's stock again."""
+        """The shopper did not collect it; its units are available at the location again."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a shipment is in its life."""
+        """The lifecycle of a shipment."""
 
     STATE_UNSPECIFIED: Shipment.State.ValueType  # 0
     STATE_ASSIGNED: Shipment.State.ValueType  # 1
-    """The location has not answered yet."""
+    """The location has not responded yet."""
     STATE_CANCELLED: Shipment.State.ValueType  # 2
-    """Nothing of it is left to do: its units were cancelled, or moved elsewhere before the location began."""
+    """No units remain: they were cancelled, or rerouted before the location started."""
     STATE_ACCEPTED: Shipment.State.ValueType  # 3
     """The location works on it."""
     STATE_REJECTED: Shipment.State.ValueType  # 4
-    """The location could not supply it, and its units were routed anew."""
+    """The location could not supply it, and its units were rerouted."""
     STATE_SHIPPED: Shipment.State.ValueType  # 5
-    """Every unit of it has left."""
+    """Every unit has shipped."""
     STATE_DELIVERED: Shipment.State.ValueType  # 6
-    """It has arrived."""
+    """Delivered to the shopper."""
     STATE_READY_FOR_PICKUP: Shipment.State.ValueType  # 7
-    """It waits at the counter."""
+    """It waits at the counter for pickup."""
     STATE_COLLECTED: Shipment.State.ValueType  # 8
-    """The shopper has fetched it."""
+    """The shopper has collected it."""
     STATE_UNCOLLECTED: Shipment.State.ValueType  # 9
-    """Nobody fetched it; its units are the location's stock again."""
+    """The shopper did not collect it; its units are available at the location again."""
 
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     LOCATION_ID_FIELD_NUMBER: _builtins.int
@@ -99,7 +99,7 @@ class Shipment(_message.Message):
     channel_id: _builtins.str
     order_id: _builtins.str
     reject_reason: _builtins.str
-    """Why it was rejected, in a word, such as `not_found`."""
+    """The reason for a rejection, such as `not_found`."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentLine]: ...
     @_builtins.property
@@ -108,7 +108,7 @@ class Shipment(_message.Message):
 
     @_builtins.property
     def accept_time(self) -> _timestamp_pb2.Timestamp:
-        """When each step happened; unset where it has not."""
+        """When each step happened; unset if it has not happened."""
 
     @_builtins.property
     def ship_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -122,7 +122,7 @@ class Shipment(_message.Message):
 
     @_builtins.property
     def ship_by_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is expected to have left; unset where the location names no working time."""
+        """When it should ship; unset if the location has no working time."""
 
     def __init__(
         self,
@@ -167,11 +167,11 @@ class ShipmentLine(_message.Message):
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
-    """Promised there, and still to leave."""
+    """Allocated here and not shipped yet."""
     shipped_count: _builtins.int
-    """Left, or were collected."""
+    """Shipped or collected."""
     returned_count: _builtins.int
-    """Of these, came back."""
+    """Of the shipped units, those that were returned."""
     def __init__(
         self,
         *,

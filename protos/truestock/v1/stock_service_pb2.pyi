@@ -28,44 +28,44 @@ class _MovementKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Movement
     DESCRIPTOR: _descriptor.EnumDescriptor
     MOVEMENT_KIND_UNSPECIFIED: _MovementKind.ValueType  # 0
     MOVEMENT_KIND_RECEIVED: _MovementKind.ValueType  # 1
-    """Goods arrived: on hand rises."""
+    """Goods were received: on hand rises."""
     MOVEMENT_KIND_RETURNED: _MovementKind.ValueType  # 2
-    """A customer brought units back in good condition: on hand rises."""
+    """A customer returned units in good condition: on hand rises."""
     MOVEMENT_KIND_FOUND: _MovementKind.ValueType  # 3
-    """Units turned up: on hand rises."""
+    """Missing units were found: on hand rises."""
     MOVEMENT_KIND_SOLD: _MovementKind.ValueType  # 4
-    """Sold at a till: on hand falls."""
+    """Sold at a POS: on hand falls."""
     MOVEMENT_KIND_DAMAGED: _MovementKind.ValueType  # 5
-    """Broken: on hand falls."""
+    """Damaged: on hand falls."""
     MOVEMENT_KIND_LOST: _MovementKind.ValueType  # 6
-    """Gone: on hand falls."""
+    """Lost: on hand falls."""
     MOVEMENT_KIND_ADJUSTED: _MovementKind.ValueType  # 7
     """A correction: `unit_count` may be negative."""
     MOVEMENT_KIND_SET_ASIDE: _MovementKind.ValueType  # 8
-    """Still there, and not sellable from now on: unavailable rises, for the `reason`."""
+    """Still on hand and no longer sellable: unavailable rises, for the `reason`."""
     MOVEMENT_KIND_PUT_BACK: _MovementKind.ValueType  # 9
     """Sellable again: unavailable falls, for the `reason`."""
 
 class MovementKind(_MovementKind, metaclass=_MovementKindEnumTypeWrapper):
-    """Why units came or went outside of orders."""
+    """Why stock changed outside of orders."""
 
 MOVEMENT_KIND_UNSPECIFIED: MovementKind.ValueType  # 0
 MOVEMENT_KIND_RECEIVED: MovementKind.ValueType  # 1
-"""Goods arrived: on hand rises."""
+"""Goods were received: on hand rises."""
 MOVEMENT_KIND_RETURNED: MovementKind.ValueType  # 2
-"""A customer brought units back in good condition: on hand rises."""
+"""A customer returned units in good condition: on hand rises."""
 MOVEMENT_KIND_FOUND: MovementKind.ValueType  # 3
-"""Units turned up: on hand rises."""
+"""Missing units were found: on hand rises."""
 MOVEMENT_KIND_SOLD: MovementKind.ValueType  # 4
-"""Sold at a till: on hand falls."""
+"""Sold at a POS: on hand falls."""
 MOVEMENT_KIND_DAMAGED: MovementKind.ValueType  # 5
-"""Broken: on hand falls."""
+"""Damaged: on hand falls."""
 MOVEMENT_KIND_LOST: MovementKind.ValueType  # 6
-"""Gone: on hand falls."""
+"""Lost: on hand falls."""
 MOVEMENT_KIND_ADJUSTED: MovementKind.ValueType  # 7
 """A correction: `unit_count` may be negative."""
 MOVEMENT_KIND_SET_ASIDE: MovementKind.ValueType  # 8
-"""Still there, and not sellable from now on: unavailable rises, for the `reason`."""
+"""Still on hand and no longer sellable: unavailable rises, for the `reason`."""
 MOVEMENT_KIND_PUT_BACK: MovementKind.ValueType  # 9
 """Sellable again: unavailable falls, for the `reason`."""
 Global___MovementKind: _TypeAlias = MovementKind  # noqa: Y015
@@ -82,11 +82,11 @@ class _UnavailableReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Una
     UNAVAILABLE_REASON_QUALITY_CONTROL: _UnavailableReason.ValueType  # 2
     UNAVAILABLE_REASON_DISPLAY: _UnavailableReason.ValueType  # 3
     UNAVAILABLE_REASON_INSPECTION: _UnavailableReason.ValueType  # 4
-    """Came back, and nobody has looked yet."""
+    """Returned and not inspected yet."""
     UNAVAILABLE_REASON_OTHER: _UnavailableReason.ValueType  # 5
 
 class UnavailableReason(_UnavailableReason, metaclass=_UnavailableReasonEnumTypeWrapper):
-    """Why units that are there are not sellable."""
+    """Why units on hand are not sellable."""
 
 UNAVAILABLE_REASON_UNSPECIFIED: UnavailableReason.ValueType  # 0
 """Means OTHER."""
@@ -94,13 +94,13 @@ UNAVAILABLE_REASON_DAMAGED: UnavailableReason.ValueType  # 1
 UNAVAILABLE_REASON_QUALITY_CONTROL: UnavailableReason.ValueType  # 2
 UNAVAILABLE_REASON_DISPLAY: UnavailableReason.ValueType  # 3
 UNAVAILABLE_REASON_INSPECTION: UnavailableReason.ValueType  # 4
-"""Came back, and nobody has looked yet."""
+"""Returned and not inspected yet."""
 UNAVAILABLE_REASON_OTHER: UnavailableReason.ValueType  # 5
 Global___UnavailableReason: _TypeAlias = UnavailableReason  # noqa: Y015
 
 @_typing.final
 class UnavailableUnits(_message.Message):
-    """Units that are there and not sellable, for one reason."""
+    """Units on hand that are not sellable, for one reason."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -125,7 +125,7 @@ Global___UnavailableUnits: _TypeAlias = UnavailableUnits  # noqa: Y015
 
 @_typing.final
 class StockChange(_message.Message):
-    """One thing that a source says of one product at one location."""
+    """One report by a source on one product at one location."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -140,16 +140,18 @@ class StockChange(_message.Message):
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     change_id: _builtins.str
-    """Unique to the source, such as the sale's or the count's number; at most 128 characters."""
+    """Unique per source, such as the number of the sale or count; at most 128 characters. It is the change's idempotency
+    key.
+    """
     sku: _builtins.str
     location_id: _builtins.str
     sequence: _builtins.int
-    """The source's own version of the figure, where it has one. Between two counts of one source that both have one, the
-    higher is the newer, whatever their times.
+    """The source's own version of the figure, if it has one. Of two counts of one source that both have a version, the
+    higher version is newer, whatever their times.
     """
     @_builtins.property
     def count(self) -> Global___StockCount:
-        """Units on hand when somebody counted, 0 to 1,000,000,000."""
+        """A count of units on hand, 0 to 1,000,000,000."""
 
     @_builtins.property
     def movement(self) -> Global___StockMovement: ...
@@ -159,17 +161,19 @@ class StockChange(_message.Message):
 
     @_builtins.property
     def incoming(self) -> Global___IncomingUnits:
-        """Units that are on their way here."""
+        """Units on their way to this location."""
 
     @_builtins.property
     def untracked(self) -> Global___Untracked:
-        """The source no longer tracks the product here: its figures stay as they are, and nothing more is sold from them
-        until a count comes.
+        """The source no longer tracks the product here: its figures stay unchanged, and nothing more is sold from them
+        until a new count.
         """
 
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was true, or happened, at the source. More than 5 minutes ahead of the service's clock is quarantined."""
+        """When the figure was true, or the movement happened, at the source. A time more than 5 minutes ahead of the
+        service's clock is quarantined.
+        """
 
     def __init__(
         self,
@@ -202,7 +206,7 @@ Global___StockChange: _TypeAlias = StockChange  # noqa: Y015
 
 @_typing.final
 class StockCount(_message.Message):
-    """The units that were on hand when somebody looked."""
+    """The units on hand at the time of a count."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -212,19 +216,19 @@ class StockCount(_message.Message):
     COMPUTED_FIELD_NUMBER: _builtins.int
     ORDERS_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     on_hand_count: _builtins.int
-    """Units physically there, good or not; what a declared feed's `basis` says."""
+    """All units physically present, sellable or not, unless a declared feed's `basis` says otherwise."""
     unavailable_count: _builtins.int
-    """Of these, units that are not sellable; unchanged if unset. Not for a feed whose basis is AVAILABLE."""
+    """Of these, units that are not sellable; unchanged if unset. Not allowed for a feed with basis AVAILABLE."""
     computed: _builtins.bool
-    """A program worked it out, and nobody looked: it is no evidence of how well counts can be trusted."""
+    """The count was computed, not taken by a person, so it does not affect the confidence in counts."""
     @_builtins.property
     def unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnavailableUnits]:
-        """The same by reason, each once: states all of them."""
+        """The unavailable units by reason, each reason once; must be complete."""
 
     @_builtins.property
     def orders_until_time(self) -> _timestamp_pb2.Timestamp:
-        """For a feed that is net of open orders: orders sold up to this time have been taken off; the change's
-        `effective_time` if unset.
+        """For a feed net of open orders: orders sold up to this time have been subtracted; the change's `effective_time` if
+        unset.
         """
 
     def __init__(
@@ -248,8 +252,8 @@ Global___StockCount: _TypeAlias = StockCount  # noqa: Y015
 
 @_typing.final
 class CountedMovement(_message.Message):
-    """Units that came or went, and what was on hand afterwards. Where a later count is known, the count is stale and the
-    movement is in that count already.
+    """Units that came or went, and the count afterwards. If a later count is known, this count is stale and the movement is
+    already included in the later one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -276,7 +280,7 @@ Global___CountedMovement: _TypeAlias = CountedMovement  # noqa: Y015
 
 @_typing.final
 class IncomingUnits(_message.Message):
-    """Units that a purchase order or an announcement promises to a location. Nothing of it is sellable before it arrives."""
+    """Units expected at a location, by purchase order or notice. They are not sellable before they arrive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -284,12 +288,12 @@ class IncomingUnits(_message.Message):
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     EXPECT_TIME_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Names the delivery, such as a purchase order's number; saying it again replaces the figure. At most 128 characters."""
+    """Identifies the delivery, such as a purchase order number; a new report replaces the figure. At most 128 characters."""
     unit_count: _builtins.int
-    """All that is still to come; 0 ends it."""
+    """All units still to arrive; 0 closes the delivery."""
     @_builtins.property
     def expect_time(self) -> _timestamp_pb2.Timestamp:
-        """When it should be there; unset where nobody knows."""
+        """Expected arrival; unset if unknown."""
 
     def __init__(
         self,
@@ -308,7 +312,7 @@ Global___IncomingUnits: _TypeAlias = IncomingUnits  # noqa: Y015
 
 @_typing.final
 class Untracked(_message.Message):
-    """Says that a product is no longer tracked at a location."""
+    """Reports that a product is no longer tracked at a location."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -339,7 +343,7 @@ class StockMovement(_message.Message):
     reason: Global___UnavailableReason.ValueType
     """For SET_ASIDE and PUT_BACK."""
     incoming_reference: _builtins.str
-    """For RECEIVED: the delivery that it is part of, which so much less is incoming of."""
+    """For RECEIVED: the delivery that the units belong to; its incoming units fall by this number."""
     def __init__(
         self,
         *,
@@ -364,8 +368,9 @@ class RecordStockChangesRequest(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """Who says so, such as `till-austin` or `wms`; at most 64 characters."""
+    """The reporting source, such as `till-austin` or `wms`; at most 64 characters."""
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockChange]:
         """1 to 1,000."""
@@ -409,7 +414,7 @@ Global___RecordStockChangesResponse: _TypeAlias = RecordStockChangesResponse  # 
 
 @_typing.final
 class StockChangeResult(_message.Message):
-    """What became of one change."""
+    """The result of one change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -421,38 +426,40 @@ class StockChangeResult(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         CHANGE_RESULT_UNSPECIFIED: StockChangeResult._ChangeResult.ValueType  # 0
         CHANGE_RESULT_ACCEPTED: StockChangeResult._ChangeResult.ValueType  # 1
-        """It counts."""
+        """Recorded and applied."""
         CHANGE_RESULT_DUPLICATE: StockChangeResult._ChangeResult.ValueType  # 2
-        """The same source said it before; nothing was done."""
+        """Already reported by the same source; no effect."""
         CHANGE_RESULT_STALE: StockChangeResult._ChangeResult.ValueType  # 3
-        """A count that is older than the last accepted one; recorded without effect."""
+        """A count older than the last accepted one; recorded without effect."""
         CHANGE_RESULT_ABSORBED: StockChangeResult._ChangeResult.ValueType  # 4
-        """A movement at or before the last accepted count, which has it in already; recorded without effect."""
+        """A movement at or before the last accepted count, which already includes it; recorded without effect."""
         CHANGE_RESULT_QUARANTINED: StockChangeResult._ChangeResult.ValueType  # 5
-        """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
-        different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
+        """Set aside until its cause is fixed, and then recorded: an unknown SKU or location, a time in the future, two
+        different counts of one moment, more put back than was set aside. A change with an impossible value must be
+        corrected and sent again.
         """
         CHANGE_RESULT_OBSERVED: StockChangeResult._ChangeResult.ValueType  # 6
-        """Said by an observer: it was compared with what is known, and moved nothing."""
+        """Reported by an observer: compared with the stock level, and no stock moved."""
 
     class ChangeResult(_ChangeResult, metaclass=_ChangeResultEnumTypeWrapper):
-        """The result of a change."""
+        """What happened to a change."""
 
     CHANGE_RESULT_UNSPECIFIED: StockChangeResult.ChangeResult.ValueType  # 0
     CHANGE_RESULT_ACCEPTED: StockChangeResult.ChangeResult.ValueType  # 1
-    """It counts."""
+    """Recorded and applied."""
     CHANGE_RESULT_DUPLICATE: StockChangeResult.ChangeResult.ValueType  # 2
-    """The same source said it before; nothing was done."""
+    """Already reported by the same source; no effect."""
     CHANGE_RESULT_STALE: StockChangeResult.ChangeResult.ValueType  # 3
-    """A count that is older than the last accepted one; recorded without effect."""
+    """A count older than the last accepted one; recorded without effect."""
     CHANGE_RESULT_ABSORBED: StockChangeResult.ChangeResult.ValueType  # 4
-    """A movement at or before the last accepted count, which has it in already; recorded without effect."""
+    """A movement at or before the last accepted count, which already includes it; recorded without effect."""
     CHANGE_RESULT_QUARANTINED: StockChangeResult.ChangeResult.ValueType  # 5
-    """Kept aside until its cause is mended, and then recorded: an unknown SKU or location, a time in the future, two
-    different counts of one moment, more put back than was set aside. Or it says what cannot be, and is to be sent anew.
+    """Set aside until its cause is fixed, and then recorded: an unknown SKU or location, a time in the future, two
+    different counts of one moment, more put back than was set aside. A change with an impossible value must be
+    corrected and sent again.
     """
     CHANGE_RESULT_OBSERVED: StockChangeResult.ChangeResult.ValueType  # 6
-    """Said by an observer: it was compared with what is known, and moved nothing."""
+    """Reported by an observer: compared with the stock level, and no stock moved."""
 
     CHANGE_ID_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
@@ -461,9 +468,9 @@ class StockChangeResult(_message.Message):
     change_id: _builtins.str
     result: Global___StockChangeResult.ChangeResult.ValueType
     reason: _builtins.str
-    """Why, unless accepted."""
+    """The reason, unless accepted."""
     on_hand_count: _builtins.int
-    """The on-hand figure afterwards; unset where none is known."""
+    """On hand after the change; unset if unknown."""
     def __init__(
         self,
         *,
@@ -489,7 +496,7 @@ class StreamStockChangesRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """As in RecordStockChanges; the first message names the source, and later ones may leave it out."""
+    """As in RecordStockChanges; required in the first message, optional in later ones."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockChange]:
         """1 to 1,000."""
@@ -539,10 +546,11 @@ class TransferStockRequest(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
-    """The retailer's own number for the transfer, at most 128 characters. The same dispatch again is answered with the
-    transfer as it stands; another dispatch under its id is INVALID_FIELD.
+    """The retailer's own transfer number, at most 128 characters. Sending the same dispatch again returns the transfer; a
+    different dispatch with the same id is INVALID_FIELD.
     """
     request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
     @_builtins.property
     def dispatch(self) -> Global___TransferDispatch: ...
     @_builtins.property
@@ -567,7 +575,7 @@ Global___TransferStockRequest: _TypeAlias = TransferStockRequest  # noqa: Y015
 
 @_typing.final
 class TransferDispatch(_message.Message):
-    """Units leave a location for another."""
+    """Units are sent from one location to another."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -583,7 +591,7 @@ class TransferDispatch(_message.Message):
 
     @_builtins.property
     def expect_time(self) -> _timestamp_pb2.Timestamp:
-        """When they should be there; unset where nobody knows."""
+        """Expected arrival; unset if unknown."""
 
     def __init__(
         self,
@@ -603,19 +611,19 @@ Global___TransferDispatch: _TypeAlias = TransferDispatch  # noqa: Y015
 
 @_typing.final
 class TransferReceipt(_message.Message):
-    """Units arrive."""
+    """Units are received."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UNITS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """Nothing more will come: what is missing is lost, and a `mismatch` exception says so. A transfer of which everything
-    has come is complete without it.
+    """No more units will arrive: missing units are lost and raise a `mismatch` exception. A transfer whose units have all
+    arrived is complete without it.
     """
     @_builtins.property
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferUnits]:
-        """At most 500: what arrived this time, each SKU once; may be another number than was dispatched."""
+        """Units received this time, at most 500, each SKU once; may differ from the dispatched number."""
 
     def __init__(
         self,
@@ -691,15 +699,15 @@ class Transfer(_message.Message):
         STATE_UNSPECIFIED: Transfer._State.ValueType  # 0
         STATE_IN_TRANSIT: Transfer._State.ValueType  # 1
         STATE_COMPLETED: Transfer._State.ValueType  # 2
-        """Everything that will come has come."""
+        """All received, or closed with units missing."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a transfer is in its life."""
+        """The lifecycle of a transfer."""
 
     STATE_UNSPECIFIED: Transfer.State.ValueType  # 0
     STATE_IN_TRANSIT: Transfer.State.ValueType  # 1
     STATE_COMPLETED: Transfer.State.ValueType  # 2
-    """Everything that will come has come."""
+    """All received, or closed with units missing."""
 
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     FROM_LOCATION_ID_FIELD_NUMBER: _builtins.int
@@ -743,7 +751,7 @@ Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
 class TransferLine(_message.Message):
-    """One product of a transfer, in units: `dispatched_count` - `received_count` are on their way while it is in transit."""
+    """One product of a transfer. While it is in transit, `dispatched_count` - `received_count` units are on their way."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -777,13 +785,13 @@ class ListTransfersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
-    """Only those from or to one location; all if empty."""
+    """Only those from or to this location; all if empty."""
     in_transit_only: _builtins.bool
-    """Only those still on their way."""
+    """Only those in transit."""
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the last answer, with the other fields unchanged."""
+    """`next_page_token` of the previous response, with all other fields unchanged."""
     def __init__(
         self,
         *,
@@ -841,7 +849,7 @@ class ListStockMovementsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the last answer, with the other fields unchanged."""
+    """`next_page_token` of the previous response, with all other fields unchanged."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All SKUs if empty; at most 500."""
@@ -856,7 +864,7 @@ class ListStockMovementsRequest(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Only those heard from this time on, and before that one."""
+        """Only those ingested from `start_time` on and before `end_time`."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -906,7 +914,7 @@ Global___ListStockMovementsResponse: _TypeAlias = ListStockMovementsResponse  # 
 
 @_typing.final
 class StockMovementRecord(_message.Message):
-    """One change of the figures of one product at one location, in units, and why."""
+    """One change of a stock level, in units, and its cause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -933,19 +941,19 @@ class StockMovementRecord(_message.Message):
     kind: _builtins.str
     """Such as `counted`, `received`, `held`, `allocated`, `shipped` or `transferred_in`."""
     result: _builtins.str
-    """What became of it: `accepted`, `stale`, `absorbed` or `observed`; only what is accepted moves figures."""
+    """The result: `accepted`, `stale`, `absorbed` or `observed`; only accepted changes move figures."""
     on_hand_delta: _builtins.int
     unavailable_delta: _builtins.int
     held_delta: _builtins.int
     allocated_delta: _builtins.int
     reported_count: _builtins.int
-    """The number that the source said; unset where none was."""
+    """The quantity that the source reported; unset if none."""
     source: _builtins.str
     change_id: _builtins.str
     allocation_id: _builtins.str
     line_id: _builtins.str
     reason: _builtins.str
-    """Why units became unavailable or sellable again, or why a shipment was rejected; of what a transfer moved, the
+    """Why units became unavailable or sellable again, or why a shipment was rejected; for a transfer's movement, the
     transfer's id.
     """
     @_builtins.property
@@ -994,7 +1002,7 @@ class ListStockLevelsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the last answer, with the other fields unchanged."""
+    """`next_page_token` of the previous response, with all other fields unchanged."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All SKUs if empty; at most 500."""
@@ -1051,9 +1059,7 @@ Global___ListStockLevelsResponse: _TypeAlias = ListStockLevelsResponse  # noqa: 
 
 @_typing.final
 class StockLevel(_message.Message):
-    """What is known of one product at one location, in units.
-    `available_count` = on hand - unavailable - held - allocated.
-    """
+    """The stock of one product at one location, in units. `available_count` = on hand - unavailable - held - allocated."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1079,15 +1085,15 @@ class StockLevel(_message.Message):
     on_hand_count: _builtins.int
     unavailable_count: _builtins.int
     held_count: _builtins.int
-    """Without holds that have expired."""
+    """Excludes expired holds."""
     allocated_count: _builtins.int
     available_count: _builtins.int
     source: _builtins.str
-    """Who said so last."""
+    """The source of the last report."""
     count_confidence: _builtins.float
-    """The share, 0 to 1, of late counts and picks that found what was expected; unset until there is evidence."""
+    """The share, 0 to 1, of recent counts and picks that matched the expected units; unset until there is evidence."""
     untracked: _builtins.bool
-    """Its feed no longer tracks it: nothing more is sold from here until a count comes."""
+    """Its feed no longer tracks it: nothing more is sold from here until a new count."""
     version: _builtins.int
     """Rises with every change of the figures."""
     @_builtins.property
@@ -1100,7 +1106,7 @@ class StockLevel(_message.Message):
 
     @_builtins.property
     def ingest_time(self) -> _timestamp_pb2.Timestamp:
-        """When the service heard the figure."""
+        """When the service received the figure."""
 
     @_builtins.property
     def physical_count_time(self) -> _timestamp_pb2.Timestamp:
@@ -1112,7 +1118,7 @@ class StockLevel(_message.Message):
 
     @_builtins.property
     def incoming(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncomingUnits]:
-        """What is on its way, also by transfer, the earliest first; units without a time come last. At most 100."""
+        """Units on their way, including transfers, earliest first; units without an expected time come last. At most 100."""
 
     def __init__(
         self,

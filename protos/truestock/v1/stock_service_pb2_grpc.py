@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StockServiceStub:
-    """Hears what tills, warehouses and counts say of stock, and says what is known.
+    """Records counts and movements from POS, WMS and stocktakes; returns stock levels.
     """
 
     def __init__(self, channel):
@@ -68,44 +68,43 @@ class StockServiceStub:
 
 
 class StockServiceServicer:
-    """Hears what tills, warehouses and counts say of stock, and says what is known.
+    """Records counts and movements from POS, WMS and stocktakes; returns stock levels.
     """
 
     def RecordStockChanges(self, request, context):
-        """Records counts and movements. Each gets a result of its own; the ones that are
-        well-formed are recorded together, in one transaction.
+        """Records counts and movements. Each change gets its own result; all valid changes are recorded in one transaction.
 
-        A change whose `change_id` was heard before from the same source does
-        nothing. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        A change with a `change_id` that the source has used before is a duplicate and has no effect.
+        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamStockChanges(self, request_iterator, context):
-        """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-        of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
-        message without an answer.
+        """Records changes of a continuous feed. The changes of each message are recorded together and acknowledged, in
+        message order, with a result each. Acknowledged changes are stored; after a disconnect, resend from the first
+        message that was not acknowledged.
 
-        A message that is refused ends the stream with its error: INVALID_FIELD.
+        An invalid message ends the stream with its error: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TransferStock(self, request, context):
-        """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
-        more may be received than were dispatched.
+        """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
+        received quantity may be lower or higher than the dispatched one.
 
-        Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
-        dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
+        dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTransfers(self, request, context):
-        """Lists transfers, the newest first.
+        """Lists transfers, newest first.
 
         Errors: INVALID_FIELD.
         """
@@ -123,7 +122,7 @@ class StockServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStockMovements(self, request, context):
-        """Lists everything that moved a figure, or was heard and did not, the newest first.
+        """Lists stock movements, including reports that changed no figure, newest first.
 
         Errors: INVALID_FIELD.
         """
@@ -173,7 +172,7 @@ def add_StockServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StockService:
-    """Hears what tills, warehouses and counts say of stock, and says what is known.
+    """Records counts and movements from POS, WMS and stocktakes; returns stock levels.
     """
 
     @staticmethod

@@ -27,35 +27,34 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StockServiceStub:
-    """Hears what tills, warehouses and counts say of stock, and says what is known."""
+    """Records counts and movements from POS, WMS and stocktakes; returns stock levels."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StockServiceAsyncStub: ...
     RecordStockChanges: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.RecordStockChangesRequest, _stock_service_pb2.RecordStockChangesResponse]
-    """Records counts and movements. Each gets a result of its own; the ones that are
-    well-formed are recorded together, in one transaction.
+    """Records counts and movements. Each change gets its own result; all valid changes are recorded in one transaction.
 
-    A change whose `change_id` was heard before from the same source does
-    nothing. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    A change with a `change_id` that the source has used before is a duplicate and has no effect.
+    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
     StreamStockChanges: _grpc.StreamStreamMultiCallable[_stock_service_pb2.StreamStockChangesRequest, _stock_service_pb2.StreamStockChangesResponse]
-    """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-    of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
-    message without an answer.
+    """Records changes of a continuous feed. The changes of each message are recorded together and acknowledged, in
+    message order, with a result each. Acknowledged changes are stored; after a disconnect, resend from the first
+    message that was not acknowledged.
 
-    A message that is refused ends the stream with its error: INVALID_FIELD.
+    An invalid message ends the stream with its error: INVALID_FIELD.
     """
     TransferStock: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.TransferStockRequest, _stock_service_pb2.TransferStockResponse]
-    """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
-    more may be received than were dispatched.
+    """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
+    received quantity may be lower or higher than the dispatched one.
 
-    Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
-    dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
+    dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
     """
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.ListTransfersRequest, _stock_service_pb2.ListTransfersResponse]
-    """Lists transfers, the newest first.
+    """Lists transfers, newest first.
 
     Errors: INVALID_FIELD.
     """
@@ -65,39 +64,38 @@ class StockServiceStub:
     Errors: INVALID_FIELD.
     """
     ListStockMovements: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.ListStockMovementsRequest, _stock_service_pb2.ListStockMovementsResponse]
-    """Lists everything that moved a figure, or was heard and did not, the newest first.
+    """Lists stock movements, including reports that changed no figure, newest first.
 
     Errors: INVALID_FIELD.
     """
 
 @_typing.type_check_only
 class StockServiceAsyncStub(StockServiceStub):
-    """Hears what tills, warehouses and counts say of stock, and says what is known."""
+    """Records counts and movements from POS, WMS and stocktakes; returns stock levels."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordStockChanges: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.RecordStockChangesRequest, _stock_service_pb2.RecordStockChangesResponse]  # type: ignore[assignment]
-    """Records counts and movements. Each gets a result of its own; the ones that are
-    well-formed are recorded together, in one transaction.
+    """Records counts and movements. Each change gets its own result; all valid changes are recorded in one transaction.
 
-    A change whose `change_id` was heard before from the same source does
-    nothing. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    A change with a `change_id` that the source has used before is a duplicate and has no effect.
+    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
     StreamStockChanges: _aio.StreamStreamMultiCallable[_stock_service_pb2.StreamStockChangesRequest, _stock_service_pb2.StreamStockChangesResponse]  # type: ignore[assignment]
-    """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-    of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
-    message without an answer.
+    """Records changes of a continuous feed. The changes of each message are recorded together and acknowledged, in
+    message order, with a result each. Acknowledged changes are stored; after a disconnect, resend from the first
+    message that was not acknowledged.
 
-    A message that is refused ends the stream with its error: INVALID_FIELD.
+    An invalid message ends the stream with its error: INVALID_FIELD.
     """
     TransferStock: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.TransferStockRequest, _stock_service_pb2.TransferStockResponse]  # type: ignore[assignment]
-    """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
-    more may be received than were dispatched.
+    """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
+    received quantity may be lower or higher than the dispatched one.
 
-    Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
-    dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
+    dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
     """
     ListTransfers: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.ListTransfersRequest, _stock_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
-    """Lists transfers, the newest first.
+    """Lists transfers, newest first.
 
     Errors: INVALID_FIELD.
     """
@@ -107,13 +105,13 @@ class StockServiceAsyncStub(StockServiceStub):
     Errors: INVALID_FIELD.
     """
     ListStockMovements: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.ListStockMovementsRequest, _stock_service_pb2.ListStockMovementsResponse]  # type: ignore[assignment]
-    """Lists everything that moved a figure, or was heard and did not, the newest first.
+    """Lists stock movements, including reports that changed no figure, newest first.
 
     Errors: INVALID_FIELD.
     """
 
 class StockServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Hears what tills, warehouses and counts say of stock, and says what is known."""
+    """Records counts and movements from POS, WMS and stocktakes; returns stock levels."""
 
     @_abc_1.abstractmethod
     def RecordStockChanges(
@@ -121,11 +119,10 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stock_service_pb2.RecordStockChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.RecordStockChangesResponse, _abc.Awaitable[_stock_service_pb2.RecordStockChangesResponse]]:
-        """Records counts and movements. Each gets a result of its own; the ones that are
-        well-formed are recorded together, in one transaction.
+        """Records counts and movements. Each change gets its own result; all valid changes are recorded in one transaction.
 
-        A change whose `change_id` was heard before from the same source does
-        nothing. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        A change with a `change_id` that the source has used before is a duplicate and has no effect.
+        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -134,11 +131,11 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_stock_service_pb2.StreamStockChangesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_stock_service_pb2.StreamStockChangesResponse], _abc.AsyncIterator[_stock_service_pb2.StreamStockChangesResponse]]:
-        """The same for a feed that speaks all day: each message's changes are recorded together, and acknowledged in the order
-        of the messages with the result of each. What was acknowledged is stored; after a break, send again from the first
-        message without an answer.
+        """Records changes of a continuous feed. The changes of each message are recorded together and acknowledged, in
+        message order, with a result each. Acknowledged changes are stored; after a disconnect, resend from the first
+        message that was not acknowledged.
 
-        A message that is refused ends the stream with its error: INVALID_FIELD.
+        An invalid message ends the stream with its error: INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -147,11 +144,11 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stock_service_pb2.TransferStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.TransferStockResponse, _abc.Awaitable[_stock_service_pb2.TransferStockResponse]]:
-        """Moves stock between two locations: dispatched units are nobody's sellable stock until they are received, and fewer or
-        more may be received than were dispatched.
+        """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
+        received quantity may be lower or higher than the dispatched one.
 
-        Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only what is available can be
-        dispatched), WRONG_STATE (settled), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
+        dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -160,7 +157,7 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stock_service_pb2.ListTransfersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.ListTransfersResponse, _abc.Awaitable[_stock_service_pb2.ListTransfersResponse]]:
-        """Lists transfers, the newest first.
+        """Lists transfers, newest first.
 
         Errors: INVALID_FIELD.
         """
@@ -182,7 +179,7 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stock_service_pb2.ListStockMovementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.ListStockMovementsResponse, _abc.Awaitable[_stock_service_pb2.ListStockMovementsResponse]]:
-        """Lists everything that moved a figure, or was heard and did not, the newest first.
+        """Lists stock movements, including reports that changed no figure, newest first.
 
         Errors: INVALID_FIELD.
         """
