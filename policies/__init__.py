@@ -1,1 +1,4 @@
-"""Truestock's decisions: pure Python, without clock, socket, file watching, database, log or metric."""
+"""The decisions of Truestock as pure functions, without clock, network, file watching, database, logs or metrics.
+
+Serving them over gRPC and storing what they decide is in `service`.
+"""

@@ -1,4 +1,4 @@
-"""Why an answer is what it is: the rules that fired, and the candidates that were dropped."""
+"""The reasons for an answer: rules that fired and locations that were dropped."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from policies.source.problems import Source
 
 @dataclass(frozen=True, slots=True)
 class RuleEvidence:
-    """What a rule looked at: its condition, and the context that it fired in. Read only where somebody asks."""
+    """The condition of a rule and the context in which it fired. Facts are read only on request."""
 
     when: Condition
     context: Context
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """The facts that the condition names, in the order written, each with its value in words."""
+        """The facts that the condition names, in the order written, each with its value as text."""
         names = dict.fromkeys(comparison.fact for comparison in comparisons(self.when))
         return tuple((name, _value_text(FACTS[name].read(self.context))) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class FiredRule:
-    """A rule that bore on an answer. `effect` says in words what it did; None means everywhere or every product."""
+    """A rule that affected an answer. `effect` says what it did; None means all locations or all products."""
 
     name: str
     source: Source
     location_id: str | None
     sku: str | None
     effect: str
-    sight: RuleEvidence | None = field(default=None, compare=False, repr=False)
+    evidence: RuleEvidence | None = field(default=None, compare=False, repr=False)
 
 
 class DropReason(StrEnum):
-    """Why a candidate location gives nothing."""
+    """Why a candidate location supplies nothing."""
 
     CLOSED = "closed"
     REJECTED = "rejected"
@@ -52,18 +52,18 @@ class DropReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DroppedLocation:
-    """A location that an answer does not use, or not for one SKU (None: for none), and the rule that says so."""
+    """A location that an answer does not use for a SKU (None: for any SKU), and the rule that excludes it."""
 
     location_id: str
     sku: str | None
     reason: DropReason
     rule: str | None = None
     source: Source | None = None
-    sight: RuleEvidence | None = field(default=None, compare=False, repr=False)
+    evidence: RuleEvidence | None = field(default=None, compare=False, repr=False)
 
 
 def unit_count_text(count: int) -> str:
-    """The count with its noun: '1 unit', '2 units'."""
+    """The count with its noun: "1 unit", "2 units"."""
     return f"{count} unit" if count == 1 else f"{count} units"
 
 

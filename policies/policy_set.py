@@ -1,6 +1,6 @@
-"""What rule files say, once read: immutable rules of each kind, and the set of them all.
+"""The rules of a folder as immutable values: one class for each kind of rule, and the set of all rules.
 
-How they are read is in `reading`, what they decide in `sellable` and `routing`.
+Reading rule files is in `reading`, deciding by them in `decisions`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PLAN_STEPS = (FEWEST_SHIPMENTS, *DELIVERY_STEPS)
 
 
 class Scope(StrEnum):
-    """Whether a buffer holds back at each location, or from the channel's total."""
+    """Whether a buffer applies at each location or to the channel's total."""
 
     LOCATION = "location"
     CHANNEL = "channel"
 
 
 class Combine(StrEnum):
-    """How the hold-backs of one file's rules that fired together combine."""
+    """How several rules of one file that fire together combine their held-back units."""
 
     LARGEST = "largest"
     SUM = "sum"
@@ -41,7 +41,7 @@ class Combine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExposureRule:
-    """Blocks stock from a channel. `reason` is the text after `block:`."""
+    """Keeps stock of a location from being sold. `reason` is the text after `block:`."""
 
     name: str
     when: Condition
@@ -51,11 +51,11 @@ class ExposureRule:
 
 @dataclass(frozen=True, slots=True)
 class HoldBack:
-    """How many units a buffer rule keeps.
+    """How many units a buffer rule holds back.
 
-    `units` uses `units`; `percent` uses `percent` of what is available, rounded up; `days_of_cover` uses `days` times
-    the velocity; `expected_sales` the Poisson quantile `service_level` of what sells during `during` ('stock_age', or
-    seconds). `minimum` and `maximum` bound the result in units.
+    The form `units` holds back `units`; `percent` holds back `percent` of the available units, rounded up;
+    `days_of_cover` holds back `days` times the velocity; `expected_sales` holds back the Poisson quantile
+    `service_level` of sales within `during_seconds`. `minimum` and `maximum` bound the result in units.
     """
 
     form: str
@@ -63,7 +63,7 @@ class HoldBack:
     percent: float = 0.0
     days: float = 0.0
     during_seconds: float | None = None
-    """None means during the age of the stock figure."""
+    """None means the age of the stock figure."""
     service_level: float = 0.95
     minimum: int | None = None
     maximum: int | None = None
@@ -71,7 +71,7 @@ class HoldBack:
 
 @dataclass(frozen=True, slots=True)
 class BufferRule:
-    """One rule of a buffer file. The cut-off and the cap stand only in `scope: channel` files."""
+    """One rule of a buffer file. Only `scope: channel` files have a cut-off and a cap."""
 
     name: str
     when: Condition
@@ -115,10 +115,10 @@ class RankStep:
 
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
-    """How one kind of order is routed. The policy with the lowest position that applies decides.
+    """How one kind of order is routed. Of the policies that apply, the one with the lowest position decides.
 
-    `only` has been turned into a matcher of its own: a location for which it does not fire is dropped.
-    `sold_may_use` holds 'buffer' and 'blocked'. `otherwise` is 'exception' or 'next'.
+    A location that does not meet `only` is dropped. `sold_may_use` contains 'buffer', 'blocked' or both. `otherwise` is
+    'exception' or 'next'.
     """
 
     name: str
@@ -141,21 +141,22 @@ class RoutingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ShippingCost:
-    """What a shipment costs to send, in the merchant's currency: an amount of its own, and one for each unit in it."""
+    """Cost of a shipment in the merchant's currency: an amount per shipment plus an amount per unit."""
 
     per_shipment: Decimal = Decimal(0)
     per_unit: Decimal = Decimal(0)
 
     def of(self, unit_count: int) -> Decimal:
-        """The cost of a shipment of so many units."""
+        """The cost of a shipment of this many units."""
         return self.per_shipment + self.per_unit * unit_count
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRule:
-    """How what leaves a location reaches the shopper. The rule with the lowest position that applies decides.
+    """How a shipment from a location is delivered. Of the rules that apply, the one with the lowest position decides.
 
-    `transit_days` are days of `ships_on`, on which parcels leave and travel (Monday is 0). None is unknown, never 0.
+    `ships_on` are the days of the week on which parcels are shipped and carried (Monday is 0); only these count as
+    `transit_days`. None means unknown, never 0.
     """
 
     name: str
@@ -170,9 +171,10 @@ class DeliveryRule:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionRule:
-    """Who settles an exception, and how. The rule with the lowest position that applies decides.
+    """Who resolves an exception, and how. Of the rules that apply, the one with the lowest position decides.
 
-    `action` is one of `EXCEPTION_ACTIONS`; the owner has `due_in` for it, then it goes to `escalate_to`, if anybody.
+    `action` is one of `EXCEPTION_ACTIONS`. The owner has `due_in` to resolve it; then it escalates to `escalate_to`, if
+    set.
     """
 
     name: str
@@ -187,11 +189,11 @@ class ExceptionRule:
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """Every rule of a folder, compiled. Immutable; a request uses the one that it started with.
+    """All rules of a folder, compiled and immutable. A request uses one policy set from start to end.
 
-    `revision` is a hash of the rule files' paths and contents (answers name both). `routing`, `delivery`
-    and `exceptions` are sorted by position, and their matchers fire those that apply in that order. `exceptions` is
-    empty where no file has any. `time_zone` is the merchant's.
+    `revision` is a hash of the paths and contents of the rule files. `routing`, `delivery` and `exceptions` are sorted
+    by position, and their matchers return applying rules in that order. `exceptions` is empty if no file has any.
+    `time_zone` is the merchant's.
     """
 
     revision: str
@@ -208,5 +210,5 @@ class PolicySet:
     time_zone: str = "UTC"
 
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
-        """The buffer files that hold back at each location, or from the channel's total."""
+        """The buffer files of a scope."""
         return [buffer for buffer in self.buffers if buffer.scope is scope]

@@ -1,5 +1,5 @@
-"""What the rules decide.
+"""What the rules decide for a channel, an order or an exception.
 
-Eligibility, buffers, sellable units, ranking, plans, routing, delivery dates, the promise of an order, cancellations,
-and what policy does about exceptions. How a condition is matched is in `engine`; stock formulas are in `stock`.
+Sellable units with buffers, eligible locations, ranking, shipment plans, routing, delivery dates, an order's promise,
+cancellations, and who resolves an exception. Matching conditions is in `engine`; stock formulas are in `stock`.
 """

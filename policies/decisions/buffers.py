@@ -1,4 +1,4 @@
-"""How many units buffer rules hold back: each form's figure, and how the rules that fired combine."""
+"""How many units buffer rules hold back: the units of each form, and how rules that fire together combine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policies.policy_set import BufferFile, BufferRule, Combine, HoldBack
 
 SECONDS_PER_DAY = 86_400
 LARGEST_SUMMED_MEAN = 1_000_000.0
-"""Up to here the Poisson quantile is summed term by term, about 12,000 terms at most; above, it is approximated."""
+"""Up to this mean the Poisson quantile is summed, in at most about 12,000 terms; above it, it is approximated."""
 
 _NEGLIGIBLE = 1e-18
 _EXACT = Arithmetic(prec=60)
@@ -22,7 +22,7 @@ _EXACT = Arithmetic(prec=60)
 
 @dataclass(frozen=True, slots=True)
 class BufferEffect:
-    """What the buffer rules of one scope come to, in units; a cut-off or a cap of None binds nothing."""
+    """The combined effect of the buffer rules of one scope, in units; None means no cut-off or no cap."""
 
     held_back: int = 0
     cut_off: int | None = None
@@ -34,7 +34,7 @@ NOTHING_HELD_BACK = BufferEffect()
 
 
 def buffer_effect(files: Iterable[BufferFile], context: Context) -> BufferEffect:
-    """The largest hold-back over the files, the highest cut-off and the lowest cap of the rules that fire."""
+    """The largest held-back number over all files, and the highest cut-off and lowest cap of the rules that fire."""
     held_back, cut_offs, caps, fired = 0, list[int](), list[int](), list[FiredRule]()
     for file in files:
         rules = file.matcher.fired(context)
@@ -51,30 +51,30 @@ def buffer_effect(files: Iterable[BufferFile], context: Context) -> BufferEffect
 
 
 def combined_hold_back(combine: Combine, figures: Sequence[int | None]) -> int:
-    """The largest or the sum of one file's hold-backs; None stands for a rule that holds nothing back."""
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if combine is Combine.SUM else max(known, default=0)
+    """The largest or the sum of the units that one file's rules hold back; None is a rule that holds nothing back."""
+    held_back = [figure for figure in figures if figure is not None]
+    return sum(held_back) if combine is Combine.SUM else max(held_back, default=0)
 
 
 def held_back_units(
     hold_back: HoldBack, *, available: int, velocity_per_day: float | None, age_seconds: float | None
 ) -> int:
-    """The rule's own figure in units, whatever is there; its minimum, or 0, where a needed fact is unknown."""
-    wanted = _unbounded_units(hold_back, max(0, available), velocity_per_day, age_seconds)
+    """Units that a rule holds back, which may exceed the stock; its minimum, or 0, if a needed fact is unknown."""
+    units = _unbounded_units(hold_back, max(0, available), velocity_per_day, age_seconds)
     if hold_back.minimum is not None:
-        wanted = max(wanted, hold_back.minimum)
-    return wanted if hold_back.maximum is None else min(wanted, hold_back.maximum)
+        units = max(units, hold_back.minimum)
+    return units if hold_back.maximum is None else min(units, hold_back.maximum)
 
 
 def expected_sales_quantile(velocity_per_day: float, window_seconds: float, service_level: float) -> int:
-    """Units that sell in the window in all but `1 - service_level` of cases, at most MAX_UNITS.
+    """Units that sales in the window do not exceed with probability `service_level`, at most MAX_UNITS.
 
     Poisson with mean `velocity_per_day * window_seconds / 86_400`: the smallest k with P(sales <= k) >= service_level.
     Raises ValueError unless 0 < service_level < 1.
     Source: Poisson demand for slow movers, as in Silver, Pyke & Thomas, Inventory and Production Management, 4th ed.
     """
     if not 0 < service_level < 1:
-        raise ValueError(f"the service level is {service_level}; it lies between 0 and 1, both left out")
+        raise ValueError(f"the service level is {service_level}; it must be above 0 and below 1")
     mean = velocity_per_day * window_seconds / SECONDS_PER_DAY
     if mean <= 0:
         return 0
@@ -89,7 +89,7 @@ def _summed_quantile(mean: float, service_level: float) -> int:
     count = max(0, int(mean - 10 * sqrt(mean)))
     term = exp(count * log(mean) - mean - lgamma(count + 1))
     cumulative = term
-    # Rounding may keep the sum a hair below a service level close to 1; terms past the mean only shrink.
+    # Rounding can keep the sum slightly below a service level close to 1; terms past the mean only shrink.
     while cumulative < service_level and (count <= mean or term > _NEGLIGIBLE):
         count += 1
         term *= mean / count
@@ -98,7 +98,7 @@ def _summed_quantile(mean: float, service_level: float) -> int:
 
 
 def _approximate_quantile(mean: float, service_level: float) -> int:
-    """Cornish-Fisher expansion to its skewness term; within a unit of the exact quantile for means this large.
+    """Cornish-Fisher expansion up to its skewness term; within one unit of the exact quantile for means this large.
 
     Source: E. A. Cornish & R. A. Fisher, "Moments and Cumulants in the Specification of Distributions" (1938).
     """
@@ -118,13 +118,15 @@ def _unbounded_units(
         return 0
     if hold_back.form == "days_of_cover":
         return _ceiling_of_product(hold_back.days, velocity_per_day)
+    # `during: stock_age` covers the units that may have sold since the figure was true: the older the figure, the
+    # larger the buffer.
     seconds = age_seconds if hold_back.during_seconds is None else hold_back.during_seconds
     return 0 if seconds is None else expected_sales_quantile(velocity_per_day, seconds, hold_back.service_level)
 
 
-def _ceiling_of_product(one: float, other: float, shift: int = 0) -> int:
-    # Binary floats would make 10 % of 30 a hair more than 3, and so 4; the numbers as written are exact.
-    product = _EXACT.multiply(Decimal(repr(one)), Decimal(repr(other))).scaleb(shift, _EXACT)
+def _ceiling_of_product(factor: float, multiplier: float, shift: int = 0) -> int:
+    # Binary floats would make 10 % of 30 slightly more than 3, and so 4; the decimal numbers as written are exact.
+    product = _EXACT.multiply(Decimal(repr(factor)), Decimal(repr(multiplier))).scaleb(shift, _EXACT)
     return min(MAX_UNITS, int(product.to_integral_value(ROUND_CEILING)))
 
 
@@ -151,9 +153,9 @@ def _fired_rule(rule: BufferRule, figure: int | None, context: Context) -> Fired
     if figure is not None:
         effects.append(f"held back {unit_count_text(figure)}")
     if rule.publish_zero_at_or_below is not None:
-        effects.append(f"told 0 at or below {unit_count_text(rule.publish_zero_at_or_below)}")
+        effects.append(f"published as 0 at or below {unit_count_text(rule.publish_zero_at_or_below)}")
     if rule.cap is not None:
-        effects.append(f"told at most {unit_count_text(rule.cap)}")
+        effects.append(f"capped at {unit_count_text(rule.cap)}")
     location_id = context.location.id if context.location else None
     sku = context.stock.sku if context.stock else None
     return FiredRule(rule.name, rule.source, location_id, sku, ", ".join(effects), RuleEvidence(rule.when, context))

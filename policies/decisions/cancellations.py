@@ -1,4 +1,4 @@
-"""Cancellations that are kept: which units of an order's contents they take off, in any order of arrival."""
+"""Stored cancellations: how many units of each line they cancel, in whatever order messages arrive."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from policies.domain.model import OrderLine
 
 PERMANENT = datetime(9999, 12, 31, tzinfo=UTC)
-"""The time of a cancellation that no contents have in them."""
+"""The time of a cancellation that applies to all later versions of the order's contents."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCancellation:
-    """Units of one line that were cancelled, or, without a line, all that has not left.
+    """Cancelled units of one line or, without a line, all units not yet shipped.
 
-    `cancel_time` is by the channel's clock. `is_applied` is false while no contents of the order have come.
+    `cancel_time` is by the channel's clock. `is_applied` is false until the order's contents have arrived.
     """
 
     line_id: str = ""
@@ -26,26 +26,26 @@ class PendingCancellation:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is about the whole order."""
+        """Whether it cancels the whole order."""
         return not self.line_id
 
 
-def applies_to(kept: PendingCancellation, contents_time: datetime | None) -> bool:
-    """Whether a cancellation of a line takes units off contents that the channel stated at a time.
+def applies_to(pending: PendingCancellation, contents_time: datetime | None) -> bool:
+    """Whether a cancellation of a line applies to contents that the channel stated at `contents_time`.
 
-    Contents that are not older than it have it in them. Where either has no time, it takes units off the first
-    contents that come.
+    Contents stated at or after the cancellation already include it. If either has no time, it applies to the first
+    contents that arrive.
     """
-    if kept.cancel_time == PERMANENT:
+    if pending.cancel_time == PERMANENT:
         return True
-    if kept.cancel_time is None or contents_time is None:
-        return not kept.is_applied
-    return kept.cancel_time > contents_time
+    if pending.cancel_time is None or contents_time is None:
+        return not pending.is_applied
+    return pending.cancel_time > contents_time
 
 
 @dataclass(frozen=True, slots=True)
 class PriorCancellations:
-    """Units by line that are cancelled and stay so, because the same contents are said again, stated at a time."""
+    """Units by line that are already cancelled in the previous contents, which were stated at `contents_time`."""
 
     units: Mapping[str, int] = field(default_factory=dict)
     contents_time: datetime | None = None
@@ -53,26 +53,28 @@ class PriorCancellations:
 
 def cancelled_units(
     lines: Sequence[OrderLine],
-    kept: Iterable[PendingCancellation],
+    pending: Iterable[PendingCancellation],
     contents_time: datetime | None,
-    standing: PriorCancellations,
+    prior: PriorCancellations,
 ) -> dict[str, int]:
-    """Units to take off each line of an order's contents, by line id; lines without any are left out.
+    """Units to cancel of each line of an order's contents, by line id; lines without any are omitted.
 
-    Of what stands cancelled, the kept cancellations with a time are told apart, and judged by it anew.
+    Applied cancellations with a time are removed from the prior ones first and then assessed again by their time.
     """
-    kept = [one for one in kept if not one.is_whole]
-    units: dict[str, int] = dict(standing.units)
-    for one in kept:
-        if one.is_applied and _is_reassessed(one, contents_time):
-            was_taken = standing.contents_time is None or applies_to(one, standing.contents_time)
-            units[one.line_id] = max(0, units.get(one.line_id, 0) - one.unit_count * was_taken)
-    for one in kept:
-        if applies_to(one, contents_time):
-            units[one.line_id] = units.get(one.line_id, 0) + one.unit_count
-    most = {line.line_id: line.unit_count for line in lines}
-    return {line_id: min(count, most[line_id]) for line_id, count in units.items() if count and line_id in most}
+    pending = [cancellation for cancellation in pending if not cancellation.is_whole]
+    units: dict[str, int] = dict(prior.units)
+    for cancellation in pending:
+        if cancellation.is_applied and _is_reassessed(cancellation, contents_time):
+            was_applied = prior.contents_time is None or applies_to(cancellation, prior.contents_time)
+            units[cancellation.line_id] = max(
+                0, units.get(cancellation.line_id, 0) - cancellation.unit_count * was_applied
+            )
+    for cancellation in pending:
+        if applies_to(cancellation, contents_time):
+            units[cancellation.line_id] = units.get(cancellation.line_id, 0) + cancellation.unit_count
+    ordered = {line.line_id: line.unit_count for line in lines}
+    return {line_id: min(count, ordered[line_id]) for line_id, count in units.items() if count and line_id in ordered}
 
 
-def _is_reassessed(kept: PendingCancellation, contents_time: datetime | None) -> bool:
-    return kept.cancel_time == PERMANENT or (kept.cancel_time is not None and contents_time is not None)
+def _is_reassessed(pending: PendingCancellation, contents_time: datetime | None) -> bool:
+    return pending.cancel_time == PERMANENT or (pending.cancel_time is not None and contents_time is not None)

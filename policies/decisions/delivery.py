@@ -1,6 +1,6 @@
-"""How a shipment reaches the shopper: the service, its cost, and the day on which it is expected.
+"""How a shipment is delivered: the service, its cost and the expected day.
 
-What delivery rules do not say is unknown, and sorts last; it is never 0.
+A cost or transit time that no delivery rule states is unknown and sorts last; it is never 0.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from policies.policy_set import DeliveryRule, PolicySet
 from policies.source.problems import Source
 
 DELIVERY_FACTS = frozenset({"plan.cost", "plan.margin_after_shipping"})
-"""Facts of a plan for which its shipments must be quoted."""
+"""Facts of a plan that need a quote for its shipments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What the delivery rule that decides says of one shipment. `cost` is in the merchant's currency."""
+    """Delivery of one shipment by the rule that decides. `cost` is in the merchant's currency."""
 
     rule: str
     source: Source
@@ -40,7 +40,7 @@ def delivery_rule_for(policy_set: PolicySet, context: Context) -> DeliveryRule |
 
 
 def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | None:
-    """What sending so many units from the context's location takes; None where no delivery rule applies."""
+    """Delivery of this many units from the context's location; None if no delivery rule applies."""
     rule = delivery_rule_for(policy_set, context)
     if rule is None:
         return None
@@ -49,39 +49,42 @@ def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | N
 
 
 def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date | None:
-    """The day on which a shipment of an order that comes now is expected; None where its transit is unknown.
+    """The expected delivery day of an order received now; None if its ship day or transit time is unknown.
 
-    The location handles it by its own calendar (`calendars.leaving_day`); from the day on which it leaves,
-    `transit_days` days of `ships_on` pass. Holidays of the carrier are not known.
+    The location ships it by its own calendar (`calendars.ship_day`); delivery follows after `transit_days` days of
+    `ships_on`. Holidays of the carrier are not considered.
     """
     if rule.transit_days is None:
         return None
-    leaves = ship_day(location, now, rule.ships_on)
-    return None if leaves is None else delivery_day(leaves, rule.transit_days, rule.ships_on)
+    shipped_on = ship_day(location, now, rule.ships_on)
+    return None if shipped_on is None else delivery_day(shipped_on, rule.transit_days, rule.ships_on)
 
 
 def shipping_estimates(
     policy_set: PolicySet, question: RoutingQuestion, location_ids: Iterable[str]
 ) -> dict[str, ShippingEstimate]:
-    """What sending from each of the locations takes, by id."""
-    return {key: _shipping_estimate(policy_set, question, question.world.locations[key]) for key in location_ids}
+    """Shipping cost and delivery day of each location, by location id."""
+    return {
+        location_id: _shipping_estimate(policy_set, question, question.world.locations[location_id])
+        for location_id in location_ids
+    }
 
 
 def plan_cost(policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]) -> Decimal | None:
-    """What shipments of so many units from each location cost together; None where one of them is unknown."""
+    """Total shipping cost of this many units from each location; None if the cost of one shipment is unknown."""
     total = Decimal(0)
     for location_id, unit_count in unit_counts.items():
-        found = quote(policy_set, question.context(question.world.locations[location_id]), unit_count)
-        if found is None or found.cost is None:
+        shipment_quote = quote(policy_set, question.context(question.world.locations[location_id]), unit_count)
+        if shipment_quote is None or shipment_quote.cost is None:
             return None
-        total += found.cost
+        total += shipment_quote.cost
     return total
 
 
 def fired_delivery_rules(
     policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]
 ) -> tuple[FiredRule, ...]:
-    """The delivery rules behind the shipments of a plan, with what each said."""
+    """The delivery rules that decided the shipments of a plan, each with its effect."""
     fired = []
     for location_id, unit_count in unit_counts.items():
         location = question.world.locations[location_id]
@@ -103,7 +106,7 @@ def _shipping_estimate(policy_set: PolicySet, question: RoutingQuestion, locatio
 
 
 def _effect(rule: DeliveryRule, unit_count: int, arrives: date | None) -> str:
-    said = [f"by {rule.service}"]
-    said += [f"cost {rule.cost.of(unit_count)}"] if rule.cost is not None else []
-    said += [f"expected {arrives}"] if arrives is not None else []
-    return ", ".join(said)
+    parts = [f"by {rule.service}"]
+    parts += [f"cost {rule.cost.of(unit_count)}"] if rule.cost is not None else []
+    parts += [f"expected {arrives}"] if arrives is not None else []
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Which locations a question may use before any stock is looked at, and why not the others."""
+"""Which locations are eligible before stock is considered, and why the others are dropped."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ NO_PROMISED_UNITS: Mapping[tuple[str, str], int] = {}
 
 @dataclass(frozen=True, slots=True)
 class RoutingQuestion:
-    """What stays the same at every location of one question.
+    """What is the same for every location of one question.
 
-    `own` are units by (sku, location id) which the same order already has promised; they count as free for it.
-    `rejected_by` are (sku, location id) that could not be supplied to it: it gets no more there than its own.
+    `own_units` are units by (sku, location id) that are already promised to the same order and therefore available to
+    it. `rejected_by` are (sku, location id) that could not supply the order: it gets only its own units there.
     """
 
     world: World
     channel: Channel
     order: OrderFacts
     destination: Destination | None = None
-    own: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    own_units: Mapping[tuple[str, str], int] = field(default_factory=dict)
     rejected_by: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
@@ -44,11 +44,11 @@ class RoutingQuestion:
         world: World,
         channel: Channel,
         order: Order,
-        own: Mapping[tuple[str, str], int],
+        own_units: Mapping[tuple[str, str], int],
         rejected_by: frozenset[tuple[str, str]] = frozenset(),
     ) -> RoutingQuestion:
-        """The question that an order asks."""
-        return cls(world, channel, OrderFacts.of(order), order.destination, own, rejected_by)
+        """The question which locations fulfill an order."""
+        return cls(world, channel, OrderFacts.of(order), order.destination, own_units, rejected_by)
 
     def context(
         self,
@@ -57,61 +57,64 @@ class RoutingQuestion:
         stock: StockLevel | None = None,
         plan: PlanFacts | None = None,
     ) -> Context:
-        """What rules may know at this point of the question."""
+        """The context that rules are matched against at this step."""
         product = None if sku is None else self.world.products.get(sku)
         return Context(self.world.now, self.channel, self.order, self.destination, location, product, stock, plan)
 
     def locations(self) -> Iterator[Location]:
-        """The channel's locations by id, closed ones too."""
-        places = self.world.locations
-        return (places[key] for key in sorted(self.channel.location_ids or places) if key in places)
+        """The channel's locations in the order of their ids, including closed ones."""
+        locations = self.world.locations
+        ids = sorted(self.channel.location_ids or locations)
+        return (locations[location_id] for location_id in ids if location_id in locations)
 
     def level(self, sku: str, location_id: str) -> StockLevel | None:
-        """The level with the order's own units given back; None where the product was never stocked."""
+        """The level with the order's own units counted as available; None if the product was never stocked there."""
         key = (sku, location_id)
         level = self.world.levels.get(key)
-        own = self.own.get(key, 0)
-        return level if level is None or not own else _with_own_units_free(level, own)
+        own_units = self.own_units.get(key, 0)
+        return level if level is None or not own_units else _with_own_units_free(level, own_units)
 
 
 def policies_for(policy_set: PolicySet, question: RoutingQuestion) -> tuple[RoutingPolicy, ...]:
-    """The routing policies that apply to the question, lowest position first; the reader makes sure of one."""
+    """The routing policies that apply, lowest position first; the reader of rules ensures that one always does."""
     return policy_set.routing_matcher.fired(question.context())
 
 
 def dropped_by_policy(policy: RoutingPolicy, location: Location, question: RoutingQuestion) -> DroppedLocation | None:
-    """Why the routing policy does not use the location; None where it does."""
+    """Why the routing policy drops the location; None if it is eligible."""
     if location.status == "closed":
         return DroppedLocation(location.id, None, DropReason.CLOSED)
     if policy.only_matcher is None and policy.exclude_matcher is None:
         return None
     context = question.context(location)
     if policy.only is not None and policy.only_matcher is not None and not policy.only_matcher.fired(context):
-        sight = RuleEvidence(policy.only.when, context)
-        return DroppedLocation(location.id, None, DropReason.NOT_ELIGIBLE, policy.only.name, policy.only.source, sight)
+        evidence = RuleEvidence(policy.only.when, context)
+        return DroppedLocation(
+            location.id, None, DropReason.NOT_ELIGIBLE, policy.only.name, policy.only.source, evidence
+        )
     excluded = policy.exclude_matcher.fired(context) if policy.exclude_matcher is not None else ()
     if excluded:
         first = excluded[0]
-        sight = RuleEvidence(first.when, context)
-        return DroppedLocation(location.id, None, DropReason.EXCLUDED, first.name, first.source, sight)
+        evidence = RuleEvidence(first.when, context)
+        return DroppedLocation(location.id, None, DropReason.EXCLUDED, first.name, first.source, evidence)
     return None
 
 
 def may_split(policy: RoutingPolicy, value: Decimal | None) -> bool:
-    """Whether an order of this value may go in several shipments. An order of unknown value is not worth it."""
+    """Whether an order of this value may be split. With a `min_split_value`, one of unknown value may not."""
     if policy.min_split_value is None:
         return True
     return value is not None and value >= Decimal(repr(policy.min_split_value))
 
 
 def exclude_rule_behind(dropped: DroppedLocation) -> tuple[FiredRule, ...]:
-    """The exclude rule behind a drop; an `only` drops where it does not fire."""
+    """The exclude rule that dropped a location; empty if another reason did. An `only` drops by not firing."""
     if dropped.reason is not DropReason.EXCLUDED or dropped.rule is None or dropped.source is None:
         return ()
-    effect = "not used by the routing policy"
-    return (FiredRule(dropped.rule, dropped.source, dropped.location_id, dropped.sku, effect, dropped.sight),)
+    effect = "excluded by the routing policy"
+    return (FiredRule(dropped.rule, dropped.source, dropped.location_id, dropped.sku, effect, dropped.evidence),)
 
 
-def _with_own_units_free(level: StockLevel, own: int) -> StockLevel:
-    from_held = min(own, level.held)
-    return replace(level, held=level.held - from_held, allocated=level.allocated - (own - from_held))
+def _with_own_units_free(level: StockLevel, own_units: int) -> StockLevel:
+    from_held = min(own_units, level.held)
+    return replace(level, held=level.held - from_held, allocated=level.allocated - (own_units - from_held))

@@ -1,4 +1,4 @@
-"""Who settles what went wrong, how, and until when: the first exception rule that applies."""
+"""Who resolves an exception, how and by when: decided by the first exception rule that applies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BUILT_IN = ExceptionRule(
     owner="operations",
     due_in=timedelta(days=1),
 )
-"""Decides where a folder has no exception file at all; a folder with one has a default of its own."""
+"""Decides if a folder has no exception rules; a folder that has some must include a default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionHandling:
-    """How an exception is to be settled. `action` is what the rule says after `do:`; `source` is where it stands."""
+    """How an exception is to be resolved. `action` is the value of `do:` in the rule; `source` is its position."""
 
     rule: str
     source: Source
@@ -35,14 +35,14 @@ class ExceptionHandling:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether no rule file says it."""
+        """Whether no rule file decided it."""
         return self.source == BUILT_IN.source
 
 
 def handling_of(policy_set: PolicySet, context: Context) -> ExceptionHandling:
-    """What the rules say about the context's exception. Raises ValueError where the context names none."""
+    """How the rules handle the context's exception. Raises ValueError if the context has none."""
     if context.exception_kind is None:
-        raise ValueError("the context of an exception says what kind of exception it is")
+        raise ValueError("the context has no exception kind; set exception_kind")
     applying = policy_set.exception_matcher.fired(context)
     rule = applying[0] if applying else BUILT_IN
     return ExceptionHandling(rule.name, rule.source, rule.action, rule.owner, rule.due_in, rule.escalate_to)

@@ -1,6 +1,6 @@
-"""How sets of locations are compared, step by step as `rank` is written: a part of the key for each, lower first.
+"""How sets of locations are compared: one part of the sort key for each step of `rank`, in order, lower first.
 
-Candidates are numbers in rank order. What is unknown of a shipment is infinite, so that it comes last.
+Candidates are numbered in rank order. An unknown cost or day is infinite, so that it comes last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNKNOWN_COST = ShippingCost(per_shipment=Decimal("Infinity"))
 
 @dataclass(frozen=True, slots=True)
 class ShippingEstimate:
-    """What sending from one location takes: its cost, and the day on which it is expected. None is unknown."""
+    """Shipping cost and delivery day from one location. None means unknown."""
 
     cost: ShippingCost | None = None
     arrives: date | None = None
@@ -30,12 +30,12 @@ UNKNOWN_ESTIMATE = ShippingEstimate()
 
 
 class Branch(NamedTuple):
-    """Sets of `chosen` and `fewest` to `slots` more candidates from `start` on, which give `missing` more units.
+    """All sets of `location_set` plus `fewest` to `slots` candidates from `start` on that supply `missing` more units.
 
-    `cost` is what those chosen cost.
+    `cost` is the shipping cost of `location_set`.
     """
 
-    chosen: Sequence[int]
+    location_set: Sequence[int]
     start: int
     fewest: int
     slots: int
@@ -44,57 +44,61 @@ class Branch(NamedTuple):
 
 
 class PlanStep(Protocol):
-    """One part of the key of a set. A bound is never above the part of any set of its branch."""
+    """One part of a set's sort key. A bound is never above the key part of any set in its branch."""
 
-    def part(self, chosen: Sequence[int], cost: Decimal) -> object:
-        """What the step says of a set, and of what it costs."""
+    def key_part(self, location_set: Sequence[int], cost: Decimal) -> object:
+        """The key part of a set with this cost."""
 
     def bound(self, branch: Branch) -> object:
-        """What no set of the branch comes before."""
+        """A lower bound for the key part of every set in the branch."""
 
 
 def plan_steps(
     names: Sequence[str],
     ranks: Sequence[Sequence[float]],
-    sendings: Sequence[ShippingEstimate],
+    estimates: Sequence[ShippingEstimate],
     numbers: Sequence[float],
 ) -> list[PlanStep]:
-    """The steps of these names, and at last the `numbers` of the candidates' ids. `ranks` are of location steps."""
-    found: list[PlanStep] = []
+    """The steps with these names, then one that compares `numbers`. `ranks` are those of the location steps."""
+    steps: list[PlanStep] = []
     columns = iter(range(len(names)))
     for name in names:
         if name == FEWEST_SHIPMENTS:
-            found.append(_ByShipmentCount())
+            steps.append(_ByShipmentCount())
         elif name == LOWEST_COST:
-            found.append(_ByCost([cost_of(sending) for sending in sendings]))
+            steps.append(_ByCost([cost_of(estimate) for estimate in estimates]))
         elif name == EARLIEST_PROMISE:
-            found.append(_ByArrival([inf if one.arrives is None else one.arrives.toordinal() for one in sendings]))
+            steps.append(
+                _ByArrival(
+                    [inf if estimate.arrives is None else estimate.arrives.toordinal() for estimate in estimates]
+                )
+            )
         else:
             column = next(columns)
-            found.append(_ByRank([rank[column] for rank in ranks], _compares_count(found)))
-    return [*found, _ByRank(numbers, _compares_count(found))]
+            steps.append(_ByRank([rank[column] for rank in ranks], _compares_count(steps)))
+    return [*steps, _ByRank(numbers, _compares_count(steps))]
 
 
-def cost_of(sending: ShippingEstimate) -> ShippingCost:
-    """What shipments from there cost, which is infinite where it is unknown."""
-    return UNKNOWN_COST if sending.cost is None else sending.cost
+def cost_of(estimate: ShippingEstimate) -> ShippingCost:
+    """The shipping cost of an estimate, infinite if it is unknown."""
+    return UNKNOWN_COST if estimate.cost is None else estimate.cost
 
 
 class _ByRank:
-    """Compares the sorted ranks like words in a dictionary: a list that begins another comes first."""
+    """Compares the sorted ranks in lexicographic order: a list that is a prefix of another comes first."""
 
     __slots__ = ("_is_counted", "_least", "_ranks")
 
     def __init__(self, ranks: Sequence[float], is_counted: bool) -> None:
         self._ranks, self._least, self._is_counted = ranks, _minimum_from(ranks), is_counted
 
-    def part(self, chosen: Sequence[int], cost: Decimal) -> object:
-        return sorted([self._ranks[index] for index in chosen])
+    def key_part(self, location_set: Sequence[int], cost: Decimal) -> object:
+        return sorted([self._ranks[index] for index in location_set])
 
     def bound(self, branch: Branch) -> object:
         least = self._least[branch.start]
-        ranks = [self._ranks[index] for index in branch.chosen]
-        # More members help only where they sort before one chosen, and not at all after a step that counts them.
+        ranks = [self._ranks[index] for index in branch.location_set]
+        # More members lower the key only if one sorts before a chosen one, and never after a step that compares counts.
         counts = self._is_counted or not ranks or max(ranks) <= least
         return sorted(ranks + [least] * (branch.fewest if counts else branch.slots))
 
@@ -104,15 +108,15 @@ class _ByShipmentCount:
 
     __slots__ = ()
 
-    def part(self, chosen: Sequence[int], cost: Decimal) -> object:
-        return len(chosen)
+    def key_part(self, location_set: Sequence[int], cost: Decimal) -> object:
+        return len(location_set)
 
     def bound(self, branch: Branch) -> object:
-        return len(branch.chosen) + branch.fewest
+        return len(branch.location_set) + branch.fewest
 
 
 class _ByCost:
-    """The lower cost of all shipments first."""
+    """Lower total shipping cost first."""
 
     __slots__ = ("_per_shipment", "_per_unit")
 
@@ -120,7 +124,7 @@ class _ByCost:
         self._per_shipment = _minimum_from([cost.per_shipment for cost in costs])
         self._per_unit = _minimum_from([cost.per_unit for cost in costs])
 
-    def part(self, chosen: Sequence[int], cost: Decimal) -> object:
+    def key_part(self, location_set: Sequence[int], cost: Decimal) -> object:
         return cost
 
     def bound(self, branch: Branch) -> object:
@@ -129,25 +133,25 @@ class _ByCost:
 
 
 class _ByArrival:
-    """The earlier day of the last shipment first."""
+    """Earlier day of the last delivery first."""
 
     __slots__ = ("_days", "_least")
 
     def __init__(self, days: Sequence[float]) -> None:
         self._days, self._least = days, _minimum_from(days)
 
-    def part(self, chosen: Sequence[int], cost: Decimal) -> object:
-        return max([self._days[index] for index in chosen], default=0)
+    def key_part(self, location_set: Sequence[int], cost: Decimal) -> object:
+        return max([self._days[index] for index in location_set], default=0)
 
     def bound(self, branch: Branch) -> object:
-        return max([self._least[branch.start], *[self._days[index] for index in branch.chosen]])
+        return max([self._least[branch.start], *[self._days[index] for index in branch.location_set]])
 
 
 Amount = TypeVar("Amount", float, Decimal)
 
 
 def _minimum_from(amounts: Sequence[Amount]) -> list[Amount]:
-    """The least from each candidate on."""
+    """The minimum from each candidate on."""
     return list(accumulate(reversed(amounts), min))[::-1]
 
 

@@ -1,4 +1,4 @@
-"""One promise per order: what a request does to what the order already has."""
+"""The one promise of each order: what a new request changes, and which units a cancellation removes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from enum import StrEnum
 
 from policies.decisions.routing import Decision
 from policies.domain.model import Commitment, Order
+from policies.explanation import unit_count_text
 
 
 class PromiseState(StrEnum):
-    """Where an order's promise stands. A hold whose time is over is EXPIRED, whether or not anything swept it."""
+    """State of an order's promise. A hold past its expire time is EXPIRED, whether or not it was swept."""
 
     NONE = "none"
     HELD = "held"
@@ -21,31 +22,29 @@ class PromiseState(StrEnum):
 
 
 class PromiseTransition(StrEnum):
-    """What a request for an order calls for, given what the order has.
+    """What a request does to the current promise of an order.
 
-    CONVERT confirms the same units where they are. KEEP answers with the promise as it stands.
+    REPLAN decides again. CONVERT confirms the held units where they are. KEEP returns the current promise.
     """
 
-    PLAN_ANEW = "plan_anew"
+    REPLAN = "replan"
     CONVERT = "convert"
     KEEP = "keep"
 
 
 class MoreThanRemaining(ValueError):
-    """More units of a line were to be cancelled than it has; `left` is how many it has."""
+    """A cancellation of more units of a line than its `remaining` ones."""
 
-    def __init__(self, unit_count: int, left: int) -> None:
-        super().__init__(
-            f"{unit_count} units are more than the {left} that are left of the line; ask for at most {left}"
-        )
-        self.unit_count, self.left = unit_count, left
+    def __init__(self, unit_count: int, remaining: int) -> None:
+        super().__init__(f"{unit_count_text(unit_count)} cannot be cancelled; cancel at most {remaining} of this line")
+        self.unit_count, self.remaining = unit_count, remaining
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What is stored of an order: its contents as last stated, and what it has of them.
+    """The stored promise of an order, with its contents as last stated.
 
-    `units` are promised, by (sku, location id); `short` are the units of each line that are not, by line id.
+    `units` are promised, by (sku, location id); `short` are units not promised, by line id.
     """
 
     state: PromiseState = PromiseState.NONE
@@ -55,34 +54,34 @@ class Promise:
 
     @property
     def is_live(self) -> bool:
-        """Whether the promise keeps stock from others."""
+        """Whether the promise reserves stock."""
         return self.state in (PromiseState.HELD, PromiseState.CONFIRMED)
 
     @property
-    def own(self) -> Mapping[tuple[str, str], int]:
-        """The units that count as free when the same order is planned anew; a promise that lapsed has none."""
+    def own_units(self) -> Mapping[tuple[str, str], int]:
+        """Units available to the same order when it is replanned; none if the promise expired or was released."""
         return self.units if self.is_live else {}
 
 
 def promise_transition(promise: Promise, request: Order) -> PromiseTransition:
-    """What the request does. A HOLD never changes an order that is sold; equal contents never plan twice."""
+    """What the request does. A HOLD never changes a SOLD order, and equal contents are not planned twice."""
     if not promise.is_live or promise.order is None:
-        return PromiseTransition.PLAN_ANEW
+        return PromiseTransition.REPLAN
     same = same_contents(promise.order, request)
     if promise.state is PromiseState.CONFIRMED:
-        return PromiseTransition.KEEP if same or request.commitment is Commitment.HOLD else PromiseTransition.PLAN_ANEW
+        return PromiseTransition.KEEP if same or request.commitment is Commitment.HOLD else PromiseTransition.REPLAN
     if request.commitment is Commitment.HOLD:
-        return PromiseTransition.KEEP if same else PromiseTransition.PLAN_ANEW
-    return PromiseTransition.CONVERT if same and not any(promise.short.values()) else PromiseTransition.PLAN_ANEW
+        return PromiseTransition.KEEP if same else PromiseTransition.REPLAN
+    return PromiseTransition.CONVERT if same and not any(promise.short.values()) else PromiseTransition.REPLAN
 
 
-def same_contents(one: Order, other: Order) -> bool:
-    """Whether two requests ask for the same: lines in any order, the way to the shopper and the place, not prices."""
-    return _contents(one) == _contents(other)
+def same_contents(first: Order, second: Order) -> bool:
+    """Whether two requests have the same lines in any order, method, destination and pickup location; not prices."""
+    return _contents(first) == _contents(second)
 
 
 def keeps_current_hold(promise: Promise, request: Order, decision: Decision) -> bool:
-    """Whether a live HOLD stays, because its new contents cannot be promised whole."""
+    """Whether a live HOLD stays unchanged because its new contents cannot be promised in full."""
     is_change = promise.state is PromiseState.HELD and request.commitment is Commitment.HOLD
     return is_change and bool(decision.shortages)
 
@@ -97,40 +96,40 @@ class ShipmentShare:
 
 @dataclass(frozen=True, slots=True)
 class PartialCancellation:
-    """What a partial cancellation takes: units that were short, and units of shipments."""
+    """What a partial cancellation cancels: short units, and units of shipments."""
 
     short: int
     shares: tuple[ShipmentShare, ...]
 
 
 def cancel_units(
-    shares: Sequence[ShipmentShare], short: int, unit_count: int, *, named: str | None = None
+    shares: Sequence[ShipmentShare], short: int, unit_count: int, *, shipment_id: str | None = None
 ) -> PartialCancellation:
-    """Takes units of one line: short ones first, then from the named shipment, then from the worst-ranked.
+    """Cancels units of one line: short units first, then those of the given shipment, then of the worst-ranked ones.
 
-    `shares` are in fill order, best-ranked first. Raises MoreThanIsLeft, and ValueError for fewer than one unit or a
-    named shipment that has none of the line.
+    `shares` are in fill order, best-ranked first. Raises MoreThanRemaining, and ValueError for less than one unit or a
+    shipment that has no units of the line.
     """
-    left = short + sum(share.unit_count for share in shares)
+    remaining = short + sum(share.unit_count for share in shares)
     if unit_count < 1:
-        raise ValueError(f"{unit_count} units cannot be cancelled; ask for 1 to {left}")
-    if unit_count > left:
-        raise MoreThanRemaining(unit_count, left)
-    if named is not None and all(share.shipment_id != named for share in shares):
-        raise ValueError(f"shipment {named} has no units of this line; leave it out, or name one that has")
+        raise ValueError(f"{unit_count_text(unit_count)} cannot be cancelled; cancel 1 to {remaining}")
+    if unit_count > remaining:
+        raise MoreThanRemaining(unit_count, remaining)
+    if shipment_id is not None and all(share.shipment_id != shipment_id for share in shares):
+        raise ValueError(f"shipment {shipment_id} has no units of this line; omit the shipment or name one that has")
     from_short = min(short, unit_count)
-    return PartialCancellation(from_short, tuple(_cancel_shares(shares, unit_count - from_short, named)))
+    return PartialCancellation(from_short, tuple(_cancel_shares(shares, unit_count - from_short, shipment_id)))
 
 
-def _cancel_shares(shares: Sequence[ShipmentShare], unit_count: int, named: str | None) -> list[ShipmentShare]:
-    cut = []
+def _cancel_shares(shares: Sequence[ShipmentShare], unit_count: int, shipment_id: str | None) -> list[ShipmentShare]:
+    cancelled = []
     worst_first = shares[::-1]
-    for share in sorted(worst_first, key=lambda share: share.shipment_id != named):
+    for share in sorted(worst_first, key=lambda share: share.shipment_id != shipment_id):
         count = min(share.unit_count, unit_count)
         if count:
-            cut.append(ShipmentShare(share.shipment_id, count))
+            cancelled.append(ShipmentShare(share.shipment_id, count))
             unit_count -= count
-    return cut
+    return cancelled
 
 
 def _contents(order: Order) -> tuple[object, ...]:

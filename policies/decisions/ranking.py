@@ -1,4 +1,4 @@
-"""The location steps of `rank`: each gives a location a rank, lower first, or abstains for every location.
+"""The location steps of `rank`. Each gives every location a rank, lower first, or abstains for all of them.
 
 Plan steps are in `plans`.
 """
@@ -19,98 +19,100 @@ Ranks = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class RankingContext:
-    """What steps look at besides the location: the question, the order's SKUs, and the shopper's choice.
+    """What steps use besides the location: the question, the order's SKUs, and the shopper's choice.
 
-    `wanted` are the order's units by SKU, empty where there is no order yet; `units` what it may take of a SKU, by
-    location id.
+    `demand` are the order's units by SKU, empty if there is no order yet; `units` are those that it may use of a SKU,
+    by location id.
     """
 
     question: RoutingQuestion
     skus: Sequence[str]
     chosen_location_id: str | None = None
-    wanted: Mapping[str, int] = field(default_factory=dict)
+    demand: Mapping[str, int] = field(default_factory=dict)
     units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def stocked(self, location: Location) -> Iterator[StockLevel]:
-        """The levels of the order's SKUs of which the location has units available."""
+        """The location's levels of the order's SKUs that have available units."""
         for sku in self.skus:
             level = self.question.level(sku, location.id)
             if level is not None and level.available > 0:
                 yield level
 
 
-def rank_locations(policy: RoutingPolicy, locations: Iterable[Location], wish: RankingContext) -> dict[str, Ranks]:
-    """Each location's ranks by its id, one for each location step of the policy in the order written."""
+def rank_locations(policy: RoutingPolicy, locations: Iterable[Location], context: RankingContext) -> dict[str, Ranks]:
+    """The ranks of each location by its id, one for each location step of the policy in the order written."""
     steps = [(RANK_STEPS[step.kind], step) for step in policy.rank if step.kind not in PLAN_STEPS]
-    # A step that abstains must not tell locations apart, and a rank of 0 for all does not.
-    return {place.id: tuple([rank(step, place, wish) or 0.0 for rank, step in steps]) for place in locations}
+    # A step that abstains must not separate locations, and a rank of 0 for all does not.
+    return {
+        location.id: tuple([rank(step, location, context) or 0.0 for rank, step in steps]) for location in locations
+    }
 
 
 def distance_km(location: Location, question: RoutingQuestion) -> float | None:
-    """Great-circle kilometres from the location to the destination; None where either has no coordinates."""
+    """Great-circle kilometers from the location to the destination; None if either has no coordinates."""
     destination = question.destination
     if destination is None or destination.coordinates is None or location.coordinates is None:
         return None
     return great_circle_km(location.coordinates, destination.coordinates)
 
 
-def nearest(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """The distance in kilometres, or the number of its band; a location without coordinates comes last."""
-    destination = wish.question.destination
+def nearest(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """The distance in kilometers, or the number of its band; a location without coordinates comes last."""
+    destination = context.question.destination
     if destination is None or destination.coordinates is None:
         return None
-    distance = distance_km(location, wish.question)
+    distance = distance_km(location, context.question)
     if distance is None:
         return inf
     return distance if step.band_km is None else floor(distance / step.band_km)
 
 
-def priority(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """The location's priority; none comes last."""
+def priority(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """The location's priority; locations without one come last."""
     return inf if location.priority is None else location.priority
 
 
-def prefer(step: RankStep, location: Location, wish: RankingContext) -> float | None:
+def prefer(step: RankStep, location: Location, context: RankingContext) -> float | None:
     """Locations that meet the condition come before those that do not."""
-    return 0 if step.matcher is not None and step.matcher.fired(wish.question.context(location)) else 1
+    return 0 if step.matcher is not None and step.matcher.fired(context.question.context(location)) else 1
 
 
-def deepest_stock(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """Most available units of the order's SKUs first, before buffers and as they were before this order."""
-    return -sum(level.available for level in wish.stocked(location))
+def deepest_stock(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """Most available units of the order's SKUs first, before buffers and without this order's own units."""
+    return -sum(level.available for level in context.stocked(location))
 
 
-def most_days_of_cover(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """Longest days of cover first, of the SKU that it has for the shortest time.
+def most_days_of_cover(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """Most days of cover first; the SKU with the fewest days decides.
 
-    SKUs of unknown velocity do not count; a location that has no other comes last.
+    SKUs of unknown velocity are ignored; a location that has only such SKUs comes last.
     """
-    products = wish.question.world.products
+    products = context.question.world.products
     velocities = [
-        (level, products[level.sku].velocity_per_day) for level in wish.stocked(location) if level.sku in products
+        (level, products[level.sku].velocity_per_day) for level in context.stocked(location) if level.sku in products
     ]
     return -min([level.available / velocity for level, velocity in velocities if velocity], default=-inf)
 
 
-def most_reliable(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """Highest confidence in its counts first, of the SKU that is trusted least; one that is unknown comes last."""
-    confidences = [level.count_confidence for level in wish.stocked(location)]
-    known = [confidence for confidence in confidences if confidence is not None]
-    return -min(known) if known and len(known) == len(confidences) else inf
+def most_reliable(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """Highest count confidence first; the SKU with the lowest confidence decides. Unknown confidence comes last."""
+    confidences = [level.count_confidence for level in context.stocked(location)]
+    measured = [confidence for confidence in confidences if confidence is not None]
+    return -min(measured) if measured and len(measured) == len(confidences) else inf
 
 
-def covers_most(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """Most SKUs first of which the order may take all that it wants there; abstains where there is no order yet."""
-    if not wish.wanted:
+def covers_most(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """Most SKUs that the order can get in full there first; abstains if there is no order yet."""
+    if not context.demand:
         return None
-    shelves = [(wish.units.get(sku, {}), count) for sku, count in wish.wanted.items()]
-    return -sum(shelf.get(location.id, 0) >= count for shelf, count in shelves)
+    requests = [(context.units.get(sku, {}), count) for sku, count in context.demand.items()]
+    return -sum(units.get(location.id, 0) >= count for units, count in requests)
 
 
-def chosen_by_shopper(step: RankStep, location: Location, wish: RankingContext) -> float | None:
-    """The location that the shopper chose comes first; abstains where none is chosen."""
-    chosen = wish.chosen_location_id
-    return None if chosen is None else float(location.id != chosen)
+def chosen_by_shopper(step: RankStep, location: Location, context: RankingContext) -> float | None:
+    """The location chosen by the shopper first; abstains if none was chosen."""
+    chosen_id = context.chosen_location_id
+    return None if chosen_id is None else float(location.id != chosen_id)
 
 
 RANK_STEPS: Mapping[str, Callable[[RankStep, Location, RankingContext], float | None]] = {

@@ -1,4 +1,4 @@
-"""Which locations fulfil an order: the decision, with everything that explains it."""
+"""Which locations fulfill an order: the decision and the reasons for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
 
 
 class ShortageKind(StrEnum):
-    """Why units are short: no permitted location has them, or the policy's limits on splitting leave them out."""
+    """Why units are short. OVERSELL: no permitted location has them. UNFILLABLE: limits on splitting exclude them."""
 
     OVERSELL = "oversell"
     UNFILLABLE = "unfillable"
@@ -35,7 +35,7 @@ class ShipmentLine:
 
 @dataclass(frozen=True, slots=True)
 class PlannedShipment:
-    """What leaves one location, or waits there for pickup. `distance_km` is None where it is unknown."""
+    """Units shipped from one location, or picked up there. `distance_km` is None if unknown."""
 
     location_id: str
     lines: tuple[ShipmentLine, ...]
@@ -54,10 +54,10 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to one order. `plan` is in fill order, best-ranked location first.
+    """The decision for one order. `plan` is in fill order, best-ranked location first.
 
-    `tried` names the policies before this one whose `otherwise: next` passed the order on. `reviews` are the review
-    rules that fired; the plan's stock stays promised. `buffer_saved` is by SKU, in units.
+    `tried` names earlier policies that passed the order on with `otherwise: next`. `reviews` are the review rules that
+    fired; the plan's units stay promised. `buffer_saved` has the units of each SKU that only the buffer could supply.
     """
 
     policy: RoutingPolicy
@@ -73,7 +73,7 @@ class Decision:
 
     @property
     def needs_review(self) -> bool:
-        """Whether a person must look at the plan before it goes out."""
+        """Whether a person must approve the plan before it is shipped."""
         return bool(self.reviews)
 
     @property
@@ -92,27 +92,27 @@ def route(
     world: World,
     channel: Channel,
     order: Order,
-    own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
+    own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     *,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
 ) -> Decision:
-    """Decides by the first policy that applies; `otherwise: next` passes an order on that it cannot fill whole.
+    """Decides by the first policy that applies; one with `otherwise: next` passes on an order that it cannot fill.
 
-    Where no policy fills it whole, the decision of the last one tried stands. `own` are units by (sku, location id)
-    which this order already has promised: free for it, and usable there whatever hold-backs and blocks say.
-    `rejected_by` are (sku, location id) that could not be supplied before; they give no more than the order's own.
+    If no policy fills the order in full, the decision of the last one tried applies. `own_units`, by (sku, location
+    id), are already promised to this order and usable for it despite buffers and blocks. Each (sku, location id) of
+    `rejected_by` could not supply the order before and supplies only its own units.
     """
-    question = RoutingQuestion.of(world, channel, order, own, rejected_by)
+    question = RoutingQuestion.of(world, channel, order, own_units, rejected_by)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
-        inquiry = _RoutingRun(policy_set, question, order, policy)
-        allowed = usable_units(policy_set, world, channel, order, policy, own=own, rejected_by=rejected_by)
-        found = _planned(inquiry, allowed)
-        shortages = _shortages(order, allowed, found)
+        run = _RoutingRun(policy_set, question, order, policy)
+        usable = usable_units(policy_set, world, channel, order, policy, own_units=own_units, rejected_by=rejected_by)
+        plan = _planned(run, usable)
+        shortages = _shortages(order, usable, plan)
         if not shortages or policy.otherwise != "next":
             break
         tried.append(policy.name)
-    return _decision(inquiry, allowed, found, shortages, tuple(tried))
+    return _decision(run, usable, plan, shortages, tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,51 +125,48 @@ class _RoutingRun:
     policy: RoutingPolicy
 
 
-def _planned(inquiry: _RoutingRun, allowed: UsableUnits) -> Plan:
-    order, policy = inquiry.order, inquiry.policy
-    wanted = order.units_by_sku()
-    splits = may_split(policy, order.value)
-    ranked = _ranked_locations(inquiry, allowed)
+def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
+    order, policy = run.order, run.policy
+    demand = order.units_by_sku()
+    ranked = _ranked_locations(run, usable)
     compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
-    found = best_plan(
-        {sku: min(count, allowed.limits.get(sku, count)) for sku, count in wanted.items()},
-        allowed.units,
+    plan = best_plan(
+        {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()},
+        usable.units,
         ranked,
         steps=[step.kind for step in policy.rank],
-        max_shipments=policy.max_shipments if splits else 1,
-        sendings=shipping_estimates(inquiry.policy_set, inquiry.question, ranked)
-        if compares_delivery
-        else NO_ESTIMATES,
+        max_shipments=policy.max_shipments if may_split(policy, order.value) else 1,
+        estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
     )
-    if policy.ship_complete and any(found.placed(sku) < count for sku, count in wanted.items()):
-        return Plan((), found.searched_exhaustively)
-    return found
+    if policy.ship_complete and any(plan.placed(sku) < count for sku, count in demand.items()):
+        return Plan((), plan.searched_exhaustively)
+    return plan
 
 
-def _ranked_locations(inquiry: _RoutingRun, allowed: UsableUnits) -> dict[str, Ranks]:
-    locations = inquiry.question.world.locations
-    places = [locations[key] for key in dict.fromkeys(key for shelf in allowed.units.values() for key in shelf)]
-    order = inquiry.order
-    wish = RankingContext(
-        inquiry.question, tuple(allowed.units), order.pickup_location_id, order.units_by_sku(), allowed.units
+def _ranked_locations(run: _RoutingRun, usable: UsableUnits) -> dict[str, Ranks]:
+    locations = run.question.world.locations
+    location_ids = dict.fromkeys(location_id for units in usable.units.values() for location_id in units)
+    candidates = [locations[location_id] for location_id in location_ids]
+    order = run.order
+    context = RankingContext(
+        run.question, tuple(usable.units), order.pickup_location_id, order.units_by_sku(), usable.units
     )
-    return rank_locations(inquiry.policy, places, wish)
+    return rank_locations(run.policy, candidates, context)
 
 
-def _shortages(order: Order, allowed: UsableUnits, found: Plan) -> tuple[Shortage, ...]:
-    """Per SKU the first units in line order are placed, the next could have been, and the last nobody has."""
+def _shortages(order: Order, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
+    """Units of a SKU in line order: the first are placed, the next are unfillable, the last are oversold."""
     shortages: list[Shortage] = []
-    for sku, wanted in order.units_by_sku().items():
-        placed = found.placed(sku)
-        if placed < wanted:
-            marks = (placed, min(wanted, allowed.total(sku)), wanted)
-            shortages += _short_units(order, sku, marks)
+    for sku, demand in order.units_by_sku().items():
+        placed = plan.placed(sku)
+        if placed < demand:
+            available = min(demand, usable.total(sku))
+            shortages += _short_units(order, sku, placed, available, demand)
     return tuple(shortages)
 
 
-def _short_units(order: Order, sku: str, marks: tuple[int, int, int]) -> list[Shortage]:
-    placed, supplied, wanted = marks
-    spans = [(ShortageKind.UNFILLABLE, placed, supplied), (ShortageKind.OVERSELL, supplied, wanted)]
+def _short_units(order: Order, sku: str, placed: int, available: int, demand: int) -> list[Shortage]:
+    spans = [(ShortageKind.UNFILLABLE, placed, available), (ShortageKind.OVERSELL, available, demand)]
     shortages, start = [], 0
     for line in order.lines:
         if line.sku != sku:
@@ -184,56 +181,54 @@ def _short_units(order: Order, sku: str, marks: tuple[int, int, int]) -> list[Sh
 
 
 def _decision(
-    inquiry: _RoutingRun, allowed: UsableUnits, found: Plan, shortages: tuple[Shortage, ...], tried: tuple[str, ...]
+    run: _RoutingRun, usable: UsableUnits, plan: Plan, shortages: tuple[Shortage, ...], tried: tuple[str, ...]
 ) -> Decision:
-    shipments = _shipments(inquiry, found.loads)
-    reviews = _reviews(inquiry, shipments)
-    placed = {(sku, load.location_id): count for load in found.loads for sku, count in load.units.items()}
+    shipments = _shipments(run, plan.loads)
+    reviews = _reviews(run, shipments)
+    placed = {(sku, load.location_id): count for load in plan.loads for sku, count in load.units.items()}
     return Decision(
-        policy=inquiry.policy,
-        outcome=_outcome(inquiry.order, shipments, shortages, reviews),
+        policy=run.policy,
+        outcome=_outcome(run.order, shipments, shortages, reviews),
         plan=shipments,
         shortages=shortages,
-        dropped=allowed.dropped,
-        fired=allowed.fired + _delivery_rules(inquiry, shipments, reviews) + reviews,
+        dropped=usable.dropped,
+        fired=usable.fired + _delivery_rules(run, shipments, reviews) + reviews,
         reviews=reviews,
         tried=tried,
-        searched_exhaustively=found.searched_exhaustively,
-        buffer_saved=units_saved_by_buffers(
-            inquiry.policy_set, inquiry.question, inquiry.order, inquiry.policy, placed
-        ),
+        searched_exhaustively=plan.searched_exhaustively,
+        buffer_saved=units_saved_by_buffers(run.policy_set, run.question, run.order, run.policy, placed),
     )
 
 
-def _shipments(inquiry: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:
-    """Splits each load over the order's lines; lines of one SKU draw from one pool, in line order."""
-    left = {line.line_id: line.unit_count for line in inquiry.order.lines}
+def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:
+    """Splits each load over the order's lines; lines of one SKU share its units, in line order."""
+    open_units = {line.line_id: line.unit_count for line in run.order.lines}
     shipments = []
     for load in loads:
-        rest, lines = dict(load.units), []
-        for line in inquiry.order.lines:
-            count = min(left[line.line_id], rest.get(line.sku, 0))
+        remaining, lines = dict(load.units), []
+        for line in run.order.lines:
+            count = min(open_units[line.line_id], remaining.get(line.sku, 0))
             if count:
-                left[line.line_id] -= count
-                rest[line.sku] -= count
+                open_units[line.line_id] -= count
+                remaining[line.sku] -= count
                 lines.append(ShipmentLine(line.line_id, line.sku, count))
-        location = inquiry.question.world.locations[load.location_id]
-        shipments.append(PlannedShipment(location.id, tuple(lines), distance_km(location, inquiry.question)))
+        location = run.question.world.locations[load.location_id]
+        shipments.append(PlannedShipment(location.id, tuple(lines), distance_km(location, run.question)))
     return tuple(shipments)
 
 
-def _reviews(inquiry: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
-    """The review rules that hold for the finished plan."""
-    matcher = inquiry.policy.review_matcher
+def _reviews(run: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
+    """The review rules that fire for the finished plan."""
+    matcher = run.policy.review_matcher
     if matcher is None or not shipments:
         return ()
     distances = [shipment.distance_km for shipment in shipments]
-    known = [distance for distance in distances if distance is not None]
-    # Shipments are quoted only for rules that ask what they cost.
-    asked = not DELIVERY_FACTS.isdisjoint(matcher.facts)
-    cost = plan_cost(inquiry.policy_set, inquiry.question, _unit_counts(shipments)) if asked else None
-    facts = PlanFacts(len(shipments), sum(known) if len(known) == len(distances) else None, cost)
-    context = inquiry.question.context(plan=facts)
+    known_distances = [distance for distance in distances if distance is not None]
+    # Shipments are quoted only if a rule tests their cost.
+    needs_cost = not DELIVERY_FACTS.isdisjoint(matcher.facts)
+    cost = plan_cost(run.policy_set, run.question, _unit_counts(shipments)) if needs_cost else None
+    facts = PlanFacts(len(shipments), sum(known_distances) if len(known_distances) == len(distances) else None, cost)
+    context = run.question.context(plan=facts)
     return tuple(
         [
             FiredRule(rule.name, rule.source, None, None, "needs review", RuleEvidence(rule.when, context))
@@ -243,17 +238,17 @@ def _reviews(inquiry: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tupl
 
 
 def _delivery_rules(
-    inquiry: _RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
+    run: _RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
 ) -> tuple[FiredRule, ...]:
-    """The delivery rules of the plan's shipments, where they bore on the plan or on its review."""
-    asked = {one.fact for rule in reviews if rule.sight for one in comparisons(rule.sight.when)}
-    if asked.isdisjoint(DELIVERY_FACTS) and not any(step.kind in DELIVERY_STEPS for step in inquiry.policy.rank):
+    """The delivery rules of the plan's shipments, if they affected the plan or its review."""
+    facts = {comparison.fact for rule in reviews if rule.evidence for comparison in comparisons(rule.evidence.when)}
+    if facts.isdisjoint(DELIVERY_FACTS) and not any(step.kind in DELIVERY_STEPS for step in run.policy.rank):
         return ()
-    return fired_delivery_rules(inquiry.policy_set, inquiry.question, _unit_counts(shipments))
+    return fired_delivery_rules(run.policy_set, run.question, _unit_counts(shipments))
 
 
 def _unit_counts(shipments: Sequence[PlannedShipment]) -> dict[str, int]:
-    return {one.location_id: sum(line.unit_count for line in one.lines) for one in shipments}
+    return {shipment.location_id: sum(line.unit_count for line in shipment.lines) for shipment in shipments}
 
 
 def _outcome(
@@ -265,5 +260,5 @@ def _outcome(
         return Outcome.ALLOCATED
     if shipments:
         return Outcome.PARTLY_ALLOCATED
-    # Without an exception rule that settles it, a sold order with nothing promised waits for a person.
+    # A SOLD order with nothing promised needs a person, unless an exception rule resolves it.
     return Outcome.NEEDS_REVIEW if order.commitment is Commitment.SOLD else Outcome.UNFILLABLE

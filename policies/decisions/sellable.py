@@ -1,7 +1,7 @@
-"""What a channel may be told that it can sell: the formula, once. What one order may take is in `order_limits`.
+"""How many units are published to a channel as sellable. What one order may use is in `order_limits`.
 
-Per location what is available less the hold-back, 0 where exposure blocks or the routing policy would not use it;
-summed; less the channel's hold-back; 0 at or below the cut-off; at most the cap.
+Per location: available units minus the buffer, 0 if an exposure rule blocks it or routing drops it.
+Their sum minus the channel buffer is published: 0 at or below the cut-off, and at most the cap.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOTHING_WAIVED: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class LocationAvailability:
-    """One product at one location as a channel may see it, in units. `held_back` is at most what is available."""
+    """Sellable units of one product at one location for a channel. `held_back` is at most `available`."""
 
     location_id: str
     sku: str
@@ -42,11 +42,11 @@ class LocationAvailability:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """What a channel may be told of one product, in units, with every location that stocks it, by id.
+    """Sellable units of one product for a channel, with every location that stocks it, sorted by id.
 
-    `total_available` is before all rules, without closed locations and figures that are no longer tracked.
-    `largest_single_order` is what one HOLD of this SKU alone can get within the policy's `max_shipments`. `policy` is
-    the routing policy that would apply.
+    `total_available` is before all rules, without closed locations and untracked levels. `largest_single_order` is the
+    most that one HOLD of this SKU alone can get within the policy's `max_shipments`. `policy` is the routing policy
+    that would apply.
     """
 
     sku: str
@@ -70,27 +70,27 @@ def assess_availability(
     method: str | None = None,
     destination: Destination | None = None,
 ) -> Availability:
-    """What the channel may be told of the product. Facts of the order beyond its method are unknown.
+    """Sellable units of the product for the channel. Facts of the order other than its method are unknown.
 
-    Of several routing policies that apply, the first decides which locations are used, whatever its `otherwise`.
+    The first routing policy that applies decides which locations are used, whatever its `otherwise`.
     """
     question = RoutingQuestion(world, channel, OrderFacts(method=method), destination)
     policy = policies_for(policy_set, question)[0]
     figures = _location_availability(policy_set, question, sku, policy)
-    whole = channel_buffer_effect(policy_set, question, sku, policy)
+    channel_effect = channel_buffer_effect(policy_set, question, sku, policy)
     subtotal = sum(figure.sellable for figure in figures)
-    sellable = publishable_units(subtotal, whole)
-    remaining = max(0, subtotal - whole.held_back)
+    sellable = publishable_units(subtotal, channel_effect)
+    remaining = max(0, subtotal - channel_effect.held_back)
     return Availability(
         sku=sku,
         sellable=sellable,
         total_available=sum(level.available for level in _open_levels(question, sku) if level.available > 0),
         held_back_by_channel=subtotal - remaining,
-        cut_off_applied=whole.cut_off is not None and 0 < remaining <= whole.cut_off,
-        capped=whole.cap is not None and whole.cap == sellable < remaining,
+        cut_off_applied=channel_effect.cut_off is not None and 0 < remaining <= channel_effect.cut_off,
+        capped=channel_effect.cap is not None and channel_effect.cap == sellable < remaining,
         largest_single_order=min(sellable, _largest_within_shipments(figures, question, sku, policy)),
         locations=figures,
-        fired=tuple(rule for figure in figures for rule in figure.fired) + whole.fired,
+        fired=tuple(rule for figure in figures for rule in figure.fired) + channel_effect.fired,
         policy=policy,
     )
 
@@ -100,22 +100,25 @@ def assess_location(
     context: Context,
     *,
     not_used_by: DroppedLocation | None = None,
-    lifted: frozenset[str] = NOTHING_WAIVED,
+    waived: frozenset[str] = NOTHING_WAIVED,
 ) -> LocationAvailability:
-    """One product at one location. The context names channel, location and stock level; ValueError where it does not.
+    """Sellable units of one product at one location. Raises ValueError if the context lacks channel, location or stock.
 
-    `not_used_by` is why the routing policy drops the location. `lifted` names what does not bind: 'buffer', 'blocked'.
+    `not_used_by` is why the routing policy drops the location. `waived` are limits that do not apply: 'buffer',
+    'blocked'.
     """
     level = context.stock
     if level is None or context.location is None or context.channel is None:
-        raise ValueError("the context of a location's figure names a channel, a location and a stock level")
+        raise ValueError("the context needs a channel, a location and a stock level")
     if not level.tracked:
-        # A figure that nobody keeps any more is no figure, whatever a rule lifts.
+        # An untracked figure may be wrong by any amount, so not even an order without limits may use it.
         not_used_by = not_used_by or DroppedLocation(level.location_id, level.sku, DropReason.UNTRACKED)
-    blocked_by = () if "blocked" in lifted else _blocks(policy_set, context, level)
-    kept = NOTHING_HELD_BACK if "buffer" in lifted else buffer_effect(policy_set.buffers_of(Scope.LOCATION), context)
+    blocked_by = () if "blocked" in waived else _blocks(policy_set, context, level)
+    location_effect = (
+        NOTHING_HELD_BACK if "buffer" in waived else buffer_effect(policy_set.buffers_of(Scope.LOCATION), context)
+    )
     available = max(0, level.available)
-    held_back = min(kept.held_back, available)
+    held_back = min(location_effect.held_back, available)
     used = not blocked_by and not_used_by is None
     return LocationAvailability(
         location_id=level.location_id,
@@ -125,7 +128,7 @@ def assess_location(
         sellable=available - held_back if used else 0,
         blocked_by=blocked_by,
         not_used_by=not_used_by,
-        fired=(exclude_rule_behind(not_used_by) if not_used_by else ()) + blocked_by + kept.fired,
+        fired=(exclude_rule_behind(not_used_by) if not_used_by else ()) + blocked_by + location_effect.fired,
     )
 
 
@@ -134,33 +137,40 @@ def channel_buffer_effect(
     question: RoutingQuestion,
     sku: str,
     policy: RoutingPolicy,
-    lifted: frozenset[str] = NOTHING_WAIVED,
+    waived: frozenset[str] = NOTHING_WAIVED,
 ) -> BufferEffect:
-    """What the `scope: channel` rules hold back of the product; their stock is what the channel may use of it."""
+    """The effect of the `scope: channel` rules on the product; the stock that they see is what the channel may use."""
     files = policy_set.buffers_of(Scope.CHANNEL)
     if not files:
         return NOTHING_HELD_BACK
+    # Only stock that the channel may use counts here. When all stock counted, a store under stocktake raised TikTok's
+    # buffer until it took the warehouse's last units.
     usable = [
         level
         for level in _open_levels(question, sku)
-        if _may_use(policy_set, question, policy, level, blocked_too="blocked" in lifted)
+        if _may_use(policy_set, question, policy, level, includes_blocked="blocked" in waived)
     ]
     return buffer_effect(files, question.context(sku=sku, stock=channel_level(sku, usable)))
 
 
 def _may_use(
-    policy_set: PolicySet, question: RoutingQuestion, policy: RoutingPolicy, level: StockLevel, *, blocked_too: bool
+    policy_set: PolicySet,
+    question: RoutingQuestion,
+    policy: RoutingPolicy,
+    level: StockLevel,
+    *,
+    includes_blocked: bool,
 ) -> bool:
     location = question.world.locations[level.location_id]
     if dropped_by_policy(policy, location, question) is not None:
         return False
-    return blocked_too or not policy_set.exposure_matcher.fired(question.context(location, level.sku, level))
+    return includes_blocked or not policy_set.exposure_matcher.fired(question.context(location, level.sku, level))
 
 
 def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
-    """Levels of one product as a single one, without a location.
+    """All levels of one product as a single level without a location.
 
-    A location below its promises counts as nothing available, not as less. The figure is as old as its oldest part.
+    A location with more promises than stock counts as 0 available. The figure is as old as the oldest level.
     """
     on_hand, unavailable = sum(level.on_hand for level in levels), sum(level.unavailable for level in levels)
     held, available = sum(level.held for level in levels), sum(max(0, level.available) for level in levels)
@@ -175,12 +185,12 @@ def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
     )
 
 
-def publishable_units(subtotal: int, whole: BufferEffect) -> int:
-    """What remains of the locations' sum after the channel's hold-back, its cut-off and its cap, in that order."""
-    remaining = max(0, subtotal - whole.held_back)
-    if whole.cut_off is not None and remaining <= whole.cut_off:
+def publishable_units(subtotal: int, channel_effect: BufferEffect) -> int:
+    """The locations' sum after the channel's buffer, cut-off and cap, in that order."""
+    remaining = max(0, subtotal - channel_effect.held_back)
+    if channel_effect.cut_off is not None and remaining <= channel_effect.cut_off:
         return 0
-    return remaining if whole.cap is None else min(remaining, whole.cap)
+    return remaining if channel_effect.cap is None else min(remaining, channel_effect.cap)
 
 
 def _location_availability(
@@ -201,58 +211,64 @@ def _blocks(policy_set: PolicySet, context: Context, level: StockLevel) -> tuple
     return tuple(
         [
             FiredRule(
-                one.name,
-                one.source,
+                rule.name,
+                rule.source,
                 level.location_id,
                 level.sku,
-                f"blocked: {one.reason}",
-                RuleEvidence(one.when, context),
+                f"blocked: {rule.reason}",
+                RuleEvidence(rule.when, context),
             )
-            for one in rules
+            for rule in rules
         ]
     )
 
 
 def _open_levels(question: RoutingQuestion, sku: str) -> list[StockLevel]:
-    """The product's levels that anybody may sell from."""
-    levels = [question.level(sku, place.id) for place in question.locations() if place.status != "closed"]
+    """The product's tracked levels at locations that are not closed."""
+    levels = [question.level(sku, location.id) for location in question.locations() if location.status != "closed"]
     return [level for level in levels if level is not None and level.tracked]
 
 
 def _largest_within_shipments(
     figures: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
 ) -> int:
-    giving = [figure for figure in figures if figure.sellable > 0]
+    suppliers = [figure for figure in figures if figure.sellable > 0]
     if any(step.kind in PLAN_STEPS for step in policy.rank):
-        return _largest_from(sorted(giving, key=lambda figure: -figure.sellable), question, sku, policy)
-    sizes = {None} | {figure.sellable for figure in giving if any(step.kind == "covers_most" for step in policy.rank)}
-    # Which location covers an order whole depends on its size, and turns only at what one of them has.
-    return max(_largest_up_to(size, giving, question, sku, policy) for size in sizes)
+        return _largest_from(sorted(suppliers, key=lambda figure: -figure.sellable), question, sku, policy)
+    sizes = {None} | {
+        figure.sellable for figure in suppliers if any(step.kind == "covers_most" for step in policy.rank)
+    }
+    # Which locations cover an order in full depends on its size, and changes only at the units that one of them has.
+    return max(_largest_up_to(size, suppliers, question, sku, policy) for size in sizes)
 
 
 def _largest_up_to(
-    size: int | None, giving: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
+    size: int | None,
+    suppliers: Sequence[LocationAvailability],
+    question: RoutingQuestion,
+    sku: str,
+    policy: RoutingPolicy,
 ) -> int:
-    """The most that an order of so many units gets in rank order; None for one larger than what any location has."""
-    units = {figure.location_id: figure.sellable for figure in giving}
-    wish = (
+    """The most that an order of this size gets in rank order; None is an order larger than any location's stock."""
+    units = {figure.location_id: figure.sellable for figure in suppliers}
+    context = (
         RankingContext(question, (sku,))
         if size is None
-        else RankingContext(question, (sku,), wanted={sku: size}, units={sku: units})
+        else RankingContext(question, (sku,), demand={sku: size}, units={sku: units})
     )
-    ranked = rank_locations(policy, [question.world.locations[key] for key in units], wish)
-    in_order = sorted(giving, key=lambda figure: (ranked[figure.location_id], figure.location_id))
+    ranked = rank_locations(policy, [question.world.locations[key] for key in units], context)
+    in_order = sorted(suppliers, key=lambda figure: (ranked[figure.location_id], figure.location_id))
     largest = _largest_from(in_order, question, sku, policy)
     return largest if size is None else min(size, largest)
 
 
 def _largest_from(
-    giving: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
+    suppliers: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
 ) -> int:
-    several = sum(figure.sellable for figure in giving[: policy.max_shipments])
-    if may_split(policy, _value(question, sku, several)):
-        return several
-    return max((figure.sellable for figure in giving[: policy.max_shipments]), default=0)
+    combined = sum(figure.sellable for figure in suppliers[: policy.max_shipments])
+    if may_split(policy, _value(question, sku, combined)):
+        return combined
+    return max((figure.sellable for figure in suppliers[: policy.max_shipments]), default=0)
 
 
 def _value(question: RoutingQuestion, sku: str, unit_count: int) -> Decimal | None:

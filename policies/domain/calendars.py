@@ -1,6 +1,6 @@
-"""A location's own clock and calendar: local times, opening hours, and when an order that comes now leaves.
+"""A location's local time, opening hours, ship day and ship-by time, and the delivery day of a parcel.
 
-Days pass by wall-clock time, so that a change to or from summer time moves no date.
+Days follow the wall clock, so that a change to or from daylight saving time moves no date.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from zoneinfo import ZoneInfo
 from policies.domain.model import EVERY_DAY, Location
 
 MAX_DAYS_AHEAD = 500
-"""How far ahead a day is looked for; 60 days of transit on one day a week are 420 days."""
+"""How many days ahead are searched; 60 days of transit on one day a week take 420 days."""
 
 _DAY = timedelta(days=1)
 _MINUTES_A_DAY = 24 * 60
 
 DayFilter = Callable[[date], bool]
-"""Whether a day counts."""
+"""Whether a day meets a condition."""
 
 
 def local_time(now: datetime, time_zone: str) -> datetime:
-    """The moment by the clock of an IANA time zone. Raises ValueError or KeyError where there is no such zone."""
+    """The time in an IANA time zone. Raises ValueError or KeyError if there is no such zone."""
     return now.astimezone(_zone(time_zone))
 
 
 def is_open(location: Location, moment: datetime) -> bool | None:
-    """Whether the location is open at a local moment; None on an opening day where it does not say its hours."""
+    """Whether the location is open at a local time; None on an opening day if its hours are unknown."""
     if not location.opens_on(moment.date()):
         return False
     if location.opens is None or location.closes is None:
@@ -37,26 +37,26 @@ def is_open(location: Location, moment: datetime) -> bool | None:
 
 
 def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
-    """The local day on which an order that comes now leaves the location; None where none is near.
+    """The local day on which the location ships an order received now; None if there is none in MAX_DAYS_AHEAD days.
 
-    It is taken up on the first opening day whose cut-off is not over, then takes `handling_minutes`, of which each
-    midnight leads to the next opening day, and leaves on the first opening day among `ships_on`.
+    Handling starts on the first opening day whose cut-off has not passed and takes `handling_minutes`; each midnight
+    in them skips to the next opening day. The order ships on the first opening day among `ships_on` from then on.
     """
     moment = local_time(now, location.time_zone)
-    day, begins = moment.date(), max(moment.time(), location.opens or time.min)
+    day, start_time = moment.date(), max(moment.time(), location.opens or time.min)
     if not _is_before_cut_off(location, moment.time()) or not location.opens_on(day):
-        day, begins = day + _DAY, location.opens or time.min
-    nights = (begins.hour * 60 + begins.minute + location.handling_minutes) // _MINUTES_A_DAY
-    handled = _nth_matching_day(day, nights, location.opens_on)
-    if handled is None:
+        day, start_time = day + _DAY, location.opens or time.min
+    nights = (start_time.hour * 60 + start_time.minute + location.handling_minutes) // _MINUTES_A_DAY
+    handled_on = _nth_matching_day(day, nights, location.opens_on)
+    if handled_on is None:
         return None
-    return _nth_matching_day(handled, 0, lambda one: location.opens_on(one) and one.weekday() in ships_on)
+    return _nth_matching_day(handled_on, 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
 
 
 def ship_by(location: Location, now: datetime) -> datetime | None:
-    """When an order that comes now should have left the location; None where it names no working time.
+    """When the location should have shipped an order received now; None if it states no working times.
 
-    That is when it closes on the day on which it is handled, else the end of that day, by its own clock.
+    That is its closing time on the day on which it ships, otherwise the end of that day, in local time.
     """
     if location.cut_off is None and location.closes is None and not location.handling_minutes:
         return None
@@ -69,21 +69,21 @@ def ship_by(location: Location, now: datetime) -> datetime | None:
     return datetime.combine(day + _DAY, time.min, zone)
 
 
-def delivery_day(leaves: date, transit_days: int, ships_on: frozenset[int]) -> date | None:
-    """The day that is so many days of `ships_on` after the one on which a parcel leaves."""
-    return _nth_matching_day(leaves, transit_days, lambda day: day.weekday() in ships_on)
+def delivery_day(shipped_on: date, transit_days: int, ships_on: frozenset[int]) -> date | None:
+    """The day that is `transit_days` days of `ships_on` after the parcel was shipped."""
+    return _nth_matching_day(shipped_on, transit_days, lambda day: day.weekday() in ships_on)
 
 
 def _is_before_cut_off(location: Location, at: time) -> bool:
-    # An order at the cut-off minute is in time, so its seconds do not count.
+    # An order at the cut-off minute is still in time, so its seconds are ignored.
     return location.cut_off is None or at.replace(second=0, microsecond=0) <= location.cut_off
 
 
-def _nth_matching_day(start: date, count: int, counts: DayFilter) -> date | None:
-    """The first day from `start` on that counts, and then so many further."""
+def _nth_matching_day(start: date, count: int, matches: DayFilter) -> date | None:
+    """The matching day that comes `count` matching days after the first one from `start` on."""
     day = start
     for _ in range(MAX_DAYS_AHEAD):
-        if counts(day):
+        if matches(day):
             if not count:
                 return day
             count -= 1
@@ -93,5 +93,5 @@ def _nth_matching_day(start: date, count: int, counts: DayFilter) -> date | None
 
 @cache
 def _zone(name: str) -> ZoneInfo:
-    # ZoneInfo keeps only a few zones of its own accord; a chain has more, and reading one again takes a file.
+    # ZoneInfo itself caches only a few zones. A chain has more, and each one that drops out is read from disk again.
     return ZoneInfo(name)

@@ -1,4 +1,4 @@
-"""What the words of each platform for where an order stands mean, in one model for all of them. Data, and a look-up."""
+"""Order statuses of each platform, mapped to one list of statuses for all channels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from enum import StrEnum
 
 
 class ChannelStatus(StrEnum):
-    """Where an order stands at its channel.
+    """Status of an order at its channel.
 
-    PLACED is not payable yet, HELD is held back by the channel (remorse, fraud), LABELLED has a label and no scan, and
-    EXCEPTION wants somebody's attention.
+    PLACED is not paid yet, HELD is held by the channel (remorse period, fraud check), LABELLED has a label and no scan,
+    and EXCEPTION needs a person's attention.
     """
 
     PLACED = "placed"
@@ -28,7 +28,7 @@ class ChannelStatus(StrEnum):
 
 _S = ChannelStatus
 _PLATFORM_STATUSES: Mapping[str, Mapping[ChannelStatus, tuple[str, ...]]] = {
-    # Shopify has no one status: these are the words of payments, of fulfilment orders and requests, and of parcels.
+    # Shopify has no single status: these are statuses of payments, of fulfillment orders and requests, and of parcels.
     "shopify": {
         _S.PLACED: ("pending",),
         _S.HELD: ("ON_HOLD", "SCHEDULED"),
@@ -53,7 +53,7 @@ _PLATFORM_STATUSES: Mapping[str, Mapping[ChannelStatus, tuple[str, ...]]] = {
         _S.CLOSED: ("COMPLETED",),
         _S.CANCELLED: ("CANCEL", "CANCELLED"),
     },
-    # Whether an OPEN order is paid is not in the word; the commitment says it.
+    # OPEN does not tell whether the order is paid; its commitment does.
     "square": {
         _S.PLACED: ("DRAFT", "PROPOSED"),
         _S.HELD: ("RESERVED",),
@@ -80,20 +80,20 @@ _PLATFORM_STATUSES: Mapping[str, Mapping[ChannelStatus, tuple[str, ...]]] = {
     },
 }
 PLATFORMS = tuple(_PLATFORM_STATUSES)
-"""The platforms whose words are known."""
+"""Platforms whose statuses are known."""
 
 
-def _normalized(word: str) -> str:
-    """A word without what differs between an API and its webhooks: case, spaces and underscores."""
-    return "".join(letter for letter in word.casefold() if letter.isalnum())
+def _normalized(status: str) -> str:
+    """A status without the differences between an API and its webhooks: case, spaces and underscores."""
+    return "".join(letter for letter in status.casefold() if letter.isalnum())
 
 
 _STATUS_BY_NAME = {
-    platform: {_normalized(word): status for status, words in statuses.items() for word in words}
+    platform: {_normalized(name): status for status, names in statuses.items() for name in names}
     for platform, statuses in _PLATFORM_STATUSES.items()
 }
 
 
-def channel_status(platform: str, word: str) -> ChannelStatus | None:
-    """What a platform's word says; None where it is not known. Raises KeyError for a platform that is not known."""
-    return _STATUS_BY_NAME[platform].get(_normalized(word))
+def channel_status(platform: str, status: str) -> ChannelStatus | None:
+    """The channel status of a platform's status; None if it is unknown. Raises KeyError for an unknown platform."""
+    return _STATUS_BY_NAME[platform].get(_normalized(status))

@@ -1,6 +1,6 @@
-"""The world as decisions see it: locations, products, channels, stock levels, orders.
+"""The values that decisions work with: locations, products, channels, stock levels, orders.
 
-Values refuse nonsense when they are made. Nothing here reads or changes anything outside.
+Each value validates itself when it is created. Nothing here reads or changes a database or a clock.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ EVERY_DAY = frozenset(range(7))
 """Days of the week as `date.weekday` counts them: Monday is 0."""
 
 MAX_UNITS = 1_000_000_000
-"""Above any count of one product at one location; keeps sums within PostgreSQL's integers."""
+"""Largest number of units of one product at one location; sums of two fit into PostgreSQL integers."""
 
 
 class Commitment(StrEnum):
-    """What the caller knows of an order: not paid yet (HOLD, expires) or captured by the channel (SOLD)."""
+    """What the caller commits to: HOLD is not paid yet and expires, SOLD was captured by the channel."""
 
     HOLD = "hold"
     SOLD = "sold"
 
 
 class Outcome(StrEnum):
-    """What the answer to an order, or to one of its lines, came to."""
+    """Outcome of the decision for an order or for one of its lines."""
 
     ALLOCATED = "allocated"
     PARTLY_ALLOCATED = "partly_allocated"
@@ -56,7 +56,7 @@ class Coordinates:
 
     def __post_init__(self) -> None:
         if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
-            raise ValueError(f"({self.latitude}, {self.longitude}) is no point on the globe")
+            raise ValueError(f"({self.latitude}, {self.longitude}) is not a point on the globe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Location:
     """A store, warehouse, supplier or pop-up that holds stock.
 
     `priority`: lower is preferred, None comes last. `ships_to`: ISO country codes; None is everywhere, empty nowhere.
-    `cut_off`, `opens` and `closes` are local times. An order at the cut-off minute is still handled that day; without
-    one every order of the day is. `opening_days` are days of the week, of which Monday is 0.
+    `cut_off`, `opens` and `closes` are local times. An order at the cut-off minute is still handled that day; without a
+    cut-off every order is. `opening_days` are days of the week; Monday is 0.
     """
 
     id: str
@@ -96,13 +96,13 @@ class Location:
             raise ValueError(f"the opening days {sorted(self.opening_days)} are not all from 0, Monday, to 6, Sunday")
 
     def opens_on(self, day: date) -> bool:
-        """Whether anybody works there on a day of its own calendar."""
+        """Whether the location is open on a day of its local calendar."""
         return day.weekday() in self.opening_days and day not in self.holidays
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One SKU. `velocity_per_day` is in units, None where it is not known yet; `price` in the merchant's currency."""
+    """One SKU. `velocity_per_day` is in units, None if not known yet; `price` is in the merchant's currency."""
 
     sku: str
     name: str = ""
@@ -119,14 +119,14 @@ class Product:
     def __post_init__(self) -> None:
         _require_one_of("status", self.status, PRODUCT_STATUSES)
         if self.velocity_per_day is not None and not (isfinite(self.velocity_per_day) and self.velocity_per_day >= 0):
-            raise ValueError(f"velocity_per_day is {self.velocity_per_day}; it is 0 or more units a day")
+            raise ValueError(f"velocity_per_day is {self.velocity_per_day}; it must be 0 or more units per day")
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Where a sale comes from. `location_ids` are the locations that it may sell from; empty means all.
+    """A sales channel. `location_ids` are the locations that it may sell from; empty means all.
 
-    `cancellation_headroom` is the share, 0 to 1, of the cancellations that the channel allows which is left.
+    `cancellation_headroom` is the unused share, 0 to 1, of the cancellations that the channel allows.
     """
 
     id: str
@@ -139,20 +139,20 @@ class Channel:
     def __post_init__(self) -> None:
         _require_one_of("kind", self.kind, CHANNEL_KINDS)
         if self.cancellation_headroom is not None and not 0 <= self.cancellation_headroom <= 1:
-            raise ValueError(f"cancellation_headroom is {self.cancellation_headroom}; it is a share from 0 to 1")
+            raise ValueError(f"cancellation_headroom is {self.cancellation_headroom}; it must be a share from 0 to 1")
 
     def may_sell_from(self, location_id: str) -> bool:
-        """Whether the location is one of the channel's."""
+        """Whether the channel may sell from the location."""
         return not self.location_ids or location_id in self.location_ids
 
 
 @dataclass(frozen=True, slots=True)
 class StockLevel:
-    """What is known of one product at one location, in units.
+    """Stock of one product at one location, in units.
 
     `as_of_time` is when the on-hand figure was last true at its source, `counted_time` when it was last counted, and
-    `physical_count_time` when a person last counted it. `held` has no expired holds in it. Where it is not `tracked`
-    its feed no longer knows it: nothing more may be sold from it.
+    `physical_count_time` when a person last counted it. `held` excludes expired holds. A level that is not `tracked` is
+    no longer reported by its feed, and nothing more may be sold from it.
     """
 
     sku: str
@@ -170,13 +170,13 @@ class StockLevel:
 
     @property
     def available(self) -> int:
-        """Units on hand that are good and not promised; below 0 after a count below the promises."""
+        """Units on hand that are sellable and not promised; below 0 if fewer were counted than are promised."""
         return self.on_hand - self.unavailable - self.held - self.allocated
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an order goes. A country alone has no coordinates."""
+    """Where an order is delivered to. A country alone has no coordinates."""
 
     country: str | None = None
     region: str | None = None
@@ -186,7 +186,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """A wanted number of units of one product; `line_id` is unique within its order."""
+    """A number of ordered units of one product; `line_id` is unique within its order."""
 
     line_id: str
     sku: str
@@ -195,12 +195,12 @@ class OrderLine:
 
     def __post_init__(self) -> None:
         if not 1 <= self.unit_count <= MAX_UNITS:
-            raise ValueError(f"line {self.line_id} asks for {self.unit_count} units; ask for 1 to {MAX_UNITS}")
+            raise ValueError(f"line {self.line_id} has {self.unit_count} units; order 1 to {MAX_UNITS}")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order of one channel: its whole contents and what is known of how it is to be fulfilled."""
+    """One order of one channel: all its lines and how it is to be fulfilled."""
 
     channel_id: str
     order_id: str
@@ -216,18 +216,18 @@ class Order:
     def __post_init__(self) -> None:
         _require_one_of("method", self.method, METHODS)
         if not self.lines:
-            raise ValueError("an order has at least one line")
+            raise ValueError("an order must have at least one line")
 
     @property
     def value(self) -> Decimal | None:
-        """The stated value, else the sum of the lines' prices; None where a line has no price."""
+        """The stated value, otherwise the sum of the lines' prices; None if a line has no price."""
         if self.stated_value is not None:
             return self.stated_value
         prices = [line.unit_price * line.unit_count for line in self.lines if line.unit_price is not None]
         return sum(prices, Decimal(0)) if len(prices) == len(self.lines) else None
 
     def units_by_sku(self) -> dict[str, int]:
-        """Wanted units of each SKU, in the order of the lines; lines of one SKU draw from one pool."""
+        """Ordered units of each SKU, in the order of the lines; lines of one SKU share their units."""
         units: dict[str, int] = {}
         for line in self.lines:
             units[line.sku] = units.get(line.sku, 0) + line.unit_count
@@ -236,7 +236,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """What rules may ask of an order; None where the question does not say."""
+    """Order facts that rules may test; None if unknown."""
 
     method: str | None = None
     value: Decimal | None = None
@@ -247,7 +247,7 @@ class OrderFacts:
 
     @classmethod
     def of(cls, order: Order) -> OrderFacts:
-        """The facts of an order that is known whole."""
+        """The facts of a complete order."""
         return cls(
             method=order.method,
             value=order.value,
@@ -260,7 +260,7 @@ class OrderFacts:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What rules may ask of a finished plan. `cost` is what all its shipments cost to send."""
+    """Facts of a finished plan that rules may test. `cost` is the shipping cost of all its shipments."""
 
     shipment_count: int
     distance_km: float | None = None
@@ -269,7 +269,7 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything that the facts of one question are read from. What is None leaves its facts unknown.
+    """Everything from which the facts of one question are read. Facts of a field that is None are unknown.
 
     `stock` is one level, or, for `scope: channel` rules, the sum over the channel's locations, without `location`.
     """
@@ -291,9 +291,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The catalogue and stock that one question is answered from, read at one moment.
+    """A snapshot of the catalog and stock from which one question is answered.
 
-    `levels` is keyed by (sku, location id); a pair without a level was never stocked.
+    `levels` is keyed by (sku, location id); a product was never stocked at a location without a level.
     """
 
     now: datetime
@@ -304,4 +304,4 @@ class World:
 
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name} is '{value}'; it is one of: {', '.join(allowed)}")
+        raise ValueError(f"{name} is '{value}'; use one of: {', '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""Where an order stands, in one model for all channels: derived from its promise and its shipments, never stated."""
+"""The status of an order, the same for all channels: always derived from its promise and shipments, never set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands. The words of the API, in lower case."""
+    """Status of an order: the names of the API in lower case."""
 
     PLACED = "placed"
     IN_REVIEW = "in_review"
@@ -25,7 +25,7 @@ class OrderStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LineFigures:
-    """One line of an order, in units. `shipped` have left or were collected; `returned` of them came back."""
+    """One line of an order, in units. `shipped` includes collected units; `returned` are some of the shipped ones."""
 
     unit_count: int
     promised: int = 0
@@ -38,26 +38,25 @@ class LineFigures:
 
 @dataclass(frozen=True, slots=True)
 class OrderFigures:
-    """What is known of an order. `state` is its promise's: held, confirmed, refused, released, expired or cancelled.
+    """The state of an order. `state` is that of its promise: held, confirmed, refused, released, expired or cancelled.
 
-    `arrived` tells for each shipment that units have left of, whether they have arrived or were collected; `begun`
-    whether a location has accepted a shipment, or has it ready at the counter; `in_review` whether a person has to look
-    at the plan.
+    `deliveries` has for each shipment with shipped units whether it was delivered or collected. `is_started`: a
+    location has accepted a shipment or has it ready for pickup. `in_review`: a person must review the plan.
     """
 
     state: str
     lines: tuple[LineFigures, ...]
-    arrived: tuple[bool, ...] = ()
-    begun: bool = False
+    deliveries: tuple[bool, ...] = ()
+    is_started: bool = False
     in_review: bool = False
 
     def total(self, name: str) -> int:
-        """Units of all lines: one of the figures of LineFigures."""
+        """Sum over all lines of one field of LineFigures."""
         return sum(getattr(line, name) for line in self.lines)
 
 
 def status_of(order: OrderFigures) -> OrderStatus:
-    """Where an order stands. What somebody has to act on comes before how far the rest of the order is."""
+    """The status of an order. Problems that a person must solve come before the progress of the remaining units."""
     if order.lines and order.total("cancelled") == order.total("unit_count"):
         return OrderStatus.CANCELLED
     if order.state == "held":
@@ -79,7 +78,7 @@ def _confirmed_status(order: OrderFigures) -> OrderStatus:
         return _shipped_status(order, shipped)
     if order.total("backordered"):
         return OrderStatus.BACKORDERED
-    return OrderStatus.IN_PROGRESS if order.begun else OrderStatus.READY_TO_FULFILL
+    return OrderStatus.IN_PROGRESS if order.is_started else OrderStatus.READY_TO_FULFILL
 
 
 def _shipped_status(order: OrderFigures, shipped: int) -> OrderStatus:
@@ -87,4 +86,4 @@ def _shipped_status(order: OrderFigures, shipped: int) -> OrderStatus:
         return OrderStatus.PARTLY_SHIPPED
     if order.total("returned") == shipped:
         return OrderStatus.RETURNED
-    return OrderStatus.DELIVERED if order.arrived and all(order.arrived) else OrderStatus.SHIPPED
+    return OrderStatus.DELIVERED if order.deliveries and all(order.deliveries) else OrderStatus.SHIPPED

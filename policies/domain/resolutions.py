@@ -1,4 +1,4 @@
-"""How each kind of exception may be settled: a closed list, and which of it makes sense for what."""
+"""The ways to resolve an exception, and which of them each kind of exception allows."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "stuck_order": (COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION, OTHER),
     "sync_failed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
 }
-"""The resolutions that each kind of exception allows, in the order in which a person is told them."""
+"""The resolutions that each kind of exception allows, in the order in which they are offered to a person."""
 
 
 def is_allowed(kind: str, resolution: str) -> bool:
-    """Whether an exception of this kind may be settled so."""
+    """Whether an exception of this kind may be resolved this way."""
     return resolution in ALLOWED[kind]

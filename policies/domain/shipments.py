@@ -1,4 +1,4 @@
-"""The life of a shipment: which moves are allowed, and what it is once units have left it or were taken from it."""
+"""The states of a shipment, which actions each state allows, and the state after units were shipped or removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ShipmentState(StrEnum):
-    """Where a shipment is in its life."""
+    """State of a shipment."""
 
     ASSIGNED = "assigned"
     ACCEPTED = "accepted"
@@ -34,7 +34,7 @@ class ShipmentAction(StrEnum):
 
 
 class ActionCheck(StrEnum):
-    """Whether a move may be made. LATE is one that a later event has in already: it succeeds and does nothing."""
+    """Whether an action is allowed. LATE: a later event already covers it, so it succeeds without effect."""
 
     ALLOWED = "allowed"
     LATE = "late"
@@ -43,7 +43,7 @@ class ActionCheck(StrEnum):
 
 _S = ShipmentState
 OPEN = frozenset({_S.ASSIGNED, _S.ACCEPTED, _S.READY_FOR_PICKUP})
-"""States in which units may still leave."""
+"""States in which units may still be shipped."""
 
 _SHIPPED = frozenset({_S.SHIPPED, _S.DELIVERED})
 _ALLOWED: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
@@ -75,24 +75,24 @@ METHOD_OF: Mapping[ShipmentAction, str] = {
     ShipmentAction.COLLECT: "pickup",
     ShipmentAction.RETURN_UNCOLLECTED: "pickup",
 }
-"""The method of the orders that a move is for; moves that are not named are for all."""
+"""The order method that an action requires; actions not listed apply to both."""
 
 
-def check_action(move: ShipmentAction, state: ShipmentState) -> ActionCheck:
-    """Whether a shipment in this state may make the move. The one table of allowed moves."""
-    if state in _ALLOWED[move]:
+def check_action(action: ShipmentAction, state: ShipmentState) -> ActionCheck:
+    """Whether a shipment in this state allows the action."""
+    if state in _ALLOWED[action]:
         return ActionCheck.ALLOWED
-    return ActionCheck.LATE if state in _LATE[move] else ActionCheck.REFUSED
+    return ActionCheck.LATE if state in _LATE[action] else ActionCheck.REFUSED
 
 
-def state_after(state: ShipmentState, *, left: int, shipped: int, ended: ShipmentState) -> ShipmentState:
-    """What an open shipment is once units have left it or were taken from it.
+def state_after(state: ShipmentState, *, remaining: int, shipped: int, end_state: ShipmentState) -> ShipmentState:
+    """The state of an open shipment after units were shipped or removed.
 
-    With units `left` it goes on, and is accepted once some have left; without any it is shipped if any have left, else
-    what ended it.
+    With `remaining` units it stays open, and counts as accepted once some were shipped. Without any it is shipped if
+    some were shipped, otherwise `end_state`.
     """
     if state not in OPEN:
         return state
-    if left:
+    if remaining:
         return _S.ACCEPTED if shipped and state is _S.ASSIGNED else state
-    return _S.SHIPPED if shipped else ended
+    return _S.SHIPPED if shipped else end_state

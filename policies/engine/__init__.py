@@ -1,4 +1,5 @@
-"""Finds the rules whose conditions hold for given facts: value classes, conjunctions, remembered answers.
+"""Matches conditions of rules against facts, with value classes, conjunctions and cached matches.
 
-The only package that imports durable-rules, in `rule_engine`.
+The only package that imports durable-rules, in `rule_engine`. Reading conditions from rule files is in `reading`; the
+facts are in `facts`.
 """

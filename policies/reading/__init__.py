@@ -1,4 +1,4 @@
 """Reads rule files into one immutable `PolicySet`. Each kind of rule has its own module.
 
-YAML with positions is in `source`.
+Parsing YAML with positions is in `source`; finding valid rules that are still wrong is in `linting`.
 """

@@ -1,4 +1,4 @@
-"""JSON Schema of rule files and the glossary of facts, both made from the tables that the reader itself uses.
+"""JSON Schema of rule files and the glossary of facts, generated from the tables that the reader uses.
 
-How a file is read is in `reading`.
+Reading rule files is in `reading`; the facts themselves are in `facts`.
 """

@@ -1,4 +1,4 @@
-"""YAML with positions, one rule file while it is read, and the problems in it.
+"""YAML with positions, a rule file while it is being read, and the problems found in it.
 
-What the keys mean is in `reading`.
+The meaning of the keys is in `reading`.
 """

@@ -1,5 +1,5 @@
 """Stock formulas without I/O.
 
-Counts and movements, feeds, confidence, velocity, unavailable units, and the causes of an oversell. Stock levels in
-the database are in `service.stock`.
+Counts and movements, feeds, confidence, velocity, unavailable units, claims on short stock and causes of oversells.
+Stock levels in the database are in `service.stock`; what a channel may sell of them is in `decisions`.
 """

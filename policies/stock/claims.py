@@ -1,4 +1,4 @@
-"""Who keeps the stock when there is less than was promised, and who gets it when it comes: the claims on one level."""
+"""Which orders keep their units when stock falls below what was promised, and in which order backorders are filled."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Units of one order line promised at one location that have not left it. `taken_up` once the location began."""
+    """Units of one order line promised at one location and not shipped. `is_started`: the location works on them."""
 
     allocation_id: str
     shipment_id: str
     line_id: str
     unit_count: int
     create_time: datetime
-    taken_up: bool = False
+    is_started: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Units that a claim loses."""
+    """Units that a claim must give up."""
 
     claim: Claim
     unit_count: int
 
 
 def losses(claims: Iterable[Claim], excess: int) -> tuple[Loss, ...]:
-    """Which promises no longer fit where `excess` more units are promised than are there: the youngest orders' first.
+    """The claims that lose units when `excess` more units are promised than are on hand, newest order first.
 
-    What a location has begun to work on goes last, however young: it is in somebody's hands, so it is there.
+    Shipments that a location has started lose units last, however new: their units are being picked, so they are known
+    to be there.
     """
     lost: list[Loss] = []
     for claim in sorted(claims, key=_precedence, reverse=True):
@@ -43,7 +44,7 @@ def losses(claims: Iterable[Claim], excess: int) -> tuple[Loss, ...]:
 
 @dataclass(frozen=True, slots=True)
 class WaitingOrder:
-    """An order with units that wait for stock."""
+    """An order with units on backorder."""
 
     allocation_id: str
     priority: int
@@ -51,9 +52,9 @@ class WaitingOrder:
 
 
 def in_fill_order(waiting: Iterable[WaitingOrder]) -> Sequence[WaitingOrder]:
-    """The order in which backorders are filled: the higher priority first, then who came first."""
-    return sorted(waiting, key=lambda one: (-one.priority, one.create_time, one.allocation_id))
+    """Backorders in the order in which they are filled: higher priority first, then older orders first."""
+    return sorted(waiting, key=lambda order: (-order.priority, order.create_time, order.allocation_id))
 
 
 def _precedence(claim: Claim) -> tuple[bool, datetime, str, str, str]:
-    return (not claim.taken_up, claim.create_time, claim.allocation_id, claim.line_id, claim.shipment_id)
+    return (not claim.is_started, claim.create_time, claim.allocation_id, claim.line_id, claim.shipment_id)

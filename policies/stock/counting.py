@@ -1,4 +1,4 @@
-"""What a count or a movement does to a stock figure: quantity = last accepted count + movements effective after it."""
+"""How counts and movements change stock: on hand = last accepted count + movements effective after it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import datetime
 from enum import StrEnum
 
 MOVEMENT_SIGNS = {"received": 1, "returned": 1, "found": 1, "sold": -1, "damaged": -1, "lost": -1, "adjusted": 1}
-"""How the units of each kind of movement count on hand; only `adjusted` may state a negative number."""
+"""Sign with which each kind of movement changes on hand; only `adjusted` may have a negative number of units."""
 
 SETTING_ASIDE_SIGNS = {"set_aside": 1, "put_back": -1}
-"""How units that stay where they are count as unavailable."""
+"""Sign with which setting units aside, or putting them back, changes unavailable units."""
 
 
 class ChangeResult(StrEnum):
-    """What becomes of a change that a source states."""
+    """How a reported stock change was processed."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -25,27 +25,27 @@ class ChangeResult(StrEnum):
 
 
 class QuarantineCause(StrEnum):
-    """Why a change is kept aside, which says when it is worth another try."""
+    """Why a change is in quarantine, which decides when it is retried."""
 
     UNMAPPED = "unmapped"
-    """Its SKU or its location is not in the catalogue."""
+    """Its SKU or location is not in the catalog."""
     AHEAD = "ahead"
-    """It is of a time that is still to come."""
+    """Its time is in the future."""
     RECOUNT = "recount"
-    """Another number was counted at the very same moment."""
+    """A different number was counted at the same time."""
     NOT_ASIDE = "not_aside"
-    """It puts back more than was set aside."""
+    """It puts back more units than were set aside."""
     TOO_MANY = "too_many"
-    """No figure is that large."""
+    """The resulting figure would be too large."""
     MEANING = "meaning"
-    """It says what a feed like its own cannot know."""
+    """It reports what this kind of feed cannot know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The last accepted count of a product at a location: when it was true at its source, and the units on hand.
+    """A count of a product at a location: when it was true at its source, and the units on hand.
 
-    `sequence` is the source's own version of the figure, None where it has none.
+    `sequence` is the source's version number of the figure, None if it has none.
     """
 
     time: datetime
@@ -56,9 +56,9 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A change's result, why, and by how many units it moves the figures.
+    """How a change is processed, why, and by how many units it changes the figures.
 
-    `anchor` replaces the last count if set; `cause` is set where the change is kept aside.
+    `anchor`, if set, replaces the last accepted count; `cause` is set if the change goes into quarantine.
     """
 
     result: ChangeResult
@@ -70,65 +70,67 @@ class Assessment:
 
 
 def on_hand_effect(kind: str, units: int) -> int:
-    """What a movement of so many units does to what is on hand, if it counts."""
+    """Change in on-hand units from an accepted movement."""
     return units * MOVEMENT_SIGNS.get(kind, 0)
 
 
 def unavailable_effect(kind: str, units: int) -> int:
-    """What a movement of so many units does to what is unavailable, if it counts."""
+    """Change in unavailable units from an accepted movement."""
     return units * SETTING_ASIDE_SIGNS.get(kind, 0)
 
 
 def assess_count(anchor: Anchor | None, counted: Anchor, *, on_hand: int, moved_since: int) -> Assessment:
-    """What a count does where `on_hand` units are on the books and `moved_since` moved after the count's time.
+    """Assesses a count while `on_hand` units are recorded and `moved_since` units moved after the count's time.
 
-    A count older than the anchor is stale. Another number for the very moment of the anchor is quarantined, because
-    nobody can tell which of the two is right; a recount can.
+    A count older than the anchor is stale. A different number for the time of the anchor is quarantined, because only
+    a recount can show which of the two is right.
     """
     age = 1 if anchor is None else _recency(counted, anchor)
     if anchor is not None and age < 0:
-        return Assessment(ChangeResult.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
+        return Assessment(ChangeResult.STALE, f"superseded by a later count of {anchor.time.isoformat()}")
     if anchor is not None and age == 0 and counted.units != anchor.units:
-        reason = f"counted {counted.units} at the moment at which {anchor.units} were counted; count again"
+        reason = f"counted {counted.units} at the same time as an earlier count of {anchor.units}; count again"
         return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.RECOUNT)
+    # A count is true for a moment in the past. Movements after that moment are added to it, so the figure is the
+    # same in whatever order counts and movements arrive.
     return Assessment(ChangeResult.ACCEPTED, "", counted.units + moved_since - on_hand, anchor=counted)
 
 
 def assess_movement(anchor: Anchor | None, effective_time: datetime, on_hand_delta: int) -> Assessment:
-    """What a movement does: nothing where the last count was made at or after it, and so has it in already."""
+    """Assesses a movement. It changes nothing if the last count was at or after it and therefore includes it."""
     if anchor is not None and effective_time <= anchor.time:
-        return Assessment(ChangeResult.ABSORBED, f"the count of {anchor.time.isoformat()} has it in already")
+        return Assessment(ChangeResult.ABSORBED, f"already included in the count of {anchor.time.isoformat()}")
     return Assessment(ChangeResult.ACCEPTED, "", on_hand_delta)
 
 
 def assess_setting_aside(
     stated_time: datetime | None, effective_time: datetime, unavailable_delta: int, units_aside: int
 ) -> Assessment:
-    """What setting units aside or putting them back does, where `units_aside` are aside for the same reason.
+    """Assesses setting units aside or putting them back, while `units_aside` are set aside for the same reason.
 
-    `stated_time` is of the last accepted count that said how many units are unavailable; what was set aside before is
-    in it. Units that were never set aside cannot be put back.
+    `stated_time` is the time of the last accepted count that reported unavailable units; it includes all units set
+    aside before. Units that were never set aside cannot be put back.
     """
     if stated_time is not None and effective_time <= stated_time:
-        return Assessment(ChangeResult.ABSORBED, f"the count of {stated_time.isoformat()} has it in already")
+        return Assessment(ChangeResult.ABSORBED, f"already included in the count of {stated_time.isoformat()}")
     if units_aside + unavailable_delta < 0:
-        reason = f"puts back {-unavailable_delta} units, and {units_aside} are set aside for that reason"
+        reason = f"puts back {-unavailable_delta} of {units_aside} units set aside for that reason"
         return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.NOT_ASIDE)
     return Assessment(ChangeResult.ACCEPTED, unavailable_delta=unavailable_delta)
 
 
-def assess_untracked(anchor: Anchor | None, said: Anchor) -> Assessment:
-    """What it does that a source no longer tracks the figure: nothing where a count was made at or after that."""
-    if anchor is not None and _recency(said, anchor) <= 0:
-        return Assessment(ChangeResult.STALE, f"a later count, of {anchor.time.isoformat()}, is known")
+def assess_untracked(anchor: Anchor | None, report: Anchor) -> Assessment:
+    """Assesses a report that its source no longer tracks the figure. A count at or after the report supersedes it."""
+    if anchor is not None and _recency(report, anchor) <= 0:
+        return Assessment(ChangeResult.STALE, f"superseded by a later count of {anchor.time.isoformat()}")
     return Assessment(ChangeResult.ACCEPTED)
 
 
-def _recency(one: Anchor, other: Anchor) -> int:
-    """Above 0 where `one` is the newer figure, below where it is the older, 0 where they are of one moment.
+def _recency(first: Anchor, second: Anchor) -> int:
+    """Above 0 if `first` is newer, below 0 if it is older, 0 if both have the same time.
 
-    Between two counts of one source that both have a sequence, the sequence alone decides.
+    Between two counts of one source that both have a sequence, only the sequence decides.
     """
-    if one.source == other.source and one.sequence is not None and other.sequence is not None:
-        return (one.sequence > other.sequence) - (one.sequence < other.sequence)
-    return (one.time > other.time) - (one.time < other.time)
+    if first.source == second.source and first.sequence is not None and second.sequence is not None:
+        return (first.sequence > second.sequence) - (first.sequence < second.sequence)
+    return (first.time > second.time) - (first.time < second.time)

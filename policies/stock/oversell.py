@@ -1,4 +1,4 @@
-"""Why a channel sold units that are not there."""
+"""Why a channel sold more units than are on hand."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ RACE = "race"
 STALE_FEED = "stale_feed"
 OVER_PUBLISHED = "over_published"
 UNMAPPED = "unmapped"
-"""The channel sold what the catalogue does not have."""
+"""The channel sold a product that is not in the catalog."""
 
 STALE_AFTER = timedelta(hours=24)
-"""A figure that was true longer ago than this is what misled the channel; feeds of tills speak at least daily."""
+"""A stock figure older than this counts as stale; POS feeds report at least daily."""
 
 
 def oversell_cause(levels: Sequence[StockLevel], units_short: int, now: datetime) -> str:
-    """The likeliest cause of `units_short` missing units of one product, from the levels of the channel's locations.
+    """The likeliest cause of `units_short` missing units of one product, from stock levels at the channel's locations.
 
-    A race where other promises took at least that many; else a stale feed where a figure is unknown or old; else the
-    channel was told, or assumed, more than there ever was.
+    A race if other orders have at least that many units promised; otherwise a stale feed if a figure is unknown or old;
+    otherwise more was published to the channel, or assumed by it, than was ever on hand.
     """
     if sum(level.held + level.allocated for level in levels) >= units_short:
         return RACE

@@ -1,4 +1,4 @@
-"""How fast a product sells, learnt from its sales: units a day, of which the newer ones count more."""
+"""How fast a product sells, learned from its sales: units per day, with newer sales weighted more."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import datetime, timedelta
 from math import exp, fsum
 
 TIME_CONSTANT_DAYS = 14.0
-"""A sale counts 1/e, about 37 %, of a new one after so many days."""
+"""After this many days a sale weighs 1/e, about 37 %, of a new one."""
 SHOWN_DIGITS = 3
-"""Significant digits that decisions see. A velocity decays without pause; rounded, it stays the same for minutes."""
+"""Significant digits that decisions see. A velocity decays continuously; rounded, it stays the same for minutes."""
 
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """Units sold at a moment; below 0 where a sale was taken back."""
+    """Units sold at a point in time; below 0 for a sale that was reversed."""
 
     unit_count: int
     time: datetime
@@ -25,31 +25,31 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Velocity:
-    """Units a day as of a moment; they decay from there. Below 0 only while old sales are taken back."""
+    """Units per day at a point in time; they decay from there. Below 0 only after old sales were reversed."""
 
     units_per_day: float
     as_of: datetime
 
 
-def updated_velocity(known: Velocity | None, sales: Iterable[Sale], now: datetime) -> Velocity:
-    """The velocity as of `now` of what was known before and of further sales, each of which is to come once.
+def updated_velocity(previous: Velocity | None, sales: Iterable[Sale], now: datetime) -> Velocity:
+    """The velocity at `now` from the previous velocity and later sales; each sale must be passed once.
 
     v(now) = sum of units * exp(-(now - time) / T) / T over all sales, T being TIME_CONSTANT_DAYS: the average of the
-    daily sales under weights that fall exponentially with age, exact for sales at any times. A product that has just
-    begun to sell is thought slower than it is until a few T have passed.
+    daily sales with weights that fall exponentially with age, exact for sales at any times. The velocity of a new
+    product is underestimated until a few T have passed.
     Source: exponential smoothing in continuous time, after R. G. Brown, Smoothing, Forecasting and Prediction of
     Discrete Time Series, 1963, and D. J. Wright, Management Science 32(4), 1986, for times at any distance.
     """
-    before = 0.0 if known is None else known.units_per_day * _weight(known.as_of, now)
+    before = 0.0 if previous is None else previous.units_per_day * _weight(previous.as_of, now)
     since = fsum(sale.unit_count * _weight(sale.time, now) for sale in sales)
     return Velocity(before + since / TIME_CONSTANT_DAYS, now)
 
 
-def velocity_at(known: Velocity, now: datetime) -> float:
-    """Units a day as decisions see them at `now`: decayed, never below 0, rounded to SHOWN_DIGITS."""
-    decayed = max(0.0, known.units_per_day * _weight(known.as_of, now))
+def velocity_at(velocity: Velocity, now: datetime) -> float:
+    """Units per day as decisions see them at `now`: decayed, never below 0, rounded to SHOWN_DIGITS."""
+    decayed = max(0.0, velocity.units_per_day * _weight(velocity.as_of, now))
     return float(f"{decayed:.{SHOWN_DIGITS}g}")
 
 
-def _weight(then: datetime, now: datetime) -> float:
-    return exp((then - now) / _DAY / TIME_CONSTANT_DAYS)
+def _weight(time: datetime, now: datetime) -> float:
+    return exp((time - now) / _DAY / TIME_CONSTANT_DAYS)

@@ -229,9 +229,9 @@ def _cancel_units(book: Book, record: AllocationRecord, cancellation: Cancellati
     short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id)
     named = str(cancellation.shipment_id) if cancellation.shipment_id else None
     try:
-        cut = cancel_units(shares, short, cancellation.unit_count, named=named)
+        cut = cancel_units(shares, short, cancellation.unit_count, shipment_id=named)
     except MoreThanRemaining as error:
-        raise TooManyUnits(line.line_id, error.unit_count, error.left, "cancelled") from error
+        raise TooManyUnits(line.line_id, error.unit_count, error.remaining, "cancelled") from error
     except ValueError as error:
         raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error
     record.reduce_shortages(line.line_id, cut.short)

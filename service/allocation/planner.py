@@ -100,9 +100,9 @@ def decide(
         return _everything_shipped(book, record, order)
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     rejected_by = record.rejected_by()
-    caught = capture(world, channel_context.channel, left, promise.own, rejected_by)
+    caught = capture(world, channel_context.channel, left, promise.own_units, rejected_by)
     decision = route(
-        channel_context.policy_set, world, channel_context.channel, left, promise.own, rejected_by=rejected_by
+        channel_context.policy_set, world, channel_context.channel, left, promise.own_units, rejected_by=rejected_by
     )
     if keeps_current_hold(promise, left, decision):
         return AllocationChange(record, change_refused=True)

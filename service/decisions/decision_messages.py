@@ -43,7 +43,7 @@ def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
         location_id=fired.location_id or "",
         sku=fired.sku or "",
         effect=fired.effect,
-        facts=_seen(fired.sight),
+        facts=_fact_values(fired.evidence),
     )
 
 
@@ -55,10 +55,10 @@ def dropped_candidate(dropped: DroppedLocation) -> decision_pb2.DroppedCandidate
         reason=dropped.reason,
         rule=dropped.rule or "",
         source=str(dropped.source) if dropped.source else "",
-        facts=_seen(dropped.sight),
+        facts=_fact_values(dropped.evidence),
     )
 
 
-def _seen(sight: RuleEvidence | None) -> list[decision_pb2.FactSeen]:
-    facts = sight.facts() if sight else ()
+def _fact_values(evidence: RuleEvidence | None) -> list[decision_pb2.FactSeen]:
+    facts = evidence.facts() if evidence else ()
     return [decision_pb2.FactSeen(fact=fact, value=value) for fact, value in facts]

@@ -198,7 +198,7 @@ class ChangeRecorder:
         """Compares a count with what is known at its time. A movement that came with it counts unless it observes."""
         found = Assessment(ChangeResult.OBSERVED)
         if change.movement is not None:
-            if place is FeedAuthority.BESIDE:
+            if place is FeedAuthority.SECONDARY:
                 found = assess_movement(
                     self._basis(change).anchor, change.effective_time, _effect_on_hand(change.movement)
                 )

@@ -76,7 +76,7 @@ class ShipmentRecord:
     def update_state(self, now: datetime, *, ended: ShipmentState) -> None:
         """Finds its state anew after units have left it, or were taken from it."""
         shipped = sum(self.shipped.values())
-        state = state_after(self.state, left=sum(self.units.values()), shipped=shipped, ended=ended)
+        state = state_after(self.state, remaining=sum(self.units.values()), shipped=shipped, end_state=ended)
         if state not in OPEN and self.state in OPEN:
             if state is ShipmentState.SHIPPED:
                 self.ship_time = now

@@ -99,8 +99,8 @@ def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
     return OrderFigures(
         state=state,
         lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
-        arrived=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
-        begun=any(made.units and made.state in _STARTED for made in record.shipments),
+        deliveries=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
+        is_started=any(made.units and made.state in _STARTED for made in record.shipments),
         in_review=record.outcome is Outcome.NEEDS_REVIEW,
     )
 

@@ -322,7 +322,7 @@ def test_a_suite_asks_how_a_parcel_arrives() -> None:
     ("expect", "message"),
     [
         ("service: boat", "expected the service boat, got ground"),
-        ("transit_days: 2", "expected transit days: 2, got 3"),
+        ("transit_days: 2", "expected transit days of 2, got 3"),
         ("cost: 5", "expected a cost of 5, got 5.10"),
         ("cost: unknown", "expected a cost of unknown, got 5.10"),
         ("delivers_on: 2026-12-01", "expected delivery on 2026-12-01, got 2026-12-02"),
@@ -350,7 +350,7 @@ def test_delivery_rules_need_a_test_too() -> None:
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ("cut_off: 25:00", "'cut_off' is a time of the day, not the text '25:00' [wrong-type]"),
+        ("cut_off: 25:00", "'cut_off' is a time of day, not the text '25:00' [wrong-type]"),
         ("time_zone: Oslo", "there is no time zone 'Oslo' [unknown-time-zone]"),
         ("holidays: [christmas]", "a day of 'holidays' is a day, not the text 'christmas' [wrong-type]"),
         ("opens: 17:00, closes: 09:00", "'closes' is not after 'opens' [out-of-range]"),

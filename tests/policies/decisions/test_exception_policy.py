@@ -64,8 +64,8 @@ def test_a_folder_without_exception_rules_sends_everything_to_operations_for_a_d
     assert policy_set.exceptions == ()
 
 
-def test_only_an_exception_can_be_settled() -> None:
-    with pytest.raises(ValueError, match="what kind"):
+def test_only_an_exception_can_be_resolved() -> None:
+    with pytest.raises(ValueError, match="no exception kind"):
         handling_of(rules(ANYWHERE), Context(NOW))
 
 
@@ -173,10 +173,10 @@ def test_a_failing_test_says_what_differs_and_which_rule_decided() -> None:
     assert messages(found)[0].split("; ") == [
         "expected 'do: hold', got 'do: backorder'",
         "expected the owner stores, got marketplace-desk",
-        "expected it to be due in 1d, got 2h",
-        "expected it to escalate to nobody, got operations-lead",
-        "'tiktok-oversell' fired and is not in 'because'",
-        "'rest' is in 'because' and did not fire: tiktok",
+        "expected to be due in 1d, got 2h",
+        "expected to escalate to nobody, got operations-lead",
+        "rule 'tiktok-oversell' fired but is not in 'because'",
+        "rule 'rest' is in 'because' but did not fire: tiktok",
     ]
     assert found.results[0].evidence == (
         "marketplace-desk: backorder within 2h, then operations-lead",
@@ -199,7 +199,7 @@ def test_a_suite_of_one_file_does_not_know_the_default_of_another() -> None:
     everything = encoded | {"owners_test.yaml": encoded["owners_test.yaml"].replace(b"now:", b"rules: all\nnow:")}
     policy_set = read(encoded | {"rest.yaml": encoded["rest.yaml"].replace(b"9,", b"9000,")}).policy_set
 
-    assert messages(run_suites(policy_set, encoded))[0].startswith("there is no rule 'rest' here")
+    assert messages(run_suites(policy_set, encoded))[0].startswith("this suite has no rule 'rest'")
     assert messages(run_suites(policy_set, everything)) == []
 
 

@@ -36,7 +36,7 @@ SHARES = (ShipmentShare("near", 3), ShipmentShare("far", 2))
 
 
 def test_an_order_nobody_knows_is_planned() -> None:
-    assert promise_transition(Promise(), HOLD) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(Promise(), HOLD) is PromiseTransition.REPLAN
 
 
 def test_a_hold_asked_for_twice_is_one_hold() -> None:
@@ -48,11 +48,11 @@ def test_paying_a_held_order_keeps_its_units_where_they_are() -> None:
 
 
 def test_paying_a_hold_that_was_short_plans_again() -> None:
-    assert promise_transition(replace(HELD, short={"1": 1}), SOLD) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(replace(HELD, short={"1": 1}), SOLD) is PromiseTransition.REPLAN
 
 
 def test_paying_for_other_contents_plans_again() -> None:
-    assert promise_transition(HELD, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(HELD, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.REPLAN
 
 
 def test_a_late_hold_never_changes_a_sold_order() -> None:
@@ -61,13 +61,13 @@ def test_a_late_hold_never_changes_a_sold_order() -> None:
 
 
 def test_a_sold_order_that_grew_is_planned_again() -> None:
-    assert promise_transition(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.PLAN_ANEW
+    assert promise_transition(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.REPLAN
 
 
 def test_an_order_paid_after_its_hold_expired_is_planned_again_without_its_old_units() -> None:
-    assert promise_transition(EXPIRED, SOLD) is PromiseTransition.PLAN_ANEW
-    assert EXPIRED.own == {}
-    assert HELD.own == UNITS
+    assert promise_transition(EXPIRED, SOLD) is PromiseTransition.REPLAN
+    assert EXPIRED.own_units == {}
+    assert HELD.own_units == UNITS
 
 
 def test_lines_in_another_order_and_another_price_are_the_same_contents() -> None:
@@ -85,10 +85,10 @@ def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> Non
     held = Promise(PromiseState.HELD, order({"MUG": 2}), {("MUG", "oslo"): 2})
     more, fewer = order({"MUG": 3}), order({"MUG": 1})
 
-    assert keeps_current_hold(held, more, route(policy_set, mugs, TIKTOK, more, held.own))
-    assert not keeps_current_hold(held, fewer, route(policy_set, mugs, TIKTOK, fewer, held.own))
+    assert keeps_current_hold(held, more, route(policy_set, mugs, TIKTOK, more, held.own_units))
+    assert not keeps_current_hold(held, fewer, route(policy_set, mugs, TIKTOK, fewer, held.own_units))
     paid = replace(more, commitment=Commitment.SOLD)
-    assert not keeps_current_hold(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own))
+    assert not keeps_current_hold(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own_units))
 
 
 def test_a_cancellation_takes_short_units_first() -> None:
@@ -100,29 +100,29 @@ def test_a_cancellation_then_takes_from_the_worst_ranked_shipment() -> None:
 
 
 def test_a_cancellation_takes_from_the_shipment_that_the_caller_names() -> None:
-    assert cancel_units(SHARES, 0, 2, named="near") == PartialCancellation(0, (ShipmentShare("near", 2),))
+    assert cancel_units(SHARES, 0, 2, shipment_id="near") == PartialCancellation(0, (ShipmentShare("near", 2),))
 
 
 def test_what_the_named_shipment_lacks_comes_from_the_worst_ranked() -> None:
     shares = (ShipmentShare("near", 3), ShipmentShare("middle", 1), ShipmentShare("far", 2))
 
-    assert cancel_units(shares, 0, 3, named="middle") == PartialCancellation(
+    assert cancel_units(shares, 0, 3, shipment_id="middle") == PartialCancellation(
         0, (ShipmentShare("middle", 1), ShipmentShare("far", 2))
     )
 
 
 def test_cancelling_more_than_is_left_is_refused_and_says_how_many_are_left() -> None:
-    with pytest.raises(MoreThanRemaining, match="ask for at most 6") as refused:
+    with pytest.raises(MoreThanRemaining, match="cancel at most 6") as refused:
         cancel_units(SHARES, 1, 7)
 
-    assert refused.value.left == 6
+    assert refused.value.remaining == 6
 
 
 def test_a_cancellation_of_nothing_or_from_elsewhere_is_refused() -> None:
     with pytest.raises(ValueError, match="0 units cannot be cancelled"):
         cancel_units(SHARES, 0, 0)
     with pytest.raises(ValueError, match="shipment moon has no units of this line"):
-        cancel_units(SHARES, 0, 1, named="moon")
+        cancel_units(SHARES, 0, 1, shipment_id="moon")
 
 
 @given(st.lists(st.integers(1, 9), max_size=4), st.integers(0, 5), st.integers(1, 40))

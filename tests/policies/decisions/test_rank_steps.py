@@ -127,9 +127,9 @@ def problems(draw: st.DrawFn) -> Problem:
     ranks: dict[str, tuple[float, ...]] = {key: (float(draw(st.integers(0, 2))),) for key in location_ids}
     steps = draw(st.permutations(["fewest_shipments", "lowest_cost", "earliest_promise", "nearest"]))
     dropped = draw(st.sets(st.sampled_from(["fewest_shipments", "lowest_cost", "earliest_promise"]), max_size=2))
-    sendings = {key: ShippingEstimate(draw(COSTS), draw(DAYS)) for key in location_ids if draw(st.integers(0, 9))}
+    estimates = {key: ShippingEstimate(draw(COSTS), draw(DAYS)) for key in location_ids if draw(st.integers(0, 9))}
     limit = draw(st.none() | st.integers(1, 4))
-    return demand, stock, ranks, [step for step in steps if step not in dropped], limit, sendings
+    return demand, stock, ranks, [step for step in steps if step not in dropped], limit, estimates
 
 
 def filled(
@@ -145,8 +145,8 @@ def filled(
 
 
 def part_of(step: str, loads: Mapping[str, Mapping[str, int]], problem: Problem) -> object:
-    _, _, ranks, _, _, sendings = problem
-    known = [sendings.get(key, ShippingEstimate()) for key in loads]
+    _, _, ranks, _, _, estimates = problem
+    known = [estimates.get(key, ShippingEstimate()) for key in loads]
     match step:
         case "fewest_shipments":
             return len(loads)
@@ -168,12 +168,12 @@ def key_of(loads: Mapping[str, Mapping[str, int]], problem: Problem) -> tuple[ob
 @settings(max_examples=1_000, deadline=None)
 @given(problems())
 def test_with_every_plan_step_the_set_found_is_the_best_of_all_sets(problem: Problem) -> None:
-    demand, stock, ranks, steps, limit, sendings = problem
+    demand, stock, ranks, steps, limit, estimates = problem
     ids = sorted(ranks, key=lambda key: (ranks[key], key))
     sizes = range((len(ids) if limit is None else min(limit, len(ids))) + 1)
     every = [filled(chosen, demand, stock) for size in sizes for chosen in combinations(ids, size)]
 
-    found = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit, sendings=sendings)
+    found = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit, estimates=estimates)
 
     assert any(step in PLAN_STEPS for step in steps)
     assert found.searched_exhaustively
@@ -189,7 +189,7 @@ def test_ten_cents_and_twenty_are_thirty() -> None:
     stock = {"MUG": {"a": 1, "b": 1, "c": 2}}
     ranks = {"a": (0.0,), "b": (0.0,), "c": (1.0,)}
 
-    found = best_plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], sendings=costs)
+    found = best_plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], estimates=costs)
     assert [load.location_id for load in found.loads] == ["a", "b"]
 
 
@@ -203,7 +203,7 @@ def test_many_locations_are_searched_within_the_bound() -> None:
         stock,
         dict.fromkeys(ids, ()),
         steps=["fewest_shipments", "lowest_cost"],
-        sendings=costs,
+        estimates=costs,
     )
     assert sum(sum(load.units.values()) for load in found.loads) == 12
 

@@ -15,7 +15,7 @@ from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus,
 
 
 def figures(state: str = "confirmed", *, units: int = 4, **said: object) -> OrderFigures:
-    counts = {name: said.pop(name) for name in list(said) if name not in ("arrived", "begun", "in_review")}
+    counts = {name: said.pop(name) for name in list(said) if name not in ("deliveries", "is_started", "in_review")}
     return OrderFigures(state, (LineFigures(units, **counts),), **said)  # type: ignore[arg-type]
 
 
@@ -30,18 +30,18 @@ def figures(state: str = "confirmed", *, units: int = 4, **said: object) -> Orde
         (figures("cancelled", cancelled=4), OrderStatus.CANCELLED),
         (figures(promised=4, in_review=True), OrderStatus.IN_REVIEW),
         (figures(promised=4), OrderStatus.READY_TO_FULFILL),
-        (figures(promised=4, begun=True), OrderStatus.IN_PROGRESS),
+        (figures(promised=4, is_started=True), OrderStatus.IN_PROGRESS),
         (figures(promised=3, short=1), OrderStatus.EXCEPTION),
         (figures(short=4, in_review=True), OrderStatus.EXCEPTION),
         (figures(promised=3, backordered=1), OrderStatus.BACKORDERED),
         (figures(promised=2, shipped=2), OrderStatus.PARTLY_SHIPPED),
-        (figures(backordered=2, shipped=2, arrived=(True,)), OrderStatus.PARTLY_SHIPPED),
-        (figures(shipped=4, arrived=(False,)), OrderStatus.SHIPPED),
-        (figures(shipped=2, cancelled=2, arrived=(False,)), OrderStatus.SHIPPED),
-        (figures(shipped=4, arrived=(True, False)), OrderStatus.SHIPPED),
-        (figures(shipped=4, arrived=(True, True)), OrderStatus.DELIVERED),
-        (figures(shipped=4, returned=1, arrived=(True,)), OrderStatus.DELIVERED),
-        (figures(shipped=4, returned=4, arrived=(True,)), OrderStatus.RETURNED),
+        (figures(backordered=2, shipped=2, deliveries=(True,)), OrderStatus.PARTLY_SHIPPED),
+        (figures(shipped=4, deliveries=(False,)), OrderStatus.SHIPPED),
+        (figures(shipped=2, cancelled=2, deliveries=(False,)), OrderStatus.SHIPPED),
+        (figures(shipped=4, deliveries=(True, False)), OrderStatus.SHIPPED),
+        (figures(shipped=4, deliveries=(True, True)), OrderStatus.DELIVERED),
+        (figures(shipped=4, returned=1, deliveries=(True,)), OrderStatus.DELIVERED),
+        (figures(shipped=4, returned=4, deliveries=(True,)), OrderStatus.RETURNED),
     ],
 )
 def test_the_status_follows_from_what_became_of_the_order(order: OrderFigures, status: OrderStatus) -> None:

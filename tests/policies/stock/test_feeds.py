@@ -28,11 +28,11 @@ def test_a_feed_counts_for_what_it_owns() -> None:
 
 
 def test_an_owner_elsewhere_is_like_anybody_else_there() -> None:
-    assert feed_authority(FEEDS, "wms", "MUG", "store") is FeedAuthority.BESIDE
+    assert feed_authority(FEEDS, "wms", "MUG", "store") is FeedAuthority.SECONDARY
 
 
 def test_a_source_that_nobody_declared_counts_only_where_nobody_owns() -> None:
-    assert feed_authority(FEEDS, "erp", "MUG", "dc") is FeedAuthority.BESIDE
+    assert feed_authority(FEEDS, "erp", "MUG", "dc") is FeedAuthority.SECONDARY
     assert feed_authority(FEEDS, "erp", "MUG", "pop-up") is FeedAuthority.OWNS
 
 
