@@ -88,10 +88,8 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Routi
         return None
     context = question.context(location)
     if policy.only is not None and policy.only_matcher is not None and not policy.only_matcher.fired(context):
-        evidence = RuleEvidence(policy.only.when, context)
-        return DroppedLocation(
-            location.id, None, DropReason.NOT_ELIGIBLE, policy.only.name, policy.only.source, evidence
-        )
+        rule, evidence = policy.only, RuleEvidence(policy.only.when, context)
+        return DroppedLocation(location.id, None, DropReason.NOT_ELIGIBLE, rule.name, rule.source, evidence)
     excluded = policy.exclude_matcher.fired(context) if policy.exclude_matcher is not None else ()
     if excluded:
         first = excluded[0]

@@ -19,7 +19,7 @@ from policies.domain.model import (
 from policies.explanation import DropReason
 from policies.facts.periods import DAYS
 from policies.schema.condition_schema import WORD, Schema, choice, closed
-from policies.testing.cases import MAX_TESTS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS, TEST_NEEDS
+from policies.testing.cases import MAX_TESTS, REQUIRED_TEST_KEYS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS
 from policies.testing.expectations import (
     AVAILABILITY_KEYS as SALE_ANSWERS,
     DELIVERY_KEYS as PARCEL_ANSWERS,
@@ -142,7 +142,7 @@ def _test() -> Schema:
     for key, (given, expect) in reversed(kinds.items()):
         asks = {"properties": {"given": {"required": [key]}}}
         of_kind = {"if": asks, "then": _given_and_expect(given, expect), "else": of_kind}
-    return closed(_schemas_by_key(TEST_KEYS, keys), TEST_NEEDS, **of_kind)
+    return closed(_schemas_by_key(TEST_KEYS, keys), REQUIRED_TEST_KEYS, **of_kind)
 
 
 def _given_and_expect(given: Schema, expect: Schema) -> dict[str, object]:

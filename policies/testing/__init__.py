@@ -1,5 +1,5 @@
-"""The test suites that stand beside rules.
+"""Test suites for rules.
 
-Cases, fixtures, expectations, and the comparison of what was expected with what was decided. Reading the rules that
-they test is in `reading`, deciding in `decisions`.
+Cases, fixtures, expectations, and the comparison of expected and actual answers. Reading the rules under test is in
+`reading`; deciding is in `decisions`.
 """

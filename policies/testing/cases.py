@@ -1,6 +1,6 @@
-"""Reading test suites: the cases that they state, each a question about the world and the answer that is expected.
+"""Reads test suites: each test has a question, the catalog and stock that it is asked of, and an expected answer.
 
-What the answer is, and how it differs, is in `suites`.
+Comparing the actual answer with it is in `comparison`; running suites is in `suites`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from policies.testing.stated_values import optional
 MAX_TESTS = 1_000
 SHARED_KEYS = ("description", "locations", "products", "channels")
 SUITE_KEYS = ("suite", "description", "rules", "now", "locations", "products", "channels", "tests")
-TEST_NEEDS = ("name", "given", "expect")
+REQUIRED_TEST_KEYS = ("name", "given", "expect")
 TEST_KEYS = ("name", "now", "given", "expect")
 
 GivenReading = Callable[[Node, str], CaseGiven | None]
@@ -34,106 +34,105 @@ _NO_CLOCK = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RuleTest:
-    """One test: a question in a world of its own, and the answer that is expected. `place` is where its name stands."""
+    """One test: a question, its catalog and stock, and the expected answer. `name_node` is its name in the file."""
 
     suite: str
     name: str
-    place: Node
+    name_node: Node
     world: World
     channel: Channel
     question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
     expected: Expected
 
 
-def read_shared_fixtures(page: RuleFile, node: Node) -> Fixtures | None:
-    """The fixtures that every suite of a folder may name, with every problem of them noted on the page."""
-    fields = page.fields(node, "shared fixtures", SHARED_KEYS)
+def read_shared_fixtures(file: RuleFile, node: Node) -> Fixtures | None:
+    """The fixtures that every suite of a folder may use; problems are noted on the file."""
+    fields = file.fields(node, "shared fixtures", SHARED_KEYS)
     if fields is None:
         return None
-    optional(fields, "description", lambda value, what: page.text(value, what, at_most=2_000))
-    return Fixtures.read(page, fields)
+    optional(fields, "description", lambda value, what: file.text(value, what, at_most=2_000))
+    return Fixtures.read(file, fields)
 
 
 def read_cases(
-    page: RuleFile, node: Node, known_rules: Collection[str] | None, shared: Fixtures | None = None
+    file: RuleFile, node: Node, rule_names: Collection[str] | None, shared: Fixtures | None = None
 ) -> list[RuleTest]:
-    """The tests of a suite, with every problem of it noted on the page.
+    """The tests of a suite; problems are noted on the file.
 
-    `because` can only name `known_rules`; None where they are not known, because the rules have problems of their own.
-    `shared` are fixtures that need not be stated again.
+    `because` may only name `rule_names`; None if the rules could not be read. `shared` are fixtures of all suites.
     """
-    fields = page.fields(node, "a test suite", SUITE_KEYS, ("suite", "now", "tests"))
+    fields = file.fields(node, "a test suite", SUITE_KEYS, ("suite", "now", "tests"))
     if fields is None:
         return []
-    optional(fields, "description", lambda value, what: page.text(value, what, at_most=2_000))
-    optional(fields, "rules", lambda value, what: page.choice(value, what, ("all",)))
-    fixtures = Fixtures.read(page, fields, shared)
-    given = GivenReader(page, optional(fields, "now", partial(_moment, page)) or _NO_CLOCK, fixtures)
+    optional(fields, "description", lambda value, what: file.text(value, what, at_most=2_000))
+    optional(fields, "rules", lambda value, what: file.choice(value, what, ("all",)))
+    fixtures = Fixtures.read(file, fields, shared)
+    given = GivenReader(file, optional(fields, "now", partial(_time, file)) or _NO_CLOCK, fixtures)
     reader = _SuiteReader(
-        page, optional(fields, "suite", page.text) or "", given, ExpectationReader(page, fixtures, known_rules), {}
+        file, optional(fields, "suite", file.text) or "", given, ExpectationReader(file, fixtures, rule_names), {}
     )
-    tests = list(page.items(fields["tests"], "'tests'", at_most=MAX_TESTS)) if "tests" in fields else []
-    found = [reader.case(test) for test in tests]
+    nodes = list(file.items(fields["tests"], "'tests'", at_most=MAX_TESTS)) if "tests" in fields else []
+    tests = [reader.test(item) for item in nodes]
     fixtures.note_unused()
-    return [case for case in found if case is not None]
+    return [test for test in tests if test is not None]
 
 
 def tests_all_rules(node: Node) -> bool:
-    """Whether a suite is to be run against the whole folder: `rules: all`."""
+    """Whether a suite tests the rules of the whole folder: `rules: all`."""
     return isinstance(node, MappingNode) and "rules" in node.entries
 
 
 @dataclass(frozen=True, slots=True)
 class _SuiteReader:
-    """What all tests of a suite share while they are read; `taken` are the names of its tests so far."""
+    """Reads the tests of one suite; `test_names` are the names read so far."""
 
-    page: RuleFile
+    file: RuleFile
     suite: str
     given: GivenReader
     expectations: ExpectationReader
-    taken: dict[str, Source]
+    test_names: dict[str, Source]
 
-    def case(self, node: Node) -> RuleTest | None:
-        fields = self.page.fields(node, "a test", TEST_KEYS, TEST_NEEDS)
+    def test(self, node: Node) -> RuleTest | None:
+        fields = self.file.fields(node, "a test", TEST_KEYS, REQUIRED_TEST_KEYS)
         if fields is None:
             return None
-        name = optional(fields, "name", self.page.text)
+        name = optional(fields, "name", self.file.text)
         if name is not None:
-            self.page.unique(fields["name"], "a test named", name, self.taken)
-        now = optional(fields, "now", partial(_moment, self.page)) or self.given.now
-        asks, expects = self._kind(fields.get("given"), replace(self.given, now=now))
-        asked = optional(fields, "given", asks)
-        expected = optional(fields, "expect", expects)
-        if name is None or asked is None or expected is None:
+            self.file.unique(fields["name"], "a test named", name, self.test_names)
+        now = optional(fields, "now", partial(_time, self.file)) or self.given.now
+        read_given, read_expected = self._kind(fields.get("given"), replace(self.given, now=now))
+        case_given = optional(fields, "given", read_given)
+        expected = optional(fields, "expect", read_expected)
+        if name is None or case_given is None or expected is None:
             return None
         fixtures = self.given.fixtures
-        world = World(now, fixtures.locations, fixtures.products, asked.levels)
-        return RuleTest(self.suite, name, fields["name"], world, asked.channel, asked.question, expected)
+        world = World(now, fixtures.locations, fixtures.products, case_given.levels)
+        return RuleTest(self.suite, name, fields["name"], world, case_given.channel, case_given.question, expected)
 
     def _kind(self, node: Node | None, given: GivenReader) -> tuple[GivenReading, ExpectationReading]:
-        """How `given` and `expect` are read, by what the test asks about."""
+        """The readers of `given` and `expect` for the kind of question."""
         stated = node.entries if isinstance(node, MappingNode) else {}
         if "exception" in stated:
-            return given.exception, self.expectations.of_exception
+            return given.exception, self.expectations.exception
         if "lines" in stated:
-            return given.order, self.expectations.of_order
+            return given.order, self.expectations.order
         if "ships_from" in stated:
-            return given.parcel, self.expectations.of_parcel
-        return given.sale, self.expectations.of_sale
+            return given.delivery, self.expectations.delivery
+        return given.availability, self.expectations.availability
 
 
-def _moment(page: RuleFile, node: Node, what: str) -> datetime | None:
-    """A time with its zone; the only clock that a test sees."""
-    text = page.text(node, what)
+def _time(file: RuleFile, node: Node, what: str) -> datetime | None:
+    """A time with a time zone, the only clock that a test sees."""
+    text = file.text(node, what)
     if text is None:
         return None
     help = "write a date, a time and Z for UTC: 2026-11-27T09:00:00Z."
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        page.note(node, "wrong-type", f"{what} is a time, not {described(node)}", help)
+        file.note(node, "wrong-type", f"{what} must be a time, not {described(node)}", help)
         return None
-    if moment.tzinfo is None or not 2000 <= moment.year < 3000:
-        page.note(node, "wrong-type", f"{what} has no time zone, or is far from today", help)
+    if time.tzinfo is None or not 2000 <= time.year < 3000:
+        file.note(node, "wrong-type", f"{what} has no time zone, or its year is not from 2000 to 2999", help)
         return None
-    return moment
+    return time

@@ -1,4 +1,4 @@
-"""The answer to a test's question in the shape in which tests expect it, and how it differs from what they expect."""
+"""The actual answer to a test's question, and its differences from the expected answer."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from policies.testing.expectations import DELIVERY_KEYS, UNKNOWN, Expected, Figu
 from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
 
 NO_POLICY = "no policy"
-"""The name of what stands in where a suite knows no routing policy; names in rule files have no spaces."""
+"""Name of the fallback where a suite has no routing policy or exception rule; names in rule files have no spaces."""
 
 NOBODY = "nobody"
-"""What a test expects where nothing escalates."""
+"""What a test writes for an exception that does not escalate."""
 
 _MESSAGES = {
-    "sellable": "expected {expected} sellable, got {found}",
-    "held_back": "expected {expected} held back, got {found}",
-    "largest_order": "expected a largest order of {expected}, got {found}",
-    "locations": "expected {expected} sellable at {name}, got {found}",
-    "outcome": "expected the outcome {expected}, got {found}",
-    "shipments": "expected to ship {expected}, got {found}",
-    "shortages": "expected to be short of {expected}, got {found}",
-    "policy": "expected the policy {expected}, got {found}",
-    "dropped": "expected {name} to be dropped as {expected}, got {found}",
-    "do": "expected 'do: {expected}', got 'do: {found}'",
-    "owner": "expected the owner {expected}, got {found}",
-    "due_in": "expected it to be due in {expected}, got {found}",
-    "escalate_to": "expected it to escalate to {expected}, got {found}",
-    "service": "expected the service {expected}, got {found}",
-    "transit_days": "expected transit days: {expected}, got {found}",
-    "cost": "expected a cost of {expected}, got {found}",
-    "delivers_on": "expected delivery on {expected}, got {found}",
+    "sellable": "expected {expected} sellable, got {actual}",
+    "held_back": "expected {expected} held back, got {actual}",
+    "largest_order": "expected a largest order of {expected}, got {actual}",
+    "locations": "expected {expected} sellable at {name}, got {actual}",
+    "outcome": "expected the outcome {expected}, got {actual}",
+    "shipments": "expected shipments of {expected}, got {actual}",
+    "shortages": "expected a shortage of {expected}, got {actual}",
+    "policy": "expected the policy {expected}, got {actual}",
+    "dropped": "expected {name} to be dropped as {expected}, got {actual}",
+    "do": "expected 'do: {expected}', got 'do: {actual}'",
+    "owner": "expected the owner {expected}, got {actual}",
+    "due_in": "expected to be due in {expected}, got {actual}",
+    "escalate_to": "expected to escalate to {expected}, got {actual}",
+    "service": "expected the service {expected}, got {actual}",
+    "transit_days": "expected transit days of {expected}, got {actual}",
+    "cost": "expected a cost of {expected}, got {actual}",
+    "delivers_on": "expected delivery on {expected}, got {actual}",
 }
-"""How a difference reads, by the answer's part. Of parts with a `name` only the locations that a test names count."""
+"""Message for a difference, by part of the answer. Parts with a `name` are compared for locations in the test only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the rules came to. `rules` names those that bore on it, `sources` has their places and the policies'."""
+    """The actual answer. `rules` names the rules that affected it, `sources` their positions and the policies'."""
 
     figures: Mapping[str, Figure]
     rules: frozenset[str]
@@ -60,143 +60,145 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One part of an answer that is not as expected; `key` is the part's name under `expect`."""
+    """One part of an answer that differs from the expected one; `key` is its key under `expect`."""
 
     key: str
     text: str
 
 
-def answer_of(policy_set: PolicySet, case: RuleTest) -> Answer:
-    """What the rules say to the test's question."""
-    if isinstance(case.question, AvailabilityGiven):
-        return _availability_answer(policy_set, case, case.question)
-    if isinstance(case.question, ExceptionGiven):
-        return _exception_answer(policy_set, case, case.question)
-    if isinstance(case.question, DeliveryGiven):
-        return _delivery_answer(policy_set, case, case.question)
-    return _order_answer(policy_set, case, case.question)
+def answer_of(policy_set: PolicySet, test: RuleTest) -> Answer:
+    """The rules' answer to the test's question."""
+    if isinstance(test.question, AvailabilityGiven):
+        return _availability_answer(policy_set, test, test.question)
+    if isinstance(test.question, ExceptionGiven):
+        return _exception_answer(policy_set, test, test.question)
+    if isinstance(test.question, DeliveryGiven):
+        return _delivery_answer(policy_set, test, test.question)
+    return _order_answer(policy_set, test, test.question)
 
 
-def differences(expected: Expected, found: Answer) -> list[Difference]:
-    """Everything in which the answer is not as expected; empty where the test passes."""
-    if found.figures.get("policy") == NO_POLICY:
-        text = "no routing policy that this suite knows takes the order or comes next; say 'rules: all' to know all"
+def differences(expected: Expected, answer: Answer) -> list[Difference]:
+    """All differences from the expected answer; empty if the test passes."""
+    if answer.figures.get("policy") == NO_POLICY:
+        text = "no routing policy of this file applies to the order; add 'rules: all' to test with all files"
         return [Difference("outcome", text)]
-    if found.figures.get("owner") == NO_POLICY:
-        text = "no exception rule that this suite knows applies; say 'rules: all' to know all"
+    if answer.figures.get("owner") == NO_POLICY:
+        text = "no exception rule of this file applies; add 'rules: all' to test with all files"
         return [Difference("owner", text)]
     texts = [
         Difference(key, text)
         for key, figure in expected.figures.items()
-        for text in _figure_differences(key, figure, found.figures[key])
+        for text in _figure_differences(key, figure, answer.figures[key])
     ]
-    extra, missing = sorted(found.rules - expected.because), sorted(expected.because - found.rules)
-    texts += [Difference("because", f"'{name}' fired and is not in 'because'") for name in extra]
-    return texts + [Difference("because", f"'{name}' is in 'because' and did not fire") for name in missing]
+    unexpected, missing = sorted(answer.rules - expected.because), sorted(expected.because - answer.rules)
+    texts += [Difference("because", f"rule '{name}' fired but is not in 'because'") for name in unexpected]
+    return texts + [Difference("because", f"rule '{name}' is in 'because' but did not fire") for name in missing]
 
 
-def _availability_answer(policy_set: PolicySet, case: RuleTest, sale: AvailabilityGiven) -> Answer:
-    found = assess_availability(
-        policy_set, case.world, case.channel, sale.sku, method=sale.method, destination=sale.destination
+def _availability_answer(policy_set: PolicySet, test: RuleTest, question: AvailabilityGiven) -> Answer:
+    availability = assess_availability(
+        policy_set, test.world, test.channel, question.sku, method=question.method, destination=question.destination
     )
-    dropped = [figure.not_used_by for figure in found.locations if figure.not_used_by is not None]
+    dropped = [figure.not_used_by for figure in availability.locations if figure.not_used_by is not None]
     return Answer(
         {
-            "sellable": found.sellable,
-            "held_back": sum(figure.held_back for figure in found.locations) + found.held_back_by_channel,
-            "largest_order": found.largest_single_order,
-            "locations": {figure.location_id: figure.sellable for figure in found.locations},
+            "sellable": availability.sellable,
+            "held_back": sum(figure.held_back for figure in availability.locations) + availability.held_back_by_channel,
+            "largest_order": availability.largest_single_order,
+            "locations": {figure.location_id: figure.sellable for figure in availability.locations},
         },
-        _rule_names(found.fired, dropped),
-        _rule_sources(found.fired, dropped),
-        tuple(availability_evidence(case, found)),
+        _rule_names(availability.fired, dropped),
+        _rule_sources(availability.fired, dropped),
+        tuple(availability_evidence(test, availability)),
     )
 
 
-def _order_answer(policy_set: PolicySet, case: RuleTest, order: Order) -> Answer:
-    found = route(policy_set, case.world, case.channel, order)
+def _order_answer(policy_set: PolicySet, test: RuleTest, order: Order) -> Answer:
+    decision = route(policy_set, test.world, test.channel, order)
     shortages: dict[str, int] = {}
-    for shortage in found.shortages:
+    for shortage in decision.shortages:
         shortages[shortage.sku] = shortages.get(shortage.sku, 0) + shortage.unit_count
-    policies = {policy.source for policy in policy_set.routing if policy.name in (*found.tried, found.policy.name)}
+    policies = {
+        policy.source for policy in policy_set.routing if policy.name in (*decision.tried, decision.policy.name)
+    }
     return Answer(
         {
-            "outcome": found.outcome.value,
-            "shipments": _shipments(found),
+            "outcome": decision.outcome.value,
+            "shipments": _shipments(decision),
             "shortages": shortages,
-            "policy": found.policy.name,
-            "dropped": _drop_reasons(found),
+            "policy": decision.policy.name,
+            "dropped": _drop_reasons(decision),
         },
-        _rule_names(found.fired, found.dropped),
-        _rule_sources(found.fired, found.dropped) | policies,
-        tuple(routing_evidence(case, order, found)),
+        _rule_names(decision.fired, decision.dropped),
+        _rule_sources(decision.fired, decision.dropped) | policies,
+        tuple(routing_evidence(test, order, decision)),
     )
 
 
-def _delivery_answer(policy_set: PolicySet, case: RuleTest, parcel: DeliveryGiven) -> Answer:
-    question = RoutingQuestion(case.world, case.channel, parcel.order, parcel.destination)
-    location = case.world.locations[parcel.location_id]
-    fired = fired_delivery_rules(policy_set, question, {parcel.location_id: parcel.unit_count})
-    evidence = tuple(delivery_evidence(case, question, location, fired))
-    return Answer(_delivery(policy_set, question, parcel), _rule_names(fired, ()), _rule_sources(fired, ()), evidence)
+def _delivery_answer(policy_set: PolicySet, test: RuleTest, delivery: DeliveryGiven) -> Answer:
+    question = RoutingQuestion(test.world, test.channel, delivery.order, delivery.destination)
+    location = test.world.locations[delivery.location_id]
+    fired = fired_delivery_rules(policy_set, question, {delivery.location_id: delivery.unit_count})
+    evidence = tuple(delivery_evidence(test, question, location, fired))
+    return Answer(_delivery(policy_set, question, delivery), _rule_names(fired, ()), _rule_sources(fired, ()), evidence)
 
 
-def _delivery(policy_set: PolicySet, question: RoutingQuestion, parcel: DeliveryGiven) -> dict[str, Figure]:
-    location = question.world.locations[parcel.location_id]
+def _delivery(policy_set: PolicySet, question: RoutingQuestion, delivery: DeliveryGiven) -> dict[str, Figure]:
+    location = question.world.locations[delivery.location_id]
     rule = delivery_rule_for(policy_set, question.context(location))
-    found = quote(policy_set, question.context(location), parcel.unit_count)
-    if rule is None or found is None:
+    shipment_quote = quote(policy_set, question.context(location), delivery.unit_count)
+    if rule is None or shipment_quote is None:
         return dict.fromkeys(DELIVERY_KEYS, UNKNOWN)
     arrives = promise_date(rule, location, question.world.now)
     return {
-        "service": found.service,
-        "transit_days": UNKNOWN if found.transit_days is None else found.transit_days,
-        "cost": UNKNOWN if found.cost is None else found.cost,
+        "service": shipment_quote.service,
+        "transit_days": UNKNOWN if shipment_quote.transit_days is None else shipment_quote.transit_days,
+        "cost": UNKNOWN if shipment_quote.cost is None else shipment_quote.cost,
         "delivers_on": UNKNOWN if arrives is None else arrives.isoformat(),
     }
 
 
-def _exception_answer(policy_set: PolicySet, case: RuleTest, incident: ExceptionGiven) -> Answer:
-    found = handling_of(policy_set, incident.context)
-    decided = not found.is_built_in
+def _exception_answer(policy_set: PolicySet, test: RuleTest, question: ExceptionGiven) -> Answer:
+    handling = handling_of(policy_set, question.context)
+    by_rule = not handling.is_built_in
     return Answer(
         {
-            "do": found.action,
-            "owner": found.owner,
-            "due_in": duration_text(found.due_in.total_seconds()),
-            "escalate_to": found.escalate_to or NOBODY,
+            "do": handling.action,
+            "owner": handling.owner,
+            "due_in": duration_text(handling.due_in.total_seconds()),
+            "escalate_to": handling.escalate_to or NOBODY,
         },
-        frozenset({found.rule} if decided else ()),
-        frozenset({found.source} if decided else ()),
-        tuple(exception_evidence(case, found)),
+        frozenset({handling.rule} if by_rule else ()),
+        frozenset({handling.source} if by_rule else ()),
+        tuple(exception_evidence(test, handling)),
     )
 
 
 def _rule_names(fired: Sequence[FiredRule], dropped: Sequence[DroppedLocation]) -> frozenset[str]:
-    """The rules that fired; an `only` bears on an answer where it keeps a location out, so where it does *not* hold."""
+    """The rules that affected an answer: those that fired, and an `only` that dropped a location by *not* firing."""
     return frozenset([rule.name for rule in fired] + [only.rule for only in dropped if _is_only(only) and only.rule])
 
 
 def _rule_sources(fired: Sequence[FiredRule], dropped: Sequence[DroppedLocation]) -> frozenset[Source]:
-    kept_out = [only.source for only in dropped if _is_only(only) and only.source]
-    return frozenset([rule.source for rule in fired] + kept_out)
+    only_sources = [only.source for only in dropped if _is_only(only) and only.source]
+    return frozenset([rule.source for rule in fired] + only_sources)
 
 
 def _is_only(dropped: DroppedLocation) -> bool:
     return dropped.reason is DropReason.NOT_ELIGIBLE
 
 
-def _figure_differences(key: str, expected: Figure, found: Figure) -> Iterator[str]:
-    if "{name}" in _MESSAGES[key] and isinstance(expected, Mapping) and isinstance(found, Mapping):
+def _figure_differences(key: str, expected: Figure, actual: Figure) -> Iterator[str]:
+    if "{name}" in _MESSAGES[key] and isinstance(expected, Mapping) and isinstance(actual, Mapping):
         for name, figure in expected.items():
-            if figure != found.get(name) and str(figure) not in str(found.get(name)).split(", "):
-                yield _MESSAGES[key].format(name=name, expected=_text(figure), found=_text(found.get(name)))
-    elif expected != found:
-        yield _MESSAGES[key].format(expected=_text(expected), found=_text(found))
+            if figure != actual.get(name) and str(figure) not in str(actual.get(name)).split(", "):
+                yield _MESSAGES[key].format(name=name, expected=_text(figure), actual=_text(actual.get(name)))
+    elif expected != actual:
+        yield _MESSAGES[key].format(expected=_text(expected), actual=_text(actual))
 
 
 def _text(figure: Figure | None) -> str:
-    """A part of an answer as a person would say it."""
+    """A part of an answer as text."""
     if isinstance(figure, Mapping):
         return " and ".join(_entry_text(name, value) for name, value in figure.items()) or "nothing"
     return "nothing" if figure is None else str(figure)
@@ -217,8 +219,8 @@ def _shipments(decision: Decision) -> dict[str, Units]:
 
 
 def _drop_reasons(decision: Decision) -> dict[str, str]:
-    """Why each location is not used; several reasons, for several products, stand side by side."""
+    """Why each location is not used; reasons that differ by product are joined by commas."""
     reasons: dict[str, list[str]] = {}
     for dropped in decision.dropped:
         reasons.setdefault(dropped.location_id, []).append(dropped.reason.value)
-    return {location_id: ", ".join(dict.fromkeys(found)) for location_id, found in reasons.items()}
+    return {location_id: ", ".join(dict.fromkeys(names)) for location_id, names in reasons.items()}

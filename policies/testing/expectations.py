@@ -1,4 +1,4 @@
-"""Reading `expect` in a test: the answer, or the parts of it that matter, and the rules that bore on it."""
+"""Reads `expect` of a test: the expected answer, or parts of it, and the rules that affected it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORDER_KEYS = ("outcome", "because", "shipments", "shortages", "policy", "dropped
 DELIVERY_KEYS = ("because", "service", "transit_days", "cost", "delivers_on")
 
 UNKNOWN = "unknown"
-"""How a test writes that nobody knows."""
+"""What a test writes for an unknown value."""
 
 Units = Mapping[str, int]
 Figure = int | str | Decimal | Units | Mapping[str, str] | Mapping[str, Units]
@@ -36,37 +36,37 @@ FigureReader = Callable[[Node, str], Figure | None]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The answer that a test expects. `figures` has the parts that it states, by key, and `places` where they stand."""
+    """The expected answer. `figures` has the stated parts by key, `nodes` their nodes in the file."""
 
     because: frozenset[str]
     figures: Mapping[str, Figure]
-    places: Mapping[str, Node]
+    nodes: Mapping[str, Node]
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectationReader:
-    """Reads `expect`. `because` names `known_rules` only; None where they are not known, as they have problems."""
+    """Reads `expect`. `because` may only name `rule_names`; None if the rules could not be read."""
 
-    page: RuleFile
+    file: RuleFile
     fixtures: Fixtures
-    known_rules: Collection[str] | None
+    rule_names: Collection[str] | None
 
-    def of_sale(self, node: Node, what: str) -> Expected | None:
-        """What the channel may be told."""
-        fields = self.page.fields(node, what, AVAILABILITY_KEYS, ("sellable", "because"))
+    def availability(self, node: Node, what: str) -> Expected | None:
+        """The expected sellable units."""
+        fields = self.file.fields(node, what, AVAILABILITY_KEYS, ("sellable", "because"))
         readers: dict[str, FigureReader] = {
-            "sellable": partial(unit_count, self.page),
-            "held_back": partial(unit_count, self.page),
-            "largest_order": partial(unit_count, self.page),
+            "sellable": partial(unit_count, self.file),
+            "held_back": partial(unit_count, self.file),
+            "largest_order": partial(unit_count, self.file),
             "locations": partial(self._units, "location"),
         }
         return self._expected(fields, readers)
 
-    def of_order(self, node: Node, what: str) -> Expected | None:
-        """Where the order goes."""
-        fields = self.page.fields(node, what, ORDER_KEYS, ("outcome", "because"))
+    def order(self, node: Node, what: str) -> Expected | None:
+        """The expected routing of an order."""
+        fields = self.file.fields(node, what, ORDER_KEYS, ("outcome", "because"))
         readers: dict[str, FigureReader] = {
-            "outcome": lambda value, name: self.page.choice(value, name, tuple(Outcome)),
+            "outcome": lambda value, name: self.file.choice(value, name, tuple(Outcome)),
             "shipments": self._shipments,
             "shortages": partial(self._units, "product"),
             "policy": self._rule,
@@ -74,29 +74,29 @@ class ExpectationReader:
         }
         return self._expected(fields, readers)
 
-    def of_parcel(self, node: Node, what: str) -> Expected | None:
-        """How and when the parcel arrives, and what it costs; each may be unknown."""
-        fields = self.page.fields(node, what, DELIVERY_KEYS, ("because",))
+    def delivery(self, node: Node, what: str) -> Expected | None:
+        """The expected service, transit days, cost and delivery day; each may be unknown."""
+        fields = self.file.fields(node, what, DELIVERY_KEYS, ("because",))
         readers: dict[str, FigureReader] = {
-            "service": _or_unknown(self.page.name),
-            "transit_days": _or_unknown(partial(unit_count, self.page)),
-            "cost": _or_unknown(partial(price, self.page)),
+            "service": _or_unknown(self.file.name),
+            "transit_days": _or_unknown(partial(unit_count, self.file)),
+            "cost": _or_unknown(partial(price, self.file)),
             "delivers_on": _or_unknown(self._day),
         }
         return self._expected(fields, readers)
 
     def _day(self, node: Node, what: str) -> str | None:
-        found = day(self.page, node, what)
-        return None if found is None else found.isoformat()
+        delivery_day = day(self.file, node, what)
+        return None if delivery_day is None else delivery_day.isoformat()
 
-    def of_exception(self, node: Node, what: str) -> Expected | None:
-        """Who settles it, how and until when."""
-        fields = self.page.fields(node, what, EXCEPTION_KEYS, ("do", "owner", "because"))
+    def exception(self, node: Node, what: str) -> Expected | None:
+        """Who is expected to resolve the exception, how and by when."""
+        fields = self.file.fields(node, what, EXCEPTION_KEYS, ("do", "owner", "because"))
         readers: dict[str, FigureReader] = {
-            "do": lambda value, name: self.page.choice(value, name, EXCEPTION_ACTIONS),
-            "owner": self.page.name,
+            "do": lambda value, name: self.file.choice(value, name, EXCEPTION_ACTIONS),
+            "owner": self.file.name,
             "due_in": self._duration,
-            "escalate_to": self.page.name,
+            "escalate_to": self.file.name,
         }
         return self._expected(fields, readers)
 
@@ -104,33 +104,35 @@ class ExpectationReader:
         if fields is None:
             return None
         because = optional(fields, "because", self._because)
-        found = {key: read(fields[key], f"'{key}'") for key, read in readers.items() if key in fields}
+        figures = {key: read(fields[key], f"'{key}'") for key, read in readers.items() if key in fields}
         if because is None:
             return None
-        return Expected(because, {key: figure for key, figure in found.items() if figure is not None}, fields)
+        return Expected(because, {key: figure for key, figure in figures.items() if figure is not None}, fields)
 
     def _because(self, node: Node, what: str) -> frozenset[str]:
-        """Names of rules; an empty list says that no rule bore on the answer."""
+        """Names of rules; an empty list means that no rule affected the answer."""
         if isinstance(node, SequenceNode) and not node.items:
             return frozenset()
-        names = [self._rule(item, "a rule") for item in self.page.items(node, what, "[a-rule]", at_most=MAX_REASONS)]
+        names = [self._rule(item, "a rule") for item in self.file.items(node, what, "[a-rule]", at_most=MAX_REASONS)]
         return frozenset(name for name in names if name is not None)
 
     def _rule(self, node: Node, what: str) -> str | None:
-        name = self.page.text(node, what)
-        if name is not None and self.known_rules is not None and name not in self.known_rules:
-            help = f"{suggestion(name, self.known_rules)}A suite knows the rules of the file beside it, or with "
-            self.page.note(node, "unknown-rule", f"there is no rule {quoted(name)} here", help + "'rules: all' of all.")
+        name = self.file.text(node, what)
+        if name is not None and self.rule_names is not None and name not in self.rule_names:
+            help = (
+                f"{suggestion(name, self.rule_names)}A suite tests the rule file of the same name, or all files with "
+            )
+            self.file.note(node, "unknown-rule", f"this suite has no rule {quoted(name)}", help + "'rules: all'.")
             return None
         return name
 
     def _duration(self, node: Node, what: str) -> str | None:
-        seconds = self.page.seconds(node, what, at_most_days=MAX_DUE_DAYS)
+        seconds = self.file.seconds(node, what, at_most_days=MAX_DUE_DAYS)
         return None if seconds is None else duration_text(seconds)
 
     def _units(self, kind: str, node: Node, what: str) -> Units:
-        found = {name: unit_count(self.page, value, what) for name, value in self.fixtures.entries(kind, node, what)}
-        return {name: count for name, count in found.items() if count is not None}
+        counts = {name: unit_count(self.file, value, what) for name, value in self.fixtures.entries(kind, node, what)}
+        return {name: count for name, count in counts.items() if count is not None}
 
     def _shipments(self, node: Node, what: str) -> Mapping[str, Units]:
         """Units by location and SKU; the order in which shipments are listed does not matter."""
@@ -138,26 +140,26 @@ class ExpectationReader:
             return {}
         shipments: dict[str, Units] = {}
         keys = ("location", "lines")
-        for item in self.page.items(node, what, "[{location: dc-north, lines: {MUG: 2}}]", at_most=MAX_SHIPMENTS):
-            fields = self.page.fields(item, "a shipment", keys, keys) or {}
-            location_id = optional(fields, "location", partial(self.fixtures.known, "location"))
+        for item in self.file.items(node, what, "[{location: dc-north, lines: {MUG: 2}}]", at_most=MAX_SHIPMENTS):
+            fields = self.file.fields(item, "a shipment", keys, keys) or {}
+            location_id = optional(fields, "location", partial(self.fixtures.fixture_name, "location"))
             units = optional(fields, "lines", partial(self._units, "product"))
             if location_id in shipments:
-                message = f"two shipments leave from {quoted(location_id)}; one location makes one shipment"
-                self.page.note(item, "conflicting-keys", message, "put their lines together.")
+                message = f"two shipments from {quoted(location_id)}; a location ships an order in one shipment"
+                self.file.note(item, "conflicting-keys", message, "merge their lines.")
             elif location_id is not None and units is not None:
                 shipments[location_id] = units
         return shipments
 
     def _dropped(self, node: Node, what: str) -> Mapping[str, str]:
         reasons = tuple(DropReason)
-        found = {
-            name: self.page.choice(value, what, reasons)
+        dropped = {
+            name: self.file.choice(value, what, reasons)
             for name, value in self.fixtures.entries("location", node, what)
         }
-        return {name: reason for name, reason in found.items() if reason is not None}
+        return {name: reason for name, reason in dropped.items() if reason is not None}
 
 
 def _or_unknown(read: FigureReader) -> FigureReader:
-    """Reads the word 'unknown', too."""
+    """Reads a value or the word 'unknown'."""
     return lambda node, what: UNKNOWN if isinstance(node, ScalarNode) and node.text == UNKNOWN else read(node, what)

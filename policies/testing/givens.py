@@ -1,4 +1,4 @@
-"""Reading `given` in a test: what may be sold of a product, or where an order goes, and the stock at that time."""
+"""Reads `given` of a test: the question about availability, an order, a delivery or an exception, and the stock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EXCEPTION_KEYS = (
 )
 
 NO_CHANNEL = Channel("no channel", "web")
-"""Stands in for the channel of an exception that has none, such as a stale feed."""
+"""Channel of an exception without one, such as a stale feed."""
 
 Levels = Mapping[tuple[str, str], StockLevel]
 """Stock by (sku, location id)."""
@@ -50,7 +50,7 @@ Levels = Mapping[tuple[str, str], StockLevel]
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityGiven:
-    """The question what the channel may be told of a product."""
+    """The question how many units of a product a channel may sell."""
 
     sku: str
     method: str | None = None
@@ -59,7 +59,7 @@ class AvailabilityGiven:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryGiven:
-    """The question how an order that one location sends whole reaches the shopper."""
+    """The question how an order shipped from one location is delivered."""
 
     location_id: str
     unit_count: int
@@ -69,14 +69,14 @@ class DeliveryGiven:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionGiven:
-    """The question who settles an exception; the context has its kind and all that is known of it."""
+    """The question who resolves an exception; the context has its kind and its known facts."""
 
     context: Context
 
 
 @dataclass(frozen=True, slots=True)
 class CaseGiven:
-    """A question of one channel, and the stock that it is asked about."""
+    """The question of a test, with its channel and stock."""
 
     channel: Channel
     question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
@@ -87,50 +87,50 @@ class CaseGiven:
 class GivenReader:
     """Reads `given`. `now` is the suite's clock."""
 
-    page: RuleFile
+    file: RuleFile
     now: datetime
     fixtures: Fixtures
 
-    def sale(self, node: Node, what: str) -> CaseGiven | None:
-        """What the channel may be told of `product`."""
-        fields = self.page.fields(node, what, AVAILABILITY_KEYS, ("channel",))
+    def availability(self, node: Node, what: str) -> CaseGiven | None:
+        """The question how many units of `product` the channel may sell."""
+        fields = self.file.fields(node, what, AVAILABILITY_KEYS, ("channel",))
         if fields is None:
             return None
         if "product" not in fields:
-            help = "add 'product:' to ask what can be sold, or 'lines:' to ask where an order goes."
-            self.page.note(node, "missing-key", "'given' names no product", help)
+            help = "add 'product:' to test what can be sold, or 'lines:' to test where an order is routed."
+            self.file.note(node, "missing-key", "'given' has no 'product' or 'lines'", help)
         channel = optional(fields, "channel", self._channel)
         sku = optional(fields, "product", self._sku)
         method = self._choice(fields, "method", METHODS)
-        goes_to = optional(fields, "destination", partial(destination, self.page))
-        levels = self._sale_levels(node, fields, sku) if sku is not None else {}
+        order_destination = optional(fields, "destination", partial(destination, self.file))
+        levels = self._availability_levels(node, fields, sku) if sku is not None else {}
         if channel is None or sku is None:
             return None
-        return CaseGiven(channel, AvailabilityGiven(sku, method, goes_to), levels)
+        return CaseGiven(channel, AvailabilityGiven(sku, method, order_destination), levels)
 
-    def _sale_levels(self, node: Node, fields: dict[str, Node], sku: str) -> Levels:
+    def _availability_levels(self, node: Node, fields: dict[str, Node], sku: str) -> Levels:
         """The stock of one product: at one `location`, or at each location under `stock`."""
         if "stock" in fields:
             for key in ("location", *FIGURES):
                 if key in fields:
-                    message = f"'{key}' and 'stock' are both stated; only one can count"
-                    self.page.note(fields[key], "conflicting-keys", message, "put it under its location in 'stock'.")
-            found = [
-                stock_level(self.page, value, self.now, sku, location_id)
+                    message = f"'{key}' and 'stock' exclude each other"
+                    self.file.note(fields[key], "conflicting-keys", message, "move it to its location under 'stock'.")
+            levels = [
+                stock_level(self.file, value, self.now, sku, location_id)
                 for location_id, value in self.fixtures.entries("location", fields["stock"], "'stock'")
             ]
-            return _by_key(found)
+            return _by_key(levels)
         if "location" not in fields:
             help = "add 'location:' and 'available:', or 'stock:' with a figure for each location."
-            self.page.note(node, "missing-key", "'given' does not say where the stock is", help)
+            self.file.note(node, "missing-key", "'given' has no 'location' or 'stock'", help)
             return {}
-        location_id = self.fixtures.known("location", fields["location"], "'location'")
-        level = stated_level(self.page, node, fields, self.now, (sku, location_id or ""))
+        location_id = self.fixtures.fixture_name("location", fields["location"], "'location'")
+        level = stated_level(self.file, node, fields, self.now, (sku, location_id or ""))
         return _by_key([level] if location_id is not None else [])
 
     def order(self, node: Node, what: str) -> CaseGiven | None:
-        """Where an order of `lines` goes."""
-        fields = self.page.fields(node, what, ORDER_KEYS, ("channel", "stock"))
+        """The question where an order of `lines` is routed."""
+        fields = self.file.fields(node, what, ORDER_KEYS, ("channel", "stock"))
         if fields is None:
             return None
         channel = optional(fields, "channel", self._channel)
@@ -140,41 +140,41 @@ class GivenReader:
         order = Order(
             channel_id=channel.id if channel else "",
             order_id="test",
-            # Tests with problems are never run, and an order has at least one line.
+            # A test with problems is never run, but an order must have at least one line.
             lines=lines or (OrderLine("1", "", 1),),
             commitment=Commitment(commitment or Commitment.HOLD),
             method=self._choice(fields, "method", METHODS) or "ship",
-            destination=optional(fields, "destination", partial(destination, self.page)),
-            pickup_location_id=optional(fields, "pickup_location", partial(self.fixtures.known, "location")),
-            stated_value=optional(fields, "value", partial(price, self.page)),
+            destination=optional(fields, "destination", partial(destination, self.file)),
+            pickup_location_id=optional(fields, "pickup_location", partial(self.fixtures.fixture_name, "location")),
+            stated_value=optional(fields, "value", partial(price, self.file)),
             priority=optional(fields, "priority", self._priority) or 0,
-            tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
+            tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
         )
         return None if channel is None or not lines else CaseGiven(channel, order, levels)
 
-    def parcel(self, node: Node, what: str) -> CaseGiven | None:
-        """How what leaves `ships_from` reaches the shopper."""
-        fields = self.page.fields(node, what, DELIVERY_KEYS, ("channel",))
+    def delivery(self, node: Node, what: str) -> CaseGiven | None:
+        """The question how a shipment from `ships_from` is delivered."""
+        fields = self.file.fields(node, what, DELIVERY_KEYS, ("channel",))
         if fields is None:
             return None
         channel = optional(fields, "channel", self._channel)
-        location_id = optional(fields, "ships_from", partial(self.fixtures.known, "location"))
+        location_id = optional(fields, "ships_from", partial(self.fixtures.fixture_name, "location"))
         unit_count = optional(fields, "unit_count", self._unit_count) or 1
         order = OrderFacts(
             method=self._choice(fields, "method", METHODS) or "ship",
-            value=optional(fields, "value", partial(price, self.page)),
+            value=optional(fields, "value", partial(price, self.file)),
             unit_count=unit_count,
             priority=optional(fields, "priority", self._priority) or 0,
-            tags=optional(fields, "tags", partial(words, self.page)) or frozenset(),
+            tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
         )
-        goes_to = optional(fields, "destination", partial(destination, self.page))
+        order_destination = optional(fields, "destination", partial(destination, self.file))
         if channel is None or location_id is None:
             return None
-        return CaseGiven(channel, DeliveryGiven(location_id, unit_count, order, goes_to), {})
+        return CaseGiven(channel, DeliveryGiven(location_id, unit_count, order, order_destination), {})
 
     def exception(self, node: Node, what: str) -> CaseGiven | None:
-        """Who settles what went wrong. What is left out is not known of it."""
-        fields = self.page.fields(node, what, EXCEPTION_KEYS, ("exception",))
+        """The question who resolves an exception. Omitted facts are unknown."""
+        fields = self.file.fields(node, what, EXCEPTION_KEYS, ("exception",))
         if fields is None:
             return None
         sku = optional(fields, "product", self._sku)
@@ -182,7 +182,7 @@ class GivenReader:
             self.now,
             channel=optional(fields, "channel", self._channel),
             order=self._order_facts(fields),
-            destination=optional(fields, "destination", partial(destination, self.page)),
+            destination=optional(fields, "destination", partial(destination, self.file)),
             location=optional(fields, "location", self._location),
             product=self.fixtures.products.get(sku) if sku is not None else None,
             exception_kind=self._choice(fields, "exception", EXCEPTION_KINDS),
@@ -192,52 +192,52 @@ class GivenReader:
         return CaseGiven(context.channel or NO_CHANNEL, ExceptionGiven(context), {})
 
     def _order_facts(self, fields: dict[str, Node]) -> OrderFacts:
-        """What is said of the order that an exception is about."""
+        """The stated facts of an exception's order."""
         lines = self._lines(fields["lines"]) if "lines" in fields else ()
         method = self._choice(fields, "method", METHODS)
-        value = optional(fields, "value", partial(price, self.page))
+        value = optional(fields, "value", partial(price, self.file))
         priority = optional(fields, "priority", self._priority)
-        tags = optional(fields, "tags", partial(words, self.page))
+        tags = optional(fields, "tags", partial(words, self.file))
         if not lines:
             return OrderFacts(method=method, value=value, priority=priority, tags=tags)
-        whole = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority or 0)
-        return OrderFacts.of(replace(whole, tags=tags or frozenset()))
+        order = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority or 0)
+        return OrderFacts.of(replace(order, tags=tags or frozenset()))
 
     def _lines(self, node: Node) -> tuple[OrderLine, ...]:
         if isinstance(node, MappingNode) and not node.entries:
-            self.page.note(node, "empty-list", "'lines' is empty", "write a SKU and its units: {MUG: 2}.")
+            self.file.note(node, "empty-list", "'lines' is empty", "write a SKU and its units: {MUG: 2}.")
         lines = []
         for sku, value in self.fixtures.entries("product", node, "'lines'"):
-            count = self.page.integer(value, f"the units of {quoted(sku)}", 1, MAX_UNITS)
+            count = self.file.integer(value, f"the units of {quoted(sku)}", 1, MAX_UNITS)
             product = self.fixtures.products.get(sku, Product(sku))
             if count is not None:
                 lines.append(OrderLine(sku, sku, count, product.price))
         return tuple(lines)
 
     def _order_levels(self, node: Node) -> Iterator[StockLevel | None]:
-        for location_id, shelf in self.fixtures.entries("location", node, "'stock'"):
-            for sku, value in self.fixtures.entries("product", shelf, f"the stock of {quoted(location_id)}"):
-                yield stock_level(self.page, value, self.now, sku, location_id)
+        for location_id, skus in self.fixtures.entries("location", node, "'stock'"):
+            for sku, value in self.fixtures.entries("product", skus, f"the stock of {quoted(location_id)}"):
+                yield stock_level(self.file, value, self.now, sku, location_id)
 
     def _channel(self, node: Node, what: str) -> Channel | None:
-        name = self.fixtures.known("channel", node, what)
+        name = self.fixtures.fixture_name("channel", node, what)
         return None if name is None else self.fixtures.channels.get(name)
 
     def _location(self, node: Node, what: str) -> Location | None:
-        name = self.fixtures.known("location", node, what)
+        name = self.fixtures.fixture_name("location", node, what)
         return None if name is None else self.fixtures.locations.get(name)
 
     def _sku(self, node: Node, what: str) -> str | None:
-        return self.fixtures.known("product", node, what)
+        return self.fixtures.fixture_name("product", node, what)
 
     def _unit_count(self, node: Node, what: str) -> int | None:
-        return self.page.integer(node, what, 1, MAX_UNITS)
+        return self.file.integer(node, what, 1, MAX_UNITS)
 
     def _priority(self, node: Node, what: str) -> int | None:
-        return self.page.integer(node, what, -MAX_PRIORITY, MAX_PRIORITY)
+        return self.file.integer(node, what, -MAX_PRIORITY, MAX_PRIORITY)
 
     def _choice(self, fields: Mapping[str, Node], key: str, choices: tuple[str, ...]) -> str | None:
-        return optional(fields, key, lambda value, what: self.page.choice(value, what, choices))
+        return optional(fields, key, lambda value, what: self.file.choice(value, what, choices))
 
 
 def _by_key(levels: Iterable[StockLevel | None]) -> Levels:

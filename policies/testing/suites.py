@@ -1,7 +1,7 @@
-"""Running the tests that stand beside rules, and finding the rules that no test makes fire.
+"""Runs test suites of rules, and finds rules that fire in no test.
 
-A suite `x_test.yaml` knows only the rules of `x.yaml` beside it, so that no other file can break it; with `rules: all`
-it knows the whole folder.
+A suite `x_test.yaml` tests only the rules of `x.yaml` beside it, so that no other file can break it; with `rules: all`
+it tests the whole folder.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from policies.testing.comparison import NO_POLICY, Difference, answer_of, differ
 from policies.testing.fixtures import Fixtures
 
 CODES: Mapping[str, str] = {
-    "no-rule-file": "A suite has no rule file of its name beside it, and does not say 'rules: all'.",
-    "rule-untested": "No test makes this rule fire, so nobody knows whether it does what it says. For an 'only' this "
-    "means that no test has a location that it keeps out.",
-    "test-failed": "The rules give another answer than the test expects, or the right one for other reasons.",
-    "unknown-fixture": "A test names a location, product or channel that its suite does not state.",
-    "unknown-rule": "A test expects a rule or a policy that the suite does not know.",
-    "unused-fixture": "A suite states a location, product or channel that none of its tests names.",
+    "no-rule-file": "A suite has no rule file of the same name beside it and no 'rules: all'.",
+    "rule-untested": "The rule fires in no test, so nothing shows that it works as intended. An 'only' counts as "
+    "tested when it excludes a location in a test.",
+    "test-failed": "The answer differs from the expected one, or other rules than expected led to it.",
+    "unknown-fixture": "A test uses a location, product or channel that its suite does not define.",
+    "unknown-rule": "A test expects a rule or policy that is not in the rules that its suite tests.",
+    "unused-fixture": "A suite defines a location, product or channel that none of its tests uses.",
 }
-"""The codes of problems that only suites have, beside those of rule files in `problems`."""
+"""Codes of problems that only suites have, in addition to those of rule files in `problems`."""
 
 _SUFFIX = "_test"
 SHARED_FIXTURES = "fixtures_test"
-"""The name of the file whose fixtures every suite may name."""
+"""Name of the file whose fixtures every suite may use."""
 
 _FALLBACK_POLICY = RoutingPolicy(NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), ())
-# Takes what no policy of one file does; nothing is ranked, so that nothing but the file's own rules bears on it.
+# Applies to orders that no policy of the file applies to. It ranks nothing, so that only the file's own rules matter.
 
 _FALLBACK_EXCEPTION_RULE = ExceptionRule(
     NO_POLICY, MAX_POSITION + 1, Source(FOLDER, 0, 0), Always(), "review", NO_POLICY, timedelta(days=1)
 )
-# Takes the exceptions for which no rule of one file is.
+# Applies to exceptions that no rule of the file applies to.
 
 
 @dataclass(frozen=True, slots=True)
 class RuleTestResult:
-    """What came of one test. `problem` is None where it passed; `evidence` has the figures behind it, line by line."""
+    """The result of one test. `problem` is None if it passed; `evidence` has the figures behind the answer as lines."""
 
     suite: str
     name: str
@@ -58,13 +58,13 @@ class RuleTestResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the answer and its reasons were as expected."""
+        """Whether the answer and the rules behind it were as expected."""
         return self.problem is None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of all suites, in the order of files and tests. `problems` has a failed test as a problem, too."""
+    """The results of all suites, in the order of files and tests. `problems` includes failed tests."""
 
     results: tuple[RuleTestResult, ...]
     problems: tuple[Problem, ...]
@@ -72,7 +72,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TestableRule:
-    """A rule as tests count it; `title` is how messages call it."""
+    """A rule that a test can make fire; `title` is its name in messages."""
 
     name: str
     title: str
@@ -80,28 +80,28 @@ class TestableRule:
 
 
 def run_suites(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Report:
-    """Runs every suite among the files, which are those of a rules folder by path. Never raises for what is in them.
+    """Runs all suites among the files of a rules folder, by path. Never raises because of their content.
 
-    Without a policy set, because the rules have problems, suites are read for their own problems and not run. While a
-    suite has problems, untested rules are not told: its tests may be the ones that are missing.
+    Without a policy set, because the rules have problems, suites are checked for problems and not run. While a suite
+    has problems, untested rules are not reported, because its tests may cover them.
     """
     suites = {path: files[path] for path in sorted(files) if is_suite(path)}
     too_large = _too_large(suites)
     if too_large:
         return Report((), (too_large,))
-    runs = _SuiteRunner(policy_set)
+    runner = _SuiteRunner(policy_set)
     shared = _shared_path(suites)
     if shared is not None:
-        runs.share(shared, suites.pop(shared))
+        runner.add_shared_fixtures(shared, suites.pop(shared))
     for path, content in suites.items():
-        runs.take(path, content)
-    runs.note_unused_shared()
-    untested = list(_untested(policy_set, runs.fired)) if policy_set is not None and runs.all_readable else []
-    return Report(tuple(runs.results), tuple(sorted([*runs.problems, *runs.failures, *untested])))
+        runner.add_suite(path, content)
+    runner.note_unused_shared()
+    untested = list(_untested(policy_set, runner.fired)) if policy_set is not None and runner.all_readable else []
+    return Report(tuple(runner.results), tuple(sorted([*runner.problems, *runner.failures, *untested])))
 
 
 def _shared_path(suites: Iterable[str]) -> str | None:
-    """The file of shared fixtures: the one of its name that stands highest in the folder."""
+    """The file of shared fixtures: the one with that name at the highest level of the folder."""
     named = [path for path in suites if path.rpartition("/")[2].rpartition(".")[0] == SHARED_FIXTURES]
     return min(named, key=lambda path: (path.count("/"), path), default=None)
 
@@ -113,7 +113,7 @@ def is_suite(path: str) -> bool:
 
 
 def testable_rules(policy_set: PolicySet) -> Iterator[TestableRule]:
-    """Everything that a test can make fire: rules of each kind, routing policies and their named conditions."""
+    """Everything that can fire in a test: rules of each kind, routing policies and their named conditions."""
     for exposure in policy_set.exposure:
         yield TestableRule(exposure.name, f"the exposure rule '{exposure.name}'", exposure.source)
     for file in policy_set.buffers:
@@ -123,8 +123,8 @@ def testable_rules(policy_set: PolicySet) -> Iterator[TestableRule]:
         yield from _rules_of(policy)
     for delivery in policy_set.delivery:
         yield TestableRule(delivery.name, f"the delivery rule '{delivery.name}'", delivery.source)
-    for settling in policy_set.exceptions:
-        yield TestableRule(settling.name, f"the exception rule '{settling.name}'", settling.source)
+    for exception in policy_set.exceptions:
+        yield TestableRule(exception.name, f"the exception rule '{exception.name}'", exception.source)
 
 
 def _rules_of(policy: RoutingPolicy) -> Iterator[TestableRule]:
@@ -139,7 +139,7 @@ def _rules_of(policy: RoutingPolicy) -> Iterator[TestableRule]:
 
 @dataclass(slots=True)
 class _SuiteRunner:
-    """The suites read and run so far. `problems` are of suites themselves, `failures` of what the rules answered."""
+    """Reads and runs suites. `problems` are those of the suites themselves, `failures` are failed tests."""
 
     policy_set: PolicySet | None
     results: list[RuleTestResult] = field(default_factory=list)
@@ -149,72 +149,71 @@ class _SuiteRunner:
     all_readable: bool = True
     shared: Fixtures | None = None
 
-    def share(self, path: str, content: bytes) -> None:
-        """Reads the fixtures that every suite may name."""
-        page = RuleFile(path)
+    def add_shared_fixtures(self, path: str, content: bytes) -> None:
+        """Reads the fixtures that every suite may use."""
+        file = RuleFile(path)
         try:
-            node, page.problems = parse(path, content)
+            node, file.problems = parse(path, content)
         except UnreadableFile as unreadable:
-            page.problems += unreadable.problems
+            file.problems += unreadable.problems
         else:
-            self.shared = read_shared_fixtures(page, node)
-        self.problems += page.problems
-        self.all_readable = not page.problems
+            self.shared = read_shared_fixtures(file, node)
+        self.problems += file.problems
+        self.all_readable = not file.problems
 
     def note_unused_shared(self) -> None:
-        """A problem for every shared fixture that no suite names; where suites cannot be read, one may."""
+        """Notes a problem for every shared fixture that no suite uses, provided that all suites could be read."""
         if self.shared is not None and self.all_readable:
             self.shared.note_unused("test of any suite")
-            self.problems += self.shared.page.problems
+            self.problems += self.shared.file.problems
 
-    def take(self, path: str, content: bytes) -> None:
-        """Reads one suite and, where it has no problems, runs it."""
-        page = RuleFile(path)
+    def add_suite(self, path: str, content: bytes) -> None:
+        """Reads one suite and, if it has no problems, runs it."""
+        file = RuleFile(path)
         try:
-            node, page.problems = parse(path, content)
+            node, file.problems = parse(path, content)
         except UnreadableFile as unreadable:
             self.problems += unreadable.problems
             self.all_readable = False
             return
-        known = _rules_for_suite(self.policy_set, page, node)
-        found = read_cases(
-            page, node, {rule.name for rule in testable_rules(known)} if known is not None else None, self.shared
-        )
-        self.problems += page.problems
-        if any(problem.code != "unused-fixture" for problem in page.problems):
+        suite_rules = _rules_for_suite(self.policy_set, file, node)
+        names = {rule.name for rule in testable_rules(suite_rules)} if suite_rules is not None else None
+        tests = read_cases(file, node, names, self.shared)
+        self.problems += file.problems
+        if any(problem.code != "unused-fixture" for problem in file.problems):
             self.all_readable = False
-        elif known is not None:
-            for case in found:
-                self._run(known, case, path)
+        elif suite_rules is not None:
+            for test in tests:
+                self._run(suite_rules, test, path)
 
-    def _run(self, known: PolicySet, case: RuleTest, path: str) -> None:
-        found = answer_of(known, case)
-        differing = differences(case.expected, found)
-        self.fired |= found.sources
-        source = Source(path, case.place.line, case.place.column)
-        failure = _failure(path, case, differing) if differing else None
+    def _run(self, suite_rules: PolicySet, test: RuleTest, path: str) -> None:
+        answer = answer_of(suite_rules, test)
+        mismatches = differences(test.expected, answer)
+        self.fired |= answer.sources
+        source = Source(path, test.name_node.line, test.name_node.column)
+        failure = _failure(path, test, mismatches) if mismatches else None
         self.failures += [failure] if failure else []
-        self.results.append(RuleTestResult(case.suite, case.name, source, found.evidence, failure))
+        self.results.append(RuleTestResult(test.suite, test.name, source, answer.evidence, failure))
 
 
-def _failure(path: str, case: RuleTest, differing: Sequence[Difference]) -> Problem:
-    """The problem of a failed test, at the first part of the answer that is not as expected."""
-    place = case.expected.places[differing[0].key]
-    message = f"{'; '.join(one.text for one in differing)}: {case.name}"
-    return Problem(path, place.line, place.column, "test-failed", message, length=place.length)
+def _failure(path: str, test: RuleTest, mismatches: Sequence[Difference]) -> Problem:
+    """The problem of a failed test, at the first part of the answer that differs."""
+    node = test.expected.nodes[mismatches[0].key]
+    message = f"{'; '.join(difference.text for difference in mismatches)}: {test.name}"
+    return Problem(path, node.line, node.column, "test-failed", message, length=node.length)
 
 
-def _rules_for_suite(policy_set: PolicySet | None, page: RuleFile, node: Node) -> PolicySet | None:
-    """The rules that a suite knows: those of the file beside it, or all of them."""
+def _rules_for_suite(policy_set: PolicySet | None, suite_file: RuleFile, node: Node) -> PolicySet | None:
+    """The rules that a suite tests: those of the rule file beside it, or all."""
     if policy_set is None:
         return None
     if tests_all_rules(node):
         return policy_set
-    stem = page.file.rpartition(".")[0].removesuffix(_SUFFIX)
+    stem = suite_file.file.rpartition(".")[0].removesuffix(_SUFFIX)
     beside = [stem + extension for extension in EXTENSIONS if stem + extension in policy_set.files]
     if not beside:
-        help = f"name it like the rule file that it tests ({stem}.yaml), or add 'rules: all' to test all together."
-        page.note(node, "no-rule-file", "there is no rule file beside this suite", help)
+        help = f"add the rule file {stem}.yaml, rename the suite, or add 'rules: all' to test all rules together."
+        suite_file.note(node, "no-rule-file", "this suite has no rule file of the same name beside it", help)
         return None
     return _rules_in(policy_set, beside)
 
@@ -225,7 +224,7 @@ def _rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
     exposure = [rule for rule in policy_set.exposure if rule.source.file in paths]
     routing = [policy for policy in policy_set.routing if policy.source.file in paths] + [_FALLBACK_POLICY]
     exceptions = [rule for rule in policy_set.exceptions if rule.source.file in paths]
-    # Where no file has any, what is built in settles exceptions, as it will in service.
+    # Without exception rules in any file the built-in rule decides, as it does in the service.
     exceptions += [_FALLBACK_EXCEPTION_RULE] if policy_set.exceptions else []
     delivery = [rule for rule in policy_set.delivery if rule.source.file in paths]
     return replace(
@@ -248,11 +247,11 @@ def _untested(policy_set: PolicySet, fired: Collection[Source]) -> Iterator[Prob
         if rule.source not in fired:
             stem, dot, extension = rule.source.file.rpartition(".")
             message = f"no test makes {rule.title} fire"
-            help = f"add a test to {stem}{_SUFFIX}{dot}{extension} in which it matters."
-            yield Problem(*_place(rule.source), "rule-untested", message, help)
+            help = f"add a test to {stem}{_SUFFIX}{dot}{extension} in which it fires."
+            yield Problem(*_position(rule.source), "rule-untested", message, help)
 
 
-def _place(source: Source) -> tuple[str, int, int]:
+def _position(source: Source) -> tuple[str, int, int]:
     return source.file, source.line, source.column
 
 

@@ -350,9 +350,9 @@ def test_delivery_rules_need_a_test_too() -> None:
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ("cut_off: 25:00", "'cut_off' is a time of day, not the text '25:00' [wrong-type]"),
+        ("cut_off: 25:00", "'cut_off' must be a time of day, not the text '25:00' [wrong-type]"),
         ("time_zone: Oslo", "there is no time zone 'Oslo' [unknown-time-zone]"),
-        ("holidays: [christmas]", "a day of 'holidays' is a day, not the text 'christmas' [wrong-type]"),
+        ("holidays: [christmas]", "a day of 'holidays' must be a day, not the text 'christmas' [wrong-type]"),
         ("opens: 17:00, closes: 09:00", "'closes' is not after 'opens' [out-of-range]"),
         ("opening_days: [mon, xmas]", "a day of 'opening_days' cannot be 'xmas' [unknown-value]"),
     ],

@@ -130,13 +130,13 @@ def test_a_right_answer_for_the_right_reasons_passes() -> None:
 def test_a_right_answer_for_a_wrong_reason_fails() -> None:
     suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor]}")
 
-    assert failures(suite) == ["'a-fifth-of-launches' fired and is not in 'because': A test [test-failed]"]
+    assert failures(suite) == ["rule 'a-fifth-of-launches' fired but is not in 'because': A test [test-failed]"]
 
 
 def test_a_reason_that_did_not_fire_fails() -> None:
     suite = sale("location: dc, available: 5", "{sellable: 4, because: [two-on-the-floor, a-fifth-of-launches]}")
 
-    assert failures(suite) == ["'two-on-the-floor' is in 'because' and did not fire: A test [test-failed]"]
+    assert failures(suite) == ["rule 'two-on-the-floor' is in 'because' but did not fire: A test [test-failed]"]
 
 
 def test_a_failed_test_says_where_and_shows_the_figures() -> None:
@@ -145,7 +145,7 @@ def test_a_failed_test_says_where_and_shows_the_figures() -> None:
     report = checked({"a.yaml": STORES, "a_test.yaml": suite})
     (failed,) = [one for one in report.problems if one.code == "test-failed"]
 
-    message = "expected 5 sellable, got 3; 'a-fifth-of-launches' fired and is not in 'because': A test"
+    message = "expected 5 sellable, got 3; rule 'a-fifth-of-launches' fired but is not in 'because': A test"
     assert render([failed], {"rules/a_test.yaml": suite}).splitlines() == [
         f"rules/a_test.yaml:11:24: {message} [test-failed]",
         "    11 |     expect: {sellable: 5, because: [two-on-the-floor]}",
@@ -178,8 +178,8 @@ def test_every_part_of_a_figure_is_compared(expect: str, message: str) -> None:
     ("expect", "message"),
     [
         ("outcome: unfillable", "expected the outcome unfillable, got partly_allocated"),
-        ("shipments: []", "expected to ship nothing, got 1 MUG from dc"),
-        ("shortages: {}", "expected to be short of nothing, got 1 MUG"),
+        ("shipments: []", "expected shipments of nothing, got 1 MUG from dc"),
+        ("shortages: {}", "expected a shortage of nothing, got 1 MUG"),
         ("policy: pickup", "expected the policy pickup, got dear"),
         ("dropped: {shop: not-eligible}", "expected shop to be dropped as not-eligible, got excluded"),
     ],
@@ -213,7 +213,7 @@ def test_an_order_that_no_policy_of_the_file_takes_is_told_so() -> None:
     suite = order("lines: {MUG: 1}, stock: {dc: {MUG: 1}}", "{outcome: allocated, because: []}")
 
     (message,) = failures(suite, rules)
-    assert message.startswith("no routing policy that this suite knows takes the order or comes next; say 'rules: all'")
+    assert message.startswith("no routing policy of this file applies to the order; add 'rules: all'")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_suite_without_its_rules_is_a_problem() -> None:
     suite = sale("location: dc, available: 5", "{sellable: 5, because: []}")
 
     assert told(checked({"a.yaml": STORES, "b_test.yaml": suite})) == [
-        "there is no rule file beside this suite [no-rule-file]"
+        "this suite has no rule file of the same name beside it [no-rule-file]"
     ]
 
 
@@ -306,16 +306,16 @@ tests:
     report = checked({"a.yaml": STORES, "a_test.yaml": suite})
 
     assert [f"{one.line}:{one.column}: {one.message} [{one.code}]" for one in report.problems] == [
-        "2:6: 'now' has no time zone, or is far from today [wrong-type]",
+        "2:6: 'now' has no time zone, or its year is not from 2000 to 2999 [wrong-type]",
         "3:8: 'rules' cannot be 'some' [unknown-value]",
         "5:16: 'type' cannot be 'shop' [unknown-value]",
         "5:30: 'status' cannot be 'opne' [unknown-value]",
         "6:36: 'ships_to' cannot be 'USA' [unknown-value]",
-        "6:55: 'coordinates' are two numbers, not a list [wrong-type]",
-        "7:3: no test of this suite names the location 'spare' [unused-fixture]",
-        "8:12: no test of this suite names the product 'MUG' [unused-fixture]",
+        "6:55: 'coordinates' must be two numbers, not a list [wrong-type]",
+        "7:3: no test of this suite uses the location 'spare' [unused-fixture]",
+        "8:12: no test of this suite uses the product 'MUG' [unused-fixture]",
         "8:36: 'velocity_per_day' is '-1', which is out of range [out-of-range]",
-        "9:12: no test of this suite names the channel 'fair' [unused-fixture]",
+        "9:12: no test of this suite uses the channel 'fair' [unused-fixture]",
         "9:18: channel 'fair' has no 'kind' [missing-key]",
         "10:1: a test suite has no key 'test' [unknown-key]",
         "12:32: this suite has no channel 'tiktokshop' [unknown-fixture]",
@@ -323,14 +323,14 @@ tests:
         "12:96: 'expect' has no 'because' [missing-key]",
         "12:107: 'sellable' must be a number, not the text 'x' [wrong-type]",
         "13:12: a test named 'a' already exists in rules/a_test.yaml:12 [duplicate-name]",
-        "13:22: 'given' names no product [missing-key]",
+        "13:22: 'given' has no 'product' or 'lines' [missing-key]",
         "13:74: 'expect' has no 'sellable' [missing-key]",
-        "13:85: there is no rule 'tow-on-the-floor' here [unknown-rule]",
-        "14:88: 'available' and 'on_hand' are both stated; only one can count [conflicting-keys]",
+        "13:85: this suite has no rule 'tow-on-the-floor' [unknown-rule]",
+        "14:88: 'available' and 'on_hand' exclude each other [conflicting-keys]",
         "14:100: 'expect' has no 'sellable' [missing-key]",
-        "15:72: say how much is there: either 'available' or 'on_hand' [missing-key]",
+        "15:72: the stock has neither 'available' nor 'on_hand' [missing-key]",
         "15:73: the stock of 'CUP' at 'shop' has no key 'on_hnd' [unknown-key]",
-        "15:92: 'held' and 'stock' are both stated; only one can count [conflicting-keys]",
+        "15:92: 'held' and 'stock' exclude each other [conflicting-keys]",
         "15:104: 'expect' has no 'because' [missing-key]",
         "16:22: 'given' has no 'stock' [missing-key]",
         "16:50: the units of 'CUP' is '0', which is out of range [out-of-range]",

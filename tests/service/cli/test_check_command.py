@@ -64,7 +64,7 @@ def test_a_failed_test_is_shown_with_its_figures(folder: Path, capsys: pytest.Ca
         "     8 |     expect: {outcome: unfillable, because: []}",
         "       |                       ^^^^^^^^^^",
         "    everything decided (rules/all.yaml:3)",
-        "    dc: MUG: on hand 1, available 1, gives 1 of 1",
+        "    dc: MUG: on hand 1, available 1, ships 1 of 1",
         "",
         "1 rule in 1 file, 1 test: 0 passed, 1 failed",
     ]
@@ -85,7 +85,7 @@ def test_json_has_problems_and_tests(folder: Path, capsys: pytest.CaptureFixture
             "line": 6,
             "passed": False,
             "difference": "expected the outcome unfillable, got allocated: One mug",
-            "evidence": ["everything decided (rules/all.yaml:3)", "dc: MUG: on hand 1, available 1, gives 1 of 1"],
+            "evidence": ["everything decided (rules/all.yaml:3)", "dc: MUG: on hand 1, available 1, ships 1 of 1"],
         }
     ]
 
@@ -99,7 +99,7 @@ def test_github_marks_the_line_in_a_pull_request(
     assert run(Path("rules"), output_format="github") == 1
     assert capsys.readouterr().out.splitlines()[0] == (
         "::error file=rules/all_test.yaml,line=8,col=23::expected the outcome unfillable, got allocated: One mug "
-        "[test-failed]%0Aeverything decided (rules/all.yaml:3)%0Adc: MUG: on hand 1, available 1, gives 1 of 1"
+        "[test-failed]%0Aeverything decided (rules/all.yaml:3)%0Adc: MUG: on hand 1, available 1, ships 1 of 1"
     )
 
 
