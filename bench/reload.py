@@ -24,7 +24,7 @@ from bench.wire import UNITS
 from policies.engine.rule_engine import Engine
 from policies.reading import rules_reader
 from service.policy.active_policies import ActivePolicies
-from service.policy.folder_watcher import take
+from service.policy.folder_watcher import load_in_thread
 from service.policy.rules_folder import RulesFolder, find
 
 NAME = "reload"
@@ -86,7 +86,7 @@ async def _round(folder: ActivePolicies, upcoming: Iterator[RulesFolder], second
     ticking = asyncio.ensure_future(_tick(lags))
     for number in range(1, RELOADS + 1):
         begun = time.perf_counter()
-        if not await take(folder, next(upcoming)):
+        if not await load_in_thread(folder, next(upcoming)):
             raise WrongAnswer(f"rules that are good were not taken: {folder.current.problems}")
         times.append(time.perf_counter() - begun)
         await asyncio.sleep(max(REST_SECONDS, started + seconds * number / RELOADS - time.perf_counter()))

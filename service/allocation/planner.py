@@ -23,7 +23,7 @@ from policies.stock.oversell import UNMAPPED, oversell_cause
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
 from service.decisions.decision_log import DecisionInputs, capture
-from service.decisions.decision_messages import explained
+from service.decisions.decision_messages import decision_message
 from service.errors import InvalidFields, Violation
 from service.orders import order_exceptions
 from service.orders.allocation_record import (
@@ -337,4 +337,4 @@ def _event_and_description(before: str, record: AllocationRecord) -> tuple[str, 
 def explain(channel_context: ChannelContext, book: Book, record: AllocationRecord, decision: Decision) -> None:
     """Gives the record a new decision, with everything that explains it."""
     record.decision_id = book.new_id()
-    record.decision = explained(decision, channel_context.policy_set.revision, record.decision_id, book.now)
+    record.decision = decision_message(decision, channel_context.policy_set.revision, record.decision_id, book.now)

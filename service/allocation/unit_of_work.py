@@ -10,7 +10,7 @@ from service.allocation.order_counts import OrderCounts, count_change
 from service.allocation.planner import AllocationChange
 from service.database.database import Connection
 from service.exceptions import incidents
-from service.exceptions.incidents import Raised
+from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
 from service.orders import order_writer
 from service.orders.allocation_record import AllocationRecord
@@ -28,7 +28,7 @@ class UnitOfWork:
     changes: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
     backordered_skus: set[str] = field(default_factory=set)
     """SKUs that these orders wait for, or waited for."""
-    raised: list[Raised] = field(default_factory=list)
+    raised: list[RaisedException] = field(default_factory=list)
     """Exceptions that are new and about no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Exceptions about no order's plan that are over, by their kind and resolution."""
@@ -94,6 +94,6 @@ class UnitOfWork:
         """Counts every order that changed, and what was raised and settled; to be called after the commit."""
         incidents.count_raised(metrics, self.raised)
         for (kind, resolution), ids in self.resolved.items():
-            incidents.count_settled(metrics, kind, resolution, ids)
+            incidents.count_resolved(metrics, kind, resolution, ids)
         for allocation_id, verdicts in self.changes.items():
             count_change(metrics, self._before[allocation_id], verdicts)

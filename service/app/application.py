@@ -102,7 +102,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(database.close)
         loaded = await _load_sample(settings, database, folder.in_force())
         catalog = await _start_counters(database, metrics)
-        await policy_store.keep(database, folder)
+        await policy_store.store_rules(database, folder)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
         port, health_servicer = await _start_grpc(
             Dependencies(settings, database, folder, metrics, new_id), address, stack
@@ -211,7 +211,7 @@ async def _start_grpc(
     _background(stack, DecisionRetention(deps.database, deps.folder, deps.metrics, kept).run)
     _background(stack, VelocityLearner(deps.database).run)
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
-    watch = FolderWatcher(deps.folder, lambda: policy_store.keep(deps.database, deps.folder))
+    watch = FolderWatcher(deps.folder, lambda: policy_store.store_rules(deps.database, deps.folder))
     _background(stack, watch.run)
     for work in deps.background:
         _background(stack, work)

@@ -33,16 +33,16 @@ from service.decisions.decision_inputs import (
 from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_pb2
 
-KEPT_LEVELS, KEPT_PRODUCTS = 16_384, 4_096
+CACHED_LEVELS, CACHED_PRODUCTS = 16_384, 4_096
 """Levels and products that are kept as bytes: most of an order's are those of the order before."""
 
-_one = unnested("one", hash=Text, content=LargeBinary)
-_stored = insert(decision_catalog).from_select(
-    ["hash", "content"], select(_one.c.hash, _one.c.content).order_by(_one.c.hash)
+_catalog_rows = unnested("one", hash=Text, content=LargeBinary)
+_insert_catalogs = insert(decision_catalog).from_select(
+    ["hash", "content"], select(_catalog_rows.c.hash, _catalog_rows.c.content).order_by(_catalog_rows.c.hash)
 )
-_KEEP = Statement(
+_STORE_CATALOGS = Statement(
     # Nothing comes back of a catalogue that somebody has committed within the hour: only that one may be relied on.
-    _stored.on_conflict_do_update(
+    _insert_catalogs.on_conflict_do_update(
         index_elements=["hash"],
         set_={"use_time": func.clock_timestamp()},
         where=decision_catalog.c.use_time < func.clock_timestamp() - parameter("renewed", Interval),
@@ -89,10 +89,10 @@ class DecisionInputs:
 
     def _inputs(self) -> bytes | None:
         """DecisionInputs without the catalogue, the same bytes for the same inputs; None where they are too long."""
-        parts = [self._order_part(), *map(_product_part, self.products)]
+        parts = [self._order_part(), *map(_product_bytes, self.products)]
         room = limits.DECISION_BYTES - sum(map(len, parts))
         for level in self.levels:
-            part = _level_part(level)
+            part = _level_bytes(level)
             room -= len(part)
             if room < 0:
                 return None
@@ -122,7 +122,7 @@ def capture(
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> DecisionInputs:
     """What `route` is about to be asked, with the levels as they are now. To be called before anything is promised."""
-    place = _place(world.locations, channel)
+    place = _channel_snapshot(world.locations, channel)
     skus = sorted(order.units_by_sku())
     levels, found = world.levels, world.products
     return DecisionInputs(
@@ -156,31 +156,31 @@ class _ChannelSnapshot:
         return self._kept
 
 
-_places: dict[str, _ChannelSnapshot] = {}
+_snapshots: dict[str, _ChannelSnapshot] = {}
 """The newest state of each channel that orders were decided in, by id. There are as many as there are channels."""
 
 
-def _place(locations: Mapping[str, Location], channel: Channel) -> _ChannelSnapshot:
+def _channel_snapshot(locations: Mapping[str, Location], channel: Channel) -> _ChannelSnapshot:
     """The channel in this state of the catalogue, which stays the same object until it is edited."""
-    known = _places.get(channel.id)
+    known = _snapshots.get(channel.id)
     if known is None or known.locations is not locations or known.channel is not channel:
         may_use = channel.location_ids or locations
         known = _ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
-        _places[channel.id] = known
+        _snapshots[channel.id] = known
     return known
 
 
-@lru_cache(KEPT_LEVELS)
-def _level_part(level: StockLevel) -> bytes:
+@lru_cache(CACHED_LEVELS)
+def _level_bytes(level: StockLevel) -> bytes:
     return decision_pb2.DecisionInputs(levels=[level_message(level)]).SerializeToString(deterministic=True)
 
 
-@lru_cache(KEPT_PRODUCTS)
-def _product_part(product: Product) -> bytes:
+@lru_cache(CACHED_PRODUCTS)
+def _product_bytes(product: Product) -> bytes:
     return decision_pb2.DecisionInputs(products=[product_message(product)]).SerializeToString(deterministic=True)
 
 
-async def keep(connection: Connection, catalogues: Iterable[StoredCatalog]) -> None:
+async def store_catalogs(connection: Connection, catalogues: Iterable[StoredCatalog]) -> None:
     """Stores the catalogues that may not be there, once in the transaction of the decisions that name them."""
     now = time.monotonic()
     unknown = {one.hash: one for one in catalogues if one.known_until <= now}
@@ -188,7 +188,7 @@ async def keep(connection: Connection, catalogues: Iterable[StoredCatalog]) -> N
         return
     rows = [(one.hash, one.content) for one in unknown.values()]
     renewed = limits.DECISION_RENEWED
-    written = await _KEEP.rows(connection, renewed=renewed, **transposed(["hash", "content"], rows))
+    written = await _STORE_CATALOGS.rows(connection, renewed=renewed, **transposed(["hash", "content"], rows))
     for known in unknown.keys() - {r["hash"] for r in written}:
         unknown[known].known_until = now + renewed.total_seconds()
 

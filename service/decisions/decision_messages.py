@@ -15,7 +15,9 @@ from truestock.v1 import (
 )
 
 
-def explained(decision: Decision, policy_revision: str, decision_id: UUID, now: datetime) -> decision_pb2.Decision:
+def decision_message(
+    decision: Decision, policy_revision: str, decision_id: UUID, now: datetime
+) -> decision_pb2.Decision:
     """A decision under its id; `now` is the clock that it was decided by."""
     return decision_pb2.Decision(
         decision_id=str(decision_id),

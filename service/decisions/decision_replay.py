@@ -15,10 +15,10 @@ from service import limits
 from service.database.database import Connection, Database
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.decision_log import StoredDecision
-from service.decisions.decision_messages import explained
+from service.decisions.decision_messages import decision_message
 from service.errors import NotReplayable, Overloaded
 from service.policy import policy_store
-from service.policy.thread_switching import SHORT_TURNS
+from service.policy.thread_switching import FAST_SWITCHING
 from service.rpc import idempotency
 from truestock.v1 import decision_pb2
 
@@ -77,11 +77,11 @@ class DecisionReplayer:
 
     def _replay(self, stored: StoredDecision, files: Mapping[str, bytes]) -> ReplayResult:
         assert stored.inputs is not None
-        with SHORT_TURNS:
+        with FAST_SWITCHING:
             policy_set = self._policy_set(stored, files)
             decision = inputs_of(stored.inputs).decide(policy_set)
             now = stored.inputs.now.ToDatetime(tzinfo=UTC)
-            made = explained(decision, policy_set.revision, stored.id, now)
+            made = decision_message(decision, policy_set.revision, stored.id, now)
         identical = idempotency.content_of(made) == stored.explanation
         known = decision_pb2.Decision.FromString(stored.explanation)
         return ReplayResult(made, identical, "" if identical else idempotency.differing_field(known, made))

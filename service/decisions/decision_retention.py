@@ -21,40 +21,48 @@ from service.metrics import Metrics
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 
-FORGET_SECONDS = 600.0
-FORGET_DECISIONS = 1_000
+PURGE_SECONDS = 600.0
+PURGE_DECISIONS = 1_000
 """Decisions that one transaction looks at."""
-FORGET_CATALOGUES = 100
-FORGET_FILES = 1_000
-LOOK_AGAIN = timedelta(days=1)
+PURGE_CATALOGS = 100
+PURGE_FILES = 1_000
+SCAN_INTERVAL = timedelta(days=1)
 """How often everything old is looked at again: what promises rested on then may be free to go."""
 
-_aged = decision.c
-_is_current = exists().where(allocation.c.id == _aged.allocation_id, allocation.c.decision_id == _aged.id)
+_decision = decision.c
+_is_current = exists().where(allocation.c.id == _decision.allocation_id, allocation.c.decision_id == _decision.id)
 _OLD = Statement(
-    select(_aged.id, _aged.create_time, _is_current.label("is_current"), _aged.inputs.is_not(None).label("is_whole"))
-    .where(
-        _aged.create_time < func.clock_timestamp() - parameter("kept", Interval),
-        _aged.create_time >= parameter("after_time", Moment),
-        tuple_(_aged.create_time, _aged.id) > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
+    select(
+        _decision.id,
+        _decision.create_time,
+        _is_current.label("is_current"),
+        _decision.inputs.is_not(None).label("is_whole"),
     )
-    .order_by(_aged.create_time, _aged.id)
+    .where(
+        _decision.create_time < func.clock_timestamp() - parameter("kept", Interval),
+        _decision.create_time >= parameter("after_time", Moment),
+        tuple_(_decision.create_time, _decision.id)
+        > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
+    )
+    .order_by(_decision.create_time, _decision.id)
     .limit(parameter("count", Integer))
     # Another service on this database may do the same at this moment.
     .with_for_update(skip_locked=True)
 )
-_DELETE = Statement(delete(decision).where(_aged.id == any_of("ids", Uuid)))
-_STRIP = Statement(update(decision).values(inputs=None, catalog_hash=None).where(_aged.id == any_of("ids", Uuid)))
+_DELETE = Statement(delete(decision).where(_decision.id == any_of("ids", Uuid)))
+_DROP_INPUTS = Statement(
+    update(decision).values(inputs=None, catalog_hash=None).where(_decision.id == any_of("ids", Uuid))
+)
 
-_unused_catalogues = (
+_unused_catalogs = (
     select(decision_catalog.c.hash)
     .where(decision_catalog.c.use_time < func.clock_timestamp() - parameter("kept", Interval))
     .order_by(decision_catalog.c.hash)
     .limit(parameter("count", Integer))
     .with_for_update(skip_locked=True)
 )
-_DELETE_CATALOGUES = Statement(
-    delete(decision_catalog).where(decision_catalog.c.hash.in_(_unused_catalogues)).returning(decision_catalog.c.hash)
+_DELETE_CATALOGS = Statement(
+    delete(decision_catalog).where(decision_catalog.c.hash.in_(_unused_catalogs)).returning(decision_catalog.c.hash)
 )
 _unused_files = (
     select(policy_set.c.revision, policy_set.c.path)
@@ -72,19 +80,19 @@ _DELETE_FILES = Statement(
     .returning(policy_set.c.path)
 )
 
-_Place = tuple[datetime, UUID]
-_START: _Place = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+_Position = tuple[datetime, UUID]
+_START: _Position = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(slots=True)
-class _Walk:
+class _ScanProgress:
     """How far everything old has been looked at."""
 
-    place: _Place = _START
+    place: _Position = _START
     begun: datetime | None = None
 
     def begin(self, now: datetime) -> None:
-        if self.begun is None or now - self.begun >= LOOK_AGAIN:
+        if self.begun is None or now - self.begun >= SCAN_INTERVAL:
             self.place, self.begun = _START, now
 
 
@@ -96,25 +104,25 @@ class DecisionRetention:
         self._folder = folder
         self._metrics = metrics
         self._kept = kept
-        self._walk = _Walk()
+        self._walk = _ScanProgress()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forgets until `stop` is set."""
-        await every(FORGET_SECONDS, stop, self.forget)
+        await every(PURGE_SECONDS, stop, self.forget)
 
     async def forget(self) -> None:
         """Forgets everything that is past its time, a batch after the other."""
         await self._database.transaction("renew_policies", self._renew)
         self._walk.begin(datetime.now(UTC))
-        while await self._forget_decisions() == FORGET_DECISIONS:
+        while await self._forget_decisions() == PURGE_DECISIONS:
             pass
-        while await self._database.transaction("purge_catalogs", self._catalogues) == FORGET_CATALOGUES:
+        while await self._database.transaction("purge_catalogs", self._catalogues) == PURGE_CATALOGS:
             pass
-        while await self._database.transaction("purge_rules", self._files) == FORGET_FILES:
+        while await self._database.transaction("purge_rules", self._files) == PURGE_FILES:
             pass
 
     async def _renew(self, connection: Connection) -> None:
-        await policy_store.renew(connection, self._folder.current.policy_set.revision)
+        await policy_store.mark_used(connection, self._folder.current.policy_set.revision)
 
     async def _forget_decisions(self) -> int:
         """Returns how many were looked at."""
@@ -122,23 +130,23 @@ class DecisionRetention:
         self._metrics.decisions_purged.inc(forgotten)
         return seen
 
-    async def _decisions(self, connection: Connection) -> tuple[int, _Place, int]:
+    async def _decisions(self, connection: Connection) -> tuple[int, _Position, int]:
         """How many were looked at, up to where, and how many were forgotten or lost their inputs."""
         time, last = self._walk.place
-        rows = await _OLD.rows(connection, kept=self._kept, after_time=time, after_id=last, count=FORGET_DECISIONS)
+        rows = await _OLD.rows(connection, kept=self._kept, after_time=time, after_id=last, count=PURGE_DECISIONS)
         gone = [r["id"] for r in rows if not r["is_current"]]
         bared = [r["id"] for r in rows if r["is_current"] and r["is_whole"]]
         if gone:
             await _DELETE.run(connection, ids=gone)
         if bared:
-            await _STRIP.run(connection, ids=bared)
+            await _DROP_INPUTS.run(connection, ids=bared)
         place = (rows[-1]["create_time"], rows[-1]["id"]) if rows else self._walk.place
         return len(rows), place, len(gone) + len(bared)
 
     async def _catalogues(self, connection: Connection) -> int:
         kept = self._kept + limits.DECISION_SPARE
-        return len(await _DELETE_CATALOGUES.rows(connection, kept=kept, count=FORGET_CATALOGUES))
+        return len(await _DELETE_CATALOGS.rows(connection, kept=kept, count=PURGE_CATALOGS))
 
     async def _files(self, connection: Connection) -> int:
         kept, in_force = self._kept + limits.DECISION_SPARE, self._folder.current.policy_set.revision
-        return len(await _DELETE_FILES.rows(connection, kept=kept, in_force=in_force, count=FORGET_FILES))
+        return len(await _DELETE_FILES.rows(connection, kept=kept, in_force=in_force, count=PURGE_FILES))

@@ -22,6 +22,6 @@ class ExceptionEvent:
     description: str
 
 
-def resolved_by_policy(resolution: str) -> str:
+def resolution_text(resolution: str) -> str:
     """How an exception was settled, as its history says it."""
     return f"Settled: {resolution.replace('_', ' ')}."

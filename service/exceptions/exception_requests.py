@@ -80,12 +80,12 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
     wrong = [n for n in request.states if n not in _STATES]
     if wrong:
         fields.wrong("states", f"{wrong[0]} is not one of {', '.join(f'STATE_{w.upper()}' for w in EXCEPTION_STATES)}")
-    for index, kind in enumerate(_short(fields, "kinds", request.kinds)):
+    for index, kind in enumerate(_filter_entries(fields, "kinds", request.kinds)):
         if kind not in EXCEPTION_KINDS:
             fields.wrong(f"kinds[{index}]", f"'{kind[:64]}' is not one of {', '.join(EXCEPTION_KINDS)}")
-    for index, owner in enumerate(_short(fields, "owners", request.owners)):
+    for index, owner in enumerate(_filter_entries(fields, "owners", request.owners)):
         fields.text(f"owners[{index}]", owner, longest=limits.ID_LENGTH, required=True)
-    for index, channel_id in enumerate(_short(fields, "channel_ids", request.channel_ids)):
+    for index, channel_id in enumerate(_filter_entries(fields, "channel_ids", request.channel_ids)):
         fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     count = fields.page_size(request.page_size)
@@ -125,7 +125,7 @@ def assignment(request: exception_pb.AssignExceptionRequest) -> Assignment:
     return Assignment(id, assignee, owner, actor, request_id)
 
 
-def settling(request: exception_pb.ResolveExceptionRequest) -> ResolutionRequest:
+def resolution_request(request: exception_pb.ResolveExceptionRequest) -> ResolutionRequest:
     """Raises InvalidFields with everything that is wrong. Whether the kind allows it is not known yet."""
     fields = Fields()
     id = fields.uuid("exception_id", request.exception_id, required=True)
@@ -167,7 +167,7 @@ def _actor(fields: Fields, actor: str) -> str:
     return actor
 
 
-def _short(fields: Fields, field: str, values: Iterable[str]) -> list[str]:
+def _filter_entries(fields: Fields, field: str, values: Iterable[str]) -> list[str]:
     """The entries of a filter; none of one that is too long."""
     found = list(values)
     return found if fields.size(field, found, 0, limits.EXCEPTION_FILTER) else []

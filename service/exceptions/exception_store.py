@@ -129,7 +129,9 @@ _EVENT: Columns = {
     "event_time": Moment,
 }
 _event = unnested("happened", **_EVENT)
-_TELL = Statement(insert(order_event).from_select(list(_EVENT), select(*(_event.c[name] for name in _EVENT))))
+_ADD_ORDER_EVENTS = Statement(
+    insert(order_event).from_select(list(_EVENT), select(*(_event.c[name] for name in _EVENT)))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ async def resolve(
     return await _RESOLVE.row(connection, now=now, id=id, resolution=resolution, actor=actor, note=note)
 
 
-async def other_count(connection: Connection, row: asyncpg.Record) -> int:
+async def other_open_count(connection: Connection, row: asyncpg.Record) -> int:
     """How many other exceptions of its kind are open about the same order, which is locked."""
     found = await _OTHERS_OPEN.rows(connection, allocation_id=row["allocation_id"], kind=row["kind"], id=row["id"])
     count: int = found[0]["count"]
@@ -223,5 +225,5 @@ async def note_on_orders(
     ids = sorted({note.allocation_id for note in notes})
     touched = await _NOTE.rows(connection, now=now, ids=ids, needs_person=needs_person)
     rows = [(new_id(), n.allocation_id, n.event, n.description, n.policy_revision, now) for n in notes]
-    await _TELL.run(connection, **transposed(list(_EVENT), rows))
+    await _ADD_ORDER_EVENTS.run(connection, **transposed(list(_EVENT), rows))
     return [r["channel_id"] for r in touched if needs_person and not r["needed_person"]]

@@ -45,7 +45,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class RaisedException:
     """An exception that is new."""
 
     id: UUID
@@ -56,7 +56,7 @@ class Raised:
     description: str
 
 
-_RAISED: Columns = {
+_RAISED_COLUMNS: Columns = {
     "id": Uuid,
     "kind": Text,
     "subject": Text,
@@ -73,16 +73,16 @@ _RAISED: Columns = {
     "action": Text,
     "rule": Text,
 }
-_raised = unnested("raised", **_RAISED)
+_raised_rows = unnested("raised", **_RAISED_COLUMNS)
 _insert = upsert(exception).from_select(
-    [*_RAISED, "state", "policy_revision", "create_time", "update_time"],
+    [*_RAISED_COLUMNS, "state", "policy_revision", "create_time", "update_time"],
     select(
-        *(_raised.c[name] for name in _RAISED),
+        *(_raised_rows.c[name] for name in _RAISED_COLUMNS),
         literal_column("'open'"),
         parameter("policy_revision", Text),
         parameter("now", Moment),
         parameter("now", Moment),
-    ).order_by(_raised.c.kind, _raised.c.subject),
+    ).order_by(_raised_rows.c.kind, _raised_rows.c.subject),
 )
 _RAISE = Statement(
     _insert.on_conflict_do_update(
@@ -98,11 +98,12 @@ _RAISE = Statement(
     )
 )
 
-_EVENT: Columns = {"id": Uuid, "exception_id": Uuid, "event": Text, "actor": Text, "description": Text}
-_event = unnested("happened", **_EVENT)
-_TELL = Statement(
+_EVENT_COLUMNS: Columns = {"id": Uuid, "exception_id": Uuid, "event": Text, "actor": Text, "description": Text}
+_event_rows = unnested("happened", **_EVENT_COLUMNS)
+_ADD_HISTORY = Statement(
     insert(exception_event).from_select(
-        [*_EVENT, "event_time"], select(*(_event.c[name] for name in _EVENT), parameter("now", Moment))
+        [*_EVENT_COLUMNS, "event_time"],
+        select(*(_event_rows.c[name] for name in _EVENT_COLUMNS), parameter("now", Moment)),
     )
 )
 
@@ -118,7 +119,7 @@ _LOCK_OPEN = Statement(
     .order_by(exception.c.subject)
     .with_for_update()
 )
-_SETTLE = Statement(
+_RESOLVE = Statement(
     update(exception)
     .values(
         state="resolved",
@@ -137,7 +138,7 @@ async def raise_all(
     now: datetime,
     incidents: Iterable[Incident],
     new_id: Callable[[], UUID],
-) -> list[Raised]:
+) -> list[RaisedException]:
     """Raises exceptions, or counts up those that are open already; returns the ones that are new, see `count_raised`.
 
     To be called after all locks are taken: rows are written in the order of (kind, subject).
@@ -147,19 +148,21 @@ async def raise_all(
     if not rows:
         return []
     found = await _RAISE.rows(
-        connection, now=now, policy_revision=policy_set.revision, **transposed(list(_RAISED), rows)
+        connection, now=now, policy_revision=policy_set.revision, **transposed(list(_RAISED_COLUMNS), rows)
     )
     # What is seen again and again is counted, not told again and again.
     new = [
-        Raised(r["id"], r["kind"], r["subject"], r["channel_id"], r["owner"], r["description"])
+        RaisedException(r["id"], r["kind"], r["subject"], r["channel_id"], r["owner"], r["description"])
         for r in found
         if r["repeat_count"] == 0
     ]
-    await tell(connection, now, [ExceptionEvent(one.id, "raised", POLICY, one.description) for one in new], new_id)
+    await add_history(
+        connection, now, [ExceptionEvent(one.id, "raised", POLICY, one.description) for one in new], new_id
+    )
     return new
 
 
-async def settle_all(
+async def resolve_all(
     connection: Connection,
     now: datetime,
     kind: str,
@@ -171,37 +174,37 @@ async def settle_all(
 ) -> list[UUID]:
     """Settles what is open of a kind about these subjects, because what it was about is over; returns their ids.
 
-    To be counted after the commit, with `count_settled`.
+    To be counted after the commit, with `count_resolved`.
     """
     if not subjects:
         return []
     ids = [r["id"] for r in await _LOCK_OPEN.rows(connection, kind=kind, subjects=sorted(subjects))]
-    await _SETTLE.run(connection, now=now, ids=ids, resolution=resolution)
-    await tell(connection, now, [ExceptionEvent(one, "resolved", POLICY, description) for one in ids], new_id)
+    await _RESOLVE.run(connection, now=now, ids=ids, resolution=resolution)
+    await add_history(connection, now, [ExceptionEvent(one, "resolved", POLICY, description) for one in ids], new_id)
     return ids
 
 
-async def tell(
+async def add_history(
     connection: Connection, now: datetime, events: Sequence[ExceptionEvent], new_id: Callable[[], UUID]
 ) -> None:
     """Adds to the history of exceptions."""
     rows = [(new_id(), one.exception_id, one.event, one.actor, one.description) for one in events]
     if rows:
-        await _TELL.run(connection, now=now, **transposed(list(_EVENT), rows))
+        await _ADD_HISTORY.run(connection, now=now, **transposed(list(_EVENT_COLUMNS), rows))
 
 
-def count_raised(metrics: Metrics, raised: Iterable[Raised]) -> None:
+def count_raised(metrics: Metrics, raised: Iterable[RaisedException]) -> None:
     """Counts new exceptions; to be called after the commit."""
     for one in raised:
         metrics.exceptions.labels(one.kind, one.channel_id or NO_CHANNEL).inc()
 
 
-def count_settled(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UUID]) -> None:
+def count_resolved(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UUID]) -> None:
     """Counts exceptions that were settled; to be called after the commit."""
     metrics.exceptions_resolved.labels(kind, resolution).inc(len(ids))
 
 
-def context_of(one: Incident, now: datetime) -> Context:
+def rule_context(one: Incident, now: datetime) -> Context:
     """What exception rules may know of an incident."""
     return Context(
         now,
@@ -215,7 +218,7 @@ def context_of(one: Incident, now: datetime) -> Context:
 
 
 def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
-    found = handling_of(policy_set, context_of(one, now))
+    found = handling_of(policy_set, rule_context(one, now))
     rule = found.rule if found.is_built_in else f"{found.rule} ({found.source})"
     about = (one.channel_id, one.sku, one.location_id, one.source, one.allocation_id, one.shipment_id)
     settled = (found.owner, now + found.due_in, found.escalate_to, found.action, rule)

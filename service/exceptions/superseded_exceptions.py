@@ -12,7 +12,7 @@ from service.database.database import Connection, Statement, any_of
 from service.database.tables import allocation, exception, exception_event, shortage
 
 _own = exception.c
-_TOLD = ("id", "exception_id", "event", "actor", "description", "event_time")
+_EVENT_COLUMNS = ("id", "exception_id", "event", "actor", "description", "event_time")
 
 
 def _literal(text: str) -> ColumnElement[Any]:
@@ -36,10 +36,10 @@ def _superseding(why: str, *conditions: ColumnElement[bool]) -> Statement:
         _literal(why),
         gone.c.update_time,
     )
-    return Statement(insert(exception_event).from_select(list(_TOLD), told))
+    return Statement(insert(exception_event).from_select(list(_EVENT_COLUMNS), told))
 
 
-def _is_idle() -> ColumnElement[bool]:
+def _is_obsolete() -> ColumnElement[bool]:
     """Whether nothing is left of an order that its exception is about; one that is held looks after waiting units.
 
     A rejection is about the units that are short because of it, of whatever kind.
@@ -63,9 +63,9 @@ def _is_idle() -> ColumnElement[bool]:
 
 
 # A shipment that is late stays so until it goes on or ends, whatever becomes of the plan.
-_IS_OF_PLAN = _own.kind != _literal("late_shipment")
-_SUPERSEDE = _superseding("The order was planned anew.", _IS_OF_PLAN)
-_SUPERSEDE_IDLE = _superseding("Nothing is left of the order that it was about.", _IS_OF_PLAN, _is_idle())
+_CONCERNS_PLAN = _own.kind != _literal("late_shipment")
+_SUPERSEDE = _superseding("The order was planned anew.", _CONCERNS_PLAN)
+_SUPERSEDE_OBSOLETE = _superseding("Nothing is left of the order that it was about.", _CONCERNS_PLAN, _is_obsolete())
 
 
 async def supersede(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
@@ -73,6 +73,6 @@ async def supersede(connection: Connection, allocation_ids: Sequence[UUID]) -> N
     await _SUPERSEDE.run(connection, ids=list(allocation_ids))
 
 
-async def supersede_idle(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
+async def supersede_obsolete(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
     """Supersedes what is open about locked orders and has nothing left to settle, after they are written."""
-    await _SUPERSEDE_IDLE.run(connection, ids=list(allocation_ids))
+    await _SUPERSEDE_OBSOLETE.run(connection, ids=list(allocation_ids))

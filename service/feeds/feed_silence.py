@@ -13,7 +13,7 @@ from policies.policy_set import PolicySet
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import Moment, exception, feed
 from service.exceptions import incidents
-from service.exceptions.incidents import Incident, Raised
+from service.exceptions.incidents import Incident, RaisedException
 from service.stock import levels
 
 STALE = "stale_feed"
@@ -74,7 +74,7 @@ async def record_reports(
 
 async def check(
     connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]
-) -> tuple[list[Raised], list[UUID]]:
+) -> tuple[list[RaisedException], list[UUID]]:
     """Raises an exception for each feed that has fallen silent, once, and settles those of feeds that speak again.
 
     Several services may do so at once. Returns the exceptions that are new, and those that are settled.
@@ -93,7 +93,7 @@ async def check(
 
 async def _resolve(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
     description = "The feed speaks again, or is no longer expected to."
-    return await incidents.settle_all(
+    return await incidents.resolve_all(
         connection, now, STALE, sources, resolution=COMPLETED, description=description, new_id=new_id
     )
 

@@ -17,7 +17,7 @@ from service.database.tables import exception, location, product
 from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.exceptions import incidents
-from service.exceptions.incidents import Raised
+from service.exceptions.incidents import RaisedException
 from service.feeds import feed_silence, quarantine, stock_intake
 from service.feeds.change_processing import RecordedChange
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
@@ -74,12 +74,12 @@ class QuarantineRetry:
         """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
         policy_set = self._deps.policies()
 
-        async def work(connection: Connection) -> tuple[list[Raised], list[UUID]]:
+        async def work(connection: Connection) -> tuple[list[RaisedException], list[UUID]]:
             return await feed_silence.check(connection, policy_set, self._deps.new_id)
 
         raised, settled = await self._deps.database.transaction("check_feed_silence", work)
         incidents.count_raised(self._deps.metrics, raised)
-        incidents.count_settled(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
+        incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
 
     async def _retry_batch(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
@@ -102,7 +102,7 @@ class QuarantineRetry:
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         for kind, ids in settled.items():
-            incidents.count_settled(self._deps.metrics, kind, MAPPED, ids)
+            incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
         return seen
 
     async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
@@ -112,7 +112,7 @@ class QuarantineRetry:
             rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
             subjects = [row["subject"] for row in rows]
             if subjects:
-                settled[kind] = await incidents.settle_all(
+                settled[kind] = await incidents.resolve_all(
                     connection,
                     await levels.clock(connection),
                     kind,

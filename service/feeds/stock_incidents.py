@@ -13,7 +13,7 @@ from policies.policy_set import PolicySet
 from policies.stock.counting import ChangeResult, QuarantineCause
 from service.database.database import Connection
 from service.exceptions import incidents
-from service.exceptions.incidents import Incident, Raised
+from service.exceptions.incidents import Incident, RaisedException
 from service.feeds.change_processing import RecordedChange
 
 MISMATCH = "mismatch"
@@ -39,7 +39,7 @@ async def raise_and_resolve(
     products: Mapping[str, Product],
     locations: Mapping[str, Location],
     new_id: Callable[[], UUID],
-) -> tuple[list[Raised], list[UUID]]:
+) -> tuple[list[RaisedException], list[UUID]]:
     """Raises what the results ask somebody to settle, and settles what they have cured; the last word counts.
 
     Returns what is new, and the mismatches that are settled.
@@ -57,7 +57,7 @@ async def raise_and_resolve(
             else:
                 found[MISMATCH, subject] = incident
     description = "A later count agrees."
-    settled = await incidents.settle_all(
+    settled = await incidents.resolve_all(
         connection, now, MISMATCH, sorted(cured), resolution=STOCK_CORRECTED, description=description, new_id=new_id
     )
     return await incidents.raise_all(connection, policy_set, now, found.values(), new_id), settled

@@ -17,7 +17,7 @@ from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service.database.database import Connection, Statement, any_of
 from service.database.tables import exception, exception_record
-from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, resolved_by_policy
+from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, resolution_text
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 
 LINE_ID_SEPARATOR = "\x1f"
@@ -79,7 +79,7 @@ class OrderException:
         raised = [ExceptionEvent(id, "raised", POLICY, self.description)]
         if self.resolution is None:
             return raised
-        return [*raised, ExceptionEvent(id, "resolved", POLICY, self.note or resolved_by_policy(self.resolution))]
+        return [*raised, ExceptionEvent(id, "resolved", POLICY, self.note or resolution_text(self.resolution))]
 
 
 def of_shortages(

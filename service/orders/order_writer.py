@@ -261,7 +261,7 @@ async def write(connection: Connection, changes: OrderWrites) -> None:
             await statement.run(connection, ids=list(changes.replaced))
     if changes.replanned:
         await superseded_exceptions.supersede(connection, list(changes.replanned))
-    await decision_log.keep(connection, changes.catalogs)
+    await decision_log.store_catalogs(connection, changes.catalogs)
     if changes.records:
         rows = [_allocation_row(record) for record in changes.records.values()]
         await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
@@ -271,7 +271,7 @@ async def write(connection: Connection, changes: OrderWrites) -> None:
             await statement.run(connection, **transposed(list(columns), parts))
     watched = [one for one in changes.replaced if changes.records[one].needs_person]
     if watched:
-        await superseded_exceptions.supersede_idle(connection, watched)
+        await superseded_exceptions.supersede_obsolete(connection, watched)
 
 
 def _child_rows(changes: OrderWrites) -> dict[str, list[tuple[object, ...]]]:

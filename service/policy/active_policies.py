@@ -13,7 +13,7 @@ from policies.policy_set import PolicySet
 from policies.reading.rules_reader import FOLDER, Reading, is_rule_file, read, revision
 from policies.source.problems import Problem
 from service.metrics import Metrics
-from service.policy.rules_folder import RulesFolder, find, shown
+from service.policy.rules_folder import RulesFolder, find, problems_text
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class ActivePolicies:
         self.taken = find(folder)
         reading = _read(self.taken)
         if reading.policy_set is None:
-            raise RulesFolderError(shown(reading.problems, self.taken.files))
+            raise RulesFolderError(problems_text(reading.problems, self.taken.files))
         self.current = LoadedPolicies(reading.policy_set, datetime.now(UTC), self.taken.files)
         self._show(reading.policy_set)
 
@@ -90,7 +90,7 @@ class ActivePolicies:
         self._metrics.policy_reloads.labels("refused").inc()
         self._metrics.policy_problems.set(len(problems))
         self.current = replace(self.current, problems=problems, refuse_time=datetime.now(UTC))
-        first = shown(problems[:1], found.files)
+        first = problems_text(problems[:1], found.files)
         log.error("rules refused; the last good ones stay in force", problems=len(problems), first=first)
 
 

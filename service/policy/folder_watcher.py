@@ -16,17 +16,17 @@ from watchfiles import awatch
 
 from service.policy.active_policies import ActivePolicies
 from service.policy.rules_folder import RulesFolder, find
-from service.policy.thread_switching import SHORT_TURNS
+from service.policy.thread_switching import FAST_SWITCHING
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """The folder is looked at so often even where the file system says nothing: some never do, and a watch can break."""
-GATHER_SECONDS = 0.2
+DEBOUNCE_SECONDS = 0.2
 """Changes of a file system within this time are heard of together."""
-SETTLE_SECONDS = 0.2
+STABLE_SECONDS = 0.2
 """Files are written in several steps; a folder that has not changed for so long is whole."""
-SETTLE_LOOKS = 4
+STABLE_POLLS = 4
 """After so many looks a folder that never rests is taken as it is."""
 
 _one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
@@ -65,8 +65,8 @@ class FolderWatcher:
             *(path for path, _, _ in folders),
             watch_filter=None,
             stop_event=stop,
-            debounce=round(GATHER_SECONDS * 1_000),
-            rust_timeout=round(LOOK_SECONDS * 1_000),
+            debounce=round(DEBOUNCE_SECONDS * 1_000),
+            rust_timeout=round(POLL_SECONDS * 1_000),
             yield_on_timeout=True,
             # Which folders there are is found out with bounds, and links out of the rules are not followed.
             recursive=False,
@@ -81,7 +81,7 @@ class FolderWatcher:
 
     async def _look(self) -> None:
         found = await self._settled()
-        if found is not None and await take(self._folder, found):
+        if found is not None and await load_in_thread(self._folder, found):
             self._is_told = False
         if not self._is_told:
             await self._changed()
@@ -89,13 +89,13 @@ class FolderWatcher:
 
     async def _settled(self) -> RulesFolder | None:
         """What lies in the folder once it rests; None where it is what was taken last."""
-        self._seen = await _find(self._folder)
-        for _ in range(SETTLE_LOOKS):
+        self._seen = await _read_folder(self._folder)
+        for _ in range(STABLE_POLLS):
             if self._seen == self._folder.taken:
                 return None
             before = self._seen
-            await asyncio.sleep(SETTLE_SECONDS)
-            self._seen = await _find(self._folder)
+            await asyncio.sleep(STABLE_SECONDS)
+            self._seen = await _read_folder(self._folder)
             if self._seen == before:
                 break
         return self._seen
@@ -107,20 +107,20 @@ class FolderWatcher:
             log.warning("watching the rules failed; they are looked at every second", exc_info=error)
 
 
-async def take(folder: ActivePolicies, found: RulesFolder) -> bool:
+async def load_in_thread(folder: ActivePolicies, found: RulesFolder) -> bool:
     """Takes what was found, in a thread that gives way to the event loop often: thousands of rules take seconds."""
-    return await asyncio.get_running_loop().run_in_executor(_one_thread, _in_short_turns, folder, found)
+    return await asyncio.get_running_loop().run_in_executor(_one_thread, _load_with_fast_switching, folder, found)
 
 
-async def _find(folder: ActivePolicies) -> RulesFolder:
+async def _read_folder(folder: ActivePolicies) -> RulesFolder:
     return await asyncio.get_running_loop().run_in_executor(_one_thread, find, folder.folder)
 
 
-def _in_short_turns(folder: ActivePolicies, found: RulesFolder) -> bool:
-    with SHORT_TURNS:
+def _load_with_fast_switching(folder: ActivePolicies, found: RulesFolder) -> bool:
+    with FAST_SWITCHING:
         return folder.take(found)
 
 
 async def _pause(stop: asyncio.Event) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+        await asyncio.wait_for(stop.wait(), POLL_SECONDS)

@@ -11,7 +11,7 @@ from service.database.tables import policy_set
 from service.policy.active_policies import ActivePolicies
 
 _file = unnested("file", path=Text, content=LargeBinary)
-_KEEP = Statement(
+_STORE = Statement(
     insert(policy_set)
     .from_select(
         ["revision", "path", "content"],
@@ -19,7 +19,7 @@ _KEEP = Statement(
     )
     .on_conflict_do_update(index_elements=["revision", "path"], set_={"use_time": func.clock_timestamp()})
 )
-_RENEW = Statement(
+_MARK_USED = Statement(
     update(policy_set)
     .values(use_time=func.clock_timestamp())
     .where(
@@ -30,7 +30,7 @@ _RENEW = Statement(
 _FILES = Statement(select(policy_set).where(policy_set.c.revision == parameter("revision", Text)))
 
 
-async def keep(database: Database, folder: ActivePolicies) -> None:
+async def store_rules(database: Database, folder: ActivePolicies) -> None:
     """Keeps the files of the rules in force, once for each revision, and marks them as in use."""
     loaded = folder.current
     if not loaded.files:
@@ -38,14 +38,14 @@ async def keep(database: Database, folder: ActivePolicies) -> None:
 
     async def work(connection: Connection) -> None:
         rows = sorted(loaded.files.items())
-        await _KEEP.run(connection, revision=loaded.policy_set.revision, **transposed(["path", "content"], rows))
+        await _STORE.run(connection, revision=loaded.policy_set.revision, **transposed(["path", "content"], rows))
 
     await database.transaction("store_policies", work)
 
 
-async def renew(connection: Connection, revision: str) -> None:
+async def mark_used(connection: Connection, revision: str) -> None:
     """Marks a set of rules as in use, once within a while."""
-    await _RENEW.run(connection, revision=revision, renewed=limits.DECISION_RENEWED)
+    await _MARK_USED.run(connection, revision=revision, renewed=limits.DECISION_RENEWED)
 
 
 async def files(connection: Connection, revision: str) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from service import limits
 from service.errors import Overloaded, RulesTooCostly
-from service.policy.sandbox_process import TOO_MUCH_MEMORY, SandboxReport, answer, question
+from service.policy.sandbox_process import TOO_MUCH_MEMORY, SandboxReport, decode_report, encode_files
 
 
 class RuleSandbox:
@@ -45,7 +45,7 @@ async def _run(files: Mapping[str, bytes]) -> SandboxReport:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        said, complaint = await asyncio.wait_for(process.communicate(question(files)), limits.TRIAL_SECONDS)
+        said, complaint = await asyncio.wait_for(process.communicate(encode_files(files)), limits.TRIAL_SECONDS)
     except TimeoutError as error:
         raise RulesTooCostly(_time_limit()) from error
     finally:
@@ -53,13 +53,13 @@ async def _run(files: Mapping[str, bytes]) -> SandboxReport:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    return _understood(process.returncode, said, complaint)
+    return _report_of(process.returncode, said, complaint)
 
 
-def _understood(code: int | None, said: bytes, complaint: bytes) -> SandboxReport:
+def _report_of(code: int | None, said: bytes, complaint: bytes) -> SandboxReport:
     match code:
         case 0:
-            return answer(said)
+            return decode_report(said)
         case _ if code in (-signal.SIGXCPU, -signal.SIGKILL):
             raise RulesTooCostly(_time_limit())
         case _ if code in (TOO_MUCH_MEMORY, -signal.SIGSEGV, -signal.SIGABRT):

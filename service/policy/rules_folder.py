@@ -38,7 +38,7 @@ def find(folder: Path) -> RulesFolder:
     return RulesFolder(search.files, tuple(sorted(search.problems)), frozenset(search.folders))
 
 
-def shown(problems: tuple[Problem, ...], files: dict[str, bytes]) -> str:
+def problems_text(problems: tuple[Problem, ...], files: dict[str, bytes]) -> str:
     """Problems as a planner reads them."""
     return render(problems, {path: content.decode(errors="replace") for path, content in files.items()})
 

@@ -53,18 +53,18 @@ def try_rules(files: Mapping[str, bytes]) -> SandboxReport:
     return SandboxReport(
         revision=reading.policy_set.revision if reading.policy_set else "",
         problems=tuple(one for one in problems if one.code not in ("test-failed", "rule-untested")),
-        results=tuple(map(_tested, report.results)),
+        results=tuple(map(_test_result, report.results)),
         untested=tuple(one for one in problems if one.code == "rule-untested"),
     )
 
 
-def question(files: Mapping[str, bytes]) -> bytes:
+def encode_files(files: Mapping[str, bytes]) -> bytes:
     """What the process is asked."""
     # Every byte is a letter of Latin-1, so what is no text goes through as well.
     return json.dumps({path: content.decode("latin-1") for path, content in files.items()}).encode()
 
 
-def answer(said: bytes) -> SandboxReport:
+def decode_report(said: bytes) -> SandboxReport:
     """What the process answered."""
     revision, problems, results, untested = json.loads(said)
     return SandboxReport(
@@ -89,7 +89,7 @@ def main(seconds: int, memory_bytes: int) -> None:
         sys.exit(TOO_MUCH_MEMORY)
 
 
-def _tested(result: RuleTestResult) -> SandboxTestResult:
+def _test_result(result: RuleTestResult) -> SandboxTestResult:
     difference = result.problem.message if result.problem else ""
     return SandboxTestResult(
         result.suite, result.name, result.passed, difference, result.source.file, result.source.line

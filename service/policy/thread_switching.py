@@ -6,7 +6,7 @@ import sys
 from threading import Lock
 from types import TracebackType
 
-SHORT_TURN_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0005
 """How long such work may keep Python to itself while calls wait; ten times shorter than usual."""
 
 
@@ -23,7 +23,7 @@ class FastThreadSwitching:
         with self._lock:
             if not self._count:
                 self._usual = sys.getswitchinterval()
-                sys.setswitchinterval(SHORT_TURN_SECONDS)
+                sys.setswitchinterval(SWITCH_SECONDS)
             self._count += 1
 
     def __exit__(
@@ -36,5 +36,5 @@ class FastThreadSwitching:
                 sys.setswitchinterval(self._usual)
 
 
-SHORT_TURNS = FastThreadSwitching()
+FAST_SWITCHING = FastThreadSwitching()
 """There is one interval in a process, so there is one of these."""

@@ -20,7 +20,7 @@ from service.stock import levels
 _own = exception.c
 
 
-def _due(*columns: Any) -> Select[Any]:
+def _overdue(*columns: Any) -> Select[Any]:
     """Open exceptions whose time is over and that have not gone to anybody yet."""
     return select(*columns).where(
         _own.state == literal_column("'open'"),
@@ -30,9 +30,11 @@ def _due(*columns: Any) -> Select[Any]:
     )
 
 
-_FIND = Statement(_due(_own.id, _own.allocation_id).order_by(_own.due_time, _own.id).limit(parameter("count", Integer)))
+_FIND = Statement(
+    _overdue(_own.id, _own.allocation_id).order_by(_own.due_time, _own.id).limit(parameter("count", Integer))
+)
 _LOCK = Statement(
-    _due(exception)
+    _overdue(exception)
     .where(
         _own.id == any_of("ids", Uuid),
         _own.allocation_id.is_(None) | (_own.allocation_id == any_of("allocation_ids", Uuid)),
@@ -56,23 +58,23 @@ async def escalate(connection: Connection, count: int, new_id: Callable[[], UUID
     due = await _LOCK.rows(connection, ids=[r["id"] for r in found], allocation_ids=locked)
     now = await levels.clock(connection)
     await _ESCALATE.run(connection, now=now, ids=[r["id"] for r in due])
-    told = [ExceptionEvent(r["id"], "escalated", POLICY, _sentence(r)) for r in due]
-    await incidents.tell(connection, now, told, new_id)
+    told = [ExceptionEvent(r["id"], "escalated", POLICY, _escalation_text(r)) for r in due]
+    await incidents.add_history(connection, now, told, new_id)
     await exception_store.note_on_orders(connection, now, _notes(due), new_id, needs_person=False)
     return due
 
 
 def _notes(due: Iterable[asyncpg.Record]) -> list[OrderTimelineNote]:
     return [
-        OrderTimelineNote(r["allocation_id"], "exception_escalated", _told(r), r["policy_revision"])
+        OrderTimelineNote(r["allocation_id"], "exception_escalated", _timeline_text(r), r["policy_revision"])
         for r in due
         if r["allocation_id"]
     ]
 
 
-def _told(row: asyncpg.Record) -> str:
-    return f"{row['kind'].replace('_', ' ').capitalize()}: {_sentence(row)}"
+def _timeline_text(row: asyncpg.Record) -> str:
+    return f"{row['kind'].replace('_', ' ').capitalize()}: {_escalation_text(row)}"
 
 
-def _sentence(row: asyncpg.Record) -> str:
+def _escalation_text(row: asyncpg.Record) -> str:
     return f"Its time is over: from {row['owner']} to {row['escalate_to']}."

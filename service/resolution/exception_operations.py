@@ -23,12 +23,12 @@ from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import CannotResolve, InvalidFields, NotFound, Violation
 from service.exceptions import exception_messages, exception_store, incidents
-from service.exceptions.exception_model import ExceptionEvent, resolved_by_policy
+from service.exceptions.exception_model import ExceptionEvent, resolution_text
 from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
 from service.exceptions.exception_store import OrderTimelineNote
-from service.exceptions.incidents import Incident, Raised
+from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
-from service.resolution.resolution_actions import EFFECTS, ResolutionContext, settle_order
+from service.resolution.resolution_actions import EFFECTS, ResolutionContext, apply_resolution
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
@@ -56,7 +56,7 @@ class ExceptionOperations:
         """Raises NotFound, CannotSettle, RequestIdReused."""
 
         async def work(connection: Connection) -> tuple[exception_pb.AssignExceptionResponse, Sequence[str]]:
-            known = await _known(connection, wanted.exception_id)
+            known = await _existing_exception(connection, wanted.exception_id)
             if known["allocation_id"]:
                 await order_store.lock(connection, [known["allocation_id"]])
             row = await _locked_open(connection, wanted.exception_id)
@@ -64,7 +64,7 @@ class ExceptionOperations:
             owner = wanted.owner or row["owner"]
             if (wanted.assignee, owner) == (row["assignee"], row["owner"]):
                 return _assigned(row), ()
-            description = _given(row, wanted.assignee, owner)
+            description = _assignment_text(row, wanted.assignee, owner)
             made = await exception_store.assign(connection, now, row["id"], assignee=wanted.assignee, owner=owner)
             newly_manual = await self._tell(
                 connection, now, row, event="assigned", actor=wanted.actor, description=description
@@ -83,8 +83,8 @@ class ExceptionOperations:
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _ResolvedException]:
-            known = await _known(connection, wanted.exception_id)
-            _check_fits(known["kind"], wanted.resolution)
+            known = await _existing_exception(connection, wanted.exception_id)
+            _check_allowed(known["kind"], wanted.resolution)
             made, settled = await self._resolve(connection, known, wanted, policy_set)
             return exception_pb.ResolveExceptionResponse(exception=exception_messages.exception_record(made)), settled
 
@@ -108,7 +108,7 @@ class ExceptionOperations:
             unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
         row = await _locked_open(connection, wanted.exception_id)
         now = unit_of_work.book.now if unit_of_work else await levels.clock(connection)
-        description = resolved_by_policy(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
+        description = resolution_text(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
         made = await exception_store.resolve(
             connection, now, row["id"], resolution=wanted.resolution, actor=wanted.actor, note=wanted.note
         )
@@ -131,8 +131,8 @@ class ExceptionOperations:
         record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
         channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
-        case = await _case(connection, row)
-        unit_of_work.record(settle_order(channel_context, unit_of_work.book, record, case, resolution))
+        case = await _resolution_context(connection, row)
+        unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, case, resolution))
         await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
         await unit_of_work.write(connection)
 
@@ -140,7 +140,7 @@ class ExceptionOperations:
         """Raises RequestIdReused."""
         policy_set = self._deps.policies()
 
-        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, list[Raised]]:
+        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, list[RaisedException]]:
             incident = await self._incident(connection, failure)
             now = await levels.clock(connection)
             raised = await incidents.raise_all(connection, policy_set, now, [incident], self._deps.new_id)
@@ -176,7 +176,9 @@ class ExceptionOperations:
 
         Returns the order's channel where nobody had acted on it before.
         """
-        await incidents.tell(connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._deps.new_id)
+        await incidents.add_history(
+            connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._deps.new_id
+        )
         if row["allocation_id"] is None:
             return []
         said = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
@@ -188,17 +190,17 @@ class ExceptionOperations:
             self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
 
 
-async def _known(connection: Connection, exception_id: UUID) -> asyncpg.Record:
+async def _existing_exception(connection: Connection, exception_id: UUID) -> asyncpg.Record:
     row = await exception_store.find(connection, exception_id)
     if row is None:
-        raise no_exception(exception_id)
+        raise exception_not_found(exception_id)
     return row
 
 
 async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Record:
     row = await exception_store.lock(connection, exception_id)
     if row is None:
-        raise no_exception(exception_id)
+        raise exception_not_found(exception_id)
     if row["state"] == "superseded":
         raise CannotResolve(str(row["id"]), row["state"], "is overtaken: what it was about is no more", "leave it")
     if row["state"] != "open":
@@ -207,24 +209,24 @@ async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Re
     return row
 
 
-async def _case(connection: Connection, row: asyncpg.Record) -> ResolutionContext:
+async def _resolution_context(connection: Connection, row: asyncpg.Record) -> ResolutionContext:
     return ResolutionContext(
         id=row["id"],
         kind=row["kind"],
         action=row["action"],
         line_ids=frozenset(row["line_ids"] or ()),
         shipment_id=row["shipment_id"],
-        others_open=await exception_store.other_count(connection, row),
+        others_open=await exception_store.other_open_count(connection, row),
     )
 
 
-def no_exception(exception_id: UUID) -> NotFound:
+def exception_not_found(exception_id: UUID) -> NotFound:
     """The error of a request that names an exception which does not exist."""
     advice = "find it with ListExceptions or `truestock exceptions`"
     return NotFound("exception", {"exception_id": str(exception_id)}, advice)
 
 
-def _check_fits(kind: str, resolution: str) -> None:
+def _check_allowed(kind: str, resolution: str) -> None:
     if not is_allowed(kind, resolution):
         said = f"an exception of kind {kind} is settled by one of {resolution_names(ALLOWED[kind])}"
         raise InvalidFields([Violation("resolution", f"{resolution_names([resolution])} does not fit; {said}")])
@@ -235,7 +237,7 @@ def _assigned(row: asyncpg.Record | None) -> exception_pb.AssignExceptionRespons
     return exception_pb.AssignExceptionResponse(exception=exception_messages.exception_record(row))
 
 
-def _given(row: asyncpg.Record, assignee: str | None, owner: str) -> str:
+def _assignment_text(row: asyncpg.Record, assignee: str | None, owner: str) -> str:
     """What an assignment changes, in words."""
     parts = [f"moved from {row['owner']} to {owner}"] if owner != row["owner"] else []
     if assignee != row["assignee"]:

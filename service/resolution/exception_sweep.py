@@ -23,13 +23,13 @@ from service.dependencies import Dependencies
 from service.errors import CannotResolve
 from service.exceptions import exception_store, incidents
 from service.exceptions.exception_store import OrderTimelineNote
-from service.exceptions.incidents import Incident, Raised
+from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.resolution import lateness
 from service.resolution.escalation import escalate
-from service.resolution.late_rerouting import late_incident, of_order, reroute_late
-from service.resolution.lateness import LATE_SHIPMENT, STUCK_ORDER, Search
+from service.resolution.late_rerouting import late_incident, reroute_late, with_order_facts
+from service.resolution.lateness import LATE_SHIPMENT, STUCK_ORDER, LatenessQuery
 from service.stock import levels
 
 BATCH = 100
@@ -43,11 +43,11 @@ _OPEN = Statement(
 
 
 @dataclass(slots=True)
-class _Swept:
+class _SweepResult:
     """What one transaction did, to be counted after the commit. `manual` are channels of orders, once for each."""
 
     found_count: int = 0
-    raised: list[Raised] = field(default_factory=list)
+    raised: list[RaisedException] = field(default_factory=list)
     settled: list[UUID] = field(default_factory=list)
     manual: list[str] = field(default_factory=list)
 
@@ -68,21 +68,21 @@ class ExceptionSweep:
         await self._until_done(LATE_SHIPMENT, partial(self._settle, LATE_SHIPMENT, lateness.NOT_LATE))
         await self._until_done(STUCK_ORDER, partial(self._settle, STUCK_ORDER, lateness.NOT_STUCK))
         await self._late_shipments()
-        await self._until_done(STUCK_ORDER, partial(self._raise, _stuck, lateness.STUCK))
+        await self._until_done(STUCK_ORDER, partial(self._raise, _stuck_incident, lateness.STUCK))
         await self._gauge()
 
-    async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_Swept]]) -> None:
+    async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> None:
         while True:
             done = await self._swept(kind, work)
             # What was found and skipped is somebody else's for now.
             if done.found_count < BATCH or not (done.raised or done.settled):
                 return
 
-    async def _swept(self, kind: str, work: Callable[[Connection], Awaitable[_Swept]]) -> _Swept:
+    async def _swept(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> _SweepResult:
         """One transaction, counted."""
         done = await self._deps.database.transaction("sweep_exceptions", work)
         incidents.count_raised(self._deps.metrics, done.raised)
-        incidents.count_settled(self._deps.metrics, kind, COMPLETED, done.settled)
+        incidents.count_resolved(self._deps.metrics, kind, COMPLETED, done.settled)
         for channel_id in done.manual:
             self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
         return done
@@ -128,8 +128,8 @@ class ExceptionSweep:
                 return
 
     async def _raise(
-        self, describe: Describe, search: Search, connection: Connection, among: frozenset[UUID] | None = None
-    ) -> _Swept:
+        self, describe: Describe, search: LatenessQuery, connection: Connection, among: frozenset[UUID] | None = None
+    ) -> _SweepResult:
         """Raises what a search finds, each on an order, which needs a person from now on.
 
         `among` are the ids of rows that may be raised by now; None is all.
@@ -139,24 +139,24 @@ class ExceptionSweep:
         rows = await search.of_orders(connection, locked) if locked else []
         rows = [row for row in rows if among is None or row["id"] in among]
         if not rows:
-            return _Swept(len(found))
+            return _SweepResult(len(found))
         records = await order_store.read(connection, sorted({row["allocation_id"] for row in rows}))
         version, _ = await catalog_store.products(connection, ())
         known = await self._deps.cache.at(connection, version)
         now, policy_set = await levels.clock(connection), self._deps.policies()
         wanted = {one.subject: one for one in (describe(r, records[r["allocation_id"]], known) for r in rows)}
         raised = await incidents.raise_all(connection, policy_set, now, wanted.values(), self._deps.new_id)
-        notes = [_note(wanted[one.subject], policy_set) for one in raised]
+        notes = [_timeline_note(wanted[one.subject], policy_set) for one in raised]
         manual = await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=True)
-        return _Swept(len(found), raised=raised, manual=manual)
+        return _SweepResult(len(found), raised=raised, manual=manual)
 
-    async def _settle(self, kind: str, search: Search, connection: Connection) -> _Swept:
+    async def _settle(self, kind: str, search: LatenessQuery, connection: Connection) -> _SweepResult:
         """Settles what was late or stuck and has gone on."""
         found = await search.everywhere(connection, BATCH)
         locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in found})
         rows = await search.of_orders(connection, locked) if locked else []
         now, sentence = await levels.clock(connection), "It has gone on."
-        settled = await incidents.settle_all(
+        settled = await incidents.resolve_all(
             connection,
             now,
             kind,
@@ -165,14 +165,14 @@ class ExceptionSweep:
             description=sentence,
             new_id=self._deps.new_id,
         )
-        told = f"{_words(kind)}: {sentence}"
+        told = f"{_kind_text(kind)}: {sentence}"
         notes = [
             OrderTimelineNote(row["allocation_id"], "exception_resolved", told, row["policy_revision"])
             for row in rows
             if row["id"] in settled
         ]
         await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=False)
-        return _Swept(len(found), settled=settled)
+        return _SweepResult(len(found), settled=settled)
 
     async def _gauge(self) -> None:
         """Shows how many are open, by kind and desk; those of which none is left show 0."""
@@ -185,16 +185,16 @@ class ExceptionSweep:
             self._deps.metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
 
 
-def _stuck(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Incident:
+def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Incident:
     hours = int(lateness.STUCK_AFTER.total_seconds() // 3600)
     sentence = f"Somebody has something to do about the order, and nothing has happened for {hours} hours."
-    return of_order(Incident(STUCK_ORDER, str(record.id), sentence), record, known)
+    return with_order_facts(Incident(STUCK_ORDER, str(record.id), sentence), record, known)
 
 
-def _note(one: Incident, policy_set: PolicySet) -> OrderTimelineNote:
+def _timeline_note(one: Incident, policy_set: PolicySet) -> OrderTimelineNote:
     assert one.allocation_id is not None
     return OrderTimelineNote(one.allocation_id, one.kind, one.description, policy_set.revision)
 
 
-def _words(kind: str) -> str:
+def _kind_text(kind: str) -> str:
     return kind.replace("_", " ").capitalize()

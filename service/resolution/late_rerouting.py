@@ -27,7 +27,7 @@ from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.order_exceptions import OrderException
 from service.resolution.lateness import LATE, LATE_SHIPMENT
-from service.resolution.resolution_actions import ResolutionContext, settle_order
+from service.resolution.resolution_actions import ResolutionContext, apply_resolution
 from service.stock import levels
 
 
@@ -50,7 +50,7 @@ async def reroute_late(
     if not any((row["id"], row["state"]) == (shipment["id"], ShipmentState.ASSIGNED) for row in late):
         return None
     incident = await _incident(connection, shipment, cache)
-    settlement = handling_of(policy_set, incidents.context_of(incident, await levels.clock(connection)))
+    settlement = handling_of(policy_set, incidents.rule_context(incident, await levels.clock(connection)))
     if settlement.action != "reroute":
         return None
     skus = await order_store.line_skus(connection, [allocation_id])
@@ -58,7 +58,7 @@ async def reroute_late(
     book, record = unit_of_work.book, unit_of_work.records[allocation_id]
     channel_context = (await context(connection, cache, policy_set, skus)).of(record.channel_id)
     case = ResolutionContext(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
-    verdict = settle_order(channel_context, book, record, case, REROUTED)
+    verdict = apply_resolution(channel_context, book, record, case, REROUTED)
     raised = OrderException(
         kind=LATE_SHIPMENT,
         description=incident.description,
@@ -83,14 +83,14 @@ def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalog)
     waits = "was to be collected from" if row["state"] == "ready_for_pickup" else "was to leave"
     sentence = f"The shipment {waits} {row['location_id']} by {by} and is {row['state'].replace('_', ' ')}."
     return replace(
-        of_order(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, known),
+        with_order_facts(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, known),
         location=known.locations.get(row["location_id"]),
         location_id=row["location_id"],
         shipment_id=row["id"],
     )
 
 
-def of_order(one: Incident, record: AllocationRecord, known: Catalog) -> Incident:
+def with_order_facts(one: Incident, record: AllocationRecord, known: Catalog) -> Incident:
     """The incident with what exception rules may ask of its order."""
     order = record.order(Commitment.SOLD)
     return replace(

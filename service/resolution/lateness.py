@@ -26,7 +26,7 @@ UNCOLLECTED_AFTER = timedelta(days=7)
 STUCK_AFTER = timedelta(hours=24)
 """Without anything happening, for an order that somebody has something to do about."""
 
-_order, _made, _raised = allocation.c, shipment.c, exception.c
+_order, _shipment, _exception = allocation.c, shipment.c, exception.c
 
 
 def _literal(text: str) -> ColumnElement[Any]:
@@ -35,60 +35,68 @@ def _literal(text: str) -> ColumnElement[Any]:
 
 
 _IS_OPEN: ColumnElement[Any] = literal_column("shipment.state IN ('assigned', 'accepted', 'ready_for_pickup')")
-_HAS_UNITS = exists().where(promise.c.shipment_id == _made.id, promise.c.unit_count > literal_column("0"))
+_HAS_UNITS = exists().where(promise.c.shipment_id == _shipment.id, promise.c.unit_count > literal_column("0"))
 _DEADLINE = case(
-    (_made.state == _literal("ready_for_pickup"), _made.assign_time + parameter("uncollected_after", Interval)),
-    else_=func.coalesce(_made.ship_by_time, _made.assign_time + parameter("late_after", Interval)),
+    (_shipment.state == _literal("ready_for_pickup"), _shipment.assign_time + parameter("uncollected_after", Interval)),
+    else_=func.coalesce(_shipment.ship_by_time, _shipment.assign_time + parameter("late_after", Interval)),
 )
 _late = (
-    select(_made.id, _made.allocation_id, _made.location_id, _made.state, _DEADLINE.label("deadline"))
-    .join(allocation, _order.id == _made.allocation_id)
+    select(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state, _DEADLINE.label("deadline"))
+    .join(allocation, _order.id == _shipment.allocation_id)
     .where(
         _IS_OPEN,
         _order.state == _literal("confirmed"),
         func.statement_timestamp() >= _DEADLINE,
         _HAS_UNITS.correlate(shipment),
-        ~exists().where(_raised.shipment_id == _made.id, _raised.kind == _literal(LATE_SHIPMENT)).correlate(shipment),
+        ~exists()
+        .where(_exception.shipment_id == _shipment.id, _exception.kind == _literal(LATE_SHIPMENT))
+        .correlate(shipment),
     )
-    .order_by(_made.assign_time, _made.id)
+    .order_by(_shipment.assign_time, _shipment.id)
 )
-_not_late_any_more = select(_raised.id, _raised.subject, _raised.allocation_id, _raised.policy_revision).where(
-    _raised.state == _literal("open"),
-    _raised.kind == _literal(LATE_SHIPMENT),
-    ~exists().where(_made.id == _raised.shipment_id, _IS_OPEN, _HAS_UNITS.correlate(shipment)).correlate(exception),
+_no_longer_late = select(_exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision).where(
+    _exception.state == _literal("open"),
+    _exception.kind == _literal(LATE_SHIPMENT),
+    ~exists()
+    .where(_shipment.id == _exception.shipment_id, _IS_OPEN, _HAS_UNITS.correlate(shipment))
+    .correlate(exception),
 )
 
-_WAITS_FOR_SOMEBODY = (_order.outcome == _literal("needs_review")) | exists().where(
+_NEEDS_ACTION = (_order.outcome == _literal("needs_review")) | exists().where(
     shortage.c.allocation_id == _order.id, ~shortage.c.backordered
 ).correlate(allocation)
-_STILL = func.statement_timestamp() - parameter("stuck_after", Interval)
+_QUIET_SINCE = func.statement_timestamp() - parameter("stuck_after", Interval)
 _stuck = (
     select(_order.id.label("allocation_id"))
     .where(
         _order.state == _literal("confirmed"),
         _order.outcome != _literal("allocated"),
         _order.commitment == _literal("sold"),
-        _order.update_time <= _STILL,
-        _WAITS_FOR_SOMEBODY,
-        ~exists().where(_raised.allocation_id == _order.id, _raised.state == _literal("open")).correlate(allocation),
+        _order.update_time <= _QUIET_SINCE,
+        _NEEDS_ACTION,
         ~exists()
-        .where(order_event.c.allocation_id == _order.id, order_event.c.event_time > _STILL)
+        .where(_exception.allocation_id == _order.id, _exception.state == _literal("open"))
+        .correlate(allocation),
+        ~exists()
+        .where(order_event.c.allocation_id == _order.id, order_event.c.event_time > _QUIET_SINCE)
         .correlate(allocation),
     )
     .order_by(_order.update_time, _order.id)
 )
-_not_stuck_any_more = select(_raised.id, _raised.subject, _raised.allocation_id, _raised.policy_revision).where(
-    _raised.state == _literal("open"),
-    _raised.kind == _literal(STUCK_ORDER),
+_no_longer_stuck = select(
+    _exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision
+).where(
+    _exception.state == _literal("open"),
+    _exception.kind == _literal(STUCK_ORDER),
     ~exists()
-    .where(_order.id == _raised.allocation_id, _order.state == _literal("confirmed"), _WAITS_FOR_SOMEBODY)
+    .where(_order.id == _exception.allocation_id, _order.state == _literal("confirmed"), _NEEDS_ACTION)
     .correlate(exception),
 )
 
 _DURATIONS = {"late_after": LATE_AFTER, "uncollected_after": UNCOLLECTED_AFTER, "stuck_after": STUCK_AFTER}
 
 
-class Search:
+class LatenessQuery:
     """One thing to look for: everywhere, and among orders that are locked."""
 
     def __init__(self, found: Select[Any], allocation_id: ColumnElement[Any]) -> None:
@@ -104,11 +112,11 @@ class Search:
         return await self._of_orders.rows(connection, allocation_ids=list(allocation_ids), **_DURATIONS)
 
 
-LATE = Search(_late, _made.allocation_id)
+LATE = LatenessQuery(_late, _shipment.allocation_id)
 """Shipments that are late, once each: (id, allocation_id, location_id, state, deadline)."""
-STUCK = Search(_stuck, _order.id)
+STUCK = LatenessQuery(_stuck, _order.id)
 """Sold orders with units that are short, or a review, and about which nothing happens: (allocation_id)."""
-NOT_LATE = Search(_not_late_any_more, _raised.allocation_id)
+NOT_LATE = LatenessQuery(_no_longer_late, _exception.allocation_id)
 """Open exceptions about shipments that have gone on or ended: (id, subject, allocation_id, policy_revision)."""
-NOT_STUCK = Search(_not_stuck_any_more, _raised.allocation_id)
+NOT_STUCK = LatenessQuery(_no_longer_stuck, _exception.allocation_id)
 """Open exceptions about orders with nothing left to do: (id, subject, allocation_id, policy_revision)."""

@@ -42,13 +42,13 @@ class ResolutionContext:
     others_open: int = 0
 
 
-def settle_order(
+def apply_resolution(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext, resolution: str
 ) -> AllocationChange:
     """Does what the resolution says, one of `EFFECTS`. Raises CannotSettle, where the order does not allow it."""
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
-        raise CannotResolve(str(case.id), "open", f"is about an order that is {state}", _OTHERWISE)
+        raise CannotResolve(str(case.id), "open", f"is about an order that is {state}", _RESOLVE_AS_OTHER)
     record.update_time = book.now
     return EFFECTS[resolution](channel_context, book, record, case)
 
@@ -58,7 +58,7 @@ def short_units(record: AllocationRecord, case: ResolutionContext) -> list[Short
 
     Where the rule says `hold` they wait already, and somebody looks after them meanwhile.
     """
-    short = [one for one in record.shortages if _is_about(case, one)]
+    short = [one for one in record.shortages if _concerns(case, one)]
     loose = [one for one in short if not one.backordered]
     return loose or (short if case.action == "hold" else [])
 
@@ -81,21 +81,21 @@ def _cancel(
     if not short:
         wanted = _promised_units(record, case)
         if not wanted:
-            raise _nothing_left(case)
+            raise _no_units_error(case)
         in_review = is_in_review(record) and case.kind != "review"
         verdict = cancel_lines(book, record, wanted)
         if record.state == allocation_record.CONFIRMED:
             record.outcome = outcome_of(record, in_review=in_review)
         return verdict
     in_review = is_in_review(record)
-    _take_short(record, short)
+    _remove_shortages(record, short)
     for one in short:
         record.line(one.line_id).cancelled += one.unit_count
     if record.is_empty:
         record.state = allocation_record.CANCELLED
     else:
         record.outcome = outcome_of(record, in_review=in_review)
-    return AllocationChange(record, "cancelled", f"{_count(short)} that were short cancelled.")
+    return AllocationChange(record, "cancelled", f"{_unit_count(short)} that were short cancelled.")
 
 
 def _backorder(
@@ -104,15 +104,15 @@ def _backorder(
     """Lets the short units wait for stock."""
     short = short_units(record, case)
     if not short:
-        raise _nothing_left(case)
+        raise _no_units_error(case)
     if all(one.backordered for one in short):
         return AllocationChange(record)
     in_review = is_in_review(record)
-    _take_short(record, short)
+    _remove_shortages(record, short)
     for one in short:
         record.add_shortage(replace(one, backordered=True))
     record.outcome = outcome_of(record, in_review=in_review)
-    return AllocationChange(record, "backordered", f"{_count(short)} that were short wait for stock.")
+    return AllocationChange(record, "backordered", f"{_unit_count(short)} that were short wait for stock.")
 
 
 def _reroute(
@@ -122,12 +122,12 @@ def _reroute(
     short = short_units(record, case)
     avoid: frozenset[str] = frozenset()
     if case.kind == LATE_SHIPMENT:
-        units, avoid = _taken_from_shipment(book, record, case)
+        units, avoid = _release_late_shipment(book, record, case)
     else:
-        units = _by_line((one.line_id, one.unit_count) for one in short)
+        units = _units_by_line((one.line_id, one.unit_count) for one in short)
     if not units:
-        raise _nothing_left(case)
-    _take_short(record, short)
+        raise _no_units_error(case)
+    _remove_shortages(record, short)
     cause = LATE_SHIPMENT if case.kind == LATE_SHIPMENT else EXCEPTION_RESOLVED
     verdict = replan_units(channel_context, book, record, units, cause=cause, avoid=avoid)
     shortages = verdict.decision.shortages if verdict.decision else ()
@@ -149,10 +149,10 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """What is done to the order, by resolution; the other resolutions only say what was done elsewhere."""
 
-_OTHERWISE = "settle it as OTHER and say how"
+_RESOLVE_AS_OTHER = "settle it as OTHER and say how"
 
 
-def _is_about(case: ResolutionContext, short: ShortageRecord) -> bool:
+def _concerns(case: ResolutionContext, short: ShortageRecord) -> bool:
     if case.line_ids and short.line_id not in case.line_ids:
         return False
     if case.kind == "rejected":
@@ -167,12 +167,12 @@ def _promised_units(record: AllocationRecord, case: ResolutionContext) -> list[C
         return [Cancellation(line_id, units, made.id) for line_id, units in made.units.items()] if made else []
     if case.kind not in ("review", "stuck_order"):
         return []
-    short = _by_line((one.line_id, one.unit_count) for one in record.shortages)
+    short = _units_by_line((one.line_id, one.unit_count) for one in record.shortages)
     left = {x.line_id: record.promised_of_line(x.line_id) + short.get(x.line_id, 0) for x in record.lines}
     return [Cancellation(line_id, units, None) for line_id, units in left.items() if units]
 
 
-def _taken_from_shipment(
+def _release_late_shipment(
     book: Book, record: AllocationRecord, case: ResolutionContext
 ) -> tuple[dict[str, int], frozenset[str]]:
     """Takes what has not left away from a late shipment; returns it by line, and its location."""
@@ -186,22 +186,22 @@ def _taken_from_shipment(
     return units, frozenset({made.location_id})
 
 
-def _take_short(record: AllocationRecord, short: Iterable[ShortageRecord]) -> None:
+def _remove_shortages(record: AllocationRecord, short: Iterable[ShortageRecord]) -> None:
     gone = list(short)
     record.shortages = [one for one in record.shortages if one not in gone]
 
 
-def _by_line(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _units_by_line(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     units: dict[str, int] = {}
     for line_id, count in pairs:
         units[line_id] = units.get(line_id, 0) + count
     return units
 
 
-def _count(short: Iterable[ShortageRecord]) -> str:
+def _unit_count(short: Iterable[ShortageRecord]) -> str:
     return unit_count_text(sum(one.unit_count for one in short))
 
 
-def _nothing_left(case: ResolutionContext) -> CannotResolve:
+def _no_units_error(case: ResolutionContext) -> CannotResolve:
     why = "cannot be settled so: no units are left that it is about"
-    return CannotResolve(str(case.id), "open", why, _OTHERWISE)
+    return CannotResolve(str(case.id), "open", why, _RESOLVE_AS_OTHER)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.database.database import Connection, Database
 from service.exceptions import exception_messages, exception_requests, exception_store
-from service.resolution.exception_operations import ExceptionOperations, no_exception
+from service.resolution.exception_operations import ExceptionOperations, exception_not_found
 from service.rpc import page_tokens
 from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
@@ -46,7 +46,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         async def work(connection: Connection) -> exception_pb.GetExceptionResponse:
             row = await exception_store.find(connection, exception_id)
             if row is None:
-                raise no_exception(exception_id)
+                raise exception_not_found(exception_id)
             happened = await exception_store.history(connection, exception_id)
             return exception_pb.GetExceptionResponse(
                 exception=exception_messages.exception_record(row),
@@ -65,7 +65,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     async def ResolveException(
         self, request: exception_pb.ResolveExceptionRequest, context: Context
     ) -> exception_pb.ResolveExceptionResponse:
-        wanted = exception_requests.settling(request)
+        wanted = exception_requests.resolution_request(request)
         asked = IdempotentRequest.of("ResolveException", request, wanted.request_id, self._new_id)
         return await self._desk.resolve(wanted, asked)
 

@@ -23,7 +23,7 @@ from service.errors import (
     WrongState,
 )
 from service.exceptions import incidents
-from service.exceptions.incidents import Incident, Raised
+from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
@@ -140,7 +140,7 @@ class TransferOperations:
 
     async def _raise_mismatch(
         self, connection: Connection, book: Book, after: TransferRecord, policy_set: PolicySet
-    ) -> list[Raised]:
+    ) -> list[RaisedException]:
         """Raises an exception where a transfer has ended with other units than it began with; returns it if new."""
         differing = {sku: line for sku, line in after.lines.items() if line.missing}
         if after.complete_time is None or not differing:

@@ -34,10 +34,10 @@ from service.watch.availability_subscriber import AvailabilitySubscriber, Channe
 from service.watch.watch_requests import AvailabilitySubscription, Tokens
 from truestock.v1 import availability_service_pb2 as availability_pb
 
-ALL_ANEW_SECONDS = 1.0
+FULL_REFRESH_SECONDS = 1.0
 """Within this time everything that is watched is worked out anew after rules, locations or channels changed."""
 
-TURN_PAIRS = 2_000
+REFRESH_PAIRS = 2_000
 """Pairs of a round that are worked out between two looks, at most, so that changes of stock do not wait for them."""
 
 
@@ -201,7 +201,7 @@ class AvailabilityWatch:
         revision = self._folder.current.policy_set.revision
         changed = set(self._audiences) if revision != self._revision else _affected(before, news.position)
         if changed:
-            self._begin_round(changed, ALL_ANEW_SECONDS)
+            self._begin_round(changed, FULL_REFRESH_SECONDS)
         self._revision = revision
         # Only now: a token says that everything up to what was seen has been told or is about to be.
         self._seen = news.position
@@ -228,7 +228,7 @@ class AvailabilityWatch:
         if not self._round and now >= self._round_ends:
             self._begin_round(self._audiences, self._round_seconds)
         left = max(self._round_ends - now, self._poll_seconds)
-        share = min(math.ceil(len(self._round) * self._poll_seconds / left), TURN_PAIRS)
+        share = min(math.ceil(len(self._round) * self._poll_seconds / left), REFRESH_PAIRS)
         while share > 0 and self._round:
             pairs = [self._round.popleft() for _ in range(min(share, len(self._round), BATCH_PAIRS))]
             try:

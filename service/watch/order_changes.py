@@ -37,7 +37,7 @@ _copies = (
     .scalar_subquery()
     .label("copy_channel_ids")
 )
-_of_orders = select(
+_order_events = select(
     number(order_event.c.xid).label("xid"),
     order_event.c.id.label("event_id"),
     order_event.c.allocation_id,
@@ -45,7 +45,7 @@ _of_orders = select(
     allocation.c.channel_id,
     _copies,
 ).join(allocation, allocation.c.id == order_event.c.allocation_id)
-_of_exceptions = (
+_exception_events = (
     select(
         number(exception_event.c.xid).label("xid"),
         exception_event.c.id.label("event_id"),
@@ -57,13 +57,13 @@ _of_exceptions = (
     .join(exception, exception.c.id == exception_event.c.exception_id)
     .outerjoin(allocation, allocation.c.id == exception.c.allocation_id)
 )
-_NEW = Statement(
+_NEW_EVENTS = Statement(
     union_all(
-        _of_orders.where(committed_since(order_event.c.xid)),
-        _of_exceptions.where(committed_since(exception_event.c.xid)),
+        _order_events.where(committed_since(order_event.c.xid)),
+        _exception_events.where(committed_since(exception_event.c.xid)),
     )
 )
-_LAPSED = Statement(
+_EXPIRED_HOLDS = Statement(
     select(allocation.c.id.label("allocation_id"), allocation.c.channel_id, _copies).where(
         allocation.c.state == literal_column("'held'"),
         allocation.c.expire_time > parameter("after", Moment),
@@ -84,8 +84,8 @@ def _page(events: Select[Any], table: Table) -> Select[Any]:
     return select(page)
 
 
-_either = union_all(_page(_of_orders, order_event), _page(_of_exceptions, exception_event)).subquery("either")
-_PAGE = Statement(select(_either).order_by(_either.c.xid, _either.c.event_id).limit(PAGE_EVENTS))
+_both_pages = union_all(_page(_order_events, order_event), _page(_exception_events, exception_event)).subquery("either")
+_PAGE = Statement(select(_both_pages).order_by(_both_pages.c.xid, _both_pages.c.event_id).limit(PAGE_EVENTS))
 
 _EVENTS = Statement(
     select(order_event)
@@ -130,26 +130,26 @@ class OrderSnapshot:
     exceptions: Mapping[UUID, exception_pb2.ExceptionRecord]
 
 
-async def look(connection: Connection, before: Horizon) -> tuple[Horizon, list[OrderEvent]]:
+async def read_new_events(connection: Connection, before: Horizon) -> tuple[Horizon, list[OrderEvent]]:
     """Everything that was committed since `before`, and the holds that the clock has ended since.
 
     To be called on one state of the database.
     """
     horizon = await change_horizon.horizon(connection)
-    rows = await _NEW.rows(connection, since=before.snapshot)
-    lapsed = await _LAPSED.rows(connection, after=before.now, until=horizon.now)
+    rows = await _NEW_EVENTS.rows(connection, since=before.snapshot)
+    lapsed = await _EXPIRED_HOLDS.rows(connection, after=before.now, until=horizon.now)
     ended = [OrderEvent(None, 0, row["allocation_id"], None, _channels(row)) for row in lapsed]
     return horizon, [*map(_event_of, rows), *ended]
 
 
-async def page(connection: Connection, after: tuple[int, UUID]) -> tuple[Horizon, list[OrderEvent]]:
+async def read_page(connection: Connection, after: tuple[int, UUID]) -> tuple[Horizon, list[OrderEvent]]:
     """The PAGE_EVENTS events that follow (transaction, event id), in that order; on one state of the database."""
     horizon = await change_horizon.horizon(connection)
     rows = await _PAGE.rows(connection, xid=str(after[0]), event_id=after[1])
     return horizon, [_event_of(row) for row in rows]
 
 
-async def read(connection: Connection, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> OrderSnapshot:
+async def read_snapshot(connection: Connection, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> OrderSnapshot:
     """These orders, and these exceptions about none, as they are; on one state of the database."""
     records = await order_store.read(connection, ids)
     events: dict[UUID, list[tuple[UUID, allocation_pb.TimelineEvent]]] = {key: [] for key in records}

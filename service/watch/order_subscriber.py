@@ -48,7 +48,7 @@ class OrderSubscriber:
         """Something happened; it is remembered if it is wanted."""
         if not self.wants(event):
             return
-        note(event, self.orders, self.exceptions)
+        add_event(event, self.orders, self.exceptions)
         self._count += 1
         if self._count > limits.WATCH_PENDING:
             self._drop()
@@ -71,7 +71,7 @@ class OrderSubscriber:
         self._count = 0
 
 
-def note(event: OrderEvent, orders: dict[UUID, OrderChange], exceptions: dict[UUID, None]) -> None:
+def add_event(event: OrderEvent, orders: dict[UUID, OrderChange], exceptions: dict[UUID, None]) -> None:
     """Notes an event at its order, or at its exception where that is about no order."""
     if event.allocation_id is None:
         if event.exception_id is not None:

@@ -18,11 +18,11 @@ from service.errors import InvalidFields, NotFound, Violation
 from service.rpc.streams import ChangePoller, SubscriberLimit
 from service.watch import order_changes
 from service.watch.order_changes import PAGE_EVENTS, OrderSnapshot, OrderState
-from service.watch.order_subscriber import OrderChange, OrderSubscriber, note
+from service.watch.order_subscriber import OrderChange, OrderSubscriber, add_event
 from service.watch.watch_requests import OrderSubscription, Tokens
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
 
-KEPT_ORDERS = 2_000
+CACHED_ORDERS = 2_000
 """Orders whose contents are kept for others who watch."""
 
 _FIRST = UUID(int=0)
@@ -114,7 +114,7 @@ class OrderWatch:
                 watcher.bell.set()
             return
         before = self._horizon
-        horizon, events = await self._database.snapshot("watch", partial(order_changes.look, before=before))
+        horizon, events = await self._database.snapshot("watch", partial(order_changes.read_new_events, before=before))
         self._looks += 1
         for event in events:
             self._orders.pop(event.allocation_id, None)  # type: ignore[arg-type]  # None is no key
@@ -132,7 +132,7 @@ class OrderWatch:
         after, oldest = (watcher.since, _FIRST), None
         while not watcher.behind:
             self._closing.check()
-            horizon, events = await self._database.snapshot("watch", partial(order_changes.page, after=after))
+            horizon, events = await self._database.snapshot("watch", partial(order_changes.read_page, after=after))
             # What an older transaction commits after its page was read has been noticed: it is told after the pages.
             oldest = horizon.oldest if oldest is None else oldest
             is_last = len(events) < PAGE_EVENTS
@@ -143,7 +143,7 @@ class OrderWatch:
             loose: dict[UUID, None] = {}
             for event in events:
                 if watcher.wants(event):
-                    note(event, changed, loose)
+                    add_event(event, changed, loose)
             if changed or loose:
                 yield await self._message(changed, list(loose), tokens.at(watcher.since))
             if is_last:
@@ -168,7 +168,7 @@ class OrderWatch:
             unread, looks = [key for key in ids if key not in orders], self._looks
             loose = [key for key in exception_ids if key not in exceptions]
             if unread or loose:
-                read = partial(order_changes.read, ids=unread, exception_ids=loose)
+                read = partial(order_changes.read_snapshot, ids=unread, exception_ids=loose)
                 found = await self._database.snapshot("watch", read)
                 orders.update(found.orders)
                 exceptions.update(found.exceptions)
@@ -177,7 +177,7 @@ class OrderWatch:
             return OrderSnapshot(orders, exceptions)
 
     def _keep(self, found: OrderSnapshot) -> None:
-        if len(self._orders) + len(self._exceptions) > KEPT_ORDERS:
+        if len(self._orders) + len(self._exceptions) > CACHED_ORDERS:
             self._orders.clear()
             self._exceptions.clear()
         self._orders.update(found.orders)

@@ -46,7 +46,7 @@ def availability_subscription(request: availability_pb.WatchAvailabilityRequest)
     if fields.size("skus", request.skus, 0, limits.WATCHED_SKUS):
         for index, sku in enumerate(request.skus):
             fields.sku(f"skus[{index}]", sku)
-        _once(fields, "skus", request.skus)
+        _check_unique(fields, "skus", request.skus)
     since = _since(fields, request.resume_token, _AVAILABILITY, [request.channel_id, *request.skus])
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
@@ -59,7 +59,7 @@ def order_subscription(request: allocation_pb.WatchOrdersRequest) -> OrderSubscr
     if fields.size("channel_ids", request.channel_ids, 0, limits.WATCHED_CHANNELS):
         for index, channel_id in enumerate(request.channel_ids):
             fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
-        _once(fields, "channel_ids", request.channel_ids)
+        _check_unique(fields, "channel_ids", request.channel_ids)
     since = _since(fields, request.resume_token, _ORDERS, request.channel_ids)
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
@@ -71,9 +71,9 @@ class Tokens:
 
     def __init__(self, wish: AvailabilitySubscription | OrderSubscription) -> None:
         if isinstance(wish, AvailabilitySubscription):
-            self._head = f"{_AVAILABILITY}.{_mark([wish.channel_id, *(wish.skus or ())])}"
+            self._head = f"{_AVAILABILITY}.{_fingerprint([wish.channel_id, *(wish.skus or ())])}"
         else:
-            self._head = f"{_ORDERS}.{_mark(wish.channel_ids)}"
+            self._head = f"{_ORDERS}.{_fingerprint(wish.channel_ids)}"
 
     def at(self, since: int) -> str:
         """The token for here, which means nothing to callers."""
@@ -90,14 +90,14 @@ def _since(fields: Fields, token: str, kind: str, watched: Sequence[str]) -> int
     match = _TOKEN.fullmatch(plain) if len(token) <= limits.TEXT_LENGTH else None
     if match is None or match[1] != kind or int(match[3]) >= 1 << 63:
         fields.wrong("resume_token", "is not a resume_token of this call; leave it out to begin anew")
-    elif match[2] != _mark(watched):
+    elif match[2] != _fingerprint(watched):
         fields.wrong("resume_token", "belongs to another watch; leave it out to begin anew")
     else:
         return int(match[3])
     return None
 
 
-def _mark(watched: Iterable[str]) -> str:
+def _fingerprint(watched: Iterable[str]) -> str:
     """Eight characters by which what one watch is about is told from what another is about."""
     return hashlib.sha256("\x1f".join(sorted(watched)).encode()).hexdigest()[:8]
 
@@ -113,7 +113,7 @@ def _heartbeat(fields: Fields, value: Duration, *, given: bool) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def _once(fields: Fields, field: str, values: Sequence[str]) -> None:
+def _check_unique(fields: Fields, field: str, values: Sequence[str]) -> None:
     seen: dict[str, int] = {}
     for index, value in enumerate(values):
         if value in seen:

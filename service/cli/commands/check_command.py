@@ -15,7 +15,7 @@ from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, run_suites, testable_rules
 from service.cli.console import count, print_json, say
-from service.policy.rules_folder import RulesFolder, find, shown
+from service.policy.rules_folder import RulesFolder, find, problems_text
 
 LOOK_SECONDS = 0.25
 """`--watch` looks at the folder so often."""
@@ -123,7 +123,7 @@ def check(files: Mapping[str, bytes], unread: Sequence[Problem] = (), *, allow_u
 def _print_text(checked: Check, files: dict[str, bytes]) -> None:
     evidence = _evidence(checked.results)
     for problem in checked.problems:
-        typer.echo(shown((problem,), files), nl=False)
+        typer.echo(problems_text((problem,), files), nl=False)
         for line in evidence.get(problem, ()):
             typer.echo(f"    {terminal_safe(line)}")
         typer.echo()

@@ -20,7 +20,7 @@ from service.orders.allocation_record import (
     ShipmentRecord,
     ShortageRecord,
 )
-from service.resolution.resolution_actions import ResolutionContext, settle_order
+from service.resolution.resolution_actions import ResolutionContext, apply_resolution
 from service.stock.stock_book import Book
 from tests.policies.small_retailer import ANYWHERE, rules
 
@@ -93,7 +93,7 @@ def test_every_unit_of_a_line_is_promised_short_or_cancelled_once(
     case = ResolutionContext(uuid.uuid4(), kind, action, shipment_id=shipment_id)
 
     try:
-        settle_order(channel_context(), book, record, case, resolution)
+        apply_resolution(channel_context(), book, record, case, resolution)
     except CannotResolve:
         # Whoever asked rolls everything back.
         return
@@ -111,7 +111,7 @@ def test_units_of_other_kinds_stay_as_they_are(record: AllocationRecord, kind: s
     others = [one for one in record.shortages if one.kind != kind]
 
     try:
-        settle_order(
+        apply_resolution(
             channel_context(), book_of(record, 0), record, ResolutionContext(uuid.uuid4(), kind, "review"), resolution
         )
     except CannotResolve:
