@@ -1,4 +1,4 @@
-"""Those who watch one channel's availability, and what they have still to be told: the latest values, never a queue."""
+"""Subscribers to one channel's availability and the SKUs to send them; each SKU is sent with its latest value only."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from service.availability.published_availability import PublishedFigures
 
 @dataclass(slots=True, eq=False)
 class AvailabilitySubscriber:
-    """One who watches. `skus` None is every product; `pending` are SKUs to tell of, in order, so at most all of them.
+    """One open stream. `skus` None is every product. `pending` are SKUs to send, in order, each at most once.
 
-    What was told by transactions before `since` is known already.
+    Values that were published by transactions before `since` are not sent: the client has them.
     """
 
     skus: frozenset[str] | None
     since: int = 0
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     pending: dict[str, None] = field(default_factory=dict)
 
-    def hear(self, one: PublishedFigures) -> None:
-        """There is something to tell of this SKU, if it is watched and not known already."""
-        if one.xid >= self.since and (self.skus is None or one.sku in self.skus):
-            self.pending[one.sku] = None
-            self.bell.set()
+    def notify(self, figures: PublishedFigures) -> None:
+        """Adds the SKU to the pending ones if it is watched and the client does not have the value."""
+        if figures.xid >= self.since and (self.skus is None or figures.sku in self.skus):
+            self.pending[figures.sku] = None
+            self.wake.set()
 
-    def take(self, count: int) -> list[str]:
-        """At most so many SKUs to tell of now."""
+    def take_pending(self, count: int) -> list[str]:
+        """Removes at most `count` SKUs from the pending ones and returns them."""
         taken = list(islice(self.pending, count))
         for sku in taken:
             del self.pending[sku]
@@ -37,51 +37,51 @@ class AvailabilitySubscriber:
 
 
 class ChannelSubscribers:
-    """Everybody who watches a channel here.
+    """All subscribers to one channel in this process.
 
-    `told` is the latest value of each SKU that this service knows of. `sure` are SKUs that were worked out since
-    looking began: whatever has changed since then is noticed, so that nobody need work them out again.
+    `published` is the latest published value of each SKU that is known here. `confirmed_skus` were computed since
+    polling began; polls report later changes of them, so they need not be computed for a new subscriber.
     """
 
     def __init__(self) -> None:
-        self.watchers: set[AvailabilitySubscriber] = set()
-        self.told: dict[str, PublishedFigures] = {}
-        self.sure: set[str] = set()
-        self._named: Counter[str] = Counter()
-        self._of_everything = 0
+        self.subscribers: set[AvailabilitySubscriber] = set()
+        self.published: dict[str, PublishedFigures] = {}
+        self.confirmed_skus: set[str] = set()
+        self._watch_counts: Counter[str] = Counter()
+        self._all_sku_watchers = 0
 
-    def wants(self, sku: str) -> bool:
-        """Whether anybody watches the product."""
-        return self._of_everything > 0 or sku in self._named
+    def is_watched(self, sku: str) -> bool:
+        """Whether any subscriber watches the product."""
+        return self._all_sku_watchers > 0 or sku in self._watch_counts
 
-    def join(self, watcher: AvailabilitySubscriber) -> None:
-        """Somebody begins to watch."""
-        self.watchers.add(watcher)
-        self._of_everything += watcher.skus is None
-        self._named.update(watcher.skus or ())
+    def add(self, subscriber: AvailabilitySubscriber) -> None:
+        """Adds a subscriber."""
+        self.subscribers.add(subscriber)
+        self._all_sku_watchers += subscriber.skus is None
+        self._watch_counts.update(subscriber.skus or ())
 
-    def leave(self, watcher: AvailabilitySubscriber) -> None:
-        """Forgets one who has hung up, and what nobody else watches."""
-        self.watchers.discard(watcher)
-        self._of_everything -= watcher.skus is None
-        for sku in watcher.skus or ():
-            self._named[sku] -= 1
-            if not self._named[sku]:
-                del self._named[sku]
-        if self.watchers and not self._of_everything:
-            for sku in watcher.skus or list(self.told):
-                if sku not in self._named:
-                    self.told.pop(sku, None)
-                    self.sure.discard(sku)
+    def remove(self, subscriber: AvailabilitySubscriber) -> None:
+        """Removes a subscriber, and the values that no other subscriber watches."""
+        self.subscribers.discard(subscriber)
+        self._all_sku_watchers -= subscriber.skus is None
+        for sku in subscriber.skus or ():
+            self._watch_counts[sku] -= 1
+            if not self._watch_counts[sku]:
+                del self._watch_counts[sku]
+        if self.subscribers and not self._all_sku_watchers:
+            for sku in subscriber.skus or list(self.published):
+                if sku not in self._watch_counts:
+                    self.published.pop(sku, None)
+                    self.confirmed_skus.discard(sku)
 
-    def learn(self, one: PublishedFigures, *, sure: bool) -> bool:
-        """Takes a value in and has it told, unless one as new is known. Returns whether it is new."""
-        if sure:
-            self.sure.add(one.sku)
-        known = self.told.get(one.sku)
-        if known is not None and known.version >= one.version:
+    def update(self, figures: PublishedFigures, *, confirmed: bool) -> bool:
+        """Stores a value and notifies subscribers if its version is newer than the known one; returns whether it is."""
+        if confirmed:
+            self.confirmed_skus.add(figures.sku)
+        known = self.published.get(figures.sku)
+        if known is not None and known.version >= figures.version:
             return False
-        self.told[one.sku] = one
-        for watcher in self.watchers:
-            watcher.hear(one)
+        self.published[figures.sku] = figures
+        for subscriber in self.subscribers:
+            subscriber.notify(figures)
         return True

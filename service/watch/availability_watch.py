@@ -1,7 +1,8 @@
-"""Watches of availability: one look at the database for all who watch, and one value at a time for each of them.
+"""Streams of availability. One poll of the database serves all subscribers.
 
-What changed is noticed in short looks; what the clock alone changes, by working out everything that is watched in turn.
-A product at 10 locations takes 0.4 ms of a core, so 10,000 of them take a third of one, and 4 s after other rules.
+Polls find what was changed by a write. What changes only with time is found by a refresh, which computes every watched
+product in turn. A product at 10 locations takes 0.4 ms of CPU: 10,000 of them take a third of a core, and 4 s after a
+change of rules.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from service.watch.watch_requests import AvailabilitySubscription, Tokens
 from truestock.v1 import availability_service_pb2 as availability_pb
 
 FULL_REFRESH_SECONDS = 1.0
-"""Within this time everything that is watched is worked out anew after rules, locations or channels changed."""
+"""After a change of rules, locations or channels, all watched products are computed again within this time."""
 
 REFRESH_PAIRS = 2_000
-"""Pairs of a round that are worked out between two looks, at most, so that changes of stock do not wait for them."""
+"""Pairs that a refresh computes between two polls, at most, so that changes of stock do not wait for the refresh."""
 
 
 class AvailabilityWatch:
-    """All watches of availability of one service. It looks only while somebody watches."""
+    """All availability streams of one process. It polls only while there are subscribers."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._database = database = deps.database
@@ -51,101 +52,109 @@ class AvailabilityWatch:
         self._metrics = metrics = deps.metrics
         self._closing = deps.closing
         self._poll_seconds = deps.settings.watch_poll_seconds
-        self._round_seconds = deps.settings.watch_refresh_seconds
-        self._teller = Publisher(database, deps.cache, folder)
-        self.poller = ChangePoller("availability", self._poll_seconds, self._look, self._forget)
-        self._seats = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
-        self._audiences: dict[str, ChannelSubscribers] = {}
-        self._beginning = asyncio.Lock()
-        self._forget()
+        self._refresh_seconds = deps.settings.watch_refresh_seconds
+        self._publisher = Publisher(database, deps.cache, folder)
+        self.poller = ChangePoller("availability", self._poll_seconds, self._poll, self._reset)
+        self._subscriber_limit = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
+        self._channel_subscribers: dict[str, ChannelSubscribers] = {}
+        self._initial_lock = asyncio.Lock()
+        self._reset()
 
-    def _forget(self) -> None:
-        """Nobody watches, so nothing is known any more."""
-        self._seen: ReadPosition | None = None
+    def _reset(self) -> None:
+        """Clears all state after the last subscriber has left."""
+        self._position: ReadPosition | None = None
         self._revision = ""
         self._due: dict[Pair, datetime | None] = {}
-        self._round: deque[Pair] = deque()
-        self._round_began = self._round_ends = self._looked_at = 0.0
+        self._refresh_queue: deque[Pair] = deque()
+        self._refresh_started = self._refresh_deadline = self._poll_time = 0.0
 
     async def watch(
-        self, wish: AvailabilitySubscription
+        self, subscription: AvailabilitySubscription
     ) -> AsyncGenerator[availability_pb.WatchAvailabilityResponse, None]:
-        """What the channel is told of the products: first what the wish asks for, then changes. Ends with NotReady.
+        """Published values of a channel: first those that the subscription asks for, then changes. Ends with NotReady.
 
         Raises NotFound, TooManyWatch.
         """
         self._closing.check()
-        watcher, tokens, token = AvailabilitySubscriber(wish.skus, wish.since or 0), Tokens(wish), ""
-        with self._seats.taken(), self._closing.ringing(watcher.bell):
-            await self._check(wish)
-            with self._seated(wish.channel_id, watcher) as audience:
-                async for message in self._beginning_of(wish, watcher, audience):
+        subscriber = AvailabilitySubscriber(subscription.skus, subscription.since or 0)
+        tokens, token = Tokens(subscription), ""
+        with self._subscriber_limit.taken(), self._closing.ringing(subscriber.wake):
+            await self._check_ids(subscription)
+            with self._subscribed(subscription.channel_id, subscriber) as subscribers:
+                async for message in self._initial_changes(subscription, subscriber, subscribers):
                     yield message
                 while True:
-                    watcher.bell.clear()
+                    subscriber.wake.clear()
                     self._closing.check()
-                    changes = self._changes(wish.channel_id, audience, watcher)
-                    assert self._seen is not None
-                    if not watcher.pending:
-                        token = tokens.at(self._seen.horizon.oldest)
+                    changes = self._take_changes(subscription.channel_id, subscribers, subscriber)
+                    assert self._position is not None
+                    if not subscriber.pending:
+                        # A token states that every change before it has been sent, so it moves on only when nothing is
+                        # pending. It names the oldest transaction still open, because that one may commit changes
+                        # later.
+                        token = tokens.at(self._position.horizon.oldest)
                     yield self._message(changes, token)
-                    if not watcher.pending:
+                    if not subscriber.pending:
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(watcher.bell.wait(), wish.heartbeat.total_seconds())
+                            await asyncio.wait_for(subscriber.wake.wait(), subscription.heartbeat.total_seconds())
 
-    async def _check(self, wish: AvailabilitySubscription) -> None:
+    async def _check_ids(self, subscription: AvailabilitySubscription) -> None:
         async def read(connection: Connection) -> tuple[bool, set[str]]:
-            known = await self._cache.at(connection, await catalog_store.version(connection))
-            return wish.channel_id in known.channels, await catalog_store.missing_products(connection, wish.skus or ())
+            catalog = await self._cache.at(connection, await catalog_store.version(connection))
+            missing_skus = await catalog_store.missing_products(connection, subscription.skus or ())
+            return subscription.channel_id in catalog.channels, missing_skus
 
-        is_known, missing = await self._database.unlocked("watch", read)
-        if not is_known:
-            raise NotFound("channel", {"channel_id": wish.channel_id}, "ListChannels lists those that there are")
-        if missing:
-            named = {f"skus ({sku})": sku for sku in sorted(missing)[:20]}
-            raise NotFound("product", named, ABSENT_PRODUCT)
+        has_channel, missing_skus = await self._database.unlocked("watch", read)
+        if not has_channel:
+            raise NotFound("channel", {"channel_id": subscription.channel_id}, "ListChannels lists the channels")
+        if missing_skus:
+            fields = {f"skus ({sku})": sku for sku in sorted(missing_skus)[:20]}
+            raise NotFound("product", fields, ABSENT_PRODUCT)
 
     @contextmanager
-    def _seated(self, channel_id: str, watcher: AvailabilitySubscriber) -> Iterator[ChannelSubscribers]:
-        audience = self._audiences.setdefault(channel_id, ChannelSubscribers())
-        audience.join(watcher)
+    def _subscribed(self, channel_id: str, subscriber: AvailabilitySubscriber) -> Iterator[ChannelSubscribers]:
+        subscribers = self._channel_subscribers.setdefault(channel_id, ChannelSubscribers())
+        subscribers.add(subscriber)
         try:
             with self.poller.kept():
-                yield audience
+                yield subscribers
         finally:
-            audience.leave(watcher)
-            if not audience.watchers:
-                del self._audiences[channel_id]
+            subscribers.remove(subscriber)
+            if not subscribers.subscribers:
+                del self._channel_subscribers[channel_id]
 
-    async def _beginning_of(
-        self, wish: AvailabilitySubscription, watcher: AvailabilitySubscriber, audience: ChannelSubscribers
+    async def _initial_changes(
+        self,
+        subscription: AvailabilitySubscription,
+        subscriber: AvailabilitySubscriber,
+        subscribers: ChannelSubscribers,
     ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
-        """The values that come first, as they are worked out, without a token."""
-        await self._has_looked(watcher)
-        last = time.monotonic()
-        async for skus in self._in_parts(wish):
+        """The values that are sent first, as they are computed, without a resume token."""
+        await self._wait_for_first_poll(subscriber)
+        last_sent = time.monotonic()
+        async for skus in self._sku_batches(subscription):
             self._closing.check()
-            await self._make_sure(wish.channel_id, audience, skus)
+            await self._confirm(subscription.channel_id, subscribers, skus)
             for sku in skus:
-                if sku in audience.told:
-                    watcher.hear(audience.told[sku])
-            if watcher.pending or time.monotonic() - last > wish.heartbeat.total_seconds() / 2:
-                yield self._message(self._changes(wish.channel_id, audience, watcher), "")
-                last = time.monotonic()
+                if sku in subscribers.published:
+                    subscriber.notify(subscribers.published[sku])
+            if subscriber.pending or time.monotonic() - last_sent > subscription.heartbeat.total_seconds() / 2:
+                yield self._message(self._take_changes(subscription.channel_id, subscribers, subscriber), "")
+                last_sent = time.monotonic()
 
-    async def _has_looked(self, watcher: AvailabilitySubscriber) -> None:
-        """Waits for the first look: only what happens after it is noticed."""
-        while self._seen is None:
-            await watcher.bell.wait()
-            watcher.bell.clear()
+    async def _wait_for_first_poll(self, subscriber: AvailabilitySubscriber) -> None:
+        """Waits for the first poll; only later changes are found."""
+        while self._position is None:
+            await subscriber.wake.wait()
+            subscriber.wake.clear()
             self._closing.check()
-        # A token from beyond what this database has come to is another database's: then everything is new.
-        if watcher.since > self._seen.horizon.next:
-            watcher.since = 0
+        # A token of a later transaction than the newest one here is of another database, so all values are sent.
+        if subscriber.since > self._position.horizon.next:
+            subscriber.since = 0
 
-    async def _in_parts(self, wish: AvailabilitySubscription) -> AsyncIterator[list[str]]:
-        if wish.skus is not None:
-            skus = sorted(wish.skus)
+    async def _sku_batches(self, subscription: AvailabilitySubscription) -> AsyncIterator[list[str]]:
+        if subscription.skus is not None:
+            skus = sorted(subscription.skus)
             for start in range(0, len(skus), BATCH_PAIRS):
                 yield skus[start : start + BATCH_PAIRS]
             return
@@ -157,146 +166,160 @@ class AvailabilityWatch:
             yield skus
             after = skus[-1]
 
-    async def _make_sure(self, channel_id: str, audience: ChannelSubscribers, skus: Sequence[str]) -> None:
-        # One at a time, so that many who come back at once do not all work out the same.
-        async with self._beginning:
-            pairs = [(channel_id, sku) for sku in skus if sku not in audience.sure]
+    async def _confirm(self, channel_id: str, subscribers: ChannelSubscribers, skus: Sequence[str]) -> None:
+        # One subscriber at a time, so that many that reconnect at once do not compute the same values.
+        async with self._initial_lock:
+            pairs = [(channel_id, sku) for sku in skus if sku not in subscribers.confirmed_skus]
             if not pairs:
                 return
-            before = self._basis()
-            self._learn(await self._teller.publish_changed(pairs), sure=True)
-            if before != self._basis():
-                # The round that this change began did not know of these pairs yet.
+            before = self._rules_and_catalog()
+            self._update(await self._publisher.publish_changed(pairs), confirmed=True)
+            if before != self._rules_and_catalog():
+                # The refresh that this change started did not include these pairs yet.
                 self._due = dict.fromkeys(pairs) | self._due
 
-    def _basis(self) -> tuple[str, int]:
-        """What every value rests on beside stock: the rules in force, and the catalogue's version."""
-        return self._folder.current.policy_set.revision, self._seen.version if self._seen else 0
+    def _rules_and_catalog(self) -> tuple[str, int]:
+        """What values depend on beside stock: the revision of the rules and the version of the catalog."""
+        return self._folder.current.policy_set.revision, self._position.version if self._position else 0
 
-    async def _look(self) -> None:
-        """One look, and what follows from it. What fails is done again the next time."""
-        await self._take_news()
-        await self._tell_due()
-        await self._go_round()
+    async def _poll(self) -> None:
+        """Reads changes, publishes what they affect and refreshes a share; the next poll repeats what fails."""
+        await self._read_changes()
+        await self._publish_due()
+        await self._refresh_some()
 
-    async def _take_news(self) -> None:
-        if self._seen is None:
-            self._seen = await self._database.snapshot(
+    async def _read_changes(self) -> None:
+        if self._position is None:
+            self._position = await self._database.snapshot(
                 "watch", lambda connection: start_position(connection, self._cache)
             )
             self._revision = self._folder.current.policy_set.revision
-            for watcher in [one for audience in self._audiences.values() for one in audience.watchers]:
-                watcher.bell.set()
+            for subscribers in self._channel_subscribers.values():
+                for subscriber in subscribers.subscribers:
+                    subscriber.wake.set()
         else:
-            before = self._seen
-            self._note(before, await self._database.snapshot("watch", lambda c: read_changes(c, self._cache, before)))
-        self._looked_at = time.monotonic()
+            before = self._position
+            self._apply_changes(
+                before, await self._database.snapshot("watch", lambda c: read_changes(c, self._cache, before))
+            )
+        self._poll_time = time.monotonic()
 
-    def _note(self, before: ReadPosition, news: AvailabilityChanges) -> None:
-        for sku, heard in news.moved.items():
-            self._is_due(sku, heard)
-        for sku in (*news.expired, *news.edited):
-            self._is_due(sku, None)
-        self._learn(news.published, sure=False)
+    def _apply_changes(self, before: ReadPosition, changes: AvailabilityChanges) -> None:
+        for sku, ingest_time in changes.moved.items():
+            self._mark_due(sku, ingest_time)
+        for sku in (*changes.expired, *changes.edited):
+            self._mark_due(sku, None)
+        self._update(changes.published, confirmed=False)
         revision = self._folder.current.policy_set.revision
-        changed = set(self._audiences) if revision != self._revision else _affected(before, news.position)
+        changed = (
+            set(self._channel_subscribers) if revision != self._revision else _channels_edited(before, changes.position)
+        )
         if changed:
-            self._begin_round(changed, FULL_REFRESH_SECONDS)
+            self._start_refresh(changed, FULL_REFRESH_SECONDS)
         self._revision = revision
-        # Only now: a token says that everything up to what was seen has been told or is about to be.
-        self._seen = news.position
+        # Last, because tokens name this position: every change before it has been sent or is pending.
+        self._position = changes.position
 
-    def _is_due(self, sku: str, heard: datetime | None) -> None:
-        for channel_id, audience in self._audiences.items():
-            if audience.wants(sku):
-                self._due.setdefault((channel_id, sku), heard)
+    def _mark_due(self, sku: str, ingest_time: datetime | None) -> None:
+        for channel_id, subscribers in self._channel_subscribers.items():
+            if subscribers.is_watched(sku):
+                self._due.setdefault((channel_id, sku), ingest_time)
 
-    async def _tell_due(self) -> None:
+    async def _publish_due(self) -> None:
         while self._due:
-            taken = {pair: self._due.pop(pair) for pair in list(self._due)[:BATCH_PAIRS]}
+            batch = {pair: self._due.pop(pair) for pair in list(self._due)[:BATCH_PAIRS]}
             try:
-                found = await self._teller.publish(list(taken))
+                published = await self._publisher.publish(list(batch))
             except BaseException:
-                self._due = taken | self._due
+                self._due = batch | self._due
                 raise
-            for one in self._learn(found, sure=True):
-                self._observe(taken[one.pair])
+            for figures in self._update(published, confirmed=True):
+                self._observe_delay(batch[figures.pair])
 
-    async def _go_round(self) -> None:
-        """Works out the share of what is watched that is the turn's, so that a round takes its time and no more."""
+    async def _refresh_some(self) -> None:
+        """Computes as many pairs as one poll has to do for the refresh to end on time."""
         now = time.monotonic()
-        if not self._round and now >= self._round_ends:
-            self._begin_round(self._audiences, self._round_seconds)
-        left = max(self._round_ends - now, self._poll_seconds)
-        share = min(math.ceil(len(self._round) * self._poll_seconds / left), REFRESH_PAIRS)
-        while share > 0 and self._round:
-            pairs = [self._round.popleft() for _ in range(min(share, len(self._round), BATCH_PAIRS))]
+        if not self._refresh_queue and now >= self._refresh_deadline:
+            self._start_refresh(self._channel_subscribers, self._refresh_seconds)
+        remaining_seconds = max(self._refresh_deadline - now, self._poll_seconds)
+        share = min(math.ceil(len(self._refresh_queue) * self._poll_seconds / remaining_seconds), REFRESH_PAIRS)
+        while share > 0 and self._refresh_queue:
+            pairs = [self._refresh_queue.popleft() for _ in range(min(share, len(self._refresh_queue), BATCH_PAIRS))]
             try:
-                self._learn(await self._teller.publish_changed(pairs), sure=True)
+                self._update(await self._publisher.publish_changed(pairs), confirmed=True)
             except BaseException:
-                self._round.extendleft(reversed(pairs))
+                self._refresh_queue.extendleft(reversed(pairs))
                 raise
             share -= len(pairs)
-            if not self._round:
-                self._metrics.availability_refresh.set(time.monotonic() - self._round_began)
+            if not self._refresh_queue:
+                self._metrics.availability_refresh.set(time.monotonic() - self._refresh_started)
 
-    def _begin_round(self, channel_ids: Iterable[str], seconds: float) -> None:
-        """Everything of these channels that is watched is worked out within so many seconds, the same SKUs together."""
-        pairs = {(name, sku) for name in channel_ids if name in self._audiences for sku in self._audiences[name].sure}
-        pairs.update(self._round)
-        self._round = deque(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
-        self._round_began = time.monotonic()
-        self._round_ends = self._round_began + seconds
+    def _start_refresh(self, channel_ids: Iterable[str], seconds: float) -> None:
+        """Queues all watched products of these channels to be computed within `seconds`, in the order of SKUs."""
+        pairs = {
+            (channel_id, sku)
+            for channel_id in channel_ids
+            if channel_id in self._channel_subscribers
+            for sku in self._channel_subscribers[channel_id].confirmed_skus
+        }
+        pairs.update(self._refresh_queue)
+        self._refresh_queue = deque(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
+        self._refresh_started = time.monotonic()
+        self._refresh_deadline = self._refresh_started + seconds
 
-    def _learn(self, found: Iterable[PublishedFigures], *, sure: bool) -> list[PublishedFigures]:
-        """Has what is new told to whom it concerns; returns what somebody will hear."""
-        heard = []
-        for one in found:
-            audience = self._audiences.get(one.channel_id)
-            if audience is None or not audience.wants(one.sku):
+    def _update(self, values: Iterable[PublishedFigures], *, confirmed: bool) -> list[PublishedFigures]:
+        """Passes values on to the subscribers of their channels; returns those that are new to them."""
+        updated = []
+        for figures in values:
+            subscribers = self._channel_subscribers.get(figures.channel_id)
+            if subscribers is None or not subscribers.is_watched(figures.sku):
                 continue
-            if sure and one.sku not in audience.sure:
-                # Its turn comes in this round already: until the end of the next one would be too long.
-                self._round.append(one.pair)
-            if audience.learn(one, sure=sure):
-                heard.append(one)
-        return heard
+            if confirmed and figures.sku not in subscribers.confirmed_skus:
+                # It joins the refresh that runs now, because the end of the next one would be too late.
+                self._refresh_queue.append(figures.pair)
+            if subscribers.update(figures, confirmed=confirmed):
+                updated.append(figures)
+        return updated
 
-    def _observe(self, heard: datetime | None) -> None:
-        """Measures, by the database's clock, how long after its movement was heard a value is told."""
-        if heard is not None and self._seen is not None:
-            told = self._seen.horizon.now + timedelta(seconds=time.monotonic() - self._looked_at)
-            self._metrics.availability_delay.observe(max(0.0, (told - heard).total_seconds()))
+    def _observe_delay(self, ingest_time: datetime | None) -> None:
+        """Measures, by the database's clock, the time from recording a movement to publishing its value."""
+        if ingest_time is not None and self._position is not None:
+            publish_time = self._position.horizon.now + timedelta(seconds=time.monotonic() - self._poll_time)
+            self._metrics.availability_delay.observe(max(0.0, (publish_time - ingest_time).total_seconds()))
 
-    def _changes(
-        self, channel_id: str, audience: ChannelSubscribers, watcher: AvailabilitySubscriber
+    def _take_changes(
+        self, channel_id: str, subscribers: ChannelSubscribers, subscriber: AvailabilitySubscriber
     ) -> list[PublishedFigures]:
-        changes = [audience.told[sku] for sku in watcher.take(limits.WATCH_CHANGES) if sku in audience.told]
+        changes = [
+            subscribers.published[sku]
+            for sku in subscriber.take_pending(limits.WATCH_CHANGES)
+            if sku in subscribers.published
+        ]
         self._metrics.availability_changes_published.labels(channel_id).inc(len(changes))
         return changes
 
     def _message(self, changes: Sequence[PublishedFigures], token: str) -> availability_pb.WatchAvailabilityResponse:
-        assert self._seen is not None
+        assert self._position is not None
         return availability_pb.WatchAvailabilityResponse(
             changes=[
                 availability_pb.AvailabilityChange(
-                    sku=one.sku,
-                    version=one.version,
-                    sellable_count=one.sellable,
-                    largest_single_order_count=one.largest_single_order,
+                    sku=figures.sku,
+                    version=figures.version,
+                    sellable_count=figures.sellable,
+                    largest_single_order_count=figures.largest_single_order,
                 )
-                for one in changes
+                for figures in changes
             ],
             resume_token=token,
-            read_time=proto_values.timestamp(self._seen.horizon.now),
+            read_time=proto_values.timestamp(self._position.horizon.now),
         )
 
 
-def _affected(before: ReadPosition, after: ReadPosition) -> set[str]:
-    """Channels all of whose products may be told other figures, because they or the locations were edited."""
+def _channels_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
+    """Ids of channels whose values may all have changed because the channel or a location was edited."""
     old, new = before.catalog, after.catalog
     if old is new:
         return set()
     if old.locations != new.locations:
         return set(new.channels)
-    return {name for name, channel in new.channels.items() if old.channels.get(name) != channel}
+    return {channel_id for channel_id, channel in new.channels.items() if old.channels.get(channel_id) != channel}

@@ -1,4 +1,4 @@
-"""What happened to orders and exceptions since the last look, and what happened from some transaction on."""
+"""Events of orders and exceptions since the last poll or since a transaction, and the state of orders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
 
 PAGE_EVENTS = limits.WATCH_ORDERS
-"""Events that are looked up at a time for one who comes back: their orders fit into one message."""
+"""Events that are read at a time for a client that resumes; their orders fit into one message."""
 
 _copies = (
     select(func.array_agg(allocation_copy.c.channel_id))
@@ -73,7 +73,7 @@ _EXPIRED_HOLDS = Statement(
 
 
 def _page(events: Select[Any], table: Table) -> Select[Any]:
-    """The events that follow (transaction, id), in that order. Each kind has its own limit, for its index."""
+    """The events after (transaction, id), in that order. Each table has its own limit so that its index serves it."""
     c = table.c
     following = events.where(
         c.xid >= transaction("xid"),
@@ -101,9 +101,9 @@ _EXCEPTIONS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """Something that happened to an order, or to an exception that may be about none; `id` None is the clock's doing.
+    """One event of an order, or of an exception, which may have no order. `id` None is a hold that expired.
 
-    `channel_ids` are those whom it concerns: the order's channel, and those of its copies.
+    `channel_ids` are the order's channel and the channels of its copies.
     """
 
     id: UUID | None
@@ -115,7 +115,7 @@ class OrderEvent:
 
 @dataclass(frozen=True, slots=True)
 class OrderState:
-    """An order as one reading saw it, with everything that ever happened to it and its exceptions, oldest first."""
+    """An order at one moment, with all its events and exceptions, oldest first."""
 
     allocation: allocation_pb.Allocation
     events: Sequence[tuple[UUID, allocation_pb.TimelineEvent]]
@@ -124,49 +124,50 @@ class OrderState:
 
 @dataclass(frozen=True, slots=True)
 class OrderSnapshot:
-    """Orders, and exceptions that are about none, as one reading saw them."""
+    """Orders, and exceptions without an order, at one moment."""
 
     orders: Mapping[UUID, OrderState]
     exceptions: Mapping[UUID, exception_pb2.ExceptionRecord]
 
 
 async def read_new_events(connection: Connection, before: Horizon) -> tuple[Horizon, list[OrderEvent]]:
-    """Everything that was committed since `before`, and the holds that the clock has ended since.
+    """Events that were committed since `before`, and holds that have expired since.
 
-    To be called on one state of the database.
+    To be called in a transaction with one snapshot.
     """
     horizon = await change_horizon.horizon(connection)
     rows = await _NEW_EVENTS.rows(connection, since=before.snapshot)
-    lapsed = await _EXPIRED_HOLDS.rows(connection, after=before.now, until=horizon.now)
-    ended = [OrderEvent(None, 0, row["allocation_id"], None, _channels(row)) for row in lapsed]
-    return horizon, [*map(_event_of, rows), *ended]
+    expired_holds = await _EXPIRED_HOLDS.rows(connection, after=before.now, until=horizon.now)
+    expiries = [OrderEvent(None, 0, row["allocation_id"], None, _channels(row)) for row in expired_holds]
+    return horizon, [*map(_event_of, rows), *expiries]
 
 
 async def read_page(connection: Connection, after: tuple[int, UUID]) -> tuple[Horizon, list[OrderEvent]]:
-    """The PAGE_EVENTS events that follow (transaction, event id), in that order; on one state of the database."""
+    """The next PAGE_EVENTS events after (transaction, event id), in that order; in a transaction with one snapshot."""
     horizon = await change_horizon.horizon(connection)
     rows = await _PAGE.rows(connection, xid=str(after[0]), event_id=after[1])
     return horizon, [_event_of(row) for row in rows]
 
 
 async def read_snapshot(connection: Connection, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> OrderSnapshot:
-    """These orders, and these exceptions about none, as they are; on one state of the database."""
+    """The current state of orders and of exceptions without an order; in a transaction with one snapshot."""
     records = await order_store.read(connection, ids)
     events: dict[UUID, list[tuple[UUID, allocation_pb.TimelineEvent]]] = {key: [] for key in records}
     for row in await _EVENTS.rows(connection, ids=list(ids)):
         events[row["allocation_id"]].append((row["id"], order_messages.timeline_event(row)))
-    raised: dict[UUID, list[exception_pb2.ExceptionRecord]] = {key: [] for key in records}
-    loose: dict[UUID, exception_pb2.ExceptionRecord] = {}
+    order_exceptions: dict[UUID, list[exception_pb2.ExceptionRecord]] = {key: [] for key in records}
+    other_exceptions: dict[UUID, exception_pb2.ExceptionRecord] = {}
     for row in await _EXCEPTIONS.rows(connection, ids=list(ids), exception_ids=list(exception_ids)):
         if row["allocation_id"] is None:
-            loose[row["id"]] = exception_messages.exception_record(row)
-        elif row["allocation_id"] in raised:
-            raised[row["allocation_id"]].append(exception_messages.exception_record(row))
+            other_exceptions[row["id"]] = exception_messages.exception_record(row)
+        elif row["allocation_id"] in order_exceptions:
+            order_exceptions[row["allocation_id"]].append(exception_messages.exception_record(row))
     now = await levels.clock(connection)
-    found = {
-        key: OrderState(order_messages.allocation(one, now), events[key], raised[key]) for key, one in records.items()
+    orders = {
+        key: OrderState(order_messages.allocation(record, now), events[key], order_exceptions[key])
+        for key, record in records.items()
     }
-    return OrderSnapshot(found, loose)
+    return OrderSnapshot(orders, other_exceptions)
 
 
 def _event_of(row: asyncpg.Record) -> OrderEvent:

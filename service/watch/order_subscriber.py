@@ -1,4 +1,4 @@
-"""One who watches orders, and what is still to be told: which orders and exceptions changed, never their contents."""
+"""A subscriber to orders and the ids of the orders and exceptions to send; their contents are read when sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.watch.order_changes import OrderEvent
 
 @dataclass(slots=True)
 class OrderChange:
-    """What happened to one order since it was last told: its events, and its exceptions that changed."""
+    """The events and the changed exceptions of one order since it was last sent."""
 
     event_ids: set[UUID] = field(default_factory=set)
     exception_ids: set[UUID] = field(default_factory=set)
@@ -21,64 +21,64 @@ class OrderChange:
 
 @dataclass(slots=True, eq=False)
 class OrderSubscriber:
-    """One who watches the orders of some channels, all if none is named.
+    """One open stream of the orders of some channels; no `channel_ids` is all channels.
 
-    `since` is the transaction before which everything has been told. `behind` says that more changed than is
-    remembered, so that it must be looked up from there.
+    Every change of transactions before `since` has been sent. `behind` means that more changed than is held in memory,
+    so that the events after `since` have to be read from the database.
     """
 
     channel_ids: frozenset[str]
     since: int
     behind: bool
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     orders: dict[UUID, OrderChange] = field(default_factory=dict)
     exceptions: dict[UUID, None] = field(default_factory=dict)
     _count: int = 0
 
     @property
     def has_pending(self) -> bool:
-        """Whether there is something to tell."""
+        """Whether there is something to send."""
         return self.behind or bool(self.orders or self.exceptions)
 
-    def wants(self, event: OrderEvent) -> bool:
-        """Whether it concerns one of the channels."""
+    def matches(self, event: OrderEvent) -> bool:
+        """Whether the event is of a watched channel."""
         return not self.channel_ids or bool(self.channel_ids & event.channel_ids)
 
-    def hear(self, event: OrderEvent) -> None:
-        """Something happened; it is remembered if it is wanted."""
-        if not self.wants(event):
+    def notify(self, event: OrderEvent) -> None:
+        """Adds an event to the pending ones if it is of a watched channel."""
+        if not self.matches(event):
             return
         add_event(event, self.orders, self.exceptions)
         self._count += 1
         if self._count > limits.WATCH_PENDING:
-            self._drop()
+            self._clear()
             self.behind = True
-        self.bell.set()
+        self.wake.set()
 
-    def take(self, count: int) -> tuple[dict[UUID, OrderChange], list[UUID]]:
-        """At most so many orders, and so many exceptions about none, to tell of now."""
-        ids, loose = list(islice(self.orders, count)), list(islice(self.exceptions, count))
-        taken = {key: self.orders.pop(key) for key in ids}
-        for key in loose:
+    def take_pending(self, count: int) -> tuple[dict[UUID, OrderChange], list[UUID]]:
+        """Removes at most `count` pending orders and `count` exceptions without an order, and returns them."""
+        ids, exception_ids = list(islice(self.orders, count)), list(islice(self.exceptions, count))
+        changes = {key: self.orders.pop(key) for key in ids}
+        for key in exception_ids:
             del self.exceptions[key]
         if not (self.orders or self.exceptions):
             self._count = 0
-        return taken, loose
+        return changes, exception_ids
 
-    def _drop(self) -> None:
+    def _clear(self) -> None:
         self.orders.clear()
         self.exceptions.clear()
         self._count = 0
 
 
 def add_event(event: OrderEvent, orders: dict[UUID, OrderChange], exceptions: dict[UUID, None]) -> None:
-    """Notes an event at its order, or at its exception where that is about no order."""
+    """Adds an event to the changes of its order, or to `exceptions` where its exception has no order."""
     if event.allocation_id is None:
         if event.exception_id is not None:
             exceptions[event.exception_id] = None
         return
-    changed = orders.setdefault(event.allocation_id, OrderChange())
+    change = orders.setdefault(event.allocation_id, OrderChange())
     if event.exception_id is not None:
-        changed.exception_ids.add(event.exception_id)
+        change.exception_ids.add(event.exception_id)
     elif event.id is not None:
-        changed.event_ids.add(event.id)
+        change.event_ids.add(event.id)

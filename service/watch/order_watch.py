@@ -1,4 +1,4 @@
-"""Watches of orders: one look at the database for all who watch, each changed order read once for all of them."""
+"""Streams of orders. One poll of the database serves all subscribers; each changed order is read once for all."""
 
 from __future__ import annotations
 
@@ -22,175 +22,183 @@ from service.watch.order_subscriber import OrderChange, OrderSubscriber, add_eve
 from service.watch.watch_requests import OrderSubscription, Tokens
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
 
-CACHED_ORDERS = 2_000
-"""Orders whose contents are kept for others who watch."""
+Record = exception_pb2.ExceptionRecord
 
-_FIRST = UUID(int=0)
+CACHED_ORDERS = 2_000
+"""Orders and exceptions that are cached for other subscribers."""
+
+_BEFORE_ALL_EVENTS = UUID(int=0)
 
 
 class OrderWatch:
-    """All watches of orders of one service. It looks only while somebody watches."""
+    """All order streams of one process. It polls only while there are subscribers."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._database = deps.database
         self._cache = deps.cache
         self._closing = deps.closing
-        self.poller = ChangePoller("orders", deps.settings.watch_poll_seconds, self._look, self._forget)
-        self._seats = SubscriberLimit("orders", limits.WATCHERS, deps.metrics.order_watchers)
-        self._watchers: set[OrderSubscriber] = set()
-        self._reading = asyncio.Lock()
-        self._looks = 0
-        self._forget()
+        self.poller = ChangePoller("orders", deps.settings.watch_poll_seconds, self._poll, self._reset)
+        self._subscriber_limit = SubscriberLimit("orders", limits.WATCHERS, deps.metrics.order_watchers)
+        self._subscribers: set[OrderSubscriber] = set()
+        self._read_lock = asyncio.Lock()
+        self._poll_count = 0
+        self._reset()
 
-    def _forget(self) -> None:
-        """Nobody watches, so nothing is known any more."""
+    def _reset(self) -> None:
+        """Clears all state after the last subscriber has left."""
         self._horizon: Horizon | None = None
         self._orders: dict[UUID, OrderState] = {}
         self._exceptions: dict[UUID, exception_pb2.ExceptionRecord] = {}
 
-    async def watch(self, wish: OrderSubscription) -> AsyncGenerator[allocation_pb.WatchOrdersResponse, None]:
-        """Every change of the channels' orders and exceptions, from now or from a token on. Ends with NotReady.
+    async def watch(self, subscription: OrderSubscription) -> AsyncGenerator[allocation_pb.WatchOrdersResponse, None]:
+        """Every change of the channels' orders and exceptions from now on, or after a token. Ends with NotReady.
 
         Raises NotFound, InvalidFields, TooManyWatch.
         """
         self._closing.check()
-        watcher, tokens = (
-            OrderSubscriber(wish.channel_ids, wish.since or 0, behind=wish.since is not None),
-            Tokens(wish),
-        )
-        with self._seats.taken(), self._closing.ringing(watcher.bell):
-            await self._check_channels(wish)
-            with self._seated(watcher):
-                await self._has_looked(watcher)
+        is_resumed = subscription.since is not None
+        subscriber = OrderSubscriber(subscription.channel_ids, subscription.since or 0, behind=is_resumed)
+        tokens = Tokens(subscription)
+        with self._subscriber_limit.taken(), self._closing.ringing(subscriber.wake):
+            await self._check_channels(subscription)
+            with self._subscribed(subscriber):
+                await self._wait_for_first_poll(subscriber)
                 while True:
-                    watcher.bell.clear()
+                    subscriber.wake.clear()
                     self._closing.check()
-                    if watcher.behind:
-                        async for message in self._catch_up(watcher, tokens):
+                    if subscriber.behind:
+                        async for message in self._catch_up(subscriber, tokens):
                             yield message
-                    changed, loose = watcher.take(limits.WATCH_ORDERS)
-                    if not watcher.has_pending and self._horizon is not None:
-                        watcher.since = self._horizon.oldest
-                    yield await self._message(changed, loose, tokens.at(watcher.since))
-                    if not watcher.has_pending:
+                    changes, exception_ids = subscriber.take_pending(limits.WATCH_ORDERS)
+                    if not subscriber.has_pending and self._horizon is not None:
+                        subscriber.since = self._horizon.oldest
+                    yield await self._message(changes, exception_ids, tokens.at(subscriber.since))
+                    if not subscriber.has_pending:
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(watcher.bell.wait(), wish.heartbeat.total_seconds())
+                            await asyncio.wait_for(subscriber.wake.wait(), subscription.heartbeat.total_seconds())
 
-    async def _check_channels(self, wish: OrderSubscription) -> None:
+    async def _check_channels(self, subscription: OrderSubscription) -> None:
         async def read(connection: Connection) -> set[str]:
-            known = await self._cache.at(connection, await catalog_store.version(connection))
-            return set(wish.channel_ids) - known.channels.keys()
+            catalog = await self._cache.at(connection, await catalog_store.version(connection))
+            return set(subscription.channel_ids) - catalog.channels.keys()
 
-        missing = await self._database.unlocked("watch", read)
-        if missing:
-            named = {f"channel_ids ({name})": name for name in sorted(missing)}
-            raise NotFound("channel", named, "ListChannels lists those that there are")
+        missing_ids = await self._database.unlocked("watch", read)
+        if missing_ids:
+            fields = {f"channel_ids ({channel_id})": channel_id for channel_id in sorted(missing_ids)}
+            raise NotFound("channel", fields, "ListChannels lists the channels")
 
     @contextmanager
-    def _seated(self, watcher: OrderSubscriber) -> Iterator[None]:
-        self._watchers.add(watcher)
+    def _subscribed(self, subscriber: OrderSubscriber) -> Iterator[None]:
+        self._subscribers.add(subscriber)
         try:
             with self.poller.kept():
                 yield
         finally:
-            self._watchers.discard(watcher)
+            self._subscribers.discard(subscriber)
 
-    async def _has_looked(self, watcher: OrderSubscriber) -> None:
-        """Waits for the first look: only what happens after it is noticed."""
+    async def _wait_for_first_poll(self, subscriber: OrderSubscriber) -> None:
+        """Waits for the first poll; only later changes are found."""
         while self._horizon is None:
-            await watcher.bell.wait()
-            watcher.bell.clear()
+            await subscriber.wake.wait()
+            subscriber.wake.clear()
             self._closing.check()
-        if not watcher.behind:
-            watcher.since = self._horizon.oldest
-        if watcher.since > self._horizon.next:
-            wrong = "is of another database, or of this one before it was restored; watch anew, and list what there is"
-            raise InvalidFields([Violation("resume_token", wrong)])
+        if not subscriber.behind:
+            subscriber.since = self._horizon.oldest
+        if subscriber.since > self._horizon.next:
+            problem = "is of another database, or of this one before it was restored; list orders and watch without it"
+            raise InvalidFields([Violation("resume_token", problem)])
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         if self._horizon is None:
             self._horizon = await self._database.snapshot("watch", change_horizon.horizon)
-            for watcher in self._watchers:
-                watcher.bell.set()
+            for subscriber in self._subscribers:
+                subscriber.wake.set()
             return
         before = self._horizon
         horizon, events = await self._database.snapshot("watch", partial(order_changes.read_new_events, before=before))
-        self._looks += 1
+        self._poll_count += 1
         for event in events:
-            self._orders.pop(event.allocation_id, None)  # type: ignore[arg-type]  # None is no key
+            self._orders.pop(event.allocation_id, None)  # type: ignore[arg-type]  # None is not a key
             self._exceptions.pop(event.exception_id, None)  # type: ignore[arg-type]
-            for watcher in self._watchers:
-                watcher.hear(event)
-        # Only now: a token says that everything up to what was seen has been told or is about to be.
+            for subscriber in self._subscribers:
+                subscriber.notify(event)
+        # Last, because tokens name this position: every change before it has been sent or is pending.
         self._horizon = horizon
 
     async def _catch_up(
-        self, watcher: OrderSubscriber, tokens: Tokens
+        self, subscriber: OrderSubscriber, tokens: Tokens
     ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
-        """What happened from `watcher.since` on, page by page; what happens meanwhile is remembered."""
-        watcher.behind = False
-        after, oldest = (watcher.since, _FIRST), None
-        while not watcher.behind:
+        """The events after `subscriber.since`, page by page; events that come meanwhile become pending."""
+        subscriber.behind = False
+        after, oldest = (subscriber.since, _BEFORE_ALL_EVENTS), None
+        while not subscriber.behind:
             self._closing.check()
             horizon, events = await self._database.snapshot("watch", partial(order_changes.read_page, after=after))
-            # What an older transaction commits after its page was read has been noticed: it is told after the pages.
+            # Transactions that were open when the first page was read may still commit events into pages already sent.
+            # The token never passes them; the regular poll delivers those events after the pages.
             oldest = horizon.oldest if oldest is None else oldest
             is_last = len(events) < PAGE_EVENTS
             if events:
-                after = events[-1].xid, events[-1].id or _FIRST
-            watcher.since = max(watcher.since, oldest if is_last else min(after[0], oldest))
-            changed: dict[UUID, OrderChange] = {}
-            loose: dict[UUID, None] = {}
+                after = events[-1].xid, events[-1].id or _BEFORE_ALL_EVENTS
+            subscriber.since = max(subscriber.since, oldest if is_last else min(after[0], oldest))
+            changes: dict[UUID, OrderChange] = {}
+            exception_ids: dict[UUID, None] = {}
             for event in events:
-                if watcher.wants(event):
-                    add_event(event, changed, loose)
-            if changed or loose:
-                yield await self._message(changed, list(loose), tokens.at(watcher.since))
+                if subscriber.matches(event):
+                    add_event(event, changes, exception_ids)
+            if changes or exception_ids:
+                yield await self._message(changes, list(exception_ids), tokens.at(subscriber.since))
             if is_last:
                 return
 
     async def _message(
-        self, changed: Mapping[UUID, OrderChange], loose: Sequence[UUID], token: str
+        self, changes: Mapping[UUID, OrderChange], exception_ids: Sequence[UUID], token: str
     ) -> allocation_pb.WatchOrdersResponse:
-        readings = await self._read(list(changed), loose)
+        snapshot = await self._read(list(changes), exception_ids)
         return allocation_pb.WatchOrdersResponse(
-            changes=[_change(readings.orders[key], what) for key, what in changed.items() if key in readings.orders],
-            exceptions=[readings.exceptions[key] for key in loose if key in readings.exceptions],
+            changes=[
+                _change_message(snapshot.orders[key], change)
+                for key, change in changes.items()
+                if key in snapshot.orders
+            ],
+            exceptions=[snapshot.exceptions[key] for key in exception_ids if key in snapshot.exceptions],
             resume_token=token,
         )
 
     async def _read(self, ids: Sequence[UUID], exception_ids: Sequence[UUID]) -> OrderSnapshot:
-        """Orders and exceptions as they are, or were when they last changed as far as we have looked."""
-        # One at a time, so that many who are told of one order do not all read it.
-        async with self._reading:
+        """Orders and exceptions: cached ones that no poll has found changed since, others from the database."""
+        # One stream at a time, so that many that send the same order do not all read it.
+        async with self._read_lock:
             orders = {key: self._orders[key] for key in ids if key in self._orders}
             exceptions = {key: self._exceptions[key] for key in exception_ids if key in self._exceptions}
-            unread, looks = [key for key in ids if key not in orders], self._looks
-            loose = [key for key in exception_ids if key not in exceptions]
-            if unread or loose:
-                read = partial(order_changes.read_snapshot, ids=unread, exception_ids=loose)
-                found = await self._database.snapshot("watch", read)
-                orders.update(found.orders)
-                exceptions.update(found.exceptions)
-                if looks == self._looks:
-                    self._keep(found)
+            unread_ids, poll_count = [key for key in ids if key not in orders], self._poll_count
+            unread_exception_ids = [key for key in exception_ids if key not in exceptions]
+            if unread_ids or unread_exception_ids:
+                read = partial(order_changes.read_snapshot, ids=unread_ids, exception_ids=unread_exception_ids)
+                snapshot = await self._database.snapshot("watch", read)
+                orders.update(snapshot.orders)
+                exceptions.update(snapshot.exceptions)
+                # A poll that ran during this read may have dropped one of these orders because it changed. Caching the
+                # read then would bring the stale version back.
+                if poll_count == self._poll_count:
+                    self._cache_snapshot(snapshot)
             return OrderSnapshot(orders, exceptions)
 
-    def _keep(self, found: OrderSnapshot) -> None:
+    def _cache_snapshot(self, snapshot: OrderSnapshot) -> None:
         if len(self._orders) + len(self._exceptions) > CACHED_ORDERS:
             self._orders.clear()
             self._exceptions.clear()
-        self._orders.update(found.orders)
-        self._exceptions.update(found.exceptions)
+        self._orders.update(snapshot.orders)
+        self._exceptions.update(snapshot.exceptions)
 
 
-def _change(order: OrderState, what: OrderChange) -> allocation_pb.OrderChange:
+def _change_message(order: OrderState, change: OrderChange) -> allocation_pb.OrderChange:
     return allocation_pb.OrderChange(
         allocation=order.allocation,
-        events=[event for key, event in order.events if key in what.event_ids],
+        events=[event for key, event in order.events if key in change.event_ids],
         exceptions=[
-            one
-            for one in order.exceptions
-            if one.state == exception_pb2.ExceptionRecord.STATE_OPEN or UUID(one.exception_id) in what.exception_ids
+            record
+            for record in order.exceptions
+            if record.state == Record.STATE_OPEN or UUID(record.exception_id) in change.exception_ids
         ],
     )

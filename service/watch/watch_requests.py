@@ -1,4 +1,4 @@
-"""Requests to watch, checked and turned into plain values, and the tokens by which a watch goes on."""
+"""Watch requests, checked and turned into plain values, and resume tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"([a-z]\d+)\.([0-9a-f]{8})\.(\d{1,19})")
 
 @dataclass(frozen=True, slots=True)
 class AvailabilitySubscription:
-    """Whose availability to watch: `skus` None is every product. `since` is the transaction that a token names."""
+    """What availability to send: `skus` None is every product. `since` is the transaction of the resume token."""
 
     channel_id: str
     skus: frozenset[str] | None
@@ -32,7 +32,7 @@ class AvailabilitySubscription:
 
 @dataclass(frozen=True, slots=True)
 class OrderSubscription:
-    """Whose orders to watch: no `channel_ids` is all. `since` is the transaction that a token names."""
+    """Whose orders to send: no `channel_ids` is all channels. `since` is the transaction of the resume token."""
 
     channel_ids: frozenset[str]
     since: int | None
@@ -67,17 +67,17 @@ def order_subscription(request: allocation_pb.WatchOrdersRequest) -> OrderSubscr
 
 
 class Tokens:
-    """The tokens of one watch. Each says that everything of the transactions before `since` has been told."""
+    """Resume tokens of one stream. A token states that every change of transactions before `since` has been sent."""
 
-    def __init__(self, wish: AvailabilitySubscription | OrderSubscription) -> None:
-        if isinstance(wish, AvailabilitySubscription):
-            self._head = f"{_AVAILABILITY}.{_fingerprint([wish.channel_id, *(wish.skus or ())])}"
+    def __init__(self, subscription: AvailabilitySubscription | OrderSubscription) -> None:
+        if isinstance(subscription, AvailabilitySubscription):
+            self._prefix = f"{_AVAILABILITY}.{_fingerprint([subscription.channel_id, *(subscription.skus or ())])}"
         else:
-            self._head = f"{_ORDERS}.{_fingerprint(wish.channel_ids)}"
+            self._prefix = f"{_ORDERS}.{_fingerprint(subscription.channel_ids)}"
 
     def at(self, since: int) -> str:
-        """The token for here, which means nothing to callers."""
-        return base64.urlsafe_b64encode(f"{self._head}.{since}".encode()).decode().rstrip("=")
+        """The token for a transaction, opaque to callers."""
+        return base64.urlsafe_b64encode(f"{self._prefix}.{since}".encode()).decode().rstrip("=")
 
 
 def _since(fields: Fields, token: str, kind: str, watched: Sequence[str]) -> int | None:
@@ -89,16 +89,18 @@ def _since(fields: Fields, token: str, kind: str, watched: Sequence[str]) -> int
         plain = ""
     match = _TOKEN.fullmatch(plain) if len(token) <= limits.TEXT_LENGTH else None
     if match is None or match[1] != kind or int(match[3]) >= 1 << 63:
-        fields.wrong("resume_token", "is not a resume_token of this call; leave it out to begin anew")
+        fields.wrong("resume_token", "is not a resume_token of this call; leave it out to start over")
+    # A token of another watch says nothing about these SKUs or channels. Accepting it would skip changes that the
+    # caller has never received.
     elif match[2] != _fingerprint(watched):
-        fields.wrong("resume_token", "belongs to another watch; leave it out to begin anew")
+        fields.wrong("resume_token", "belongs to a watch of other SKUs or channels; leave it out to start over")
     else:
         return int(match[3])
     return None
 
 
 def _fingerprint(watched: Iterable[str]) -> str:
-    """Eight characters by which what one watch is about is told from what another is about."""
+    """Eight characters of a hash of the watched ids, to detect a token of another watch."""
     return hashlib.sha256("\x1f".join(sorted(watched)).encode()).hexdigest()[:8]
 
 
@@ -114,8 +116,8 @@ def _heartbeat(fields: Fields, value: Duration, *, given: bool) -> timedelta:
 
 
 def _check_unique(fields: Fields, field: str, values: Sequence[str]) -> None:
-    seen: dict[str, int] = {}
+    first_index: dict[str, int] = {}
     for index, value in enumerate(values):
-        if value in seen:
-            fields.wrong(f"{field}[{index}]", f"'{value}' is {field}[{seen[value]}] too")
-        seen.setdefault(value, index)
+        if value in first_index:
+            fields.wrong(f"{field}[{index}]", f"'{value}' is the same as {field}[{first_index[value]}]")
+        first_index.setdefault(value, index)

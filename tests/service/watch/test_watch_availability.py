@@ -1,4 +1,4 @@
-"""Watching availability: the last value is never missed, versions only rise, and a slow reader harms nobody."""
+"""WatchAvailability: the last value is never missed, versions only rise, and a slow client delays nobody."""
 
 from __future__ import annotations
 
@@ -33,78 +33,80 @@ from truestock.v1 import availability_service_pb2 as availability_pb, catalog_se
 Code = grpc.StatusCode
 
 
-class Ear:
-    """One who watches and keeps what was last told. Fails where a version falls."""
+class AvailabilityClient:
+    """A client that keeps the last value of each product that it received. Fails where a version falls."""
 
     def __init__(self) -> None:
         self.versions: dict[str, int] = {}
         self.sellable: dict[str, int] = {}
         self.largest: dict[str, int] = {}
         self.token = ""
-        self.told: list[str] = []
+        self.received: list[str] = []
         self.heartbeats = 0
 
-    async def listen(self, call: Any) -> None:
+    async def read_all(self, call: Any) -> None:
         async for message in call:
-            self.hear(message)
+            self.receive(message)
 
-    def hear(self, message: availability_pb.WatchAvailabilityResponse) -> None:
+    def receive(self, message: availability_pb.WatchAvailabilityResponse) -> None:
         for change in message.changes:
             assert change.version >= self.versions.get(change.sku, 0)
             self.versions[change.sku] = change.version
             self.sellable[change.sku] = change.sellable_count
             self.largest[change.sku] = change.largest_single_order_count
-            self.told.append(change.sku)
+            self.received.append(change.sku)
         self.heartbeats += not message.changes
         self.token = message.resume_token or self.token
 
-    async def hears(self, **figures: int) -> None:
-        """Waits until these figures, and perhaps others, were told last."""
+    async def receives(self, **figures: int) -> None:
+        """Waits until these figures, and perhaps others, were received last."""
         await until(lambda: figures.items() <= self.sellable.items(), lambda: self.sellable)
 
-    async def catches_up(self) -> None:
-        """Waits until everything that comes first was told."""
+    async def is_ready(self) -> None:
+        """Waits until all initial values were received."""
         await until(lambda: bool(self.token))
 
-    async def rests(self) -> None:
-        """Waits until nothing new is told: the token of a heartbeat leaves out what was told before it."""
-        await self.catches_up()
+    async def is_up_to_date(self) -> None:
+        """Waits for a heartbeat, whose token is later than every value received before it."""
+        await self.is_ready()
         before = self.heartbeats
         await until(lambda: self.heartbeats > before)
 
 
-async def until(is_true: Callable[[], bool], shown: Callable[[], object] = lambda: "", seconds: float = 5.0) -> None:
+async def until(is_true: Callable[[], bool], state: Callable[[], object] = lambda: "", seconds: float = 5.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not is_true():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {shown()}"
+        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {state()}"
         await asyncio.sleep(0.01)
 
 
-def wish(*skus: str, token: str = "", channel_id: str = "web", heartbeat: float = 1) -> Any:
+def watch_request(*skus: str, token: str = "", channel_id: str = "web", heartbeat: float = 1) -> Any:
     request = availability_pb.WatchAvailabilityRequest(channel_id=channel_id, skus=skus, resume_token=token)
     request.heartbeat_interval.FromMilliseconds(round(heartbeat * 1000))
     return request
 
 
 @asynccontextmanager
-async def watching(shop: Retailer, *skus: str, into: Ear | None = None, **fields: Any) -> AsyncIterator[Ear]:
-    """Somebody who watches while the block lasts."""
-    ear = into or Ear()
-    call = shop.availability.WatchAvailability(wish(*skus, **fields))
-    listening = asyncio.create_task(ear.listen(call))
+async def watching(
+    shop: Retailer, *skus: str, into: AvailabilityClient | None = None, **fields: Any
+) -> AsyncIterator[AvailabilityClient]:
+    """A client that watches while the block lasts."""
+    client = into or AvailabilityClient()
+    call = shop.availability.WatchAvailability(watch_request(*skus, **fields))
+    reading = asyncio.create_task(client.read_all(call))
     try:
-        yield ear
+        yield client
     finally:
         call.cancel()
-        await asyncio.wait([listening])
-        error = None if listening.cancelled() else listening.exception()
+        await asyncio.wait([reading])
+        error = None if reading.cancelled() else reading.exception()
         assert error is None or isinstance(error, grpc.aio.AioRpcError), error
 
 
 async def checked(shop: Retailer, skus: list[str], channel_id: str = "web") -> dict[str, tuple[int, int]]:
     request = availability_pb.CheckAvailabilityRequest(channel_id=channel_id, skus=skus)
-    found = (await shop.availability.CheckAvailability(request)).availabilities
-    return {one.sku: (one.sellable_count, one.largest_single_order_count) for one in found}
+    levels = (await shop.availability.CheckAvailability(request)).availabilities
+    return {level.sku: (level.sellable_count, level.largest_single_order_count) for level in levels}
 
 
 @pytest.fixture
@@ -113,164 +115,164 @@ async def shop(retailer: Retailer) -> Retailer:
     return retailer
 
 
-async def test_everything_is_told_first_and_then_what_changes(shop: Retailer) -> None:
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
+async def test_all_products_are_sent_first_and_then_changes(shop: Retailer) -> None:
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
         await shop.allocate("A-1", {"MUG": 3})
-        await ear.hears(MUG=7, PAN=5)
+        await client.receives(MUG=7, PAN=5)
 
-    assert ear.versions == {"MUG": 2, "PAN": 1}
+    assert client.versions == {"MUG": 2, "PAN": 1}
 
 
-async def test_only_the_products_that_are_named_are_told(shop: Retailer) -> None:
-    async with watching(shop, "PAN") as ear:
-        await ear.catches_up()
+async def test_only_the_named_products_are_sent(shop: Retailer) -> None:
+    async with watching(shop, "PAN") as client:
+        await client.is_ready()
         await shop.count({("MUG", "dc"): 2, ("PAN", "dc"): 4})
-        await ear.hears(PAN=4)
+        await client.receives(PAN=4)
 
-    assert set(ear.told) == {"PAN"}
+    assert set(client.received) == {"PAN"}
 
 
-async def test_a_product_that_comes_later_is_told_to_who_watches_everything(shop: Retailer) -> None:
-    async with watching(shop) as ear, watching(shop, "MUG") as other:
-        await ear.hears(MUG=10)
+async def test_a_new_product_is_sent_to_clients_that_watch_all_products(shop: Retailer) -> None:
+    async with watching(shop) as client, watching(shop, "MUG") as other:
+        await client.receives(MUG=10)
         await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="POT")]))
-        await ear.hears(POT=0)
+        await client.receives(POT=0)
         await shop.count({("POT", "dc"): 3})
-        await ear.hears(POT=3)
+        await client.receives(POT=3)
 
-    assert set(other.told) == {"MUG"}
+    assert set(other.received) == {"MUG"}
 
 
-async def test_what_comes_back_to_what_was_told_is_not_told_again(shop: Retailer) -> None:
-    async with watching(shop, "MUG") as ear:
-        await ear.hears(MUG=10)
+async def test_a_value_that_returns_to_the_published_one_is_not_sent_again(shop: Retailer) -> None:
+    async with watching(shop, "MUG") as client:
+        await client.receives(MUG=10)
         held = await shop.allocate("A-1", {"MUG": 4}, HOLD)
-        await ear.hears(MUG=6)
+        await client.receives(MUG=6)
         await shop.confirm(held.allocation_id)
         await shop.cancel(held.allocation_id, {"1": 4})
-        await ear.hears(MUG=10)
+        await client.receives(MUG=10)
 
-    assert ear.told == ["MUG"] * 3
-    assert ear.versions == {"MUG": 3}
+    assert client.received == ["MUG"] * 3
+    assert client.versions == {"MUG": 3}
 
 
-async def test_a_hold_that_the_clock_ends_is_told_before_anybody_sweeps_it(
-    shop: Retailer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def asleep(_: object) -> int:
+async def test_an_expired_hold_is_sent_before_the_sweep(shop: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_sweep(_: object) -> int:
         return 0
 
-    monkeypatch.setattr("service.allocation.lifecycle.Lifecycle.sweep", asleep)
-    async with watching(shop, "MUG") as ear:
-        await ear.hears(MUG=10)
+    monkeypatch.setattr("service.allocation.lifecycle.Lifecycle.sweep", no_sweep)
+    async with watching(shop, "MUG") as client:
+        await client.receives(MUG=10)
         request = {"hold_duration": {"seconds": 1}}
         await shop.allocate("A-1", {"MUG": 4}, HOLD, **request)
-        await ear.hears(MUG=6)
-        await ear.hears(MUG=10)
+        await client.receives(MUG=6)
+        await client.receives(MUG=10)
 
     assert (await shop.sql("SELECT state FROM allocation"))[0]["state"] == "held"
 
 
-async def test_a_location_that_is_paused_is_told_of_all_its_products(shop: Retailer) -> None:
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
+async def test_closing_a_location_changes_all_its_products(shop: Retailer) -> None:
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
         await shop.locations("dc", status=catalog_pb.Location.STATUS_CLOSED)
-        await ear.hears(MUG=0, PAN=0)
+        await client.receives(MUG=0, PAN=0)
         await shop.locations("dc")
-        await ear.hears(MUG=10, PAN=5)
+        await client.receives(MUG=10, PAN=5)
 
 
-async def test_a_channel_that_may_sell_from_fewer_places_is_told(shop: Retailer) -> None:
+async def test_a_channel_that_may_sell_from_fewer_locations_receives_new_values(shop: Retailer) -> None:
     await shop.stock({("MUG", "shop"): 4})
-    async with watching(shop) as ear:
-        await ear.hears(MUG=14, PAN=5)
+    async with watching(shop) as client:
+        await client.receives(MUG=14, PAN=5)
         channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, location_ids=["shop"])
         await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
-        await ear.hears(MUG=4, PAN=0)
+        await client.receives(MUG=4, PAN=0)
 
 
-async def test_other_rules_are_told_of_all_products(retailers: RetailerMaker, tmp_path: Path) -> None:
+async def test_new_rules_change_all_products(retailers: RetailerMaker, tmp_path: Path) -> None:
     rules = tmp_path / "rules"
     shutil.copytree(PLAIN_RULES, rules)
     shop = await retailers.make(rules)
     await shop.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
-        keep(rules, units=3)
-        await ear.hears(MUG=7, PAN=2)
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
+        add_buffer(rules, units=3)
+        await client.receives(MUG=7, PAN=2)
 
 
-def keep(rules: Path, units: int) -> None:
-    """Rules that hold back so many units everywhere from now on."""
-    made = f"kind: buffer\nname: kept\nscope: location\nrules:\n  - {{name: some, hold_back: {{units: {units}}}}}\n"
-    (rules / "new.tmp").write_text(made)
+def add_buffer(rules: Path, units: int) -> None:
+    """Adds rules that hold back this many units at every location."""
+    rule_file = (
+        f"kind: buffer\nname: kept\nscope: location\nrules:\n  - {{name: some, hold_back: {{units: {units}}}}}\n"
+    )
+    (rules / "new.tmp").write_text(rule_file)
     (rules / "new.tmp").rename(rules / "kept.yaml")
 
 
-async def test_a_figure_that_grows_old_is_told_in_the_round(retailers: RetailerMaker, tmp_path: Path) -> None:
+async def test_a_figure_that_grows_stale_is_sent_by_the_refresh(retailers: RetailerMaker, tmp_path: Path) -> None:
     rules = tmp_path / "rules"
     shutil.copytree(PLAIN_RULES, rules)
     old = "{name: old, when: {stock.age_minutes: {more_than: 0.03}}, block: too old}"
     (rules / "old.yaml").write_text(f"kind: exposure\nname: old\nrules:\n  - {old}\n")
     shop = await retailers.make(rules)
     await shop.stock({("MUG", "dc"): 0})
-    async with watching(shop) as ear:
-        await ear.hears(MUG=0)
+    async with watching(shop) as client:
+        await client.receives(MUG=0)
         now = (await shop.sql("SELECT clock_timestamp() AS now"))[0]["now"]
         await shop.count({("MUG", "dc"): 8}, at=now)
-        await ear.hears(MUG=8)
-        await ear.hears(MUG=0)
+        await client.receives(MUG=8)
+        await client.receives(MUG=0)
 
 
 @pytest.fixture
 async def slow(database_url: str) -> AsyncIterator[Any]:
-    """A connection for a writer that takes its time."""
+    """A connection for a slow writer."""
     connection = await asyncpg.connect(plain_url(database_url))
     yield connection
     await connection.close()
 
 
-async def test_a_slow_writer_is_told_although_a_faster_one_was_told_before(retailers: RetailerMaker, slow: Any) -> None:
-    """A takes its place in the order of transactions, B overtakes it and is told, then A commits."""
+async def test_a_change_that_commits_late_is_sent_after_a_later_one(retailers: RetailerMaker, slow: Any) -> None:
+    """Transaction A starts first, B commits and is sent before it, then A commits."""
     shop = await retailers.make(watch_refresh_seconds=15)
     await shop.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
         transaction = slow.transaction()
         await transaction.start()
-        await moved_by_hand(slow, "MUG", -4)
+        await write_movement(slow, "MUG", -4)
         await shop.count({("PAN", "dc"): 1})
-        await ear.hears(PAN=1)
+        await client.receives(PAN=1)
         await transaction.commit()
-        await ear.hears(MUG=6)
+        await client.receives(MUG=6)
 
     numbers = await shop.sql("SELECT sku FROM stock_movement ORDER BY xid DESC LIMIT 2")
     assert [row["sku"] for row in numbers] == ["PAN", "MUG"]
 
 
-async def test_what_a_slow_service_told_is_told_after_a_cut(shop: Retailer, slow: Any) -> None:
-    """Another service writes down what it tells before the watch is cut, and commits it after that."""
-    async with watching(shop) as ear:
-        await ear.rests()
+async def test_a_value_that_another_service_commits_late_is_sent_after_a_resume(shop: Retailer, slow: Any) -> None:
+    """Another service writes a published value before the stream ends, and commits it afterwards."""
+    async with watching(shop) as client:
+        await client.is_up_to_date()
         transaction = slow.transaction()
         await transaction.start()
-        await moved_by_hand(slow, "MUG", -4)
+        await write_movement(slow, "MUG", -4)
         await slow.execute(
             """UPDATE availability_published SET sellable = 6, largest_single_order = 6, version = version + 1,
             xid = pg_current_xact_id() WHERE sku = 'MUG'"""
         )
         await shop.count({("PAN", "dc"): 1})
-        await ear.hears(PAN=1)
-        await ear.rests()
+        await client.receives(PAN=1)
+        await client.is_up_to_date()
     await transaction.commit()
-    async with watching(shop, token=ear.token, into=ear):
-        await ear.hears(MUG=6)
+    async with watching(shop, token=client.token, into=client):
+        await client.receives(MUG=6)
 
-    assert ear.versions["MUG"] == 2
+    assert client.versions["MUG"] == 2
 
 
-async def moved_by_hand(connection: Any, sku: str, units: int) -> None:
+async def write_movement(connection: Any, sku: str, units: int) -> None:
     await connection.execute(
         "UPDATE stock_level SET on_hand = on_hand + $2 WHERE (sku, location_id) = ($1, 'dc')", sku, units
     )
@@ -283,38 +285,38 @@ async def moved_by_hand(connection: Any, sku: str, units: int) -> None:
     )
 
 
-async def test_a_watch_that_was_cut_goes_on_with_what_changed_meanwhile(shop: Retailer) -> None:
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
-        await ear.rests()
+async def test_a_resumed_stream_starts_with_the_changes_since_its_token(shop: Retailer) -> None:
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
+        await client.is_up_to_date()
     await shop.allocate("A-1", {"MUG": 3})
-    async with watching(shop, token=ear.token, into=ear):
-        await ear.hears(MUG=7)
+    async with watching(shop, token=client.token, into=client):
+        await client.receives(MUG=7)
 
-    assert ear.told == ["MUG", "PAN", "MUG"]
+    assert client.received == ["MUG", "PAN", "MUG"]
 
 
-async def test_a_token_holds_after_a_restart_and_at_another_service(retailers: RetailerMaker) -> None:
+async def test_a_token_is_valid_after_a_restart_and_at_another_service(retailers: RetailerMaker) -> None:
     first = await retailers.make()
     await first.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
-    async with watching(first) as ear:
-        await ear.hears(MUG=10, PAN=5)
-        await ear.rests()
+    async with watching(first) as client:
+        await client.receives(MUG=10, PAN=5)
+        await client.is_up_to_date()
     await retailers.stop(first)
     second = await retailers.make()
     await second.count({("PAN", "dc"): 2})
-    async with watching(second, token=ear.token, into=ear):
-        await ear.hears(PAN=2)
+    async with watching(second, token=client.token, into=client):
+        await client.receives(PAN=2)
         await second.count({("MUG", "dc"): 9})
-        await ear.hears(MUG=9)
+        await client.receives(MUG=9)
 
-    assert ear.told == ["MUG", "PAN", "PAN", "MUG"]
+    assert client.received == ["MUG", "PAN", "PAN", "MUG"]
 
 
-async def test_a_service_that_stops_ends_its_watches_at_once(retailers: RetailerMaker) -> None:
+async def test_a_service_that_stops_ends_its_streams_at_once(retailers: RetailerMaker) -> None:
     shop = await retailers.make()
     await shop.stock({("MUG", "dc"): 10})
-    call = shop.availability.WatchAvailability(wish())
+    call = shop.availability.WatchAvailability(watch_request())
     await call.read()
     stopping = asyncio.create_task(retailers.stop(shop))
 
@@ -328,56 +330,56 @@ async def test_a_service_that_stops_ends_its_watches_at_once(retailers: Retailer
     assert (refused.code, refused.reason) == (Code.UNAVAILABLE, "NOT_READY")
 
 
-async def test_whoever_hears_nothing_new_hears_a_heartbeat_with_a_fresh_token(shop: Retailer) -> None:
-    async with watching(shop) as ear:
-        await ear.catches_up()
-        token = ear.token
+async def test_without_changes_a_heartbeat_brings_a_new_token(shop: Retailer) -> None:
+    async with watching(shop) as client:
+        await client.is_ready()
+        token = client.token
         await shop.allocate("A-1", {"MUG": 1})
-        await ear.hears(MUG=9)
-        await until(lambda: ear.heartbeats > 1)
+        await client.receives(MUG=9)
+        await until(lambda: client.heartbeats > 1)
 
-    assert ear.token != token
+    assert client.token != token
 
 
-async def test_a_slow_reader_is_told_the_last_value_and_holds_nobody_up(shop: Retailer) -> None:
-    """The watch itself, of which nobody reads on: what gRPC has room for would hide that."""
-    async with watch_itself(shop) as hub:
-        slow = hub.watch(watch_requests.availability_subscription(wish("MUG", "PAN")))
-        await told_by(slow, {"MUG": 10, "PAN": 5})
-        async with aclosing(hub.watch(watch_requests.availability_subscription(wish("MUG")))) as quick:
-            await told_by(quick, {"MUG": 10})
+async def test_a_slow_client_receives_the_last_value_and_delays_nobody(shop: Retailer) -> None:
+    """The stream is not read on here, without gRPC, whose buffers would hide it."""
+    async with availability_watch(shop) as watch:
+        slow = watch.watch(watch_requests.availability_subscription(watch_request("MUG", "PAN")))
+        await read_until(slow, {"MUG": 10, "PAN": 5})
+        async with aclosing(watch.watch(watch_requests.availability_subscription(watch_request("MUG")))) as quick:
+            await read_until(quick, {"MUG": 10})
             for units in range(11, 31):
                 await shop.count({("MUG", "dc"): units})
-                await told_by(quick, {"MUG": units})
-        message = await told_by(slow, {"MUG": 30})
+                await read_until(quick, {"MUG": units})
+        message = await read_until(slow, {"MUG": 30})
         await slow.aclose()
 
     assert len(message.changes) == 1
 
 
 @asynccontextmanager
-async def watch_itself(shop: Retailer) -> AsyncIterator[AvailabilityWatch]:
+async def availability_watch(shop: Retailer) -> AsyncIterator[AvailabilityWatch]:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(shop.database_url, metrics)
     settings, folder = Settings(watch_poll_seconds=0.02), ActivePolicies(PLAIN_RULES, metrics)
     deps = Dependencies(settings, database, folder, metrics, new_id)
-    hub, stop = AvailabilityWatch(deps), asyncio.Event()
-    looking = asyncio.create_task(hub.poller.run(stop))
+    watch, stop = AvailabilityWatch(deps), asyncio.Event()
+    polling = asyncio.create_task(watch.poller.run(stop))
     try:
-        yield hub
+        yield watch
     finally:
         stop.set()
-        await looking
+        await polling
         await database.close()
 
 
-async def told_by(watch: Any, figures: dict[str, int]) -> availability_pb.WatchAvailabilityResponse:
-    """The message that tells these figures, of which the one before told nothing else than they."""
-    async for message in watch:
+async def read_until(stream: Any, figures: dict[str, int]) -> availability_pb.WatchAvailabilityResponse:
+    """The first message that has these figures."""
+    async for message in stream:
         if {change.sku: change.sellable_count for change in message.changes}.items() >= figures.items():
-            told: availability_pb.WatchAvailabilityResponse = message
-            return told
-    raise AssertionError("the watch ended")
+            response: availability_pb.WatchAvailabilityResponse = message
+            return response
+    raise AssertionError("the stream ended")
 
 
 @pytest.mark.parametrize(
@@ -391,9 +393,9 @@ async def told_by(watch: Any, figures: dict[str, int]) -> availability_pb.WatchA
         ({"heartbeat": 301}, "heartbeat_interval"),
     ],
 )
-async def test_a_wish_that_makes_no_sense_is_refused(shop: Retailer, fields: dict[str, Any], field: str) -> None:
+async def test_an_invalid_watch_request_is_refused(shop: Retailer, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await shop.availability.WatchAvailability(wish(**fields)).read()
+        await shop.availability.WatchAvailability(watch_request(**fields)).read()
 
     assert error.value.code() is Code.INVALID_ARGUMENT
     assert field in (error.value.details() or "")
@@ -403,54 +405,52 @@ async def test_a_wish_that_makes_no_sense_is_refused(shop: Retailer, fields: dic
 async def test_the_token_of_another_watch_is_refused(shop: Retailer, other: dict[str, Any]) -> None:
     channel = catalog_pb.Channel(channel_id="shopify", kind=catalog_pb.Channel.KIND_WEB)
     await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
-    async with watching(shop) as ear:
-        await ear.catches_up()
+    async with watching(shop) as client:
+        await client.is_ready()
 
-    request = wish(*other.pop("skus", []), token=ear.token, **other)
+    request = watch_request(*other.pop("skus", []), token=client.token, **other)
     refused = await refusal(shop.availability.WatchAvailability(request).read())
     assert (refused.code, refused.reason) == (Code.INVALID_ARGUMENT, "INVALID_FIELD")
 
 
-async def test_a_token_from_beyond_this_database_begins_anew(shop: Retailer) -> None:
-    async with watching(shop) as ear:
-        await ear.catches_up()
+async def test_a_token_later_than_this_database_starts_over(shop: Retailer) -> None:
+    async with watching(shop) as client:
+        await client.is_ready()
     await shop.sql("SELECT 1")
-    async with watching(shop, token=later(ear.token)) as again:
-        await again.hears(MUG=10, PAN=5)
+    async with watching(shop, token=later(client.token)) as resumed:
+        await resumed.receives(MUG=10, PAN=5)
 
 
 def later(token: str) -> str:
-    """The same token, far ahead."""
+    """The same token with a far later transaction."""
     plain = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
     head, _, number = plain.rpartition(".")
     return base64.urlsafe_b64encode(f"{head}.{int(number) + 10_000_000}".encode()).decode().rstrip("=")
 
 
-async def test_a_channel_or_product_that_nobody_knows_is_not_found(shop: Retailer) -> None:
-    channel = await refusal(shop.availability.WatchAvailability(wish(channel_id="nowhere")).read())
-    product = await refusal(shop.availability.WatchAvailability(wish("MUG", "NOTHING")).read())
+async def test_an_unknown_channel_or_product_is_not_found(shop: Retailer) -> None:
+    channel = await refusal(shop.availability.WatchAvailability(watch_request(channel_id="nowhere")).read())
+    product = await refusal(shop.availability.WatchAvailability(watch_request("MUG", "NOTHING")).read())
 
     assert channel.code is product.code is Code.NOT_FOUND
 
 
-async def test_no_more_may_watch_than_there_are_places(
-    retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stream_above_the_limit_is_refused(retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WATCHERS", 1)
     shop = await retailers.make()
-    async with watching(shop) as ear:
-        await ear.catches_up()
-        refused = await refusal(shop.availability.WatchAvailability(wish()).read())
-    async with watching(shop) as again:
-        await again.catches_up()
+    async with watching(shop) as client:
+        await client.is_ready()
+        refused = await refusal(shop.availability.WatchAvailability(watch_request()).read())
+    async with watching(shop) as resumed:
+        await resumed.is_ready()
 
     assert (refused.code, refused.reason) == (Code.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert refused.retry_seconds > 0
 
 
-async def test_what_was_last_told_is_kept_for_whoever_asks_why_too_much_was_sold(shop: Retailer) -> None:
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
+async def test_the_last_published_value_is_stored_to_explain_an_oversell(shop: Retailer) -> None:
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
     await shop.count({("MUG", "dc"): 1})
     connection = await asyncpg.connect(plain_url(shop.database_url))
     told = await published_availability.last_published(connection, "web", ["MUG", "NOTHING"])
@@ -459,15 +459,15 @@ async def test_what_was_last_told_is_kept_for_whoever_asks_why_too_much_was_sold
     assert told == {"MUG": 10}
 
 
-async def test_the_metrics_say_who_watches_and_what_was_told_how_late(retailers: RetailerMaker) -> None:
-    # The round would tell of the count too, if it came first.
+async def test_metrics_count_subscribers_and_values_and_measure_the_delay(retailers: RetailerMaker) -> None:
+    # A refresh would publish the count too, if it ran first.
     shop = await retailers.make(watch_refresh_seconds=15)
     await shop.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
     assert shop.metric("availability_changes_published_total", channel="web") == 0
-    async with watching(shop) as ear:
-        await ear.hears(MUG=10, PAN=5)
+    async with watching(shop) as client:
+        await client.receives(MUG=10, PAN=5)
         await shop.count({("MUG", "dc"): 1})
-        await ear.hears(MUG=1)
+        await client.receives(MUG=1)
         assert shop.metric("availability_watchers") == 1
     await until(lambda: shop.metric("availability_watchers") == 0)
     method = "AvailabilityService/WatchAvailability"
