@@ -39,14 +39,14 @@ class AvailabilitySubscriber:
 class ChannelSubscribers:
     """All subscribers to one channel in this process.
 
-    `published` is the latest published value of each SKU that is known here. `confirmed_skus` were computed since
+    `published` is the latest published value of each SKU that is known here. `computed_skus` were computed since
     polling began; polls report later changes of them, so they need not be computed for a new subscriber.
     """
 
     def __init__(self) -> None:
         self.subscribers: set[AvailabilitySubscriber] = set()
         self.published: dict[str, PublishedFigures] = {}
-        self.confirmed_skus: set[str] = set()
+        self.computed_skus: set[str] = set()
         self._watch_counts: Counter[str] = Counter()
         self._all_sku_watchers = 0
 
@@ -72,12 +72,12 @@ class ChannelSubscribers:
             for sku in subscriber.skus or list(self.published):
                 if sku not in self._watch_counts:
                     self.published.pop(sku, None)
-                    self.confirmed_skus.discard(sku)
+                    self.computed_skus.discard(sku)
 
-    def update(self, figures: PublishedFigures, *, confirmed: bool) -> bool:
+    def update(self, figures: PublishedFigures, *, computed: bool) -> bool:
         """Stores a value and notifies subscribers if its version is newer than the known one; returns whether it is."""
-        if confirmed:
-            self.confirmed_skus.add(figures.sku)
+        if computed:
+            self.computed_skus.add(figures.sku)
         known = self.published.get(figures.sku)
         if known is not None and known.version >= figures.version:
             return False

@@ -134,7 +134,7 @@ class AvailabilityWatch:
         last_sent = time.monotonic()
         async for skus in self._sku_batches(subscription):
             self._closing.check()
-            await self._confirm(subscription.channel_id, subscribers, skus)
+            await self._compute_missing(subscription.channel_id, subscribers, skus)
             for sku in skus:
                 if sku in subscribers.published:
                     subscriber.notify(subscribers.published[sku])
@@ -166,14 +166,14 @@ class AvailabilityWatch:
             yield skus
             after = skus[-1]
 
-    async def _confirm(self, channel_id: str, subscribers: ChannelSubscribers, skus: Sequence[str]) -> None:
+    async def _compute_missing(self, channel_id: str, subscribers: ChannelSubscribers, skus: Sequence[str]) -> None:
         # One subscriber at a time, so that many that reconnect at once do not compute the same values.
         async with self._initial_lock:
-            pairs = [(channel_id, sku) for sku in skus if sku not in subscribers.confirmed_skus]
+            pairs = [(channel_id, sku) for sku in skus if sku not in subscribers.computed_skus]
             if not pairs:
                 return
             before = self._rules_and_catalog()
-            self._update(await self._publisher.publish_changed(pairs), confirmed=True)
+            self._update(await self._publisher.publish_changed(pairs), computed=True)
             if before != self._rules_and_catalog():
                 # The refresh that this change started did not include these pairs yet.
                 self._due = dict.fromkeys(pairs) | self._due
@@ -209,7 +209,7 @@ class AvailabilityWatch:
             self._mark_due(sku, ingest_time)
         for sku in (*changes.expired, *changes.edited):
             self._mark_due(sku, None)
-        self._update(changes.published, confirmed=False)
+        self._update(changes.published, computed=False)
         revision = self._folder.current.policy_set.revision
         changed = (
             set(self._channel_subscribers) if revision != self._revision else _channels_edited(before, changes.position)
@@ -233,7 +233,7 @@ class AvailabilityWatch:
             except BaseException:
                 self._due = batch | self._due
                 raise
-            for figures in self._update(published, confirmed=True):
+            for figures in self._update(published, computed=True):
                 self._observe_delay(batch[figures.pair])
 
     async def _refresh_some(self) -> None:
@@ -246,7 +246,7 @@ class AvailabilityWatch:
         while share > 0 and self._refresh_queue:
             pairs = [self._refresh_queue.popleft() for _ in range(min(share, len(self._refresh_queue), BATCH_PAIRS))]
             try:
-                self._update(await self._publisher.publish_changed(pairs), confirmed=True)
+                self._update(await self._publisher.publish_changed(pairs), computed=True)
             except BaseException:
                 self._refresh_queue.extendleft(reversed(pairs))
                 raise
@@ -260,24 +260,24 @@ class AvailabilityWatch:
             (channel_id, sku)
             for channel_id in channel_ids
             if channel_id in self._channel_subscribers
-            for sku in self._channel_subscribers[channel_id].confirmed_skus
+            for sku in self._channel_subscribers[channel_id].computed_skus
         }
         pairs.update(self._refresh_queue)
         self._refresh_queue = deque(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
         self._refresh_started = time.monotonic()
         self._refresh_deadline = self._refresh_started + seconds
 
-    def _update(self, values: Iterable[PublishedFigures], *, confirmed: bool) -> list[PublishedFigures]:
+    def _update(self, values: Iterable[PublishedFigures], *, computed: bool) -> list[PublishedFigures]:
         """Passes values on to the subscribers of their channels; returns those that are new to them."""
         updated = []
         for figures in values:
             subscribers = self._channel_subscribers.get(figures.channel_id)
             if subscribers is None or not subscribers.is_watched(figures.sku):
                 continue
-            if confirmed and figures.sku not in subscribers.confirmed_skus:
+            if computed and figures.sku not in subscribers.computed_skus:
                 # It joins the refresh that runs now, because the end of the next one would be too late.
                 self._refresh_queue.append(figures.pair)
-            if subscribers.update(figures, confirmed=confirmed):
+            if subscribers.update(figures, computed=computed):
                 updated.append(figures)
         return updated
 

@@ -27,7 +27,7 @@ def test_the_newest_value_is_sent_last_and_versions_only_rise(
     sent: dict[str, int] = {}
     for step in [*steps, len(SKUS)]:
         if isinstance(step, PublishedFigures):
-            channel.update(step, confirmed=True)
+            channel.update(step, computed=True)
             newest[step.sku] = max(step.version, newest.get(step.sku, 0))
         else:
             for sku in subscriber.take_pending(step):
@@ -47,18 +47,18 @@ def test_values_that_no_subscriber_watches_are_removed(
     for subscriber in (remaining, *subscribers):
         channel.add(subscriber)
     for sku in filter(channel.is_watched, SKUS):
-        channel.update(PublishedFigures("web", sku, 1, 1, 1, xid=1), confirmed=True)
+        channel.update(PublishedFigures("web", sku, 1, 1, 1, xid=1), computed=True)
     for subscriber in data.draw(some.permutations(subscribers)):
         channel.remove(subscriber)
 
     assert {sku for sku in SKUS if channel.is_watched(sku)} == {"MUG"}
-    assert set(channel.published) == channel.confirmed_skus == {"MUG"}
+    assert set(channel.published) == channel.computed_skus == {"MUG"}
 
 
 @given(values, some.integers(0, 40))
 def test_a_value_from_before_the_token_is_not_sent_again(value: PublishedFigures, since: int) -> None:
     channel, subscriber = ChannelSubscribers(), AvailabilitySubscriber(None, since)
     channel.add(subscriber)
-    channel.update(value, confirmed=True)
+    channel.update(value, computed=True)
 
     assert bool(subscriber.pending) == (value.xid >= since)
