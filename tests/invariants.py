@@ -17,17 +17,17 @@ MayUse = Callable[[Way, str], bool]
 
 
 @dataclass(slots=True)
-class Seen:
+class Snapshot:
     """What the service says at one moment: (on hand, unavailable, promised) by level, and the orders."""
 
     levels: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
     orders: dict[str, Allocation] = field(default_factory=dict)
 
-    def same_as(self, other: Seen) -> bool:
+    def same_as(self, other: Snapshot) -> bool:
         return self.levels == other.levels and self.orders == other.orders
 
 
-def check_levels(seen: Seen, paper: Paper) -> None:
+def check_levels(seen: Snapshot, paper: Paper) -> None:
     """Every figure is what was counted and moved, and what is promised is somebody's and is there."""
     promised: Counter[Key] = Counter()
     for order in seen.orders.values():
@@ -42,7 +42,7 @@ def check_levels(seen: Seen, paper: Paper) -> None:
         assert claimed <= max(0, on_hand - unavailable), key
 
 
-def check_lines(seen: Seen, paper: Paper) -> None:
+def check_lines(seen: Snapshot, paper: Paper) -> None:
     """Every unit of every line is promised, has left, is short, waits or was cancelled."""
     for order, known in seen.orders.items():
         lines = paper.orders[order].lines
@@ -56,7 +56,7 @@ def check_lines(seen: Seen, paper: Paper) -> None:
             assert known.state not in LIVE or accounted == line.unit_count, (order, line)
 
 
-def check_places(seen: Seen, paper: Paper, may_use: MayUse, by_hand: Collection[str]) -> None:
+def check_locations(seen: Snapshot, paper: Paper, may_use: MayUse, by_hand: Collection[str]) -> None:
     """Nothing is promised where the rules forbid it, but for the shipments that a person put there."""
     for order, known in seen.orders.items():
         for made in known.shipments:
@@ -64,7 +64,7 @@ def check_places(seen: Seen, paper: Paper, may_use: MayUse, by_hand: Collection[
                 assert may_use(paper.orders[order].way, made.location_id), (order, made)
 
 
-def waits_in_vain(seen: Seen, paper: Paper, may_use: MayUse, rejected: Collection[str]) -> str:
+def fillable_backorder(seen: Snapshot, paper: Paper, may_use: MayUse, rejected: Collection[str]) -> str:
     """An order with a backorder for which stock is there, in a sentence; empty where there is none.
 
     `rejected` are shipments that a location could not supply: it is not asked again for their products.

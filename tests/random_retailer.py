@@ -12,9 +12,9 @@ import grpc
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from tests.invariants import LIVE, Allocation, Seen, check_levels, check_lines, check_places, waits_in_vain
+from tests.invariants import LIVE, Allocation, Snapshot, check_levels, check_lines, check_locations, fillable_backorder
 from tests.plain_model import Key, Paper, PaperOrder, Way
-from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, moved, request_id
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, movement, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -24,14 +24,14 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
-PLACES = ("a-store", "b-store", "dc", "shut")
+LOCATIONS = ("a-store", "b-store", "dc", "shut")
 """`b-store` serves one country only, and `shut` is closed."""
 START = 3
 """Units of each product that each location has at first."""
 ORDERS = ("A-1", "A-2", "A-3", "A-4")
 TAGS = ("", "launch", "clearance")
 """What policy does with units that are short, by the product's tag: a person looks, they wait, they are taken off."""
-NO_ANSWERS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
+REFUSALS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
 
 State = shipment_pb2.Shipment.State
 OPEN = {State.STATE_ASSIGNED, State.STATE_ACCEPTED, State.STATE_READY_FOR_PICKUP}
@@ -47,48 +47,48 @@ KINDS: dict[int, int] = {
 REASONS = ("not_found", "damaged", "no_capacity", "closed", "set_aside", "other")
 DISPOSITIONS = ("sellable", "inspect", "damaged", "not_returned")
 
-_lives = itertools.count(1)
-_steps = itertools.count(1)
+_retailer_numbers = itertools.count(1)
+_event_numbers = itertools.count(1)
 small = st.integers(0, 5)
 few = st.integers(1, 3)
-places = st.sampled_from(PLACES)
+location_ids = st.sampled_from(LOCATIONS)
 orders = st.sampled_from(ORDERS)
 skus = st.integers(0, len(TAGS) - 1)
-ways = st.sampled_from([Way(), Way(country="US"), Way(country="CA"), Way("a-store", is_pickup=True)])
+delivery_ways = st.sampled_from([Way(), Way(country="US"), Way(country="CA"), Way("a-store", is_pickup=True)])
 carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
-agos = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
+delays = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
 """How many steps ago something happened that is heard now."""
 
 
-class Life(RuleBasedStateMachine):
+class RandomRetailer(RuleBasedStateMachine):
     """One retailer's life, on products of its own in a database that many lives share."""
 
     runner: ClassVar[asyncio.Runner]
     shop: ClassVar[Retailer]
-    settles: ClassVar[bool]
+    resolves_by_policy: ClassVar[bool]
     """Whether the rules reroute, backorder and cancel, and whether every location that may is used."""
     steps_passed: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
-        number = next(_lives)
+        number = next(_retailer_numbers)
         self.skus = [f"P{number}-{tag or 'plain'}" for tag in TAGS]
         self.order_ids = {order: f"{number}-{order}" for order in ORDERS}
         self.paper = Paper()
         self.moments: list[datetime] = []
         self.allocation_ids: dict[str, str] = {}
-        self.said: list[tuple[Any, Any, Any]] = []
+        self.calls: list[tuple[Any, Any, Any]] = []
         """Calls with a request id, and their answers."""
-        self.told: list[tuple[Any, Any]] = []
+        self.events: list[tuple[Any, Any]] = []
         """Calls with an event id."""
-        self.unswept = False
-        self.seen = Seen()
+        self.has_unswept_hold = False
+        self.snapshot = Snapshot()
         self.run(self._set_up())
-        for key in itertools.product(self.skus, PLACES):
+        for key in itertools.product(self.skus, LOCATIONS):
             when = self._moment(0)
             self._record(key, when, count=stock_pb.StockCount(on_hand_count=START))
             self.paper.count(key, when, START, None)
-        self.seen = self.run(self._look())
+        self.snapshot = self.run(self._take_snapshot())
 
     def run(self, call: Any) -> Any:
         """Waits for an answer. The service stands still between the calls."""
@@ -96,7 +96,7 @@ class Life(RuleBasedStateMachine):
 
     @property
     def has_shipments(self) -> bool:
-        return any(order.shipments for order in self.seen.orders.values())
+        return any(order.shipments for order in self.snapshot.orders.values())
 
     async def _set_up(self) -> None:
         made = [
@@ -104,11 +104,11 @@ class Life(RuleBasedStateMachine):
         ]
         await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
 
-    async def _look(self) -> Seen:
+    async def _take_snapshot(self) -> Snapshot:
         request = stock_pb.ListStockLevelsRequest(skus=self.skus)
         levels = (await self.shop.stock_service.ListStockLevels(request)).stock_levels
         answers = await asyncio.gather(*(self.shop.get(one) for one in self.allocation_ids.values()))
-        return Seen(
+        return Snapshot(
             {
                 (x.sku, x.location_id): (x.on_hand_count, x.unavailable_count, x.held_count + x.allocated_count)
                 for x in levels
@@ -118,7 +118,13 @@ class Life(RuleBasedStateMachine):
 
     # Stock
 
-    @rule(sku=skus, place=places, units=st.integers(0, 8), unavailable=st.sampled_from([None, None, 0, 1]), ago=agos)
+    @rule(
+        sku=skus,
+        place=location_ids,
+        units=st.integers(0, 8),
+        unavailable=st.sampled_from([None, None, 0, 1]),
+        ago=delays,
+    )
     def count(self, sku: int, place: str, units: int, unavailable: int | None, ago: int) -> None:
         key, when = (self.skus[sku], place), self._moment(ago)
         said = stock_pb.StockCount(on_hand_count=units)
@@ -128,10 +134,10 @@ class Life(RuleBasedStateMachine):
         self.paper.count(key, when, units, unavailable)
         self._check("count")
 
-    @rule(sku=skus, place=places, kind=st.sampled_from(sorted(KINDS)), units=few, ago=agos)
+    @rule(sku=skus, place=location_ids, kind=st.sampled_from(sorted(KINDS)), units=few, ago=delays)
     def move(self, sku: int, place: str, kind: int, units: int, ago: int) -> None:
         key, when = (self.skus[sku], place), self._moment(ago)
-        self._record(key, when, movement=moved(kind, units))
+        self._record(key, when, movement=movement(kind, units))
         self.paper.move(key, when, KINDS[kind] * units)
         self._check("move")
 
@@ -139,20 +145,20 @@ class Life(RuleBasedStateMachine):
         request = stock_pb.RecordStockChangesRequest(
             source="counter", changes=[change(*key, at=when, **said)], request_id=request_id()
         )
-        self._ask(self.shop.stock_service.RecordStockChanges, request)
+        self._call(self.shop.stock_service.RecordStockChanges, request)
 
     # Orders
 
-    @rule(order=orders, cart=carts, sold=st.booleans(), way=ways, named=st.booleans())
+    @rule(order=orders, cart=carts, sold=st.booleans(), way=delivery_ways, named=st.booleans())
     def order(self, order: str, cart: list[tuple[int, int]], sold: bool, way: Way, named: bool) -> None:
         lines = {f"x{n}" if named else str(n): (self.skus[sku], units) for n, (sku, units) in enumerate(cart, 1)}
         self._order(order, lines, sold=sold, way=way)
         self._check("sell" if sold else "hold")
 
-    @precondition(lambda self: self.seen.orders)
+    @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders, sold=st.booleans())
     def order_as_it_was_stated(self, order: str, sold: bool) -> None:
-        order = self._known(order)
+        order = self._existing_order(order)
         known = self.paper.orders[order]
         self._order(order, dict(known.stated()), sold=sold, way=known.way)
         self._check("same again")
@@ -171,18 +177,18 @@ class Life(RuleBasedStateMachine):
             request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
             request.pickup_location_id = way.pickup_at or ""
         request.hold_duration.FromTimedelta(timedelta(hours=1))
-        answer = self._ask(self.shop.allocations.AllocateOrder, request)
+        answer = self._call(self.shop.allocations.AllocateOrder, request)
         if answer is None:
             return
         self.allocation_ids[order] = answer.allocation.allocation_id
         paper = self.paper.orders.setdefault(order, PaperOrder())
-        before = self.seen.orders.get(order)
-        if not answer.allocation.change_refused and not self._keeps(paper, before, lines, way, sold=sold):
+        before = self.snapshot.orders.get(order)
+        if not answer.allocation.change_refused and not self._keeps_contents(paper, before, lines, way, sold=sold):
             paper.state(way, lines, sold=sold)
         elif sold and before is not None and before.state == Allocation.STATE_HELD:
             paper.sold = True
 
-    def _keeps(
+    def _keeps_contents(
         self,
         paper: PaperOrder,
         before: Allocation | None,
@@ -206,44 +212,44 @@ class Life(RuleBasedStateMachine):
             return left == paper.left(paper.contents()) and (not left or paper.way == way)
         return (paper.contents(), paper.way) == (lines, way)
 
-    @precondition(lambda self: self.seen.orders)
+    @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders)
     def confirm(self, order: str) -> None:
-        order = self._known(order)
+        order = self._existing_order(order)
         request = allocation_pb.ConfirmAllocationRequest(
             allocation_id=self.allocation_ids[order], request_id=request_id()
         )
-        if self._ask(self.shop.allocations.ConfirmAllocation, request) is not None:
+        if self._call(self.shop.allocations.ConfirmAllocation, request) is not None:
             self.paper.orders[order].sold = True
         self._check("confirm")
 
-    @precondition(lambda self: self.seen.orders)
+    @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders)
     def release(self, order: str) -> None:
-        order = self._known(order)
+        order = self._existing_order(order)
         request = allocation_pb.ReleaseAllocationRequest(
             allocation_id=self.allocation_ids[order], request_id=request_id()
         )
-        self._ask(self.shop.allocations.ReleaseAllocation, request)
+        self._call(self.shop.allocations.ReleaseAllocation, request)
         self._check("release")
 
-    @precondition(lambda self: self.seen.orders)
+    @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders)
     def an_hour_passes_for_a_cart(self, order: str) -> None:
-        order = self._known(order)
-        if self.seen.orders[order].state != Allocation.STATE_HELD:
+        order = self._existing_order(order)
+        if self.snapshot.orders[order].state != Allocation.STATE_HELD:
             return
         for table, column in (("allocation", "id"), ("promise", "allocation_id")):
             past = f"UPDATE {table} SET expire_time = clock_timestamp() WHERE {column} = $1 AND state = 'held'"
             self.run(self.shop.sql(past, self.allocation_ids[order]))
-        self.unswept = True
+        self.has_unswept_hold = True
         self._check("expire")
 
-    @precondition(lambda self: self.seen.orders)
+    @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders, line=small, units=few, shipment=st.sampled_from([None, None, 0, 1]))
     def cancel(self, order: str, line: int, units: int, shipment: int | None) -> None:
-        order = self._known(order)
-        known = self.seen.orders[order]
+        order = self._existing_order(order)
+        known = self.snapshot.orders[order]
         chosen = known.lines[line % len(known.lines)]
         wanted = allocation_pb.LineCancellation(line_id=chosen.line_id, unit_count=units)
         if shipment is not None and known.shipments:
@@ -253,7 +259,7 @@ class Life(RuleBasedStateMachine):
         )
         left = chosen.promised_count + chosen.short_count + chosen.backordered_count
         must = known.state in LIVE and units <= left and not wanted.shipment_id
-        if self._ask(self.shop.allocations.CancelOrderLines, request, must=must) is not None:
+        if self._call(self.shop.allocations.CancelOrderLines, request, must=must) is not None:
             self.paper.orders[order].lines[chosen.line_id].cancelled += units
         self._check("cancel")
 
@@ -264,7 +270,7 @@ class Life(RuleBasedStateMachine):
     def accept(self, which: int) -> None:
         _, made = self._shipment(which)
         request = fulfillment_pb.AcceptShipmentRequest(shipment_id=made.shipment_id, request_id=request_id())
-        self._ask(self.shop.fulfilment.AcceptShipment, request)
+        self._call(self.shop.fulfillment.AcceptShipment, request)
         self._check("accept")
 
     @precondition(lambda self: self.has_shipments)
@@ -272,32 +278,32 @@ class Life(RuleBasedStateMachine):
     def mark_ready(self, which: int) -> None:
         _, made = self._shipment(which)
         request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=made.shipment_id, request_id=request_id())
-        self._ask(self.shop.fulfilment.MarkReadyForPickup, request)
+        self._call(self.shop.fulfillment.MarkReadyForPickup, request)
         self._check("mark ready")
 
     @precondition(lambda self: self.has_shipments)
-    @rule(which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=agos)
+    @rule(which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=delays)
     def ship(self, which: int, parts: dict[int, int] | None, ago: int) -> None:
         order, made = self._shipment(which)
         units = _units_of(made, parts)
         request = fulfillment_pb.ShipShipmentRequest(
             shipment_id=made.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
         )
-        self._leave(order, made, self.shop.fulfilment.ShipShipment, request, units, ago, is_pickup=False)
+        self._fulfill(order, made, self.shop.fulfillment.ShipShipment, request, units, ago, is_pickup=False)
         self._check("ship")
 
     @precondition(lambda self: self.has_shipments)
-    @rule(which=small, ago=agos, event=st.booleans())
+    @rule(which=small, ago=delays, event=st.booleans())
     def deliver(self, which: int, ago: int, event: bool) -> None:
         order, made = self._shipment(which)
         # A carrier may know a parcel by one number from the ramp to the door.
         shipped = (
-            [x.event_id for _, x in self.told if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
+            [x.event_id for _, x in self.events if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
         )
         request = fulfillment_pb.DeliverShipmentRequest(
             shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
         )
-        answer = self._leave(order, made, self.shop.fulfilment.DeliverShipment, request, None, ago, is_pickup=False)
+        answer = self._fulfill(order, made, self.shop.fulfillment.DeliverShipment, request, None, ago, is_pickup=False)
         if answer is not None:
             (now,) = [x for x in answer.allocation.shipments if x.shipment_id == made.shipment_id]
             assert now.state == State.STATE_DELIVERED
@@ -305,16 +311,16 @@ class Life(RuleBasedStateMachine):
         self._check("deliver")
 
     @precondition(lambda self: self.has_shipments)
-    @rule(which=small, ago=agos)
+    @rule(which=small, ago=delays)
     def collect(self, which: int, ago: int) -> None:
         order, made = self._shipment(which)
         request = fulfillment_pb.CollectShipmentRequest(
             shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
         )
-        self._leave(order, made, self.shop.fulfilment.CollectShipment, request, None, ago, is_pickup=True)
+        self._fulfill(order, made, self.shop.fulfillment.CollectShipment, request, None, ago, is_pickup=True)
         self._check("collect")
 
-    def _leave(
+    def _fulfill(
         self,
         order: str,
         made: shipment_pb2.Shipment,
@@ -326,14 +332,14 @@ class Life(RuleBasedStateMachine):
         is_pickup: bool,
     ) -> Any:
         """Units leave a location, if they have not: everything where none are named."""
-        when = self._dated(request, ago)
+        when = self._event_time(request, ago)
         paper = self.paper.orders[order]
         may = self._is_sold(order) and paper.way.is_pickup == is_pickup
         may = may and made.state in (OPEN if is_pickup else LEAVING)
         there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
         leaving = units if units is not None else there
         fits = all(count <= there.get(line_id, 0) for line_id, count in leaving.items())
-        answer = self._ask(call, request, must=may and fits, must_not=may and not fits)
+        answer = self._call(call, request, must=may and fits, must_not=may and not fits)
         if answer is not None and may:
             for line_id, count in leaving.items():
                 line = paper.lines[line_id]
@@ -349,7 +355,7 @@ class Life(RuleBasedStateMachine):
             shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
         )
         may = self._is_sold(order) and self.paper.orders[order].way.is_pickup and made.state in OPEN
-        if self._ask(self.shop.fulfilment.ReturnUncollected, request, must=may) is not None and may:
+        if self._call(self.shop.fulfillment.ReturnUncollected, request, must=may) is not None and may:
             for line in made.lines:
                 self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
         self._check("not collected")
@@ -359,7 +365,7 @@ class Life(RuleBasedStateMachine):
         which=small,
         reason=st.sampled_from(REASONS),
         parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2),
-        ago=agos,
+        ago=delays,
     )
     def reject(self, which: int, reason: str, parts: dict[int, int] | None, ago: int) -> None:
         order, made = self._shipment(which)
@@ -371,12 +377,12 @@ class Life(RuleBasedStateMachine):
             event_id=_event(),
             request_id=request_id(),
         )
-        when = self._dated(request, ago)
+        when = self._event_time(request, ago)
         may = self._is_sold(order) and made.state in OPEN
         there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
         given_up = units if units is not None else there
         fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
-        answer = self._ask(self.shop.fulfilment.RejectShipment, request, must=may and fits, must_not=may and not fits)
+        answer = self._call(self.shop.fulfillment.RejectShipment, request, must=may and fits, must_not=may and not fits)
         if answer is not None and may:
             for line_id, count in given_up.items():
                 key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
@@ -387,25 +393,25 @@ class Life(RuleBasedStateMachine):
         self._check("reject")
 
     @precondition(lambda self: self.has_shipments)
-    @rule(which=small, place=st.sampled_from(["", *PLACES]))
+    @rule(which=small, place=st.sampled_from(["", *LOCATIONS]))
     def reassign(self, which: int, place: str) -> None:
         _, made = self._shipment(which)
         request = allocation_pb.ReassignShipmentRequest(
             shipment_id=made.shipment_id, location_id=place, actor="kim", request_id=request_id()
         )
-        self._ask(self.shop.allocations.ReassignShipment, request)
+        self._call(self.shop.allocations.ReassignShipment, request)
         self._check("reassign")
 
-    @precondition(lambda self: self.seen.orders)
+    @precondition(lambda self: self.snapshot.orders)
     @rule(
         order=orders,
         parts=st.dictionaries(small, few, min_size=1, max_size=2),
-        place=places,
+        place=location_ids,
         disposition=st.sampled_from(DISPOSITIONS),
-        ago=agos,
+        ago=delays,
     )
     def take_back(self, order: str, parts: dict[int, int], place: str, disposition: str, ago: int) -> None:
-        order = self._known(order)
+        order = self._existing_order(order)
         lines = self.paper.orders[order].lines
         units = {list(lines)[which % len(lines)]: count for which, count in parts.items()}
         request = fulfillment_pb.RecordReturnRequest(
@@ -416,9 +422,9 @@ class Life(RuleBasedStateMachine):
             event_id=_event(),
             request_id=request_id(),
         )
-        when = self._dated(request, ago)
+        when = self._event_time(request, ago)
         fits = all(count <= lines[x].shipped - lines[x].returned for x, count in units.items())
-        answer = self._ask(self.shop.fulfilment.RecordReturn, request, must=fits, must_not=not fits)
+        answer = self._call(self.shop.fulfillment.RecordReturn, request, must=fits, must_not=not fits)
         if answer is not None and disposition != "not_returned":
             for line_id, count in units.items():
                 line = lines[line_id]
@@ -431,28 +437,28 @@ class Life(RuleBasedStateMachine):
 
     # The same again
 
-    @precondition(lambda self: self.said)
+    @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 1_000))
     def replay_a_request(self, which: int) -> None:
-        call, request, answer = self.said[which % len(self.said)]
+        call, request, answer = self.calls[which % len(self.calls)]
 
         assert self.run(call(request)) == answer
         self._check("replay a request", changes=False)
 
-    @precondition(lambda self: self.told)
+    @precondition(lambda self: self.events)
     @rule(which=st.integers(0, 1_000))
     def replay_an_event(self, which: int) -> None:
-        call, request = self.told[which % len(self.told)]
+        call, request = self.events[which % len(self.events)]
         again = type(request)()
         again.CopyFrom(request)
         again.request_id = request_id()
         # One that came too late to do anything may be refused by now.
-        self._ask(call, again)
+        self._call(call, again)
         self._check("replay an event", changes=False)
 
     # What is asked
 
-    def _ask(self, call: Any, request: Any, *, must: bool = False, must_not: bool = False) -> Any:
+    def _call(self, call: Any, request: Any, *, must: bool = False, must_not: bool = False) -> Any:
         """The answer; None where it is no, which changes nothing."""
         try:
             answer = self.run(call(request))
@@ -460,26 +466,26 @@ class Life(RuleBasedStateMachine):
             refusal = error
         else:
             assert not must_not, answer
-            self.said.append((call, request, answer))
+            self.calls.append((call, request, answer))
             if getattr(request, "event_id", ""):
-                self.told.append((call, request))
+                self.events.append((call, request))
             return answer
-        assert refusal.code() in NO_ANSWERS, f"{refusal.code()}: {refusal.details()}"
+        assert refusal.code() in REFUSALS, f"{refusal.code()}: {refusal.details()}"
         assert not must, refusal.details()
-        assert self.unswept or self.run(self._look()).same_as(self.seen), refusal.details()
+        assert self.has_unswept_hold or self.run(self._take_snapshot()).same_as(self.snapshot), refusal.details()
         return None
 
-    def _known(self, order: str) -> str:
+    def _existing_order(self, order: str) -> str:
         """The order that is meant, or one that there is instead."""
-        known = sorted(self.seen.orders)
+        known = sorted(self.snapshot.orders)
         return known[ORDERS.index(order) % len(known)]
 
     def _is_sold(self, order: str) -> bool:
-        return self.seen.orders[order].commitment == SOLD
+        return self.snapshot.orders[order].commitment == SOLD
 
     def _shipment(self, which: int) -> tuple[str, shipment_pb2.Shipment]:
         """A shipment and its order: those that are open come first."""
-        made = [(order, one) for order, known in self.seen.orders.items() for one in known.shipments]
+        made = [(order, one) for order, known in self.snapshot.orders.items() for one in known.shipments]
         made.sort(key=lambda pair: (pair[1].state not in OPEN, pair[0]))
         return made[which % len(made)]
 
@@ -487,7 +493,7 @@ class Life(RuleBasedStateMachine):
         self.moments.append(datetime.now(UTC))
         return self.moments[max(0, len(self.moments) - 1 - ago)]
 
-    def _dated(self, request: Any, ago: int) -> datetime:
+    def _event_time(self, request: Any, ago: int) -> datetime:
         """When an event happened: some steps ago, or now, which it does not say."""
         when = self._moment(ago)
         if ago and "event_time" in request.DESCRIPTOR.fields_by_name:
@@ -497,57 +503,57 @@ class Life(RuleBasedStateMachine):
     # What holds
 
     def _check(self, step: str, *, changes: bool = True) -> None:
-        before, self.seen = self.seen, self.run(self._look())
-        if self.unswept and self._waits_in_vain():
+        before, self.snapshot = self.snapshot, self.run(self._take_snapshot())
+        if self.has_unswept_hold and self._fillable_backorder():
             self.run(eventually(self._is_swept, 10))
-            self.seen = self.run(self._look())
-        self._settle_paper()
-        assert changes or self.unswept or self.seen.same_as(before), step
-        check_levels(self.seen, self.paper)
-        check_lines(self.seen, self.paper)
-        check_places(self.seen, self.paper, self._may_use, self._by_hand())
-        assert not self._waits_in_vain(), step
+            self.snapshot = self.run(self._take_snapshot())
+        self._note_policy_cancellations()
+        assert changes or self.has_unswept_hold or self.snapshot.same_as(before), step
+        check_levels(self.snapshot, self.paper)
+        check_lines(self.snapshot, self.paper)
+        check_locations(self.snapshot, self.paper, self._may_use, self._reassigned_by_person())
+        assert not self._fillable_backorder(), step
         report = self.run(self.shop.ledger())
         assert report.balanced, report.differences
         self.steps_passed[step] += 1
 
     async def _is_swept(self) -> bool:
         left = "SELECT FROM allocation WHERE state = 'held' AND expire_time < clock_timestamp()"
-        self.unswept = bool(await self.shop.sql(left))
-        return not self.unswept
+        self.has_unswept_hold = bool(await self.shop.sql(left))
+        return not self.has_unswept_hold
 
-    def _settle_paper(self) -> None:
+    def _note_policy_cancellations(self) -> None:
         """Notes on paper what policy took off: of clearance, and only where it says so."""
-        for order, known in self.seen.orders.items():
+        for order, known in self.snapshot.orders.items():
             for line in known.lines:
                 paper = self.paper.orders[order].lines[line.line_id]
-                if self.settles and paper.sku.endswith("clearance") and self._is_sold(order):
+                if self.resolves_by_policy and paper.sku.endswith("clearance") and self._is_sold(order):
                     assert line.cancelled_count >= paper.cancelled
                     paper.cancelled = line.cancelled_count
 
-    def _by_hand(self) -> set[str]:
+    def _reassigned_by_person(self) -> set[str]:
         """The shipments that somebody put where they are."""
         return {
             made.shipment_id
-            for _, request, answer in self.said
+            for _, request, answer in self.calls
             if isinstance(request, allocation_pb.ReassignShipmentRequest) and request.location_id
             for made in answer.allocation.shipments
             if made.location_id == request.location_id
         }
 
-    def _waits_in_vain(self) -> str:
-        rejects = [one for _, one in self.told if isinstance(one, fulfillment_pb.RejectShipmentRequest)]
-        return waits_in_vain(self.seen, self.paper, self._may_use, {one.shipment_id for one in rejects})
+    def _fillable_backorder(self) -> str:
+        rejects = [one for _, one in self.events if isinstance(one, fulfillment_pb.RejectShipmentRequest)]
+        return fillable_backorder(self.snapshot, self.paper, self._may_use, {one.shipment_id for one in rejects})
 
     def _may_use(self, way: Way, place: str) -> bool:
         """Whether the rules let an order use a location. The buffered ones know no countries."""
         if place == "shut" or (way.is_pickup and place != way.pickup_at):
             return False
-        return not (self.settles and place == "b-store" and way.country not in (None, "US"))
+        return not (self.resolves_by_policy and place == "b-store" and way.country not in (None, "US"))
 
 
 def _event() -> str:
-    return f"e-{next(_steps)}"
+    return f"e-{next(_event_numbers)}"
 
 
 def _units_of(made: shipment_pb2.Shipment, parts: dict[int, int] | None) -> dict[str, int] | None:

@@ -51,7 +51,7 @@ class Retailer:
         self.database_url = database_url
         self.availability: Any = availability_grpc.AvailabilityServiceStub(channel)
         self.allocations: Any = allocation_grpc.AllocationServiceStub(channel)
-        self.fulfilment: Any = fulfillment_grpc.FulfillmentServiceStub(channel)
+        self.fulfillment: Any = fulfillment_grpc.FulfillmentServiceStub(channel)
         self.stock_service: Any = stock_grpc.StockServiceStub(channel)
         self.catalog: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
@@ -126,28 +126,30 @@ class Retailer:
         return allocation
 
     async def accept(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
-        return await self._moved("AcceptShipment", shipment, **fields)
+        return await self._call_for_shipment("AcceptShipment", shipment, **fields)
 
     async def ship(self, shipment: Any, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
-        return await self._moved("ShipShipment", shipment, lines=line_units(units), **fields)
+        return await self._call_for_shipment("ShipShipment", shipment, lines=line_units(units), **fields)
 
     async def reject(self, shipment: Any, reason: str, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
         number = fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}")
-        return await self._moved("RejectShipment", shipment, reason=number, lines=line_units(units), **fields)
+        return await self._call_for_shipment(
+            "RejectShipment", shipment, reason=number, lines=line_units(units), **fields
+        )
 
     async def deliver(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
-        return await self._moved("DeliverShipment", shipment, **fields)
+        return await self._call_for_shipment("DeliverShipment", shipment, **fields)
 
     async def mark_ready(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
-        return await self._moved("MarkReadyForPickup", shipment, **fields)
+        return await self._call_for_shipment("MarkReadyForPickup", shipment, **fields)
 
     async def collect(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
-        return await self._moved("CollectShipment", shipment, **fields)
+        return await self._call_for_shipment("CollectShipment", shipment, **fields)
 
-    async def not_collected(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
-        return await self._moved("ReturnUncollected", shipment, **fields)
+    async def return_uncollected(self, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+        return await self._call_for_shipment("ReturnUncollected", shipment, **fields)
 
-    async def take_back(
+    async def record_return(
         self, allocation_id: str, units: Mapping[str, int], disposition: str, location_id: str = "", **fields: Any
     ) -> allocation_pb.Allocation:
         number = fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{disposition.upper()}")
@@ -158,12 +160,12 @@ class Retailer:
             location_id=location_id,
             **fields,
         )
-        allocation: allocation_pb.Allocation = (await self.fulfilment.RecordReturn(request)).allocation
+        allocation: allocation_pb.Allocation = (await self.fulfillment.RecordReturn(request)).allocation
         return allocation
 
-    async def _moved(self, method: str, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
+    async def _call_for_shipment(self, method: str, shipment: Any, **fields: Any) -> allocation_pb.Allocation:
         request = getattr(fulfillment_pb, f"{method}Request")(shipment_id=shipment.shipment_id, **fields)
-        allocation: allocation_pb.Allocation = (await getattr(self.fulfilment, method)(request)).allocation
+        allocation: allocation_pb.Allocation = (await getattr(self.fulfillment, method)(request)).allocation
         return allocation
 
     async def cancel_order(
@@ -172,7 +174,7 @@ class Retailer:
         """Cancels units by line, or everything, of `channel/order`, whether or not it has come."""
         wanted = [allocation_pb.LineCancellation(line_id=x, unit_count=count) for x, count in (units or {}).items()]
         request = allocation_pb.CancelOrderLinesRequest(
-            order=named(name), cancellations=wanted, whole_order=units is None, **fields
+            order=order_reference(name), cancellations=wanted, whole_order=units is None, **fields
         )
         answer: allocation_pb.CancelOrderLinesResponse = await self.allocations.CancelOrderLines(request)
         return answer
@@ -185,9 +187,9 @@ class Retailer:
         ]
         await self.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
 
-    async def look(self, name: str) -> allocation_pb.GetAllocationResponse:
+    async def find_order(self, name: str) -> allocation_pb.GetAllocationResponse:
         """What is known of `channel/order`."""
-        request = allocation_pb.GetAllocationRequest(order=named(name))
+        request = allocation_pb.GetAllocationRequest(order=order_reference(name))
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
         return answer
 
@@ -265,11 +267,11 @@ def line_units(units: Mapping[str, int] | None) -> list[fulfillment_pb.LineUnits
     return [fulfillment_pb.LineUnits(line_id=line, unit_count=count) for line, count in (units or {}).items()]
 
 
-def moved(kind: int, units: int) -> stock_pb.StockMovement:
+def movement(kind: int, units: int) -> stock_pb.StockMovement:
     return stock_pb.StockMovement(kind=kind, unit_count=units)  # type: ignore[arg-type]
 
 
-def named(name: str) -> order_pb2.OrderReference:
+def order_reference(name: str) -> order_pb2.OrderReference:
     """`channel/order` as the API names it."""
     channel_id, _, order_id = name.partition("/")
     return order_pb2.OrderReference(channel_id=channel_id, order_id=order_id)

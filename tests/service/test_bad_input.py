@@ -279,7 +279,7 @@ async def test_a_page_token_that_is_not_ours_is_refused(shop: Retailer, token: s
 async def test_a_page_token_of_a_moment_that_is_none_is_refused(shop: Retailer, list_name: str) -> None:
     token = page_token("0001-01-01T00:00:00+14:00", "01890a5d-ac96-774b-bcce-b302099a8057")
     calls: dict[str, Any] = {
-        "shipments": lambda: shop.fulfilment.ListShipments(fulfillment_pb.ListShipmentsRequest(page_token=token)),
+        "shipments": lambda: shop.fulfillment.ListShipments(fulfillment_pb.ListShipmentsRequest(page_token=token)),
         "movements": lambda: shop.stock_service.ListStockMovements(
             stock_pb.ListStockMovementsRequest(page_token=token)
         ),

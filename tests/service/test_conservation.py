@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import REPOSITORY, RESOLVED_RULES, RetailerMaker
-from tests.random_retailer import PLACES, Life
+from tests.random_retailer import LOCATIONS, RandomRetailer
 from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -26,7 +26,7 @@ LIVES = int(os.environ.get("TRUESTOCK_LIVES", "0"))
 SHRINK = not LIVES or "TRUESTOCK_SHRINK" in os.environ
 
 
-def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: type[Life]) -> None:
+def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: type[RandomRetailer]) -> None:
     run_state_machine_as_test(
         life,
         settings=settings(
@@ -40,11 +40,11 @@ def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: 
         ),
     )
     if LIVES:
-        print(sum(Life.steps_passed.values()), dict(Life.steps_passed))  # noqa: T201
+        print(sum(RandomRetailer.steps_passed.values()), dict(RandomRetailer.steps_passed))  # noqa: T201
 
 
 @pytest.fixture(params=[RESOLVED_RULES, BUFFERED_RULES], ids=["resolved", "buffered"])
-def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[Life]]:
+def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[RandomRetailer]]:
     """Lives under rules that resolve shortages by policy, or that hold back and leave shortages to people."""
     rules: Path = request.param
     with asyncio.Runner() as runner:
@@ -52,7 +52,7 @@ def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[Lif
         try:
             shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
             members = {"runner": runner, "shop": shop}
-            yield type("Life", (Life,), members | {"settles": rules == RESOLVED_RULES})
+            yield type("Life", (RandomRetailer,), members | {"settles": rules == RESOLVED_RULES})
         finally:
             runner.run(stack.aclose())
 
@@ -69,7 +69,7 @@ async def _open_shop(maker: RetailerMaker, rules: Path) -> Retailer:
             offers_pickup=place == "a-store",
             ships_to=catalog_pb.CountryList(countries=["US"]) if place == "b-store" else None,
         )
-        for number, place in enumerate(PLACES, 1)
+        for number, place in enumerate(LOCATIONS, 1)
     ]
     await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
     return shop

@@ -28,7 +28,7 @@ from service.app.application import running
 from service.database.database import plain_url
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of
-from tests.retailer import HOLD, SOLD, Retailer, State, change, moved, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, change, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -133,7 +133,7 @@ async def shop(retailer: Retailer) -> Retailer:
 @pytest.mark.parametrize("what", ["lose_commits", "lose_commit_answers"])
 async def test_a_lost_commit_is_noticed_and_every_write_happens_once(wired: tuple[Retailer, Wire], what: str) -> None:
     shop, wire = wired
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 3)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 3)
 
     async def unlucky(call: Awaitable[Any]) -> Any:
         setattr(wire, what, 2)

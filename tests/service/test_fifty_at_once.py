@@ -59,12 +59,15 @@ WRITES = [
     Write("MarkReadyForPickup", lambda s, o, i: s.mark_ready(o.shipments[0], request_id=i), (9, 0, 0, 2), pickup=True),
     Write("CollectShipment", lambda s, o, i: s.collect(o.shipments[0], request_id=i), (7, 0, 0, 0), pickup=True),
     Write(
-        "ReturnUncollected", lambda s, o, i: s.not_collected(o.shipments[0], request_id=i), (9, 0, 0, 0), pickup=True
+        "ReturnUncollected",
+        lambda s, o, i: s.return_uncollected(o.shipments[0], request_id=i),
+        (9, 0, 0, 0),
+        pickup=True,
     ),
     Write("RejectShipment", lambda s, o, i: s.reject(o.shipments[0], "not_found", request_id=i), (7, 0, 0, 0)),
     Write(
         "RecordReturn",
-        lambda s, o, i: s.take_back(o.allocation_id, {"1": 1}, "damaged", "a-store", request_id=i),
+        lambda s, o, i: s.record_return(o.allocation_id, {"1": 1}, "damaged", "a-store", request_id=i),
         (8, 1, 0, 0),
         begin=("ship",),
         after_many=(9, 2, 0, 0),

@@ -157,8 +157,8 @@ async def test_an_order_from_its_allocation_to_its_return(retailers: RetailerMak
 
     # The peer puts stock back when an order that has shipped is cancelled. Here what has left cannot be cancelled: it
     # comes back when somebody says so, and says where.
-    await shop.take_back(first.allocation_id, {"1": 2}, "sellable", "t-1")
-    await shop.take_back(second.allocation_id, {"1": 1}, "sellable", "t-2")
+    await shop.record_return(first.allocation_id, {"1": 2}, "sellable", "t-1")
+    await shop.record_return(second.allocation_id, {"1": 1}, "sellable", "t-2")
     assert await stock_of(shop) == whole
     assert (await shop.ledger()).balanced
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, moved, promised
+from tests.retailer import HOLD, SOLD, Retailer, change, movement, promised
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -150,7 +150,7 @@ async def test_what_may_be_backordered_is_promised_when_it_comes(
     await shop.stock({("V", "t-1"): on_hand})
 
     order = await shop.allocate("1", {"V": asked})
-    received = change("V", "t-1", at=datetime.now(UTC), movement=moved(RECEIVED, 30))
+    received = change("V", "t-1", at=datetime.now(UTC), movement=movement(RECEIVED, 30))
     await shop.record(received)
 
     assert (promised(order), order.lines[0].backordered_count) == ({"t-1": on_hand}, asked - on_hand)
@@ -245,7 +245,7 @@ async def test_an_adjustment_adds_or_takes_away(retailer: Retailer, units: int, 
     """medusa-adj."""
     await retailer.stock({("I", "l-1"): 2})
 
-    adjusted = moved(stock_pb.MOVEMENT_KIND_ADJUSTED, units)
+    adjusted = movement(stock_pb.MOVEMENT_KIND_ADJUSTED, units)
     await retailer.record(change("I", "l-1", at=datetime.now(UTC), movement=adjusted))
 
     assert (await figures(retailer, "I", "l-1"))[0] == on_hand
@@ -285,7 +285,7 @@ async def test_goods_that_arrive_are_added_to_what_is_there_and_not_to_what_is_f
     await retailer.stock({("A", "s"): 30})
     await retailer.allocate("1", {"A": 29})
 
-    await retailer.record(change("A", "s", at=datetime.now(UTC), movement=moved(RECEIVED, 50)))
+    await retailer.record(change("A", "s", at=datetime.now(UTC), movement=movement(RECEIVED, 50)))
 
     assert await figures(retailer, "A", "s") == (80, 29, 51)
 

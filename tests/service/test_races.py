@@ -16,7 +16,7 @@ import pytest
 
 from service.database.database import plain_url
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, line_units, moved, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, change, line_units, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -140,7 +140,9 @@ class Trade:
 
     async def move(self) -> None:
         kind = self.dice.choice([stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD])
-        await self._record(change(*self._level(), at=datetime.now(UTC), movement=moved(kind, self.dice.randint(1, 4))))
+        await self._record(
+            change(*self._level(), at=datetime.now(UTC), movement=movement(kind, self.dice.randint(1, 4)))
+        )
 
     def _level(self) -> tuple[str, str]:
         return self.dice.choice(SKUS), self.dice.choice(PLACES)
@@ -176,7 +178,7 @@ class Trade:
 
 
 def _sent(shop: Retailer, method: str, request: Any) -> Awaitable[Any]:
-    stub = shop.allocations if hasattr(shop.allocations, method) else shop.fulfilment
+    stub = shop.allocations if hasattr(shop.allocations, method) else shop.fulfillment
     call: Awaitable[Any] = getattr(stub, method)(request, timeout=60)
     return call
 
@@ -305,7 +307,7 @@ async def test_one_order_that_comes_through_two_doors_with_other_contents_is_one
 async def test_one_change_id_for_two_products_at_once_counts_once(retailers: RetailerMaker) -> None:
     one, two = [await retailers.make() for _ in range(2)]
     await one.stock({("MUG", "dc"): 0, ("CUP", "dc"): 0})
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
 
     for turn in range(8):
         said = [change(sku, "dc", at=datetime.now(UTC), change_id=f"r-{turn}", movement=received) for sku in SKUS[:2]]
@@ -323,7 +325,7 @@ async def test_an_order_that_changes_again_and_again_is_counted_as_what_it_is(re
     there, here = order_pb2.Destination(country="US"), order_pb2.Destination(country="CA")
 
     await retailer.allocate("A-1", {"MUG": 5}, destination=here)
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 2)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 2)
     await retailer.record(change("MUG", "dc", at=datetime.now(UTC), movement=received))
     await retailer.allocate("A-2", {"MUG": 2})
     short = await retailer.allocate("A-1", {"MUG": 5}, destination=there)

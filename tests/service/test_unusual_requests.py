@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, eventually, moved, promised, refused
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, movement, promised, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -169,8 +169,8 @@ async def test_one_return_number_for_several_lines_and_parcels_counts_once_each(
 
     await shop.locations("dc")
     for _ in range(2):
-        await shop.take_back(order.allocation_id, {"m": 3}, "sellable", "dc", event_id="r-1")
-        back = await shop.take_back(order.allocation_id, {"m": 3, "c": 1}, "sellable", "dc", event_id="r-1")
+        await shop.record_return(order.allocation_id, {"m": 3}, "sellable", "dc", event_id="r-1")
+        back = await shop.record_return(order.allocation_id, {"m": 3, "c": 1}, "sellable", "dc", event_id="r-1")
 
     assert [x.returned_count for x in back.lines] == [3, 1]
     assert ((await shop.level("MUG", "dc")).on_hand_count, (await shop.level("CUP", "dc")).on_hand_count) == (3, 1)
@@ -183,7 +183,7 @@ async def test_units_come_back_to_a_location_that_never_stocked_them(shop: Retai
     order = await sell(shop, lines(m=("MUG", 3)))
     await shop.ship(order.shipments[0])
 
-    await shop.take_back(order.allocation_id, {"m": 2}, "sellable", "b-store")
+    await shop.record_return(order.allocation_id, {"m": 2}, "sellable", "b-store")
 
     assert (await shop.level("MUG", "b-store")).available_count == 2
     assert await shop.sellable("MUG") == 2
@@ -194,7 +194,7 @@ async def test_a_return_to_a_place_that_nobody_knows_is_refused(shop: Retailer) 
     order = await sell(shop, lines(m=("MUG", 3)))
     await shop.ship(order.shipments[0])
 
-    error = await refused(shop.take_back(order.allocation_id, {"m": 2}, "sellable", "moon"))
+    error = await refused(shop.record_return(order.allocation_id, {"m": 2}, "sellable", "moon"))
 
     assert error.code() == grpc.StatusCode.NOT_FOUND
 
@@ -298,7 +298,7 @@ async def test_an_order_of_five_hundred_lines_is_planned_shipped_rejected_and_re
     first, second = order.shipments
     await shop.ship(first)
     await shop.reject(second, "not_found")
-    back = await shop.take_back(order.allocation_id, {f"l{n}": 1 for n in range(100)}, "inspect", "b-store")
+    back = await shop.record_return(order.allocation_id, {f"l{n}": 1 for n in range(100)}, "inspect", "b-store")
 
     assert sum(x.shipped_count for x in back.lines) == 2_000
     assert sum(x.short_count for x in back.lines) == 500
@@ -327,7 +327,7 @@ async def test_an_order_that_ships_complete_waits_until_all_of_it_is_there(
 
     await shop.count({("MUG", "dc"): 2}, at=datetime.now(UTC))
     waiting = (await shop.get(order.allocation_id)).allocation
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
     await shop.record(change("MUG", "dc", at=datetime.now(UTC), movement=received))
 
     async def is_whole() -> bool:

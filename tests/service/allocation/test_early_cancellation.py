@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, State, named, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 
@@ -67,7 +67,7 @@ async def test_a_cancellation_under_a_copys_name_waits_for_the_order(shop: Retai
     await shop.cancel_order("shopify/5001", {"1": 1})
     await shop.allocate("A-1", {"MUG": 3})
 
-    answer = await shop.allocate("5001", {"MUG": 3}, channel_id="shopify", copy_of=named("web/A-1"))
+    answer = await shop.allocate("5001", {"MUG": 3}, channel_id="shopify", copy_of=order_reference("web/A-1"))
 
     assert promised(answer) == {"dc": 2}
     assert (await shop.ledger()).balanced
@@ -127,7 +127,7 @@ async def test_an_early_cancellation_counts_as_sold_and_cancelled(shop: Retailer
 
 async def test_a_shipment_of_an_order_that_has_not_come_cannot_be_named(shop: Retailer) -> None:
     line = allocation_pb.LineCancellation(line_id="1", unit_count=1, shipment_id=request_id())
-    request = allocation_pb.CancelOrderLinesRequest(order=named("web/A-1"), cancellations=[line])
+    request = allocation_pb.CancelOrderLinesRequest(order=order_reference("web/A-1"), cancellations=[line])
 
     assert await refused(shop.allocations.CancelOrderLines(request)) is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -136,13 +136,17 @@ async def test_a_shipment_of_an_order_that_has_not_come_cannot_be_named(shop: Re
     "fields",
     [
         {},
-        {"order": named("web/A-1")},
-        {"order": named("web/A-1"), "allocation_id": "01890a5d-ac96-774b-bcce-b302099a8057", "whole_order": True},
-        {"order": named("web/" + "9" * 129), "whole_order": True},
-        {"order": order_pb2.OrderReference(channel_id="web"), "whole_order": True},
-        {"order": named("web/A-1"), "whole_order": True, "event_id": "e" * 129},
+        {"order": order_reference("web/A-1")},
         {
-            "order": named("web/A-1"),
+            "order": order_reference("web/A-1"),
+            "allocation_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+            "whole_order": True,
+        },
+        {"order": order_reference("web/" + "9" * 129), "whole_order": True},
+        {"order": order_pb2.OrderReference(channel_id="web"), "whole_order": True},
+        {"order": order_reference("web/A-1"), "whole_order": True, "event_id": "e" * 129},
+        {
+            "order": order_reference("web/A-1"),
             "whole_order": True,
             "cancellations": [allocation_pb.LineCancellation(line_id="1", unit_count=1)],
         },

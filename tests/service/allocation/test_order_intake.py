@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, State, named, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -55,7 +55,7 @@ def cancels(minute: int, units: dict[str, int] | None) -> Event:
 
 async def copies(shop: Retailer, order_id: str) -> Any:
     """Shopify's copy, with contents of its own, comes much later by its own clock."""
-    fields = {"copy_of": named(f"tiktok_shop/{order_id}"), "channel_update_time": at(90)}
+    fields = {"copy_of": order_reference(f"tiktok_shop/{order_id}"), "channel_update_time": at(90)}
     return await shop.allocate(f"copy-{order_id}", [("CUP", 9)], SOLD, channel_id="shopify", **fields)
 
 
@@ -72,7 +72,7 @@ async def deliver(shop: Retailer, order_id: str, events: Sequence[Event]) -> all
                     raise
                 refused.append(event)
         waiting = refused
-    return (await shop.look(f"tiktok_shop/{order_id}")).allocation
+    return (await shop.find_order(f"tiktok_shop/{order_id}")).allocation
 
 
 def said(order: allocation_pb.Allocation) -> dict[str, Any]:
@@ -186,7 +186,7 @@ async def test_an_id_longer_than_a_double_can_hold_survives_unchanged(shop: Reta
     await shop.stock({(sku, "dc"): 3})
 
     await shop.allocate(order_id, [(sku, 1)], channel_id="tiktok_shop")
-    order = (await shop.look(f"tiktok_shop/{order_id}")).allocation
+    order = (await shop.find_order(f"tiktok_shop/{order_id}")).allocation
 
     assert (order.order_id, order.lines[0].sku) == (order_id, sku)
 
@@ -204,7 +204,7 @@ async def test_a_write_that_is_repeated_after_a_time_out_has_one_effect(shop: Re
 
 async def test_a_word_of_the_channel_is_kept_and_shown(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop", channel_status="AWAITING_SHIPMENT")
-    order = (await shop.look("tiktok_shop/A-1")).allocation
+    order = (await shop.find_order("tiktok_shop/A-1")).allocation
 
     assert (order.channel_status, order.status) == ("AWAITING_SHIPMENT", order_pb2.ORDER_STATUS_READY_TO_FULFILL)
 
@@ -280,5 +280,5 @@ async def test_a_cancellation_in_the_remorse_hour_frees_once(shop: Retailer) -> 
 async def test_fifty_updates_at_once_end_with_the_newest(shop: Retailer) -> None:
     await asyncio.gather(*(states(n, [("MUG", n)])(shop, "A-1") for n in range(1, 51)))
 
-    assert promised((await shop.look("tiktok_shop/A-1")).allocation) == {"dc": 50}
+    assert promised((await shop.find_order("tiktok_shop/A-1")).allocation) == {"dc": 50}
     assert (await shop.ledger()).balanced

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, State, named, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -60,7 +60,7 @@ async def test_an_unknown_product_is_one_exception_however_many_orders_have_it(s
 
 async def test_the_order_shows_what_it_waits_for(shop: Retailer) -> None:
     await shop.allocate("A-1", {"NEW": 3})
-    shown = await shop.look("web/A-1")
+    shown = await shop.find_order("web/A-1")
 
     assert [(one.kind, one.sku) for one in shown.exceptions] == [("unmapped_product", "NEW")]
 
@@ -84,7 +84,7 @@ async def test_an_order_gets_its_units_when_the_product_and_its_stock_come(shop:
     await know(shop, "NEW")
     await shop.count({("NEW", "dc"): 5})
 
-    order = (await shop.look("web/A-1")).allocation
+    order = (await shop.find_order("web/A-1")).allocation
     assert promised(order) == {"dc": 5}
     assert (order.outcome, order.status) == (order_pb2.OUTCOME_ALLOCATED, order_pb2.ORDER_STATUS_READY_TO_FULFILL)
     assert await shop.sellable("NEW") == 2
@@ -99,7 +99,7 @@ async def test_whoever_waits_for_a_new_product_gets_it_before_anybody_else(shop:
     late = await shop.allocate("A-2", {"NEW": 3})
 
     assert promised(late) == {"dc": 1}
-    assert promised((await shop.look("web/A-1")).allocation) == {"dc": 3}
+    assert promised((await shop.find_order("web/A-1")).allocation) == {"dc": 3}
 
 
 async def test_a_cart_with_an_unknown_product_is_refused(shop: Retailer) -> None:
@@ -110,7 +110,7 @@ async def test_a_cart_with_an_unknown_product_is_refused(shop: Retailer) -> None
     assert not await shop.sql("SELECT FROM allocation")
 
 
-@pytest.mark.parametrize("fields", [{"channel_id": "nowhere"}, {"copy_of": named("nowhere/1")}])
+@pytest.mark.parametrize("fields", [{"channel_id": "nowhere"}, {"copy_of": order_reference("nowhere/1")}])
 async def test_a_sold_order_of_an_unknown_channel_is_refused(shop: Retailer, fields: dict[str, Any]) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await shop.allocate("A-1", {"MUG": 3}, SOLD, **fields)
@@ -124,7 +124,7 @@ async def test_units_of_an_unknown_product_can_be_cancelled(shop: Retailer) -> N
     await know(shop, "NEW")
     await shop.count({("NEW", "dc"): 5})
 
-    assert promised((await shop.look("web/A-1")).allocation) == {"dc": 2}
+    assert promised((await shop.find_order("web/A-1")).allocation) == {"dc": 2}
 
 
 async def test_a_dry_run_of_an_unknown_product_says_what_would_be_short(shop: Retailer) -> None:

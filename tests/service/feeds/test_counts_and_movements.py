@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from service.database.database import plain_url
 from service.stock import levels, provenance
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, moved, request_id
+from tests.retailer import HOLD, SOLD, Retailer, change, movement, request_id
 from truestock.v1 import (
     availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
@@ -42,7 +42,7 @@ def counted(units: int, **more: Any) -> stock_pb.StockCount:
 
 
 def sold_then_counted(units: int, after: int) -> stock_pb.CountedMovement:
-    return stock_pb.CountedMovement(movement=moved(TILL_SALE, units), count=counted(after))
+    return stock_pb.CountedMovement(movement=movement(TILL_SALE, units), count=counted(after))
 
 
 def aside(reason: int, units: int) -> stock_pb.StockMovement:
@@ -142,7 +142,7 @@ async def test_versions_10_12_11_end_at_12_whatever_their_times(retailer: Retail
 async def test_a_movement_counts_on_a_version_that_is_newer_and_of_an_earlier_time(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(9), sequence=1, count=counted(50)))
-    await retailer.record(change("MUG", "dc", at=at(7), movement=moved(TILL_SALE, 4)))
+    await retailer.record(change("MUG", "dc", at=at(7), movement=movement(TILL_SALE, 4)))
 
     await retailer.record(change("MUG", "dc", at=at(5), sequence=2, count=counted(60)))
 
@@ -234,7 +234,7 @@ async def test_confidence_is_learnt_from_what_people_count(retailer: Retailer) -
     first = (await retailer.sql(confidence))[0]
     await retailer.record(change("MUG", "dc", at=at(1), count=counted(3, computed=True)))
     computed = (await retailer.sql(confidence))[0]
-    await retailer.record(change("MUG", "dc", at=at(2), movement=moved(RECEIVED, 2)))
+    await retailer.record(change("MUG", "dc", at=at(2), movement=movement(RECEIVED, 2)))
     await retailer.record(change("MUG", "dc", at=at(3), count=counted(4)))
     counted_once = (await retailer.sql(confidence))[0]
     await retailer.record(change("MUG", "dc", at=at(4), count=counted(4)))
@@ -301,8 +301,8 @@ async def test_units_are_adjusted_up_and_down(retailer: Retailer) -> None:
     now = datetime.now(UTC)
 
     await retailer.record(
-        change("I", "one", at=now, movement=moved(ADJUSTED, 2)),
-        change("I", "two", at=now, movement=moved(ADJUSTED, -1)),
+        change("I", "one", at=now, movement=movement(ADJUSTED, 2)),
+        change("I", "two", at=now, movement=movement(ADJUSTED, -1)),
     )
 
     assert [(await retailer.level("I", place)).on_hand_count for place in ("one", "two")] == [4, 1]
@@ -312,7 +312,7 @@ async def test_what_is_received_is_on_top_of_what_is_sold_and_not_shipped(retail
     await retailer.stock({("A", "s"): 30})
     await retailer.allocate("1", {"A": 29}, SOLD)
 
-    await retailer.record(change("A", "s", at=datetime.now(UTC), movement=moved(RECEIVED, 50)))
+    await retailer.record(change("A", "s", at=datetime.now(UTC), movement=movement(RECEIVED, 50)))
 
     level = await retailer.level("A", "s")
     assert (level.on_hand_count, level.available_count) == (80, 51)
@@ -325,11 +325,13 @@ async def test_fifty_calls_with_one_request_id_are_one_effect_others_fifty(
     await shops[0].stock({("MUG", "dc"): 0, ("BOWL", "dc"): 0})
     now = datetime.now(UTC)
     same = stock_pb.RecordStockChangesRequest(
-        source="wms", request_id=request_id(), changes=[change("MUG", "dc", at=now, movement=moved(RECEIVED, 1))]
+        source="wms", request_id=request_id(), changes=[change("MUG", "dc", at=now, movement=movement(RECEIVED, 1))]
     )
     others = [
         stock_pb.RecordStockChangesRequest(
-            source="wms", request_id=request_id(), changes=[change("BOWL", "dc", at=now, movement=moved(RECEIVED, 1))]
+            source="wms",
+            request_id=request_id(),
+            changes=[change("BOWL", "dc", at=now, movement=movement(RECEIVED, 1))],
         )
         for _ in range(50)
     ]
@@ -371,8 +373,8 @@ async def test_everything_that_is_wrong_with_a_change_is_named(retailer: Retaile
 
 SAYINGS: dict[str, Callable[[int], dict[str, Any]]] = {
     "count": lambda units: {"count": counted(units)},
-    "sale": lambda units: {"movement": moved(TILL_SALE, units)},
-    "receipt": lambda units: {"movement": moved(RECEIVED, units)},
+    "sale": lambda units: {"movement": movement(TILL_SALE, units)},
+    "receipt": lambda units: {"movement": movement(RECEIVED, units)},
     "both": lambda units: {"counted_movement": sold_then_counted(1, units)},
 }
 STORIES = st.lists(st.tuples(st.sampled_from(sorted(SAYINGS)), st.integers(1, 20)), min_size=2, max_size=6)

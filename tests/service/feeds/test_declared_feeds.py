@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from service.feeds.quarantine_retry import QuarantineRetry
 from tests.conftest import RetailerMaker
-from tests.retailer import SOLD, Retailer, change, moved
+from tests.retailer import SOLD, Retailer, change, movement
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 Feed = catalog_pb.Feed
@@ -119,7 +119,7 @@ async def test_an_observer_moves_nothing_and_its_word_is_kept(retailer: Retailer
 
     results = await retailer.record(
         change("MUG", "dc", at=ago(0), count=counted(7)),
-        change("MUG", "dc", at=ago(0), movement=moved(stock_pb.MOVEMENT_KIND_SOLD, 2)),
+        change("MUG", "dc", at=ago(0), movement=movement(stock_pb.MOVEMENT_KIND_SOLD, 2)),
         change("MUG", "dc", at=ago(0), untracked=stock_pb.Untracked()),
         source="camera",
     )
@@ -139,7 +139,7 @@ async def test_an_undeclared_source_is_compared_where_another_owns_and_its_movem
     await retailer.stock({("MUG", "dc"): 10})
 
     results = await retailer.record(
-        change("MUG", "dc", at=ago(0), movement=moved(stock_pb.MOVEMENT_KIND_SOLD, 2)),
+        change("MUG", "dc", at=ago(0), movement=movement(stock_pb.MOVEMENT_KIND_SOLD, 2)),
         change("MUG", "dc", at=ago(-1), count=counted(5)),
         source="till",
     )

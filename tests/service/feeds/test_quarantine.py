@@ -8,7 +8,7 @@ from typing import Any
 
 from service.feeds.quarantine_retry import QuarantineRetry
 from tests.conftest import RetailerMaker
-from tests.retailer import Retailer, change, moved
+from tests.retailer import Retailer, change, movement
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 ChangeResult = stock_pb.StockChangeResult
@@ -38,9 +38,9 @@ async def exceptions(retailer: Retailer) -> set[tuple[Any, ...]]:
 async def test_what_waited_for_a_product_is_recorded_when_it_is_mapped(retailer: Retailer) -> None:
     await retailer.locations("dc")
     said = [
-        change("NEW", "dc", at=at(9), movement=moved(TILL_SALE, 3)),
+        change("NEW", "dc", at=at(9), movement=movement(TILL_SALE, 3)),
         change("NEW", "dc", at=at(5), count=counted(20)),
-        change("NEW", "dc", at=at(1), movement=moved(RECEIVED, 100)),
+        change("NEW", "dc", at=at(1), movement=movement(RECEIVED, 100)),
     ]
     for one in said:
         await retailer.record(one)
@@ -57,7 +57,7 @@ async def test_what_waited_for_a_product_is_recorded_when_it_is_mapped(retailer:
 
 async def test_what_was_replayed_counts_once_when_the_source_sends_it_again(retailer: Retailer) -> None:
     await retailer.locations("dc")
-    sale = change("NEW", "dc", at=at(9), movement=moved(RECEIVED, 3))
+    sale = change("NEW", "dc", at=at(9), movement=movement(RECEIVED, 3))
     await retailer.record(sale, sale)
     await product(retailer, "NEW")
 
@@ -89,7 +89,7 @@ async def test_what_is_said_while_the_mapping_arrives_counts_once(
 ) -> None:
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].locations("dc")
-    said = [change("NEW", "dc", at=at(n), movement=moved(RECEIVED, 1)) for n in range(30)]
+    said = [change("NEW", "dc", at=at(n), movement=movement(RECEIVED, 1)) for n in range(30)]
 
     await asyncio.gather(
         *(shops[n % 2].record(one, source="till") for n, one in enumerate(said)),
@@ -126,8 +126,8 @@ async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, r
     now = datetime.now(UTC)
     put_back, set_aside = stock_pb.MOVEMENT_KIND_PUT_BACK, stock_pb.MOVEMENT_KIND_SET_ASIDE
 
-    early = await retailer.record(change("MUG", "dc", at=now, movement=moved(put_back, 2)))
-    await retailer.record(change("MUG", "dc", at=now - timedelta(seconds=1), movement=moved(set_aside, 3)))
+    early = await retailer.record(change("MUG", "dc", at=now, movement=movement(put_back, 2)))
+    await retailer.record(change("MUG", "dc", at=now - timedelta(seconds=1), movement=movement(set_aside, 3)))
     await replay.retry_due()
 
     assert early[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from tests.conftest import RetailerMaker
-from tests.retailer import SOLD, Retailer, change, moved, request_id
+from tests.retailer import SOLD, Retailer, change, movement, request_id
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 ChangeResult = stock_pb.StockChangeResult
@@ -24,8 +24,8 @@ async def test_a_figure_is_the_last_count_and_what_moved_since(retailer: Retaile
 
     await retailer.record(
         change("MUG", "dc", at=ten, count=counted(20)),
-        change("MUG", "dc", at=ten + timedelta(minutes=5), movement=moved(SOLD_AT_TILL, 3)),
-        change("MUG", "dc", at=ten + timedelta(minutes=6), movement=moved(RECEIVED, 5)),
+        change("MUG", "dc", at=ten + timedelta(minutes=5), movement=movement(SOLD_AT_TILL, 3)),
+        change("MUG", "dc", at=ten + timedelta(minutes=6), movement=movement(RECEIVED, 5)),
     )
 
     # The fixture counted later than all of these, so they change nothing.
@@ -36,9 +36,9 @@ async def test_a_late_movement_counts_on_top_of_an_earlier_count(retailer: Retai
     await product_at(retailer, "MUG", "dc")
     ten = NINE + timedelta(hours=1)
 
-    await retailer.record(change("MUG", "dc", at=ten + timedelta(minutes=5), movement=moved(SOLD_AT_TILL, 3)))
+    await retailer.record(change("MUG", "dc", at=ten + timedelta(minutes=5), movement=movement(SOLD_AT_TILL, 3)))
     await retailer.record(change("MUG", "dc", at=ten, count=counted(20)))
-    results = await retailer.record(change("MUG", "dc", at=NINE, movement=moved(RECEIVED, 100)))
+    results = await retailer.record(change("MUG", "dc", at=NINE, movement=movement(RECEIVED, 100)))
 
     assert results[0].result == ChangeResult.CHANGE_RESULT_ABSORBED
     assert (await retailer.level("MUG", "dc")).on_hand_count == 17
@@ -50,9 +50,9 @@ async def test_changes_come_to_the_same_figure_in_any_order(retailer: Retailer) 
     for sku, order in (("A", (0, 1, 2)), ("B", (2, 1, 0)), ("C", (1, 2, 0))):
         await product_at(retailer, sku, "dc")
         said = [
-            change(sku, "dc", at=ten - timedelta(minutes=5), movement=moved(RECEIVED, 7)),
+            change(sku, "dc", at=ten - timedelta(minutes=5), movement=movement(RECEIVED, 7)),
             change(sku, "dc", at=ten, count=counted(20)),
-            change(sku, "dc", at=ten + timedelta(minutes=5), movement=moved(SOLD_AT_TILL, 3)),
+            change(sku, "dc", at=ten + timedelta(minutes=5), movement=movement(SOLD_AT_TILL, 3)),
         ]
         for index in order:
             await retailer.record(said[index])
@@ -84,7 +84,7 @@ async def test_two_counts_of_one_moment_ask_for_a_recount(retailer: Retailer) ->
 
 async def test_the_same_movement_twice_counts_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 8})
-    sale = change("MUG", "dc", at=datetime.now(UTC), change_id="sale-1", movement=moved(SOLD_AT_TILL, 3))
+    sale = change("MUG", "dc", at=datetime.now(UTC), change_id="sale-1", movement=movement(SOLD_AT_TILL, 3))
 
     results = [(await retailer.record(sale, source="till"))[0].result for _ in range(3)]
 
@@ -99,7 +99,7 @@ async def test_the_same_movement_twice_counts_once(retailer: Retailer) -> None:
 async def test_the_same_movement_fifty_times_at_once_counts_once(retailers: RetailerMaker) -> None:
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].stock({("MUG", "dc"): 8})
-    sale = change("MUG", "dc", at=datetime.now(UTC), change_id="sale-1", movement=moved(SOLD_AT_TILL, 3))
+    sale = change("MUG", "dc", at=datetime.now(UTC), change_id="sale-1", movement=movement(SOLD_AT_TILL, 3))
 
     results = await asyncio.gather(*(shops[n % 2].record(sale, source="till") for n in range(50)))
 
@@ -167,7 +167,7 @@ async def test_counts_and_orders_at_once_lose_nothing(retailers: RetailerMaker) 
     await shops[0].stock({("MUG", "dc"): 100})
 
     async def receive(n: int) -> None:
-        await shops[n % 2].record(change("MUG", "dc", at=datetime.now(UTC), movement=moved(RECEIVED, 1)))
+        await shops[n % 2].record(change("MUG", "dc", at=datetime.now(UTC), movement=movement(RECEIVED, 1)))
 
     await asyncio.gather(
         *(receive(n) for n in range(40)), *(shops[n % 2].allocate(f"A-{n}", {"MUG": 1}, SOLD) for n in range(80))

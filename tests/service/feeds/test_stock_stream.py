@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import Retailer, change, moved
+from tests.retailer import Retailer, change, movement
 from tests.service.test_faults import Refusal, refusal
 from tests.service.watch.test_watch_availability import until
 from truestock.v1 import stock_service_pb2 as stock_pb
@@ -25,7 +25,7 @@ def said(*changes: stock_pb.StockChange, source: str = "") -> stock_pb.StreamSto
 
 
 def found(change_id: str, units: int = 1) -> stock_pb.StockChange:
-    return change("MUG", "dc", change_id=change_id, movement=moved(FOUND, units))
+    return change("MUG", "dc", change_id=change_id, movement=movement(FOUND, units))
 
 
 async def ended(call: Any) -> Refusal:
@@ -87,7 +87,7 @@ async def test_a_message_that_is_refused_ends_the_stream(
 
 
 async def test_a_message_over_the_byte_limit_ends_the_stream(shop: Retailer) -> None:
-    large = change("MUG", "dc", change_id="x" * (2 << 20), movement=moved(FOUND, 1))
+    large = change("MUG", "dc", change_id="x" * (2 << 20), movement=movement(FOUND, 1))
 
     refused = await ended(shop.stock_service.StreamStockChanges(iter([said(found("1"), source="till"), said(large)])))
 

@@ -297,7 +297,7 @@ async def test_what_nobody_fetched_is_the_stores_stock_again(shop: Retailer) -> 
     (shipment,) = (await shop.allocate("A-1", {"MUG": 2}, method=PICKUP, pickup_location_id="a-store")).shipments
     await shop.mark_ready(shipment)
 
-    left = await shop.not_collected(shipment)
+    left = await shop.return_uncollected(shipment)
 
     assert left.state == allocation_pb.Allocation.STATE_CANCELLED
     assert left.shipments[0].state == State.STATE_UNCOLLECTED
@@ -317,7 +317,7 @@ async def test_units_come_back_to_the_named_location_as_what_they_are_now(
     await shop.ship(order.shipments[0])
 
     for _ in range(2):
-        back = await shop.take_back(order.allocation_id, {"1": 2}, disposition, "a-store", event_id="r-1")
+        back = await shop.record_return(order.allocation_id, {"1": 2}, disposition, "a-store", event_id="r-1")
 
     assert await figures(shop, "MUG", "a-store") == figure
     assert back.lines[0].returned_count == 2
@@ -329,7 +329,7 @@ async def test_more_than_left_cannot_come_back(shop: Retailer) -> None:
     order = await shop.allocate("A-1", {"MUG": 3})
     await shop.ship(order.shipments[0], {"1": 2})
 
-    error = await refused(shop.take_back(order.allocation_id, {"1": 3}, "sellable", "dc"))
+    error = await refused(shop.record_return(order.allocation_id, {"1": 3}, "sellable", "dc"))
 
     assert "line 1 has 2 units left, so 3 cannot be returned" in (error.details() or "")
 
@@ -339,7 +339,7 @@ async def test_a_refund_without_the_goods_moves_no_stock(shop: Retailer) -> None
     order = await shop.allocate("A-1", {"MUG": 3})
     await shop.ship(order.shipments[0])
 
-    await shop.take_back(order.allocation_id, {"1": 1}, "not_returned")
+    await shop.record_return(order.allocation_id, {"1": 1}, "not_returned")
 
     assert await figures(shop, "MUG", "dc") == (2, 0, 0, 2)
 
@@ -584,7 +584,7 @@ async def test_fifty_returns_at_once_with_other_ids_take_back_what_left_and_no_m
     order = await shop.allocate("A-1", {"MUG": 20})
     await shop.ship(order.shipments[0])
 
-    calls = (shop.take_back(order.allocation_id, {"1": 1}, "sellable", "dc", event_id=f"r-{n}") for n in range(50))
+    calls = (shop.record_return(order.allocation_id, {"1": 1}, "sellable", "dc", event_id=f"r-{n}") for n in range(50))
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
     codes = Counter(x.code() if isinstance(x, grpc.aio.AioRpcError) else "OK" for x in answers)
@@ -602,7 +602,7 @@ async def test_the_work_list_of_a_location_is_its_sold_shipments_oldest_first(sh
     pages, token = [], ""
     while True:
         request = fulfillment_pb.ListShipmentsRequest(location_ids=["a-store"], page_size=2, page_token=token)
-        page = await shop.fulfilment.ListShipments(request)
+        page = await shop.fulfillment.ListShipments(request)
         pages.append([shipment.order_id for shipment in page.shipments])
         token = page.next_page_token
         if not token:

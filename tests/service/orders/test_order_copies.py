@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, State, named, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
 ORIGINAL, COPY = "tiktok_shop/576461413038785752", "shopify/5001"
@@ -34,7 +34,7 @@ async def copy(
     shop: Retailer, lines: dict[str, int], commitment: int = SOLD, *, linked: bool = True, **fields: Any
 ) -> allocation_pb.Allocation:
     channel_id, order_id = COPY.split("/")
-    link = {"copy_of": named(ORIGINAL)} if linked else {}
+    link = {"copy_of": order_reference(ORIGINAL)} if linked else {}
     return await shop.allocate(order_id, lines, commitment, channel_id=channel_id, **link, **fields)
 
 
@@ -164,7 +164,7 @@ async def test_an_order_is_found_by_every_name(shop: Retailer) -> None:
     one = await original(shop, {"MUG": 3})
     await copy(shop, {"MUG": 3})
 
-    by_copy = await shop.look(COPY)
+    by_copy = await shop.find_order(COPY)
     again = await copy(shop, {"MUG": 3}, linked=False)
 
     assert by_copy.allocation.allocation_id == again.allocation_id == one.allocation_id
@@ -178,12 +178,12 @@ async def test_a_cancellation_by_the_copys_name_is_the_orders(shop: Retailer) ->
     answer = await shop.cancel_order(COPY, {"1": 1})
 
     assert answer.allocation.lines[0].cancelled_count == 1
-    assert promised((await shop.look(ORIGINAL)).allocation) == {"dc": 2}
+    assert promised((await shop.find_order(ORIGINAL)).allocation) == {"dc": 2}
 
 
 async def test_a_copy_of_a_copy_is_the_same_order(shop: Retailer) -> None:
     await shop.channels(pos="")
-    till = await shop.allocate("T-1", {"MUG": 3}, channel_id="pos", copy_of=named(COPY))
+    till = await shop.allocate("T-1", {"MUG": 3}, channel_id="pos", copy_of=order_reference(COPY))
     linked = await copy(shop, {"MUG": 3})
     last = await original(shop, {"MUG": 3})
 
@@ -199,7 +199,9 @@ async def test_a_copy_that_names_another_original_later_stays_what_it_is(shop: R
     await copy(shop, {"MUG": 3})
     channel_id, order_id = COPY.split("/")
 
-    answer = await shop.allocate(order_id, {"MUG": 3}, channel_id=channel_id, copy_of=named("tiktok_shop/other"))
+    answer = await shop.allocate(
+        order_id, {"MUG": 3}, channel_id=channel_id, copy_of=order_reference("tiktok_shop/other")
+    )
 
     assert said(answer) == ONE_PROMISE
     raised = await shop.sql("SELECT kind, subject FROM exception WHERE state = 'open'")
@@ -226,7 +228,7 @@ async def test_fifty_arrivals_at_once_are_one_promise(retailers: RetailerMaker) 
     ]
     await asyncio.gather(*calls)
 
-    assert said((await shops[0].look(COPY)).allocation) == ONE_PROMISE
+    assert said((await shops[0].find_order(COPY)).allocation) == ONE_PROMISE
     assert await shops[0].sellable("MUG") == 497
     assert (await shops[0].ledger()).balanced
 

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.stock import level_details
-from tests.retailer import Retailer, change, moved
+from tests.retailer import Retailer, change, movement
 from tests.service.test_bad_input import refused
 from truestock.v1 import stock_service_pb2 as stock_pb
 
@@ -54,7 +54,7 @@ async def test_everything_that_moved_a_figure_is_listed_the_newest_first(shop: R
 
 async def test_what_was_heard_and_moved_nothing_is_listed_too(shop: Retailer) -> None:
     old = datetime.now(UTC) - timedelta(days=1)
-    await shop.record(change("MUG", "dc", at=old, change_id="late", movement=moved(SOLD_AT_TILL, 1)), source="till")
+    await shop.record(change("MUG", "dc", at=old, change_id="late", movement=movement(SOLD_AT_TILL, 1)), source="till")
 
     found = await movements(shop, kinds=["sold"])
 
@@ -89,7 +89,7 @@ async def test_movements_are_found_by_when_they_were_heard(shop: Retailer) -> No
 async def test_pages_neither_repeat_nor_leave_out_a_movement(shop: Retailer) -> None:
     for number in range(4):
         # Changes of one call are heard at the same moment.
-        said = [change("MUG", place, at=datetime.now(UTC), movement=moved(RECEIVED, number + 1)) for place in
+        said = [change("MUG", place, at=datetime.now(UTC), movement=movement(RECEIVED, number + 1)) for place in
                 ("dc", "store", "dc")]  # fmt: skip
         await shop.record(*said)
 

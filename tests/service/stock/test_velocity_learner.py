@@ -16,7 +16,7 @@ from service.database.database import Database, plain_url
 from service.metrics import Metrics
 from service.stock.velocity_learner import VelocityLearner
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, moved
+from tests.retailer import HOLD, SOLD, Retailer, change, movement
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 BUFFER = """\
@@ -61,7 +61,7 @@ async def learnt(shop: Retailer, sku: str = "MUG") -> float | None:
 
 
 async def sold_at_till(shop: Retailer, units: int, at: datetime | None = None) -> None:
-    said = change("MUG", "dc", at=at or datetime.now(UTC), movement=moved(stock_pb.MOVEMENT_KIND_SOLD, units))
+    said = change("MUG", "dc", at=at or datetime.now(UTC), movement=movement(stock_pb.MOVEMENT_KIND_SOLD, units))
     await shop.record(said, source="till")
 
 
@@ -129,7 +129,9 @@ async def test_an_order_that_is_routed_anew_has_sold_once(shop: Retailer, learne
 async def test_a_sale_of_a_fortnight_ago_counts_a_third(shop: Retailer, learner: VelocityLearner) -> None:
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="CUP")]))
     long_ago = datetime.now(UTC) - timedelta(days=TIME_CONSTANT_DAYS)
-    await shop.record(change("CUP", "dc", at=long_ago, movement=moved(stock_pb.MOVEMENT_KIND_SOLD, 1)), source="till")
+    await shop.record(
+        change("CUP", "dc", at=long_ago, movement=movement(stock_pb.MOVEMENT_KIND_SOLD, 1)), source="till"
+    )
 
     await learner.learn()
 

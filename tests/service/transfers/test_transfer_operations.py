@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import Retailer, change, moved, request_id
+from tests.retailer import Retailer, change, movement, request_id
 from tests.service.test_bad_input import refused
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
@@ -259,7 +259,7 @@ async def test_a_transfer_says_what_happens(shop: Retailer, step: dict[str, Any]
 
 
 async def test_a_feed_cannot_call_itself_what_transfers_are_called(shop: Retailer) -> None:
-    said = change("MUG", "dc", movement=moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1))
+    said = change("MUG", "dc", movement=movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1))
 
     error = await refused(shop.record(said, source="transfers"))
 
