@@ -25,14 +25,14 @@ class Dependencies:
 
     settings: Settings
     database: Database
-    folder: ActivePolicies
+    active_policies: ActivePolicies
     metrics: Metrics
     new_id: Callable[[], UUID]
-    cache: CatalogCache = field(default_factory=CatalogCache)
-    closing: ShutdownSignal = field(default_factory=ShutdownSignal)
+    catalog_cache: CatalogCache = field(default_factory=CatalogCache)
+    shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """What runs beside the calls, from when the service accepts calls until it stops."""
 
     def policies(self) -> PolicySet:
         """The rules in force."""
-        return self.folder.in_force()
+        return self.active_policies.in_force()

@@ -6,14 +6,14 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to read and test
     ├── NotFound           NOT_FOUND            what the request names: a channel, an order, a shipment …
     ├── WrongState         FAILED_PRECONDITION  a move that the state of an order, shipment or transfer forbids
-    ├── CannotSettle       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
+    ├── CannotResolve       FAILED_PRECONDITION  the exception is settled, or its order does not allow it
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which too little is kept
     ├── TooManyUnits       FAILED_PRECONDITION  more units than are left
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own one figure
-    ├── TooFewAvailable    FAILED_PRECONDITION  a transfer of more units than are available
+    ├── InsufficientStock    FAILED_PRECONDITION  a transfer of more units than are available
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
-    ├── TooManyWatch       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
+    ├── WatchLimitReached       RESOURCE_EXHAUSTED   every place of those who watch is taken; retry
     └── NotReady           UNAVAILABLE          the database is away, or the service is stopping; retry
 
 Everything else is INTERNAL with an error id, made in the interceptor.
@@ -34,8 +34,8 @@ from google.rpc import error_details_pb2, status_pb2
 from policies.explanation import unit_count_text
 
 DOMAIN = "truestock.v1"
-ABSENT_LOCATION = "upsert it first with UpsertLocations or `truestock import locations`"
-ABSENT_PRODUCT = "upsert it first with UpsertProducts or `truestock import products`"
+ADD_LOCATION_FIRST = "upsert it first with UpsertLocations or `truestock import locations`"
+ADD_PRODUCT_FIRST = "upsert it first with UpsertProducts or `truestock import products`"
 """What to do where the catalogue does not have what a request names."""
 
 
@@ -203,7 +203,7 @@ class FeedConflict(TruestockError):
         )
 
 
-class TooFewAvailable(TruestockError):
+class InsufficientStock(TruestockError):
     """More units than are available at a location; nothing was changed."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
@@ -264,7 +264,7 @@ class Overloaded(TruestockError):
         )
 
 
-class TooManyWatch(TruestockError):
+class WatchLimitReached(TruestockError):
     """Every place of those who watch something is taken."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED

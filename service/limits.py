@@ -58,31 +58,31 @@ HOLD_DEFAULT = timedelta(minutes=15)
 HOLD_SHORTEST = timedelta(seconds=1)
 HOLD_LONGEST = timedelta(hours=4)
 
-CLOCK_AHEAD = timedelta(minutes=5)
+CLOCK_SKEW = timedelta(minutes=5)
 """A stock change from further ahead of our clock than this is quarantined."""
-REQUEST_ID_KEPT = timedelta(days=7)
+REQUEST_ID_RETENTION = timedelta(days=7)
 """How long a request id makes a retry safe."""
 
 DECISION_BYTES = 1 << 20
 """Inputs of one decision that are stored; of longer ones only a short record is kept."""
-DECISION_CATALOGUE_BYTES = 16 << 20
+DECISION_CATALOG_BYTES = 16 << 20
 """A channel with its locations that is stored for decisions; of decisions in a longer one short records are kept."""
-DECISION_RENEWED = timedelta(hours=1)
+DECISION_RENEWAL_INTERVAL = timedelta(hours=1)
 """How often what stored decisions need is marked as in use."""
-DECISION_SPARE = timedelta(days=1)
+DECISION_GRACE = timedelta(days=1)
 """How much longer than decisions their catalogues and rules are kept, so that none outlives what it needs."""
 REPLAYS_WAITING = 8
 REPLAY_POLICY_SETS = 4
 """Rules of former times that are kept ready for the next replay."""
 
 POLICY_FILES = 1_000
-TRIAL_SECONDS = 10
-TRIAL_BYTES = 1 << 30
+SANDBOX_SECONDS = 10
+SANDBOX_BYTES = 1 << 30
 """Time and memory in which rules that are sent to be tested are read and tested."""
-TRIALS_AT_ONCE = 2
-TRIALS_WAITING = 8
+SANDBOXES_AT_ONCE = 2
+SANDBOXES_WAITING = 8
 
-QUEUE_ORDERS = 10_000
+QUEUED_ORDERS = 10_000
 """Orders that may wait for the allocator; past it they are refused at once."""
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
@@ -90,7 +90,7 @@ BATCH_LINES = 4_000
 
 CHANNEL_STATUS_LENGTH = 64
 EVENT_ID_LENGTH = 128
-EARLY_CANCELLATION_KEPT = timedelta(days=30)
+EARLY_CANCELLATION_RETENTION = timedelta(days=30)
 """How long a cancellation waits for its order."""
 
 TRANSFER_LINES = 500

@@ -19,7 +19,7 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import ABSENT_LOCATION, ABSENT_PRODUCT, NotFound, TruestockError
+from service.errors import ADD_LOCATION_FIRST, ADD_PRODUCT_FIRST, NotFound, TruestockError
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.order_identity import CopyLink, OrderKey
 from service.orders.order_requests import OrderRequest
@@ -130,7 +130,7 @@ class AllocationBatch:
         """Finds the catalogue and the products; orders that name something unknown are answered with an error."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         version, products = await catalog_store.products(connection, skus)
-        batch = _BatchState(await self._deps.cache.at(connection, version), products)
+        batch = _BatchState(await self._deps.catalog_cache.at(connection, version), products)
         for ticket in tickets:
             problem = _not_found_error(batch, ticket.request)
             if problem is not None:
@@ -150,7 +150,7 @@ class AllocationBatch:
         kept = await pending_cancellations.read(connection, {*_order_keys(tickets), *named.ids})
         intake = Intake.of(unit_of_work, named, kept)
         policy_set = tickets[-1].policy_set
-        context = rebalancing.LazyPlanningContext(self._deps.cache, policy_set, batch.context(policy_set))
+        context = rebalancing.LazyPlanningContext(self._deps.catalog_cache, policy_set, batch.context(policy_set))
         if unit_of_work.book.expired_promises:
             await rebalancing.fill(connection, unit_of_work, context)
         for ticket in tickets:
@@ -165,7 +165,7 @@ class AllocationBatch:
             batch.outcomes[ticket.claim.id] = answer
         await unit_of_work.write(connection)
         await write_intake(connection, intake, policy_set)
-        await idempotency.answer(connection, _answers_of(batch, tickets))
+        await idempotency.store_answers(connection, _answers_of(batch, tickets))
 
 
 def _order_keys(tickets: Sequence[Ticket]) -> list[OrderKey]:
@@ -203,15 +203,15 @@ def _not_found_error(batch: _BatchState, request: OrderRequest) -> NotFound | No
         return NotFound("channel", unknown, f"channels are: {', '.join(sorted(channels)[:10]) or 'none yet'}")
     missing = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
     if missing and order.commitment is Commitment.HOLD:
-        return NotFound("product", missing, ABSENT_PRODUCT)
+        return NotFound("product", missing, ADD_PRODUCT_FIRST)
     if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
-        return NotFound("location", {"pickup_location_id": order.pickup_location_id}, ABSENT_LOCATION)
+        return NotFound("location", {"pickup_location_id": order.pickup_location_id}, ADD_LOCATION_FIRST)
     return None
 
 
 def _stored_answer(ticket: Ticket, stored: StoredAnswer) -> allocation_pb.Allocation | TruestockError:
     try:
-        idempotency.check_same(ticket.claim, stored, ticket.message)
+        idempotency.check_same_request(ticket.claim, stored, ticket.message)
     except TruestockError as error:
         return error
     return allocation_pb.Allocation.FromString(stored.answer)

@@ -105,7 +105,7 @@ class AllocationQueue:
         if self._closed:
             raise NotReady("the service is stopping")
         wait = self._expected_seconds()
-        if self._waiting_count() >= limits.QUEUE_ORDERS or (deadline is not None and deadline < wait):
+        if self._waiting_count() >= limits.QUEUED_ORDERS or (deadline is not None and deadline < wait):
             self._metrics.shed_orders.inc()
             raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
 

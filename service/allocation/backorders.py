@@ -78,7 +78,7 @@ class Backorders:
         await rebalancing.fill(
             connection,
             unit_of_work,
-            rebalancing.LazyPlanningContext(self._deps.cache, self._deps.policies()),
+            rebalancing.LazyPlanningContext(self._deps.catalog_cache, self._deps.policies()),
             untouched=True,
         )
         await unit_of_work.write(connection)

@@ -47,7 +47,7 @@ class CancellationOperations:
                 "cancel",
                 asked,
                 allocation_pb.Allocation,
-                lambda connection: self._work(connection, request, str(asked.claim.id), known),
+                lambda connection: self._work(connection, request, str(asked.key.id), known),
             )
 
         answer, unit_of_work = await order_identity.retry_until_locked(attempt)
@@ -72,7 +72,7 @@ class CancellationOperations:
         heard = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in heard):
             unit_of_work.record(_cancel(unit_of_work, record, request))
-            await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, self._deps.policies())
+            await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, self._deps.policies())
             await unit_of_work.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:
                 rows = _rows(request, original, event_id, is_applied=True)

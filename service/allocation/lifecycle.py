@@ -57,7 +57,9 @@ class Lifecycle:
             if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
-            channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
+            channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(
+                record.channel_id
+            )
             if not is_planned_anew:
                 return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines
@@ -110,7 +112,7 @@ class Lifecycle:
             unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
             record = unit_of_work.records[allocation_id]
             unit_of_work.record(await move(connection, unit_of_work.book, record))
-            await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
+            await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
             await unit_of_work.write(connection)
             return order_messages.allocation(record, unit_of_work.book.now), unit_of_work
 
@@ -133,7 +135,7 @@ class Lifecycle:
         due = [record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED]
         for record in due:
             unit_of_work.record(_expire(unit_of_work.book, record))
-        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, self._deps.policies())
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, self._deps.policies())
         await unit_of_work.write(connection)
         return unit_of_work, due
 

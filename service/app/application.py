@@ -208,10 +208,10 @@ async def _start_grpc(
     stack.push_async_callback(health_servicer.enter_graceful_shutdown)
     _background(stack, Housekeeping(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
     kept = timedelta(days=deps.settings.decision_retention_days)
-    _background(stack, DecisionRetention(deps.database, deps.folder, deps.metrics, kept).run)
+    _background(stack, DecisionRetention(deps.database, deps.active_policies, deps.metrics, kept).run)
     _background(stack, VelocityLearner(deps.database).run)
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
-    watch = FolderWatcher(deps.folder, lambda: policy_store.store_rules(deps.database, deps.folder))
+    watch = FolderWatcher(deps.active_policies, lambda: policy_store.store_rules(deps.database, deps.active_policies))
     _background(stack, watch.run)
     for work in deps.background:
         _background(stack, work)
@@ -227,7 +227,7 @@ async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool
 async def _drain(server: grpc.aio.Server, queue: AllocationQueue, deps: Dependencies) -> None:
     """Ends streams, refuses new calls and answers the calls in flight, within a bounded time."""
     seconds = deps.settings.drain_seconds
-    deps.closing.set()
+    deps.shutdown.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
     await queue.close()

@@ -66,6 +66,6 @@ class Housekeeping:
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
 
 
-async def purge_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_KEPT) -> None:
+async def purge_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_RETENTION) -> None:
     """Deletes request ids older than `kept`; a retry after that is a new request."""
     await _PURGE.run(connection, kept=kept, count=PURGE_BATCH)

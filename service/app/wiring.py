@@ -60,7 +60,7 @@ def add_services(
     deps: Dependencies, server: grpc.aio.Server, queue: AllocationQueue | None = None
 ) -> tuple[AllocationQueue, Lifecycle]:
     """Registers the gRPC services; `queue` is a new one unless given. Returns the queue and the lifecycle of holds."""
-    database, folder, metrics = deps.database, deps.folder, deps.metrics
+    database, folder, metrics = deps.database, deps.active_policies, deps.metrics
     batch = AllocationBatch(deps)
     # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
     queue = queue or AllocationQueue(batch.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
@@ -78,7 +78,7 @@ def add_services(
         new_id=new_id,
         watch=order_watch,
     )
-    reader = AvailabilityReader(database, deps.cache, metrics)
+    reader = AvailabilityReader(database, deps.catalog_cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(

@@ -14,7 +14,7 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
 from service.decisions import decision_messages
-from service.errors import ABSENT_PRODUCT, NotFound
+from service.errors import ADD_PRODUCT_FIRST, NotFound
 from service.metrics import Metrics
 from service.rpc import proto_values
 from service.stock import levels
@@ -128,7 +128,7 @@ def _answered(
         raise NotFound("channel", {"channel_id": question.channel_id}, f"channels are: {known}")
     missing = {f"skus[{i}]": sku for i, sku in enumerate(question.skus) if sku not in snapshot.products}
     if missing:
-        raise NotFound("product", missing, ABSENT_PRODUCT)
+        raise NotFound("product", missing, ADD_PRODUCT_FIRST)
     world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
     found = [
         assess_availability(policy_set, world, channel, sku, method=question.method, destination=question.destination)

@@ -64,9 +64,9 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
             fields.country(f"{at}.ships_to.countries[{index}]", country, required=True)
     priority = message.priority if message.HasField("priority") else None
     if priority is not None:
-        fields.whole(f"{at}.priority", priority, -1_000_000, 1_000_000)
+        fields.whole_number(f"{at}.priority", priority, -1_000_000, 1_000_000)
     return {
-        "id": fields.own_id(f"{at}.location_id", message.location_id),
+        "id": fields.retailer_id(f"{at}.location_id", message.location_id),
         "type": _word(fields, f"{at}.type", message.type, LOCATION_TYPE),
         "status": _word(fields, f"{at}.status", message.status or 1, LOCATION_STATUS),
         "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
@@ -78,7 +78,7 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
         "longitude": point.longitude if point else None,
         "time_zone": fields.time_zone(f"{at}.time_zone", message.time_zone),
         "offers_pickup": message.offers_pickup,
-        "handling_minutes": fields.whole(
+        "handling_minutes": fields.whole_number(
             f"{at}.handling_minutes", message.handling_minutes, 0, limits.HANDLING_MINUTES
         ),
         "priority": priority,
@@ -112,7 +112,8 @@ def _dimensions(fields: Fields, at: str, message: catalog_pb.Product) -> Row:
     if not message.HasField("dimensions"):
         return dict.fromkeys(names)
     return {
-        name: fields.whole(f"{at}.{name}", getattr(message.dimensions, name), 1, limits.DIMENSION) for name in names
+        name: fields.whole_number(f"{at}.{name}", getattr(message.dimensions, name), 1, limits.DIMENSION)
+        for name in names
     }
 
 
@@ -121,11 +122,11 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         for index, location_id in enumerate(message.location_ids):
             fields.text(f"{at}.location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
     return {
-        "id": fields.own_id(f"{at}.channel_id", message.channel_id),
+        "id": fields.retailer_id(f"{at}.channel_id", message.channel_id),
         "kind": _word(fields, f"{at}.kind", message.kind, CHANNEL_KIND),
         "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
         "location_ids": sorted(set(message.location_ids)),
-        "cancellation_headroom": fields.share(f"{at}.cancellation_headroom", message.cancellation_headroom)
+        "cancellation_headroom": fields.fraction(f"{at}.cancellation_headroom", message.cancellation_headroom)
         if message.HasField("cancellation_headroom")
         else None,
         "platform": _platform(fields, f"{at}.platform", message.platform),

@@ -61,7 +61,7 @@ def _time(fields: Fields, at: str, message: catalog_pb.WorkingTime, name: str) -
 
 def _days(fields: Fields, at: str, message: catalog_pb.WorkingTime) -> list[int]:
     for index, day in enumerate(message.opening_days):
-        fields.whole(f"{at}[{index}]", day, 1, 7)
+        fields.whole_number(f"{at}[{index}]", day, 1, 7)
     return sorted({day - 1 for day in message.opening_days}) or sorted(EVERY_DAY)
 
 

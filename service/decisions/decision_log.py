@@ -82,7 +82,7 @@ class DecisionInputs:
         """The inputs and their catalogue as they are stored beside the explanation; neither in a short record."""
         inputs = None if short else self._inputs()
         catalog = None if inputs is None else self.place.kept()
-        if catalog is not None and len(catalog.content) > limits.DECISION_CATALOGUE_BYTES:
+        if catalog is not None and len(catalog.content) > limits.DECISION_CATALOG_BYTES:
             inputs, catalog = None, None
         self.byte_count = len(explanation) + len(inputs or b"")
         return inputs, catalog
@@ -187,7 +187,7 @@ async def store_catalogs(connection: Connection, catalogues: Iterable[StoredCata
     if not unknown:
         return
     rows = [(one.hash, one.content) for one in unknown.values()]
-    renewed = limits.DECISION_RENEWED
+    renewed = limits.DECISION_RENEWAL_INTERVAL
     written = await _STORE_CATALOGS.rows(connection, renewed=renewed, **transposed(["hash", "content"], rows))
     for known in unknown.keys() - {r["hash"] for r in written}:
         unknown[known].known_until = now + renewed.total_seconds()

@@ -82,7 +82,7 @@ class DecisionReplayer:
             decision = inputs_of(stored.inputs).decide(policy_set)
             now = stored.inputs.now.ToDatetime(tzinfo=UTC)
             made = decision_message(decision, policy_set.revision, stored.id, now)
-        identical = idempotency.content_of(made) == stored.explanation
+        identical = idempotency.serialized(made) == stored.explanation
         known = decision_pb2.Decision.FromString(stored.explanation)
         return ReplayResult(made, identical, "" if identical else idempotency.differing_field(known, made))
 

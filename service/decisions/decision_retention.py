@@ -144,9 +144,9 @@ class DecisionRetention:
         return len(rows), place, len(gone) + len(bared)
 
     async def _catalogues(self, connection: Connection) -> int:
-        kept = self._kept + limits.DECISION_SPARE
+        kept = self._kept + limits.DECISION_GRACE
         return len(await _DELETE_CATALOGS.rows(connection, kept=kept, count=PURGE_CATALOGS))
 
     async def _files(self, connection: Connection) -> int:
-        kept, in_force = self._kept + limits.DECISION_SPARE, self._folder.current.policy_set.revision
+        kept, in_force = self._kept + limits.DECISION_GRACE, self._folder.current.policy_set.revision
         return len(await _DELETE_FILES.rows(connection, kept=kept, in_force=in_force, count=PURGE_FILES))

@@ -89,7 +89,7 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
         fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     count = fields.page_size(request.page_size)
-    after = page_tokens.moment_and_id(fields, request.page_token)
+    after = page_tokens.read_time_and_id(fields, request.page_token)
     fields.finish()
     return ExceptionsPage(
         states=[_STATES[number] for number in request.states],

@@ -85,7 +85,7 @@ class ChangeRecorder:
             return self._result(
                 change, Assessment(ChangeResult.DUPLICATE, f"{change.source} has sent this change_id before")
             )
-        if change.effective_time > self.book.now + limits.CLOCK_AHEAD:
+        if change.effective_time > self.book.now + limits.CLOCK_SKEW:
             reason = "its effective_time is more than 5 minutes in the future; it is taken up when its time has come"
             return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.AHEAD))
         result = self._record_by_type(change, feed_authority(self.feeds, change.source, *change.key))

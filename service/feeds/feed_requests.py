@@ -56,7 +56,7 @@ def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
         fields.wrong(f"{at}.source", f"'{message.source}' is the service's own; name the till or the warehouse system")
     cadence = message.cadence_minutes if message.HasField("cadence_minutes") else None
     if cadence is not None:
-        fields.whole(f"{at}.cadence_minutes", cadence, 1, limits.CADENCE_MINUTES)
+        fields.whole_number(f"{at}.cadence_minutes", cadence, 1, limits.CADENCE_MINUTES)
     return {
         "source": message.source,
         "display_name": fields.text(f"{at}.display_name", message.display_name) or "",
@@ -66,7 +66,9 @@ def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
         "location_ids": _ids(fields, f"{at}.location_ids", message.location_ids, limits.FEED_LOCATIONS),
         "skus": _ids(fields, f"{at}.skus", message.skus, limits.FEED_SKUS),
         "cadence_minutes": cadence,
-        "tolerance_units": fields.whole(f"{at}.tolerance_units", message.tolerance_units, 0, limits.COUNTED_UNITS),
+        "tolerance_units": fields.whole_number(
+            f"{at}.tolerance_units", message.tolerance_units, 0, limits.COUNTED_UNITS
+        ),
     }
 
 

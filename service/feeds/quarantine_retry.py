@@ -93,7 +93,7 @@ class QuarantineRetry:
             unit_of_work = None
             if changes:
                 results, unit_of_work = await stock_intake.record(
-                    connection, changes, self._deps.new_id, cache=self._deps.cache, policy_set=policy_set
+                    connection, changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
                 )
             return seen, results, unit_of_work, await self._resolve_mapped(connection)
 

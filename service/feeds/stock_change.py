@@ -141,7 +141,7 @@ def _counted_movement(
 
 
 def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> ReportedCount:
-    fields.whole(f"{at}.on_hand_count", count.on_hand_count, 0, limits.COUNTED_UNITS)
+    fields.whole_number(f"{at}.on_hand_count", count.on_hand_count, 0, limits.COUNTED_UNITS)
     total = count.unavailable_count if count.HasField("unavailable_count") else None
     if total is not None and not 0 <= total <= count.on_hand_count:
         wrong = f"is {total}; it must be 0 to on_hand_count, {count.on_hand_count}"
@@ -161,7 +161,7 @@ def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str,
     for index, one in enumerate(count.unavailable):
         where = f"{at}.unavailable[{index}]"
         reason = _reason(fields, f"{where}.reason", one.reason)
-        fields.whole(f"{where}.unit_count", one.unit_count, 0, limits.COUNTED_UNITS)
+        fields.whole_number(f"{where}.unit_count", one.unit_count, 0, limits.COUNTED_UNITS)
         if reason in units:
             fields.wrong(f"{where}.reason", f"'{reason}' is named before; name each reason once")
         units[reason] = one.unit_count
@@ -178,7 +178,7 @@ def _movement(fields: Fields, at: str, movement: stock_pb.StockMovement) -> Repo
     if not kind:
         fields.wrong(f"{at}.kind", "must be one of the MovementKinds, such as MOVEMENT_KIND_RECEIVED")
     lowest = -limits.COUNTED_UNITS if kind == "adjusted" else 1
-    fields.whole(f"{at}.unit_count", movement.unit_count, lowest, limits.COUNTED_UNITS)
+    fields.whole_number(f"{at}.unit_count", movement.unit_count, lowest, limits.COUNTED_UNITS)
     if movement.unit_count == 0:
         fields.wrong(f"{at}.unit_count", "must not be 0")
     reason = _reason(fields, f"{at}.reason", movement.reason)
@@ -192,7 +192,7 @@ def _movement(fields: Fields, at: str, movement: stock_pb.StockMovement) -> Repo
 
 def _incoming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> ReportedIncoming:
     fields.text(f"{at}.reference", incoming.reference, longest=limits.CHANGE_ID_LENGTH, required=True)
-    fields.whole(f"{at}.unit_count", incoming.unit_count, 0, limits.COUNTED_UNITS)
+    fields.whole_number(f"{at}.unit_count", incoming.unit_count, 0, limits.COUNTED_UNITS)
     expected = None
     if incoming.HasField("expect_time"):
         expected = fields.moment(f"{at}.expect_time", incoming.expect_time, given=True)

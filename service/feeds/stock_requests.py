@@ -69,6 +69,6 @@ def levels_page(request: stock_pb.ListStockLevelsRequest) -> LevelsPage:
         for index, location_id in enumerate(request.location_ids):
             fields.text(f"location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
     count = fields.page_size(request.page_size)
-    after = page_tokens.names(fields, request.page_token) or ("", "")
+    after = page_tokens.read_names(fields, request.page_token) or ("", "")
     fields.finish()
     return LevelsPage(list(request.skus), list(request.location_ids), after, count)

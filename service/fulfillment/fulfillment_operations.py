@@ -18,7 +18,7 @@ from service.catalog import catalog_store
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import shipment
 from service.dependencies import Dependencies
-from service.errors import ABSENT_LOCATION, NotFound, no_allocation
+from service.errors import ADD_LOCATION_FIRST, NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns
 from service.fulfillment.shipment_moves import ShipmentTransition, effect_of, not_found_levels, perform
 from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
@@ -64,11 +64,11 @@ class FulfillmentOperations:
     async def record_return(self, wanted: ReturnRequest, asked: IdempotentRequest) -> allocation_pb.Allocation:
         """The order after units of it came back. Raises NotFound, TooManyUnits."""
         policy_set = self._deps.policies()
-        event_id = wanted.event_id or str(asked.claim.id)
+        event_id = wanted.event_id or str(asked.key.id)
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             if wanted.location_id and await catalog_store.missing_locations(connection, [wanted.location_id]):
-                raise NotFound("location", {"location_id": wanted.location_id}, ABSENT_LOCATION)
+                raise NotFound("location", {"location_id": wanted.location_id}, ADD_LOCATION_FIRST)
             place = wanted.location_id or None
             unit_of_work, locked = await self._open(connection, wanted.allocation_id, place)
             record = unit_of_work.records[wanted.allocation_id]
@@ -118,10 +118,10 @@ class FulfillmentOperations:
         made = next((one for one in record.shipments if one.id == wanted.shipment_id), None)
         if made is None:
             raise _no_shipment(wanted.shipment_id)
-        event_id = wanted.event_id or str(asked.claim.id)
+        event_id = wanted.event_id or str(asked.key.id)
         effect = effect_of(wanted.action)
         heard = await applied_events.applied_lines(connection, [made.id], effect, event_id) if effect else set()
-        known = await context(connection, self._deps.cache, policy_set, {line.sku for line in record.lines})
+        known = await context(connection, self._deps.catalog_cache, policy_set, {line.sku for line in record.lines})
         return ShipmentTransition(
             request=wanted,
             event_id=event_id,
@@ -155,7 +155,7 @@ class FulfillmentOperations:
     async def _finish(
         self, connection: Connection, unit_of_work: UnitOfWork, allocation_id: UUID, policy_set: PolicySet
     ) -> tuple[allocation_pb.Allocation, UnitOfWork]:
-        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
         return order_messages.allocation(unit_of_work.records[allocation_id], unit_of_work.book.now), unit_of_work
 

@@ -11,7 +11,7 @@ from policies.domain.shipments import ActionCheck, ShipmentAction, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange
 from service.allocation.rerouting import replan_units
-from service.errors import ABSENT_LOCATION, NotFound, WrongState
+from service.errors import ADD_LOCATION_FIRST, NotFound, WrongState
 from service.fulfillment.shipment_moves import ShipmentTransition
 from service.orders.allocation_record import ShipmentRecord
 from service.stock.stock_book import LineUnits
@@ -28,7 +28,7 @@ def reassign(step: ShipmentTransition) -> None:
     ):
         raise _refused(step, shipment.state.value, "it has left, or its order is not sold")
     if step.request.location_id and step.request.location_id not in step.channel_context.locations:
-        raise NotFound("location", {"location_id": step.request.location_id}, ABSENT_LOCATION)
+        raise NotFound("location", {"location_id": step.request.location_id}, ADD_LOCATION_FIRST)
     if step.request.location_id == shipment.location_id:
         raise _refused(step, f"at {shipment.location_id} already", "name another location")
     units, was = dict(shipment.units), shipment.state.value

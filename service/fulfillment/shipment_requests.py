@@ -135,7 +135,7 @@ def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPag
     given = request.HasField("assigned_before")
     before = fields.moment("assigned_before", request.assigned_before, given=True) if given else None
     count = fields.page_size(request.page_size)
-    after = page_tokens.moment_and_id(fields, request.page_token)
+    after = page_tokens.read_time_and_id(fields, request.page_token)
     fields.finish()
     return ShipmentsPage(list(request.location_ids), states, before, after, count)
 
@@ -146,7 +146,7 @@ def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_leas
         for index, line in enumerate(lines):
             at = f"lines[{index}]"
             line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH, required=True) or ""
-            fields.whole(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
+            fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
             if line_id in units:
                 fields.wrong(f"{at}.line_id", f"line '{line_id}' is named twice")
             units[line_id] = line.unit_count
@@ -161,7 +161,7 @@ def _event_time(fields: Fields, request: Message) -> datetime | None:
     if not request.HasField("event_time"):
         return None
     moment = fields.moment("event_time", request.event_time, given=True)  # type: ignore[attr-defined]
-    if moment is not None and moment > datetime.now(UTC) + limits.CLOCK_AHEAD:
+    if moment is not None and moment > datetime.now(UTC) + limits.CLOCK_SKEW:
         fields.wrong("event_time", "is more than 5 minutes in the future; mend the sender's clock")
     return moment
 

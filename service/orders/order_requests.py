@@ -80,7 +80,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     request_id = fields.uuid("request_id", request.request_id)
     destination = order_destination(fields, request.destination) if request.HasField("destination") else None
     stated_value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
-    priority = fields.whole("priority", request.priority, -limits.PRIORITY, limits.PRIORITY)
+    priority = fields.whole_number("priority", request.priority, -limits.PRIORITY, limits.PRIORITY)
     tags = fields.tags("tags", request.tags, limits.ORDER_TAGS)
     pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
     if pickup and method != "pickup":
@@ -147,7 +147,7 @@ def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesReques
         for index, entry in enumerate(request.cancellations):
             at = f"cancellations[{index}]"
             fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=True)
-            fields.whole(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)
+            fields.whole_number(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)
             shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
             if (entry.line_id, entry.shipment_id) in seen:
                 fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' is named twice for one shipment")
@@ -216,7 +216,7 @@ def _lines(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> list[OrderLi
         at = f"lines[{index}]"
         before = len(fields.violations)
         fields.sku(f"{at}.sku", line.sku)
-        fields.whole(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
+        fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
         line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH) or str(index + 1)
         if line_id in seen:
             fields.wrong(f"{at}.line_id", f"'{line_id}' is the id of another line of this order too")

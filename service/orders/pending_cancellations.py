@@ -113,6 +113,6 @@ async def delete_moved(connection: Connection, names: Iterable[OrderKey]) -> Non
         await _DELETE_MOVED.run(connection, **transposed(["channel_id", "order_id"], gone))
 
 
-async def delete_unclaimed(connection: Connection, kept: timedelta = limits.EARLY_CANCELLATION_KEPT) -> None:
+async def delete_unclaimed(connection: Connection, kept: timedelta = limits.EARLY_CANCELLATION_RETENTION) -> None:
     """Forgets cancellations whose order has not come in all that time."""
     await _DELETE_UNCLAIMED.run(connection, kept=kept, count=DELETED_ROWS)

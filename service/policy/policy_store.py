@@ -45,7 +45,7 @@ async def store_rules(database: Database, folder: ActivePolicies) -> None:
 
 async def mark_used(connection: Connection, revision: str) -> None:
     """Marks a set of rules as in use, once within a while."""
-    await _MARK_USED.run(connection, revision=revision, renewed=limits.DECISION_RENEWED)
+    await _MARK_USED.run(connection, revision=revision, renewed=limits.DECISION_RENEWAL_INTERVAL)
 
 
 async def files(connection: Connection, revision: str) -> dict[str, bytes]:

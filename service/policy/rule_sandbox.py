@@ -18,13 +18,13 @@ class RuleSandbox:
     """Runs trials, a few at once; some more may wait."""
 
     def __init__(self) -> None:
-        self._running = asyncio.Semaphore(limits.TRIALS_AT_ONCE)
+        self._running = asyncio.Semaphore(limits.SANDBOXES_AT_ONCE)
         self._waiting_count = 0
 
     async def run(self, files: Mapping[str, bytes]) -> SandboxReport:
         """What came of the rules. Raises RulesTooCostly, and Overloaded where too many wait."""
-        if self._waiting_count >= limits.TRIALS_WAITING:
-            retry_after = timedelta(seconds=limits.TRIAL_SECONDS)
+        if self._waiting_count >= limits.SANDBOXES_WAITING:
+            retry_after = timedelta(seconds=limits.SANDBOX_SECONDS)
             raise Overloaded(self._waiting_count, retry_after, "trials of rules")
         self._waiting_count += 1
         try:
@@ -39,13 +39,19 @@ class RuleSandbox:
 
 async def _run(files: Mapping[str, bytes]) -> SandboxReport:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service.policy.sandbox_process", str(limits.TRIAL_SECONDS), str(limits.TRIAL_BYTES)),
+        *(
+            sys.executable,
+            "-m",
+            "service.policy.sandbox_process",
+            str(limits.SANDBOX_SECONDS),
+            str(limits.SANDBOX_BYTES),
+        ),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        said, complaint = await asyncio.wait_for(process.communicate(encode_files(files)), limits.TRIAL_SECONDS)
+        said, complaint = await asyncio.wait_for(process.communicate(encode_files(files)), limits.SANDBOX_SECONDS)
     except TimeoutError as error:
         raise RulesTooCostly(_time_limit()) from error
     finally:
@@ -64,10 +70,10 @@ def _report_of(code: int | None, said: bytes, complaint: bytes) -> SandboxReport
             raise RulesTooCostly(_time_limit())
         case _ if code in (TOO_MUCH_MEMORY, -signal.SIGSEGV, -signal.SIGABRT):
             # The engine's C code does not ask whether it got the memory that it asked for.
-            raise RulesTooCostly(f"{limits.TRIAL_BYTES >> 20:,} MiB")
+            raise RulesTooCostly(f"{limits.SANDBOX_BYTES >> 20:,} MiB")
         case _:
             raise RuntimeError(f"trying rules ended with {code}: {complaint.decode(errors='replace')[-2_000:]}")
 
 
 def _time_limit() -> str:
-    return f"{limits.TRIAL_SECONDS} seconds"
+    return f"{limits.SANDBOX_SECONDS} seconds"

@@ -53,7 +53,7 @@ class ExceptionOperations:
         self._deps = deps
 
     async def assign(self, wanted: Assignment, asked: IdempotentRequest) -> exception_pb.AssignExceptionResponse:
-        """Raises NotFound, CannotSettle, RequestIdReused."""
+        """Raises NotFound, CannotResolve, RequestIdReused."""
 
         async def work(connection: Connection) -> tuple[exception_pb.AssignExceptionResponse, Sequence[str]]:
             known = await _existing_exception(connection, wanted.exception_id)
@@ -79,7 +79,7 @@ class ExceptionOperations:
     async def resolve(
         self, wanted: ResolutionRequest, asked: IdempotentRequest
     ) -> exception_pb.ResolveExceptionResponse:
-        """Raises NotFound, InvalidFields, CannotSettle, WrongState, RequestIdReused."""
+        """Raises NotFound, InvalidFields, CannotResolve, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _ResolvedException]:
@@ -130,10 +130,10 @@ class ExceptionOperations:
     ) -> None:
         record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
-        channel_context = (await context(connection, self._deps.cache, policy_set, skus)).of(record.channel_id)
+        channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(record.channel_id)
         case = await _resolution_context(connection, row)
         unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, case, resolution))
-        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
 
     async def report(self, failure: SyncFailure, asked: IdempotentRequest) -> exception_pb.ReportSyncFailureResponse:
@@ -155,7 +155,7 @@ class ExceptionOperations:
 
     async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
         version, products = await catalog_store.products(connection, {failure.sku or ""})
-        known = await self._deps.cache.at(connection, version)
+        known = await self._deps.catalog_cache.at(connection, version)
         return Incident(
             SYNC_FAILED,
             failure.subject,

@@ -103,7 +103,7 @@ class ExceptionSweep:
         work = partial(
             reroute_late,
             shipment=shipment,
-            cache=self._deps.cache,
+            cache=self._deps.catalog_cache,
             policy_set=self._deps.policies(),
             new_id=self._deps.new_id,
         )
@@ -142,7 +142,7 @@ class ExceptionSweep:
             return _SweepResult(len(found))
         records = await order_store.read(connection, sorted({row["allocation_id"] for row in rows}))
         version, _ = await catalog_store.products(connection, ())
-        known = await self._deps.cache.at(connection, version)
+        known = await self._deps.catalog_cache.at(connection, version)
         now, policy_set = await levels.clock(connection), self._deps.policies()
         wanted = {one.subject: one for one in (describe(r, records[r["allocation_id"]], known) for r in rows)}
         raised = await incidents.raise_all(connection, policy_set, now, wanted.values(), self._deps.new_id)

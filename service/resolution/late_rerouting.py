@@ -41,7 +41,7 @@ async def reroute_late(
 ) -> UnitOfWork | None:
     """Places a late shipment elsewhere, a row of `lateness.LATE`; None where its rule does not say so.
 
-    Raises CannotSettle where it cannot be placed: then somebody has to settle it.
+    Raises CannotResolve where it cannot be placed: then somebody has to settle it.
     """
     allocation_id = shipment["allocation_id"]
     if shipment["state"] != ShipmentState.ASSIGNED or not await order_store.lock_if_free(connection, [allocation_id]):

@@ -45,7 +45,7 @@ class ResolutionContext:
 def apply_resolution(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext, resolution: str
 ) -> AllocationChange:
-    """Does what the resolution says, one of `EFFECTS`. Raises CannotSettle, where the order does not allow it."""
+    """Does what the resolution says, one of `EFFECTS`. Raises CannotResolve, where the order does not allow it."""
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
         raise CannotResolve(str(case.id), "open", f"is about an order that is {state}", _RESOLVE_AS_OTHER)

@@ -112,7 +112,7 @@ def _ending(method: str, error: BaseException) -> tuple[status_pb2.Status | None
         return error.status(), error.code.name
     if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
         return None, "ABORTED_BY_HANDLER"
-    return unexpected(method), grpc.StatusCode.INTERNAL.name
+    return internal_error(method), grpc.StatusCode.INTERNAL.name
 
 
 def _checked(request: Any) -> Any:
@@ -135,7 +135,7 @@ def _check_size(request: Message) -> None:
         raise RequestTooLarge(size, limits.REQUEST_BYTES)
 
 
-def unexpected(method: str) -> status_pb2.Status:
+def internal_error(method: str) -> status_pb2.Status:
     """The status of an exception that is being handled: the caller gets an id, the log gets everything."""
     error_id = uuid.uuid4().hex
     log.exception("unexpected error", method=method, error_id=error_id)

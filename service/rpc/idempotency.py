@@ -47,7 +47,7 @@ class IdempotencyKey:
 class IdempotentRequest:
     """A request with the id that makes it safe to repeat."""
 
-    claim: IdempotencyKey
+    key: IdempotencyKey
     message: Message
 
     @classmethod
@@ -55,7 +55,7 @@ class IdempotentRequest:
         cls, method: str, message: Message, request_id: UUID | None, new_id: Callable[[], UUID]
     ) -> IdempotentRequest:
         """A call without a request id gets one of its own, so that a lost commit is noticed all the same."""
-        return cls(IdempotencyKey(request_id or new_id(), method, content_of(message) if request_id else b""), message)
+        return cls(IdempotencyKey(request_id or new_id(), method, serialized(message) if request_id else b""), message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ async def once(
     tried: list[tuple[Answer, Effect]] = []
 
     async def attempt(connection: Connection) -> tuple[Answer, Effect | None]:
-        stored = (await claim(connection, [asked.claim])).get(asked.claim.id)
+        stored = (await claim(connection, [asked.key])).get(asked.key.id)
         if stored is not None:
-            check_same(asked.claim, stored, asked.message)
+            check_same_request(asked.key, stored, asked.message)
             known = answer_type.FromString(stored.answer)
             # An earlier attempt whose commit went through unheard is still to be counted.
             return next((one for one in tried if one[0] == known), (known, None))
         made, effect = await work(connection)
-        await answer(connection, {asked.claim.id: made.SerializeToString()})
+        await store_answers(connection, {asked.key.id: made.SerializeToString()})
         tried.append((made, effect))
         return made, effect
 
@@ -110,13 +110,13 @@ async def claim(connection: Connection, claims: Sequence[IdempotencyKey]) -> dic
     return {r["id"]: StoredAnswer(r["method"], r["content"], r["answer"]) for r in rows_stored}
 
 
-async def answer(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
+async def store_answers(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
     """Stores the answers of claimed requests, in the transaction that carries them out."""
     if answers:
         await _ANSWER.run(connection, **transposed(["id", "answer"], list(answers.items())))
 
 
-def check_same(claim: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:
+def check_same_request(claim: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:
     """Raises RequestIdReused, naming the field that differs, unless the stored request is this one."""
     if stored.method != claim.method:
         raise RequestIdReused(str(claim.id), "rpc")
@@ -125,7 +125,7 @@ def check_same(claim: IdempotencyKey, stored: StoredAnswer, message: Message) ->
         raise RequestIdReused(str(claim.id), differing_field(first, message))
 
 
-def content_of(message: Message) -> bytes:
+def serialized(message: Message) -> bytes:
     """The message as it is stored, equal for equal messages."""
     return message.SerializeToString(deterministic=True)
 

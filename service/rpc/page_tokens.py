@@ -23,22 +23,22 @@ def token(*parts: str) -> str:
     return base64.urlsafe_b64encode(_APART.join(parts).encode()).decode()
 
 
-def moment_token(moment: datetime, id: UUID | str) -> str:
+def time_token(moment: datetime, id: UUID | str) -> str:
     """The token of the place behind an entry that is sorted by a moment, then by its id."""
     return token(moment.astimezone(UTC).isoformat(), str(id))
 
 
-def names(fields: Fields, page_token: str) -> tuple[str, str] | None:
+def read_names(fields: Fields, page_token: str) -> tuple[str, str] | None:
     """The place that a token of two names stands for; None where the list begins."""
     return _place(fields, page_token, lambda first, second: (_name(first), _name(second)))
 
 
-def moment_and_id(fields: Fields, page_token: str) -> tuple[datetime, UUID] | None:
+def read_time_and_id(fields: Fields, page_token: str) -> tuple[datetime, UUID] | None:
     """The place that a token of a moment and a UUID stands for; None where the list begins."""
     return _place(fields, page_token, lambda moment, id: (_moment(moment), UUID(id)))
 
 
-def moment_and_name(fields: Fields, page_token: str) -> tuple[datetime, str] | None:
+def read_time_and_name(fields: Fields, page_token: str) -> tuple[datetime, str] | None:
     """The place that a token of a moment and a name stands for; None where the list begins."""
     return _place(fields, page_token, lambda moment, id: (_moment(moment), _name(id)))
 

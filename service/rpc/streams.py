@@ -11,13 +11,13 @@ from typing import TypeVar
 import structlog
 from prometheus_client import Gauge
 
-from service.errors import NotReady, TooManyWatch
+from service.errors import NotReady, WatchLimitReached
 
 log = structlog.get_logger(__name__)
 
 Message = TypeVar("Message")
 
-COME_BACK = timedelta(seconds=5)
+RETRY_AFTER = timedelta(seconds=5)
 """When somebody may try again who found every place taken."""
 
 
@@ -35,7 +35,7 @@ class ShutdownSignal:
             bell.set()
 
     @contextmanager
-    def ringing(self, bell: asyncio.Event) -> Iterator[None]:
+    def notifying(self, bell: asyncio.Event) -> Iterator[None]:
         """For as long as the block lasts, `bell` is also set when the service stops."""
         self._bells.add(bell)
         try:
@@ -43,12 +43,12 @@ class ShutdownSignal:
         finally:
             self._bells.discard(bell)
 
-    def check(self) -> None:
+    def raise_if_stopping(self) -> None:
         """Raises NotReady, so that clients go on elsewhere, once the service is stopping."""
         if self.event.is_set():
             raise NotReady("the service is stopping")
 
-    async def until(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async def while_running(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
         """The messages of a caller, while the service runs. Raises NotReady when it stops, between two messages."""
         stopping = asyncio.ensure_future(self.event.wait())
         try:
@@ -56,7 +56,7 @@ class ShutdownSignal:
                 coming = asyncio.ensure_future(anext(messages, None))
                 try:
                     await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
-                    self.check()
+                    self.raise_if_stopping()
                     message = await coming
                 finally:
                     coming.cancel()
@@ -81,7 +81,7 @@ class ChangePoller:
         self._somebody = asyncio.Event()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         """Somebody watches for as long as the block lasts."""
         self._watchers += 1
         self._somebody.set()
@@ -127,10 +127,10 @@ class SubscriberLimit:
         self._taken = 0
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """A seat for as long as the block lasts. Raises TooManyWatch where there is none."""
+    def slot(self) -> Iterator[None]:
+        """A seat for as long as the block lasts. Raises WatchLimitReached where there is none."""
         if self._taken >= self._limit:
-            raise TooManyWatch(self._what, self._taken, COME_BACK)
+            raise WatchLimitReached(self._what, self._taken, RETRY_AFTER)
         self._taken += 1
         self._gauge.set(self._taken)
         try:

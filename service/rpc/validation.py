@@ -55,7 +55,7 @@ class Fields:
             self.wrong(field, f"'{value}' has spaces around it; send it without")
         return value
 
-    def own_id(self, field: str, value: str) -> str:
+    def retailer_id(self, field: str, value: str) -> str:
         """An id that the retailer makes up for a location or channel."""
         checked = self.text(field, value, longest=limits.ID_LENGTH, required=True)
         if checked and not _OWN_ID.fullmatch(checked):
@@ -67,7 +67,7 @@ class Fields:
         self.text(field, value, longest=limits.SKU_LENGTH, required=True)
         return value
 
-    def whole(self, field: str, value: int, lowest: int, highest: int) -> int:
+    def whole_number(self, field: str, value: int, lowest: int, highest: int) -> int:
         """A whole number within bounds, both included."""
         if not lowest <= value <= highest:
             self.wrong(field, f"is {value:,}; it must be {lowest:,} to {highest:,}")
@@ -123,7 +123,7 @@ class Fields:
             return None
         return value
 
-    def share(self, field: str, value: float) -> float | None:
+    def fraction(self, field: str, value: float) -> float | None:
         """A number from 0 to 1; NaN is none."""
         if not 0 <= value <= 1:
             self.wrong(field, f"is {value}; it must be a number from 0 to 1")

@@ -23,7 +23,7 @@ from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.orders import order_exceptions, order_messages, order_pages, order_requests, order_store
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import ActivePolicies
-from service.rpc.call_interceptor import unexpected
+from service.rpc.call_interceptor import internal_error
 from service.rpc.idempotency import IdempotencyKey, IdempotentRequest
 from service.rpc.validation import Fields
 from service.stock import levels
@@ -74,7 +74,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
         asked = order_requests.order_request(request)
-        claim = IdempotentRequest.of("AllocateOrder", request, asked.request_id, self._new_id).claim
+        claim = IdempotentRequest.of("AllocateOrder", request, asked.request_id, self._new_id).key
         ticket = self._ticket(asked, claim, request)
         if request.validate_only:
             return allocation_pb.AllocateOrderResponse(allocation=await self._desk.preview(ticket))
@@ -201,4 +201,4 @@ async def _result(
         return allocation_pb.BatchAllocateOrdersResult(error=error.status())
     except Exception:
         # One order's misfortune is not the others'.
-        return allocation_pb.BatchAllocateOrdersResult(error=unexpected("BatchAllocateOrders"))
+        return allocation_pb.BatchAllocateOrdersResult(error=internal_error("BatchAllocateOrders"))

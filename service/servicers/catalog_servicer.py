@@ -12,7 +12,7 @@ from service.catalog import catalog_messages, catalog_requests, catalog_store
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
 from service.database.database import Connection, Database
-from service.errors import ABSENT_LOCATION, FeedConflict, NotFound
+from service.errors import ADD_LOCATION_FIRST, FeedConflict, NotFound
 from service.feeds import feed_requests
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
@@ -127,4 +127,4 @@ async def _check_locations(connection: Connection, name: str, rows: Sequence[Row
     missing = await catalog_store.missing_locations(connection, named.values())
     if missing:
         wrong = {field: name for field, name in named.items() if name in missing}
-        raise NotFound("location", wrong, ABSENT_LOCATION)
+        raise NotFound("location", wrong, ADD_LOCATION_FIRST)

@@ -35,7 +35,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         more = len(rows) > wanted.count
         return exception_pb.ListExceptionsResponse(
             exceptions=[exception_messages.exception_record(row) for row in shown],
-            next_page_token=page_tokens.moment_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
+            next_page_token=page_tokens.time_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
         )
 
     async def GetException(

@@ -40,7 +40,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
     def __init__(self, deps: Dependencies, transfers: TransferOperations) -> None:
         self._deps = deps
         self._transfers = transfers
-        self._closing = deps.closing
+        self._closing = deps.shutdown
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
@@ -54,7 +54,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
     ) -> AsyncIterator[stock_pb.StreamStockChangesResponse]:
         source = ""
         # The next message is read once this one is answered, so a feed that is faster than the database waits.
-        async for message in self._closing.until(requests):
+        async for message in self._closing.while_running(requests):
             said = stock_requests.streamed_request(message, source)
             source = said.source
             answer = await self._record(
@@ -70,7 +70,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
             connection: Connection,
         ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[RecordedChange], UnitOfWork]]:
             results, unit_of_work = await stock_intake.record(
-                connection, said.changes, self._deps.new_id, cache=self._deps.cache, policy_set=policy_set
+                connection, said.changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, unit_of_work)
@@ -136,7 +136,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         more = len(found) > page.count
         return stock_pb.ListTransfersResponse(
             transfers=[transfer_store.message(record) for record in shown],
-            next_page_token=page_tokens.moment_token(shown[-1].dispatch_time, shown[-1].id) if more else "",
+            next_page_token=page_tokens.time_token(shown[-1].dispatch_time, shown[-1].id) if more else "",
         )
 
 

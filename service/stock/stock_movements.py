@@ -62,7 +62,7 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     if start is not None and end is not None and end <= start:
         fields.wrong("end_time", "must be after start_time")
     count = fields.page_size(request.page_size)
-    before = page_tokens.moment_and_id(fields, request.page_token) or (page_tokens.NEWEST, UUID(int=0))
+    before = page_tokens.read_time_and_id(fields, request.page_token) or (page_tokens.NEWEST, UUID(int=0))
     fields.finish()
     return MovementsPage(
         skus=list(request.skus),
@@ -85,7 +85,7 @@ async def rows(connection: Connection, page: MovementsPage, count: int) -> list[
 
 def token(row: asyncpg.Record) -> str:
     """The token of the page behind this movement."""
-    return page_tokens.moment_token(row["ingest_time"], row["id"])
+    return page_tokens.time_token(row["ingest_time"], row["id"])
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:

@@ -14,11 +14,11 @@ from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import (
-    ABSENT_LOCATION,
-    ABSENT_PRODUCT,
+    ADD_LOCATION_FIRST,
+    ADD_PRODUCT_FIRST,
+    InsufficientStock,
     InvalidFields,
     NotFound,
-    TooFewAvailable,
     Violation,
     WrongState,
 )
@@ -47,7 +47,7 @@ class TransferOperations:
     async def execute(
         self, step: Dispatch | Receipt, asked: IdempotentRequest, policy_set: PolicySet
     ) -> stock_pb.TransferStockResponse:
-        """All of it or nothing. Raises NotFound, TooFewAvailable, WrongState, InvalidFields, RequestIdReused."""
+        """All of it or nothing. Raises NotFound, InsufficientStock, WrongState, InvalidFields, RequestIdReused."""
 
         async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, UnitOfWork]:
             if isinstance(step, Dispatch):
@@ -117,7 +117,7 @@ class TransferOperations:
     async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> UnitOfWork:
         """Writes a book in which stock has moved, and what follows from that for orders."""
         unit_of_work = UnitOfWork(book)
-        await rebalancing.rebalance(connection, unit_of_work, self._deps.cache, policy_set)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
         return unit_of_work
 
@@ -146,7 +146,7 @@ class TransferOperations:
         if after.complete_time is None or not differing:
             return []
         version, products = await catalog_store.products(connection, differing)
-        known = await self._deps.cache.at(connection, version)
+        known = await self._deps.catalog_cache.at(connection, version)
         only = next(iter(differing)) if len(differing) == 1 else None
         incident = Incident(
             kind="mismatch",
@@ -165,12 +165,12 @@ async def _check_known(connection: Connection, step: Dispatch) -> None:
     skus = await catalog_store.missing_products(connection, step.units)
     if skus:
         wrong = {f"{step.fields[sku]}.sku": sku for sku in sorted(skus)}
-        raise NotFound("product", wrong, ABSENT_PRODUCT)
+        raise NotFound("product", wrong, ADD_PRODUCT_FIRST)
     named = {"dispatch.from_location_id": step.from_location_id, "dispatch.to_location_id": step.to_location_id}
     locations = await catalog_store.missing_locations(connection, named.values())
     if locations:
         wrong = {field: id for field, id in named.items() if id in locations}
-        raise NotFound("location", wrong, ABSENT_LOCATION)
+        raise NotFound("location", wrong, ADD_LOCATION_FIRST)
 
 
 async def _repeated_dispatch(connection: Connection, made: TransferRecord) -> TransferRecord:
@@ -192,7 +192,7 @@ def _check_available(book: Book, step: Dispatch) -> None:
         if units > available:
             short[f"{step.fields[sku]}.unit_count"] = (sku, units, available)
     if short:
-        raise TooFewAvailable(step.from_location_id, short)
+        raise InsufficientStock(step.from_location_id, short)
 
 
 def _check_lines(known: TransferRecord, step: Receipt) -> None:

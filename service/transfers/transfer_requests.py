@@ -67,7 +67,7 @@ def transfers_page(request: stock_pb.ListTransfersRequest) -> TransfersPage:
     fields = Fields()
     fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
     count = fields.page_size(request.page_size)
-    before = page_tokens.moment_and_name(fields, request.page_token) or (page_tokens.NEWEST, "")
+    before = page_tokens.read_time_and_name(fields, request.page_token) or (page_tokens.NEWEST, "")
     fields.finish()
     return TransfersPage(request.location_id, request.in_transit_only, before, count)
 
@@ -103,7 +103,7 @@ def _units(
     for index, one in enumerate(stated):
         field = f"{at}[{index}]"
         fields.sku(f"{field}.sku", one.sku)
-        fields.whole(f"{field}.unit_count", one.unit_count, 1, limits.COUNTED_UNITS)
+        fields.whole_number(f"{field}.unit_count", one.unit_count, 1, limits.COUNTED_UNITS)
         if one.sku in units:
             fields.wrong(f"{field}.sku", f"'{one.sku}' is {named[one.sku]} too; add their units up")
         units.setdefault(one.sku, one.unit_count)

@@ -28,7 +28,7 @@ from service.availability.published_availability import BATCH_PAIRS, Pair, Publi
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import ABSENT_PRODUCT, NotFound
+from service.errors import ADD_PRODUCT_FIRST, NotFound
 from service.rpc import proto_values
 from service.rpc.streams import ChangePoller, SubscriberLimit
 from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
@@ -47,13 +47,13 @@ class AvailabilityWatch:
 
     def __init__(self, deps: Dependencies) -> None:
         self._database = database = deps.database
-        self._cache = deps.cache
-        self._folder = folder = deps.folder
+        self._cache = deps.catalog_cache
+        self._folder = folder = deps.active_policies
         self._metrics = metrics = deps.metrics
-        self._closing = deps.closing
+        self._closing = deps.shutdown
         self._poll_seconds = deps.settings.watch_poll_seconds
         self._refresh_seconds = deps.settings.watch_refresh_seconds
-        self._publisher = Publisher(database, deps.cache, folder)
+        self._publisher = Publisher(database, deps.catalog_cache, folder)
         self.poller = ChangePoller("availability", self._poll_seconds, self._poll, self._reset)
         self._subscriber_limit = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
         self._channel_subscribers: dict[str, ChannelSubscribers] = {}
@@ -73,19 +73,19 @@ class AvailabilityWatch:
     ) -> AsyncGenerator[availability_pb.WatchAvailabilityResponse, None]:
         """Published values of a channel: first those that the subscription asks for, then changes. Ends with NotReady.
 
-        Raises NotFound, TooManyWatch.
+        Raises NotFound, WatchLimitReached.
         """
-        self._closing.check()
+        self._closing.raise_if_stopping()
         subscriber = AvailabilitySubscriber(subscription.skus, subscription.since or 0)
         tokens, token = Tokens(subscription), ""
-        with self._subscriber_limit.taken(), self._closing.ringing(subscriber.wake):
+        with self._subscriber_limit.slot(), self._closing.notifying(subscriber.wake):
             await self._check_ids(subscription)
             with self._subscribed(subscription.channel_id, subscriber) as subscribers:
                 async for message in self._initial_changes(subscription, subscriber, subscribers):
                     yield message
                 while True:
                     subscriber.wake.clear()
-                    self._closing.check()
+                    self._closing.raise_if_stopping()
                     changes = self._take_changes(subscription.channel_id, subscribers, subscriber)
                     assert self._position is not None
                     if not subscriber.pending:
@@ -109,14 +109,14 @@ class AvailabilityWatch:
             raise NotFound("channel", {"channel_id": subscription.channel_id}, "ListChannels lists the channels")
         if missing_skus:
             fields = {f"skus ({sku})": sku for sku in sorted(missing_skus)[:20]}
-            raise NotFound("product", fields, ABSENT_PRODUCT)
+            raise NotFound("product", fields, ADD_PRODUCT_FIRST)
 
     @contextmanager
     def _subscribed(self, channel_id: str, subscriber: AvailabilitySubscriber) -> Iterator[ChannelSubscribers]:
         subscribers = self._channel_subscribers.setdefault(channel_id, ChannelSubscribers())
         subscribers.add(subscriber)
         try:
-            with self.poller.kept():
+            with self.poller.watching():
                 yield subscribers
         finally:
             subscribers.remove(subscriber)
@@ -133,7 +133,7 @@ class AvailabilityWatch:
         await self._wait_for_first_poll(subscriber)
         last_sent = time.monotonic()
         async for skus in self._sku_batches(subscription):
-            self._closing.check()
+            self._closing.raise_if_stopping()
             await self._compute_missing(subscription.channel_id, subscribers, skus)
             for sku in skus:
                 if sku in subscribers.published:
@@ -147,7 +147,7 @@ class AvailabilityWatch:
         while self._position is None:
             await subscriber.wake.wait()
             subscriber.wake.clear()
-            self._closing.check()
+            self._closing.raise_if_stopping()
         # A token of a later transaction than the newest one here is of another database, so all values are sent.
         if subscriber.since > self._position.horizon.next:
             subscriber.since = 0

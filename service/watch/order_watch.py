@@ -35,8 +35,8 @@ class OrderWatch:
 
     def __init__(self, deps: Dependencies) -> None:
         self._database = deps.database
-        self._cache = deps.cache
-        self._closing = deps.closing
+        self._cache = deps.catalog_cache
+        self._closing = deps.shutdown
         self.poller = ChangePoller("orders", deps.settings.watch_poll_seconds, self._poll, self._reset)
         self._subscriber_limit = SubscriberLimit("orders", limits.WATCHERS, deps.metrics.order_watchers)
         self._subscribers: set[OrderSubscriber] = set()
@@ -53,19 +53,19 @@ class OrderWatch:
     async def watch(self, subscription: OrderSubscription) -> AsyncGenerator[allocation_pb.WatchOrdersResponse, None]:
         """Every change of the channels' orders and exceptions from now on, or after a token. Ends with NotReady.
 
-        Raises NotFound, InvalidFields, TooManyWatch.
+        Raises NotFound, InvalidFields, WatchLimitReached.
         """
-        self._closing.check()
+        self._closing.raise_if_stopping()
         is_resumed = subscription.since is not None
         subscriber = OrderSubscriber(subscription.channel_ids, subscription.since or 0, behind=is_resumed)
         tokens = Tokens(subscription)
-        with self._subscriber_limit.taken(), self._closing.ringing(subscriber.wake):
+        with self._subscriber_limit.slot(), self._closing.notifying(subscriber.wake):
             await self._check_channels(subscription)
             with self._subscribed(subscriber):
                 await self._wait_for_first_poll(subscriber)
                 while True:
                     subscriber.wake.clear()
-                    self._closing.check()
+                    self._closing.raise_if_stopping()
                     if subscriber.behind:
                         async for message in self._catch_up(subscriber, tokens):
                             yield message
@@ -91,7 +91,7 @@ class OrderWatch:
     def _subscribed(self, subscriber: OrderSubscriber) -> Iterator[None]:
         self._subscribers.add(subscriber)
         try:
-            with self.poller.kept():
+            with self.poller.watching():
                 yield
         finally:
             self._subscribers.discard(subscriber)
@@ -101,7 +101,7 @@ class OrderWatch:
         while self._horizon is None:
             await subscriber.wake.wait()
             subscriber.wake.clear()
-            self._closing.check()
+            self._closing.raise_if_stopping()
         if not subscriber.behind:
             subscriber.since = self._horizon.oldest
         if subscriber.since > self._horizon.next:
@@ -132,7 +132,7 @@ class OrderWatch:
         subscriber.behind = False
         after, oldest = (subscriber.since, _BEFORE_ALL_EVENTS), None
         while not subscriber.behind:
-            self._closing.check()
+            self._closing.raise_if_stopping()
             horizon, events = await self._database.snapshot("watch", partial(order_changes.read_page, after=after))
             # Transactions that were open when the first page was read may still commit events into pages already sent.
             # The token never passes them; the regular poll delivers those events after the pages.

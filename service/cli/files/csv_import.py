@@ -269,7 +269,7 @@ def _count(file: ImportFile, record: Record, now: datetime) -> StockChange:
 
 def _refuse_the_future(file: ImportFile, now: datetime) -> None:
     latest = Timestamp()
-    latest.FromDatetime(now + limits.CLOCK_AHEAD)
+    latest.FromDatetime(now + limits.CLOCK_SKEW)
     problems = [
         file.table.problem(record.line, "counted_at", "is in the future", "mend the time or its zone")
         for record in file.records
