@@ -35,7 +35,7 @@ def shadowed_policies(policy_set: PolicySet, budget: StepBudget) -> Iterator[Fin
     applies = [checker.disjunction(policy.applies_to) for policy in policy_set.routing]
     names = [f"'{policy.name}'" for policy in policy_set.routing]
     for number, policy in enumerate(policy_set.routing[:-1]):
-        before = [(names[other], applies[other]) for other in range(number) if takes[other]]
+        before = [(names[lower], applies[lower]) for lower in range(number) if takes[lower]]
         blockers = _blockers(checker, [applies[number]], before)
         if blockers:
             first = _subject_and_verb(("policy", "policies"), blockers, ("takes", "take"))
@@ -89,10 +89,10 @@ def shadowed_exposure(policy_set: PolicySet, budget: StepBudget) -> Iterator[Fin
         checker = Satisfiability([rule.when for rule in rules], budget)
         disjunctions = [checker.disjunction(rule.when) for rule in rules]
         for number, rule in enumerate(rules):
-            other = _covering_rule(checker, rules, disjunctions, number) if budget.remaining > 0 else None
-            if other is not None:
-                message = f"rule '{rule.name}' has no effect: rule '{other.name}' blocks everything that it blocks"
-                help = f"remove it, or narrow '{other.name}'."
+            covering = _covering_rule(checker, rules, disjunctions, number) if budget.remaining > 0 else None
+            if covering is not None:
+                message = f"rule '{rule.name}' has no effect: rule '{covering.name}' blocks everything that it blocks"
+                help = f"remove it, or narrow '{covering.name}'."
                 yield Finding(rule.source, "name", "shadowed-rule", message, help)
 
 
@@ -141,11 +141,11 @@ def _covering_rule(
 ) -> ExposureRule | None:
     """Another rule that blocks everything that this rule blocks. If both block the same, only the later is covered."""
     own = disjunctions[number]
-    for other, disjunction in enumerate(disjunctions):
-        if other == number or checker.can_hold([own, disjunction.opposite]):
+    for index, disjunction in enumerate(disjunctions):
+        if index == number or checker.can_hold([own, disjunction.opposite]):
             continue
-        if checker.can_hold([own]) and (other < number or checker.can_hold([disjunction, own.opposite])):
-            return rules[other]
+        if checker.can_hold([own]) and (index < number or checker.can_hold([disjunction, own.opposite])):
+            return rules[index]
     return None
 
 

@@ -169,8 +169,8 @@ class _PolicySetDraft:
                     rule_file, node, self.file_names["exposure"], self.rule_names["exposure"]
                 )
             case "buffer":
-                found = buffer_file(rule_file, node, self.file_names["buffer"], self.rule_names["buffer"])
-                self.buffers += [found] if found else []
+                buffers = buffer_file(rule_file, node, self.file_names["buffer"], self.rule_names["buffer"])
+                self.buffers += [buffers] if buffers else []
             case "routing":
                 self.routing += routing_policies(rule_file, node, self.rule_names["routing"], self.positions)
                 self.routing_is_readable &= not rule_file.problems

@@ -1,4 +1,4 @@
-"""What facts are, in words: the planner's guide, `truestock facts` and the JSON Schema say it alike."""
+"""Descriptions of facts, for the planners' guide, `truestock facts` and the JSON Schemas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACES: Mapping[RulePlace, str] = {
     RulePlace.EXCEPTION: "exceptions",
     RulePlace.REVIEW: "`review`",
 }
-"""Where conditions stand, in Markdown."""
+"""The places where conditions stand, in Markdown."""
 
 VALUES: Mapping[FactType, str] = {
     FactType.TEXT: "a word",
@@ -25,28 +25,28 @@ VALUES: Mapping[FactType, str] = {
     FactType.FLAG: "`true` or `false`",
     FactType.TEXTS: "tags",
 }
-"""What facts of each type are, in Markdown."""
+"""The values of each type of fact, in Markdown."""
 
 
 def value(fact: Fact) -> str:
-    """What the fact can be, in Markdown, such as 'a number (units)'."""
+    """The possible values of the fact, in Markdown, such as 'a number (units)'."""
     if fact.allowed:
         return ", ".join(f"`{word}`" for word in fact.allowed)
     return f"{VALUES[fact.type]} ({fact.unit})" if fact.unit else VALUES[fact.type]
 
 
 def places(fact: Fact) -> str:
-    """Where the fact is known, in Markdown."""
+    """The places where the fact is known, in Markdown."""
     if fact.places == EVERYWHERE:
         return "everywhere"
     return ", ".join(PLACES[place] for place in RulePlace if place in fact.places)
 
 
 def comparisons(fact: Fact) -> tuple[str, ...]:
-    """The words that compare the fact, beside a bare word and `.known`."""
+    """The comparisons of the fact, besides a bare value and `.known`."""
     return tuple(operator.value for operator in OPERATORS[fact.type])
 
 
 def plain(markdown: str) -> str:
-    """The same without Markdown's marks, for terminals and editors."""
+    """The text without Markdown markup, for terminals and editors."""
     return markdown.replace("`", "")

@@ -1,7 +1,7 @@
-"""JSON Schema, draft 2020-12, of rule files: for completion and red underlines in editors.
+"""JSON Schema, draft 2020-12, of rule files: for completion and error marks in editors.
 
-`reading` has the last word: it says what is wrong in a planner's words, and what no schema can say, such as a name that
-is taken. The tables that both use keep the two in step.
+`reading` decides what is valid. It explains problems to planners, and finds those that no schema can find, such as a
+duplicate name. Both use the same tables, so that they agree.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ NAME: Schema = {
     "type": "string",
     "pattern": "^[a-z][a-z0-9-]*$",
     "maxLength": MAX_NAME_LENGTH,
-    "description": "Small letters, digits and hyphens. Answers and tests name it.",
+    "description": "Lower-case letters, digits and hyphens. Answers and tests refer to it.",
 }
-DESCRIPTION: Schema = {"type": "string", "description": "For readers."}
+DESCRIPTION: Schema = {"type": "string", "description": "A note for readers; it has no effect."}
 _SETTINGS = {
     "nearest": closed({"band_km": {"type": "number", "minimum": MIN_BAND_KM, "maximum": MAX_BAND_KM}}, ["band_km"]),
     "prefer": closed({"when": condition(RulePlace.CANDIDATE)}, ["when"]),
@@ -50,37 +50,46 @@ _TIME = {
     "from": {
         "type": "string",
         "pattern": _MOMENT,
-        "description": "In force from then: 2026-11-27 or 2026-11-27T09:30.",
+        "description": "In force from this time on, such as 2026-11-27 or 2026-11-27T09:30.",
     },
-    "until": {"type": "string", "pattern": _MOMENT, "description": "In force until just before this moment."},
+    "until": {"type": "string", "pattern": _MOMENT, "description": "In force until just before this time."},
     "during": closed(
         {
             "days": _DAYS,
             "hours": {
                 "type": "string",
                 "pattern": r"^\d\d:\d\d-\d\d:\d\d$",
-                "description": '"22:00-02:00" passes midnight.',
+                "description": 'Such as "09:00-17:30", or "22:00-02:00" to pass midnight.',
             },
-            "in": choice([AT_LOCATION, AT_MERCHANT], "Whose clock counts."),
+            "in": choice([AT_LOCATION, AT_MERCHANT], "Whose time zone the days and hours are in."),
         },
         anyOf=[{"required": ["days"]}, {"required": ["hours"]}],
-        description="In force only at these days and hours.",
+        description="In force only on these days and during these hours.",
     ),
 }
 
 
 def exposure() -> Schema:
-    """Of files with `kind: exposure`."""
-    reason = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH, "description": "The reason, in answers."}
+    """The schema of files with `kind: exposure`."""
+    reason = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_TEXT_LENGTH,
+        "description": "The reason that answers show.",
+    }
     properties = {"when": _when(RulePlace.EXPOSURE), "block": reason}
     return _file("exposure", _rules(_rule(properties, ["block"])), [RulePlace.EXPOSURE], ["name", "rules"])
 
 
 def buffer() -> Schema:
-    """Of files with `kind: buffer`. The scope decides what their rules may say."""
+    """The schema of files with `kind: buffer`. The scope decides which keys their rules may have."""
     properties = {
-        "scope": choice(tuple(Scope), "location: kept at each location. channel: kept from the channel's total."),
-        "combine": choice(tuple(Combine), "What counts if several rules of this file hold; left out: largest."),
+        "scope": choice(
+            tuple(Scope), "location: held back at each location. channel: held back from the channel's total."
+        ),
+        "combine": choice(
+            tuple(Combine), "How several rules of this file that fire together combine. Default: largest."
+        ),
         "rules": {"type": "array"},
     }
     places = [RulePlace.LOCATION_BUFFER, RulePlace.CHANNEL_BUFFER]
@@ -91,14 +100,14 @@ def buffer() -> Schema:
 
 
 def routing() -> Schema:
-    """Of files with `kind: routing`."""
+    """The schema of files with `kind: routing`."""
     policies = {"type": "array", "items": _policy(), "minItems": 1, "maxItems": MAX_POLICIES}
     places = [RulePlace.APPLIES_TO, RulePlace.CANDIDATE, RulePlace.REVIEW]
     return _file("routing", {"policies": policies}, places, ["policies"])
 
 
 def delivery() -> Schema:
-    """Of files with `kind: delivery`."""
+    """The schema of files with `kind: delivery`."""
     amount = {"type": "number", "minimum": 0, "maximum": MAX_COST, "description": "In the merchant's currency."}
     properties = {
         "position": _position("rules"),
@@ -108,13 +117,13 @@ def delivery() -> Schema:
         "cost": closed({"per_shipment": amount, "per_unit": amount}, minProperties=1),
         "ships_on": _DAYS,
     }
-    says = [{"required": ["transit_days"]}, {"required": ["cost"]}]
-    rules = _rules(_rule(properties, ["position", "service"], anyOf=says))
+    has_effect = [{"required": ["transit_days"]}, {"required": ["cost"]}]
+    rules = _rules(_rule(properties, ["position", "service"], anyOf=has_effect))
     return _file("delivery", rules, [RulePlace.DELIVERY], ["rules"])
 
 
 def exception() -> Schema:
-    """Of files with `kind: exception`."""
+    """The schema of files with `kind: exception`."""
     properties = {
         "position": _position("rules"),
         "when": _when(RulePlace.EXCEPTION),
@@ -128,9 +137,9 @@ def exception() -> Schema:
 
 
 def merchant() -> Schema:
-    """Of the file with `kind: merchant`."""
+    """The schema of the file with `kind: merchant`."""
     keys = {"kind": {"const": "merchant"}, "description": DESCRIPTION, "time_zone": {"type": "string", "minLength": 3}}
-    return {"$schema": DRAFT, "title": "What holds for the whole folder", **closed(keys, ["kind", "time_zone"])}
+    return {"$schema": DRAFT, "title": "Settings of the whole folder", **closed(keys, ["kind", "time_zone"])}
 
 
 def _suite() -> Schema:
@@ -138,7 +147,7 @@ def _suite() -> Schema:
 
 
 def _shared_fixtures() -> Schema:
-    return {"$schema": DRAFT, "title": "Fixtures that every suite may name", **shared_fixtures()}
+    return {"$schema": DRAFT, "title": "Fixtures that every suite may use", **shared_fixtures()}
 
 
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {
@@ -151,13 +160,13 @@ SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "rules_test": _suite,
     "fixtures_test": _shared_fixtures,
 }
-"""The schemas by the name of their file, which ends in `.schema.json`."""
+"""The schemas by file name, without the ending `.schema.json`."""
 
 
 def _file(
     kind: str, properties: Mapping[str, object], places: list[RulePlace], required: list[str]
 ) -> dict[str, object]:
-    """A rule file, with the conditions of the places that its rules have."""
+    """A rule file, with definitions of the conditions in `places`."""
     keys = {"kind": {"const": kind}, "name": NAME, "description": DESCRIPTION, **properties}
     defined = {definition(place): conditions(place) for place in places}
     title = f"Truestock rules of the kind '{kind}'"
@@ -174,18 +183,18 @@ def _rule(properties: Mapping[str, object], required: list[str], **more: object)
 
 
 def _when(place: RulePlace) -> Schema:
-    return {**condition(place), "description": "When the rule counts; left out: always."}
+    return {**condition(place), "description": "When the rule applies. Default: always."}
 
 
 def _buffer_rule(scope: Scope) -> Schema:
-    """Of a location rules only hold back; of a channel's total they may also cut off and cap."""
+    """Rules of a location only hold units back. Rules of a channel's total may also have a cut-off and a cap."""
     if scope is Scope.LOCATION:
         keys = {"when": _when(RulePlace.LOCATION_BUFFER), "hold_back": _hold_back(scope)}
         return _rule(keys, ["hold_back"])
     effects = {
         "hold_back": _hold_back(scope),
-        "publish_zero_at_or_below": _units("If this many or fewer are left, the channel is told 0."),
-        "cap": _units("The channel is told at most this many."),
+        "publish_zero_at_or_below": _units("If this many units or fewer remain, 0 is published to the channel."),
+        "cap": _units("The most units that are published to the channel."),
     }
     at_least_one = [{"required": [effect]} for effect in effects]
     return _rule({"when": _when(RulePlace.CHANNEL_BUFFER), **effects}, [], anyOf=at_least_one)
@@ -196,24 +205,31 @@ def _hold_back(scope: Scope) -> Schema:
     duration = "^[1-9][0-9]{0,5}[mhd]$" if scope is Scope.CHANNEL else "^([1-9][0-9]{0,5}[mhd]|stock_age)$"
     low, high = SERVICE_LEVELS
     sales = {
-        "during": {"type": "string", "pattern": duration, "description": "30m, 2h, 1d or, at a location, stock_age."},
+        "during": {"type": "string", "pattern": duration, "description": "30m, 2h, 1d or, for a location, stock_age."},
         "service_level": {
             "type": "number",
             "minimum": low,
             "maximum": high,
-            "description": "0.95: in 19 of 20.",
+            "description": "The share of cases in which the buffer suffices; 0.95: in 19 of 20.",
         },
     }
     forms: dict[str, object] = {
-        "units": _units("So many units."),
-        "percent": {"type": "number", "minimum": 0, "maximum": 100, "description": "Of what is available, rounded up."},
+        "units": _units("A fixed number of units."),
+        "percent": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 100,
+            "description": "Of the available units, rounded up.",
+        },
         "days_of_cover": {
             "anyOf": [days, closed({"days": days}, ["days"])],
-            "description": "What sells in these days.",
+            "description": "The units that sell in this many days.",
         },
-        "expected_sales": closed(sales, list(sales), description="What at most sells in this time."),
+        "expected_sales": closed(
+            sales, list(sales), description="The most units that are expected to sell in this time."
+        ),
     }
-    bounds = {"minimum": _units("Never fewer."), "maximum": _units("Never more.")}
+    bounds = {"minimum": _units("Never fewer units than this."), "maximum": _units("Never more units than this.")}
     one_form = [{"required": [form]} for form in HOLD_BACK_FORMS]
     return closed({**{form: forms[form] for form in HOLD_BACK_FORMS}, **bounds}, oneOf=one_form)
 
@@ -222,26 +238,35 @@ def _units(description: str) -> Schema:
     return {"type": "integer", "minimum": 0, "maximum": MAX_UNITS, "description": description}
 
 
-def _position(of: str) -> Schema:
-    said = f"Of the {of} that apply, the lowest decides. Each position is used once, over all files."
-    return {"type": "integer", "minimum": 0, "maximum": MAX_POSITION, "description": said}
+def _position(rules: str) -> Schema:
+    help = f"Of the {rules} that apply, the one with the lowest position decides. No two in any file may have the same."
+    return {"type": "integer", "minimum": 0, "maximum": MAX_POSITION, "description": help}
 
 
 def _policy() -> Schema:
     properties = {
         "position": _position("policies"),
-        "applies_to": {**condition(RulePlace.APPLIES_TO), "description": "The orders that it is for; left out: all."},
-        "only": {**condition(RulePlace.CANDIDATE), "description": "Only locations that meet this are used."},
-        "exclude": _named_conditions(RulePlace.CANDIDATE, "Locations that meet one of these are not used."),
+        "applies_to": {
+            **condition(RulePlace.APPLIES_TO),
+            "description": "The orders that the policy is for. Default: all.",
+        },
+        "only": {**condition(RulePlace.CANDIDATE), "description": "Only locations that meet this condition are used."},
+        "exclude": _named_conditions(RulePlace.CANDIDATE, "Locations that meet one of these conditions are not used."),
         "rank": {"type": "array", "items": _step(), "minItems": 1, "maxItems": MAX_STEPS},
         "max_shipments": {"type": "integer", "minimum": 1, "maximum": MAX_SHIPMENTS},
-        "min_split_value": {"type": "number", "minimum": 0, "description": "Cheaper orders go in one shipment."},
-        "ship_complete": {"type": "boolean", "description": "true: the whole order or nothing."},
+        "min_split_value": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Orders below this value get one shipment only.",
+        },
+        "ship_complete": {"type": "boolean", "description": "true: allocate the whole order or nothing."},
         "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},
         "review": _named_conditions(
-            RulePlace.REVIEW, "Where one of these holds for the plan, a person looks at it first."
+            RulePlace.REVIEW, "A plan that meets one of these conditions needs a review by a person."
         ),
-        "otherwise": choice(OTHERWISE, "Where an order cannot be filled whole; next: to the next policy."),
+        "otherwise": choice(
+            OTHERWISE, "What happens if an order cannot be filled completely. next: try the next policy."
+        ),
     }
     return _rule(properties, ["position", "rank"])
 
@@ -252,7 +277,7 @@ def _named_conditions(place: RulePlace, description: str) -> Schema:
 
 
 def _step() -> Schema:
-    """A step as a word, or with its settings; `prefer` has no meaning without."""
+    """A step as a word, or with its settings, which `prefer` always needs."""
     bare = choice([step for step in STEPS if step != "prefer"], "What makes one plan better than another.")
     settings = closed(_SETTINGS, minProperties=1, maxProperties=1)
     return {"anyOf": [bare, settings]}

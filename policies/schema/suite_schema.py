@@ -1,4 +1,4 @@
-"""JSON Schema of test suites. Names of fixtures and rules are words: only `truestock check` knows them."""
+"""JSON Schema of test suites. Names of fixtures and rules are any words: only `truestock check` knows them."""
 
 from __future__ import annotations
 
@@ -62,13 +62,15 @@ _ORDER_FIELDS: Mapping[str, Schema] = {
 
 
 def suite() -> dict[str, object]:
-    """Of files whose name ends in `_test`."""
+    """The schema of files whose name ends in `_test`."""
     tests = {"type": "array", "items": _test(), "minItems": 1, "maxItems": MAX_TESTS}
-    now = {"type": "string", "description": "The only clock that a test sees, such as 2026-11-27T09:00:00Z."}
+    now = {"type": "string", "description": "The current time in the tests, such as 2026-11-27T09:00:00Z."}
     keys: dict[str, object] = {
         "suite": WORD,
         "description": {"type": "string"},
-        "rules": choice(["all"], "The suite knows the whole folder; left out: the file beside it."),
+        "rules": choice(
+            ["all"], "all: the suite tests the rules of the whole folder. Default: the file beside the suite."
+        ),
         "now": now,
         "locations": _by_name(_location()),
         "products": _by_name({"anyOf": [{"type": "null"}, _product()]}),
@@ -79,14 +81,14 @@ def suite() -> dict[str, object]:
 
 
 def shared_fixtures() -> dict[str, object]:
-    """Of the file of fixtures that every suite may name."""
-    stated = suite()["properties"]
-    assert isinstance(stated, dict)
-    return closed({key: stated[key] for key in SHARED_KEYS}, [])
+    """The schema of the file of fixtures that every suite may use."""
+    properties = suite()["properties"]
+    assert isinstance(properties, dict)
+    return closed({key: properties[key] for key in SHARED_KEYS}, [])
 
 
 def _schemas_by_key(keys: Sequence[str], schemas: Mapping[str, object]) -> dict[str, object]:
-    """The reader's keys, of which one without a schema here may be anything."""
+    """The reader's keys with their schemas. A key without a schema here may have any value."""
     return {key: schemas.get(key, True) for key in keys}
 
 
@@ -104,7 +106,7 @@ def _location() -> Schema:
         "coordinates": _PLACE,
         "offers_pickup": _FLAG,
         "priority": _NUMBER,
-        "ships_to": {"type": "array", "items": _COUNTRY, "description": "Left out: everywhere. Empty: nowhere."},
+        "ships_to": {"type": "array", "items": _COUNTRY, "description": "Default: everywhere. Empty: nowhere."},
         "handling_minutes": _NUMBER,
         "time_zone": WORD,
         **dict.fromkeys(("cut_off", "opens", "closes"), _CLOCK),
@@ -134,14 +136,14 @@ def _channel() -> Schema:
 
 
 def _test() -> Schema:
-    """What `given` asks about decides which keys it has, and which the answer has."""
+    """The question in `given` decides which keys `given` and `expect` have."""
     keys = {"name": WORD, "given": {"type": "object"}, "expect": {"type": "object"}}
     kinds = {"exception": (_exception(), _exception_answer()), "lines": (_order(), _order_answer())}
     kinds["ships_from"] = (_parcel(), _parcel_answer())
     of_kind: dict[str, object] = _given_and_expect(_sale(), _sale_answer())
     for key, (given, expect) in reversed(kinds.items()):
-        asks = {"properties": {"given": {"required": [key]}}}
-        of_kind = {"if": asks, "then": _given_and_expect(given, expect), "else": of_kind}
+        has_key = {"properties": {"given": {"required": [key]}}}
+        of_kind = {"if": has_key, "then": _given_and_expect(given, expect), "else": of_kind}
     return closed(_schemas_by_key(TEST_KEYS, keys), REQUIRED_TEST_KEYS, **of_kind)
 
 
@@ -160,8 +162,8 @@ def _sale() -> Schema:
         "method": choice(METHODS),
         "destination": _DESTINATION,
     }
-    where = [{"required": ["location"]}, {"required": ["stock"]}]
-    return closed(_schemas_by_key(AVAILABILITY_KEYS, keys), ["channel", "product"], oneOf=where)
+    one_or_several = [{"required": ["location"]}, {"required": ["stock"]}]
+    return closed(_schemas_by_key(AVAILABILITY_KEYS, keys), ["channel", "product"], oneOf=one_or_several)
 
 
 def _order() -> Schema:
@@ -224,5 +226,5 @@ def _exception_answer() -> Schema:
 
 
 def _because() -> Schema:
-    reasons = "Exactly the rules that fired, in any order; [] where none did."
-    return {"type": "array", "items": WORD, "maxItems": MAX_REASONS, "description": reasons}
+    help = "Exactly the rules that fired, in any order; [] if none did."
+    return {"type": "array", "items": WORD, "maxItems": MAX_REASONS, "description": help}
