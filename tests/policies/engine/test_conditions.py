@@ -26,12 +26,12 @@ def compares(operator: Operator, value: Value | None, *operands: str | float | b
         (Operator.IS_NOT, True, False, True),
     ],
 )
-def test_a_number_is_measured_against_its_bound(operator: Operator, below: bool, at: bool, above: bool) -> None:
+def test_a_number_is_compared_with_its_bound(operator: Operator, below: bool, at: bool, above: bool) -> None:
     assert [compares(operator, value, 5.0) for value in (4.99, 5, 5.01)] == [below, at, above]
 
 
 @pytest.mark.parametrize("operator", [operator for operator in Operator if operator is not Operator.KNOWN])
-def test_every_comparison_with_what_is_unknown_is_false(operator: Operator) -> None:
+def test_every_comparison_with_an_unknown_value_is_false(operator: Operator) -> None:
     assert not compares(operator, None, 5.0)
 
 
@@ -41,12 +41,12 @@ def test_known_asks_whether_there_is_a_value(value: Value | None, known: bool) -
     assert compares(Operator.KNOWN, value, False) is not known
 
 
-def test_a_list_means_one_of() -> None:
+def test_in_and_not_in_compare_with_each_value_of_a_list() -> None:
     assert compares(Operator.IN, "social", "marketplace", "social")
     assert not compares(Operator.NOT_IN, "social", "marketplace", "social")
 
 
-def test_a_list_of_tags_contains_one_or_any() -> None:
+def test_contains_tests_for_one_tag_and_contains_any_for_several() -> None:
     tags = frozenset({"launch", "fragile"})
 
     assert compares(Operator.CONTAINS, tags, "launch")
@@ -63,13 +63,13 @@ def test_a_list_of_tags_contains_one_or_any() -> None:
         (Always(), [True, True, True, True]),
     ],
 )
-def test_groups_are_all_any_and_none_of_their_parts(condition: Condition, expected: list[bool]) -> None:
+def test_groups_are_true_if_all_any_or_none_of_their_parts_are(condition: Condition, expected: list[bool]) -> None:
     cases = [("store", 1000.0), ("store", 999.0), ("warehouse", 1000.0), ("warehouse", 999.0)]
 
     assert [holds(condition, {"location.type": kind, "order.value": value}) for kind, value in cases] == expected
 
 
-def test_none_of_is_true_where_the_fact_is_unknown() -> None:
+def test_none_is_true_if_the_fact_is_unknown() -> None:
     assert holds(NoneOf((STORE,)), {})
 
 
@@ -78,5 +78,5 @@ def test_a_comparison_without_a_value_is_refused() -> None:
         Comparison("order.value", Operator.IN, ())
 
 
-def test_all_comparisons_are_found_in_the_order_written() -> None:
+def test_comparisons_are_listed_in_written_order() -> None:
     assert list(comparisons(All((DEAR, NoneOf((Any((STORE,)), Always())))))) == [DEAR, STORE]

@@ -80,7 +80,7 @@ contexts = st.builds(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rules, st.lists(contexts, min_size=1, max_size=12))
-def test_the_engine_and_the_memory_agree_with_the_meaning(
+def test_the_engine_and_remembered_answers_agree_with_direct_evaluation(
     pairs: list[tuple[int, Condition]], asked: list[Context]
 ) -> None:
     matcher = Matcher.of(pairs)
@@ -109,13 +109,13 @@ def over(fact: str, constant: float) -> Comparison:
     return Comparison(fact, Operator.MORE_THAN, (constant,))
 
 
-def test_rules_fire_in_the_order_given() -> None:
+def test_rules_fire_in_the_given_order() -> None:
     matcher = Matcher.of([("b", is_("location.type", "store")), ("a", Always()), ("c", over("stock.on_hand", 2))])
 
     assert matcher.fired(store()) == ("b", "a", "c")
 
 
-def test_five_thousand_skus_in_one_rule_are_one_class() -> None:
+def test_five_thousand_skus_in_one_rule_need_only_two_remembered_answers() -> None:
     matcher = Matcher.of([("listed", is_("product.sku", *(f"SKU-{number}" for number in range(5_000))))])
     fired = {matcher.fired(store(sku=f"SKU-{number}")) for number in range(5_000)}
 
@@ -124,7 +124,7 @@ def test_five_thousand_skus_in_one_rule_are_one_class() -> None:
     assert matcher.answer_count == 2
 
 
-def test_skus_that_many_rules_list_criss_cross_fire_the_right_rules() -> None:
+def test_skus_in_overlapping_lists_fire_exactly_the_rules_that_list_them() -> None:
     lists = [[f"SKU-{number}" for number in range(500) if number >> bit & 1] for bit in range(9)]
     matcher = Matcher.of([(bit, is_("product.sku", *skus)) for bit, skus in enumerate(lists)])
 
@@ -152,7 +152,7 @@ def test_a_thousand_rules_can_fire_together() -> None:
     assert len(matcher.fired(store(on_hand=1_000))) == 1_000
 
 
-def test_a_rule_that_excepts_many_pairs_is_held_as_its_negation() -> None:
+def test_a_rule_that_excludes_many_pairs_fires_for_all_others() -> None:
     pairs = [All((is_("location.id", f"L{number}"), is_("product.sku", f"S{number}"))) for number in range(100)]
     matcher = Matcher.of([("others", NoneOf(tuple(pairs)))])
 
@@ -160,7 +160,7 @@ def test_a_rule_that_excepts_many_pairs_is_held_as_its_negation() -> None:
     assert matcher.fired(store("L7", "S8")) == ("others",)
 
 
-def test_a_rule_of_endless_alternatives_is_refused_with_its_place_in_the_list() -> None:
+def test_a_rule_with_too_many_alternatives_is_refused_with_its_index() -> None:
     def pairs(fact: str, other: str) -> tuple[Condition, ...]:
         return tuple(All((is_(fact, str(number)), is_(other, str(number)))) for number in range(12))
 
@@ -171,7 +171,7 @@ def test_a_rule_of_endless_alternatives_is_refused_with_its_place_in_the_list() 
     assert refused.value.index == 1
 
 
-def test_what_was_answered_once_is_remembered() -> None:
+def test_an_answer_is_remembered_for_all_values_of_the_same_class() -> None:
     matcher = Matcher.of([("busy", over("product.velocity_per_day", 3))])
     for velocity in (4.0, 4.5, 5.0, 1.0):
         matcher.fired(store(velocity=velocity))
@@ -179,7 +179,7 @@ def test_what_was_answered_once_is_remembered() -> None:
     assert (matcher.misses, matcher.hits, matcher.answer_count) == (2, 2, 2)
 
 
-def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_memory_forgets_the_oldest_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("policies.engine.matcher.MAX_SIGNATURES", 10)
     matcher = Matcher.of([(number, is_("product.sku", f"SKU-{number}")) for number in range(100)])
     answers = [matcher.fired(store(sku=f"SKU-{number}")) for number in range(100)]
@@ -189,21 +189,21 @@ def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("pairs", [[], [("a", Always()), ("b", Always())]])
-def test_rules_without_conditions_need_no_memory(pairs: list[tuple[str, Condition]]) -> None:
+def test_rules_without_conditions_always_fire_without_the_engine(pairs: list[tuple[str, Condition]]) -> None:
     matcher = Matcher.of(pairs)
 
     assert matcher.fired(store()) == tuple(name for name, _ in pairs)
     assert (matcher.misses, matcher.facts) == (0, ())
 
 
-def test_a_price_of_a_decimal_equals_the_number_in_a_rule() -> None:
+def test_a_decimal_price_equals_the_same_number_in_a_rule() -> None:
     matcher = Matcher.of([("exact", is_("product.price", 19.99))])
 
     assert matcher.fired(Context(NOW, product=Product("MUG", price=Decimal("19.99")))) == ("exact",)
 
 
 @pytest.mark.parametrize("confidence", [float("nan"), float("inf")])
-def test_a_number_that_is_none_is_refused_at_the_edge(confidence: float) -> None:
+def test_a_number_that_is_not_finite_is_refused(confidence: float) -> None:
     matcher = Matcher.of([("trusted", over("stock.count_confidence", 0.5))])
     level = StockLevel("MUG", "high-street", 1, count_confidence=confidence)
 
@@ -211,7 +211,7 @@ def test_a_number_that_is_none_is_refused_at_the_edge(confidence: float) -> None
         matcher.fired(Context(NOW, stock=level))
 
 
-def test_the_facts_that_rules_use_are_told() -> None:
+def test_a_matcher_lists_the_facts_that_its_rules_use() -> None:
     matcher = Matcher.of([("a", All((is_("product.sku", "MUG"), over("stock.on_hand", 2)))), ("b", Always())])
 
     assert matcher.facts == ("product.sku", "stock.on_hand")

@@ -52,7 +52,7 @@ def test_every_rule_that_is_true_fires() -> None:
     assert rules.fired([5, 0]) == {2}
 
 
-def test_that_nothing_fires_is_an_ordinary_answer() -> None:
+def test_no_rule_fires_if_none_is_true() -> None:
     assert engine((equal(0, 1),)).fired([0]) == frozenset()
 
 
@@ -66,12 +66,12 @@ def test_a_rule_fires_once_however_many_of_its_alternatives_are_true() -> None:
     assert sorted(rules.fired([1, 1])) == [0]
 
 
-def test_rules_with_one_and_the_same_condition_all_fire() -> None:
+def test_two_thousand_rules_with_the_same_condition_all_fire() -> None:
     # The engine itself takes 256 rules of one condition.
     assert len(engine(*[(equal(0, 1),)] * 2_000).fired([1])) == 2_000
 
 
-def test_more_constants_than_the_engine_survives_are_spread_over_rulesets() -> None:
+def test_more_constants_than_one_ruleset_can_hold_are_spread_over_several() -> None:
     rules = engine(*[(equal(0, constant),) for constant in range(2_000)])
 
     assert rules.ruleset_count > 2_000 // 512
@@ -85,31 +85,31 @@ def test_more_rules_than_the_engines_stack_holds_can_be_true_at_once() -> None:
     assert rules.fired([9]) == frozenset(range(10))
 
 
-def test_branches_below_shared_tests_count_towards_what_is_true_at_once() -> None:
+def test_branches_below_shared_tests_count_towards_the_matches_at_once() -> None:
     rules = engine(*[(equal(0, 1), at_least(1, left), at_least(2, right)) for left in range(15) for right in range(15)])
 
     assert len(rules.fired([1, 14, 14])) == 225
 
 
-def test_facts_of_more_properties_than_an_object_holds_are_spread_over_rulesets() -> None:
+def test_more_properties_than_one_object_can_hold_are_spread_over_rulesets() -> None:
     rules = engine(*[(equal(number, 1),) for number in range(1_000)])
 
     assert rules.fired([1] * 1_000) == frozenset(range(1_000))
 
 
-def test_a_rule_as_long_as_the_bound_works() -> None:
+def test_a_rule_with_the_most_tests_allowed_works() -> None:
     rules = engine(tuple(equal(number, 1) for number in range(MAX_PROPERTIES)))
 
     assert rules.fired([1] * MAX_PROPERTIES) == {0}
     assert rules.fired([1] * (MAX_PROPERTIES - 1) + [0]) == frozenset()
 
 
-def test_a_rule_beyond_the_bound_is_refused_before_the_engine_is_called() -> None:
+def test_a_rule_with_too_many_tests_is_refused_before_the_engine_is_called() -> None:
     with pytest.raises(ValueError, match="241 tests"):
         engine(tuple(equal(number, 1) for number in range(MAX_PROPERTIES + 1)))
 
 
-def test_more_evaluations_than_there_are_session_ids_leave_nothing_behind() -> None:
+def test_more_evaluations_than_the_engine_has_sessions_give_correct_answers() -> None:
     rules = engine((equal(0, 1),), (at_least(0, 2),))
     answers = {frozenset(rules.fired([count % 4])) for count in range(1_100)}
 
@@ -140,7 +140,7 @@ def test_no_threads_are_started() -> None:
     assert threading.active_count() == before
 
 
-def test_three_hundred_reloads_take_no_memory() -> None:
+def test_three_hundred_reloads_do_not_increase_memory() -> None:
     def reload() -> None:
         rules = engine(*[(equal(0, constant), at_least(1, constant)) for constant in range(50)])
         rules.fired([7, 49])
@@ -191,7 +191,7 @@ def probe(rules: str, fact: str) -> str:
         ),
     ],
 )
-def test_the_bare_engine_works_at_our_bounds(rules: str, fact: str) -> None:
+def test_durable_rules_works_at_our_bounds(rules: str, fact: str) -> None:
     assert probe(rules, fact) == "0"
 
 
@@ -203,11 +203,11 @@ def test_the_bare_engine_works_at_our_bounds(rules: str, fact: str) -> None:
         ("[{'f0': 1}]", "{f'f{i}': 1 for i in range(253)}", "302"),
     ],
 )
-def test_the_bare_engine_fails_beyond_its_own_bounds(rules: str, fact: str, error: str) -> None:
+def test_durable_rules_fails_beyond_its_own_bounds(rules: str, fact: str, error: str) -> None:
     assert error in probe(rules, fact)
 
 
-def test_the_bare_engine_never_returns_from_a_full_table() -> None:
+def test_durable_rules_never_returns_from_a_full_table() -> None:
     code = PROBE.replace("{RULES}", "[{'f0': i} for i in range(512)]").replace("{FACT}", "{'f0': 7}")
 
     with pytest.raises(subprocess.TimeoutExpired):

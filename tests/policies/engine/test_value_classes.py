@@ -21,7 +21,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize("name", [name for name in FACTS if classified_facts.deciding_object(name)])
-def test_a_fact_named_like_a_field_is_decided_by_that_object_alone(name: str) -> None:
+def test_a_fact_named_like_a_field_depends_on_that_object_alone(name: str) -> None:
     kind = classified_facts.deciding_object(name) or ""
     later = NOW + timedelta(days=400, hours=7)
 
@@ -30,11 +30,11 @@ def test_a_fact_named_like_a_field_is_decided_by_that_object_alone(name: str) ->
     assert FACTS[name].read(alone) == FACTS[name].read(EVERYTHING)
 
 
-def test_every_object_that_outlives_a_question_is_one_of_a_context() -> None:
+def test_every_cached_kind_of_object_is_a_field_of_a_context() -> None:
     assert set(classified_facts.CACHED_OBJECTS) <= {field.name for field in fields(Context)}
 
 
-def test_objects_that_come_and_go_are_never_taken_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_lived_objects_are_never_confused_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new object soon has the address of one that is gone."""
     monkeypatch.setattr(classified_facts, "MAX_OBJECTS", 3)
     monkeypatch.setattr(classified_facts, "MAX_CLASSIFICATIONS", 5)
@@ -45,7 +45,7 @@ def test_objects_that_come_and_go_are_never_taken_for_each_other(monkeypatch: py
         assert matcher.fired(Context(NOW)) == ()
 
 
-def test_what_is_remembered_of_objects_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_classified_facts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classified_facts, "MAX_OBJECTS", 10)
     made = classified_facts.ClassifiedFactsCache("product", [FACTS["product.sku"].read])
     for number in range(100):
@@ -54,7 +54,7 @@ def test_what_is_remembered_of_objects_is_bounded(monkeypatch: pytest.MonkeyPatc
     assert len(made.by_object_id) == 10
 
 
-def test_equal_objects_share_what_is_remembered() -> None:
+def test_equal_objects_share_remembered_answers() -> None:
     matcher = Matcher.of([("mug", All((_is("product.sku", "MUG"), _is("location.type", "store"))))])
     for _ in range(5):
         matcher.fired(Context(NOW, product=Product("MUG"), location=Location("oslo", "store")))
@@ -62,7 +62,7 @@ def test_equal_objects_share_what_is_remembered() -> None:
     assert (matcher.misses, matcher.answer_count) == (1, 1)
 
 
-def test_a_changed_object_is_another() -> None:
+def test_a_changed_object_gets_a_new_answer() -> None:
     matcher = Matcher.of([("social", _is("channel.kind", "social"))])
 
     assert matcher.fired(Context(NOW, channel=Channel("tiktok_shop", "social"))) == ("social",)
@@ -77,7 +77,7 @@ operators = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(AGE_FACTS)), operators, st.lists(constants, min_size=1, max_size=3), st.data())
-def test_a_time_is_classified_like_the_number_that_it_is(
+def test_an_age_is_classified_like_its_number(
     name: str, operator: Operator, numbers: list[float], data: st.DataObject
 ) -> None:
     """Also at the very microsecond at which a comparison turns, before it, and where a clock runs ahead."""

@@ -80,7 +80,7 @@ def codes(reading: Reading) -> list[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(CONDITIONS)
-def test_a_condition_is_called_impossible_exactly_if_no_context_makes_it_true(condition: Condition) -> None:
+def test_a_condition_is_impossible_exactly_if_no_context_makes_it_true(condition: Condition) -> None:
     checker = Satisfiability([condition], StepBudget())
     disjunction = checker.disjunction(condition)
     answers = {holds(condition, context) for context in contexts(condition)}
@@ -91,7 +91,7 @@ def test_a_condition_is_called_impossible_exactly_if_no_context_makes_it_true(co
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=3))
-def test_a_rule_is_called_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
+def test_a_rule_is_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
     checker = Satisfiability(conditions, StepBudget())
     first, *others = (checker.disjunction(condition) for condition in conditions)
     alone = any(
@@ -104,7 +104,7 @@ def test_a_rule_is_called_covered_exactly_if_it_never_fires_alone(conditions: li
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=4))
-def test_what_is_said_to_conflict_does_and_none_of_it_can_be_spared(conditions: list[Condition]) -> None:
+def test_a_reported_conflict_is_real_and_minimal(conditions: list[Condition]) -> None:
     checker = Satisfiability(conditions, StepBudget())
     conflict = checker.conflict([checker.disjunction(condition) for condition in conditions])
 
@@ -116,7 +116,9 @@ def test_what_is_said_to_conflict_does_and_none_of_it_can_be_spared(conditions: 
 
 @settings(max_examples=100, deadline=None)
 @given(CONDITIONS)
-def test_a_rule_that_can_never_fire_is_refused_and_only_what_always_holds_is_said_to(condition: Condition) -> None:
+def test_a_rule_that_can_never_fire_is_refused_and_only_a_condition_that_is_always_true_is_reported_as_such(
+    condition: Condition,
+) -> None:
     answers = {holds(condition, context) for context in contexts(condition)}
     found = set(codes(exposure("{" + condition_text(condition) + "}")))
 
@@ -124,44 +126,44 @@ def test_a_rule_that_can_never_fire_is_refused_and_only_what_always_holds_is_sai
     assert ("contradiction" in found or "never-fires" in found) >= (answers == {False})
 
 
-def test_what_a_bounded_fact_can_never_be_is_found() -> None:
+def test_a_comparison_beyond_the_bounds_of_a_fact_is_found() -> None:
     assert codes(exposure("{stock.count_confidence: {less_than: 0}}")) == ["never-fires"]
     assert codes(exposure("{stock.count_confidence: {at_most: 0}}")) == []
 
 
-def test_whole_numbers_are_not_known_to_be_whole() -> None:
+def test_lint_does_not_assume_that_counts_are_whole_numbers() -> None:
     assert codes(exposure("{stock.on_hand: {more_than: 2, less_than: 3}}")) == []
 
 
-def test_a_fact_may_always_be_unknown() -> None:
+def test_lint_assumes_that_every_fact_may_be_unknown() -> None:
     assert codes(exposure("{any: [{order.method: ship}, {order.method: pickup}]}")) == []
 
 
-def test_a_rule_of_another_file_covers_nothing() -> None:
+def test_an_exposure_rule_is_not_covered_by_a_rule_of_another_file() -> None:
     rule = "kind: exposure\nname: {}\nrules: [{{name: {}, when: {{channel.kind: pos}}, block: no}}]\n"
     files = {f"{name}.yaml": rule.format(name, name).encode() for name in ("one", "two")}
 
     assert codes(read({**files, "r.yaml": f"kind: routing\npolicies: [{DEFAULT}]\n".encode()})) == []
 
 
-def test_of_two_rules_that_block_the_same_the_later_one_is_told() -> None:
+def test_of_two_rules_that_block_the_same_the_later_one_is_reported() -> None:
     (problem,) = exposure("{channel.kind: {not_in: [pos]}}", "{channel.kind: {is_not: pos}}").problems
 
     assert (problem.code, problem.line) == ("shadowed-rule", 5)
 
 
-def test_a_policy_that_passes_orders_on_shadows_none() -> None:
+def test_a_policy_that_passes_orders_on_shadows_no_other() -> None:
     first, second = (f"{{name: p{number}, position: {number}, rank: [nearest], otherwise: next}}" for number in (1, 2))
 
     assert codes(routing(first, second)) == []
     assert codes(routing(first.replace("next", "exception"), second)) == ["shadowed-rule"]
 
 
-def test_the_last_policy_may_be_a_net_into_which_nothing_falls() -> None:
+def test_the_last_policy_may_be_a_default_that_no_order_reaches() -> None:
     assert codes(routing("{name: everything, position: 1, rank: [nearest]}")) == []
 
 
-def test_policies_shadow_one_together() -> None:
+def test_several_policies_together_can_shadow_another() -> None:
     applies = ("order.method.known: true", "order.method.known: false", "channel.kind: pos")
     policies = (
         f"{{name: p{number}, position: {number}, rank: [nearest], applies_to: {{{condition}}}}}"
@@ -203,21 +205,21 @@ def test_an_exception_rule_that_never_decides_is_found() -> None:
     assert codes(read({name: text.encode() for name, text in files.items()})) == ["shadowed-rule"]
 
 
-def test_a_rule_that_was_in_force_before_another_begins_does_not_cover_it() -> None:
+def test_a_policy_that_ends_before_another_starts_does_not_shadow_it() -> None:
     rule = "{name: p1, position: 1, until: 2026-01-01, rank: [nearest]}"
 
     assert codes(routing(rule, "{name: p2, position: 2, from: 2026-02-01, rank: [nearest]}")) == []
     assert codes(routing(rule, "{name: p2, position: 2, until: 2026-01-01, rank: [nearest]}")) == ["shadowed-rule"]
 
 
-def test_bounds_in_time_without_a_condition_have_a_place_too() -> None:
+def test_a_problem_of_time_bounds_without_a_condition_has_a_line() -> None:
     policy = "{name: p1, position: 1, until: 2026-01-01, rank: [nearest], exclude: [{name: a, from: 2026-01-01}]}"
     (problem,) = routing(policy).problems
 
     assert (problem.code, problem.line) == ("contradiction", 3)
 
 
-def test_a_policy_may_use_no_location_on_purpose() -> None:
+def test_a_policy_may_use_no_location_only_if_an_exclude_rule_without_when_says_so() -> None:
     policy = "{name: not-yet, position: 1, applies_to: {channel.kind: b2b}, rank: [nearest], exclude: [EXCLUDE]}"
 
     assert codes(routing(policy.replace("EXCLUDE", "{name: nobody}"))) == []
@@ -226,7 +228,7 @@ def test_a_policy_may_use_no_location_on_purpose() -> None:
     ]
 
 
-def test_what_takes_too_long_to_say_is_possible() -> None:
+def test_conditions_count_as_possible_when_the_budget_is_spent() -> None:
     apart = [Comparison("location.type", Operator.IS, (word,)) for word in ("store", "warehouse")]
     checker = Satisfiability(apart, StepBudget(0))
 

@@ -107,7 +107,7 @@ ALL_CASES = sorted(path for path in CASES.iterdir() if path.is_dir() or path.suf
 
 
 @pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.stem)
-def test_a_bad_file_gives_exactly_its_messages(case: Path) -> None:
+def test_a_bad_file_gives_exactly_the_expected_messages(case: Path) -> None:
     files = case_files(case)
     reading = read(files)
 
@@ -126,7 +126,7 @@ def test_every_code_is_documented_and_shown_in_a_case_or_a_test() -> None:
     assert set(CODES) - shown == {"not-readable", "rule-too-large", "too-large", "too-many-problems"}
 
 
-def test_the_examples_of_the_design_are_read() -> None:
+def test_files_of_every_kind_are_read() -> None:
     policy_set = good(GOOD)
 
     assert [rule.name for rule in policy_set.exposure] == ["counts-not-trusted", "paused"]
@@ -134,7 +134,7 @@ def test_the_examples_of_the_design_are_read() -> None:
     assert [policy.name for policy in policy_set.routing] == ["pick-up-in-store", "everything-else"]
 
 
-def test_an_exposure_rule_says_why_and_where_it_stands() -> None:
+def test_an_exposure_rule_has_its_reason_its_position_and_its_condition() -> None:
     rule = good(GOOD).exposure[0]
 
     assert rule.reason == "counts at this store are not trusted yet"
@@ -168,7 +168,7 @@ def test_a_channels_total_has_a_cut_off_and_a_cap() -> None:
     assert (rule.hold_back, rule.publish_zero_at_or_below, rule.cap) == (None, 3, 50)
 
 
-def test_a_routing_policy_is_read_whole() -> None:
+def test_a_routing_policy_is_read_with_all_its_keys() -> None:
     pickup, everything = good(GOOD).routing
 
     assert [(step.kind, step.band_km) for step in everything.rank] == [
@@ -185,7 +185,7 @@ def test_a_routing_policy_is_read_whole() -> None:
     assert isinstance(everything.applies_to, Always)
 
 
-def test_what_was_read_decides() -> None:
+def test_the_matchers_of_a_policy_set_fire_its_rules() -> None:
     policy_set = good(GOOD)
     doubtful = Context(
         NOW,
@@ -221,23 +221,23 @@ def test_the_revision_changes_with_the_rules_and_not_with_their_tests() -> None:
     assert re.fullmatch("[0-9a-f]{16}", revision)
 
 
-def test_files_that_are_no_rules_are_left_alone() -> None:
+def test_files_that_are_not_rules_are_ignored() -> None:
     others = {"README.md": b"\xff", "schema/buffer.schema.json": b"{", "floor_test.yaml": b"[", "floor_test.yml": b"["}
 
     assert good({**GOOD, **others}).files == tuple(sorted(GOOD))
 
 
-def test_an_empty_folder_asks_for_a_routing_policy() -> None:
+def test_an_empty_folder_lacks_a_routing_policy() -> None:
     (problem,) = read({}).problems
 
     assert (problem.file, problem.line, problem.code) == (".", 0, "no-default-policy")
 
 
-def test_norway_is_a_country_and_a_number_can_be_a_sku() -> None:
+def test_the_country_no_is_norway_and_a_number_can_be_a_sku() -> None:
     assert codes(exposure("{location.country: NO, product.sku: 1234, product.brand: true}")) == []
 
 
-def test_several_comparisons_with_one_fact_mean_and() -> None:
+def test_several_comparisons_of_one_fact_must_all_be_true() -> None:
     reading = exposure("{stock.on_hand: {at_least: 2, less_than: 9}}")
 
     assert reading.policy_set is not None
@@ -249,7 +249,7 @@ def test_several_comparisons_with_one_fact_mean_and() -> None:
     )
 
 
-def test_groups_can_stand_in_groups() -> None:
+def test_groups_can_be_nested() -> None:
     when = (
         "{any: [{all: [{location.type: store}, {none: [{channel.kind: pos}]}]}, {location.distance_km.known: false}]}"
     )
@@ -261,7 +261,7 @@ def test_a_rule_that_lists_five_thousand_skus_is_read() -> None:
     assert codes(exposure(f"{{product.sku: [{', '.join(f'SKU-{number}' for number in range(5_000))}]}}")) == []
 
 
-def test_a_rule_that_the_engine_could_not_hold_is_a_problem() -> None:
+def test_a_rule_that_exceeds_the_engines_bounds_is_a_problem() -> None:
     pairs = [f"{{location.id: a{row}, product.sku: b{row}}}" for row in range(12)]
     others = [f"{{product.category: a{row}, channel.id: b{row}}}" for row in range(12)]
 
@@ -286,7 +286,7 @@ def test_a_rule_that_the_engine_could_not_hold_is_a_problem() -> None:
     ],
     ids=range(12),
 )
-def test_a_hostile_file_is_refused_soon_and_without_a_trace(content: bytes, code: str) -> None:
+def test_a_hostile_file_is_refused_quickly(content: bytes, code: str) -> None:
     started = time.perf_counter()
     found = codes(read({"hostile.yaml": content}))
 
@@ -294,7 +294,7 @@ def test_a_hostile_file_is_refused_soon_and_without_a_trace(content: bytes, code
     assert time.perf_counter() - started < 5
 
 
-def test_a_file_full_of_problems_tells_the_first_of_them() -> None:
+def test_only_the_first_problems_of_a_file_are_reported() -> None:
     rules = b"".join(b"  - {name: r%d, hold_back: {units: -1}}\n" % number for number in range(1_000))
     found = codes(
         read({"many.yaml": b"kind: buffer\nname: many\nscope: location\nrules:\n" + rules, "r.yaml": DEFAULT})
@@ -304,18 +304,18 @@ def test_a_file_full_of_problems_tells_the_first_of_them() -> None:
     assert found[1:].count("out-of-range") == 200
 
 
-def test_a_thousand_and_one_files_are_too_many() -> None:
+def test_a_folder_of_more_than_a_thousand_files_is_refused() -> None:
     assert codes(read({f"{number}.yaml": DEFAULT for number in range(1_001)})) == ["too-large"]
 
 
-def test_no_file_can_make_reading_fail() -> None:
+def test_truncated_files_never_make_reading_raise() -> None:
     for path in sorted(CASES.glob("*.yaml")):
         content = path.read_bytes()
         for cut in range(0, len(content), 7):
             read({"cut.yaml": content[:cut], "torn.yaml": content[cut:]})
 
 
-def test_problems_are_data_for_machines() -> None:
+def test_problems_can_be_written_as_json() -> None:
     reading = exposure("{location.type: shop}")
 
     assert json.loads(json.dumps([problem.as_dict() for problem in reading.problems])) == [

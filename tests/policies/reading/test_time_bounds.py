@@ -35,14 +35,14 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def test_from_is_the_first_moment_and_until_the_first_after() -> None:
+def test_a_rule_is_in_force_from_from_until_just_before_until() -> None:
     week = blocking("from: 2026-11-23T09:00Z, until: 2026-11-30T09:00Z")
     first, after = utc("2026-11-23T09:00"), utc("2026-11-30T09:00")
 
     assert [blocks(week, now) for now in (first - TICK, first, after - TICK, after)] == [False, True, True, False]
 
 
-def test_a_date_is_its_midnight_by_the_merchants_clock() -> None:
+def test_a_date_is_midnight_in_the_merchants_time_zone() -> None:
     week = blocking("from: 2026-11-23, until: 2026-11-30", MERCHANT)
     first, after = utc("2026-11-23T06:00"), utc("2026-11-30T06:00")
 
@@ -66,20 +66,20 @@ def test_without_a_merchant_file_a_date_is_midnight_utc() -> None:
         ("2026-11-01T01:30", "2026-11-01T06:30"),
     ],
 )
-def test_a_time_is_the_merchants_unless_it_says_its_offset(written: str, meant: str) -> None:
+def test_a_time_without_an_offset_is_in_the_merchants_time_zone(written: str, meant: str) -> None:
     policy_set = blocking(f"from: '{written}'", MERCHANT)
 
     assert blocks(policy_set, utc(meant))
     assert not blocks(policy_set, utc(meant) - TICK)
 
 
-def test_a_condition_and_bounds_must_both_hold() -> None:
+def test_a_rule_fires_only_if_its_condition_and_its_time_bounds_are_true() -> None:
     policy_set = blocking("when: {location.id: shop, stock.on_hand: {at_most: 4}}, from: 2026-01-01")
 
     assert not blocks(policy_set, utc("2026-06-01"))
 
 
-def test_hours_begin_with_their_first_minute_and_end_before_their_last() -> None:
+def test_hours_include_their_start_and_exclude_their_end() -> None:
     opening = blocking('during: {hours: "09:00-17:30"}')
 
     # 09:00 in Chicago is 15:00 UTC in winter.
@@ -89,7 +89,7 @@ def test_hours_begin_with_their_first_minute_and_end_before_their_last() -> None
     assert not blocks(opening, utc("2026-11-27T23:30"))
 
 
-def test_hours_that_pass_midnight_belong_to_the_day_on_which_they_begin() -> None:
+def test_hours_that_pass_midnight_belong_to_the_day_on_which_they_start() -> None:
     night = blocking('during: {days: [sun], hours: "22:00-02:00"}')
     times = ("2026-11-29T21:59", "2026-11-29T22:00", "2026-11-30T01:59", "2026-11-30T02:00", "2026-11-29T01:00")
 
@@ -98,7 +98,7 @@ def test_hours_that_pass_midnight_belong_to_the_day_on_which_they_begin() -> Non
     assert not blocks(night, utc("2026-11-30T22:30"), "UTC")
 
 
-def test_hours_until_midnight_can_be_written_both_ways() -> None:
+def test_hours_until_midnight_can_end_at_0_00_or_24_00() -> None:
     for end in ("24:00", "00:00"):
         evening = blocking(f'during: {{days: [sat], hours: "18:00-{end}"}}')
 
@@ -106,7 +106,7 @@ def test_hours_until_midnight_can_be_written_both_ways() -> None:
         assert not blocks(evening, utc("2026-11-29T00:00"), "UTC")
 
 
-def test_a_day_without_hours_is_the_whole_day_of_the_location() -> None:
+def test_a_day_without_hours_is_the_whole_day_in_the_locations_time_zone() -> None:
     monday = blocking("during: {days: [mon]}")
 
     # It is Monday in Auckland while it still is Sunday in Chicago.
@@ -114,7 +114,7 @@ def test_a_day_without_hours_is_the_whole_day_of_the_location() -> None:
     assert not blocks(monday, utc("2026-11-29T18:00"), CHICAGO)
 
 
-def test_hours_follow_the_clock_on_the_wall_when_it_changes() -> None:
+def test_hours_follow_local_time_when_clocks_change() -> None:
     morning = blocking('during: {hours: "09:00-10:00"}')
 
     # The same hour on the wall, an hour apart by UTC: summer time ends on 1 November.
@@ -123,7 +123,7 @@ def test_hours_follow_the_clock_on_the_wall_when_it_changes() -> None:
     assert blocks(morning, utc("2026-11-01T15:00"))
 
 
-def test_an_hour_that_comes_twice_counts_twice_and_one_that_is_skipped_not_at_all() -> None:
+def test_an_hour_that_occurs_twice_counts_twice_and_a_skipped_hour_never() -> None:
     small_hours = blocking('during: {hours: "01:00-03:00"}')
 
     autumn = [blocks(small_hours, utc("2026-11-01T05:30") + timedelta(hours=hour)) for hour in range(5)]
@@ -134,14 +134,14 @@ def test_an_hour_that_comes_twice_counts_twice_and_one_that_is_skipped_not_at_al
     assert spring == [False, True, False, False]
 
 
-def test_the_merchants_clock_can_be_asked_for_where_there_is_a_location() -> None:
+def test_hours_can_be_in_the_merchants_time_zone_although_a_location_is_known() -> None:
     opening = blocking('during: {hours: "09:00-17:30", in: merchant}', MERCHANT)
 
     assert blocks(opening, utc("2026-11-27T15:00"), AUCKLAND)
     assert not blocks(opening, utc("2026-11-27T00:00"), AUCKLAND)
 
 
-def test_where_no_location_is_known_the_merchants_clock_counts() -> None:
+def test_hours_are_in_the_merchants_time_zone_where_no_location_is_known() -> None:
     policy_set = rules(
         MERCHANT,
         "kind: routing\npolicies:\n  - {name: weekend, position: 1, rank: [nearest], during: {days: [sat, sun]}}\n"
@@ -153,7 +153,7 @@ def test_where_no_location_is_known_the_merchants_clock_counts() -> None:
     assert [policy.name for policy in policy_set.routing_matcher.fired(saturday)] == ["weekend", "rest"]
 
 
-def test_every_kind_of_rule_can_be_bounded() -> None:
+def test_every_kind_of_rule_can_have_time_bounds() -> None:
     bounds = "from: 2026-11-23, until: 2026-11-30, during: {days: [fri]}"
     files = (
         f"kind: exposure\nname: one\nrules: [{{name: one, block: no, {bounds}}}]",
@@ -170,13 +170,13 @@ def test_every_kind_of_rule_can_be_bounded() -> None:
     assert read({f"{number}.yaml": text.encode() for number, text in enumerate(files)}).problems == ()
 
 
-def test_the_last_policy_cannot_be_bounded() -> None:
+def test_the_last_policy_cannot_have_time_bounds() -> None:
     bounded = b"kind: routing\npolicies: [{name: one, position: 1, rank: [nearest], from: 2026-11-23}]"
 
     assert [problem.code for problem in read({"r.yaml": bounded}).problems] == ["no-default-policy"]
 
 
-def test_equal_bounds_are_one_fact_wherever_they_stand() -> None:
+def test_equal_time_bounds_in_different_rules_are_the_same_fact() -> None:
     bounds = ("from: 2026-11-23T06:00Z", "until: 2026-11-23", "from: 2026-11-23T07:00+01:00")
     each = "".join(
         f"  - {{name: r{number}, block: no, when: {{location.id: shop-{number}}}, {text}}}\n"
@@ -187,7 +187,7 @@ def test_equal_bounds_are_one_fact_wherever_they_stand() -> None:
     assert policy_set.exposure_matcher.facts == ("location.id", "from 2026-11-23T06:00:00+00:00")
 
 
-def test_answers_are_remembered_by_what_has_come_and_not_by_the_time() -> None:
+def test_a_rule_with_time_bounds_needs_only_three_remembered_answers() -> None:
     policy_set = blocking("from: 2026-11-23, until: 2026-11-30")
     start = utc("2026-11-20")
 
@@ -197,7 +197,7 @@ def test_answers_are_remembered_by_what_has_come_and_not_by_the_time() -> None:
     assert policy_set.exposure_matcher.answer_count == 3
 
 
-def test_the_time_zone_counts_wherever_the_merchant_file_stands() -> None:
+def test_the_merchants_time_zone_applies_whatever_the_name_of_its_file() -> None:
     bounded = b"kind: exposure\nname: one\nrules: [{name: one, block: no, from: 2026-11-23}]"
     for name in ("a.yaml", "z.yaml"):
         for text in (MERCHANT, MERCHANT.replace("merchant", r'"\x6derchant"')):
@@ -208,7 +208,7 @@ def test_the_time_zone_counts_wherever_the_merchant_file_stands() -> None:
             assert reading.policy_set.exposure_matcher.facts == ("from 2026-11-23T06:00:00+00:00",)
 
 
-def test_planners_cannot_name_facts_of_time() -> None:
+def test_rules_cannot_use_facts_about_time_by_name() -> None:
     named = b"kind: exposure\nname: one\nrules: [{name: one, block: no, when: {from 2026-11-23T06:00:00+00:00: true}}]"
 
     assert [problem.code for problem in read({"a.yaml": named, "r.yaml": ANYWHERE.encode()}).problems] == [

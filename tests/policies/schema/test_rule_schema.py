@@ -79,12 +79,12 @@ BAD = [(path, name) for path in sorted(CASES.rglob("*.yaml")) if (name := schema
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_a_schema(name: str) -> None:
+def test_every_schema_is_a_valid_json_schema(name: str) -> None:
     Draft202012Validator.check_schema(SCHEMAS[name]())
 
 
 @pytest.mark.parametrize(("path", "name"), ALL, ids=lambda value: value.name if isinstance(value, Path) else "")
-def test_shipped_rules_and_their_tests_pass(path: Path, name: str) -> None:
+def test_the_shipped_rules_and_their_tests_match_their_schemas(path: Path, name: str) -> None:
     assert messages(name, path.read_bytes()) == []
 
 
@@ -102,12 +102,12 @@ def test_the_first_line_of_a_shipped_file_names_its_schema(path: Path, name: str
     [("exposure", EXPOSURE), ("buffer", BUFFERS), ("buffer", CHANNEL), ("routing", ROUTING)],
     ids=["exposure", "buffer", "channel", "routing"],
 )
-def test_files_of_every_form_pass(name: str, content: bytes) -> None:
+def test_files_of_every_kind_match_their_schema(name: str, content: bytes) -> None:
     assert messages(name, content) == []
 
 
 @pytest.mark.parametrize(("path", "name"), BAD, ids=lambda value: value.stem if isinstance(value, Path) else "")
-def test_bad_files_fail_where_a_schema_can_tell(path: Path, name: str) -> None:
+def test_bad_files_fail_if_a_schema_can_find_the_problem(path: Path, name: str) -> None:
     try:
         found = messages(name, path.read_bytes())
     except UnreadableFile:
@@ -118,7 +118,7 @@ def test_bad_files_fail_where_a_schema_can_tell(path: Path, name: str) -> None:
         assert bool(found) is bool(told_codes(path) - BEYOND_A_SCHEMA)
 
 
-def test_many_bad_files_are_such_that_a_schema_can_tell() -> None:
+def test_a_schema_can_find_the_problem_of_at_least_ten_bad_files() -> None:
     assert sum(bool(told_codes(path) - BEYOND_A_SCHEMA) for path, _ in BAD) >= 10
 
 
@@ -143,13 +143,13 @@ def test_many_bad_files_are_such_that_a_schema_can_tell() -> None:
         ("{any: [{location.type: shop}]}", False),
     ],
 )
-def test_a_condition_is_as_the_reader_has_it(when: str, good: bool) -> None:
+def test_a_schema_accepts_the_conditions_that_the_reader_accepts(when: str, good: bool) -> None:
     file = f"kind: exposure\nname: one\nrules: [{{name: a, when: {when}, block: no}}]\n"
 
     assert (messages("exposure", file.encode()) == []) is good
 
 
-def test_every_fact_is_offered_where_it_is_known_and_only_there() -> None:
+def test_a_schema_offers_exactly_the_facts_that_are_known_in_a_place() -> None:
     defined = SCHEMAS["exposure"]()["$defs"]
     assert isinstance(defined, dict)
     offered = {name for name in defined["condition_in_exposure"]["properties"] if name in FACTS}
@@ -165,5 +165,5 @@ def test_a_suite_with_a_misspelt_key_fails() -> None:
     assert messages(SUITE, suite.replace(b"type: store", b"type: shop", 1))
 
 
-def test_the_files_are_what_the_code_says() -> None:
+def test_the_generated_schema_files_are_up_to_date() -> None:
     assert tool.check() is None

@@ -9,7 +9,7 @@ def shown(problem: Problem, text: str) -> list[str]:
     return render([problem], {problem.file: text}).splitlines()
 
 
-def test_a_problem_has_its_place_its_line_a_caret_and_help() -> None:
+def test_a_problem_shows_its_position_its_line_carets_and_help() -> None:
     problem = Problem("a.yaml", 2, 7, "unknown-fact", "there is no fact 'x'", "did you mean 'y'?", 4)
 
     assert shown(problem, "when:\n      xxxx: 1\n") == [
@@ -20,7 +20,7 @@ def test_a_problem_has_its_place_its_line_a_caret_and_help() -> None:
     ]
 
 
-def test_problems_are_sorted_by_their_place_and_told_once() -> None:
+def test_problems_are_sorted_by_position_and_shown_once() -> None:
     later, sooner = Problem("b.yaml", 1, 1, "alias", "b"), Problem("a.yaml", 9, 1, "alias", "a")
 
     assert render([later, sooner, later], {}) == "a.yaml:9:1: a [alias]\n\nb.yaml:1:1: b [alias]\n"
@@ -30,7 +30,7 @@ def test_a_problem_of_the_folder_has_no_line() -> None:
     assert shown(Problem(".", 0, 0, "no-default-policy", "none"), "") == [".: none [no-default-policy]"]
 
 
-def test_the_caret_stands_under_its_word_in_a_long_line() -> None:
+def test_the_carets_are_below_the_marked_word_in_a_long_line() -> None:
     line = "x" * 5_000 + "WORD" + "y" * 5_000
     _, text, caret = shown(Problem("a.yaml", 1, 5_001, "bad-name", "m", length=4), line)
 
@@ -38,20 +38,20 @@ def test_the_caret_stands_under_its_word_in_a_long_line() -> None:
     assert text[caret.index("^") : caret.rindex("^") + 1] == "WORD"
 
 
-def test_the_caret_counts_letters_as_wide_as_terminals_show_them() -> None:
+def test_the_caret_position_allows_for_wide_letters() -> None:
     _, text, caret = shown(Problem("a.yaml", 1, 4, "bad-name", "m", length=1), "無印 x")
 
     assert caret == "       |      ^"
     assert text == "     1 | 無印 x"
 
 
-def test_a_column_beyond_the_line_is_marked_at_its_end() -> None:
+def test_a_column_after_the_end_of_the_line_is_marked_at_the_end() -> None:
     _, text, caret = shown(Problem("a.yaml", 1, 99, "not-yaml", "m", length=9), "ab")
 
     assert (text, caret) == ("     1 | ab", "       |   ^")
 
 
-def test_names_and_texts_cannot_drive_a_terminal_or_forge_a_line() -> None:
+def test_texts_from_files_cannot_control_a_terminal_or_forge_a_line() -> None:
     problem = Problem("a\x1b[2J.yaml", 1, 1, "bad-name", "no\nb.yaml:1:1: forged", "\u202eevil")
     text = render([problem], {problem.file: "\x1b[31mred\x07"})
 
@@ -63,6 +63,6 @@ def test_a_tab_is_one_column() -> None:
     assert shown(Problem("a.yaml", 1, 2, "not-yaml", "m"), "\tx")[1:] == ["     1 |  x", "       |  ^"]
 
 
-def test_long_words_are_cut() -> None:
+def test_long_words_are_shortened() -> None:
     assert quoted("x" * 100) == "'" + "x" * 60 + "…'"
     assert terminal_safe("caf\u00e9") == "café"
