@@ -1,4 +1,4 @@
-"""A small retailer to try rules on: rules from YAML as planners write it, and a world in a few words."""
+"""A small retailer for tests of rules: rules in YAML, as planners write them, and builders for stock and orders."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ policies:
 
 
 def rules(*texts: str) -> PolicySet:
-    """The policy set of these files; fails on any problem."""
+    """The policy set of these files; fails if they have problems."""
     reading = read({f"rules/file-{number}.yaml": text.encode() for number, text in enumerate(texts)})
     assert not reading.problems, [problem.message for problem in reading.problems]
     assert reading.policy_set is not None
@@ -44,7 +44,7 @@ def rules(*texts: str) -> PolicySet:
 
 
 def policy(**entries: Any) -> str:
-    """A routing file with one policy for every order; entries are written as YAML flow."""
+    """A routing file with one policy for every order; entries are in YAML flow style."""
     text = {"name": "everything", "position": "100", "rank": "[fewest_shipments, nearest]"} | entries
     return "kind: routing\npolicies:\n  - " + "\n    ".join(f"{key}: {value}" for key, value in text.items()) + "\n"
 
@@ -58,24 +58,27 @@ def warehouse(key: str, **more: Any) -> Location:
 
 
 def level(sku: str, location_id: str, on_hand: int, *, age_minutes: float | None = 2, **more: Any) -> StockLevel:
-    true_at = None if age_minutes is None else NOW - timedelta(minutes=age_minutes)
-    return StockLevel(sku, location_id, on_hand, as_of_time=true_at, **more)
+    as_of_time = None if age_minutes is None else NOW - timedelta(minutes=age_minutes)
+    return StockLevel(sku, location_id, on_hand, as_of_time=as_of_time, **more)
 
 
 def world(locations: Iterable[Location], levels: Iterable[StockLevel], products: Iterable[Product] = ()) -> World:
-    stocked = list(levels)
-    known = {one.sku: Product(one.sku) for one in stocked} | {product.sku: product for product in products}
+    stock_levels = list(levels)
+    catalog = {stock.sku: Product(stock.sku) for stock in stock_levels} | {product.sku: product for product in products}
     return World(
-        NOW, {place.id: place for place in locations}, known, {(one.sku, one.location_id): one for one in stocked}
+        NOW,
+        {location.id: location for location in locations},
+        catalog,
+        {(stock.sku, stock.location_id): stock for stock in stock_levels},
     )
 
 
-def order(wanted: Mapping[str, int] | list[tuple[str, int]], **more: Any) -> Order:
-    """An order with a line for each pair of SKU and units, with ids 1, 2, ..."""
-    pairs = list(wanted.items()) if isinstance(wanted, Mapping) else wanted
+def order(units: Mapping[str, int] | list[tuple[str, int]], **more: Any) -> Order:
+    """An order with one line for each pair of SKU and units. The line ids are 1, 2, ..."""
+    pairs = list(units.items()) if isinstance(units, Mapping) else units
     lines = tuple(OrderLine(str(number), sku, count) for number, (sku, count) in enumerate(pairs, start=1))
     return Order("tiktok_shop", "TT-1", lines, **more)
 
 
-def sold(wanted: Mapping[str, int] | list[tuple[str, int]], **more: Any) -> Order:
-    return order(wanted, commitment=Commitment.SOLD, **more)
+def sold(units: Mapping[str, int] | list[tuple[str, int]], **more: Any) -> Order:
+    return order(units, commitment=Commitment.SOLD, **more)

@@ -1,4 +1,4 @@
-"""What comparisons and groups mean, on raw values."""
+"""Comparisons and groups, evaluated on raw values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from policies.engine.conditions import All, Always, Any, Comparison, Condition, 
 from policies.facts.fact_table import Value
 
 STORE = Comparison("location.type", Operator.IS, ("store",))
-DEAR = Comparison("order.value", Operator.AT_LEAST, (1000.0,))
+HIGH_VALUE = Comparison("order.value", Operator.AT_LEAST, (1000.0,))
 
 
 def compares(operator: Operator, value: Value | None, *operands: str | float | bool) -> bool:
@@ -57,9 +57,9 @@ def test_contains_tests_for_one_tag_and_contains_any_for_several() -> None:
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
-        (All((STORE, DEAR)), [True, False, False, False]),
-        (Any((STORE, DEAR)), [True, True, True, False]),
-        (NoneOf((STORE, DEAR)), [False, False, False, True]),
+        (All((STORE, HIGH_VALUE)), [True, False, False, False]),
+        (Any((STORE, HIGH_VALUE)), [True, True, True, False]),
+        (NoneOf((STORE, HIGH_VALUE)), [False, False, False, True]),
         (Always(), [True, True, True, True]),
     ],
 )
@@ -79,4 +79,4 @@ def test_a_comparison_without_a_value_is_refused() -> None:
 
 
 def test_comparisons_are_listed_in_written_order() -> None:
-    assert list(comparisons(All((DEAR, NoneOf((Any((STORE,)), Always())))))) == [DEAR, STORE]
+    assert list(comparisons(All((HIGH_VALUE, NoneOf((Any((STORE,)), Always())))))) == [HIGH_VALUE, STORE]

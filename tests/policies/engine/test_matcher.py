@@ -1,4 +1,4 @@
-"""What fires is what the conditions say: the engine, the memory and the oracle on raw values agree."""
+"""Rules fire exactly as their conditions say: the engine, remembered answers and direct evaluation agree."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def groups(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
 
 
 conditions: st.SearchStrategy[Condition] = st.recursive(st.one_of(comparison, st.builds(Always)), groups, max_leaves=8)
-rules = st.lists(conditions, min_size=1, max_size=8).map(lambda found: list(enumerate(found)))
+rules = st.lists(conditions, min_size=1, max_size=8).map(lambda conditions: list(enumerate(conditions)))
 
 value = st.sampled_from(VALUES)
 tags = st.frozensets(st.sampled_from([*TAGS, "other"]))
@@ -81,11 +81,11 @@ contexts = st.builds(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rules, st.lists(contexts, min_size=1, max_size=12))
 def test_the_engine_and_remembered_answers_agree_with_direct_evaluation(
-    pairs: list[tuple[int, Condition]], asked: list[Context]
+    pairs: list[tuple[int, Condition]], contexts: list[Context]
 ) -> None:
     matcher = Matcher.of(pairs)
 
-    for context in asked:
+    for context in contexts:
         expected = matcher.fired_by_oracle(context)
         assert matcher.fired_by_engine(context) == expected
         assert matcher.fired(context) == expected
@@ -129,8 +129,8 @@ def test_skus_in_overlapping_lists_fire_exactly_the_rules_that_list_them() -> No
     matcher = Matcher.of([(bit, is_("product.sku", *skus)) for bit, skus in enumerate(lists)])
 
     for number in (0, 1, 255, 340, 499, 500):
-        wanted = tuple(bit for bit in range(9) if number < 500 and number >> bit & 1)
-        assert matcher.fired(store(sku=f"SKU-{number}")) == wanted
+        expected = tuple(bit for bit in range(9) if number < 500 and number >> bit & 1)
+        assert matcher.fired(store(sku=f"SKU-{number}")) == expected
 
 
 def test_two_thousand_rules_are_compiled_in_bounded_time() -> None:
@@ -161,14 +161,14 @@ def test_a_rule_that_excludes_many_pairs_fires_for_all_others() -> None:
 
 
 def test_a_rule_with_too_many_alternatives_is_refused_with_its_index() -> None:
-    def pairs(fact: str, other: str) -> tuple[Condition, ...]:
-        return tuple(All((is_(fact, str(number)), is_(other, str(number)))) for number in range(12))
+    def pairs(first: str, second: str) -> tuple[Condition, ...]:
+        return tuple(All((is_(first, str(number)), is_(second, str(number)))) for number in range(12))
 
-    excepts, names = NoneOf(pairs("location.id", "product.sku")), Any(pairs("product.category", "channel.id"))
+    exclusions, inclusions = NoneOf(pairs("location.id", "product.sku")), Any(pairs("product.category", "channel.id"))
 
-    with pytest.raises(ConditionTooLarge) as refused:
-        Matcher.of([("plain", Always()), ("endless", All((excepts, names)))])
-    assert refused.value.index == 1
+    with pytest.raises(ConditionTooLarge) as error:
+        Matcher.of([("plain", Always()), ("endless", All((exclusions, inclusions)))])
+    assert error.value.index == 1
 
 
 def test_an_answer_is_remembered_for_all_values_of_the_same_class() -> None:

@@ -1,4 +1,4 @@
-"""durable-rules holds: each trap that was found in it has a test that it is closed."""
+"""Each known trap of durable-rules has a test that shows that our code avoids it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_rule_fires_once_however_many_of_its_alternatives_are_true() -> None:
 
 
 def test_two_thousand_rules_with_the_same_condition_all_fire() -> None:
-    # The engine itself takes 256 rules of one condition.
+    # durable-rules itself accepts at most 256 rules with the same condition.
     assert len(engine(*[(equal(0, 1),)] * 2_000).fired([1])) == 2_000
 
 
@@ -127,7 +127,7 @@ def test_a_failing_evaluation_leaves_no_state_behind(monkeypatch: pytest.MonkeyP
 
 
 def test_an_engine_that_never_fired_can_be_evaluated_and_dropped() -> None:
-    # durable-rules frees memory that it set only if something has fired; without priming this crashed the process.
+    # durable-rules frees memory that it sets only when a rule fires. Without priming, this crashed the process.
     for _ in range(200):
         rules = engine((equal(0, 1), equal(1, 2), at_least(2, 1), at_least(3, 2)))
         assert rules.fired([1, 2, 0, 0]) == frozenset()
@@ -174,10 +174,10 @@ print(durable.assert_fact(handle, json.dumps({"sid": "s", **{FACT}}))[0])
 
 
 def probe(rules: str, fact: str) -> str:
-    """What the bare engine says, in a process of its own because it may never return."""
+    """The output of durable-rules alone, in its own process because it may never return."""
     code = PROBE.replace("{RULES}", rules).replace("{FACT}", fact)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
-    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    return process.stdout.strip() or process.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is worked out once for an object, and times that are classified as they are, change no answer."""
+"""Caching the classes of objects and classifying ages as durations do not change which rules fire."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_cached_kind_of_object_is_a_field_of_a_context() -> None:
 
 
 def test_short_lived_objects_are_never_confused_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new object soon has the address of one that is gone."""
+    """Python soon gives a new object the address of a freed one."""
     monkeypatch.setattr(classified_facts, "MAX_OBJECTS", 3)
     monkeypatch.setattr(classified_facts, "MAX_CLASSIFICATIONS", 5)
     matcher = Matcher.of([(number, _is("product.sku", f"SKU-{number}")) for number in range(20)])
@@ -47,11 +47,11 @@ def test_short_lived_objects_are_never_confused_with_each_other(monkeypatch: pyt
 
 def test_the_cache_of_classified_facts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classified_facts, "MAX_OBJECTS", 10)
-    made = classified_facts.ClassifiedFactsCache("product", [FACTS["product.sku"].read])
+    cache = classified_facts.ClassifiedFactsCache("product", [FACTS["product.sku"].read])
     for number in range(100):
-        made.of(Context(NOW, product=Product(f"SKU-{number}")))
+        cache.of(Context(NOW, product=Product(f"SKU-{number}")))
 
-    assert len(made.by_object_id) == 10
+    assert len(cache.by_object_id) == 10
 
 
 def test_equal_objects_share_remembered_answers() -> None:
@@ -80,16 +80,16 @@ operators = st.sampled_from(
 def test_an_age_is_classified_like_its_number(
     name: str, operator: Operator, numbers: list[float], data: st.DataObject
 ) -> None:
-    """Also at the very microsecond at which a comparison turns, before it, and where a clock runs ahead."""
+    """Tests the microseconds around each threshold too, and clocks that are ahead."""
     _, unit = AGE_FACTS[name]
     reachable = [number for number in numbers if abs(number) < timedelta(days=700_000) / unit] or [0.0]
-    near = unit * data.draw(st.sampled_from(reachable)) + data.draw(st.integers(-3, 3)) * MICROSECOND
+    age = unit * data.draw(st.sampled_from(reachable)) + data.draw(st.integers(-3, 3)) * MICROSECOND
     matcher = Matcher.of([(number, Comparison(name, operator, (number,))) for number in numbers])
 
-    level = StockLevel("MUG", "oslo", 1, as_of_time=NOW - near, counted_time=NOW - near)
-    asked = Context(NOW, stock=level)
+    level = StockLevel("MUG", "oslo", 1, as_of_time=NOW - age, counted_time=NOW - age)
+    context = Context(NOW, stock=level)
 
-    assert matcher.fired(asked) == matcher.fired_by_engine(asked) == matcher.fired_by_oracle(asked)
+    assert matcher.fired(context) == matcher.fired_by_engine(context) == matcher.fired_by_oracle(context)
 
 
 def _is(fact: str, word: str) -> Condition:

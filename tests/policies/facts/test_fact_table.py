@@ -1,4 +1,4 @@
-"""What rules may ask, and how it is read from a context."""
+"""The facts that rules may use, and how each is read from a context."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ EVERYTHING = Context(
 )
 
 
-def ask(name: str, context: Context = EVERYTHING) -> object:
+def read_fact(name: str, context: Context = EVERYTHING) -> object:
     return FACTS[name].read(context)
 
 
 def test_every_fact_is_known_in_a_complete_context() -> None:
-    unknown = [name for name in FACTS if ask(name) is None]
+    unknown = [name for name in FACTS if read_fact(name) is None]
 
     assert unknown == []
 
 
 def test_every_fact_is_unknown_in_an_empty_context() -> None:
-    known = [name for name in FACTS if ask(name, Context(NOW)) is not None]
+    known = [name for name in FACTS if read_fact(name, Context(NOW)) is not None]
 
     assert known == []
 
@@ -74,43 +74,43 @@ def test_every_fact_is_unknown_in_an_empty_context() -> None:
 def test_a_fact_has_the_type_that_the_table_declares(name: str) -> None:
     types = {FactType.TEXT: str, FactType.NUMBER: int | float, FactType.FLAG: bool, FactType.TEXTS: frozenset}
 
-    assert isinstance(ask(name), types[FACTS[name].type])
+    assert isinstance(read_fact(name), types[FACTS[name].type])
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_a_value_is_one_that_the_table_allows(name: str) -> None:
-    assert not FACTS[name].allowed or ask(name) in FACTS[name].allowed
+    assert not FACTS[name].allowed or read_fact(name) in FACTS[name].allowed
 
 
 def test_a_price_equals_the_number_that_a_planner_writes() -> None:
-    assert ask("order.value") == 19.99
+    assert read_fact("order.value") == 19.99
 
 
 def test_the_age_of_stock_is_in_minutes() -> None:
-    assert ask("stock.age_minutes") == 90
+    assert read_fact("stock.age_minutes") == 90
 
 
 def test_stock_from_a_source_whose_clock_is_ahead_has_age_zero() -> None:
     ahead = StockLevel("MUG", "oslo", 1, as_of_time=NOW + timedelta(minutes=3))
 
-    assert ask("stock.age_minutes", Context(NOW, stock=ahead)) == 0
+    assert read_fact("stock.age_minutes", Context(NOW, stock=ahead)) == 0
 
 
 def test_days_of_cover_are_available_units_over_units_sold_per_day() -> None:
-    assert ask("stock.days_of_cover") == 2.5
+    assert read_fact("stock.days_of_cover") == 2.5
 
 
 @pytest.mark.parametrize("velocity", [None, 0.0])
 def test_days_of_cover_are_unknown_for_a_product_that_does_not_sell(velocity: float | None) -> None:
     context = Context(NOW, product=Product("MUG", velocity_per_day=velocity), stock=StockLevel("MUG", "oslo", 5))
 
-    assert ask("stock.days_of_cover", context) is None
+    assert read_fact("stock.days_of_cover", context) is None
 
 
 def test_distance_is_unknown_without_coordinates_and_never_zero() -> None:
     context = Context(NOW, location=Location("oslo", "store", coordinates=OSLO), destination=Destination("NO"))
 
-    assert ask("location.distance_km", context) is None
+    assert read_fact("location.distance_km", context) is None
 
 
 @pytest.mark.parametrize(
@@ -130,37 +130,39 @@ def test_a_location_without_a_list_of_countries_ships_everywhere_and_with_an_emp
 ) -> None:
     context = Context(NOW, location=Location("oslo", "store", ships_to=ships_to), destination=Destination(country))
 
-    assert ask("location.serves_destination", context) is serves
+    assert read_fact("location.serves_destination", context) is serves
 
 
 @pytest.mark.parametrize(("time_zone", "is_open"), [("Europe/Oslo", True), ("America/New_York", False)])
 def test_a_location_is_open_by_its_own_time_zone(time_zone: str, is_open: bool) -> None:
     location = Location("a", "store", time_zone=time_zone, opens=time(9), closes=time(17))
 
-    assert ask("location.open_now", Context(NOW, location=location)) is is_open
+    assert read_fact("location.open_now", Context(NOW, location=location)) is is_open
 
 
 def test_whether_a_location_without_hours_is_open_is_unknown_unless_it_is_closed_all_day() -> None:
     paused = Location("oslo", "store", status="paused")
     holiday = Location("oslo", "store", holidays=frozenset({date(2026, 11, 27)}))
 
-    assert ask("location.open_now", Context(NOW, location=Location("oslo", "store"))) is None
-    assert ask("location.open_now", Context(NOW, location=paused)) is False
-    assert ask("location.open_now", Context(NOW, location=holiday)) is False
+    assert read_fact("location.open_now", Context(NOW, location=Location("oslo", "store"))) is None
+    assert read_fact("location.open_now", Context(NOW, location=paused)) is False
+    assert read_fact("location.open_now", Context(NOW, location=holiday)) is False
 
 
 def test_the_margin_is_the_order_value_less_the_shipping_cost() -> None:
-    assert ask("plan.margin_after_shipping") == 10.19
+    assert read_fact("plan.margin_after_shipping") == 10.19
     assert (
-        ask("plan.margin_after_shipping", Context(NOW, order=OrderFacts(), plan=PlanFacts(1, cost=Decimal(5)))) is None
+        read_fact("plan.margin_after_shipping", Context(NOW, order=OrderFacts(), plan=PlanFacts(1, cost=Decimal(5))))
+        is None
     )
     assert (
-        ask("plan.margin_after_shipping", Context(NOW, order=OrderFacts(value=Decimal(5)), plan=PlanFacts(1))) is None
+        read_fact("plan.margin_after_shipping", Context(NOW, order=OrderFacts(value=Decimal(5)), plan=PlanFacts(1)))
+        is None
     )
 
 
 def test_an_untagged_product_has_a_known_empty_list_of_tags() -> None:
-    assert ask("product.tags", Context(NOW, product=Product("MUG"))) == frozenset()
+    assert read_fact("product.tags", Context(NOW, product=Product("MUG"))) == frozenset()
 
 
 def test_facts_of_a_location_and_ages_are_unknown_for_a_channels_total() -> None:

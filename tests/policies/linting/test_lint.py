@@ -1,4 +1,4 @@
-"""Lint finds what can never have an effect, and nothing else: whatever it says, no context proves it wrong."""
+"""Lint finds only rules that can never have an effect: no context contradicts a finding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policies.reading.rules_reader import Reading, read
 
 DEFAULT = "{name: everything-else, position: 1000, rank: [nearest]}"
 
-# All the classes that the conditions below can tell apart, so that trying them all is exact.
+# A value of every class that the conditions below can distinguish, so that trying them all is exact.
 VALUES: Mapping[str, tuple[Value | None, ...]] = {
     "location.type": (None, "store", "warehouse", "supplier", "pop-up"),
     "location.offers_pickup": (None, False, True),
@@ -58,8 +58,8 @@ CONDITIONS = st.recursive(comparison(), groups, max_leaves=6)
 
 
 def contexts(*conditions: Condition) -> Iterator[dict[str, Value | None]]:
-    """Every context that the conditions can tell apart."""
-    facts = sorted({one.fact for condition in conditions for one in comparisons(condition)})
+    """One context for each combination of values that the conditions can distinguish."""
+    facts = sorted({comparison.fact for condition in conditions for comparison in comparisons(condition)})
     return (dict(zip(facts, values, strict=True)) for values in product(*(VALUES[fact] for fact in facts)))
 
 
@@ -93,13 +93,13 @@ def test_a_condition_is_impossible_exactly_if_no_context_makes_it_true(condition
 @given(st.lists(CONDITIONS, min_size=2, max_size=3))
 def test_a_rule_is_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
     checker = Satisfiability(conditions, StepBudget())
-    first, *others = (checker.disjunction(condition) for condition in conditions)
+    first, *later = (checker.disjunction(condition) for condition in conditions)
     alone = any(
         holds(conditions[0], context) and not any(holds(other, context) for other in conditions[1:])
         for context in contexts(*conditions)
     )
 
-    assert checker.can_hold([first, *(other.opposite for other in others)]) is alone
+    assert checker.can_hold([first, *(rule.opposite for rule in later)]) is alone
 
 
 @settings(max_examples=120, deadline=None)
@@ -108,10 +108,10 @@ def test_a_reported_conflict_is_real_and_minimal(conditions: list[Condition]) ->
     checker = Satisfiability(conditions, StepBudget())
     conflict = checker.conflict([checker.disjunction(condition) for condition in conditions])
 
-    for left_out in (None, *conflict):
-        kept = [conditions[number] for number in conflict if number != left_out]
-        possible = any(all(holds(one, context) for one in kept) for context in contexts(*kept))
-        assert possible is (left_out is not None or not conflict)
+    for removed in (None, *conflict):
+        members = [conditions[number] for number in conflict if number != removed]
+        possible = any(all(holds(member, context) for member in members) for context in contexts(*members))
+        assert possible is (removed is not None or not conflict)
 
 
 @settings(max_examples=100, deadline=None)
@@ -120,10 +120,10 @@ def test_a_rule_that_can_never_fire_is_refused_and_only_a_condition_that_is_alwa
     condition: Condition,
 ) -> None:
     answers = {holds(condition, context) for context in contexts(condition)}
-    found = set(codes(exposure("{" + condition_text(condition) + "}")))
+    reported = set(codes(exposure("{" + condition_text(condition) + "}")))
 
-    assert bool(found & {"always-true"}) <= (answers == {True})
-    assert ("contradiction" in found or "never-fires" in found) >= (answers == {False})
+    assert bool(reported & {"always-true"}) <= (answers == {True})
+    assert ("contradiction" in reported or "never-fires" in reported) >= (answers == {False})
 
 
 def test_a_comparison_beyond_the_bounds_of_a_fact_is_found() -> None:
@@ -229,10 +229,10 @@ def test_a_policy_may_use_no_location_only_if_an_exclude_rule_without_when_says_
 
 
 def test_conditions_count_as_possible_when_the_budget_is_spent() -> None:
-    apart = [Comparison("location.type", Operator.IS, (word,)) for word in ("store", "warehouse")]
-    checker = Satisfiability(apart, StepBudget(0))
+    comparisons_apart = [Comparison("location.type", Operator.IS, (word,)) for word in ("store", "warehouse")]
+    checker = Satisfiability(comparisons_apart, StepBudget(0))
 
-    assert checker.can_hold([checker.disjunction(one) for one in apart])
+    assert checker.can_hold([checker.disjunction(comparison) for comparison in comparisons_apart])
 
 
 def test_thousands_of_rules_are_linted_in_bounded_time() -> None:

@@ -1,4 +1,4 @@
-"""Rule files become one policy set, or all of their problems at once."""
+"""Rule files are read into one policy set, or into all of their problems at once."""
 
 from __future__ import annotations
 
@@ -222,9 +222,14 @@ def test_the_revision_changes_with_the_rules_and_not_with_their_tests() -> None:
 
 
 def test_files_that_are_not_rules_are_ignored() -> None:
-    others = {"README.md": b"\xff", "schema/buffer.schema.json": b"{", "floor_test.yaml": b"[", "floor_test.yml": b"["}
+    other_files = {
+        "README.md": b"\xff",
+        "schema/buffer.schema.json": b"{",
+        "floor_test.yaml": b"[",
+        "floor_test.yml": b"[",
+    }
 
-    assert good({**GOOD, **others}).files == tuple(sorted(GOOD))
+    assert good({**GOOD, **other_files}).files == tuple(sorted(GOOD))
 
 
 def test_an_empty_folder_lacks_a_routing_policy() -> None:

@@ -1,4 +1,4 @@
-"""Rules that are in force only for a time: the first moment, the last, and the days on which clocks change."""
+"""Rules with time bounds: their first and last moments, and the days on which clocks change."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ TICK = timedelta(microseconds=1)
 
 
 def blocking(bounds: str, *files: str) -> PolicySet:
-    """A folder with one exposure rule within these bounds."""
+    """A policy set with one exposure rule that has these time bounds."""
     return rules(ANYWHERE, f"kind: exposure\nname: one\nrules:\n  - {{name: one, block: no, {bounds}}}\n", *files)
 
 
 def blocks(policy_set: PolicySet, now: datetime, time_zone: str = CHICAGO) -> bool:
-    """Whether the rule is in force, by the engine and by the oracle."""
+    """Whether the rule is in force, by the engine and by direct evaluation."""
     location = Location("shop", "store", time_zone=time_zone)
     context = Context(now, TIKTOK, location=location, stock=StockLevel("MUG", "shop", 5))
-    found = policy_set.exposure_matcher.fired(context)
-    assert found == policy_set.exposure_matcher.fired_by_oracle(context)
-    return bool(found)
+    fired = policy_set.exposure_matcher.fired(context)
+    assert fired == policy_set.exposure_matcher.fired_by_oracle(context)
+    return bool(fired)
 
 
 def utc(text: str) -> datetime:
@@ -94,7 +94,7 @@ def test_hours_that_pass_midnight_belong_to_the_day_on_which_they_start() -> Non
     times = ("2026-11-29T21:59", "2026-11-29T22:00", "2026-11-30T01:59", "2026-11-30T02:00", "2026-11-29T01:00")
 
     assert [blocks(night, utc(time), "UTC") for time in times] == [False, True, True, False, False]
-    # Monday's small hours count, Monday's late ones do not.
+    # The rule is in force early on Monday, but not late on Monday.
     assert not blocks(night, utc("2026-11-30T22:30"), "UTC")
 
 
@@ -109,7 +109,7 @@ def test_hours_until_midnight_can_end_at_0_00_or_24_00() -> None:
 def test_a_day_without_hours_is_the_whole_day_in_the_locations_time_zone() -> None:
     monday = blocking("during: {days: [mon]}")
 
-    # It is Monday in Auckland while it still is Sunday in Chicago.
+    # At this time it is Monday in Auckland and still Sunday in Chicago.
     assert blocks(monday, utc("2026-11-29T18:00"), AUCKLAND)
     assert not blocks(monday, utc("2026-11-29T18:00"), CHICAGO)
 
@@ -117,7 +117,7 @@ def test_a_day_without_hours_is_the_whole_day_in_the_locations_time_zone() -> No
 def test_hours_follow_local_time_when_clocks_change() -> None:
     morning = blocking('during: {hours: "09:00-10:00"}')
 
-    # The same hour on the wall, an hour apart by UTC: summer time ends on 1 November.
+    # The same local hour is an hour later in UTC: daylight saving time ends on 1 November.
     assert blocks(morning, utc("2026-10-31T14:00"))
     assert not blocks(morning, utc("2026-11-01T14:00"))
     assert blocks(morning, utc("2026-11-01T15:00"))
@@ -191,9 +191,9 @@ def test_a_rule_with_time_bounds_needs_only_three_remembered_answers() -> None:
     policy_set = blocking("from: 2026-11-23, until: 2026-11-30")
     start = utc("2026-11-20")
 
-    asked = [blocks(policy_set, start + timedelta(minutes=7 * step)) for step in range(2_500)]
+    answers = [blocks(policy_set, start + timedelta(minutes=7 * step)) for step in range(2_500)]
 
-    assert sum(asked) == 7 * 24 * 60 // 7
+    assert sum(answers) == 7 * 24 * 60 // 7
     assert policy_set.exposure_matcher.answer_count == 3
 
 

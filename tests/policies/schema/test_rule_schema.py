@@ -1,4 +1,4 @@
-"""The JSON Schemas say of rule files what the reader says, as far as a schema can."""
+"""The JSON Schemas accept and refuse rule files as the reader does, as far as a schema can."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools import schema as tool
 RULES = Path(__file__).parents[3] / "rules"
 SUITE = "rules_test"
 
-# What only the reader can know: other files, other rules, how a file is written, and what conditions come to.
+# Problems that only the reader can find, from other files, other rules, the YAML syntax or an analysis of conditions.
 BEYOND_A_SCHEMA = {
     *("duplicate-key", "duplicate-name", "duplicate-position", "duplicate-settings", "no-such-time", "never-in-force"),
     *("no-default-policy", "no-default-exception", "no-next-policy"),
@@ -28,7 +28,7 @@ BEYOND_A_SCHEMA = {
 
 
 def plain(node: Node) -> object:
-    """The node as editors see it, by YAML 1.2: numbers, true and false without quotes are no words."""
+    """The node as editors read it, by YAML 1.2: unquoted numbers, true and false are not texts."""
     match node:
         case SequenceNode(items):
             return [plain(item) for item in items]
@@ -59,7 +59,7 @@ def messages(name: str, content: bytes) -> list[str]:
 
 
 def schema_of(path: Path) -> str | None:
-    """The schema that a file's modeline would name."""
+    """The name of the schema for a file."""
     kind = re.search(rb"^kind: (\w+)", path.read_bytes(), re.MULTILINE)
     if path.stem == "fixtures_test":
         return "fixtures_test"
@@ -68,14 +68,14 @@ def schema_of(path: Path) -> str | None:
     return kind[1].decode() if kind and kind[1].decode() in SCHEMAS else None
 
 
-def told_codes(case: Path) -> set[str]:
-    told = case.with_suffix(".txt") if case.parent == CASES else case.parent.with_suffix(".txt")
-    text = told.read_text(encoding="utf-8") if told.exists() else ""
+def expected_codes(case: Path) -> set[str]:
+    expected = case.with_suffix(".txt") if case.parent == CASES else case.parent.with_suffix(".txt")
+    text = expected.read_text(encoding="utf-8") if expected.exists() else ""
     return set(re.findall(r"^\S+: .* \[([a-z0-9-]+)\]$", text, re.MULTILINE))
 
 
 ALL = [(path, name) for path in sorted(RULES.rglob("*.yaml")) if (name := schema_of(path))]
-BAD = [(path, name) for path in sorted(CASES.rglob("*.yaml")) if (name := schema_of(path)) and told_codes(path)]
+BAD = [(path, name) for path in sorted(CASES.rglob("*.yaml")) if (name := schema_of(path)) and expected_codes(path)]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -109,17 +109,17 @@ def test_files_of_every_kind_match_their_schema(name: str, content: bytes) -> No
 @pytest.mark.parametrize(("path", "name"), BAD, ids=lambda value: value.stem if isinstance(value, Path) else "")
 def test_bad_files_fail_if_a_schema_can_find_the_problem(path: Path, name: str) -> None:
     try:
-        found = messages(name, path.read_bytes())
+        errors = messages(name, path.read_bytes())
     except UnreadableFile:
         return
 
     # A case of several files has its problem in one of them.
     if path.parent == CASES:
-        assert bool(found) is bool(told_codes(path) - BEYOND_A_SCHEMA)
+        assert bool(errors) is bool(expected_codes(path) - BEYOND_A_SCHEMA)
 
 
 def test_a_schema_can_find_the_problem_of_at_least_ten_bad_files() -> None:
-    assert sum(bool(told_codes(path) - BEYOND_A_SCHEMA) for path, _ in BAD) >= 10
+    assert sum(bool(expected_codes(path) - BEYOND_A_SCHEMA) for path, _ in BAD) >= 10
 
 
 @pytest.mark.parametrize(

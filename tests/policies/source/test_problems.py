@@ -1,4 +1,4 @@
-"""How problems are shown."""
+"""How problems are shown as text."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def test_a_problem_shows_its_position_its_line_carets_and_help() -> None:
 
 
 def test_problems_are_sorted_by_position_and_shown_once() -> None:
-    later, sooner = Problem("b.yaml", 1, 1, "alias", "b"), Problem("a.yaml", 9, 1, "alias", "a")
+    second, first = Problem("b.yaml", 1, 1, "alias", "b"), Problem("a.yaml", 9, 1, "alias", "a")
 
-    assert render([later, sooner, later], {}) == "a.yaml:9:1: a [alias]\n\nb.yaml:1:1: b [alias]\n"
+    assert render([second, first, second], {}) == "a.yaml:9:1: a [alias]\n\nb.yaml:1:1: b [alias]\n"
 
 
 def test_a_problem_of_the_folder_has_no_line() -> None:
