@@ -23,7 +23,7 @@ from policies.domain.model import World
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
-from service.database.change_horizon import number
+from service.database.change_horizon import as_bigint
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import availability_published
 from service.policy.active_policies import ActivePolicies
@@ -44,7 +44,7 @@ COLUMNS = (
     _published.sellable,
     _published.largest_single_order,
     _published.version,
-    number(_published.xid).label("xid"),
+    as_bigint(_published.xid).label("xid"),
 )
 _PAIR = {"channel_id": Text, "sku": Text}
 _pair = unnested("pair", **_PAIR)

@@ -104,6 +104,8 @@ async def missing_products(connection: Connection, skus: Iterable[str]) -> set[s
 
 async def claim(connection: Connection) -> None:
     """Makes this transaction the only one that edits the catalogue, until it ends; its version rises."""
+    # The one row of the version is also the lock of all catalog edits. Versions therefore rise in commit order, and a
+    # cached catalog of some version lacks no edit of that version or an earlier one.
     await _RAISE_VERSION.run(connection)
 
 

@@ -1,4 +1,4 @@
-"""What the tables of PostgreSQL are made of: their metadata, and the kinds of columns that many have."""
+"""Metadata of the tables, naming convention of constraints, and column kinds that many tables share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ metadata = MetaData(
 
 
 class TransactionId(UserDefinedType[int]):
-    """PostgreSQL's `xid8`: the number of a transaction, which never comes round again."""
+    """PostgreSQL's `xid8`: a transaction id of 64 bits, which never wraps around."""
 
     cache_ok = True
 
@@ -44,13 +44,13 @@ def key(name: str, type_: Any = Text) -> Column[Any]:
     return Column(name, type_, primary_key=True)
 
 
-def transaction() -> Column[Any]:
-    """The transaction that wrote a row. With a snapshot's horizon it tells what a reader may not have seen yet."""
+def transaction_id() -> Column[Any]:
+    """The transaction that wrote a row. Compared with a snapshot, it tells which rows a reader has not seen yet."""
     return required("xid", TransactionId, server_default=text("pg_current_xact_id()"), index=True)
 
 
-def moments() -> list[Column[Any]]:
-    """When a row was made, and when it last changed."""
+def timestamps() -> list[Column[Any]]:
+    """When a row was created, and when it last changed."""
     return [
         required("create_time", Moment, server_default=text("clock_timestamp()")),
         required("update_time", Moment, server_default=text("clock_timestamp()")),

@@ -1,4 +1,4 @@
-"""How statements reach PostgreSQL: SQLAlchemy Core writes them once, asyncpg runs them from a pool."""
+"""Runs statements: SQLAlchemy Core writes each SQL text once, asyncpg runs it from a pool. Retries transactions."""
 
 from __future__ import annotations
 
@@ -21,41 +21,45 @@ from service.errors import NotReady
 from service.metrics import Metrics
 
 Connection = Any
-"""A connection of asyncpg's pool, which is a proxy without public type."""
+"""A connection of asyncpg's pool, which is a proxy without a public type."""
 T = TypeVar("T")
 Columns = dict[str, Any]
-"""The columns of rows that are sent as lists, by name, with their types."""
+"""Column types by name, for rows that are sent as one list per column."""
 
 ATTEMPTS = 6
-"""How often a transaction is run before its caller is told that the service is not ready."""
+"""Attempts of a transaction before its caller gets NotReady."""
+# More than ATTEMPTS, because a count that moves the promises of many orders may find one more of them locked each
+# time. It still makes progress: every attempt first locks the orders that earlier attempts found busy.
 BUSY_ATTEMPTS = 30
-"""The same for a transaction that finds rows busy: each attempt has locked what the one before found out it needs."""
+"""Attempts of a transaction that raises RowsBusy: each one locks in order what the attempt before it needed."""
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 
+# A transaction is retried as a whole, never one of its statements. It claims its request ids first, so a retry after
+# a commit of unknown outcome finds the stored answer and writes nothing twice.
 RETRYABLE = (
     asyncpg.PostgresConnectionError,  # SQLSTATE class 08
     asyncpg.ReadOnlySQLTransactionError,  # a standby, after a failover
-    asyncpg.UniqueViolationError,  # somebody else recorded the same change id meanwhile
-    asyncpg.TransactionRollbackError,  # class 40: serialization failures and deadlocks
+    asyncpg.UniqueViolationError,  # another transaction recorded the same change id first
+    asyncpg.TransactionRollbackError,  # class 40: serialization failures (40001) and deadlocks (40P01)
     asyncpg.InsufficientResourcesError,  # class 53: disk, memory, connections
     asyncpg.LockNotAvailableError,
-    asyncpg.OperatorInterventionError,  # class 57: cancelled, shut down, starting
+    asyncpg.OperatorInterventionError,  # class 57: query cancelled, server shutting down or starting
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that ended while a statement began
-    OSError,  # no socket, no route, no name, no answer in time
+    asyncpg.InternalClientError,  # the connection closed as a statement began
+    OSError,  # no socket, route, host name or timely answer
 )
-"""What another attempt may mend; whether the last one was committed is found out by its request id."""
+"""Errors that a new attempt may cure. Its claim of the request id tells whether an earlier attempt committed."""
 
 
 NEEDED: ContextVar[frozenset[UUID]] = ContextVar("NEEDED", default=frozenset())
-"""Orders that earlier attempts of the transaction in hand found out that they need: to be locked with its own."""
+"""Orders that earlier attempts of the current transaction needed; the next attempt locks them with its own."""
 
 
 class RowsBusy(Exception):
-    """Somebody else has rows that a transaction learnt too late that it needs: waiting for them could wait for ever.
+    """Another transaction holds rows that this one needs out of lock order, so waiting could deadlock.
 
-    `keys` are theirs. The next attempt finds them in NEEDED and locks them in their turn.
+    `keys` are the rows' orders. The next attempt finds them in NEEDED and locks them in lock order.
     """
 
     def __init__(self, keys: Iterable[UUID]) -> None:
@@ -64,7 +68,7 @@ class RowsBusy(Exception):
 
 
 class Statement:
-    """A statement compiled once. Values are passed by name; constants in it bind themselves."""
+    """A statement compiled once. Values are passed by name; its constants are bound automatically."""
 
     def __init__(self, element: ClauseElement) -> None:
         compiled = element.compile(dialect=_DIALECT)
@@ -87,7 +91,7 @@ class Statement:
         return row
 
     async def run(self, connection: Connection, **values: Any) -> None:
-        """Runs a statement that returns nothing of interest."""
+        """Runs a statement and ignores its result."""
         await connection.execute(self.sql, *self.arguments(values))
 
     async def run_for_each(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
@@ -114,20 +118,20 @@ def any_of(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnE
 
 
 def unnested(name: str, **columns: TypeEngine[Any] | type[TypeEngine[Any]]) -> TableValuedAlias:
-    """Rows made of list parameters of the same length, one for each column; the set-based way to send many rows."""
+    """Rows from one list parameter per column, all of the same length: many rows in one statement."""
     lists = [parameters(c, t) for c, t in columns.items()]
     shape = [column(c, t() if isinstance(t, type) else t) for c, t in columns.items()]
     return func.unnest(*lists).table_valued(*shape, name=name).render_derived()
 
 
 def transposed(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
-    """Rows as the lists that `unnested` takes."""
+    """Rows as the lists, one per column, that `unnested` takes."""
     lists = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in names]
     return dict(zip(names, lists, strict=True))
 
 
 class Database:
-    """A pool of connections, with the time spent in it measured."""
+    """A pool of connections that measures the time of each operation."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], metrics: Metrics) -> None:
         self._pool = pool
@@ -137,7 +141,7 @@ class Database:
     async def open(
         cls, url: str, metrics: Metrics, *, connections: int = 10, statement_cache_size: int = 200
     ) -> Database:
-        """Connects, or raises what asyncpg raises."""
+        """Opens the pool. Raises what asyncpg raises."""
         pool = await asyncpg.create_pool(
             plain_url(url),
             min_size=1,
@@ -150,20 +154,20 @@ class Database:
         return cls(pool, metrics)
 
     async def close(self) -> None:
-        """Lets statements in flight end, but not for ever."""
+        """Closes the pool; statements in flight get 10 seconds."""
         try:
             await asyncio.wait_for(self._pool.close(), timeout=10)
         except TimeoutError:
             self._pool.terminate()
 
     async def ping(self) -> None:
-        """Asks the database for nothing. Raises what asyncpg raises, TimeoutError included."""
+        """Runs an empty query. Raises what asyncpg raises, including TimeoutError."""
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             await connection.execute("SELECT 1")
 
     @asynccontextmanager
     async def connection(self, operation: str) -> AsyncIterator[Connection]:
-        """A connection without a transaction of its own: each statement sees what is committed when it starts."""
+        """A connection outside a transaction: each statement sees what was committed when it started."""
         async with self._pool.acquire() as connection:
             started = time.perf_counter()
             try:
@@ -172,24 +176,26 @@ class Database:
                 self._metrics.database_seconds.labels(operation).observe(time.perf_counter() - started)
 
     async def transaction(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work` in one READ COMMITTED transaction, again from the start where that may help.
+        """Runs `work` in one READ COMMITTED transaction, and again from the start after a retryable error.
 
-        `work` must be safe to run again after a commit whose answer was lost: it claims its request ids first.
-        Raises NotReady after `ATTEMPTS`, or after `BUSY_ATTEMPTS` that ended with RowsBusy.
+        `work` must be safe to repeat after a commit whose acknowledgment was lost: it claims its request ids first.
+        Raises NotReady after `ATTEMPTS`, or after `BUSY_ATTEMPTS` that raised RowsBusy.
         """
 
         async def attempt() -> T:
+            # READ COMMITTED on purpose: statements after the locks see what others committed while this one waited. The
+            # snapshot of a REPEATABLE READ transaction would date from before the locks.
             async with self.connection(operation) as connection, connection.transaction():
                 return await work(connection)
 
         needed = NEEDED.set(frozenset())
         try:
-            return await self._repeated(operation, lambda: self._with_needed(operation, attempt))
+            return await self._retried(operation, lambda: self._with_needed_locks(operation, attempt))
         finally:
             NEEDED.reset(needed)
 
     async def snapshot(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work`, which only reads, on one state of the database, however many statements it takes."""
+        """Runs `work`, which only reads, in one snapshot: all its statements see the same state."""
 
         async def attempt() -> T:
             async with (
@@ -198,34 +204,34 @@ class Database:
             ):
                 return await work(connection)
 
-        return await self._repeated(operation, attempt)
+        return await self._retried(operation, attempt)
 
     async def unlocked(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work`, which only reads, without a transaction; again where that may help. Raises NotReady."""
+        """Runs `work`, which only reads, outside a transaction, and again after a retryable error. Raises NotReady."""
 
         async def attempt() -> T:
             async with self.connection(operation) as connection:
                 return await work(connection)
 
-        return await self._repeated(operation, attempt)
+        return await self._retried(operation, attempt)
 
-    async def _with_needed(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
-        """Runs a transaction until everything that it needs was locked in its turn."""
+    async def _with_needed_locks(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
+        """Repeats a transaction until it has locked everything that it needs, in lock order."""
         for _ in range(BUSY_ATTEMPTS):
             try:
                 return await run()
             except RowsBusy as busy:
                 self._metrics.database_retries.labels(operation).inc()
                 NEEDED.set(NEEDED.get() | busy.keys)
-        raise NotReady("too much is happening to the same orders at once")
+        raise NotReady("too many calls change the same orders at once")
 
-    async def _repeated(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
+    async def _retried(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await run()
             except RETRYABLE as error:
                 if isinstance(error, asyncpg.DataError):
-                    # A value that PostgreSQL has no room for stays so; asyncpg calls that an InterfaceError too.
+                    # An out-of-range value fails again; asyncpg raises it as an InterfaceError too.
                     raise
                 self._metrics.database_retries.labels(operation).inc()
                 if attempt == ATTEMPTS:
@@ -235,12 +241,12 @@ class Database:
 
 
 def plain_url(url: str) -> str:
-    """The URL as asyncpg takes it; SQLAlchemy's `postgresql+asyncpg://` is understood too."""
+    """The URL in asyncpg's form; also accepts SQLAlchemy's `postgresql+asyncpg://`."""
     return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 def sqlalchemy_url(url: str) -> str:
-    """The URL as SQLAlchemy takes it for asyncpg."""
+    """The URL in SQLAlchemy's form for asyncpg."""
     for scheme in ("postgresql://", "postgres://"):
         if url.startswith(scheme):
             return "postgresql+asyncpg://" + url.removeprefix(scheme)
@@ -248,5 +254,5 @@ def sqlalchemy_url(url: str) -> str:
 
 
 def _pause_seconds(attempt: int) -> float:
-    """Exponential back-off with full jitter, so that two that collided do not collide again."""
+    """Exponential backoff with full jitter, so that two transactions that collided do not collide again."""
     return random.uniform(0, 0.02 * 2**attempt)

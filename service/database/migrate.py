@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema, and knowing whether it is there."""
+"""Migrates a database to the newest schema, and reads which schema it has."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def migrate(url: str) -> str:
-    """Runs every migration that the database lacks; returns the revision it is at afterwards."""
+    """Runs all pending migrations; returns the new revision."""
+    # migrations/env.py calls asyncio.run, which fails inside a running event loop, so Alembic runs in a thread.
     await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
     return newest_revision()
 
 
 async def revision(url: str) -> str | None:
-    """The schema revision of a database; None where it has none."""
+    """The schema revision of a database; None if it has no Truestock tables."""
     connection = await asyncpg.connect(plain_url(url))
     try:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
             return None
-        found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
-        return found
+        version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return version
     finally:
         await connection.close()
 
 
 def newest_revision() -> str:
-    """The schema that this software needs."""
+    """The schema revision that this version needs."""
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if head is None:
         raise RuntimeError("this installation of Truestock has no migrations")
@@ -42,7 +43,7 @@ def newest_revision() -> str:
 
 
 def alembic_config(url: str) -> Config:
-    """How Alembic finds the migrations and the database."""
+    """Alembic's configuration: where the migrations are, and the database."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     # Alembic's configuration takes % for interpolation, and a password may contain it.

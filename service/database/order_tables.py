@@ -1,4 +1,4 @@
-"""The tables of orders: what was promised, what came of it, what somebody has to settle, and how it was decided."""
+"""The tables of orders: allocations, shipments, shortages, events, exceptions and stored decisions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sqlalchemy import (
     true,
 )
 
-from service.database.columns import Moment, Money, Texts, key, metadata, moments, required, transaction
+from service.database.columns import Moment, Money, Texts, key, metadata, required, timestamps, transaction_id
 
 allocation = Table(
     "allocation",
@@ -47,9 +47,9 @@ allocation = Table(
     required("needs_person", Boolean, server_default=false()),
     Column("decision_id", Uuid),
     Column("channel_update_time", Moment, comment="when the channel last changed the order, by the channel's clock"),
-    Column("channel_status", Text, comment="the channel's own word for where it stands"),
-    required("version", BigInteger, server_default="0", comment="rises with every change, under the row's lock"),
-    *moments(),
+    Column("channel_status", Text, comment="order status in the channel's own word"),
+    required("version", BigInteger, server_default="0", comment="rises with every change, set under the row's lock"),
+    *timestamps(),
     UniqueConstraint("channel_id", "order_id"),
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
     Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
@@ -59,7 +59,7 @@ allocation = Table(
         postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
     ),
     postgresql_with={"fillfactor": "80"},
-    comment="The one promise of each order. Its row is the order's lock.",
+    comment="The one allocation of each order. Its row is the lock of the order.",
 )
 
 allocation_copy = Table(
@@ -68,9 +68,9 @@ allocation_copy = Table(
     key("channel_id"),
     key("order_id"),
     Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
-    required("provides_contents", Boolean, server_default=false(), comment="until the original comes"),
+    required("provides_contents", Boolean, server_default=false(), comment="true until the original order arrives"),
     Column("channel_update_time", Moment, comment="when the copy was last changed, by its own channel's clock"),
-    comment="Other names of an order, such as the Shopify copy of a TikTok order.",
+    comment="Copies of an order under other order numbers, such as the Shopify copy of a TikTok order.",
 )
 
 order_cancellation = Table(
@@ -80,12 +80,12 @@ order_cancellation = Table(
     key("order_id"),
     key("event_id"),
     key("line_id"),
-    Column("unit_count", Integer, comment="null is everything"),
+    Column("unit_count", Integer, comment="null cancels everything that has not shipped"),
     required("ingest_time", Moment),
-    Column("cancel_time", Moment, comment="by the channel's clock; contents that are not older have it in them"),
-    Column("apply_time", Moment, comment="null while its order has not come"),
+    Column("cancel_time", Moment, comment="by the channel's clock; contents of that time or later already include it"),
+    Column("apply_time", Moment, comment="null until its order arrives"),
     Index("order_cancellation_waiting_idx", "ingest_time", postgresql_where=text("apply_time IS NULL")),
-    comment="Cancellations by their channel's own name, those that were heard before their order among them.",
+    comment="Cancellations by the channel's event id, including those that arrived before their order.",
 )
 
 order_line = Table(
@@ -97,7 +97,7 @@ order_line = Table(
     required("sku", Text),
     required("unit_count", Integer),
     required("cancelled", Integer, server_default="0"),
-    required("oversold", Integer, server_default="0", comment="units ever sold of it that were not there"),
+    required("oversold", Integer, server_default="0", comment="units sold that were not in stock, ever"),
     Column("unit_price", Money),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),
@@ -115,8 +115,8 @@ shipment = Table(
     required("assign_time", Moment, server_default=text("clock_timestamp()")),
     Column("accept_time", Moment),
     Column("ship_time", Moment),
-    Column("deliver_time", Moment, comment="delivered or collected"),
-    Column("end_time", Moment, comment="rejected, cancelled or not collected"),
+    Column("deliver_time", Moment, comment="when delivered or collected"),
+    Column("end_time", Moment, comment="when rejected, cancelled or not collected"),
     Column("reject_reason", Text),
     Column("ship_by_time", Moment),
     Index("shipment_work_idx", "location_id", "state", "assign_time"),
@@ -140,7 +140,7 @@ promise = Table(
     Column("expire_time", Moment),
     required("shipped", Integer, server_default="0"),
     required("returned", Integer, server_default="0"),
-    required("rejected", Integer, server_default="0", comment="the location could not supply them"),
+    required("rejected", Integer, server_default="0", comment="units that the location could not supply"),
     CheckConstraint("unit_count >= 0", name="not_negative"),
     CheckConstraint("returned BETWEEN 0 AND shipped", name="returned_within_shipped"),
     CheckConstraint("rejected >= 0", name="rejected_not_negative"),
@@ -161,7 +161,7 @@ shortage = Table(
         Boolean,
         primary_key=True,
         server_default=false(),
-        comment="waits for stock, before anybody else",
+        comment="true if the units wait for stock; they are filled before new orders",
     ),
     required("sku", Text),
     required("unit_count", Integer),
@@ -178,7 +178,7 @@ stock_effect = Table(
     key("event_id"),
     required("unit_count", Integer),
     required("create_time", Moment, server_default=text("clock_timestamp()")),
-    comment="Each effect of an event on a shipment's line, so that it happens once.",
+    comment="Effects of events on shipment lines, so that a repeated event has no second effect.",
 )
 
 order_event = Table(
@@ -191,7 +191,7 @@ order_event = Table(
     required("policy_revision", Text),
     required("event_time", Moment),
     Column("decision_id", Uuid),
-    transaction(),
+    transaction_id(),
 )
 
 exception = Table(
@@ -204,17 +204,19 @@ exception = Table(
     Column("sku", Text),
     Column("location_id", Text),
     Column("source", Text),
-    Column("subject", Text, comment="what it is about, where it is raised once however often it is seen"),
-    Column("line_ids", Texts, comment="the lines of the order that it is about; null is all"),
+    Column(
+        "subject", Text, comment="what it is about; one exception is open per kind and subject, however often it recurs"
+    ),
+    Column("line_ids", Texts, comment="the order lines that it is about; null is all"),
     required("kind", Text),
     required("state", Text),
     required("description", Text),
     required("policy_revision", Text),
     required("create_time", Moment),
     required("update_time", Moment, server_default=text("clock_timestamp()")),
-    required("needs_person", Boolean, server_default=true(), comment="false where policy alone settled it"),
+    required("needs_person", Boolean, server_default=true(), comment="false if policy alone resolved it"),
     Column("assignee", Text),
-    Column("escalate_time", Moment, comment="when it went to whom it escalates"),
+    Column("escalate_time", Moment, comment="when it was escalated"),
     Column("resolve_time", Moment),
     Column("resolution", Text),
     Column("resolved_by", Text),
@@ -222,9 +224,9 @@ exception = Table(
     required("repeat_count", Integer, server_default="0"),
     required("owner", Text),
     required("due_time", Moment),
-    Column("escalate_to", Text, comment="who gets it once it is overdue; null is nobody"),
+    Column("escalate_to", Text, comment="who gets it when it is overdue; null is nobody"),
     required("action", Text),
-    required("rule", Text, comment="what decided, and where it stands"),
+    required("rule", Text, comment="the exception rule that decided, with file and line"),
     CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="resolved_has_resolution"),
     Index("exception_due_idx", "due_time", "id", postgresql_where=text("state = 'open'")),
     Index("exception_page_idx", "due_time", "id"),
@@ -232,7 +234,7 @@ exception = Table(
     Index(
         "exception_once_idx", "kind", "subject", unique=True, postgresql_where=text("state = 'open' AND subject <> ''")
     ),
-    comment="What a person or a policy must settle.",
+    comment="Exceptions: what a person or a policy must resolve.",
 )
 
 exception_event = Table(
@@ -244,7 +246,7 @@ exception_event = Table(
     required("actor", Text, comment="a person, or policy"),
     required("description", Text),
     required("event_time", Moment),
-    transaction(),
+    transaction_id(),
 )
 
 decision = Table(
@@ -255,7 +257,7 @@ decision = Table(
     required("policy_revision", Text),
     required("software_version", Text),
     required("explanation", LargeBinary, comment="truestock.v1.Decision"),
-    Column("inputs", LargeBinary, comment="truestock.v1.DecisionInputs without the catalogue; null in a short record"),
+    Column("inputs", LargeBinary, comment="truestock.v1.DecisionInputs without the catalog; null in a summary record"),
     Column("catalog_hash", Text),
     required("create_time", Moment, index=True),
 )
@@ -264,9 +266,9 @@ decision_catalog = Table(
     "decision_catalog",
     metadata,
     key("hash"),
-    required("content", LargeBinary, comment="truestock.v1.DecisionInputs with the channel and the locations alone"),
+    required("content", LargeBinary, comment="truestock.v1.DecisionInputs with only the channel and its locations"),
     required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
-    comment="Catalogues that decisions were made in, each once.",
+    comment="Catalog states that decisions were made in, each stored once.",
 )
 
 exception_record = (
@@ -277,4 +279,4 @@ exception_record = (
     .scalar_subquery()
     .label("order_id"),
 )
-"""What is shown of an exception: its columns, and the channel's own number of its order; null where it has none."""
+"""An exception with the channel and order number of its order; both null if it has none."""

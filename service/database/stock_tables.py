@@ -1,4 +1,4 @@
-"""The tables of the catalogue and of stock: what there is, where, and everything that moved it."""
+"""The tables of the catalog and of stock: locations, products, channels, feeds, levels, movements, transfers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, moments, required, transaction
+from service.database.columns import (
+    Moment,
+    Money,
+    Texts,
+    TransactionId,
+    key,
+    metadata,
+    required,
+    timestamps,
+    transaction_id,
+)
 
 location = Table(
     "location",
@@ -42,13 +52,13 @@ location = Table(
     required("offers_pickup", Boolean),
     required("handling_minutes", Integer),
     Column("priority", Integer),
-    Column("ships_to", Texts, comment="null is everywhere, empty is nowhere"),
-    Column("cut_off", Time, comment="by the location's own clock, like opens and closes"),
+    Column("ships_to", Texts, comment="country codes; null is everywhere, empty is nowhere"),
+    Column("cut_off", Time, comment="local time, like opens and closes"),
     required("opening_days", ARRAY(Integer), server_default="{0,1,2,3,4,5,6}", comment="Monday is 0"),
     Column("opens", Time),
     Column("closes", Time),
     required("holidays", ARRAY(Date), server_default="{}"),
-    *moments(),
+    *timestamps(),
     CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", name="coordinates_whole"),
 )
 
@@ -70,10 +80,10 @@ product = Table(
     Column("length_mm", Integer),
     Column("width_mm", Integer),
     Column("height_mm", Integer),
-    Column("velocity_per_day", Double, comment="as planners state it"),
+    Column("velocity_per_day", Double, comment="as set in the catalog; wins over learned_velocity"),
     Column("learned_velocity", Double, comment="units a day as of learned_velocity_time; it decays from there"),
     Column("learned_velocity_time", Moment),
-    *moments(),
+    *timestamps(),
     CheckConstraint("(price IS NULL) = (currency IS NULL)", name="price_whole"),
     CheckConstraint("(learned_velocity IS NULL) = (learned_velocity_time IS NULL)", name="learned_velocity_whole"),
 )
@@ -84,10 +94,10 @@ channel = Table(
     key("id"),
     required("kind", Text),
     required("display_name", Text),
-    required("location_ids", Texts, comment="empty is all"),
-    Column("cancellation_headroom", Double, comment="share of the allowed cancellations that is left"),
-    Column("platform", Text, comment="whose words its orders' channel_status speaks"),
-    *moments(),
+    required("location_ids", Texts, comment="empty means all"),
+    Column("cancellation_headroom", Double, comment="share of the channel's allowed cancellations that remains"),
+    Column("platform", Text, comment="platform whose status words its orders use in channel_status"),
+    *timestamps(),
 )
 
 catalog_version = Table(
@@ -96,7 +106,7 @@ catalog_version = Table(
     key("id", Integer),
     required("version", BigInteger),
     CheckConstraint("id = 1", name="one_row"),
-    comment="Rises with every edit of locations and channels, so that replicas know when theirs are old.",
+    comment="Rises with every edit of locations and channels, so that services notice a stale copy.",
 )
 
 feed = Table(
@@ -107,13 +117,13 @@ feed = Table(
     required("role", Text, comment="owner or observer"),
     required("basis", Text, comment="on_hand or available"),
     required("open_orders", Text, comment="gross or net"),
-    required("location_ids", Texts, comment="empty is all"),
-    required("skus", Texts, comment="empty is all"),
-    Column("cadence_minutes", Integer, comment="null is never missed"),
+    required("location_ids", Texts, comment="empty means all"),
+    required("skus", Texts, comment="empty means all"),
+    Column("cadence_minutes", Integer, comment="expected minutes between reports; null is never overdue"),
     required("tolerance_units", Integer),
     Column("ingest_time", Moment),
-    *moments(),
-    comment="What the numbers of each declared source of stock figures mean.",
+    *timestamps(),
+    comment="Declared feeds: who reports stock, and what the figures mean.",
 )
 
 stock_level = Table(
@@ -121,21 +131,27 @@ stock_level = Table(
     metadata,
     Column("sku", Text, ForeignKey("product.sku"), primary_key=True),
     Column("location_id", Text, ForeignKey("location.id"), primary_key=True),
-    required("on_hand", Integer, server_default="0", comment="below 0 where more left than was counted"),
+    # No CHECK keeps on_hand at 0 or above. If more units ship than were counted, the shipment is a fact and the count was
+    # wrong; refusing the shipment would hide that.
+    required("on_hand", Integer, server_default="0", comment="below 0 if more units shipped than were counted"),
     required("unavailable", Integer, server_default="0"),
-    required("held", Integer, server_default="0", comment="expired holds stay in it until they are swept"),
+    required("held", Integer, server_default="0", comment="includes expired holds until they are swept"),
     required("allocated", Integer, server_default="0"),
     Column("as_of_time", Moment, comment="when on_hand was last true at its source"),
-    Column("counted_time", Moment, comment="effective time of the last accepted count, the anchor"),
-    Column("counted_units", Integer, comment="the number of that count"),
+    Column("counted_time", Moment, comment="effective time of the last accepted count"),
+    Column("counted_units", Integer, comment="units of that count"),
     Column("counted_source", Text),
-    Column("counted_sequence", BigInteger, comment="the source's own version of that count"),
+    Column("counted_sequence", BigInteger, comment="the source's sequence number of that count"),
     Column("physical_count_time", Moment, comment="when a person last counted"),
-    Column("unavailable_time", Moment, comment="effective time of the last accepted count that stated unavailable"),
-    Column("count_confidence", Double, comment="share of late counts and picks that found what was expected"),
+    Column(
+        "unavailable_time", Moment, comment="effective time of the last accepted count that reported unavailable units"
+    ),
+    Column("count_confidence", Double, comment="share of recent counts and picks that found the expected units"),
     Column("ingest_time", Moment),
     Column("source", Text),
-    required("tracked", Boolean, server_default=true(), comment="false once its feed no longer knows it"),
+    required(
+        "tracked", Boolean, server_default=true(), comment="false once its feed stopped tracking the product here"
+    ),
     required("version", BigInteger, server_default="0", comment="rises with every change of the figures"),
     CheckConstraint("(counted_time IS NULL) = (counted_units IS NULL)", name="anchor_whole"),
     CheckConstraint("unavailable >= 0", name="unavailable_not_negative"),
@@ -158,15 +174,15 @@ stock_movement = Table(
     required("unavailable_delta", Integer),
     required("held_delta", Integer),
     required("allocated_delta", Integer),
-    Column("reported_count", Integer, comment="the number that the source said"),
+    Column("reported_count", Integer, comment="the number that the source reported"),
     required("source", Text),
-    Column("change_id", Text, comment="unique to the source; hearing it twice does nothing"),
+    Column("change_id", Text, comment="unique to the source; a repeated id has no effect"),
     Column("allocation_id", Uuid),
     Column("line_id", Text),
     Column("reason", Text),
     required("effective_time", Moment),
     required("ingest_time", Moment),
-    transaction(),
+    transaction_id(),
     Index("stock_movement_ingest_idx", "ingest_time", "id"),
     Index("stock_movement_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
     UniqueConstraint("source", "change_id"),
@@ -179,7 +195,7 @@ ledger_reader = Table(
     metadata,
     key("name"),
     required("horizon", TransactionId, comment="every movement of a transaction below it has been read"),
-    comment="How far what learns from the ledger in the background has read it.",
+    comment="How far background readers of the ledger, such as the velocity learner, have read.",
 )
 
 stock_unavailable = Table(
@@ -205,7 +221,7 @@ stock_incoming = Table(
     required("ingest_time", Moment),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     Index("stock_incoming_level_idx", "sku", "location_id"),
-    comment="Units that are on their way to a location. Nothing of it is sellable.",
+    comment="Units on their way to a location; not sellable until they arrive.",
 )
 
 transfer = Table(
@@ -216,11 +232,11 @@ transfer = Table(
     required("to_location_id", Text),
     Column("expect_time", Moment),
     required("dispatch_time", Moment),
-    Column("complete_time", Moment, comment="null while units are on their way"),
+    Column("complete_time", Moment, comment="null while units are in transit"),
     CheckConstraint("from_location_id <> to_location_id", name="locations_differ"),
     Index("transfer_dispatched_idx", "dispatch_time", "id"),
     Index("transfer_open_idx", "to_location_id", postgresql_where=text("complete_time IS NULL")),
-    comment="Stock on its way between two locations, which nobody can sell.",
+    comment="Stock in transit between two locations; no channel can sell it.",
 )
 
 transfer_line = Table(
@@ -242,12 +258,12 @@ stock_quarantine = Table(
     key("change_id"),
     required("sku", Text),
     required("location_id", Text),
-    required("content", LargeBinary, comment="the StockChange as it came"),
-    required("cause", Text, comment="says when it is worth another try"),
+    required("content", LargeBinary, comment="the StockChange as received"),
+    required("cause", Text, comment="why it is quarantined, which decides when it is retried"),
     required("reason", Text),
     required("effective_time", Moment),
     required("ingest_time", Moment),
     Index("stock_quarantine_sku_idx", "sku"),
     Index("stock_quarantine_location_idx", "location_id"),
-    comment="What could not be recorded, kept until the cause is mended.",
+    comment="Stock changes that cannot be recorded yet, kept until the cause is fixed.",
 )

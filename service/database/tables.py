@@ -1,10 +1,10 @@
-"""The tables of PostgreSQL, the only state of the service, all of them. Constraints repeat the invariants."""
+"""All tables of PostgreSQL, the only state of the service. Constraints repeat the invariants of the code."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, Uuid, text
 
-from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction
+from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
     allocation,
     allocation_copy,
@@ -81,10 +81,10 @@ availability_published = Table(
     key("sku"),
     required("sellable", Integer),
     required("largest_single_order", Integer),
-    required("version", BigInteger, comment="rises with every other value, under the row's lock"),
+    required("version", BigInteger, comment="rises with every new value, set under the row's lock"),
     required("publish_time", Moment),
-    transaction(),
-    comment="What a channel was last told of a product.",
+    transaction_id(),
+    comment="The value last published to a channel for each product.",
 )
 
 policy_set = Table(
@@ -95,7 +95,7 @@ policy_set = Table(
     required("content", LargeBinary),
     required("create_time", Moment, server_default=text("clock_timestamp()")),
     required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
-    comment="Rule files that are in force or that a kept decision was made by, by the content hash of their set.",
+    comment="Rule files in force or used by a stored decision, by the content hash of their set.",
 )
 
 request = Table(
@@ -106,5 +106,5 @@ request = Table(
     required("content", LargeBinary),
     Column("answer", LargeBinary),
     required("create_time", Moment, server_default=text("clock_timestamp()"), index=True),
-    comment="Requests that were carried out, so that a retry gets the stored answer.",
+    comment="Completed requests with their answers, so that a retry gets the stored answer.",
 )

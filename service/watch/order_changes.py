@@ -12,7 +12,7 @@ from sqlalchemy import Select, Table, Uuid, cast, func, literal_column, or_, sel
 
 from service import limits
 from service.database import change_horizon
-from service.database.change_horizon import Horizon, committed_since, number, transaction
+from service.database.change_horizon import Horizon, as_bigint, committed_since, transaction_parameter
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import (
     Moment,
@@ -38,7 +38,7 @@ _copies = (
     .label("copy_channel_ids")
 )
 _order_events = select(
-    number(order_event.c.xid).label("xid"),
+    as_bigint(order_event.c.xid).label("xid"),
     order_event.c.id.label("event_id"),
     order_event.c.allocation_id,
     cast(literal_column("NULL"), Uuid).label("exception_id"),
@@ -47,7 +47,7 @@ _order_events = select(
 ).join(allocation, allocation.c.id == order_event.c.allocation_id)
 _exception_events = (
     select(
-        number(exception_event.c.xid).label("xid"),
+        as_bigint(exception_event.c.xid).label("xid"),
         exception_event.c.id.label("event_id"),
         exception.c.allocation_id,
         exception.c.id.label("exception_id"),
@@ -76,9 +76,9 @@ def _page(events: Select[Any], table: Table) -> Select[Any]:
     """The events after (transaction, id), in that order. Each table has its own limit so that its index serves it."""
     c = table.c
     following = events.where(
-        c.xid >= transaction("xid"),
+        c.xid >= transaction_parameter("xid"),
         c.xid < func.pg_snapshot_xmax(func.pg_current_snapshot()),
-        or_(c.xid > transaction("xid"), c.id > parameter("event_id", Uuid)),
+        or_(c.xid > transaction_parameter("xid"), c.id > parameter("event_id", Uuid)),
     )
     page = following.order_by(c.xid, c.id).limit(PAGE_EVENTS).subquery()
     return select(page)

@@ -86,6 +86,7 @@ def stop_with_parent(guard: int) -> Callable[[], None] | None:
 
     def ask_kernel() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        # If the guard died before prctl ran, the kernel never sends the signal, and nothing would stop the server.
         if os.getppid() != guard:
             os._exit(1)
 

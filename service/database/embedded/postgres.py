@@ -256,6 +256,8 @@ def _start_guard(
     )
     with place.log.open("ab") as log:
         return subprocess.Popen(
+            # The guard needs the standard library alone: -I ignores PYTHON* variables and keeps service/ off the import
+            # path, -S leaves out site-packages, and a path to the file works from any folder.
             [sys.executable, "-I", "-S", guard.__file__, task.to_json()],
             stdin=subprocess.PIPE,
             stdout=log,
