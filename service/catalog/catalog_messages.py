@@ -1,4 +1,4 @@
-"""Rows of the catalogue as messages of the API, and the enum numbers of its words."""
+"""Catalog rows as messages of the API, and the enum number of each stored word."""
 
 from __future__ import annotations
 

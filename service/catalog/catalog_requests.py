@@ -1,4 +1,4 @@
-"""Requests about the catalogue, checked and turned into rows, and rows turned into messages."""
+"""Catalog requests, checked and turned into rows."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
 
 def _platform(fields: Fields, at: str, word: str) -> str | None:
     if word and word not in PLATFORMS:
-        fields.wrong(at, f"'{word}' is not a platform whose words are known: {', '.join(PLATFORMS)}; or leave it empty")
+        fields.wrong(at, f"'{word}' is not a supported platform; use one of {', '.join(PLATFORMS)}, or leave it empty")
     return word or None
 
 

@@ -1,7 +1,7 @@
 """Locations, products and channels in PostgreSQL.
 
-Locations and channels are few and kept in memory by version: every read of stock says which version is in force, and
-an older copy is read anew. Products are read with each question.
+Locations and channels are few and are cached by version: every read of stock returns the current version, and a cached
+copy that is older is read again. Products are not cached.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from policies.stock.velocity import Velocity
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.tables import catalog_version, channel, feed, location, product
 
-_wanted = func.unnest(parameters("skus", Text)).table_valued("sku", name="wanted").render_derived()
+_requested = func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived()
 _PRODUCTS = Statement(
     select(
-        _wanted.c.sku.label("wanted_sku"), catalog_version.c.version, func.statement_timestamp().label("now"), product
+        _requested.c.sku.label("requested_sku"),
+        catalog_version.c.version,
+        func.statement_timestamp().label("now"),
+        product,
     )
     .select_from(catalog_version)
-    .outerjoin(_wanted, _wanted.c.sku.is_not(None))
-    .outerjoin(product, product.c.sku == _wanted.c.sku)
+    .outerjoin(_requested, _requested.c.sku.is_not(None))
+    .outerjoin(product, product.c.sku == _requested.c.sku)
 )
 _LOCATIONS = Statement(select(location).order_by(location.c.id))
 _CHANNELS = Statement(select(channel).order_by(channel.c.id))
@@ -50,13 +53,13 @@ class Catalog:
 
 
 class CatalogCache:
-    """The newest catalogue that this process has seen."""
+    """The newest catalog that this process has read."""
 
     def __init__(self) -> None:
         self._newest = Catalog(-1, {}, {})
 
     async def at(self, connection: Connection, version: int) -> Catalog:
-        """The catalogue of at least this version."""
+        """The catalog at this version or a later one."""
         if self._newest.version < version:
             self._newest = await read(connection)
         return self._newest
@@ -65,11 +68,11 @@ class CatalogCache:
 async def read(connection: Connection) -> Catalog:
     """Every location, channel and declared feed."""
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
-    found = await version(connection)
+    current = await version(connection)
     locations = [location_of(r) for r in await _LOCATIONS.rows(connection)]
     channels = [channel_of(r) for r in await _CHANNELS.rows(connection)]
     declared = await feeds(connection)
-    return Catalog(found, {x.id: x for x in locations}, {x.id: x for x in channels}, declared)
+    return Catalog(current, {x.id: x for x in locations}, {x.id: x for x in channels}, declared)
 
 
 async def feeds(connection: Connection) -> dict[str, Feed]:
@@ -78,45 +81,45 @@ async def feeds(connection: Connection) -> dict[str, Feed]:
 
 
 async def version(connection: Connection) -> int:
-    """Rises with every edit of the catalogue."""
+    """The catalog version, which rises with every edit."""
     row = await _VERSION.row(connection)
     return row["version"] if row else 0
 
 
 async def products(connection: Connection, skus: Iterable[str]) -> tuple[int, dict[str, Product]]:
-    """The catalogue's version and those of the SKUs that exist."""
+    """The catalog version, and the products of those SKUs that exist."""
     rows = await _PRODUCTS.rows(connection, skus=sorted(set(skus)))
-    found = rows[0]["version"] if rows else 0
-    return found, {r["sku"]: product_of(r) for r in rows if r["sku"] is not None}
+    current = rows[0]["version"] if rows else 0
+    return current, {r["sku"]: product_of(r) for r in rows if r["sku"] is not None}
 
 
 async def missing_locations(connection: Connection, ids: Iterable[str]) -> set[str]:
-    """Those of the ids that no location has."""
-    wanted = set(ids)
-    return wanted - {r["id"] for r in await _KNOWN_LOCATIONS.rows(connection, ids=sorted(wanted))}
+    """The ids that no location has."""
+    requested = set(ids)
+    return requested - {r["id"] for r in await _KNOWN_LOCATIONS.rows(connection, ids=sorted(requested))}
 
 
 async def missing_products(connection: Connection, skus: Iterable[str]) -> set[str]:
-    """Those of the SKUs that no product has."""
-    wanted = set(skus)
-    return wanted - {r["sku"] for r in await _KNOWN_PRODUCTS.rows(connection, skus=sorted(wanted))}
+    """The SKUs that no product has."""
+    requested = set(skus)
+    return requested - {r["sku"] for r in await _KNOWN_PRODUCTS.rows(connection, skus=sorted(requested))}
 
 
 async def claim(connection: Connection) -> None:
-    """Makes this transaction the only one that edits the catalogue, until it ends; its version rises."""
+    """Raises the version, and so makes other edits of the catalog wait until this transaction ends."""
     # The one row of the version is also the lock of all catalog edits. Versions therefore rise in commit order, and a
     # cached catalog of some version lacks no edit of that version or an earlier one.
     await _RAISE_VERSION.run(connection)
 
 
 class CatalogTable:
-    """One table of the catalogue: whole records in, pages out."""
+    """One table of the catalog: upserts of whole records, and pages of a list."""
 
-    def __init__(self, table: Table, key: str, *, learnt: tuple[str, ...] = ()) -> None:
-        """`learnt` columns are not the caller's: an upsert leaves them as they are."""
+    def __init__(self, table: Table, key: str, *, learned: tuple[str, ...] = ()) -> None:
+        """`learned` columns are written by the service: an upsert leaves them unchanged."""
         self.table = table
         self.key = key
-        columns = [c.name for c in table.columns if c.name not in ("create_time", "update_time", *learnt)]
+        columns = [c.name for c in table.columns if c.name not in ("create_time", "update_time", *learned)]
         values = insert(table).values({name: parameter(name, table.c[name].type) for name in columns})
         changed = {name: values.excluded[name] for name in columns if name != key}
         self._upsert = Statement(
@@ -133,34 +136,34 @@ class CatalogTable:
         self._named_page = Statement(page.where(id_column == any_of("ids", Text)).limit(parameter("count", Integer)))
 
     async def upsert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-        """Writes whole records, one writer at a time; returns (created, updated)."""
+        """Writes whole records, one transaction at a time; returns (created, updated)."""
         await claim(connection)
         counts = await self.known_counts(connection, rows)
         await self._upsert.run_for_each(connection, sorted(map(dict, rows), key=lambda row: str(row[self.key])))
         return counts
 
     async def known_counts(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-        """How many of these records are new, and how many are known."""
+        """How many of these records are new, and how many exist."""
         known = await self._known.rows(connection, ids=[row[self.key] for row in rows])
         return len(rows) - len(known), len(known)
 
     async def page(
         self, connection: Connection, after: str, count: int, ids: Sequence[str] = ()
     ) -> list[asyncpg.Record]:
-        """At most `count` records behind the key `after`, in order of the key."""
+        """At most `count` records with keys after `after`, by key."""
         if ids:
             return await self._named_page.rows(connection, after=after, count=count, ids=list(ids))
         return await self._page.rows(connection, after=after, count=count)
 
 
 LOCATIONS = CatalogTable(location, "id")
-PRODUCTS = CatalogTable(product, "sku", learnt=("learned_velocity", "learned_velocity_time"))
+PRODUCTS = CatalogTable(product, "sku", learned=("learned_velocity", "learned_velocity_time"))
 CHANNELS = CatalogTable(channel, "id")
-FEEDS = CatalogTable(feed, "source", learnt=("ingest_time",))
+FEEDS = CatalogTable(feed, "source", learned=("ingest_time",))
 
 
 def location_of(row: asyncpg.Record) -> Location:
-    """A row of `location` in the words of `policies`."""
+    """A row of `location` as a value of `policies`."""
     return Location(
         id=row["id"],
         type=row["type"],
@@ -184,14 +187,14 @@ def location_of(row: asyncpg.Record) -> Location:
 
 
 def channel_of(row: asyncpg.Record) -> Channel:
-    """A row of `channel` in the words of `policies`."""
-    places = frozenset(row["location_ids"])
-    named = (row["id"], row["kind"], row["display_name"])
-    return Channel(*named, places, row["cancellation_headroom"], row["platform"])
+    """A row of `channel` as a value of `policies`."""
+    location_ids = frozenset(row["location_ids"])
+    name = (row["id"], row["kind"], row["display_name"])
+    return Channel(*name, location_ids, row["cancellation_headroom"], row["platform"])
 
 
 def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:
-    """A row of `feed` in the words of `policies`."""
+    """A row of `feed` as a value of `policies`."""
     return Feed(
         source=row["source"],
         role=row["role"],
@@ -204,14 +207,14 @@ def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:
 
 
 def learned_velocity(row: asyncpg.Record) -> float | None:
-    """The units a day that a product has been learnt to sell, at the row's `now`; None until something was sold."""
+    """The learned velocity in units a day at the row's `now`; None until the product was sold."""
     if row["learned_velocity"] is None:
         return None
     return velocity.velocity_at(Velocity(row["learned_velocity"], row["learned_velocity_time"]), row["now"])
 
 
 def product_of(row: asyncpg.Record) -> Product:
-    """A row of `product` in the words of `policies`; its velocity is the stated one, else the learnt one."""
+    """A row of `product` as a value of `policies`; its velocity is the stated one, else the learned one."""
     stated = row["velocity_per_day"]
     return Product(
         sku=row["sku"],

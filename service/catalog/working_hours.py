@@ -1,4 +1,4 @@
-"""When locations work: the API's times, weekdays and dates as columns, and back."""
+"""Working hours of locations: the API's times, weekdays and dates as columns, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from truestock.v1 import catalog_service_pb2 as catalog_pb
 
 
 def columns(fields: Fields, at: str, message: catalog_pb.WorkingTime) -> dict[str, Any]:
-    """The columns of a location's working time; one that is not stated is every day, at any time."""
+    """The columns of a location's working time; unset means every day, all day."""
     opens, closes = _time(fields, at, message, "opens"), _time(fields, at, message, "closes")
     if (opens is None) is not (closes is None):
         fields.wrong(
@@ -34,18 +34,18 @@ def columns(fields: Fields, at: str, message: catalog_pb.WorkingTime) -> dict[st
 
 
 def message_of(row: asyncpg.Record) -> catalog_pb.WorkingTime | None:
-    """A location's working time; None where it is every day, at any time."""
+    """A location's working time; None for every day, all day."""
     days = [] if frozenset(row["opening_days"]) == EVERY_DAY else [day + 1 for day in row["opening_days"]]
-    made = catalog_pb.WorkingTime(
+    working_time = catalog_pb.WorkingTime(
         opening_days=days,
         holidays=[Date(year=day.year, month=day.month, day=day.day) for day in row["holidays"]],
     )
     for name in ("cut_off", "opens", "closes"):
         if row[name] is not None:
-            # An unset time and midnight are not the same, so presence is set apart from the figures.
-            getattr(made, name).SetInParent()
-            getattr(made, name).MergeFrom(TimeOfDay(hours=row[name].hour, minutes=row[name].minute))
-    return made if made.ByteSize() else None
+            # An unset time differs from midnight, so presence is set separately from the value.
+            getattr(working_time, name).SetInParent()
+            getattr(working_time, name).MergeFrom(TimeOfDay(hours=row[name].hour, minutes=row[name].minute))
+    return working_time if working_time.ByteSize() else None
 
 
 def _time(fields: Fields, at: str, message: catalog_pb.WorkingTime, name: str) -> time | None:
@@ -66,11 +66,11 @@ def _days(fields: Fields, at: str, message: catalog_pb.WorkingTime) -> list[int]
 
 
 def _holidays(fields: Fields, at: str, message: catalog_pb.WorkingTime) -> list[date]:
-    found: set[date] = set()
+    holidays: set[date] = set()
     if fields.size(at, message.holidays, 0, limits.HOLIDAYS):
         for index, day in enumerate(message.holidays):
             try:
-                found.add(date(day.year, day.month, day.day))
+                holidays.add(date(day.year, day.month, day.day))
             except ValueError:
-                fields.wrong(f"{at}[{index}]", f"{day.year}-{day.month}-{day.day} is no day of the calendar")
-    return sorted(found)
+                fields.wrong(f"{at}[{index}]", f"{day.year}-{day.month}-{day.day} is not a calendar date")
+    return sorted(holidays)

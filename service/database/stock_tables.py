@@ -131,8 +131,8 @@ stock_level = Table(
     metadata,
     Column("sku", Text, ForeignKey("product.sku"), primary_key=True),
     Column("location_id", Text, ForeignKey("location.id"), primary_key=True),
-    # No CHECK keeps on_hand at 0 or above. If more units ship than were counted, the shipment is a fact and the count was
-    # wrong; refusing the shipment would hide that.
+    # No CHECK keeps on_hand at 0 or above. If more units ship than were counted, the shipment is a fact and the
+    # count was wrong; refusing the shipment would hide that.
     required("on_hand", Integer, server_default="0", comment="below 0 if more units shipped than were counted"),
     required("unavailable", Integer, server_default="0"),
     required("held", Integer, server_default="0", comment="includes expired holds until they are swept"),
