@@ -15,7 +15,7 @@ import typer
 from bench import calls, cold, decisions, hot, reload
 from bench.report import Report
 from bench.rounds import Pace, WrongAnswer
-from service.cli.console import output, print_json, row, say, table
+from service.cli.console import add_row, new_table, print_json, say, stdout_console
 from service.database.embedded.postgres import temporary_postgres
 
 app = typer.Typer(
@@ -50,10 +50,10 @@ ALL = "all"
 @app.command("list")
 def list_measurements() -> None:
     """Lists the measurements."""
-    made = table("name", "what is measured", "rounds", "seconds", numbers=("rounds", "seconds"))
+    made = new_table("name", "what is measured", "rounds", "seconds", numbers=("rounds", "seconds"))
     for name, measurement in MEASUREMENTS.items():
-        row(made, name, measurement.help, measurement.pace.rounds, f"{measurement.pace.seconds:g}")
-    output().print(made)
+        add_row(made, name, measurement.help, measurement.pace.rounds, f"{measurement.pace.seconds:g}")
+    stdout_console().print(made)
 
 
 @app.command()
@@ -75,7 +75,7 @@ def run(
             say(f"Measuring {chosen}: {MEASUREMENTS[chosen].help} …")
         reports.append(_measured(MEASUREMENTS[chosen], seconds, rounds))
         if not json:
-            reports[-1].show(output())
+            reports[-1].show(stdout_console())
     if json:
         print_json(_joined(reports) if name == ALL else reports[0].as_dict())
 

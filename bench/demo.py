@@ -1,4 +1,4 @@
-"""`make demo`: a throw-away Truestock goes through a bad day on TikTok, in steps that are printed. Needs no input."""
+"""`make demo`: runs a temporary Truestock through a bad day on TikTok and prints each step. Needs no input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.console import Console
 from bench.shop import RULES
 from service.app.application import Running, running
 from service.cli.client import Client, connect
-from service.cli.console import output, row, table
+from service.cli.console import add_row, count, new_table, stdout_console
 from service.database.embedded.postgres import temporary_postgres
 from service.database.migrate import migrate
 from service.sample.sample_retailer import WAREHOUSE, sample_locations
@@ -41,21 +41,21 @@ from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChang
 
 CHANNEL = "tiktok_shop"
 SKU = "TRN-1205-MOS"
-"""The moss-green tumbler of the sample retailer: 40 units are left, 4 in each store."""
+"""The moss-green tumbler of the sample retailer: 40 units, 4 of them in each store."""
 OWN_CHANNEL, LAUNCH = "shopify", "DUN-1701-BLA"
-"""Our own shop, and a launch: what is oversold of one waits for more."""
+"""Our own shop, and a new product: oversold units of it go on backorder."""
 WAREHOUSE_UNITS, STORE_UNITS = 16, 4
 SHOPPERS = 200
 LATE_ORDERS = 10
 RELOAD_SECONDS = 5.0
 RULE_FILE = Path("buffers/stores.yaml")
 NOT_EXPORTED = "not yet"
-KEPT, KEPT_NOW = "hold_back: {units: 2}", "hold_back: {units: 0}"
+BUFFER_BEFORE, BUFFER_AFTER = "hold_back: {units: 2}", "hold_back: {units: 0}"
 
 
 @dataclass(slots=True)
 class Demo:
-    """The service that runs, its client, and the folder of rules that may be edited."""
+    """The running service, a client of it, and the rules folder, which the demo edits."""
 
     service: Running
     client: Client
@@ -64,152 +64,162 @@ class Demo:
     orders: int = 0
 
     async def run(self) -> None:
-        """The whole story."""
+        """Runs all steps in order."""
         await self.count_the_last_units()
-        await self.spike()
-        await self.late_orders()
-        await self.a_hold_expires()
-        await self.edit_a_rule()
-        await self.things_go_wrong()
-        await self.health()
+        await self.sell_the_last_units()
+        await self.sell_late_orders()
+        await self.hold_expires()
+        await self.edit_rule()
+        await self.handle_exceptions()
+        await self.print_health()
 
     async def count_the_last_units(self) -> None:
-        """Somebody counts: this is all there is."""
-        self._title("The last units")
-        places = [place.location_id for place in sample_locations()]
-        await self._count({place: WAREHOUSE_UNITS if place == WAREHOUSE else STORE_UNITS for place in places})
-        told = await self._told()
-        self._say(
-            f"{SKU} was just counted: {told.available_count} units, {WAREHOUSE_UNITS} in the warehouse and "
-            f"{STORE_UNITS} in each of six stores."
+        """A stocktake finds few units."""
+        self._print_title("The last units")
+        location_ids = [location.location_id for location in sample_locations()]
+        await self._count(
+            {location_id: WAREHOUSE_UNITS if location_id == WAREHOUSE else STORE_UNITS for location_id in location_ids}
         )
-        kept = sum(place.buffer_count for place in told.locations)
-        self._say(
-            f"TikTok is told [bold]{told.sellable_count}[/]: stores keep {kept} for walk-in customers, and "
-            f"{told.channel_buffer_count} more are kept because a video can sell faster than figures arrive."
+        availability = await self._availability()
+        self._print(
+            f"A stocktake counts {count(availability.available_count, 'unit')} of {SKU}: {WAREHOUSE_UNITS} in the "
+            f"warehouse and {STORE_UNITS} in each of six stores."
+        )
+        store_buffer = sum(location.buffer_count for location in availability.locations)
+        self._print(
+            f"Published to TikTok: [bold]{availability.sellable_count}[/]. Stores keep a buffer of "
+            f"{count(store_buffer, 'unit')} for walk-in customers, and the channel a buffer of "
+            f"{count(availability.channel_buffer_count, 'unit')}: a video can sell faster than stock updates arrive."
         )
 
-    async def spike(self) -> None:
-        """Everybody wants one at the same moment: holds first, then those who got one pay."""
-        self._title(f"A video goes viral: {SHOPPERS} shoppers check out at once")
-        told = (await self._told()).sellable_count
+    async def sell_the_last_units(self) -> None:
+        """All shoppers order at once: each tries to hold a unit, then those with a hold pay."""
+        self._print_title(f"A video goes viral: {SHOPPERS} shoppers check out at once")
+        published = (await self._availability()).sellable_count
         started = time.perf_counter()
-        answers = await asyncio.gather(*(self._order(COMMITMENT_HOLD) for _ in range(SHOPPERS)))
+        orders = await asyncio.gather(*(self._order(COMMITMENT_HOLD) for _ in range(SHOPPERS)))
         seconds = time.perf_counter() - started
-        held = [answer for answer in answers if answer.state == Allocation.STATE_HELD]
-        paid = await asyncio.gather(*(self._confirm(answer) for answer in held))
-        oversold = sum(shortage.unit_count for answer in paid for shortage in answer.shortages)
-        self._figures(
+        held = [order for order in orders if order.state == Allocation.STATE_HELD]
+        paid = await asyncio.gather(*(self._confirm(order) for order in held))
+        oversold = sum(shortage.unit_count for order in paid for shortage in order.shortages)
+        self._print_counts(
             {
-                "units that TikTok was told of": told,
-                "shoppers who got one, and paid": len(paid),
-                "shoppers who were told no, at once": SHOPPERS - len(held),
+                "units published to TikTok": published,
+                "shoppers with a unit, paid": len(paid),
+                "shoppers refused at once": SHOPPERS - len(held),
                 "units oversold": oversold,
             }
         )
-        where = {shipment.location_id for answer in paid for shipment in answer.shipments}
-        self._say(
-            f"All {SHOPPERS} had their answer within {seconds:.1f} s. The units leave from {len(where)} locations."
+        locations = {shipment.location_id for order in paid for shipment in order.shipments}
+        self._print(
+            f"All {SHOPPERS} orders were answered within {seconds:.1f} s. The units ship from "
+            f"{count(len(locations), 'location')}."
         )
 
-    async def late_orders(self) -> None:
-        """Orders that the channel took before it heard the new figure: what buffers are for."""
-        self._title(f"{LATE_ORDERS} orders arrive that TikTok took before it heard")
-        answers = await asyncio.gather(*(self._order(COMMITMENT_SOLD) for _ in range(LATE_ORDERS)))
-        short = sum(shortage.unit_count for answer in answers for shortage in answer.shortages)
-        self._say(
-            f"They are paid, so they may use the buffer: {LATE_ORDERS - short} are supplied from what was held back, "
-            f"[bold]{short}[/] oversold."
+    async def sell_late_orders(self) -> None:
+        """The channel sells more before it receives the new availability: buffers supply those orders."""
+        self._print_title(f"{count(LATE_ORDERS, 'order')} from before TikTok received the new availability")
+        orders = await asyncio.gather(*(self._order(COMMITMENT_SOLD) for _ in range(LATE_ORDERS)))
+        short = sum(shortage.unit_count for order in orders for shortage in order.shortages)
+        self._print(
+            f"They are paid, so they may use the buffer: it supplies {count(LATE_ORDERS - short, 'unit')}, "
+            f"[bold]{count(short, 'unit is', 'units are')}[/] oversold."
         )
 
-    async def a_hold_expires(self) -> None:
-        """A cart that nobody pays."""
-        self._title("A shopper fills a cart and walks away")
+    async def hold_expires(self) -> None:
+        """A shopper abandons a cart and its hold expires."""
+        self._print_title("A shopper abandons a cart")
         await self._count({WAREHOUSE: 40})
-        before = (await self._told()).sellable_count
+        before = (await self._availability()).sellable_count
         cart = await self._order(COMMITMENT_HOLD, units=5, hold_seconds=1)
-        during = (await self._told()).sellable_count
+        during = (await self._availability()).sellable_count
         await asyncio.sleep(max(0.0, cart.expire_time.ToDatetime(UTC).timestamp() - time.time()) + 0.1)
-        after = (await self._told()).sellable_count
-        self._say(
-            f"The warehouse gets more. TikTok is told {before}; while 5 units are held for a second, {during}; "
-            f"once the hold has expired, {after}."
+        after = (await self._availability()).sellable_count
+        self._print(
+            f"The warehouse receives more. TikTok may sell {before}; {during} while a cart holds 5 units for a second; "
+            f"{after} once the hold has expired."
         )
 
-    async def edit_a_rule(self) -> None:
-        """A planner saves a file."""
-        self._title("A planner edits a rule while orders come in")
+    async def edit_rule(self) -> None:
+        """A planner lowers a buffer in a rule file."""
+        self._print_title("A planner edits a rule while orders arrive")
         await self._count({"store-austin": 30, "store-denver": 30})
-        before, revision = await self._told(), self.service.policy_revision
+        before, revision = await self._availability(), self.service.policy_revision
         file = self.rules / RULE_FILE
-        file.write_text(file.read_text().replace(KEPT, KEPT_NOW))
-        revision_now, seconds = await self.revision_after(revision)
-        after = await self._told()
-        self._say(f"rules/{RULE_FILE}: [red]{KEPT}[/] becomes [green]{KEPT_NOW}[/], in force after {seconds:.1f} s.")
-        self._say(
-            f"TikTok is told {before.sellable_count} before and {after.sellable_count} after; "
-            f"answers name revision {revision[:8]} before and {revision_now[:8]} after."
+        file.write_text(file.read_text().replace(BUFFER_BEFORE, BUFFER_AFTER))
+        new_revision, seconds = await self.revision_after(revision)
+        after = await self._availability()
+        self._print(
+            f"rules/{RULE_FILE}: [red]{BUFFER_BEFORE}[/] becomes [green]{BUFFER_AFTER}[/], in force after "
+            f"{seconds:.1f} s."
+        )
+        self._print(
+            f"TikTok may sell {before.sellable_count} before and {after.sellable_count} after; "
+            f"decisions name revision {revision[:8]} before and {new_revision[:8]} after."
         )
 
-    async def things_go_wrong(self) -> None:
-        """What was promised is not there, three times over, in our own shop."""
-        self._title(f"The shelf is not what the figures say: orders of {LAUNCH} in our own shop")
-        await self._count(dict.fromkeys((place.location_id for place in sample_locations()), 0), sku=LAUNCH)
+    async def handle_exceptions(self) -> None:
+        """Stock is missing in three ways, and policy handles each of them."""
+        self._print_title(f"Stock is missing: orders of {LAUNCH} in our own shop")
+        await self._count(dict.fromkeys((location.location_id for location in sample_locations()), 0), sku=LAUNCH)
         await self._count({"store-austin": 6, "store-denver": 3}, sku=LAUNCH)
-        first, second, youngest = [await self._sell() for _ in range(3)]
+        first, second, youngest = [await self._sell_launch_product() for _ in range(3)]
         after = await self._reject(first)
-        settled = "; ".join(f"settled by {one.resolved_by}" for one in after.exceptions)
-        self._say(f"{_places(first)} does not find a unit: the order goes to {_places(after.allocation)} ({settled}).")
-        kept = [order for order in (second, youngest) if _places(order) == "store-austin"]
+        resolvers = "; ".join(f"resolved by {exception.resolved_by}" for exception in after.exceptions)
+        self._print(
+            f"{_open_locations(first)} does not find a unit: the order is rerouted to "
+            f"{_open_locations(after.allocation)} ({resolvers})."
+        )
+        promised = [order for order in (second, youngest) if _open_locations(order) == "store-austin"]
         await self._count({"store-austin": 1}, sku=LAUNCH)
-        moved = (await self._see(youngest)).allocation
-        self._say(
-            f"Somebody counts 1 in store-austin, where {len(kept)} are promised: the youngest order moves from "
-            f"{_places(youngest)} to {_places(moved)}."
+        moved = (await self._current_order(youngest)).allocation
+        self._print(
+            f"A stocktake counts 1 unit in store-austin, which is promised to {count(len(promised), 'order')}: the "
+            f"youngest order is rerouted from {_open_locations(youngest)} to {_open_locations(moved)}."
         )
-        waiting = await self._sell(units=3)
+        waiting = await self._sell_launch_product(units=3)
         await self._count({WAREHOUSE: 10}, sku=LAUNCH)
-        filled = (await self._see(waiting)).allocation
-        before, now = (sum(line.backordered_count for line in one.lines) for one in (waiting, filled))
-        self._say(
-            f"An order wants 3 more, and {before} of them wait. A delivery comes to the warehouse: {now} wait, and it "
-            f"leaves from {_places(filled)}."
+        filled = (await self._current_order(waiting)).allocation
+        backordered, remaining = (sum(line.backordered_count for line in order.lines) for order in (waiting, filled))
+        self._print(
+            f"An order of 3 units has {backordered} on backorder. A delivery arrives at the warehouse: {remaining} on "
+            f"backorder now, and the order ships from {_open_locations(filled)}."
         )
 
-    async def health(self) -> None:
-        """The six numbers, from what Prometheus would scrape."""
-        self._title("TikTok's health, from /metrics")
-        page = await asyncio.to_thread(_page, self.service.metrics_address)
-        figures = Figures.of(page, CHANNEL)
-        made = table("number", "value", "of", numbers=("value",))
-        for name, value, words in figures.six():
-            row(made, name, value, words)
-        self.console.print(made)
+    async def print_health(self) -> None:
+        """Prints the channel's six health metrics from what Prometheus would scrape."""
+        self._print_title("TikTok's health, from /metrics")
+        page = await asyncio.to_thread(_metrics_page, self.service.metrics_address)
+        counters = ChannelCounters.of(page, CHANNEL)
+        table = new_table("metric", "value", "of", numbers=("value",))
+        for name, value, total in counters.rows():
+            add_row(table, name, value, total)
+        self.console.print(table)
 
-    async def _told(self) -> Availability:
+    async def _availability(self) -> Availability:
         request = CheckAvailabilityRequest(channel_id=CHANNEL, skus=[SKU], include_locations=True)
         return (await self.client.ask(self.client.availability.CheckAvailability, request)).availabilities[0]
 
     async def revision_after(self, revision: str) -> tuple[str, float]:
-        """The revision that answers name once it is another, and the seconds that this took."""
+        """The new rules revision once decisions use it, and the seconds that this took."""
         started = time.perf_counter()
-        while (spent := time.perf_counter() - started) < RELOAD_SECONDS:
+        while (elapsed := time.perf_counter() - started) < RELOAD_SECONDS:
             request = CheckAvailabilityRequest(channel_id=CHANNEL, skus=[SKU])
-            answer = await self.client.ask(self.client.availability.CheckAvailability, request)
-            if answer.policy_revision != revision:
-                return answer.policy_revision, spent
+            response = await self.client.ask(self.client.availability.CheckAvailability, request)
+            if response.policy_revision != revision:
+                return response.policy_revision, elapsed
             await asyncio.sleep(0.02)
         raise TimeoutError(f"the edited rule was not in force after {RELOAD_SECONDS:g} s")
 
-    async def _sell(self, *, units: int = 1) -> Allocation:
+    async def _sell_launch_product(self, *, units: int = 1) -> Allocation:
         return await self._order(COMMITMENT_SOLD, units=units, sku=LAUNCH, channel_id=OWN_CHANNEL)
 
     async def _reject(self, order: Allocation) -> GetAllocationResponse:
         request = RejectShipmentRequest(shipment_id=order.shipments[0].shipment_id, reason=REJECT_REASON_NOT_FOUND)
-        await self.client.ask(self.client.fulfilment.RejectShipment, request)
-        return await self._see(order)
+        await self.client.ask(self.client.fulfillment.RejectShipment, request)
+        return await self._current_order(order)
 
-    async def _see(self, order: Allocation) -> GetAllocationResponse:
+    async def _current_order(self, order: Allocation) -> GetAllocationResponse:
         request = GetAllocationRequest(allocation_id=order.allocation_id)
         return await self.client.ask(self.client.allocations.GetAllocation, request)
 
@@ -239,33 +249,33 @@ class Demo:
         request = ConfirmAllocationRequest(allocation_id=held.allocation_id, request_id=str(uuid.uuid4()))
         return (await self.client.ask(self.client.allocations.ConfirmAllocation, request)).allocation
 
-    async def _count(self, figures: dict[str, int], *, sku: str = SKU) -> None:
-        changes = [_counted(sku, place, units) for place, units in figures.items()]
+    async def _count(self, units_by_location: dict[str, int], *, sku: str = SKU) -> None:
+        changes = [_stock_count(sku, location_id, units) for location_id, units in units_by_location.items()]
         request = RecordStockChangesRequest(source="demo", changes=changes)
         await self.client.ask(self.client.stock.RecordStockChanges, request)
 
-    def _title(self, text: str) -> None:
+    def _print_title(self, text: str) -> None:
         self.console.print(f"\n[bold cyan]{text}[/]")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.console.print(f"  {text}")
 
-    def _figures(self, figures: dict[str, int]) -> None:
-        made = table("what came of it", "count", numbers=("count",))
-        for words, figure in figures.items():
-            row(made, words, f"{figure:,}")
-        self.console.print(made)
+    def _print_counts(self, counts: dict[str, int]) -> None:
+        table = new_table("result", "count", numbers=("count",))
+        for name, number in counts.items():
+            add_row(table, name, f"{number:,}")
+        self.console.print(table)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Counters of one channel, added up over their other labels; what the service does not export is not there."""
+class ChannelCounters:
+    """The counters of one channel, summed over their other labels, without those that the service does not export."""
 
     counters: dict[str, float]
 
     @classmethod
-    def of(cls, page: str, channel: str) -> Figures:
-        """Reads a page of metrics."""
+    def of(cls, page: str, channel: str) -> ChannelCounters:
+        """Reads the counters of `channel` from a page of metrics."""
         counters: dict[str, float] = {}
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
@@ -273,35 +283,35 @@ class Figures:
                     counters[sample.name] = counters.get(sample.name, 0.0) + sample.value
         return cls(counters)
 
-    def six(self) -> Iterator[tuple[str, str, str]]:
-        """Each of the six with its value and what it is a part of."""
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yields each of the six metrics with its value and the total that it refers to."""
         sold = "units sold"
-        yield "oversell rate", self._rate("oversold_units", "sold_units"), self._words("sold_units", sold)
-        yield "cancellation rate", self._rate("cancelled_units", "sold_units"), self._words("sold_units", sold)
+        yield "oversell rate", self._rate("oversold_units", "sold_units"), self._total("sold_units", sold)
+        yield "cancellation rate", self._rate("cancelled_units", "sold_units"), self._total("sold_units", sold)
         yield "exceptions", self._count("exceptions"), "opened"
         yield "inventory mismatches", self._count("inventory_mismatches"), "found"
-        yield "fulfilment SLA", self._rate("shipments_in_time", "shipments_shipped"), "shipments in time"
-        needed = self._rate("manual_interventions", "sold_orders")
-        yield "orders that needed a person", needed, self._words("sold_orders", "orders sold")
+        yield "fulfillment SLA", self._rate("shipments_in_time", "shipments_shipped"), "shipments in time"
+        manual = self._rate("manual_interventions", "sold_orders")
+        yield "orders with a manual intervention", manual, self._total("sold_orders", "orders sold")
 
     def _rate(self, part: str, whole: str) -> str:
-        if self._figure(part) is None or not self._figure(whole):
+        if self._value(part) is None or not self._value(whole):
             return NOT_EXPORTED
-        return f"{(self._figure(part) or 0) / (self._figure(whole) or 1):.1%}"
+        return f"{(self._value(part) or 0) / (self._value(whole) or 1):.1%}"
 
     def _count(self, name: str) -> str:
-        figure = self._figure(name)
-        return NOT_EXPORTED if figure is None else f"{figure:,.0f}"
+        value = self._value(name)
+        return NOT_EXPORTED if value is None else f"{value:,.0f}"
 
-    def _words(self, name: str, noun: str) -> str:
-        return f"{self._figure(name) or 0:,.0f} {noun}"
+    def _total(self, name: str, noun: str) -> str:
+        return f"{self._value(name) or 0:,.0f} {noun}"
 
-    def _figure(self, name: str) -> float | None:
+    def _value(self, name: str) -> float | None:
         return self.counters.get(f"truestock_{name}_total")
 
 
-async def tell(url: str, rules: Path) -> None:
-    """Runs the service on free ports, tells the story, and stops it."""
+async def run_demo(url: str, rules: Path) -> None:
+    """Runs the service on free ports, runs the demo, and stops the service."""
     await migrate(url)
     settings = Settings(
         address="127.0.0.1:0",
@@ -312,44 +322,48 @@ async def tell(url: str, rules: Path) -> None:
         drain_seconds=2,
     )
     async with running(settings) as service, connect(service.address) as client:
-        console = output()
+        console = stdout_console()
         console.print(
-            f"Truestock runs on {service.address}, with a PostgreSQL that will be thrown away, the sample retailer, "
+            f"Truestock runs on {service.address}, with a temporary PostgreSQL, the sample retailer, "
             f"and a copy of rules/ (revision {service.policy_revision[:8]})."
         )
         await Demo(service, client, rules, console).run()
-    console.print("\nEverything is stopped and deleted. `make run` starts a Truestock that stays.")
+    console.print("\nThe demo is stopped and its data deleted. `make run` starts a Truestock that keeps its data.")
 
 
 @contextmanager
 def copied_rules() -> Iterator[Path]:
-    """A copy of the repository's rules that may be edited."""
+    """A temporary copy of the repository's rules, which the demo may edit."""
     with tempfile.TemporaryDirectory(prefix="truestock-demo-") as folder:
         yield Path(shutil.copytree(RULES, Path(folder) / "rules"))
 
 
 def main() -> None:
-    """Tells the story on a database and a copy of the rules that are gone afterwards."""
-    # The story tells what happens; the service's log would stand between its lines.
+    """Runs the demo on a temporary database and a temporary copy of the rules."""
+    # Log lines of the service would interrupt the printed steps.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with temporary_postgres() as server, copied_rules() as rules:
-        asyncio.run(tell(server.database_url, rules))
+        asyncio.run(run_demo(server.database_url, rules))
 
 
-def _places(order: Allocation) -> str:
-    """Where an order has units that are still to leave."""
-    return " and ".join(made.location_id for made in order.shipments if any(line.unit_count for line in made.lines))
+def _open_locations(order: Allocation) -> str:
+    """The locations with units of an order still to ship."""
+    return " and ".join(
+        shipment.location_id for shipment in order.shipments if any(line.unit_count for line in shipment.lines)
+    )
 
 
-def _counted(sku: str, place: str, units: int) -> StockChange:
-    change = StockChange(change_id=str(uuid.uuid4()), sku=sku, location_id=place, count=StockCount(on_hand_count=units))
+def _stock_count(sku: str, location_id: str, units: int) -> StockChange:
+    change = StockChange(
+        change_id=str(uuid.uuid4()), sku=sku, location_id=location_id, count=StockCount(on_hand_count=units)
+    )
     change.effective_time.FromDatetime(datetime.now(UTC))
     return change
 
 
-def _page(address: str) -> str:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
-        page: str = answer.read().decode()
+def _metrics_page(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
+        page: str = response.read().decode()
         return page
 
 

@@ -13,7 +13,7 @@ from statistics import median
 from rich.console import Console
 
 from bench.rounds import Figures, Pace
-from service.cli.console import row, table
+from service.cli.console import add_row, new_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,15 @@ class Report:
     def show(self, console: Console) -> None:
         """Prints the ratios, then the medians of every arm."""
         console.print(f"[bold]{self.name}[/]  {self.pace.rounds} rounds of {self.pace.seconds:g} s, arms taking turns")
-        ratios = table("ratio", "median", "min", "max", "bar", numbers=("median", "min", "max"))
+        ratios = new_table("ratio", "median", "min", "max", "bar", numbers=("median", "min", "max"))
         for found in self.ratios:
-            row(ratios, found.name, *map(_short, (found.value, min(found.rounds), max(found.rounds))), found.bar)
+            add_row(ratios, found.name, *map(_short, (found.value, min(found.rounds), max(found.rounds))), found.bar)
         console.print(ratios)
-        figures = table("arm", "figure", "median", "min", "max", numbers=("median", "min", "max"))
+        figures = new_table("arm", "figure", "median", "min", "max", numbers=("median", "min", "max"))
         for arm, rounds in self.arms.items():
             for name in rounds[0]:
                 values = [figure[name] for figure in rounds]
-                row(figures, arm, name, *map(_short, (median(values), min(values), max(values))))
+                add_row(figures, arm, name, *map(_short, (median(values), min(values), max(values))))
         console.print(figures)
         for name, value in {**self.settings, **machine(), "proof": self.proof}.items():
             console.print(f"  {name}: {value}", markup=False)

@@ -1,4 +1,4 @@
-"""The `truestock` command, a client of the API.
+"""The `truestock` command line, a client of the API. It uses nothing that the server needs.
 
-Tables are in `views`, CSV in `files`, one module for each noun in `commands`.
+`commands` has one module for each noun, `views` prints tables and texts, `files` reads CSV.
 """

@@ -1,4 +1,4 @@
-"""A connection to a running Truestock: calls with deadlines, and errors that a person can act on."""
+"""A connection to a running Truestock: calls with deadlines, and error messages that say what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from service import limits
-from service.cli.console import UserError
+from service.cli.console import UserError, count
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
@@ -32,7 +32,7 @@ from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
 CALL_SECONDS = 30.0
 
-# Every write of the command line carries a request id or repeats safely, so gRPC itself may send it again.
+# gRPC itself may retry: every write of the command line has a request id or is safe to repeat.
 _RETRIES = {
     "methodConfig": [
         {
@@ -47,41 +47,41 @@ _RETRIES = {
         }
     ]
 }
-_WHAT_TO_DO = {
-    "OVERLOADED": "The service has more to do than it can: try again in a moment.",
-    "NOT_READY": "The service is starting, stopping or has lost its database: try again in a moment.",
-    "REQUEST_ID_REUSED": "Give these contents a request id of their own, or leave --request-id out.",
+_ADVICE = {
+    "OVERLOADED": "The service is overloaded. Try again in a moment.",
+    "NOT_READY": "The service is starting, stopping or has lost its database. Try again in a moment.",
+    "REQUEST_ID_REUSED": "Use another request id, or leave --request-id out.",
 }
 
-Question = TypeVar("Question")
-Answer = TypeVar("Answer")
-Question_contra = TypeVar("Question_contra", contravariant=True)
-Answer_co = TypeVar("Answer_co", covariant=True)
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Request_contra = TypeVar("Request_contra", contravariant=True)
+Response_co = TypeVar("Response_co", covariant=True)
 
 
 class ListRequest(Protocol):
-    """A request for a page of a list."""
+    """A request for one page of a list."""
 
     page_size: int
     page_token: str
 
 
 class ListResponse(Protocol):
-    """A page of a list."""
+    """One page of a list."""
 
     next_page_token: str
 
 
-AListing = TypeVar("AListing", bound=ListRequest)
-APage = TypeVar("APage", bound=ListResponse)
+AnyListRequest = TypeVar("AnyListRequest", bound=ListRequest)
+AnyListResponse = TypeVar("AnyListResponse", bound=ListResponse)
 Entry = TypeVar("Entry")
 
 
-class Call(Protocol[Question_contra, Answer_co]):
+class Call(Protocol[Request_contra, Response_co]):
     """One method of a stub."""
 
-    def __call__(self, request: Question_contra, *, timeout: float | None = None) -> Awaitable[Answer_co]:
-        """The answer to one request, in `timeout` seconds at most."""
+    def __call__(self, request: Request_contra, *, timeout: float | None = None) -> Awaitable[Response_co]:
+        """The response to one request, within `timeout` seconds."""
         ...
 
 
@@ -94,10 +94,10 @@ class FieldViolation:
 
 
 class ServiceError(UserError):
-    """What the service, or the way to it, said instead of an answer; its text is fit to print.
+    """A call failed; the message is ready to print.
 
-    `reason` is `ErrorInfo.reason`, empty where the error is not Truestock's own. `unreachable` tells that nobody
-    answered, so that asking for something else is no use either.
+    `reason` is `ErrorInfo.reason`, empty if the error is not Truestock's own. `unreachable` is True if no service
+    answered, so that other calls would fail too.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ServiceError(UserError):
 
 
 class Client:
-    """The services of one Truestock. Every call has a deadline and raises ServiceError."""
+    """The gRPC services of one Truestock. Every call has a deadline and raises ServiceError."""
 
     def __init__(self, channel: aio.Channel, server: str, call_seconds: float = CALL_SECONDS) -> None:
         self.server = server
@@ -126,123 +126,127 @@ class Client:
         self.catalog = CatalogServiceStub(channel)
         self.policies = PolicyServiceStub(channel)
         self.exceptions = ExceptionServiceStub(channel)
-        self.fulfilment = FulfillmentServiceStub(channel)
+        self.fulfillment = FulfillmentServiceStub(channel)
 
-    async def ask(self, call: Call[Question, Answer], request: Question) -> Answer:
-        """The answer to one request. Raises ServiceError."""
+    async def ask(self, call: Call[Request, Response], request: Request) -> Response:
+        """Sends one request and returns the response. Raises ServiceError."""
         try:
             return await call(request, timeout=self.call_seconds)
         except aio.AioRpcError as error:
             raise service_error(error, self.server, self.call_seconds) from error
 
-    async def listed(
+    async def list_entries(
         self,
-        call: Call[AListing, APage],
-        request: AListing,
-        entries: Callable[[APage], Iterable[Entry]],
+        call: Call[AnyListRequest, AnyListResponse],
+        request: AnyListRequest,
+        entries: Callable[[AnyListResponse], Iterable[Entry]],
         limit: int = sys.maxsize,
     ) -> tuple[list[Entry], bool]:
-        """At most `limit` entries of a list, page by page, and whether there are more. Raises ServiceError."""
-        found: list[Entry] = []
-        while len(found) < limit:
-            request.page_size = min(limits.PAGE_SIZE_LIMIT, limit - len(found))
+        """At most `limit` entries, read page by page, and whether there are more. Raises ServiceError."""
+        listed: list[Entry] = []
+        while len(listed) < limit:
+            request.page_size = min(limits.PAGE_SIZE_LIMIT, limit - len(listed))
             page = await self.ask(call, request)
-            found.extend(entries(page))
+            listed.extend(entries(page))
             request.page_token = page.next_page_token
             if not page.next_page_token:
-                return found, False
-        return found, True
+                return listed, False
+        return listed, True
 
-    async def allocation_id(self, named: GetAllocationRequest) -> str:
-        """The id of an allocation that is named by itself or by its order. Raises ServiceError."""
-        if named.allocation_id:
-            return named.allocation_id
-        return (await self.ask(self.allocations.GetAllocation, named)).allocation.allocation_id
+    async def allocation_id(self, reference: GetAllocationRequest) -> str:
+        """The id of an allocation that is given by its own id or by its order. Raises ServiceError."""
+        if reference.allocation_id:
+            return reference.allocation_id
+        return (await self.ask(self.allocations.GetAllocation, reference)).allocation.allocation_id
 
     async def locations(self) -> list[Location]:
-        """Every location, by id."""
-        found, _ = await self.listed(self.catalog.ListLocations, ListLocationsRequest(), lambda page: page.locations)
-        return found
+        """Every location, sorted by id."""
+        locations, _ = await self.list_entries(
+            self.catalog.ListLocations, ListLocationsRequest(), lambda page: page.locations
+        )
+        return locations
 
     async def products(self, skus: list[str]) -> list[Product]:
-        """Those of the named products that exist."""
-        found: list[Product] = []
+        """The products with these SKUs, without those that do not exist."""
+        products: list[Product] = []
         for start in range(0, len(skus), limits.SKUS):
-            wanted = skus[start : start + limits.SKUS]
+            batch = skus[start : start + limits.SKUS]
             page = await self.ask(
-                self.catalog.ListProducts, ListProductsRequest(page_size=limits.PAGE_SIZE_LIMIT, skus=wanted)
+                self.catalog.ListProducts, ListProductsRequest(page_size=limits.PAGE_SIZE_LIMIT, skus=batch)
             )
-            found.extend(page.products)
-        return found
+            products.extend(page.products)
+        return products
 
 
 @asynccontextmanager
 async def connect(server: str) -> AsyncIterator[Client]:
-    """A client of the Truestock at `server`, a HOST:PORT. Raises UserError where that is no address."""
+    """A client of the Truestock at `server`, HOST:PORT. Raises UserError for a malformed address."""
     check_address(server)
     options = [
         ("grpc.service_config", json.dumps(_RETRIES)),
         ("grpc.max_receive_message_length", limits.RESPONSE_BYTES),
-        # gRPC would send even 127.0.0.1 through the proxy that http_proxy names; Truestock is in one's own network.
+        # gRPC would send even 127.0.0.1 through the proxy that http_proxy names; Truestock runs in the local network.
         ("grpc.enable_http_proxy", 0),
     ]
     async with aio.insecure_channel(server, options=options) as channel:
         yield Client(channel, server)
 
 
-def call(server: str, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
-    """Runs `work` with a client of `server`, from code that is not async."""
+def call(server: str, work: Callable[[Client], Awaitable[Response]]) -> Response:
+    """Runs `work` with a client of `server`, for callers that are not async."""
 
-    async def connected() -> Answer:
+    async def run() -> Response:
         async with connect(server) as client:
             return await work(client)
 
-    return asyncio.run(connected())
+    return asyncio.run(run())
 
 
 def check_address(server: str) -> None:
-    """Raises UserError unless `server` reads HOST:PORT, or unix:PATH."""
+    """Raises UserError unless `server` is HOST:PORT or unix:PATH."""
     if server.startswith("unix:"):
         return
     match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})", server)
     if match is None or not 1 <= int(match[2]) <= 65_535:
-        wanted = f"--server and TRUESTOCK_SERVER want HOST:PORT, such as {DEFAULT_SERVER}"
-        raise UserError(f"{server!r} is not an address; {wanted}")
+        help = f"--server and TRUESTOCK_SERVER take HOST:PORT, such as {DEFAULT_SERVER}"
+        raise UserError(f"{server!r} is not an address; {help}")
 
 
 def service_error(error: aio.AioRpcError, server: str, call_seconds: float) -> ServiceError:
-    """The readable form of a failed call."""
+    """A failed call as an error that a person can read."""
     info, violations = _details(error)
     if info is None:
-        return _foreign_error(error, server, call_seconds)
+        return _connection_error(error, server, call_seconds)
     message = error.details() or info.reason
     lines = [message]
-    # A short list of fields is in the message already; a longer one is cut there.
+    # The service's message lists a few fields and cuts a longer list, which is printed whole here.
     if not all(violation.description in message for violation in violations):
-        lines = [f"{len(violations)} fields are wrong:"] if info.reason == "INVALID_FIELD" else lines
+        lines = (
+            [f"{count(len(violations), 'field is', 'fields are')} wrong:"] if info.reason == "INVALID_FIELD" else lines
+        )
         lines += [f"  {violation.field}: {violation.description}" for violation in violations]
     error_id = info.metadata.get("error_id", "")
     if error_id not in message:
-        lines.append(f"The service's log has more under error id {error_id}.")
-    if info.reason in _WHAT_TO_DO:
-        lines.append(_WHAT_TO_DO[info.reason])
+        lines.append(f"See error id {error_id} in the service's log.")
+    if info.reason in _ADVICE:
+        lines.append(_ADVICE[info.reason])
     return ServiceError("\n".join(lines), reason=info.reason, violations=violations)
 
 
-def _foreign_error(error: aio.AioRpcError, server: str, call_seconds: float) -> ServiceError:
-    """An error that Truestock did not make: nobody there, too slow, or another program's."""
+def _connection_error(error: aio.AioRpcError, server: str, call_seconds: float) -> ServiceError:
+    """An error that no Truestock sent: no connection, a timeout, or another program's error."""
     code = error.code()
     if code == grpc.StatusCode.UNAVAILABLE:
         message = (
-            f"no Truestock answers at {server}; start one with `make run` or `truestock serve`, "
-            "or name another with --server"
+            f"cannot reach Truestock at {server}; start it with `make run` or `truestock serve`, "
+            "or name another server with --server"
         )
         return ServiceError(message, unreachable=True)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServiceError(f"Truestock at {server} did not answer within {call_seconds:g} s; try again or see its log")
     if code == grpc.StatusCode.UNIMPLEMENTED:
-        return ServiceError(f"what answers at {server} does not know this call; is it a Truestock of this version?")
-    return ServiceError(f"{server} answered {code.name}: {error.details() or 'without saying why'}")
+        return ServiceError(f"the server at {server} does not support this call; is it Truestock of this version?")
+    return ServiceError(f"{server} answered {code.name}: {error.details() or 'no reason given'}")
 
 
 def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[FieldViolation, ...]]:
@@ -253,9 +257,9 @@ def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[FieldViola
             info = ErrorInfo()
             detail.Unpack(info)
         elif detail.Is(BadRequest.DESCRIPTOR):
-            bad = BadRequest()
-            detail.Unpack(bad)
-            violations += [FieldViolation(field.field, field.description) for field in bad.field_violations]
+            bad_request = BadRequest()
+            detail.Unpack(bad_request)
+            violations += [FieldViolation(field.field, field.description) for field in bad_request.field_violations]
     return info, tuple(violations)
 
 

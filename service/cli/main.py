@@ -1,4 +1,4 @@
-"""The `truestock` command: what it can do, and how it fails: plain sentences on stderr, never a traceback."""
+"""The `truestock` command: all its subcommands, and how errors end it: a sentence on stderr, never a traceback."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from service.cli.commands import (
     stock_commands,
     watch_commands,
 )
-from service.cli.console import UserError, output, print_json, row, say, table
+from service.cli.console import UserError, add_row, new_table, print_json, say, stdout_console
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 app = typer.Typer(
     name="truestock",
-    help="What can each channel safely sell right now, and which location should fulfil each order?",
+    help="Shows what each channel can safely sell now, and routes each order to the location that fulfills it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,15 +39,15 @@ app = typer.Typer(
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where the embedded PostgreSQL keeps its data. Or TRUESTOCK_DATA_DIR."),
+    typer.Option("--data-dir", help="Folder of the embedded PostgreSQL's data. Or TRUESTOCK_DATA_DIR."),
 ]
 DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", help="An external PostgreSQL 14 or later. Or DATABASE_URL.")
+    str | None, typer.Option("--database-url", help="URL of an external PostgreSQL 14 or later. Or DATABASE_URL.")
 ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C."""
+    """Runs one command, then exits: 0 success, 1 failure, 2 wrong usage, 130 stopped with Ctrl-C."""
     try:
         app(args=None if arguments is None else list(arguments), prog_name="truestock")
     except UserError as error:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         say("Stopped.")
-        sys.exit(file_commands.INTERRUPTED)
+        sys.exit(file_commands.EXIT_INTERRUPTED)
 
 
 def _print_version(requested: bool) -> None:
@@ -77,18 +77,18 @@ def options_before_commands(
 
 @app.command()
 def serve(
-    address: Annotated[str | None, typer.Option(help="Where gRPC is served. Or TRUESTOCK_ADDRESS.")] = None,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of the gRPC API. Or TRUESTOCK_ADDRESS.")] = None,
     metrics_address: Annotated[
-        str | None, typer.Option(help="Where metrics and health are served. Or TRUESTOCK_METRICS_ADDRESS.")
+        str | None, typer.Option(help="HOST:PORT of metrics and health. Or TRUESTOCK_METRICS_ADDRESS.")
     ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    rules: Annotated[Path | None, typer.Option(help="The folder that planners edit. Or TRUESTOCK_RULES.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="The rules folder. Or TRUESTOCK_RULES.")] = None,
     sample: Annotated[
-        bool | None, typer.Option("--sample/--no-sample", help="Fill an empty database with the sample retailer.")
+        bool | None, typer.Option("--sample/--no-sample", help="Load the sample retailer into an empty database.")
     ] = None,
 ) -> None:
-    """Runs the service until Ctrl-C, with its own PostgreSQL unless a database is named.
+    """Runs the service until Ctrl-C, with an embedded PostgreSQL unless --database-url names another.
 
     \b
     Examples:
@@ -119,16 +119,15 @@ def check(
     rules: Annotated[Path, typer.Argument(help="The rules folder.")] = Path("rules"),
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     output_format: Annotated[
-        Literal["text", "json", "github"], typer.Option("--format", help="For a person, a program or a pull request.")
+        Literal["text", "json", "github"],
+        typer.Option("--format", help="Output for people, programs or pull requests."),
     ] = "text",
-    allow_untested: Annotated[
-        bool, typer.Option("--allow-untested", help="Do not fail on rules that no test makes fire.")
-    ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Check again at every save, until Ctrl-C.")] = False,
+    allow_untested: Annotated[bool, typer.Option("--allow-untested", help="Accept rules that no test covers.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again after every save, until Ctrl-C.")] = False,
 ) -> None:
-    """Reads a rules folder, says everything that is wrong with it, and runs its tests.
+    """Checks a rules folder: reports every problem with its file and line, and runs the rule tests.
 
-    Exit code 1 where anything is wrong.
+    The exit code is 1 if there is any problem.
 
     \b
     Examples:
@@ -136,19 +135,20 @@ def check(
       truestock check rules --watch
       truestock check rules --format github
     """
-    from service.cli.commands.check_command import Format, run, run_at_every_save
+    from service.cli.commands.check_command import Format, run, run_on_every_save
 
-    check_rules = run_at_every_save if watch else run
-    told = Format.JSON if as_json else Format(output_format)
-    raise typer.Exit(check_rules(rules, output_format=told, allow_untested=allow_untested))
+    check_rules = run_on_every_save if watch else run
+    selected_format = Format.JSON if as_json else Format(output_format)
+    raise typer.Exit(check_rules(rules, output_format=selected_format, allow_untested=allow_untested))
 
 
 @app.command()
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Brings the database's tables up to this version.
+    """Migrates the database to the schema of this Truestock version.
 
     \b
-    Example:
+    Examples:
+      truestock migrate
       truestock migrate --database-url postgresql://me@localhost/truestock
     """
     from service.cli.commands import database_commands
@@ -159,9 +159,9 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
 
 @app.command("verify-ledger")
 def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: options.Json = False) -> None:
-    """Proves that every stock figure is the sum of its movements. Works while the service runs.
+    """Verifies that every stock level equals the sum of its movements. Works while the service runs.
 
-    Exit code 1 where a figure is not.
+    The exit code is 1 if any stock level differs.
 
     \b
     Examples:
@@ -171,15 +171,15 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
     from service.cli.commands import database_commands
 
     report = database_commands.verify_ledger(_settings(data_dir=data_dir, database_url=database_url))
-    figures = report.as_dict()
+    values = report.as_dict()
     if as_json:
-        print_json(figures)
+        print_json(values)
     else:
-        made = table("ledger", "", numbers=("",))
-        for name, value in figures.items():
+        table = new_table("ledger", "", numbers=("",))
+        for name, value in values.items():
             if not isinstance(value, (list, dict)):
-                row(made, name.replace("_", " "), f"{value:,}" if type(value) is int else value)
-        output().print(made)
+                add_row(table, name.replace("_", " "), f"{value:,}" if type(value) is int else value)
+        stdout_console().print(table)
         say(*(str(line) for line in report.differences))
     raise typer.Exit(0 if report.balanced else 1)
 
@@ -191,16 +191,16 @@ app.command()(order_commands.release)
 app.command()(order_commands.cancel)
 app.command()(order_commands.extend)
 app.command()(order_commands.explain)
-app.command()(decision_commands.replay)
+app.command("replay-decision")(decision_commands.replay_decision)
 app.command()(decision_commands.orders)
 app.command()(stock_commands.stock)
 app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
-app.command()(file_commands.play)
+app.command("replay-orders")(file_commands.replay_orders)
 app.command()(stock_commands.policies)
 app.command()(facts_command.facts)
 app.command()(feed_commands.feeds)
 app.command()(shipment_commands.shipments)
-app.command("return")(shipment_commands.take_back)
+app.command("return")(shipment_commands.record_return)
 app.add_typer(shipment_commands.shipment, name="shipment")
 app.command()(movement_commands.movements)
 app.add_typer(movement_commands.transfer)
@@ -209,7 +209,7 @@ app.add_typer(exception_commands.app)
 
 
 def _settings(**given: object) -> Settings:
-    """Settings from the flags that were given; the environment and the defaults say the rest."""
+    """Settings from the given flags; the environment and the defaults set the others."""
     from pydantic import ValidationError
 
     from service.settings import Settings

@@ -1,4 +1,4 @@
-"""A watch as a client sees it: messages for ever, resumed by token where the connection or the service breaks off."""
+"""A stream of changes from the service that never ends: after a break it reconnects and resumes by token."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from service.cli.client import CALL_SECONDS, Client, service_error
 from service.cli.console import say
 
 HEARTBEAT_SECONDS = 15
-SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
-"""Who is silent for so long has gone without saying so."""
+SILENCE_LIMIT_SECONDS = 3 * HEARTBEAT_SECONDS
+"""A stream without any message for this long counts as broken."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
 
-_COME_BACK = (
+_RECONNECT_CODES = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.INTERNAL,
@@ -28,36 +28,36 @@ _COME_BACK = (
 
 
 async def messages(client: Client, start: Callable[[str], Any]) -> AsyncGenerator[Any, None]:
-    """The messages of the call that `start` makes of a token, empty at first.
+    """Yields the messages of the call that `start` makes with a resume token, which is empty at first.
 
-    Once there was a message, a break is waited out for as long as it takes. Raises ServiceError for anything else.
+    Once a message has arrived, it reconnects after every break, without limit. Raises ServiceError for other errors.
     """
-    token, began, pause = "", False, FIRST_PAUSE_SECONDS
+    token, has_started, pause = "", False, FIRST_PAUSE_SECONDS
     while True:
         call = start(token)
         try:
-            async for message in _heard(call):
+            async for message in _received(call):
                 token = message.resume_token or token
-                began, pause = True, FIRST_PAUSE_SECONDS
+                has_started, pause = True, FIRST_PAUSE_SECONDS
                 yield message
             problem = "the service ended it"
         except TimeoutError:
-            problem = f"nothing was heard for {SILENCE_SECONDS} s"
+            problem = f"no message for {SILENCE_LIMIT_SECONDS} s"
         except aio.AioRpcError as error:
-            told = service_error(error, client.server, CALL_SECONDS)
-            if not began or error.code() not in _COME_BACK:
-                raise told from error
-            problem = str(told).splitlines()[0]
+            readable_error = service_error(error, client.server, CALL_SECONDS)
+            if not has_started or error.code() not in _RECONNECT_CODES:
+                raise readable_error from error
+            problem = str(readable_error).splitlines()[0]
         finally:
             call.cancel()
         if pause == FIRST_PAUSE_SECONDS:
-            say(f"The watch broke off: {problem}. It goes on from there as soon as that is possible.")
+            say(f"The watch was interrupted: {problem}. It reconnects and resumes where it stopped.")
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-async def _heard(call: Any) -> AsyncIterator[Any]:
-    """The messages of a call until it ends. Raises TimeoutError where even heartbeats fail to come."""
-    coming = aiter(call)
-    while (message := await asyncio.wait_for(anext(coming, None), SILENCE_SECONDS)) is not None:
+async def _received(call: Any) -> AsyncIterator[Any]:
+    """The messages of a call until it ends. Raises TimeoutError if not even heartbeats arrive."""
+    stream = aiter(call)
+    while (message := await asyncio.wait_for(anext(stream, None), SILENCE_LIMIT_SECONDS)) is not None:
         yield message

@@ -1,1 +1,1 @@
-"""The sample retailer: a made-up catalog and stock, loaded into an empty database."""
+"""The sample retailer: an invented catalog with stock, loaded into an empty database."""

@@ -1,4 +1,4 @@
-"""Filling an empty database with the sample retailer, whole or not at all."""
+"""Loads the sample retailer into an empty database, in one transaction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from truestock.v1.stock_service_pb2 import RecordStockChangesRequest
 
 
 async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set: PolicySet) -> bool:
-    """Loads the sample where there is no location yet; returns whether it did."""
+    """Loads the sample if the database has no location yet; returns whether it did."""
 
     async def work(connection: Connection) -> bool:
         if await LOCATIONS.page(connection, "", 1):
@@ -32,8 +32,8 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
 
 
 async def _record_stock(connection: Connection, new_id: Callable[[], UUID], policy_set: PolicySet) -> None:
-    stock = sample_stock(await levels.clock(connection))
-    for start in range(0, len(stock), 1_000):
-        request = RecordStockChangesRequest(source=SOURCE, changes=stock[start : start + 1_000])
+    counts = sample_stock(await levels.clock(connection))
+    for start in range(0, len(counts), 1_000):
+        request = RecordStockChangesRequest(source=SOURCE, changes=counts[start : start + 1_000])
         changes = record_request(request).changes
         await stock_intake.record(connection, changes, new_id, cache=CatalogCache(), policy_set=policy_set)

@@ -1,4 +1,4 @@
-"""What the sample retailer sells: styles of invented brands, each in its colours and sizes. Data, nothing else."""
+"""The products of the sample retailer: styles of invented brands in colors and sizes. Only data."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BRANDS = {
     "MRW": "Marrowick",
     "DUN": "Dunmarsh",
 }
-"""Names of brands by the first part of their SKUs."""
+"""Brand names by the first part of their SKUs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What variants have in common.
+    """The properties that all variants of a style share.
 
-    `price` is the smallest size's in dollars, `step` what each next size costs more. `parcel` is grams and millimetres
-    of the smallest size, packed; `growth` is what part of that weight each next size adds. `sells` is units a day of
-    all variants together; 0 where nobody knows yet.
+    `price` is that of the smallest size in dollars; each next size costs `price_step` more. `parcel` is the smallest
+    size packed: grams, then length, width and height in millimeters; each next size adds the share `weight_growth` of
+    that weight. `units_per_day` is the sales of all variants together; 0 if unknown.
     """
 
     number: int
@@ -30,13 +30,13 @@ class Style:
     name: str
     category: str
     price: float
-    sells: float
+    units_per_day: float
     parcel: tuple[int, int, int, int]
-    colours: str = ""
+    colors: str = ""
     sizes: str = ""
     tags: str = ""
-    step: float = 0.0
-    growth: float = 0.06
+    price_step: float = 0.0
+    weight_growth: float = 0.06
 
 
 _CLOTHES = "XS S M L XL"

@@ -1,4 +1,4 @@
-"""The sample retailer, an outdoor and home shop with a warehouse and six stores: invented, and the same every time."""
+"""The sample retailer, an invented outdoor and home shop with a warehouse and six stores; every run makes the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, Pac
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
 
 SOURCE = "sample-retailer"
-"""Who the stock counts say they are from."""
+"""The source of the sample's stock counts."""
 SEED = 20_261_127
 WAREHOUSE = "dc-memphis"
 
@@ -38,8 +38,8 @@ class _City(NamedTuple):
 
 
 _CENTRAL, _PACIFIC = "America/Chicago", "America/Los_Angeles"
-_PLACES = (
-    _City(WAREHOUSE, "Memphis distribution centre", "TN", "38118", 35.0421, -89.9792, _CENTRAL, 10, 120),
+_CITIES = (
+    _City(WAREHOUSE, "Memphis distribution center", "TN", "38118", 35.0421, -89.9792, _CENTRAL, 10, 120),
     _City("store-brooklyn", "Brooklyn, Boerum Hill", "NY", "11217", 40.6862, -73.9841, "America/New_York", 20, 90),
     _City("store-chicago", "Chicago, Wicker Park", "IL", "60622", 41.9088, -87.6796, _CENTRAL, 20, 90),
     _City("store-austin", "Austin, South Congress", "TX", "78704", 30.2489, -97.7501, _CENTRAL, 20, 60),
@@ -56,16 +56,16 @@ _STORE_SHARES = {
     "store-seattle": 1.2,
     "store-los-angeles": 1.0,
 }
-"""How much a store sells, and so keeps, beside an average one."""
+"""Sales, and therefore stock, of each store relative to an average store."""
 
 
 def sample_locations() -> list[Location]:
     """The warehouse and the six stores, in four time zones."""
-    return [_location(place) for place in _PLACES]
+    return [_location(city) for city in _CITIES]
 
 
 def sample_channels() -> list[Channel]:
-    """TikTok Shop and Shopify sell from everywhere, the tills from the stores."""
+    """TikTok Shop and Shopify sell from all locations, POS only from the stores."""
     return [
         Channel(channel_id="tiktok_shop", kind=Channel.KIND_SOCIAL, display_name="TikTok Shop"),
         Channel(channel_id="shopify", kind=Channel.KIND_WEB, display_name="Web shop"),
@@ -76,30 +76,32 @@ def sample_channels() -> list[Channel]:
 
 
 def sample_products() -> list[Product]:
-    """About 300 products: every style in its colours and sizes, by SKU.
+    """About 300 products: every style in its colors and sizes, sorted by SKU.
 
-    A few lack dimensions, barcode or picture, as in any real catalogue; launches have no known velocity.
+    As in real catalogs, a few lack dimensions, barcode or picture. New products have no velocity yet.
     """
-    chance = random.Random(SEED)
-    products = [product for style in STYLES for product in _variants(style, chance)]
+    generator = random.Random(SEED)
+    products = [product for style in STYLES for product in _variants(style, generator)]
     return sorted(products, key=lambda product: product.sku)
 
 
 def sample_stock(now: datetime) -> list[StockChange]:
     """Counts of every product at every location that carries it, minutes to days older than `now`.
 
-    A change id depends on the SKU and location only, so that recording them again does nothing.
+    A change id depends only on SKU and location, so that recording the counts again changes nothing.
     """
-    chance = random.Random(SEED + 1)
+    generator = random.Random(SEED + 1)
     changes = []
     for product in sample_products():
         for location in [WAREHOUSE, *_STORE_SHARES]:
             count = (
-                _warehouse_count(product, chance) if location == WAREHOUSE else _store_count(product, location, chance)
+                _warehouse_count(product, generator)
+                if location == WAREHOUSE
+                else _store_count(product, location, generator)
             )
-            age = _age(location, chance)
+            age = _count_age(location, generator)
             if count is not None:
-                changes.append(_change(product.sku, location, count, now - age))
+                changes.append(_opening_count(product.sku, location, count, now - age))
     return changes
 
 
@@ -111,57 +113,55 @@ _WAREHOUSE_TIME = WorkingTime(
 )
 
 
-def _location(place: _City) -> Location:
-    is_store = place.location_id != WAREHOUSE
+def _location(city: _City) -> Location:
+    is_store = city.location_id != WAREHOUSE
     return Location(
-        location_id=place.location_id,
+        location_id=city.location_id,
         type=Location.TYPE_STORE if is_store else Location.TYPE_WAREHOUSE,
         status=Location.STATUS_OPEN,
-        display_name=place.name,
+        display_name=city.name,
         tags=["ship-from-store", "street-level"] if is_store else ["oversize-capable", "hazmat-certified"],
         country="US",
-        region=place.region,
-        postal_code=place.postal_code,
-        coordinates=LatLng(latitude=place.latitude, longitude=place.longitude),
-        time_zone=place.time_zone,
+        region=city.region,
+        postal_code=city.postal_code,
+        coordinates=LatLng(latitude=city.latitude, longitude=city.longitude),
+        time_zone=city.time_zone,
         offers_pickup=is_store,
-        handling_minutes=place.handling_minutes,
-        priority=place.priority,
-        # The warehouse has the papers to ship abroad.
+        handling_minutes=city.handling_minutes,
+        priority=city.priority,
+        # Only the warehouse has the documents to ship abroad.
         ships_to=CountryList(countries=["US"]) if is_store else None,
         working_time=_STORE_TIME if is_store else _WAREHOUSE_TIME,
     )
 
 
-def _variants(style: Style, chance: random.Random) -> Iterator[Product]:
-    colours = style.colours.split("|") if style.colours else [""]
+def _variants(style: Style, generator: random.Random) -> Iterator[Product]:
+    colors = style.colors.split("|") if style.colors else [""]
     sizes = style.sizes.split() or [""]
-    weights = [_popularity(c, s, len(sizes)) for c in range(len(colours)) for s in range(len(sizes))]
-    for index, weight in enumerate(weights):
-        colour, size = colours[index // len(sizes)], sizes[index % len(sizes)]
-        product = _product(style, colour, size, sizes.index(size))
-        if style.sells:
-            product.velocity_per_day = round(style.sells * weight / sum(weights), 2)
-        _complete(product, style, sizes.index(size), chance)
+    popularities = [_popularity(color, size, len(sizes)) for color in range(len(colors)) for size in range(len(sizes))]
+    for index, popularity in enumerate(popularities):
+        color, size = colors[index // len(sizes)], sizes[index % len(sizes)]
+        product = _product(style, color, size, sizes.index(size))
+        if style.units_per_day:
+            product.velocity_per_day = round(style.units_per_day * popularity / sum(popularities), 2)
+        _add_details(product, style, sizes.index(size), generator)
         yield product
 
 
-def _popularity(colour: int, size: int, size_count: int) -> float:
-    """The first colours sell most, and the sizes in the middle."""
-    middle = _SIZE_POPULARITY[size] if size_count > 2 else 1.0
-    return middle / math.pow(colour + 1, 0.8)
+def _popularity(color_index: int, size_index: int, size_count: int) -> float:
+    """Relative sales of a variant: the first colors and the middle sizes sell most."""
+    size_popularity = _SIZE_POPULARITY[size_index] if size_count > 2 else 1.0
+    return size_popularity / math.pow(color_index + 1, 0.8)
 
 
-def _product(style: Style, colour: str, size: str, size_index: int) -> Product:
-    parts = [part for part in (colour, size) if part]
+def _product(style: Style, color: str, size: str, size_index: int) -> Product:
+    parts = [part for part in (color, size) if part]
     tags = style.tags.split()
-    full_price = Decimal(str(style.price + style.step * size_index))
+    full_price = Decimal(str(style.price + style.price_step * size_index))
     price = (full_price * Decimal("0.6")).quantize(Decimal("0.01")) if "clearance" in tags else full_price
-    code = "-".join(
-        [style.brand, str(style.number), *([colour[:3].upper()] if colour else []), *([size] if size else [])]
-    )
+    sku = "-".join([style.brand, str(style.number), *([color[:3].upper()] if color else []), *([size] if size else [])])
     return Product(
-        sku=code,
+        sku=sku,
         display_name=", ".join([style.name, *parts]),
         status=Product.STATUS_ACTIVE,
         tags=tags,
@@ -172,62 +172,62 @@ def _product(style: Style, colour: str, size: str, size_index: int) -> Product:
     )
 
 
-def _complete(product: Product, style: Style, size_index: int, chance: random.Random) -> None:
-    """Adds dimensions, barcode and picture, and forgets one of them now and then."""
+def _add_details(product: Product, style: Style, size_index: int, generator: random.Random) -> None:
+    """Adds dimensions, barcode and picture, and leaves one of them out now and then."""
     weight, length, width, height = style.parcel
-    if chance.random() > 0.04:
+    if generator.random() > 0.04:
         product.dimensions.CopyFrom(
             PackageDimensions(
-                weight_grams=round(weight * (1 + style.growth * size_index)),
-                length_mm=round(length * (1 + style.growth * size_index / 3)),
-                width_mm=round(width * (1 + style.growth * size_index / 3)),
+                weight_grams=round(weight * (1 + style.weight_growth * size_index)),
+                length_mm=round(length * (1 + style.weight_growth * size_index / 3)),
+                width_mm=round(width * (1 + style.weight_growth * size_index / 3)),
                 height_mm=height,
             )
         )
-    digits = f"2{style.number:05d}{chance.randrange(1_000_000):06d}"
-    if chance.random() > 0.03:
+    digits = f"2{style.number:05d}{generator.randrange(1_000_000):06d}"
+    if generator.random() > 0.03:
         product.barcode = digits + _check_digit(digits)
-    if chance.random() > 0.03:
+    if generator.random() > 0.03:
         product.image_uri = f"https://images.example.com/{product.sku.lower()}.jpg"
 
 
 def _check_digit(digits: str) -> str:
-    """The 13th digit of an EAN-13; a first digit of 2 is the range for codes within one company."""
+    """The 13th digit of an EAN-13 code; codes that start with 2 are for use within one company."""
     weighted = sum(int(digit) * (3 if position % 2 else 1) for position, digit in enumerate(digits))
     return str(-weighted % 10)
 
 
-def _warehouse_count(product: Product, chance: random.Random) -> StockCount:
-    """Three to ten weeks of sales; now and then sold out."""
-    sells = product.velocity_per_day or 1.5
-    days = chance.uniform(20, 70)
-    units = 0 if chance.random() < 0.06 else math.ceil(sells * days * chance.uniform(0.5, 1.2))
-    damaged = chance.randint(1, 3) if units > 40 and "fragile" in product.tags and chance.random() < 0.3 else 0
+def _warehouse_count(product: Product, generator: random.Random) -> StockCount:
+    """A count of three to ten weeks of sales; now and then 0."""
+    velocity = product.velocity_per_day or 1.5
+    days = generator.uniform(20, 70)
+    units = 0 if generator.random() < 0.06 else math.ceil(velocity * days * generator.uniform(0.5, 1.2))
+    damaged = generator.randint(1, 3) if units > 40 and "fragile" in product.tags and generator.random() < 0.3 else 0
     return StockCount(on_hand_count=units, unavailable_count=damaged)
 
 
-def _store_count(product: Product, location_id: str, chance: random.Random) -> StockCount | None:
-    """One to three weeks of a store's share, at least a unit for the shelf; None where the store does not carry it."""
-    carries = 0.35 if "oversize" in product.tags else 0.85
+def _store_count(product: Product, location_id: str, generator: random.Random) -> StockCount | None:
+    """A count of one to three weeks of the store's sales; None if the store does not carry the product."""
+    carry_probability = 0.35 if "oversize" in product.tags else 0.85
     share = _STORE_SHARES[location_id] * 0.08
-    if chance.random() > carries:
+    if generator.random() > carry_probability:
         return None
-    expected = (product.velocity_per_day or 1.5) * share * chance.uniform(7, 21)
-    units = 0 if chance.random() < 0.08 else 1 + round(chance.expovariate(1 / (expected + 1)))
-    displayed = 1 if units > 2 and chance.random() < 0.1 else 0
-    return StockCount(on_hand_count=units, unavailable_count=displayed)
+    expected = (product.velocity_per_day or 1.5) * share * generator.uniform(7, 21)
+    units = 0 if generator.random() < 0.08 else 1 + round(generator.expovariate(1 / (expected + 1)))
+    display_units = 1 if units > 2 and generator.random() < 0.1 else 0
+    return StockCount(on_hand_count=units, unavailable_count=display_units)
 
 
-def _age(location_id: str, chance: random.Random) -> timedelta:
-    """A warehouse reports within the hour; a store within the day, and one figure in ten waits for days."""
+def _count_age(location_id: str, generator: random.Random) -> timedelta:
+    """The age of a count: minutes at the warehouse, up to hours at a store, and days for one count in ten there."""
     if location_id == WAREHOUSE:
-        return timedelta(minutes=round(chance.uniform(2, 55), 1))
-    if chance.random() < 0.1:
-        return timedelta(hours=round(chance.uniform(24, 24 * 12), 1))
-    return timedelta(minutes=round(math.exp(chance.uniform(math.log(3), math.log(9 * 60))), 1))
+        return timedelta(minutes=round(generator.uniform(2, 55), 1))
+    if generator.random() < 0.1:
+        return timedelta(hours=round(generator.uniform(24, 24 * 12), 1))
+    return timedelta(minutes=round(math.exp(generator.uniform(math.log(3), math.log(9 * 60))), 1))
 
 
-def _change(sku: str, location_id: str, count: StockCount, moment: datetime) -> StockChange:
+def _opening_count(sku: str, location_id: str, count: StockCount, moment: datetime) -> StockChange:
     change = StockChange(change_id=f"opening-{sku}-{location_id}", sku=sku, location_id=location_id, count=count)
     change.effective_time.FromDatetime(moment)
     return change

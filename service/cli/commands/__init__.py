@@ -1,1 +1,1 @@
-"""The subcommands of `truestock`, one module for each noun. They call the API and leave printing to `views`."""
+"""The subcommands of `truestock`, one module for each noun. They call the API; `views` prints the answers."""

@@ -21,7 +21,7 @@ _UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueErr
 
 
 def migrate_database(settings: Settings) -> None:
-    """Brings the database that the settings name to the newest schema. Raises UserError."""
+    """Migrates the database of the settings to the newest schema. Raises UserError."""
     with _url(settings) as url:
         try:
             asyncio.run(migrate.migrate(url))
@@ -30,11 +30,11 @@ def migrate_database(settings: Settings) -> None:
 
 
 def verify_ledger(settings: Settings) -> LedgerReport:
-    """Proves the ledger of the database that the settings name, also while a service uses it. Raises UserError."""
+    """Verifies the ledger of the settings' database, also while a service uses it. Raises UserError."""
     if settings.database_url is None and not has_data(settings.data_dir):
         raise UserError(
-            f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or the database with "
-            "--database-url."
+            f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or an external database "
+            "with --database-url."
         )
     with _url(settings) as url:
         try:
@@ -45,7 +45,9 @@ def verify_ledger(settings: Settings) -> LedgerReport:
 
 async def _verify(url: str) -> LedgerReport:
     if await migrate.revision(url) != migrate.newest_revision():
-        raise UserError("The database's tables are not those of this Truestock; run `truestock migrate` first.")
+        raise UserError(
+            "The database does not have the schema of this Truestock version; run `truestock migrate` first."
+        )
     connection = await asyncpg.connect(plain_url(url))
     try:
         return await ledger_check.verify(connection)
@@ -55,7 +57,7 @@ async def _verify(url: str) -> LedgerReport:
 
 @contextmanager
 def _url(settings: Settings) -> Iterator[str]:
-    """The database's URL: the one that is named, else the embedded one, which is started where no service runs it."""
+    """The URL of the external database, or of the embedded one, which is started unless a service already runs it."""
     if settings.database_url is not None:
         yield settings.database_url
         return

@@ -1,4 +1,4 @@
-"""Commands on decisions and lists of orders: replay, orders."""
+"""Commands on decisions and lists of orders: replay-decision, orders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import clock, enum_word, output, print_json, row, say, table
+from service.cli.console import add_row, count, enum_word, format_time, new_table, print_json, say, stdout_console
 from truestock.v1.allocation_service_pb2 import Allocation, ListAllocationsRequest
 from truestock.v1.order_pb2 import Outcome
 from truestock.v1.policy_service_pb2 import ReplayDecisionRequest, ReplayDecisionResponse
@@ -16,53 +16,58 @@ from truestock.v1.policy_service_pb2 import ReplayDecisionRequest, ReplayDecisio
 _STATES = {enum_word(name, "STATE_"): number for name, number in Allocation.State.items() if number}
 
 
-def replay(
-    decision: Annotated[str, typer.Argument(metavar="DECISION", help="A decision's id; `truestock explain` tells it.")],
+def replay_decision(
+    decision: Annotated[
+        str, typer.Argument(metavar="DECISION", help="The decision's id; `truestock explain` lists it.")
+    ],
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Decides once more, from what was known then and by the rules of then, and says whether it comes out the same.
+    """Re-runs a stored decision with its original inputs and rules and reports whether the result is identical.
 
-    Exit code 1 where it does not.
+    The exit code is 1 if the result differs.
 
     \b
-    Example:
-      truestock replay 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+    Examples:
+      truestock replay-decision 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+      truestock replay-decision 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --json
     """
     request = ReplayDecisionRequest(decision_id=options.decision_id(decision))
 
     async def ask(client: Client) -> ReplayDecisionResponse:
         return await client.ask(client.policies.ReplayDecision, request)
 
-    answer = call(server, ask)
+    response = call(server, ask)
     if as_json:
-        print_json(answer)
+        print_json(response)
     else:
-        output().print(_said(answer))
-    raise typer.Exit(0 if answer.identical else 1)
+        stdout_console().print(_replay_result(response))
+    raise typer.Exit(0 if response.identical else 1)
 
 
-def _said(answer: ReplayDecisionResponse) -> str:
-    then, now = answer.stored_software_version, answer.software_version
-    versions = f"Truestock {now}" if then == now else f"decided by Truestock {then}, replayed by {now}"
-    rules = f"rules {answer.decision.policy_revision}, {versions}"
-    if answer.identical:
-        return f"Identical: it comes out the same to the byte ({rules})."
-    return f"Not the same: {answer.differing_field} differs ({rules}). `--json` shows how it comes out now."
+def _replay_result(response: ReplayDecisionResponse) -> str:
+    stored, current = response.stored_software_version, response.software_version
+    versions = f"Truestock {current}" if stored == current else f"decided by Truestock {stored}, replayed by {current}"
+    rules = f"rules {response.decision.policy_revision}, {versions}"
+    if response.identical:
+        return f"Identical to the stored decision, byte for byte ({rules})."
+    return f"Different: {response.differing_field} differs ({rules}). `--json` shows the new result."
 
 
 def orders(
-    channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeat for more.")] = None,
+    channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help=f"Only in this state; repeat for more: {', '.join(_STATES)}.")
+        list[str] | None, typer.Option("--state", help=f"Only this state; repeatable: {', '.join(_STATES)}.")
     ] = None,
-    needs_person: Annotated[bool, typer.Option("--needs-person", help="Only those that need a person.")] = False,
-    location: Annotated[str, typer.Option("--location", help="Only with units promised at, or shipped from, it.")] = "",
+    needs_person: Annotated[
+        bool, typer.Option("--needs-person", help="Only orders that need a manual review.")
+    ] = False,
+    location: Annotated[str, typer.Option("--location", help="Only with units promised at or shipped from it.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most orders to list.")] = 1_000,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists orders, the oldest first.
+    """Lists orders, oldest first.
 
     \b
     Examples:
@@ -78,15 +83,17 @@ def orders(
     )
 
     async def ask(client: Client) -> tuple[list[Allocation], bool]:
-        return await client.listed(client.allocations.ListAllocations, request, lambda page: page.allocations, limit)
+        return await client.list_entries(
+            client.allocations.ListAllocations, request, lambda page: page.allocations, limit
+        )
 
-    found, more = call(server, ask)
+    listed, more = call(server, ask)
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
-    _print_orders(found)
+    _print_orders(listed)
     if more:
-        say(f"There are more orders; --limit lists more than {limit:,}.")
+        say(f"Only the first {count(limit, 'order')}; raise --limit for more.")
 
 
 def _state(word: str) -> Allocation.State.ValueType:
@@ -96,15 +103,15 @@ def _state(word: str) -> Allocation.State.ValueType:
     return number
 
 
-def _print_orders(found: list[Allocation]) -> None:
-    made = table("order", "state", "outcome", "units", "from", "since", "allocation", numbers=("units",))
-    for one in found:
-        places = ", ".join(dict.fromkeys(shipment.location_id for shipment in one.shipments)) or "-"
-        outcome = enum_word(Outcome.Name(one.outcome), "OUTCOME_") + (" (!)" if one.needs_person else "")
-        state = enum_word(Allocation.State.Name(one.state), "STATE_")
-        units = sum(line.unit_count - line.cancelled_count for line in one.lines)
-        named = f"{one.channel_id}/{one.order_id}"
-        row(made, named, state, outcome, units, places, clock(one.create_time), one.allocation_id)
-    output().print(made)
-    if any(one.needs_person for one in found):
-        output().print("(!) needs a person, or needed one.")
+def _print_orders(listed: list[Allocation]) -> None:
+    table = new_table("order", "state", "outcome", "units", "locations", "created", "allocation", numbers=("units",))
+    for order in listed:
+        locations = ", ".join(dict.fromkeys(shipment.location_id for shipment in order.shipments)) or "-"
+        outcome = enum_word(Outcome.Name(order.outcome), "OUTCOME_") + (" (!)" if order.needs_person else "")
+        state = enum_word(Allocation.State.Name(order.state), "STATE_")
+        units = sum(line.unit_count - line.cancelled_count for line in order.lines)
+        order_key = f"{order.channel_id}/{order.order_id}"
+        add_row(table, order_key, state, outcome, units, locations, format_time(order.create_time), order.allocation_id)
+    stdout_console().print(table)
+    if any(order.needs_person for order in listed):
+        stdout_console().print("(!) needs or needed a manual review.")

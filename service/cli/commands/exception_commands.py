@@ -11,7 +11,7 @@ from policies.domain.model import EXCEPTION_KINDS
 from policies.domain.resolutions import OTHER, RESOLUTIONS
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import output, print_json, say
+from service.cli.console import count, print_json, say, stdout_console
 from service.cli.views.exception_views import print_exception, print_exceptions
 from truestock.v1.exception_pb2 import ExceptionRecord, ExceptionResolution
 from truestock.v1.exception_service_pb2 import (
@@ -23,8 +23,11 @@ from truestock.v1.exception_service_pb2 import (
 )
 
 ExceptionId = Annotated[str, typer.Argument(metavar="EXCEPTION", help="The exception's id, a UUID.")]
-Actor = Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so; your login name if left out.")]
+Actor = Annotated[
+    str, typer.Option("--by", metavar="NAME", help="Your name for the history; your login name by default.")
+]
 DEFAULT_LIMIT = 200
+_RESOLUTION_HELP = f"One of {', '.join(RESOLUTIONS)}."
 
 app = typer.Typer(
     name="exceptions",
@@ -37,18 +40,16 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def exceptions(
     context: typer.Context,
-    owner: Annotated[list[str] | None, typer.Option("--owner", help="Only this desk's; repeat for more.")] = None,
-    kind: Annotated[list[str] | None, typer.Option("--kind", help="Only of this kind; repeat for more.")] = None,
-    channel: Annotated[
-        list[str] | None, typer.Option("--channel", help="Only this channel's; repeat for more.")
-    ] = None,
-    overdue: Annotated[bool, typer.Option("--overdue", help="Only those whose time is over.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Also those that are settled.")] = False,
+    owner: Annotated[list[str] | None, typer.Option("--owner", help="Only this owner; repeatable.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; repeatable.")] = None,
+    channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only overdue exceptions.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also resolved exceptions.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Most exceptions to list.")] = DEFAULT_LIMIT,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists what somebody has to settle, what is due first, first. Or shows, assigns and settles one.
+    """Lists open exceptions by due date. The subcommands show, assign and resolve one exception.
 
     \b
     Examples:
@@ -57,29 +58,29 @@ def exceptions(
       truestock exceptions --kind oversell --channel tiktok_shop --json
       truestock exceptions show 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
       truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to anna
-      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --as cancelled
+      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --resolution cancelled
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
     request = ListExceptionsRequest(
         states=[] if everything else [ExceptionRecord.STATE_OPEN],
-        kinds=[_word(text, EXCEPTION_KINDS, "--kind") for text in kind or []],
+        kinds=[_choice(text, EXCEPTION_KINDS, "--kind") for text in kind or []],
         owners=owner or [],
         channel_ids=channel or [],
         overdue_only=overdue,
     )
 
     async def ask(client: Client) -> tuple[list[ExceptionRecord], bool]:
-        return await client.listed(client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit)
+        return await client.list_entries(client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit)
 
-    found, more = call(server, ask)
+    listed, more = call(server, ask)
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
-    print_exceptions(output(), found)
+    print_exceptions(stdout_console(), listed)
     if more:
-        say(f"There are more than {limit:,}; name --owner or --kind, or a higher --limit.")
+        say(f"Only the first {count(limit, 'exception')}; filter with --owner or --kind, or raise --limit for more.")
 
 
 @app.command()
@@ -87,32 +88,35 @@ def show(exception: ExceptionId, server: options.Server = options.SERVER, as_jso
     """Shows one exception with its history.
 
     \b
-    Example:
+    Examples:
       truestock exceptions show 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+      truestock exceptions show 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --json
     """
     request = GetExceptionRequest(exception_id=options.exception_id(exception))
 
     async def ask(client: Client) -> GetExceptionResponse:
         return await client.ask(client.exceptions.GetException, request)
 
-    answer = call(server, ask)
+    response = call(server, ask)
     if as_json:
-        print_json(answer)
+        print_json(response)
     else:
-        print_exception(output(), answer.exception, answer.history)
+        print_exception(stdout_console(), response.exception, response.history)
 
 
 @app.command()
 def assign(
     exception: ExceptionId,
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who works on it; nobody if left out.")] = "",
-    owner: Annotated[str, typer.Option("--owner", metavar="DESK", help="The desk that it goes to.")] = "",
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who works on it; nobody by default.")] = "",
+    owner: Annotated[
+        str, typer.Option("--owner", metavar="OWNER", help="The owner, such as a team, that takes it over.")
+    ] = "",
     by: Actor = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Gives an open exception to a person, or to another desk. Without --to it is taken from whoever has it.
+    """Assigns an open exception to a person or to another owner. Without --to, it is assigned to nobody.
 
     \b
     Examples:
@@ -136,31 +140,32 @@ def assign(
 @app.command()
 def resolve(
     exception: ExceptionId,
-    how: Annotated[str, typer.Option("--as", metavar="RESOLUTION", help=f"One of {', '.join(RESOLUTIONS)}.")],
-    note: Annotated[str, typer.Option("--note", help="What there is to say; no names of shoppers.")] = "",
+    resolution: Annotated[str, typer.Option("--resolution", metavar="RESOLUTION", help=_RESOLUTION_HELP)],
+    note: Annotated[str, typer.Option("--note", help="Explanation for the history, without names of shoppers.")] = "",
     by: Actor = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Settles an open exception, and does what that says to its order.
+    """Resolves an open exception and applies the resolution to its order.
 
-    rerouted plans its short units anew, backordered lets them wait for stock,
-    cancelled takes them off, approved lets a plan go out. The others say what
-    was done elsewhere; other needs a --note.
+    rerouted replans the short units, backordered lets them wait for stock,
+    cancelled cancels them, approved releases a plan for fulfillment. The other
+    resolutions record what was done elsewhere; other needs a --note.
 
     \b
     Examples:
-      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --as approved
       truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
-        --as cancelled --note "the shopper was told"
+        --resolution approved
+      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --resolution cancelled --note "the shopper agreed"
     """
-    resolution = _word(how, RESOLUTIONS, "--as")
-    if resolution == OTHER and not note:
-        raise typer.BadParameter("--as other needs a --note that says how it was settled")
+    name = _choice(resolution, RESOLUTIONS, "--resolution")
+    if name == OTHER and not note:
+        raise typer.BadParameter("--resolution other needs a --note that says how it was resolved")
     request = ResolveExceptionRequest(
         exception_id=options.exception_id(exception),
-        resolution=ExceptionResolution.Value(f"EXCEPTION_RESOLUTION_{resolution.upper()}"),
+        resolution=ExceptionResolution.Value(f"EXCEPTION_RESOLUTION_{name.upper()}"),
         actor=by or _login_name(),
         note=note,
         request_id=options.request_id(request_id),
@@ -173,31 +178,35 @@ def resolve(
 
 
 def _refuse_options(context: typer.Context) -> None:
-    """Options of the list before another command would have no effect, which nobody would notice."""
+    """Refuses list options before a subcommand: they would silently have no effect."""
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             command = context.invoked_subcommand
-            raise typer.BadParameter(f"write options behind the command: `truestock exceptions {command} … --server …`")
+            raise typer.BadParameter(
+                f"write options after the subcommand: `truestock exceptions {command} … --server …`"
+            )
 
 
 def _login_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError) as error:
-        raise typer.BadParameter("--by must say who you are, because this system does not know") from error
+        raise typer.BadParameter(
+            "name yourself with --by, because this system does not know your login name"
+        ) from error
 
 
-def _show(one: ExceptionRecord, as_json: bool) -> None:
+def _show(exception: ExceptionRecord, as_json: bool) -> None:
     if as_json:
-        print_json(one)
+        print_json(exception)
     else:
-        print_exception(output(), one, ())
+        print_exception(stdout_console(), exception, ())
 
 
-def _word(text: str, known: tuple[str, ...], option: str) -> str:
-    """One of the known words, written with `-` or `_`."""
+def _choice(text: str, choices: tuple[str, ...], option: str) -> str:
+    """One of `choices`, which may be written with `-` or `_`."""
     word = text.strip().lower().replace("-", "_")
-    if word not in known:
-        raise typer.BadParameter(f"{option} {text!r} is not one of {', '.join(known)}")
+    if word not in choices:
+        raise typer.BadParameter(f"{option} {text!r} is not one of {', '.join(choices)}")
     return word

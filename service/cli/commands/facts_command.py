@@ -1,4 +1,4 @@
-"""`truestock facts`: what the conditions of rules can ask about."""
+"""`truestock facts`: the facts that conditions of rules can compare."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from policies.reading.condition_reader import OPERATORS
 from policies.schema import glossary
 from policies.source.rule_file import suggestion
 from service.cli import options
-from service.cli.console import UserError, count, output, print_json, row, say, table
+from service.cli.console import UserError, add_row, count, new_table, print_json, say, stdout_console
 
 
 def facts(
-    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only facts whose names begin so.")] = "",
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only facts whose names start with this.")] = "",
     as_json: options.Json = False,
 ) -> None:
-    """Lists the facts that conditions of rules can ask about, and how they are compared.
+    """Lists the facts that conditions of rules can compare, and the comparisons that each allows.
 
     \b
     Examples:
@@ -26,24 +26,26 @@ def facts(
       truestock facts location
       truestock facts stock.age --json
     """
-    found = [fact for fact in FACTS.values() if fact.name.startswith(prefix)]
-    if not found:
-        known = [*FACTS, *dict.fromkeys(fact.group for fact in FACTS.values())]
-        raise UserError(f"there is no fact whose name begins with {prefix!r}. {suggestion(prefix, known)}".strip())
+    listed = [fact for fact in FACTS.values() if fact.name.startswith(prefix)]
+    if not listed:
+        names = [*FACTS, *dict.fromkeys(fact.group for fact in FACTS.values())]
+        raise UserError(f"there is no fact whose name starts with {prefix!r}. {suggestion(prefix, names)}".strip())
     if as_json:
-        print_json([_as_dict(fact) for fact in found])
+        print_json([_as_dict(fact) for fact in listed])
         return
-    console = output()
-    made = table("fact", "is", "says", "known in")
-    for fact in found:
-        row(made, fact.name, glossary.plain(glossary.value(fact)), fact.help, glossary.plain(glossary.places(fact)))
-    console.print(made)
-    compared = table("what is", "is compared with")
+    console = stdout_console()
+    table = new_table("fact", "values", "meaning", "available in")
+    for fact in listed:
+        add_row(
+            table, fact.name, glossary.plain(glossary.value(fact)), fact.help, glossary.plain(glossary.places(fact))
+        )
+    console.print(table)
+    comparisons = new_table("values", "comparisons")
     for type, operators in OPERATORS.items():
-        if any(fact.type is type for fact in found):
-            row(compared, glossary.plain(glossary.VALUES[type]), ", ".join(operators))
-    console.print(compared)
-    say(f"{count(len(found), 'fact')}. Of each, such as {found[0].name}{KNOWN}, rules can ask whether it is known.")
+        if any(fact.type is type for fact in listed):
+            add_row(comparisons, glossary.plain(glossary.VALUES[type]), ", ".join(operators))
+    console.print(comparisons)
+    say(f"{count(len(listed), 'fact')}. Rules can also test whether a fact is known, such as {listed[0].name}{KNOWN}.")
 
 
 def _as_dict(fact: Fact) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The command that lists declared feeds."""
+"""`truestock feeds`: lists the declared feeds."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rich.console import Console
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import count, enum_word, output, print_json, row, table
+from service.cli.console import add_row, count, enum_word, new_table, print_json, stdout_console
 from truestock.v1.catalog_service_pb2 import Feed, ListFeedsRequest
 
 
 def feeds(server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
-    """Lists the declared feeds: what the numbers of each source of stock figures mean.
+    """Lists the declared feeds: what each source of stock levels reports, and how often.
 
-    `truestock import feeds FILE.csv` declares them.
+    `truestock import feeds FILE.csv` declares feeds.
 
     \b
     Examples:
@@ -24,34 +24,38 @@ def feeds(server: options.Server = options.SERVER, as_json: options.Json = False
     """
 
     async def ask(client: Client) -> list[Feed]:
-        feeds, _ = await client.listed(client.catalog.ListFeeds, ListFeedsRequest(), lambda page: page.feeds)
+        feeds, _ = await client.list_entries(client.catalog.ListFeeds, ListFeedsRequest(), lambda page: page.feeds)
         return feeds
 
-    found = call(server, ask)
+    declared = call(server, ask)
     if as_json:
-        print_json(found)
+        print_json(declared)
     else:
-        _print(output(), found)
+        _print(stdout_console(), declared)
 
 
-def _print(console: Console, found: Sequence[Feed]) -> None:
-    if not found:
-        console.print("No feed is declared: every source counts what is on hand. `truestock import feeds FILE.csv`.")
+def _print(console: Console, declared: Sequence[Feed]) -> None:
+    if not declared:
+        console.print(
+            "No feed is declared, so every source reports units on hand. `truestock import feeds FILE.csv` declares "
+            "feeds."
+        )
         return
-    made = table("source", "role", "counts", "open orders", "locations", "products", "speaks every", "tolerance")
-    for feed in found:
-        every = count(feed.cadence_minutes, "minute") if feed.HasField("cadence_minutes") else "-"
-        means = (
+    columns = ("source", "role", "reports", "open orders", "locations", "products", "interval", "tolerance")
+    table = new_table(*columns)
+    for feed in declared:
+        interval = count(feed.cadence_minutes, "minute") if feed.HasField("cadence_minutes") else "-"
+        semantics = (
             enum_word(Feed.Role.Name(feed.role), "ROLE_"),
             enum_word(Feed.Basis.Name(feed.basis), "BASIS_"),
             enum_word(Feed.OpenOrders.Name(feed.open_orders), "OPEN_ORDERS_"),
         )
         tolerance = count(feed.tolerance_units, "unit")
-        row(made, feed.source, *means, _named(feed.location_ids), _named(feed.skus), every, tolerance)
-    console.print(made)
+        add_row(table, feed.source, *semantics, _names(feed.location_ids), _names(feed.skus), interval, tolerance)
+    console.print(table)
 
 
-def _named(names: Sequence[str]) -> str:
-    """The first few names; all of them are named where none is."""
+def _names(names: Sequence[str]) -> str:
+    """The first three names and the count of the others; `all` if there are none."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more if names else "all"

@@ -1,4 +1,4 @@
-"""Commands on what moved: movements, and transfers between two locations."""
+"""Commands on stock movements, and on transfers between two locations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import output, print_json
+from service.cli.console import print_json, stdout_console
 from service.cli.views.movement_views import print_movements, print_transfer, print_transfers
 from truestock.v1.stock_service_pb2 import (
     ListStockMovementsRequest,
@@ -25,7 +25,7 @@ from truestock.v1.stock_service_pb2 import (
 
 transfer = typer.Typer(
     name="transfer",
-    help="""Moves stock from one location to another. On its way, it is nobody's to sell.
+    help="""Transfers stock from one location to another. Units in transit cannot be sold.
 
     \b
     Examples:
@@ -37,24 +37,26 @@ transfer = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-TransferId = Annotated[str, typer.Argument(metavar="TRANSFER", help="Your own number for the transfer.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most entries to list.")]
+TransferId = Annotated[str, typer.Argument(metavar="TRANSFER", help="Your number of the transfer.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of entries.")]
 
 
 def movements(
-    skus: Annotated[list[str] | None, typer.Argument(metavar="[SKU…]", help="All if left out; at most 500.")] = None,
-    location: Annotated[list[str] | None, typer.Option("--location", help="Only here; repeat for more.")] = None,
+    skus: Annotated[
+        list[str] | None, typer.Argument(metavar="[SKU…]", help="At most 500; all SKUs by default.")
+    ] = None,
+    location: Annotated[list[str] | None, typer.Option("--location", help="Only this location; repeatable.")] = None,
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Only these, such as counted or shipped; repeat for more.")
+        list[str] | None, typer.Option("--kind", help="Only this kind, such as counted or shipped; repeatable.")
     ] = None,
     order: Annotated[
-        str, typer.Option("--order", metavar="ALLOCATION|CHANNEL/ORDER", help="Only those of one order.")
+        str, typer.Option("--order", metavar="ALLOCATION|CHANNEL/ORDER", help="Only movements of this order.")
     ] = "",
     limit: Limit = 100,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists what moved stock, or was heard and moved nothing, the newest first.
+    """Lists stock movements, also reported ones without effect on stock, newest first.
 
     \b
     Examples:
@@ -62,35 +64,37 @@ def movements(
       truestock movements --order shopify/1001
       truestock movements --kind transferred_in --kind received --limit 1000
     """
-    of_order = options.allocation_reference(order) if order else None
+    reference = options.allocation_reference(order) if order else None
 
     async def ask(client: Client) -> tuple[list[StockMovementRecord], bool]:
         request = ListStockMovementsRequest(skus=skus or [], location_ids=location or [], kinds=kind or [])
-        if of_order is not None:
-            request.allocation_id = await client.allocation_id(of_order)
-        return await client.listed(client.stock.ListStockMovements, request, lambda page: page.stock_movements, limit)
+        if reference is not None:
+            request.allocation_id = await client.allocation_id(reference)
+        return await client.list_entries(
+            client.stock.ListStockMovements, request, lambda page: page.stock_movements, limit
+        )
 
-    found, more = call(server, ask)
+    listed, more = call(server, ask)
     if as_json:
-        print_json(found)
+        print_json(listed)
     else:
-        print_movements(output(), found, more=more)
+        print_movements(stdout_console(), listed, more=more)
 
 
 @transfer.command()
 def dispatch(
     transfer_id: TransferId,
-    units: Annotated[list[str], typer.Argument(metavar="SKU:UNITS…", help="What leaves.")],
-    origin: Annotated[str, typer.Option("--from", metavar="LOCATION", help="Where it leaves.")],
-    destination: Annotated[str, typer.Option("--to", metavar="LOCATION", help="Where it goes.")],
+    units: Annotated[list[str], typer.Argument(metavar="SKU:UNITS…", help="SKUs and units that are sent.")],
+    origin: Annotated[str, typer.Option("--from", metavar="LOCATION", help="The sending location.")],
+    destination: Annotated[str, typer.Option("--to", metavar="LOCATION", help="The receiving location.")],
     expect: Annotated[
-        str, typer.Option("--expect", metavar="TIME", help="When it should be there, such as 2026-11-30T09:00Z.")
+        str, typer.Option("--expect", metavar="TIME", help="Expected arrival, such as 2026-11-30T09:00Z.")
     ] = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Says that units leave a location for another; only what is available can, all of it or nothing.
+    """Records that a location sends available units to another location, all of them or none.
 
     \b
     Examples:
@@ -109,15 +113,17 @@ def dispatch(
 @transfer.command()
 def receive(
     transfer_id: TransferId,
-    units: Annotated[list[str] | None, typer.Argument(metavar="[SKU:UNITS…]", help="What arrived this time.")] = None,
+    units: Annotated[
+        list[str] | None, typer.Argument(metavar="[SKU:UNITS…]", help="SKUs and units that arrived now.")
+    ] = None,
     complete: Annotated[
-        bool, typer.Option("--complete", help="Nothing more will come: what is missing is lost.")
+        bool, typer.Option("--complete", help="Complete the transfer: missing units are lost.")
     ] = False,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Says what arrived of a transfer; it may be more or less than left, and come in parts.
+    """Records the units of a transfer that arrived: in parts, and more or fewer than were sent.
 
     \b
     Examples:
@@ -125,7 +131,7 @@ def receive(
       truestock transfer receive T-1001 --complete
     """
     if not units and not complete:
-        raise typer.BadParameter("say what arrived, as SKU:UNITS, or that nothing more will come, with --complete")
+        raise typer.BadParameter("name the units that arrived, as SKU:UNITS, or complete the transfer with --complete")
     step = TransferReceipt(units=_units(units or []), complete=complete)
     request = TransferStockRequest(transfer_id=transfer_id, receipt=step, request_id=options.request_id(request_id))
     _show(server, request, as_json)
@@ -133,13 +139,13 @@ def receive(
 
 @transfer.command("list")
 def list_(
-    location: Annotated[str, typer.Option("--location", help="Only from or to here.")] = "",
-    in_transit: Annotated[bool, typer.Option("--in-transit", help="Only those still on their way.")] = False,
+    location: Annotated[str, typer.Option("--location", help="Only from or to this location.")] = "",
+    in_transit: Annotated[bool, typer.Option("--in-transit", help="Only transfers in transit.")] = False,
     limit: Limit = 100,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists transfers, the newest first.
+    """Lists transfers, newest first.
 
     \b
     Examples:
@@ -149,40 +155,40 @@ def list_(
 
     async def ask(client: Client) -> tuple[list[Transfer], bool]:
         request = ListTransfersRequest(location_id=location, in_transit_only=in_transit)
-        return await client.listed(client.stock.ListTransfers, request, lambda page: page.transfers, limit)
+        return await client.list_entries(client.stock.ListTransfers, request, lambda page: page.transfers, limit)
 
     transfers, more = call(server, ask)
     if as_json:
         print_json(transfers)
     else:
-        print_transfers(output(), transfers, more=more)
+        print_transfers(stdout_console(), transfers, more=more)
 
 
 def _show(server: str, request: TransferStockRequest, as_json: bool) -> None:
     async def ask(client: Client) -> Transfer:
         return (await client.ask(client.stock.TransferStock, request)).transfer
 
-    answer = call(server, ask)
+    transfer = call(server, ask)
     if as_json:
-        print_json(answer)
+        print_json(transfer)
     else:
-        print_transfer(output(), answer)
+        print_transfer(stdout_console(), transfer)
 
 
 def _units(texts: list[str]) -> list[TransferUnits]:
-    found = []
+    units = []
     for text in texts:
         match = re.fullmatch(r"(.+):([0-9]{1,9})", text)
         if match is None:
             raise typer.BadParameter(f"{text!r} is not SKU:UNITS, such as MUG:2")
-        found.append(TransferUnits(sku=match[1], unit_count=int(match[2])))
-    return found
+        units.append(TransferUnits(sku=match[1], unit_count=int(match[2])))
+    return units
 
 
 def _time(text: str) -> datetime:
-    """A moment; one without a zone is UTC."""
+    """Reads a time; without a time zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"--expect {text!r} is no time, such as 2026-11-30T09:00Z") from error
+        raise typer.BadParameter(f"--expect {text!r} is not a time such as 2026-11-30T09:00Z") from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

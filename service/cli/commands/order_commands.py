@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import output, print_json
+from service.cli.console import print_json, stdout_console
 from service.cli.views.order_views import print_explanation, show_allocation
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
@@ -33,33 +33,38 @@ from truestock.v1.order_pb2 import (
 
 def allocate(
     channel: options.ChannelId,
-    order: Annotated[str, typer.Option("--order", help="The channel's own order number.")],
-    line: Annotated[list[str], typer.Option("--line", metavar="SKU:UNITS[@PRICE]", help="One line; repeat for more.")],
-    sold: Annotated[bool, typer.Option("--sold/--hold", help="Paid for, or held for a short time.")] = False,
+    order: Annotated[str, typer.Option("--order", help="The channel's order number.")],
+    line: Annotated[list[str], typer.Option("--line", metavar="SKU:UNITS[@PRICE]", help="One order line; repeatable.")],
+    sold: Annotated[
+        bool, typer.Option("--sold/--hold", help="The order is paid, or units are only held for a while.")
+    ] = False,
     country: options.Country = "",
     region: options.Region = "",
     postal_code: options.PostalCode = "",
     lat: options.Latitude = None,
     lon: options.Longitude = None,
-    pickup: Annotated[bool, typer.Option("--pickup", help="The shopper picks it up.")] = False,
-    pickup_at: Annotated[str, typer.Option("--pickup-at", metavar="LOCATION", help="…at this location.")] = "",
+    pickup: Annotated[bool, typer.Option("--pickup", help="The shopper picks the order up.")] = False,
+    pickup_at: Annotated[
+        str, typer.Option("--pickup-at", metavar="LOCATION", help="The shopper picks it up at this location.")
+    ] = "",
     hold_minutes: Annotated[
-        float | None, typer.Option("--hold-minutes", min=0.02, max=240, help="How long a hold lives; 15 if left out.")
+        float | None,
+        typer.Option("--hold-minutes", min=0.02, max=240, help="Minutes until a hold expires; 15 by default."),
     ] = None,
     currency: options.Currency = "USD",
     copy_of: Annotated[
-        str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one is a copy of.")
+        str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one duplicates.")
     ] = "",
-    status: Annotated[str, typer.Option("--status", help="The channel's own word for where the order stands.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and answer, but promise nothing.")] = False,
+    status: Annotated[str, typer.Option("--status", help="The order's status in the channel's own words.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the decision without promising stock.")] = False,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Decides where an order is fulfilled from, and promises the stock.
+    """Routes an order to locations and allocates their stock to it.
 
-    No is an answer, not an error: an order that cannot be filled says so, with
-    exit code 0.
+    An order that cannot be fulfilled is a result, not an error: the exit code
+    is 0.
 
     \b
     Examples:
@@ -92,94 +97,95 @@ def allocate(
 
 
 def confirm(
-    order: options.AllocationOrOrder,
+    order: options.AllocationReference,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Turns a held allocation into a sold one: the order is paid. One that has expired is planned anew.
+    """Confirms a held allocation, because the order is paid. An expired one is planned again.
 
     \b
     Examples:
       truestock confirm shopify/1001
       truestock confirm 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
     """
-    named = options.allocation_reference(order)
+    reference = options.allocation_reference(order)
     request = ConfirmAllocationRequest(request_id=options.request_id(request_id))
 
     async def ask(client: Client) -> Allocation:
-        request.allocation_id = await client.allocation_id(named)
+        request.allocation_id = await client.allocation_id(reference)
         return (await client.ask(client.allocations.ConfirmAllocation, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
 
 def release(
-    order: options.AllocationOrOrder,
+    order: options.AllocationReference,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Gives the stock of a held allocation back.
+    """Releases a held allocation: its units can be sold to others again.
 
     \b
     Examples:
       truestock release shopify/1001
       truestock release 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
     """
-    named = options.allocation_reference(order)
+    reference = options.allocation_reference(order)
     request = ReleaseAllocationRequest(request_id=options.request_id(request_id))
 
     async def ask(client: Client) -> Allocation:
-        request.allocation_id = await client.allocation_id(named)
+        request.allocation_id = await client.allocation_id(reference)
         return (await client.ask(client.allocations.ReleaseAllocation, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
 
 def extend(
-    order: options.AllocationOrOrder,
+    order: options.AllocationReference,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.02, max=240, help="How long it lives from now on.")
+        float, typer.Option("--minutes", min=0.02, max=240, help="Minutes until the hold expires, counted from now.")
     ] = 15.0,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lets a held allocation live so long from now on, whether longer or shorter than it would have.
+    """Sets a new expiry for a hold, counted from now.
 
     \b
     Examples:
       truestock extend shopify/1001 --minutes 30
       truestock extend 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --minutes 30
     """
-    named = options.allocation_reference(order)
+    reference = options.allocation_reference(order)
     request = ExtendHoldRequest(request_id=options.request_id(request_id))
     request.hold_duration.FromTimedelta(timedelta(minutes=minutes))
 
     async def ask(client: Client) -> Allocation:
-        request.allocation_id = await client.allocation_id(named)
+        request.allocation_id = await client.allocation_id(reference)
         return (await client.ask(client.allocations.ExtendHold, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
 
 def cancel(
-    order: options.AllocationOrOrder,
+    order: options.AllocationReference,
     lines: Annotated[
-        list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Units to take off each line.")
+        list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Units to cancel of each line.")
     ] = None,
-    whole: Annotated[bool, typer.Option("--all", help="Everything that has not left, instead of lines.")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Cancel all units that have not shipped.")] = False,
     event: Annotated[
-        str, typer.Option("--event", help="The channel's own name for the cancellation: the same one twice is one.")
+        str, typer.Option("--event-id", metavar="ID", help="Idempotency key of the channel's cancellation event.")
     ] = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Takes units off the lines of an order, all of them or none.
+    """Cancels units of order lines, all of them or none.
 
-    An order that has not come yet is cancelled when it comes.
+    The cancellation of an order that has not arrived yet is stored and applied
+    when the order arrives.
 
     \b
     Examples:
@@ -188,11 +194,11 @@ def cancel(
       truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2
     """
     if whole == bool(lines):
-        raise typer.BadParameter("name the lines, such as 1:2, or cancel everything with --all")
-    named = options.allocation_reference(order)
+        raise typer.BadParameter("name lines to cancel, such as 1:2, or cancel all units with --all")
+    reference = options.allocation_reference(order)
     request = CancelOrderLinesRequest(
-        allocation_id=named.allocation_id,
-        order=named.order if named.HasField("order") else None,
+        allocation_id=reference.allocation_id,
+        order=reference.order if reference.HasField("order") else None,
         cancellations=[options.cancellation(text) for text in lines or []],
         whole_order=whole,
         event_id=event,
@@ -202,19 +208,19 @@ def cancel(
     async def ask(client: Client) -> CancelOrderLinesResponse:
         return await client.ask(client.allocations.CancelOrderLines, request)
 
-    answer = call(server, ask)
-    if answer.HasField("allocation") or as_json:
-        show_allocation(answer.allocation, as_json)
+    response = call(server, ask)
+    if response.HasField("allocation") or as_json:
+        show_allocation(response.allocation, as_json)
     else:
-        output().print(f"{order} has not come yet; the cancellation is kept, and holds when it comes.")
+        stdout_console().print(f"{order} has not arrived yet; the cancellation is stored and applied when it arrives.")
 
 
 def explain(
-    order: options.AllocationOrOrder,
+    order: options.AllocationReference,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Says what was asked, where it goes and why: rules that fired, locations that were dropped, shortages, history.
+    """Explains an order: its shipments and shortages, the rules that fired, locations not used, and its timeline.
 
     \b
     Examples:
@@ -226,18 +232,18 @@ def explain(
     async def ask(client: Client) -> GetAllocationResponse:
         return await client.ask(client.allocations.GetAllocation, request)
 
-    answer = call(server, ask)
+    response = call(server, ask)
     if as_json:
-        print_json(answer)
+        print_json(response)
     else:
-        print_explanation(output(), answer)
+        print_explanation(stdout_console(), response)
 
 
 def _duration(minutes: float | None, sold: bool) -> Duration | None:
     if minutes is None:
         return None
     if sold:
-        raise typer.BadParameter("--hold-minutes goes with --hold; a sold order does not expire")
+        raise typer.BadParameter("--hold-minutes needs --hold; a sold order does not expire")
     duration = Duration()
     duration.FromTimedelta(timedelta(minutes=minutes))
     return duration

@@ -1,4 +1,4 @@
-"""Commands of locations and of the desk that returns come to: shipments, shipment …, return."""
+"""Commands of locations on shipments and returns: shipments, shipment …, return."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import output, print_json
+from service.cli.console import print_json, stdout_console
 from service.cli.views.order_views import show_allocation
 from service.cli.views.shipment_views import print_shipments
 from truestock.v1 import fulfillment_service_pb2 as fulfillment_pb
@@ -21,11 +21,11 @@ Disposition = Literal["sellable", "inspect", "damaged", "not-returned"]
 STATES = {
     name.removeprefix("STATE_").lower().replace("_", "-"): number for name, number in Shipment.State.items() if number
 }
-TO_DO = ("assigned", "accepted", "ready-for-pickup")
-"""States of shipments of which units have still to leave."""
+OPEN_STATES = ("assigned", "accepted", "ready-for-pickup")
+"""States of shipments with units still to ship."""
 
 shipment = typer.Typer(
-    help="""What a location does with a shipment: accept, reject, ship, … `truestock shipments` lists them.
+    help="""Records what a location does with a shipment: accept, reject, ship, … `truestock shipments` lists the ids.
 
     \b
     Examples:
@@ -38,18 +38,20 @@ shipment = typer.Typer(
 
 
 def shipments(
-    location: Annotated[list[str] | None, typer.Option("--location", help="Only here; repeat for more.")] = None,
+    location: Annotated[list[str] | None, typer.Option("--location", help="Only this location; repeatable.")] = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", help=f"Repeat for more; what is to be done if left out: {', '.join(STATES)}."),
+        typer.Option("--state", help=f"Only this state; repeatable; open shipments by default: {', '.join(STATES)}."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="In whatever state they are.")] = False,
-    before: Annotated[str, typer.Option("--before", metavar="TIME", help="Only those assigned before this time.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most shipments to list.")] = 1_000,
+    every: Annotated[bool, typer.Option("--all", help="Shipments in any state.")] = False,
+    before: Annotated[
+        str, typer.Option("--before", metavar="TIME", help="Only shipments assigned before this time.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of shipments.")] = 1_000,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists the shipments that locations have to work on, oldest first.
+    """Lists the shipments that locations still have to fulfill, oldest first.
 
     \b
     Examples:
@@ -58,21 +60,21 @@ def shipments(
       truestock shipments --all --json
     """
     if every and state:
-        raise typer.BadParameter("--all and --state do not go together; give one of them")
-    wanted = fulfillment_pb.ListShipmentsRequest(
+        raise typer.BadParameter("--all and --state exclude each other; give one of them")
+    request = fulfillment_pb.ListShipmentsRequest(
         location_ids=location or [],
-        states=[] if every else [_state(word) for word in state or TO_DO],
-        assigned_before=options.moment(before, "--before"),
+        states=[] if every else [_state(word) for word in state or OPEN_STATES],
+        assigned_before=options.timestamp(before, "--before"),
     )
 
     async def ask(client: Client) -> tuple[list[Shipment], bool]:
-        return await client.listed(client.fulfilment.ListShipments, wanted, lambda page: page.shipments, limit)
+        return await client.list_entries(client.fulfillment.ListShipments, request, lambda page: page.shipments, limit)
 
-    found, more = call(server, ask)
+    listed, more = call(server, ask)
     if as_json:
-        print_json(found)
+        print_json(listed)
     else:
-        print_shipments(output(), found, more=more)
+        print_shipments(stdout_console(), listed, more=more)
 
 
 @shipment.command()
@@ -82,7 +84,7 @@ def accept(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """The location works on it.
+    """The location accepts a shipment and works on it.
 
     \b
     Example:
@@ -93,7 +95,7 @@ def accept(
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.AcceptShipment, request)).allocation
+        return (await client.ask(client.fulfillment.AcceptShipment, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -105,7 +107,7 @@ def ready(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """It waits at the counter for the shopper. For orders that are picked up.
+    """The location marks a pickup order ready: it waits for the shopper.
 
     \b
     Example:
@@ -116,7 +118,7 @@ def ready(
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.MarkReadyForPickup, request)).allocation
+        return (await client.ask(client.fulfillment.MarkReadyForPickup, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -131,24 +133,24 @@ def ship(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Units left the location: everything that was still to leave, or the units that are named.
+    """The location ships the reference units, or all units of the shipment not yet shipped.
 
     \b
     Examples:
       truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
-      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 --event parcel-1
+      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 --event-id parcel-1
       truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --at 2026-11-27T09:00:00Z
     """
     request = fulfillment_pb.ShipShipmentRequest(
         shipment_id=options.shipment_id(shipment),
         lines=[options.line_units(text) for text in lines or []],
         event_id=event,
-        event_time=options.moment(at, "--at"),
+        event_time=options.timestamp(at, "--at"),
         request_id=options.request_id(request_id),
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.ShipShipment, request)).allocation
+        return (await client.ask(client.fulfillment.ShipShipment, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -162,7 +164,7 @@ def deliver(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """It has arrived. What had not been heard to leave has left.
+    """Marks a shipment delivered; units not yet shipped are recorded as shipped.
 
     \b
     Example:
@@ -171,12 +173,12 @@ def deliver(
     request = fulfillment_pb.DeliverShipmentRequest(
         shipment_id=options.shipment_id(shipment),
         event_id=event,
-        event_time=options.moment(at, "--at"),
+        event_time=options.timestamp(at, "--at"),
         request_id=options.request_id(request_id),
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.DeliverShipment, request)).allocation
+        return (await client.ask(client.fulfillment.DeliverShipment, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -190,7 +192,7 @@ def collect(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """The shopper has fetched it. For orders that are picked up.
+    """The shopper has collected a pickup order.
 
     \b
     Example:
@@ -199,12 +201,12 @@ def collect(
     request = fulfillment_pb.CollectShipmentRequest(
         shipment_id=options.shipment_id(shipment),
         event_id=event,
-        event_time=options.moment(at, "--at"),
+        event_time=options.timestamp(at, "--at"),
         request_id=options.request_id(request_id),
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.CollectShipment, request)).allocation
+        return (await client.ask(client.fulfillment.CollectShipment, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -217,7 +219,7 @@ def uncollected(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Nobody fetched it: the units are the location's stock again, and are taken off the order.
+    """Nobody collected a pickup order: its units return to the location's stock and are cancelled.
 
     \b
     Example:
@@ -228,7 +230,7 @@ def uncollected(
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.ReturnUncollected, request)).allocation
+        return (await client.ask(client.fulfillment.ReturnUncollected, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -236,7 +238,7 @@ def uncollected(
 @shipment.command()
 def reject(
     shipment: options.ShipmentId,
-    reason: Annotated[Reason, typer.Option("--reason", help="Why; it says what becomes of the location's stock.")],
+    reason: Annotated[Reason, typer.Option("--reason", help="Why; it decides how the location's stock changes.")],
     lines: options.UnitsOfLines = None,
     event: options.EventId = "",
     at: options.At = "",
@@ -244,11 +246,10 @@ def reject(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """The location cannot supply it, or the units that are named. The exception rules say what becomes of them.
+    """The location rejects a shipment or the reference units. The exception rules decide what happens to them.
 
-    What is not-found is taken off the location's stock; what is damaged or
-    set-aside stays there and is not sellable; with the other reasons stock
-    stays as it is.
+    not-found removes the units from the location's stock; damaged and
+    set-aside make them not sellable; the other reasons leave stock unchanged.
 
     \b
     Examples:
@@ -260,12 +261,12 @@ def reject(
         reason=fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{_capitals(reason)}"),
         lines=[options.line_units(text) for text in lines or []],
         event_id=event,
-        event_time=options.moment(at, "--at"),
+        event_time=options.timestamp(at, "--at"),
         request_id=options.request_id(request_id),
     )
 
     async def ask(client: Client) -> Allocation:
-        return (await client.ask(client.fulfilment.RejectShipment, request)).allocation
+        return (await client.ask(client.fulfillment.RejectShipment, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -274,21 +275,21 @@ def reject(
 def reassign(
     shipment: options.ShipmentId,
     actor: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="Who says so. It counts as a manual intervention.")
+        str, typer.Option("--by", metavar="NAME", help="Who moves it; this counts as a manual intervention.")
     ],
     to: Annotated[
-        str, typer.Option("--to", metavar="LOCATION", help="Where it goes; where the rules say if left out.")
+        str, typer.Option("--to", metavar="LOCATION", help="The new location; the rules choose one by default.")
     ] = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Moves everything that has not left to another location, all of it or nothing.
+    """Moves all units of a shipment not yet shipped to another location, all of them or none.
 
     \b
     Examples:
-      truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to store-denver --as kim
-      truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --as kim
+      truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to store-denver --by kim
+      truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --by kim
     """
     request = ReassignShipmentRequest(
         shipment_id=options.shipment_id(shipment),
@@ -303,12 +304,12 @@ def reassign(
     show_allocation(call(server, ask), as_json)
 
 
-def take_back(
-    order: Annotated[str, typer.Argument(metavar="ALLOCATION|CHANNEL/ORDER", help="An allocation's id, or an order.")],
-    lines: Annotated[list[str], typer.Argument(metavar="LINE:UNITS…", help="Units of each line.")],
-    disposition: Annotated[Disposition, typer.Option("--disposition", help="What the units are now.")],
+def record_return(
+    order: options.AllocationReference,
+    lines: Annotated[list[str], typer.Argument(metavar="LINE:UNITS…", help="Units returned of each line.")],
+    disposition: Annotated[Disposition, typer.Option("--disposition", help="The condition of the units.")],
     to: Annotated[
-        str, typer.Option("--to", metavar="LOCATION", help="Where the units are now; not for not-returned.")
+        str, typer.Option("--to", metavar="LOCATION", help="Where the units are now; leave out for not-returned.")
     ] = "",
     event: options.EventId = "",
     at: options.At = "",
@@ -316,27 +317,27 @@ def take_back(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Units that had left came back to a location; or were refunded without coming back.
+    """Records a return: shipped units came back to a location, or were refunded without coming back.
 
     \b
     Examples:
-      truestock return shopify/1001 1:1 --disposition sellable --to store-austin --event R-1
+      truestock return shopify/1001 1:1 --disposition sellable --to store-austin --event-id R-1
       truestock return shopify/1001 1:1 2:1 --disposition inspect --to dc-memphis
       truestock return shopify/1001 1:1 --disposition not-returned
     """
-    named = options.allocation_reference(order)
+    reference = options.allocation_reference(order)
     request = fulfillment_pb.RecordReturnRequest(
         lines=[options.line_units(text) for text in lines],
         disposition=fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{_capitals(disposition)}"),
         location_id=to,
         event_id=event,
-        event_time=options.moment(at, "--at"),
+        event_time=options.timestamp(at, "--at"),
         request_id=options.request_id(request_id),
     )
 
     async def ask(client: Client) -> Allocation:
-        request.allocation_id = await client.allocation_id(named)
-        return (await client.ask(client.fulfilment.RecordReturn, request)).allocation
+        request.allocation_id = await client.allocation_id(reference)
+        return (await client.ask(client.fulfillment.RecordReturn, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 

@@ -1,4 +1,4 @@
-"""Commands that look: availability, stock, policies."""
+"""Commands that only read: availability, stock, policies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import output, print_json
+from service.cli.console import print_json, stdout_console
 from service.cli.views.stock_views import print_availability, print_more, print_policies, print_stock
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest, CheckAvailabilityResponse
 from truestock.v1.order_pb2 import FULFILLMENT_METHOD_PICKUP, FULFILLMENT_METHOD_SHIP
@@ -17,7 +17,7 @@ from truestock.v1.policy_service_pb2 import GetPolicySetRequest, GetPolicySetRes
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest, StockLevel
 
 if TYPE_CHECKING:
-    from service.cli.stock_sheet import Sheet
+    from service.cli.stock_overview import StockOverview
 
 
 def availability(
@@ -28,12 +28,14 @@ def availability(
     postal_code: options.PostalCode = "",
     lat: options.Latitude = None,
     lon: options.Longitude = None,
-    pickup: Annotated[bool, typer.Option("--pickup", help="For orders that shoppers pick up.")] = False,
-    locations: Annotated[bool, typer.Option("--locations", help="Also show each location, and the rules.")] = False,
+    pickup: Annotated[bool, typer.Option("--pickup", help="For pickup orders.")] = False,
+    locations: Annotated[
+        bool, typer.Option("--locations", help="Also show each location and the rules that fired.")
+    ] = False,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Says how many units of each SKU a channel may be told, from live stock.
+    """Shows how many units of each SKU a channel may sell now.
 
     \b
     Examples:
@@ -51,26 +53,30 @@ def availability(
     async def ask(client: Client) -> CheckAvailabilityResponse:
         return await client.ask(client.availability.CheckAvailability, request)
 
-    answer = call(server, ask)
+    response = call(server, ask)
     if as_json:
-        print_json(answer)
+        print_json(response)
     else:
-        print_availability(output(), answer, channel)
+        print_availability(stdout_console(), response, channel)
 
 
 def stock(
-    skus: Annotated[list[str] | None, typer.Argument(metavar="[SKU…]", help="All if left out; at most 500.")] = None,
-    location: Annotated[list[str] | None, typer.Option("--location", help="Only here; repeat for more.")] = None,
-    channel: Annotated[str, typer.Option("--channel", help="Of one SKU: also what this channel may sell.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most levels to list.")] = 1_000,
+    skus: Annotated[
+        list[str] | None, typer.Argument(metavar="[SKU…]", help="At most 500; all SKUs by default.")
+    ] = None,
+    location: Annotated[list[str] | None, typer.Option("--location", help="Only this location; repeatable.")] = None,
+    channel: Annotated[str, typer.Option("--channel", help="With one SKU: also what this channel may sell.")] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of stock levels.")
+    ] = 1_000,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists what is known of stock, by SKU, then location.
+    """Lists stock levels, by SKU and location.
 
-    Of a single SKU it tells all: where it sits, how old each figure is and
-    who said it, whom it is promised to, what is coming, and when an order
-    that comes now would leave.
+    For a single SKU it also shows the source and age of each level, the
+    orders that units are promised to, incoming units, and when each location
+    would ship a new order.
 
     \b
     Examples:
@@ -84,45 +90,50 @@ def stock(
     if channel and not single:
         raise typer.BadParameter("--channel goes with a single SKU; `truestock availability` takes more")
 
-    async def ask(client: Client) -> tuple[list[StockLevel], bool, Sheet | None]:
-        from service.cli.stock_sheet import gather
+    async def read(client: Client) -> tuple[list[StockLevel], bool, StockOverview | None]:
+        from service.cli.stock_overview import load_overview
 
         request = ListStockLevelsRequest(skus=skus or [], location_ids=location or [])
-        levels, more = await client.listed(client.stock.ListStockLevels, request, lambda page: page.stock_levels, limit)
-        sheet = await gather(client, levels, channel, datetime.now(UTC)) if single and levels else None
-        return levels, more, sheet
+        levels, more = await client.list_entries(
+            client.stock.ListStockLevels, request, lambda page: page.stock_levels, limit
+        )
+        overview = await load_overview(client, levels, channel, datetime.now(UTC)) if single and levels else None
+        return levels, more, overview
 
-    levels, more, sheet = call(server, ask)
-    _show_stock(levels, sheet, channel, more=more, as_json=as_json)
+    levels, more, overview = call(server, read)
+    _show_stock(levels, overview, channel, more=more, as_json=as_json)
 
 
 def policies(server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
-    """Shows which rules are in force, and what is wrong with a folder that was refused.
+    """Shows the rules in force, and the problems of a newer rules folder that was rejected.
 
     \b
-    Example:
+    Examples:
       truestock policies
+      truestock policies --json
     """
 
     async def ask(client: Client) -> GetPolicySetResponse:
         return await client.ask(client.policies.GetPolicySet, GetPolicySetRequest())
 
-    answer = call(server, ask)
+    response = call(server, ask)
     if as_json:
-        print_json(answer)
+        print_json(response)
     else:
-        print_policies(output(), answer)
+        print_policies(stdout_console(), response)
 
 
-def _show_stock(levels: list[StockLevel], sheet: Sheet | None, channel_id: str, *, more: bool, as_json: bool) -> None:
-    if sheet is None and as_json:
+def _show_stock(
+    levels: list[StockLevel], overview: StockOverview | None, channel_id: str, *, more: bool, as_json: bool
+) -> None:
+    if overview is None and as_json:
         print_json(levels)
-    elif sheet is None:
-        print_stock(output(), levels, more=more)
+    elif overview is None:
+        print_stock(stdout_console(), levels, more=more)
     elif as_json:
-        print_json([place.as_dict() for place in sheet.places])
+        print_json([location.as_dict() for location in overview.locations])
     else:
-        from service.cli.views.stock_sheet_view import print_sheet
+        from service.cli.views.stock_overview_view import print_overview
 
-        print_sheet(output(), sheet, channel_id)
-        print_more(output(), levels, more=more)
+        print_overview(stdout_console(), overview, channel_id)
+        print_more(stdout_console(), levels, more=more)

@@ -1,4 +1,4 @@
-"""Commands that watch until Ctrl-C: what a channel may be told, what happens to orders. One line for each change."""
+"""Commands that watch availability or orders until Ctrl-C and print one line for each change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from service.cli import options, resuming_stream
 from service.cli.client import Client, call
-from service.cli.console import clock, enum_word, print_json_line, print_line
+from service.cli.console import enum_word, format_time, print_json_line, print_line
 from truestock.v1.allocation_service_pb2 import Allocation, OrderChange, WatchOrdersRequest, WatchOrdersResponse
 from truestock.v1.availability_service_pb2 import WatchAvailabilityRequest, WatchAvailabilityResponse
 from truestock.v1.exception_pb2 import ExceptionRecord
@@ -20,7 +20,7 @@ from truestock.v1.order_pb2 import Outcome
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""Prints changes as they happen, until Ctrl-C.
+    help="""Watches availability or orders and prints each change, until Ctrl-C.
 
     \b
     Examples:
@@ -37,13 +37,15 @@ JsonLines = Annotated[
 @app.command()
 def availability(
     channel: options.ChannelId,
-    skus: Annotated[list[str] | None, typer.Argument(metavar="[SKU…]", help="All if left out; at most 10,000.")] = None,
+    skus: Annotated[
+        list[str] | None, typer.Argument(metavar="[SKU…]", help="At most 10,000; all SKUs by default.")
+    ] = None,
     server: options.Server = options.SERVER,
     as_json: JsonLines = False,
 ) -> None:
-    """Prints what a channel may be told of products, and every change of it.
+    """Prints how many units a channel may sell of each SKU, and every change of it, until Ctrl-C.
 
-    After a break it goes on with what has changed meanwhile.
+    After a break it reconnects and prints the changes in between.
 
     \b
     Examples:
@@ -59,11 +61,11 @@ def availability(
     def show(message: WatchAvailabilityResponse) -> Iterable[str | Message]:
         if as_json:
             return message.changes
-        read = clock(message.read_time)
+        read = format_time(message.read_time)
         return [
-            f"{read}  {one.sku:<24}  {one.sellable_count:>7,} sellable  "
-            f"{one.largest_single_order_count:>7,} in one order  version {one.version}"
-            for one in message.changes
+            f"{read}  {change.sku:<24}  {change.sellable_count:>7,} sellable  "
+            f"{change.largest_single_order_count:>7,} in one order  version {change.version}"
+            for change in message.changes
         ]
 
     _watch(server, lambda client, token: client.availability.WatchAvailability(request(token)), show)
@@ -71,15 +73,14 @@ def availability(
 
 @app.command()
 def orders(
-    channel: Annotated[
-        list[str] | None, typer.Option("--channel", help="Only this channel's orders; repeat for more.")
-    ] = None,
+    channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
     server: options.Server = options.SERVER,
     as_json: JsonLines = False,
 ) -> None:
-    """Prints what happens to orders and exceptions from now on.
+    """Prints every change of orders and exceptions from now on, until Ctrl-C.
 
-    After a break it goes on with what has happened meanwhile; then a line may come twice.
+    After a break it reconnects and prints the changes in between; a line may
+    then be printed twice.
 
     \b
     Examples:
@@ -112,21 +113,25 @@ def _watch(server: str, start: Callable[[Client, str], Any], show: Callable[[Any
 
 
 def _order_lines(change: OrderChange) -> list[str]:
-    """One line for each event; one for the state where the clock or an exception changed it."""
+    """One line for each event; one line with the state if time or an exception changed the order."""
     allocation = change.allocation
     state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
     outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
     order = f"{allocation.channel_id}/{allocation.order_id}"
-    lines = [f"{clock(one.event_time)}  {order:<24}  {one.event:<12}  {one.description}" for one in change.events]
+    lines = [
+        f"{format_time(event.event_time)}  {order:<24}  {event.event:<12}  {event.description}"
+        for event in change.events
+    ]
     if not lines:
-        lines = [f"{clock(allocation.update_time)}  {order:<24}  {state:<12}  {outcome}"]
-    return [*lines, *(_exception_line(one, order) for one in change.exceptions)]
+        lines = [f"{format_time(allocation.update_time)}  {order:<24}  {state:<12}  {outcome}"]
+    return [*lines, *(_exception_line(exception, order) for exception in change.exceptions)]
 
 
-def _exception_line(one: ExceptionRecord, order: str = "") -> str:
-    about = order or one.sku or one.location_id or one.source or "-"
-    state = enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
-    return f"{clock(one.update_time)}  {about:<24}  {one.kind:<12}  {state}, with {one.owner}: {one.description}"
+def _exception_line(exception: ExceptionRecord, order: str = "") -> str:
+    subject = order or exception.sku or exception.location_id or exception.source or "-"
+    state = enum_word(ExceptionRecord.State.Name(exception.state), "STATE_")
+    text = f"{state}, owner {exception.owner}: {exception.description}"
+    return f"{format_time(exception.update_time)}  {subject:<24}  {exception.kind:<12}  {text}"
 
 
 def _heartbeat() -> Duration:

@@ -1,1 +1,1 @@
-"""CSV files in and out: import of catalogs and stock, order exports, and the replay of an order export."""
+"""CSV files that the command line reads: imports of catalog and stock, and order exports that it replays."""

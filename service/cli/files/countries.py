@@ -1,4 +1,4 @@
-"""Country names as people write them, to ISO 3166-1 alpha-2."""
+"""Converts country names as people write them to ISO 3166-1 alpha-2 codes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import pycountry
 
-# Names that order files really have and ISO's own tables do not.
-_ALSO_KNOWN_AS = {
+# Names that appear in real order files but not in the ISO tables.
+_OTHER_NAMES = {
     "eire": "IE",
     "republic of ireland": "IE",
     "uk": "GB",
@@ -37,13 +37,13 @@ _ALSO_KNOWN_AS = {
 
 @lru_cache(maxsize=4_096)
 def country_code(name: str) -> str | None:
-    """`GB` for 'United Kingdom', 'UK', 'gb' or 'GBR'; None for a name that is no single country."""
-    wanted = " ".join(name.split())
-    if not wanted:
+    """`GB` for 'United Kingdom', 'UK', 'gb' or 'GBR'; None for a name that is not a single country."""
+    text = " ".join(name.split())
+    if not text:
         return None
-    if known := _ALSO_KNOWN_AS.get(wanted.lower()):
-        return known
+    if code := _OTHER_NAMES.get(text.lower()):
+        return code
     try:
-        return str(pycountry.countries.lookup(wanted).alpha_2)
+        return str(pycountry.countries.lookup(text).alpha_2)
     except LookupError:
         return None

@@ -1,4 +1,4 @@
-"""The columns of the CSV files that `truestock import` reads: their names, what a cell may say, and what it becomes."""
+"""The columns of the CSV files that `truestock import` reads: names, parsers, and the messages made of a row."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from google.type.latlng_pb2 import LatLng
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
 from service.cli.files.countries import country_code
-from service.cli.files.csv_table import nearest
+from service.cli.files.csv_table import closest_name
 from service.rpc import proto_values
 from truestock.v1.catalog_service_pb2 import Channel, CountryList, Feed, Location, PackageDimensions, Product
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
 
 Cells = Mapping[str, Any]
-"""The values of one row's cells that are not empty, by column."""
+"""The parsed values of one row's non-empty cells, by column."""
 
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class CsvColumn:
-    """A column: `read` turns a cell's text into a value, or raises ValueError with `what; help`."""
+    """A column: `read` turns a cell's text into a value, or raises ValueError with `problem; help`."""
 
     name: str
     read: Callable[[str], Any]
@@ -39,10 +39,10 @@ class CsvColumn:
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of file. `key` names the columns that no two rows may share; `make` builds the message of one row.
+    """A kind of file. No two rows may have the same values in the `key` columns; `make` builds the message of one row.
 
-    `make` raises ValueError where cells do not go together. `field_columns` says which column a field of the message
-    comes from, where they differ in name, so that what the service objects to can be found in the file.
+    `make` raises ValueError for cells that contradict each other. `field_columns` maps fields of the message to the
+    columns that they come from, if the names differ, so that an error of the service can name the column.
     """
 
     noun: str
@@ -53,20 +53,20 @@ class FileKind:
 
 
 def text(limit: int) -> Callable[[str], str]:
-    """Reads any printable text of at most `limit` characters."""
+    """Reads printable text of at most `limit` characters."""
 
     def read(cell: str) -> str:
         if len(cell) > limit:
             raise ValueError(f"{len(cell)} characters are more than {limit}; shorten it")
         if not cell.isprintable():
-            raise ValueError(f"{cell!r} has control characters; take them out")
+            raise ValueError(f"{cell!r} has control characters; remove them")
         return cell
 
     return read
 
 
 def identifier(cell: str) -> str:
-    """Reads an id of a location or channel."""
+    """Reads the id of a location or channel."""
     if not re.fullmatch(r"[a-z0-9_-]{1,64}", cell):
         raise ValueError(f"{cell!r} is not an id; use lower-case letters, digits, '-' and '_', at most 64")
     return cell
@@ -79,7 +79,7 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", cell):
             raise ValueError(f"{cell!r} is not a whole number; write digits only, such as 12")
         if not minimum <= int(cell) <= maximum:
-            raise ValueError(f"{cell} is not between {minimum:,} and {maximum:,}; mend the number")
+            raise ValueError(f"{cell} is not between {minimum:,} and {maximum:,}; correct the number")
         return int(cell)
 
     return read
@@ -93,73 +93,73 @@ def number(minimum: float, maximum: float) -> Callable[[str], float]:
             raise ValueError(f"{cell!r} is not a number; write it such as 35.15")
         value = float(cell)
         if not math.isfinite(value) or not minimum <= value <= maximum:
-            raise ValueError(f"{cell} is not between {minimum:,g} and {maximum:,g}; mend the number")
+            raise ValueError(f"{cell} is not between {minimum:,g} and {maximum:,g}; correct the number")
         return value
 
     return read
 
 
-def one_of(words: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Reads one of several words, in any case; says which one was probably meant."""
+def choice(words: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Reads one of several words, in any case; the error names the closest word."""
 
     def read(cell: str) -> Any:
         if cell.lower() in words:
             return words[cell.lower()]
-        near = nearest(cell, words)
+        near = closest_name(cell, words)
         hint = f"did you mean {near!r}?" if near else f"use one of {', '.join(words)}"
-        raise ValueError(f"{cell!r} is not known here; {hint}")
+        raise ValueError(f"{cell!r} is not a valid value; {hint}")
 
     return read
 
 
-def words(cell: str) -> list[str]:
-    """Reads words separated by `|`."""
+def tags(cell: str) -> list[str]:
+    """Reads tags separated by `|`."""
     return [text(limits.TAG_LENGTH)(word.strip()) for word in cell.split("|") if word.strip()]
 
 
 def identifiers(cell: str) -> list[str]:
     """Reads ids separated by `|`."""
-    return [identifier(word) for word in words(cell)]
+    return [identifier(word) for word in tags(cell)]
 
 
 def country(cell: str) -> str:
-    """Reads a country's name or code."""
+    """Reads the name or code of a country."""
     code = country_code(cell)
     if code is None:
-        raise ValueError(f"{cell!r} is no country; write an ISO 3166-1 code, such as US")
+        raise ValueError(f"{cell!r} is not a country; write an ISO 3166-1 code, such as US")
     return code
 
 
 def countries(cell: str) -> list[str]:
-    """Reads countries separated by `|`; `none` is none of them."""
-    return [] if cell.lower() == "none" else [country(word) for word in words(cell)]
+    """Reads countries separated by `|`; `none` is an empty list."""
+    return [] if cell.lower() == "none" else [country(word) for word in tags(cell)]
 
 
 def time_zone(cell: str) -> str:
     """Reads an IANA time zone."""
     zones = available_timezones()
     if cell not in zones:
-        near = nearest(cell, zones)
+        near = closest_name(cell, zones)
         hint = f"did you mean {near!r}?" if near else "write an IANA name, such as America/Chicago"
-        raise ValueError(f"{cell!r} is no time zone; {hint}")
+        raise ValueError(f"{cell!r} is not a time zone; {hint}")
     return cell
 
 
-def moment(cell: str) -> datetime:
-    """Reads an ISO 8601 time that says its zone."""
+def zoned_time(cell: str) -> datetime:
+    """Reads an ISO 8601 time with a time zone."""
     try:
         value = datetime.fromisoformat(cell)
     except ValueError:
         raise ValueError(f"{cell!r} is not a time; write ISO 8601, such as 2026-11-27T09:00:00Z") from None
     if value.tzinfo is None:
-        raise ValueError(f"{cell!r} does not say its zone; add Z for UTC or an offset such as -06:00")
+        raise ValueError(f"{cell!r} has no time zone; add Z for UTC or an offset such as -06:00")
     return value
 
 
 def make_location(cells: Cells) -> Location:
     """A location from one row."""
-    plain = {name: value for name, value in cells.items() if name not in ("latitude", "longitude", "ships_to")}
-    location = Location(**plain)
+    fields = {name: value for name, value in cells.items() if name not in ("latitude", "longitude", "ships_to")}
+    location = Location(**fields)
     if ("latitude" in cells) != ("longitude" in cells):
         raise ValueError("one of latitude and longitude is empty; fill in both or neither")
     if "latitude" in cells:
@@ -171,16 +171,16 @@ def make_location(cells: Cells) -> Location:
 
 def make_product(cells: Cells) -> Product:
     """A product from one row."""
-    plain = {name: value for name, value in cells.items() if name not in (*DIMENSIONS, "price", "currency")}
-    product = Product(**plain)
+    fields = {name: value for name, value in cells.items() if name not in (*DIMENSIONS, "price", "currency")}
+    product = Product(**fields)
     if "price" in cells:
         product.price.CopyFrom(proto_values.money(cells["price"], cells.get("currency", "USD")))
-    given = {name: cells[name] for name in DIMENSIONS if name in cells}
-    if given and len(given) < len(DIMENSIONS):
-        missing = ", ".join(name for name in DIMENSIONS if name not in given)
+    dimensions = {name: cells[name] for name in DIMENSIONS if name in cells}
+    if dimensions and len(dimensions) < len(DIMENSIONS):
+        missing = ", ".join(name for name in DIMENSIONS if name not in dimensions)
         raise ValueError(f"only some dimensions are given; fill in {missing} too, or none")
-    if given:
-        product.dimensions.CopyFrom(PackageDimensions(**given))
+    if dimensions:
+        product.dimensions.CopyFrom(PackageDimensions(**dimensions))
     return product
 
 
@@ -195,57 +195,61 @@ def make_feed(cells: Cells) -> Feed:
 
 
 def make_count(cells: Cells) -> StockChange:
-    """A count from one row; its change id, and its time where the row names none, are for the importer to set."""
-    counted = StockCount(on_hand_count=cells["on_hand_count"])
+    """A count from one row, without change id, and without time if the row has none: the importer sets them."""
+    stock_count = StockCount(on_hand_count=cells["on_hand_count"])
     if "unavailable_count" in cells:
         if cells["unavailable_count"] > cells["on_hand_count"]:
             raise ValueError("unavailable_count is above on_hand_count; count unavailable units in both")
-        counted.unavailable_count = cells["unavailable_count"]
-    change = StockChange(sku=cells["sku"], location_id=cells["location_id"], count=counted)
+        stock_count.unavailable_count = cells["unavailable_count"]
+    change = StockChange(sku=cells["sku"], location_id=cells["location_id"], count=stock_count)
     if "counted_at" in cells:
         change.effective_time.FromDatetime(cells["counted_at"])
     return change
 
 
-def _enum(names: Sequence[str], prefix: str, values: Callable[[str], Any]) -> Callable[[str], Any]:
-    return one_of(
+def _enum_choice(names: Sequence[str], prefix: str, values: Callable[[str], Any]) -> Callable[[str], Any]:
+    return choice(
         {name.removeprefix(prefix).lower(): values(name) for name in names if not name.endswith("UNSPECIFIED")}
     )
 
 
 DIMENSIONS = ("weight_grams", "length_mm", "width_mm", "height_mm")
 _sku = CsvColumn("sku", text(limits.SKU_LENGTH), "the stock keeping unit", required=True)
-_tags = CsvColumn("tags", words, "words separated by |")
-_display_name = CsvColumn("display_name", text(limits.TEXT_LENGTH), "what people call it")
+_tags = CsvColumn("tags", tags, "tags separated by |")
+_display_name = CsvColumn("display_name", text(limits.TEXT_LENGTH), "name for people")
 
 LOCATIONS = FileKind(
     "location",
     ("location_id",),
     (
-        CsvColumn("location_id", identifier, "your own name for it, such as dc-memphis", required=True),
+        CsvColumn("location_id", identifier, "your own id, such as dc-memphis", required=True),
         CsvColumn(
             "type",
-            _enum(Location.Type.keys(), "TYPE_", Location.Type.Value),
+            _enum_choice(Location.Type.keys(), "TYPE_", Location.Type.Value),
             "store, warehouse, supplier or pop_up",
             True,
         ),
         CsvColumn(
             "status",
-            _enum(Location.Status.keys(), "STATUS_", Location.Status.Value),
+            _enum_choice(Location.Status.keys(), "STATUS_", Location.Status.Value),
             "open, paused, stocktake or closed",
         ),
         _display_name,
         _tags,
-        CsvColumn("country", country, "a code or name, such as US"),
+        CsvColumn("country", country, "country code or name, such as US"),
         CsvColumn("region", text(64), "state or province, such as TX"),
         CsvColumn("postal_code", text(limits.POSTAL_CODE_LENGTH), "at most 16 characters"),
         CsvColumn("latitude", number(-90, 90), "degrees, with longitude"),
         CsvColumn("longitude", number(-180, 180), "degrees, with latitude"),
         CsvColumn("time_zone", time_zone, "IANA name, such as America/Chicago; UTC if empty"),
-        CsvColumn("offers_pickup", one_of(_YES_NO), "yes or no"),
-        CsvColumn("handling_minutes", whole_number(0, limits.HANDLING_MINUTES), "from order to hand-over"),
-        CsvColumn("priority", whole_number(-1_000_000, 1_000_000), "lower is preferred; none comes last"),
-        CsvColumn("ships_to", countries, "countries separated by |; empty is everywhere, none is nowhere"),
+        CsvColumn("offers_pickup", choice(_YES_NO), "yes or no"),
+        CsvColumn(
+            "handling_minutes",
+            whole_number(0, limits.HANDLING_MINUTES),
+            "minutes from order to handover to the carrier",
+        ),
+        CsvColumn("priority", whole_number(-1_000_000, 1_000_000), "lower is preferred; last if empty"),
+        CsvColumn("ships_to", countries, "countries separated by |; all if empty, no country if none"),
     ),
     make_location,
     {"coordinates": "latitude"},
@@ -257,16 +261,18 @@ PRODUCTS = FileKind(
         _sku,
         _display_name,
         CsvColumn(
-            "status", _enum(Product.Status.keys(), "STATUS_", Product.Status.Value), "active, draft or discontinued"
+            "status",
+            _enum_choice(Product.Status.keys(), "STATUS_", Product.Status.Value),
+            "active, draft or discontinued",
         ),
         _tags,
         CsvColumn("category", text(64), "such as tents"),
-        CsvColumn("brand", text(64), "whose it is"),
+        CsvColumn("brand", text(64), "such as Tarnwick"),
         CsvColumn("price", proto_values.price, "such as 24.95"),
         CsvColumn("currency", proto_values.currency, "of the price; USD if empty"),
-        CsvColumn("style", text(64), "what variants such as sizes have in common"),
+        CsvColumn("style", text(64), "the same for all variants, such as sizes"),
         CsvColumn("barcode", text(64), "EAN, UPC or the like"),
-        CsvColumn("image_uri", text(limits.URI_LENGTH), "where a picture is"),
+        CsvColumn("image_uri", text(limits.URI_LENGTH), "URL of a picture"),
         *(
             CsvColumn(name, whole_number(1, limits.DIMENSION), "of the packed product; all four or none")
             for name in DIMENSIONS
@@ -274,7 +280,7 @@ PRODUCTS = FileKind(
         CsvColumn(
             "velocity_per_day",
             number(0, limits.VELOCITY_PER_DAY),
-            "units a day that you expect to sell; empty if unknown",
+            "expected sales in units a day; empty if unknown",
         ),
     ),
     make_product,
@@ -287,7 +293,7 @@ CHANNELS = FileKind(
         CsvColumn("channel_id", identifier, "such as tiktok_shop", required=True),
         CsvColumn(
             "kind",
-            _enum(Channel.Kind.keys(), "KIND_", Channel.Kind.Value),
+            _enum_choice(Channel.Kind.keys(), "KIND_", Channel.Kind.Value),
             "pos, web, social, marketplace or b2b",
             True,
         ),
@@ -295,8 +301,8 @@ CHANNELS = FileKind(
         CsvColumn("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
         CsvColumn(
             "platform",
-            one_of({word: word for word in PLATFORMS}),
-            f"whose words its orders' channel_status speaks: {', '.join(PLATFORMS)}; empty if none of these",
+            choice({word: word for word in PLATFORMS}),
+            f"platform that defines the channel_status of orders: {', '.join(PLATFORMS)}; empty if another",
         ),
     ),
     make_channel,
@@ -309,12 +315,17 @@ STOCK = FileKind(
         _sku,
         CsvColumn("location_id", identifier, "where it was counted", required=True),
         CsvColumn(
-            "on_hand_count", whole_number(0, limits.COUNTED_UNITS), "units physically there, good or not", required=True
+            "on_hand_count",
+            whole_number(0, limits.COUNTED_UNITS),
+            "units physically there, sellable or not",
+            required=True,
         ),
         CsvColumn(
-            "unavailable_count", whole_number(0, limits.COUNTED_UNITS), "of these, not sellable; unchanged if empty"
+            "unavailable_count",
+            whole_number(0, limits.COUNTED_UNITS),
+            "units on hand that are not sellable; unchanged if empty",
         ),
-        CsvColumn("counted_at", moment, "when, such as 2026-11-27T09:00:00Z; now if empty"),
+        CsvColumn("counted_at", zoned_time, "time of the count, such as 2026-11-27T09:00:00Z; now if empty"),
     ),
     make_count,
     {
@@ -327,28 +338,34 @@ FEEDS = FileKind(
     "feed",
     ("source",),
     (
-        CsvColumn("source", text(limits.ID_LENGTH), "who says so, such as till-austin or wms", required=True),
+        CsvColumn("source", text(limits.ID_LENGTH), "source of the reports, such as pos-austin or wms", required=True),
         CsvColumn(
             "role",
-            _enum(Feed.Role.keys(), "ROLE_", Feed.Role.Value),
-            "owner, whose counts are the truth, or observer, whose counts are compared",
+            _enum_choice(Feed.Role.keys(), "ROLE_", Feed.Role.Value),
+            "owner, whose counts set the stock level, or observer, whose counts are only compared",
             True,
         ),
         CsvColumn(
-            "basis", _enum(Feed.Basis.keys(), "BASIS_", Feed.Basis.Value), "on_hand or available; on_hand if empty"
+            "basis",
+            _enum_choice(Feed.Basis.keys(), "BASIS_", Feed.Basis.Value),
+            "on_hand or available; on_hand if empty",
         ),
         CsvColumn(
             "open_orders",
-            _enum(Feed.OpenOrders.keys(), "OPEN_ORDERS_", Feed.OpenOrders.Value),
-            "gross, or net where open orders are taken off; gross if empty",
+            _enum_choice(Feed.OpenOrders.keys(), "OPEN_ORDERS_", Feed.OpenOrders.Value),
+            "gross, or net if open orders are subtracted; gross if empty",
         ),
-        CsvColumn("location_ids", identifiers, "locations that it speaks of, separated by |; all if empty"),
-        CsvColumn("skus", words, "products that it speaks of, separated by |; all if empty"),
+        CsvColumn("location_ids", identifiers, "locations that it reports, separated by |; all if empty"),
+        CsvColumn("skus", tags, "products that it reports, separated by |; all if empty"),
         CsvColumn(
-            "cadence_minutes", whole_number(1, limits.CADENCE_MINUTES), "how often it speaks; empty if never missed"
+            "cadence_minutes",
+            whole_number(1, limits.CADENCE_MINUTES),
+            "minutes between reports; empty if silence is no problem",
         ),
         CsvColumn(
-            "tolerance_units", whole_number(0, limits.COUNTED_UNITS), "how far an observer may differ; 0 if empty"
+            "tolerance_units",
+            whole_number(0, limits.COUNTED_UNITS),
+            "units by which an observer may differ; 0 if empty",
         ),
         _display_name,
     ),

@@ -1,4 +1,4 @@
-"""`truestock import`: a CSV file is checked row by row, then by the service, and only then written."""
+"""`truestock import`: checks a CSV file row by row, then lets the service check it, and only then writes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from service import limits
 from service.cli.client import Client, ServiceError
 from service.cli.files.csv_columns import KINDS, CsvColumn, FileKind
-from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, nearest, read_table
+from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, closest_name, read_table
 from truestock.v1.catalog_service_pb2 import (
     Channel,
     Feed,
@@ -30,15 +30,15 @@ from truestock.v1.catalog_service_pb2 import (
 from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChange, StockChangeResult
 
 BATCH_BYTES = limits.REQUEST_BYTES * 8 // 10
-"""Records of one call take at most this much, which leaves room for the rest of the request."""
+"""Maximum size of the records in one call, which leaves room for the other fields of the request."""
 
 Advance = Callable[[int], None]
-"""Called with the number of rows that are done since the last call."""
+"""Called with the number of rows finished since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row that is fit to send."""
+    """One valid row as a message."""
 
     line: int
     message: Message
@@ -46,7 +46,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class ImportFile:
-    """A file whose every row is fit to send. `digest` identifies its contents."""
+    """A file whose rows are all valid. `digest` identifies its contents."""
 
     name: str
     kind: FileKind
@@ -57,7 +57,7 @@ class ImportFile:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. The stock figures are 0 for other kinds of file, and the other way round."""
+    """The result of an import: `created` and `updated` of records, or the fields from `accepted` on of a stock file."""
 
     file: str
     kind: str
@@ -92,14 +92,14 @@ async def import_file(
     now: datetime | None = None,
     advance: Advance = lambda _: None,
 ) -> ImportReport:
-    """Sends a file, all of it or nothing. Raises CsvError for rows that the service refuses, ServiceError for the rest.
+    """Sends all rows of a file or none. Raises CsvError for rows that the service refuses, ServiceError otherwise.
 
-    Each call is all or nothing. A file of several calls is checked whole before the first row is written; where the
-    connection breaks in between, the same import again completes it.
+    Each call writes all of its rows or none. A file of several calls is checked whole before the first row is written;
+    if the connection breaks between calls, importing the file again completes it.
     """
     if file.name == "stock":
         return await _import_stock(client, file, source, now or datetime.now(UTC), advance)
-    return await _import_catalogue(client, file, advance)
+    return await _import_catalog(client, file, advance)
 
 
 def read_import(path: Path, name: str, *, encoding: str = "utf-8") -> ImportFile:
@@ -111,11 +111,11 @@ def read_import(path: Path, name: str, *, encoding: str = "utf-8") -> ImportFile
     problems: list[CsvProblem] = []
     lines_by_key: dict[tuple[Any, ...], int] = {}
     for row in table.rows():
-        read = row if isinstance(row, CsvProblem) else _read_row(table, kind, row, lines_by_key)
-        if isinstance(read, Record):
-            records.append(read)
+        record = row if isinstance(row, CsvProblem) else _read_row(table, kind, row, lines_by_key)
+        if isinstance(record, Record):
+            records.append(record)
         else:
-            problems.extend([read] if isinstance(read, CsvProblem) else read)
+            problems.extend([record] if isinstance(record, CsvProblem) else record)
     if not records and not problems:
         problems.append(
             CsvProblem(table.file, 1, 0, "the file has a header but no rows", f"add a row for each {kind.noun}")
@@ -126,13 +126,13 @@ def read_import(path: Path, name: str, *, encoding: str = "utf-8") -> ImportFile
 
 
 def _refuse_unknown_columns(table: CsvTable, kind: FileKind) -> None:
-    known = [column.name for column in kind.columns]
+    names = [column.name for column in kind.columns]
     problems = []
-    for place, name in enumerate(table.columns, start=1):
-        if name not in known:
-            near = nearest(name, known)
-            hint = f"did you mean {near!r}?" if near else f"columns of this file are {', '.join(known)}"
-            problems.append(CsvProblem(table.file, 1, place, f"there is no use for a column {name!r}", hint))
+    for position, name in enumerate(table.columns, start=1):
+        if name not in names:
+            near = closest_name(name, names)
+            hint = f"did you mean {near!r}?" if near else f"this kind of file has the columns {', '.join(names)}"
+            problems.append(CsvProblem(table.file, 1, position, f"unknown column {name!r}", hint))
     if problems:
         raise CsvError(problems)
 
@@ -150,13 +150,13 @@ def _read_row(
         return problems
     key = tuple(values[name] for name in kind.key)
     if key in lines_by_key:
-        message = f"{kind.noun} {' at '.join(map(repr, key))} is in line {lines_by_key[key]} already"
-        return [table.problem(row.line, kind.key[0], message, "keep one of the two")]
+        message = f"{kind.noun} {' at '.join(map(repr, key))} is already in line {lines_by_key[key]}"
+        return [table.problem(row.line, kind.key[0], message, "remove one of the two rows")]
     lines_by_key[key] = row.line
     try:
         return Record(row.line, kind.make(values))
     except ValueError as error:
-        return [CsvProblem(table.file, row.line, 0, *_what_and_help(error))]
+        return [CsvProblem(table.file, row.line, 0, *_message_and_help(error))]
 
 
 def _read_cell(table: CsvTable, row: CsvRow, column: CsvColumn, values: dict[str, Any]) -> CsvProblem | None:
@@ -166,35 +166,35 @@ def _read_cell(table: CsvTable, row: CsvRow, column: CsvColumn, values: dict[str
     try:
         values[column.name] = column.read(cell)
     except ValueError as error:
-        return table.problem(row.line, column.name, *_what_and_help(error))
+        return table.problem(row.line, column.name, *_message_and_help(error))
     return None
 
 
-def _what_and_help(error: ValueError) -> tuple[str, str]:
-    what, _, help = str(error).partition("; ")
-    return what, help
+def _message_and_help(error: ValueError) -> tuple[str, str]:
+    message, _, help = str(error).partition("; ")
+    return message, help
 
 
-async def _import_catalogue(client: Client, file: ImportFile, advance: Advance) -> ImportReport:
+async def _import_catalog(client: Client, file: ImportFile, advance: Advance) -> ImportReport:
     batches = list(_batches(file.records))
     for batch in batches:
         await _upsert(client, file, batch, validate_only=True)
     created = updated = 0
     for batch in batches:
-        made, changed = await _upsert(client, file, batch, validate_only=False)
-        created, updated = created + made, updated + changed
+        created_count, updated_count = await _upsert(client, file, batch, validate_only=False)
+        created, updated = created + created_count, updated + updated_count
         advance(len(batch))
     return ImportReport(file.table.file, file.name, len(file.records), created=created, updated=updated)
 
 
 async def _upsert(client: Client, file: ImportFile, batch: Sequence[Record], *, validate_only: bool) -> tuple[int, int]:
-    """Counts of what was created and updated. Raises CsvError that names the rows which the service refuses."""
+    """How many records were created and updated. Raises CsvError with the rows that the service refuses."""
     messages: list[Any] = [record.message for record in batch]
     try:
-        answer = await _UPSERTS[file.name](client, messages, validate_only)
+        response = await _UPSERTS[file.name](client, messages, validate_only)
     except ServiceError as error:
-        raise _in_the_file(error, file, batch) from error
-    return answer.created_count, answer.updated_count
+        raise _located_error(error, file, batch) from error
+    return response.created_count, response.updated_count
 
 
 async def _upsert_locations(client: Client, locations: list[Location], validate_only: bool) -> Any:
@@ -225,40 +225,44 @@ _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
 
 
 async def _import_stock(client: Client, file: ImportFile, source: str, now: datetime, advance: Advance) -> ImportReport:
-    _refuse_the_future(file, now)
+    _refuse_future_counts(file, now)
     await _refuse_unknown_names(client, file)
     results: list[tuple[Record, StockChangeResult]] = []
     for batch in _batches(file.records):
-        request = RecordStockChangesRequest(source=source, changes=[_count(file, record, now) for record in batch])
+        request = RecordStockChangesRequest(
+            source=source, changes=[_stock_change(file, record, now) for record in batch]
+        )
         try:
-            answer = await client.ask(client.stock.RecordStockChanges, request)
+            response = await client.ask(client.stock.RecordStockChanges, request)
         except ServiceError as error:
-            raise _in_the_file(error, file, batch) from error
-        results += zip(batch, answer.results, strict=True)
+            raise _located_error(error, file, batch) from error
+        results += zip(batch, response.results, strict=True)
         advance(len(batch))
     return _stock_report(file, results)
 
 
 def _stock_report(file: ImportFile, results: list[tuple[Record, StockChangeResult]]) -> ImportReport:
-    def of(result: StockChangeResult.ChangeResult.ValueType) -> tuple[CsvProblem, ...]:
+    def rows_with(outcome: StockChangeResult.ChangeResult.ValueType) -> tuple[CsvProblem, ...]:
         return tuple(
-            CsvProblem(file.table.file, rec.line, 0, res.reason) for rec, res in results if res.result == result
+            CsvProblem(file.table.file, record.line, 0, result.reason)
+            for record, result in results
+            if result.result == outcome
         )
 
     return ImportReport(
         file.table.file,
         file.name,
         len(results),
-        accepted=len(of(StockChangeResult.CHANGE_RESULT_ACCEPTED)),
-        duplicates=len(of(StockChangeResult.CHANGE_RESULT_DUPLICATE)),
-        observed=len(of(StockChangeResult.CHANGE_RESULT_OBSERVED)),
-        stale=of(StockChangeResult.CHANGE_RESULT_STALE),
-        quarantined=of(StockChangeResult.CHANGE_RESULT_QUARANTINED),
+        accepted=len(rows_with(StockChangeResult.CHANGE_RESULT_ACCEPTED)),
+        duplicates=len(rows_with(StockChangeResult.CHANGE_RESULT_DUPLICATE)),
+        observed=len(rows_with(StockChangeResult.CHANGE_RESULT_OBSERVED)),
+        stale=rows_with(StockChangeResult.CHANGE_RESULT_STALE),
+        quarantined=rows_with(StockChangeResult.CHANGE_RESULT_QUARANTINED),
     )
 
 
-def _count(file: ImportFile, record: Record, now: datetime) -> StockChange:
-    """The count of one row. Its id comes from the file's contents and the line, so that the file again does nothing."""
+def _stock_change(file: ImportFile, record: Record, now: datetime) -> StockChange:
+    """The count of one row. Its id is made of the file's contents and the line, so importing again changes nothing."""
     change = StockChange()
     change.CopyFrom(cast(StockChange, record.message))
     change.change_id = f"{file.digest[:32]}-{record.line}"
@@ -267,11 +271,11 @@ def _count(file: ImportFile, record: Record, now: datetime) -> StockChange:
     return change
 
 
-def _refuse_the_future(file: ImportFile, now: datetime) -> None:
+def _refuse_future_counts(file: ImportFile, now: datetime) -> None:
     latest = Timestamp()
     latest.FromDatetime(now + limits.CLOCK_SKEW)
     problems = [
-        file.table.problem(record.line, "counted_at", "is in the future", "mend the time or its zone")
+        file.table.problem(record.line, "counted_at", "is in the future", "correct the time or its time zone")
         for record in file.records
         if cast(StockChange, record.message).effective_time.ToNanoseconds() > latest.ToNanoseconds()
     ]
@@ -290,7 +294,7 @@ async def _refuse_unknown_names(client: Client, file: ImportFile) -> None:
             help = "import it first with `truestock import products`"
             problems.append(file.table.problem(line, "sku", f"there is no product {count.sku!r}", help))
         if count.location_id not in locations:
-            near = nearest(count.location_id, locations)
+            near = closest_name(count.location_id, locations)
             help = f"did you mean {near!r}?" if near else "import it first with `truestock import locations`"
             problems.append(
                 file.table.problem(line, "location_id", f"there is no location {count.location_id!r}", help)
@@ -300,22 +304,22 @@ async def _refuse_unknown_names(client: Client, file: ImportFile) -> None:
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records in the order of the file, as many a call as its bounds allow."""
+    """Records in the order of the file, in batches as large as one call allows."""
     batch: list[Record] = []
     size = 0
     for record in records:
-        bytes_more = record.message.ByteSize() + 100
-        if batch and (len(batch) == limits.UPSERTS or size + bytes_more > BATCH_BYTES):
+        record_bytes = record.message.ByteSize() + 100
+        if batch and (len(batch) == limits.UPSERTS or size + record_bytes > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(record)
-        size += bytes_more
+        size += record_bytes
     if batch:
         yield batch
 
 
-def _in_the_file(error: ServiceError, file: ImportFile, batch: Sequence[Record]) -> Exception:
-    """What the service says of `products[3].price`, said of the line that it came from; the error itself if none."""
+def _located_error(error: ServiceError, file: ImportFile, batch: Sequence[Record]) -> Exception:
+    """The service's error about `products[3].price` as an error of that line of the file; else the error unchanged."""
     problems: list[CsvProblem] = []
     for violation in error.violations:
         match = re.fullmatch(r"[a-z_]+\[([0-9]+)\]\.?(.*)", violation.field)

@@ -1,4 +1,4 @@
-"""CSV files as people export them: byte order marks, CRLF, `;`, quoted line breaks; every cell knows its place."""
+"""Reads CSV files as people export them: byte order marks, CRLF, `;`, quoted line breaks. Errors name line and cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from service.cli.console import UserError, listed
+from service.cli.console import UserError, first_lines
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -19,7 +19,7 @@ _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe
 
 
 class _CsvReader(Protocol):
-    """What csv.reader makes; its own type has no public name."""
+    """The type of csv.reader, which has no public name."""
 
     @property
     def line_num(self) -> int: ...
@@ -28,7 +28,7 @@ class _CsvReader(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class CsvProblem:
-    """One thing wrong with a file. Line and column (a cell) count from 1; column 0 means the whole line."""
+    """One problem of a file. Line and column (a cell) count from 1; column 0 means the whole line."""
 
     file: str
     line: int
@@ -37,21 +37,21 @@ class CsvProblem:
     help: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
-        return f"{place}: {self.message}{', ' + self.help if self.help else ''}"
+        position = f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        return f"{position}: {self.message}{', ' + self.help if self.help else ''}"
 
 
 class CsvError(UserError):
-    """A file that cannot be used, with everything that is wrong with it, up to a number that a person can read."""
+    """A file that cannot be used; the message lists its first MAX_PROBLEMS_SHOWN problems."""
 
     def __init__(self, problems: Sequence[CsvProblem]) -> None:
-        super().__init__("\n".join(listed(problems, MAX_PROBLEMS_SHOWN)))
+        super().__init__("\n".join(first_lines(problems, MAX_PROBLEMS_SHOWN)))
         self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """One row: the line of the file that it starts in, and its cells, stripped of blanks, by column name."""
+    """One row: the line of the file in which it starts, and its cells by column name, without surrounding blanks."""
 
     line: int
     cells: dict[str, str]
@@ -59,7 +59,7 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """A file that was read and whose header fits. `columns` has the names in the order of the file."""
+    """A file with a valid header. `columns` are the names in the order of the file."""
 
     file: str
     columns: tuple[str, ...]
@@ -67,7 +67,7 @@ class CsvTable:
     text: str
 
     def rows(self) -> Iterator[CsvRow | CsvProblem]:
-        """Every row after the header, a problem in the place of one that cannot be read; no blank lines."""
+        """Yields every row after the header except blank ones, and a problem instead of a row that cannot be read."""
         reader = _reader(self.text, self.delimiter)
         header_seen = False
         line = 1
@@ -79,17 +79,17 @@ class CsvTable:
                     header_seen = True
                 line = reader.line_num + 1
         except csv.Error as error:
-            # Beyond a broken quote nobody can say where rows begin, so reading ends here.
-            help = "mend the quotes around this row: a quote inside a quoted cell is written twice"
+            # After a broken quote it is unclear where rows start, so reading ends here.
+            help = "correct the quotes near this row: a quote inside a quoted cell is written twice"
             yield CsvProblem(self.file, line, 0, f"this row cannot be read ({error})", help)
 
-    def place(self, column: str) -> int:
-        """The number of a column, from 1; 0 for one that the file does not have."""
+    def column_number(self, column: str) -> int:
+        """The number of a column, from 1; 0 if the file does not have it."""
         return self.columns.index(column) + 1 if column in self.columns else 0
 
     def problem(self, line: int, column: str, message: str, help: str = "") -> CsvProblem:
         """A problem with the cell of one column."""
-        return CsvProblem(self.file, line, self.place(column), f"{column}: {message}", help)
+        return CsvProblem(self.file, line, self.column_number(column), f"{column}: {message}", help)
 
     def _row(self, line: int, cells: list[str]) -> CsvRow | CsvProblem:
         if len(cells) > len(self.columns) and not any(cell.strip() for cell in cells[len(self.columns) :]):
@@ -100,30 +100,30 @@ class CsvTable:
         return CsvRow(line, {name: cell.strip() for name, cell in zip(self.columns, cells, strict=True)})
 
 
-def read_table(path: Path, wanted: Collection[str], *, encoding: str = "utf-8") -> CsvTable:
-    """Opens a file whose header has the `wanted` columns, among others; the delimiter is found from that header.
+def read_table(path: Path, required: Collection[str], *, encoding: str = "utf-8") -> CsvTable:
+    """Opens a file whose header has at least the `required` columns; the header shows which delimiter it uses.
 
-    Raises CsvError where the file cannot be read, is empty or lacks a column, and says which name is near.
+    Raises CsvError if the file cannot be read, is empty or lacks a column; the error names the closest column.
     """
     file = str(path)
     text = read_text(path, encoding)
-    delimiter, columns = _header(text, wanted)
+    delimiter, columns = _header(text, required)
     if not columns:
-        raise CsvError([CsvProblem(file, 1, 0, "the file is empty", f"it starts with a header: {','.join(wanted)}")])
+        raise CsvError([CsvProblem(file, 1, 0, "the file is empty", f"start it with a header: {','.join(required)}")])
     line = _header_line(text)
     problems = [
-        CsvProblem(file, line, columns.index(name) + 1, f"column {name!r} is there twice", "rename one of them")
+        CsvProblem(file, line, columns.index(name) + 1, f"column {name!r} appears twice", "rename one of them")
         for name in dict.fromkeys(columns)
         if name and columns.count(name) > 1
     ]
-    problems += [_missing(file, line, name, columns) for name in wanted if name not in columns]
+    problems += [_missing_column(file, line, name, columns) for name in required if name not in columns]
     if problems:
         raise CsvError(problems)
     return CsvTable(file, columns, delimiter, text)
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """A file's text, without byte order mark. Raises CsvError where it is missing, too large or in another encoding."""
+    """A file's text without byte order mark. Raises UserError if it is missing or too large or has another encoding."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -142,22 +142,22 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         help = "save the file as UTF-8, or name its encoding, such as --encoding cp1252"
         raise CsvError([CsvProblem(str(path), line, 0, message, help)]) from error
     except LookupError as error:
-        raise UserError(f"there is no encoding {encoding!r}; such as utf-8, cp1252 or utf-16") from error
+        raise UserError(f"unknown encoding {encoding!r}; use one such as utf-8, cp1252 or utf-16") from error
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that a person probably meant, if one is near."""
-    by_lower = {known.lower(): known for known in names if known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+def closest_name(name: str, names: Iterable[str]) -> str | None:
+    """The most similar name, which a person probably meant; None if no name is similar."""
+    by_lower = {candidate.lower(): candidate for candidate in names if candidate}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
 
 
-def _header(text: str, wanted: Collection[str]) -> tuple[str, tuple[str, ...]]:
-    """The delimiter under which the first row has most of the wanted names, and that row's names."""
+def _header(text: str, required: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """The delimiter that splits the first row into most of the required names, and that row's names."""
     best: tuple[tuple[int, int], str, tuple[str, ...]] = ((-1, -1), ",", ())
     for delimiter in DELIMITERS:
         names = _first_row(text, delimiter)
-        fit = (len(set(names) & set(wanted)), len(names))
+        fit = (len(set(names) & set(required)), len(names))
         if names and fit > best[0]:
             best = (fit, delimiter, names)
     return best[1], best[2]
@@ -183,11 +183,11 @@ def _header_line(text: str) -> int:
     return 1
 
 
-def _missing(file: str, line: int, name: str, columns: tuple[str, ...]) -> CsvProblem:
-    near = nearest(name, columns)
+def _missing_column(file: str, line: int, name: str, columns: tuple[str, ...]) -> CsvProblem:
+    near = closest_name(name, columns)
     if near:
-        place, help = columns.index(near) + 1, f"did you mean {near!r}?"
-        return CsvProblem(file, line, place, f"there is no column {name!r}", help)
+        position, help = columns.index(near) + 1, f"did you mean {near!r}?"
+        return CsvProblem(file, line, position, f"there is no column {name!r}", help)
     help = f"the header has {', '.join(map(repr, columns))}"
     return CsvProblem(file, line, 0, f"there is no column {name!r}", help)
 

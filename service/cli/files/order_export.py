@@ -1,4 +1,4 @@
-"""Reads a CSV of order lines, as shops export them, into orders to play: what was sold, and what was cancelled."""
+"""Reads a CSV export of order lines into orders to replay, with the lines that each sells and cancels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_INT32 = 2_147_483_647
 
 @dataclass(frozen=True, slots=True)
 class OrderColumns:
-    """Which columns of the file say what; an empty name means that the file does not say it."""
+    """The names of the file's columns; an empty name means that the file has no such column."""
 
     order: str
     sku: str
@@ -31,14 +31,14 @@ class OrderColumns:
     price: str = ""
     country: str = ""
 
-    def named(self) -> list[str]:
+    def required(self) -> list[str]:
         """The columns that the file must have."""
         return [name for name in (self.order, self.sku, self.quantity, self.time, self.price, self.country) if name]
 
 
 @dataclass(frozen=True, slots=True)
 class FileLine:
-    """One line of the file: units of a SKU that were sold, or cancelled."""
+    """One line of the file: units of a SKU that are sold or cancelled."""
 
     line: int
     sku: str
@@ -48,7 +48,7 @@ class FileLine:
 
 @dataclass(slots=True)
 class FileOrder:
-    """The lines of one order, in the order of the file. `country` is a code, or None where there is none or no such."""
+    """The lines of one order, in the order of the file. `country` is a code, None if it is missing or unknown."""
 
     order_id: str
     line: int
@@ -57,14 +57,14 @@ class FileOrder:
     unknown_country: str = ""
     sales: list[FileLine] = field(default_factory=list)
     cancellations: list[FileLine] = field(default_factory=list)
-    not_goods: list[FileLine] = field(default_factory=list)
-    """Cancelling lines whose code is no goods: nothing can be cancelled."""
+    excluded_cancellations: list[FileLine] = field(default_factory=list)
+    """Cancelling lines of excluded SKUs: nothing was sold that they could cancel."""
     problem_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FileProduct:
-    """What the file says of a SKU: the first description and the first price above 0."""
+    """A SKU with its first description and its first price above 0 in the file."""
 
     sku: str
     name: str
@@ -73,14 +73,14 @@ class FileProduct:
 
 @dataclass(slots=True)
 class OrderFile:
-    """A file of orders, by first appearance. `not_goods` counts lines that were left out, cancelling ones too."""
+    """The orders of a file, sorted by their first line. `excluded_line_count` includes cancelling lines."""
 
     file: str
     orders: list[FileOrder] = field(default_factory=list)
     products: dict[str, FileProduct] = field(default_factory=dict)
     problems: list[CsvProblem] = field(default_factory=list)
     line_count: int = 0
-    not_goods: int = 0
+    excluded_line_count: int = 0
 
 
 def read_orders(
@@ -88,41 +88,43 @@ def read_orders(
     columns: OrderColumns,
     *,
     cancel_prefix: str = "",
-    not_goods: frozenset[str] = frozenset(),
+    excluded_skus: frozenset[str] = frozenset(),
     limit: int | None = None,
     encoding: str = "utf-8",
 ) -> OrderFile:
-    """The first `limit` orders of a file. Lines that make no sense are problems of the result, and the rest goes on.
+    """The first `limit` orders of a file. Invalid lines become problems of the result; the others are read.
 
-    A line cancels where its quantity is below 0 or its order's number begins with `cancel_prefix`.
-    Raises CsvError where the file as a whole cannot be read.
+    A line cancels units if its quantity is below 0 or its order number starts with `cancel_prefix`.
+    Raises CsvError if the whole file cannot be read.
     """
-    reader = _OrderReader(read_table(path, columns.named(), encoding=encoding), columns, cancel_prefix, not_goods)
+    reader = _OrderReader(
+        read_table(path, columns.required(), encoding=encoding), columns, cancel_prefix, excluded_skus
+    )
     return reader.read(limit)
 
 
 def time_of(cell: str) -> datetime:
-    """An ISO 8601 time, or an American one such as `12/1/2010 8:26`, as UTC unless it says so. Raises ValueError."""
+    """Reads an ISO 8601 or American time such as `12/1/2010 8:26`; UTC without a time zone. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(cell)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     except ValueError:
         pass
-    for form in _AMERICAN_TIMES:
+    for time_format in _AMERICAN_TIMES:
         try:
-            return datetime.strptime(cell, form).replace(tzinfo=UTC)
+            return datetime.strptime(cell, time_format).replace(tzinfo=UTC)
         except ValueError:
             continue
     raise ValueError(f"{cell!r} is not a time; write 2010-12-01T08:26 or, month first, 12/1/2010 8:26")
 
 
 def quantity_of(cell: str) -> int:
-    """A whole number of units other than 0, negative for a cancellation. Raises ValueError for anything else."""
+    """Reads a whole number of units except 0, negative for a cancellation. Raises ValueError for anything else."""
     if not re.fullmatch(r"[+-]?[0-9]+(\.0+)?", cell):
         raise ValueError(f"{cell!r} is not a whole number; write units such as 6, or -6 to cancel")
     units = int(cell.partition(".")[0]) if len(cell) <= 20 else MAX_INT32 + 1
     if units == 0:
-        raise ValueError("0 units are no order and no cancellation; take the line out")
+        raise ValueError("0 units are neither an order nor a cancellation; remove the line")
     if abs(units) > MAX_INT32:
         raise ValueError(f"{cell} units are more than {limits.LINE_UNITS:,}; split the order")
     return units
@@ -130,35 +132,35 @@ def quantity_of(cell: str) -> int:
 
 @dataclass(slots=True)
 class _OrderReader:
-    """Groups the rows of one table."""
+    """Groups the rows of one table by order."""
 
     table: CsvTable
     columns: OrderColumns
     cancel_prefix: str
-    not_goods: frozenset[str]
-    found: OrderFile = field(init=False)
+    excluded_skus: frozenset[str]
+    order_file: OrderFile = field(init=False)
 
     def read(self, limit: int | None) -> OrderFile:
-        self.found = OrderFile(self.table.file)
+        self.order_file = OrderFile(self.table.file)
         orders: dict[str, FileOrder] = {}
         for row in self._rows():
             order_id = row.cells[self.columns.order]
             if not order_id:
-                self._problem(row, self.columns.order, "is empty; every line names its order")
+                self._problem(row, self.columns.order, "is empty; every line needs an order number")
                 continue
             if order_id not in orders:
                 if limit is not None and len(orders) >= limit:
                     continue
                 orders[order_id] = FileOrder(order_id, row.line)
-            self.found.line_count += 1
+            self.order_file.line_count += 1
             self._add(orders[order_id], row)
-        self.found.orders = list(orders.values())
-        return self.found
+        self.order_file.orders = list(orders.values())
+        return self.order_file
 
     def _rows(self) -> Iterator[CsvRow]:
         for row in self.table.rows():
             if isinstance(row, CsvProblem):
-                self.found.problems.append(row)
+                self.order_file.problems.append(row)
             else:
                 yield row
 
@@ -167,7 +169,7 @@ class _OrderReader:
         sku = cells[self.columns.sku]
         if not sku:
             order.problem_count += 1
-            self._problem(row, self.columns.sku, "is empty; every line names what was sold")
+            self._problem(row, self.columns.sku, "is empty; every line needs a SKU")
             return
         line = self._line(order, row, sku)
         if line is None:
@@ -176,16 +178,16 @@ class _OrderReader:
         self._read_country(order, cells)
         cancels = line.unit_count < 0 or self._cancels(order)
         units = FileLine(line.line, sku, abs(line.unit_count), line.price)
-        if sku in self.not_goods:
-            self.found.not_goods += 1
+        if sku in self.excluded_skus:
+            self.order_file.excluded_line_count += 1
             if cancels:
-                order.not_goods.append(units)
+                order.excluded_cancellations.append(units)
             return
         (order.cancellations if cancels else order.sales).append(units)
-        self._know_product(units, cells.get(DESCRIPTION_COLUMN, ""))
+        self._add_product(units, cells.get(DESCRIPTION_COLUMN, ""))
 
     def _line(self, order: FileOrder, row: CsvRow, sku: str) -> FileLine | None:
-        """The line as it stands, its quantity with its sign; None, and a problem, where a cell makes no sense."""
+        """The line, with the sign of its quantity; None, and a recorded problem, if a cell is invalid."""
         column = self.columns.sku
         try:
             text(limits.SKU_LENGTH)(sku)
@@ -213,11 +215,11 @@ class _OrderReader:
         if order.country is None:
             order.unknown_country = name
 
-    def _know_product(self, line: FileLine, name: str) -> None:
-        known = self.found.products.get(line.sku, FileProduct(line.sku, "", None))
+    def _add_product(self, line: FileLine, name: str) -> None:
+        product = self.order_file.products.get(line.sku, FileProduct(line.sku, "", None))
         price = line.price or None
-        self.found.products[line.sku] = FileProduct(line.sku, known.name or name, known.price or price)
+        self.order_file.products[line.sku] = FileProduct(line.sku, product.name or name, product.price or price)
 
     def _problem(self, row: CsvRow, column: str, message: str) -> None:
-        what, _, help = message.partition("; ")
-        self.found.problems.append(self.table.problem(row.line, column, what, help))
+        problem, _, help = message.partition("; ")
+        self.order_file.problems.append(self.table.problem(row.line, column, problem, help))

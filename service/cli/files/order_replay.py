@@ -1,4 +1,4 @@
-"""`truestock play`: sends the orders of a file to a running service, one by one, and adds up what it answered."""
+"""`truestock replay-orders`: sends the orders of a file to a running service, one by one, and totals the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datetime import datetime
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from service.cli.client import Answer, Call, Client, Question, ServiceError
+from service.cli.client import Call, Client, Request, Response, ServiceError
 from service.cli.files.csv_table import CsvProblem
 from service.cli.files.order_export import FileLine, FileOrder, OrderFile
 from service.rpc import proto_values
@@ -32,13 +32,13 @@ from truestock.v1.order_pb2 import (
 )
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
 
-_REQUESTS = uuid.UUID("6d1f5e0a-3c0e-5b7e-9a53-9d1a4c1f7a10")
-"""Request ids are made from contents in this namespace, so that playing a file again is a retry to the service."""
+_REQUEST_NAMESPACE = uuid.UUID("6d1f5e0a-3c0e-5b7e-9a53-9d1a4c1f7a10")
+"""Request ids are hashes of contents in this namespace, so that replaying a file again counts as retries."""
 
 
 @dataclass(slots=True)
-class ReplayedSale:
-    """An order line that was played, and how many of its units are not cancelled yet."""
+class SoldLine:
+    """A replayed order line, and how many of its units are not cancelled yet."""
 
     allocation_id: str
     line_id: str
@@ -54,58 +54,58 @@ class UnitsToCancel:
     unit_count: int
 
 
-class ReplayedSales:
-    """What was played so far, by SKU, oldest first: cancellations look for their sale here."""
+class SoldLines:
+    """The lines sold so far, by SKU, oldest first. Each cancellation is matched to earlier sales among them."""
 
     def __init__(self) -> None:
-        self._by_sku: dict[str, list[ReplayedSale]] = {}
+        self._by_sku: dict[str, list[SoldLine]] = {}
 
     def record(self, sku: str, allocation_id: str, line_id: str, unit_count: int) -> None:
-        """Remembers the units of a line that was answered."""
-        self._by_sku.setdefault(sku, []).append(ReplayedSale(allocation_id, line_id, unit_count))
+        """Adds the units of an order line that the service has accepted."""
+        self._by_sku.setdefault(sku, []).append(SoldLine(allocation_id, line_id, unit_count))
 
-    def take(self, sku: str, unit_count: int) -> list[UnitsToCancel]:
-        """Units of this SKU to cancel, from the newest sale back, together at most `unit_count`."""
-        taken: list[UnitsToCancel] = []
+    def match_cancellation(self, sku: str, unit_count: int) -> list[UnitsToCancel]:
+        """Removes at most `unit_count` units of this SKU, newest sales first, and returns them as units to cancel."""
+        matches: list[UnitsToCancel] = []
         sales = self._by_sku.get(sku, [])
         while sales and unit_count > 0:
             newest = sales[-1]
             units = min(newest.remaining_count, unit_count)
-            taken.append(UnitsToCancel(newest.allocation_id, newest.line_id, units))
+            matches.append(UnitsToCancel(newest.allocation_id, newest.line_id, units))
             newest.remaining_count -= units
             unit_count -= units
             if newest.remaining_count == 0:
                 sales.pop()
-        return taken
+        return matches
 
 
 @dataclass(slots=True)
 class ReplayTotals:
-    """What playing came to, in units, orders and lines as the names say."""
+    """The totals of a replay, in units, orders or lines as the names say."""
 
     orders: int = 0
     lines: int = 0
     answered: int = 0
-    already_played: int = 0
+    duplicate_orders: int = 0
     units_allocated: int = 0
     units_oversold: int = 0
     units_unfillable: int = 0
     units_cancelled: int = 0
     split_orders: int = 0
-    reviewed: int = 0
-    not_goods: int = 0
+    needs_review: int = 0
+    excluded_lines: int = 0
     unknown_countries: int = 0
     interrupted: bool = False
     seconds: float = 0.0
     errors: list[CsvProblem] = field(default_factory=list)
     unknown_names: bool = False
-    """Some order named a product, or the channel, that the service does not know."""
+    """True if the service does not know the channel or a product of an order."""
     nothing_to_cancel: list[CsvProblem] = field(default_factory=list)
     partly_cancelled: list[CsvProblem] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        """The totals for `--json`; latencies are None where nothing was asked."""
+        """The totals for `--json`; latencies are None if no call was made."""
         return {
             "orders": self.orders,
             "lines": self.lines,
@@ -117,12 +117,12 @@ class ReplayTotals:
             "units_unfillable": self.units_unfillable,
             "units_cancelled": self.units_cancelled,
             "split_orders": self.split_orders,
-            "reviewed": self.reviewed,
+            "needs_review": self.needs_review,
             "nothing_to_cancel": len(self.nothing_to_cancel),
             "partly_cancelled": len(self.partly_cancelled),
-            "not_goods": self.not_goods,
+            "excluded_lines": self.excluded_lines,
             "unknown_countries": self.unknown_countries,
-            "already_played": self.already_played,
+            "duplicate_orders": self.duplicate_orders,
             "interrupted": self.interrupted,
             "p50_ms": percentile(self.latencies_ms, 0.50),
             "p99_ms": percentile(self.latencies_ms, 0.99),
@@ -132,48 +132,48 @@ class ReplayTotals:
 
 @dataclass(slots=True)
 class OrderReplayer:
-    """Plays a file through one client. `totals` may be read at any time, also after an interruption."""
+    """Replays a file through one client. `totals` may be read at any time, also after an interruption."""
 
     client: Client
     channel_id: str
     currency: str = "USD"
     speed: float | None = None
-    """How many times faster than the file's own times; None does not wait at all."""
+    """Factor by which the replay is faster than the times in the file; None sends orders without waiting."""
     advance: Callable[[], None] = lambda: None
     totals: ReplayTotals = field(default_factory=ReplayTotals)
-    _sales: ReplayedSales = field(default_factory=ReplayedSales)
+    _sales: SoldLines = field(default_factory=SoldLines)
     _started: Timestamp = field(default_factory=Timestamp)
     _file: str = ""
 
-    async def play(self, file: OrderFile) -> ReplayTotals:
-        """Plays every order in turn. Stops early, with what was done so far, when interrupted.
+    async def replay(self, file: OrderFile) -> ReplayTotals:
+        """Sends every order in turn. If interrupted, returns the totals so far.
 
-        Raises ServiceError where the service cannot be reached any more; what it refuses is counted instead.
+        Raises ServiceError if the service becomes unreachable; orders that it refuses are counted as errors.
         """
-        self._begin(file)
-        begun = time.perf_counter()
+        self._start_totals(file)
+        started = time.perf_counter()
         try:
-            # The database's clock, because ours may differ, tells orders that it knew before from new ones.
-            first = await self.client.ask(self.client.stock.ListStockLevels, ListStockLevelsRequest(page_size=1))
-            self._started = first.read_time
+            # Orders updated before this time are duplicates. It is the database's clock, because ours may differ.
+            page = await self.client.ask(self.client.stock.ListStockLevels, ListStockLevelsRequest(page_size=1))
+            self._started = page.read_time
             previous: datetime | None = None
             for order in file.orders:
                 await self._wait(previous, order.time)
                 previous = order.time or previous
-                await self._play_order(order)
+                await self._replay_order(order)
                 self.advance()
         except asyncio.CancelledError:
             self.totals.interrupted = True
         finally:
-            self.totals.seconds = time.perf_counter() - begun
+            self.totals.seconds = time.perf_counter() - started
             self.totals.errors.sort()
         return self.totals
 
-    def _begin(self, file: OrderFile) -> None:
+    def _start_totals(self, file: OrderFile) -> None:
         self._file = file.file
         self.totals.orders = len(file.orders)
         self.totals.lines = file.line_count
-        self.totals.not_goods = file.not_goods
+        self.totals.excluded_lines = file.excluded_line_count
         self.totals.errors = list(file.problems)
         self.totals.unknown_countries = sum(bool(order.unknown_country) for order in file.orders)
 
@@ -182,8 +182,8 @@ class OrderReplayer:
             return
         await asyncio.sleep(max(0.0, (now - previous).total_seconds() / self.speed))
 
-    async def _play_order(self, order: FileOrder) -> None:
-        """One order: what it sells, then what it cancels. It counts as answered unless something of it failed."""
+    async def _replay_order(self, order: FileOrder) -> None:
+        """Sends the sales of an order, then its cancellations. Counts it as answered unless a call failed."""
         try:
             if order.sales:
                 await self._sell(order)
@@ -192,9 +192,11 @@ class OrderReplayer:
             if error.unreachable:
                 raise
             self.totals.unknown_names |= error.reason == "NOT_FOUND"
-            self._report(self.totals.errors, refused_line(order, error), f"order {order.order_id}: {in_short(error)}")
+            self._report(
+                self.totals.errors, refused_line(order, error), f"order {order.order_id}: {error_summary(error)}"
+            )
             return
-        if order.sales or order.cancellations or order.not_goods or not order.problem_count:
+        if order.sales or order.cancellations or order.excluded_cancellations or not order.problem_count:
             self.totals.answered += 1
 
     async def _sell(self, order: FileOrder) -> None:
@@ -207,10 +209,10 @@ class OrderReplayer:
         if order.country:
             request.destination.CopyFrom(Destination(country=order.country))
         request.request_id = request_id(order.order_id, request)
-        answer = await self._timed(self.client.allocations.AllocateOrder, request)
-        self._add_up(answer.allocation)
+        response = await self._timed(self.client.allocations.AllocateOrder, request)
+        self._add_to_totals(response.allocation)
         for line in order.sales:
-            self._sales.record(line.sku, answer.allocation.allocation_id, str(line.line), line.unit_count)
+            self._sales.record(line.sku, response.allocation.allocation_id, str(line.line), line.unit_count)
 
     def _order_line(self, line: FileLine) -> OrderLine:
         message = OrderLine(line_id=str(line.line), sku=line.sku, unit_count=line.unit_count)
@@ -218,7 +220,7 @@ class OrderReplayer:
             message.unit_price.CopyFrom(proto_values.money(line.price, self.currency))
         return message
 
-    def _add_up(self, allocation: Allocation) -> None:
+    def _add_to_totals(self, allocation: Allocation) -> None:
         totals = self.totals
         totals.units_allocated += sum(line.promised_count for line in allocation.lines)
         for shortage in allocation.shortages:
@@ -227,46 +229,46 @@ class OrderReplayer:
             else:
                 totals.units_unfillable += shortage.unit_count
         totals.split_orders += len(allocation.shipments) > 1
-        totals.reviewed += allocation.needs_person
-        totals.already_played += allocation.update_time.ToNanoseconds() < self._started.ToNanoseconds()
+        totals.needs_review += allocation.needs_person
+        totals.duplicate_orders += allocation.update_time.ToNanoseconds() < self._started.ToNanoseconds()
 
     async def _cancel(self, order: FileOrder) -> None:
-        for line in order.not_goods:
-            self._report(self.totals.nothing_to_cancel, line.line, f"{line.sku} is no goods, so nothing was sold of it")
-        taken: list[UnitsToCancel] = []
+        for line in order.excluded_cancellations:
+            self._report(self.totals.nothing_to_cancel, line.line, f"{line.sku} is excluded, so no unit of it was sold")
+        to_cancel: list[UnitsToCancel] = []
         for line in order.cancellations:
-            found = self._sales.take(line.sku, line.unit_count)
-            self._report_missing(line, sum(units.unit_count for units in found))
-            taken += found
-        for allocation_id, cancellations in by_allocation(taken).items():
+            matches = self._sales.match_cancellation(line.sku, line.unit_count)
+            self._report_missing(line, sum(match.unit_count for match in matches))
+            to_cancel += matches
+        for allocation_id, cancellations in group_by_allocation(to_cancel).items():
             request = CancelOrderLinesRequest(allocation_id=allocation_id, cancellations=cancellations)
             request.request_id = request_id(order.order_id, request)
             await self._timed(self.client.allocations.CancelOrderLines, request)
             self.totals.units_cancelled += sum(line.unit_count for line in cancellations)
 
-    def _report_missing(self, line: FileLine, found_count: int) -> None:
-        if found_count == 0:
+    def _report_missing(self, line: FileLine, matched_count: int) -> None:
+        if matched_count == 0:
             message = f"no earlier sale of {line.sku} in this file has units left to cancel"
             self._report(self.totals.nothing_to_cancel, line.line, message)
-        elif found_count < line.unit_count:
-            message = f"only {found_count} of {line.unit_count} units of {line.sku} have an earlier sale in this file"
+        elif matched_count < line.unit_count:
+            message = f"earlier sales in this file cover only {matched_count} of {line.unit_count} units of {line.sku}"
             self._report(self.totals.partly_cancelled, line.line, message)
 
     def _report(self, problems: list[CsvProblem], line: int, message: str) -> None:
         problems.append(CsvProblem(self._file, line, 0, message))
 
-    async def _timed(self, call: Call[Question, Answer], request: Question) -> Answer:
-        begun = time.perf_counter()
+    async def _timed(self, call: Call[Request, Response], request: Request) -> Response:
+        started = time.perf_counter()
         try:
             return await self.client.ask(call, request)
         finally:
-            self.totals.latencies_ms.append((time.perf_counter() - begun) * 1_000)
+            self.totals.latencies_ms.append((time.perf_counter() - started) * 1_000)
 
 
-def by_allocation(taken: Iterable[UnitsToCancel]) -> dict[str, list[LineCancellation]]:
-    """Cancellations for each allocation, every line of it once, in the order in which they were found."""
+def group_by_allocation(to_cancel: Iterable[UnitsToCancel]) -> dict[str, list[LineCancellation]]:
+    """The cancellations of each allocation, with one entry for each line, in the order of `to_cancel`."""
     units: dict[str, dict[str, int]] = {}
-    for item in taken:
+    for item in to_cancel:
         lines = units.setdefault(item.allocation_id, {})
         lines[item.line_id] = lines.get(item.line_id, 0) + item.unit_count
     return {
@@ -276,7 +278,7 @@ def by_allocation(taken: Iterable[UnitsToCancel]) -> dict[str, list[LineCancella
 
 
 def refused_line(order: FileOrder, error: ServiceError) -> int:
-    """The line of the file that the service objects to first; the order's first line where it names none."""
+    """The line of the file of the first refused order line; the order's first line if the error names none."""
     for violation in error.violations:
         match = re.match(r"lines\[([0-9]+)\]", violation.field)
         if match and int(match[1]) < len(order.sales):
@@ -284,8 +286,8 @@ def refused_line(order: FileOrder, error: ServiceError) -> int:
     return order.line
 
 
-def in_short(error: ServiceError) -> str:
-    """What the service refuses, in one line."""
+def error_summary(error: ServiceError) -> str:
+    """The service's error in one line."""
     if len(error.violations) <= 1:
         return " ".join(str(error).split())
     descriptions = list(dict.fromkeys(violation.description for violation in error.violations))
@@ -294,13 +296,13 @@ def in_short(error: ServiceError) -> str:
 
 
 def request_id(order_id: str, request: Message) -> str:
-    """The same UUID for the same order and contents, so that the service answers again what it did before."""
+    """The same UUID for the same order and contents, so that the service returns its earlier response."""
     contents = request.SerializeToString(deterministic=True).hex()
-    return str(uuid.uuid5(_REQUESTS, f"{order_id}\n{contents}"))
+    return str(uuid.uuid5(_REQUEST_NAMESPACE, f"{order_id}\n{contents}"))
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The nearest-rank percentile, rounded to a microsecond if the values are milliseconds; None of nothing."""
+    """The nearest-rank percentile, rounded to 3 decimals; None without values."""
     if not values:
         return None
     rank = max(1, math.ceil(share * len(values)))

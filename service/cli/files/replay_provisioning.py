@@ -1,4 +1,4 @@
-"""Makes a service ready to play a file: creates the products that the file names and counts units of each."""
+"""Prepares a service for the replay of an order file: creates its products and records a count of each."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChang
 
 SOURCE = "truestock-play"
 WAREHOUSE_SHARE = 0.5
-"""Part of the units that is counted in warehouses, where there are other locations too."""
+"""Share of the units that goes to warehouses, if there are other locations too."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisioningReport:
-    """What provisioning did: products that were created, counts that were accepted or had been heard before."""
+    """How many products were created, and how many counts were accepted or recorded before."""
 
     products: int
     counts: int
-    known_counts: int
+    duplicate_counts: int
 
 
 async def provision(
@@ -41,60 +41,63 @@ async def provision(
     now: datetime | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ProvisioningReport:
-    """Creates the products that the service does not know, and counts `units` of each, spread over its locations.
+    """Creates missing products and records counts of `units` of each product, spread over the open locations.
 
-    A product that exists keeps all that is known of it. The same units again do nothing: a count's id comes from its
-    SKU, location and total. Raises UserError where there is no location, ServiceError where the service refuses.
+    Existing products stay unchanged. Provisioning the same units again changes nothing, because the id of a count is
+    made of SKU, location and total. Raises UserError without an open location, ServiceError if the service refuses.
     """
-    locations = [place for place in await client.locations() if place.status != Location.STATUS_CLOSED]
+    locations = [location for location in await client.locations() if location.status != Location.STATUS_CLOSED]
     if not locations:
         raise UserError(
             f"Truestock at {client.server} has no open location to count stock at; "
             "import some with `truestock import locations FILE.csv`, or start it with `truestock serve --sample`"
         )
     created = await _create_products(client, products, currency)
-    shares = spread(units, locations)
+    shares = spread_units(units, locations)
     changes = _counts(products, units, shares, now or datetime.now(UTC))
-    accepted = known = 0
+    accepted = duplicates = 0
     for batch in _batches(changes, limits.STOCK_CHANGES):
-        answer = await client.ask(
+        response = await client.ask(
             client.stock.RecordStockChanges, RecordStockChangesRequest(source=SOURCE, changes=batch)
         )
-        _refuse_quarantine(answer.results)
-        accepted += sum(result.result == StockChangeResult.CHANGE_RESULT_ACCEPTED for result in answer.results)
-        known += sum(result.result == StockChangeResult.CHANGE_RESULT_DUPLICATE for result in answer.results)
+        _refuse_quarantine(response.results)
+        accepted += sum(result.result == StockChangeResult.CHANGE_RESULT_ACCEPTED for result in response.results)
+        duplicates += sum(result.result == StockChangeResult.CHANGE_RESULT_DUPLICATE for result in response.results)
         advance(len(batch))
-    return ProvisioningReport(created, accepted, known)
+    return ProvisioningReport(created, accepted, duplicates)
 
 
-def spread(units: int, locations: Sequence[Location]) -> dict[str, int]:
-    """Units for each location id: half for the warehouses, half for the rest, evenly; what is left over to the first.
+def spread_units(units: int, locations: Sequence[Location]) -> dict[str, int]:
+    """Units by location id: one half split evenly among warehouses, the other among the other locations.
 
-    Where there are only warehouses, or none, they share all of it.
+    If there are only warehouses, or none, all locations share all units.
     """
-    ordered = sorted(locations, key=lambda place: place.location_id)
-    warehouses = [place.location_id for place in ordered if place.type == Location.TYPE_WAREHOUSE]
-    others = [place.location_id for place in ordered if place.type != Location.TYPE_WAREHOUSE]
-    if not warehouses or not others:
-        return _evenly(units, warehouses or others)
-    for_others = int(units * (1 - WAREHOUSE_SHARE))
-    return _evenly(units - for_others, warehouses) | _evenly(for_others, others)
+    sorted_locations = sorted(locations, key=lambda location: location.location_id)
+    warehouses = [location.location_id for location in sorted_locations if location.type == Location.TYPE_WAREHOUSE]
+    stores = [location.location_id for location in sorted_locations if location.type != Location.TYPE_WAREHOUSE]
+    if not warehouses or not stores:
+        return _split_evenly(units, warehouses or stores)
+    store_units = int(units * (1 - WAREHOUSE_SHARE))
+    return _split_evenly(units - store_units, warehouses) | _split_evenly(store_units, stores)
 
 
-def _evenly(units: int, location_ids: Sequence[str]) -> dict[str, int]:
-    each, left_over = divmod(units, len(location_ids))
-    return {place: each + (1 if position < left_over else 0) for position, place in enumerate(location_ids)}
+def _split_evenly(units: int, location_ids: Sequence[str]) -> dict[str, int]:
+    """Units by location id; the first locations get the units that do not divide evenly."""
+    share, remainder = divmod(units, len(location_ids))
+    return {
+        location_id: share + (1 if position < remainder else 0) for position, location_id in enumerate(location_ids)
+    }
 
 
 async def _create_products(client: Client, products: Sequence[FileProduct], currency: str) -> int:
-    known = {product.sku for product in await client.products([product.sku for product in products])}
-    wanted = [_message(product, currency) for product in products if product.sku not in known]
-    for batch in _batches(wanted, limits.UPSERTS):
+    existing_skus = {product.sku for product in await client.products([product.sku for product in products])}
+    missing = [_product_message(product, currency) for product in products if product.sku not in existing_skus]
+    for batch in _batches(missing, limits.UPSERTS):
         await client.ask(client.catalog.UpsertProducts, UpsertProductsRequest(products=batch))
-    return len(wanted)
+    return len(missing)
 
 
-def _message(product: FileProduct, currency: str) -> Product:
+def _product_message(product: FileProduct, currency: str) -> Product:
     message = Product(sku=product.sku, display_name=product.name[: limits.TEXT_LENGTH])
     if product.price is not None:
         message.price.CopyFrom(proto_values.money(product.price, currency))

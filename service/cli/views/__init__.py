@@ -1,1 +1,1 @@
-"""Tables and sentences that the commands print. Nothing here calls the API."""
+"""Tables and texts that the commands print. Nothing here calls the API."""

@@ -1,4 +1,4 @@
-"""Exceptions as whoever has to settle them reads them."""
+"""Exceptions as tables: the list of them, and exception with its history."""
 
 from __future__ import annotations
 
@@ -9,89 +9,97 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.console import clock, enum_word, row, table
+from service.cli.console import add_row, count, enum_word, format_time, new_table
 from truestock.v1.exception_pb2 import ExceptionEvent, ExceptionRecord, ExceptionResolution
 
 
 def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) -> None:
-    """One row for each; what is overdue stands out."""
+    """Prints exception row for each exception; overdue due times are red."""
     if not exceptions:
-        console.print("There is nothing to settle.")
+        console.print("No matching exceptions.")
         return
-    made = table("exception", "due", "kind", "what happened", "about", "owner", "to do", "state")
-    made.title = "What is to be settled, what is due first, first"
+    columns = ("exception", "due", "kind", "description", "about", "owner", "action", "state")
+    table = new_table(*columns, title="Exceptions by due date")
     now = datetime.now(UTC)
-    for one in exceptions:
-        due = Text(clock(one.due_time), "red" if _is_overdue(one, now) else "")
-        about, work = _about(one), _work(one)
-        row(made, one.exception_id, due, one.kind, one.description, about, work, one.action, standing(one))
-    console.print(made)
+    for exception in exceptions:
+        add_row(
+            table,
+            exception.exception_id,
+            Text(format_time(exception.due_time), "red" if _is_overdue(exception, now) else ""),
+            exception.kind,
+            exception.description,
+            _subject(exception),
+            _owner(exception),
+            exception.action,
+            state_text(exception),
+        )
+    console.print(table)
 
 
-def print_exception(console: Console, one: ExceptionRecord, history: Iterable[ExceptionEvent]) -> None:
-    """Everything that is known of one exception."""
+def print_exception(console: Console, exception: ExceptionRecord, history: Iterable[ExceptionEvent]) -> None:
+    """Prints all fields of exception exception that are set, and its history."""
     parts: list[RenderableType] = [
-        Text.assemble((one.kind.replace("_", " "), "bold"), ": ", one.description),
-        Text.assemble(("exception ", "dim"), one.exception_id),
+        Text.assemble((exception.kind.replace("_", " "), "bold"), ": ", exception.description),
+        Text.assemble(("exception ", "dim"), exception.exception_id),
     ]
-    made = table("", "")
-    made.show_header = False
-    for name, value in _facts(one):
+    fields = new_table("", "")
+    fields.show_header = False
+    for name, value in _fields(exception):
         if value:
-            row(made, name, value)
-    parts.append(made)
-    told = _history(history)
-    if told.row_count:
-        parts.append(told)
+            add_row(fields, name, value)
+    parts.append(fields)
+    events = _history(history)
+    if events.row_count:
+        parts.append(events)
     console.print(Group(*parts))
 
 
-def standing(one: ExceptionRecord) -> str:
-    """Where it stands: open, or how it was settled and by whom."""
-    word = enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
-    if one.state != ExceptionRecord.STATE_RESOLVED:
+def state_text(exception: ExceptionRecord) -> str:
+    """The exception's state: open, or how it was resolved and by whom."""
+    word = enum_word(ExceptionRecord.State.Name(exception.state), "STATE_")
+    if exception.state != ExceptionRecord.STATE_RESOLVED:
         return word
-    how = enum_word(ExceptionResolution.Name(one.resolution), "EXCEPTION_RESOLUTION_")
-    return f"{how} by {one.resolved_by}"
+    resolution = enum_word(ExceptionResolution.Name(exception.resolution), "EXCEPTION_RESOLUTION_")
+    return f"{resolution} by {exception.resolved_by}"
 
 
-def _facts(one: ExceptionRecord) -> list[tuple[str, str]]:
-    escalated = f"since {clock(one.escalate_time)}" if one.HasField("escalate_time") else ""
-    then = one.escalate_to if one.escalate_to and not escalated else ""
+def _fields(exception: ExceptionRecord) -> list[tuple[str, str]]:
+    escalated = f"since {format_time(exception.escalate_time)}" if exception.HasField("escalate_time") else ""
+    escalates_to = exception.escalate_to if exception.escalate_to and not escalated else ""
     return [
-        ("state", standing(one)),
-        ("note", one.note),
-        ("order", f"{one.channel_id}/{one.order_id}" if one.order_id else ""),
-        ("allocation", one.allocation_id),
-        ("about", _about(one)),
-        ("shipment", one.shipment_id),
-        ("owner", one.owner),
+        ("state", state_text(exception)),
+        ("note", exception.note),
+        ("order", f"{exception.channel_id}/{exception.order_id}" if exception.order_id else ""),
+        ("allocation", exception.allocation_id),
+        ("about", _subject(exception)),
+        ("shipment", exception.shipment_id),
+        ("owner", exception.owner),
         ("escalated", escalated),
-        ("assigned to", one.assignee),
-        ("to do", one.action),
-        ("due", clock(one.due_time)),
-        ("then", then),
-        ("seen again", f"{one.repeat_count:,} times" if one.repeat_count else ""),
-        ("rule", one.rule),
-        ("rules", one.policy_revision),
+        ("assigned to", exception.assignee),
+        ("action", exception.action),
+        ("due", format_time(exception.due_time)),
+        ("escalates to", escalates_to),
+        ("repeated", count(exception.repeat_count, "time") if exception.repeat_count else ""),
+        ("rule", exception.rule),
+        ("rules revision", exception.policy_revision),
     ]
 
 
-def _about(one: ExceptionRecord) -> str:
-    order = f"{one.channel_id}/{one.order_id}" if one.order_id else one.channel_id
-    return " ".join(part for part in (order, one.source, one.sku, one.location_id) if part) or "-"
+def _subject(exception: ExceptionRecord) -> str:
+    order = f"{exception.channel_id}/{exception.order_id}" if exception.order_id else exception.channel_id
+    return " ".join(part for part in (order, exception.source, exception.sku, exception.location_id) if part) or "-"
 
 
-def _work(one: ExceptionRecord) -> str:
-    return f"{one.owner} ({one.assignee})" if one.assignee else one.owner
+def _owner(exception: ExceptionRecord) -> str:
+    return f"{exception.owner} ({exception.assignee})" if exception.assignee else exception.owner
 
 
-def _is_overdue(one: ExceptionRecord, now: datetime) -> bool:
-    return one.state == ExceptionRecord.STATE_OPEN and one.due_time.ToDatetime(UTC) <= now
+def _is_overdue(exception: ExceptionRecord, now: datetime) -> bool:
+    return exception.state == ExceptionRecord.STATE_OPEN and exception.due_time.ToDatetime(UTC) <= now
 
 
 def _history(history: Iterable[ExceptionEvent]) -> Table:
-    made = table("time", "event", "who", "what happened", title="What happened, oldest first")
+    table = new_table("time", "event", "by", "description", title="History, oldest first")
     for event in history:
-        row(made, clock(event.event_time), event.event, event.actor, event.description)
-    return made
+        add_row(table, format_time(event.event_time), event.event, event.actor, event.description)
+    return table

@@ -1,10 +1,10 @@
-"""What playing a file came to, as a table."""
+"""The totals of an order replay as a table."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from service.cli.console import count, listed, row, table
+from service.cli.console import add_row, count, first_lines, new_table
 from service.cli.files.order_replay import ReplayTotals
 from service.cli.files.replay_provisioning import ProvisioningReport
 
@@ -16,43 +16,48 @@ _WORDS = {
     "errors": "errors",
     "units_sold": "units sold",
     "units_allocated": "  of these allocated",
-    "units_oversold": "  oversold: not there",
-    "units_unfillable": "  there, but not allowed",
+    "units_oversold": "  oversold: no stock",
+    "units_unfillable": "  in stock, but not allowed by the rules",
     "units_cancelled": "units cancelled",
     "split_orders": "orders in several shipments",
-    "reviewed": "orders for a person to review",
-    "nothing_to_cancel": "cancelling lines with nothing to cancel",
-    "partly_cancelled": "cancelling lines with too little to cancel",
-    "not_goods": "lines that are no goods",
-    "unknown_countries": "orders to an unknown country",
-    "already_played": "orders played before: answered again, sold once",
-    "p50_ms": "half of the calls within, ms",
-    "p99_ms": "99 % of the calls within, ms",
-    "seconds": "seconds",
+    "needs_review": "orders that need a manual review",
+    "nothing_to_cancel": "cancellations without units to cancel",
+    "partly_cancelled": "cancellations with too few units to cancel",
+    "excluded_lines": "lines excluded by --exclude-skus",
+    "unknown_countries": "orders with an unknown country",
+    "duplicate_orders": "orders replayed before: not sold twice",
+    "p50_ms": "median call time, ms",
+    "p99_ms": "99th percentile of call times, ms",
+    "seconds": "duration, s",
 }
 
 
 def print_totals(console: Console, totals: ReplayTotals, provisioned: ProvisioningReport | None) -> None:
-    """The totals, then the lines that cancelled nothing or too little."""
+    """Prints the totals, then the cancellations without an earlier sale of enough units."""
     if provisioned is not None:
-        known = f"; {count(provisioned.known_counts, 'count')} had been made before" if provisioned.known_counts else ""
+        duplicates = (
+            f"; {count(provisioned.duplicate_counts, 'count was', 'counts were')} recorded before"
+            if provisioned.duplicate_counts
+            else ""
+        )
         created = count(provisioned.products, "product")
-        console.print(f"Provisioned: {created} created, {count(provisioned.counts, 'count')} accepted{known}.")
-    figures = totals.as_dict()
-    made = table("played", "", numbers=("",))
+        console.print(f"Provisioned: {created} created, {count(provisioned.counts, 'count')} accepted{duplicates}.")
+    values = totals.as_dict()
+    table = new_table("order replay", "", numbers=("",))
     for key, words in _WORDS.items():
-        value = figures[key]
-        row(made, words, "-" if value is None else f"{value:,}")
-    console.print(made)
+        value = values[key]
+        add_row(table, words, "-" if value is None else f"{value:,}")
+    console.print(table)
     for title, problems in (
         ("Nothing to cancel:", totals.nothing_to_cancel),
-        ("Too little to cancel:", totals.partly_cancelled),
+        ("Too few units to cancel:", totals.partly_cancelled),
     ):
         if problems:
             console.print(title)
-            for text in listed(problems, SHOWN):
+            for text in first_lines(problems, SHOWN):
                 console.print(f"  {text}", markup=False)
-    if totals.already_played:
+    if totals.duplicate_orders:
         console.print(
-            f"{count(totals.already_played, 'order')} had been played before; nothing was sold twice.", style="yellow"
+            f"{count(totals.duplicate_orders, 'order was', 'orders were')} replayed before; nothing was sold twice.",
+            style="yellow",
         )

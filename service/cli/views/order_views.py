@@ -1,15 +1,15 @@
-"""An order's answer as a store manager reads it: what was asked, where it goes and why, and what is short."""
+"""One order as tables and texts: lines, shipments, shortages, decision, exceptions and timeline."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.console import clock, enum_word, output, print_json, row, table
+from service.cli.console import add_row, enum_word, format_time, new_table, print_json, stdout_console
 from service.cli.views.shipment_views import order_shipments
 from truestock.v1.allocation_service_pb2 import (
     Allocation,
@@ -27,44 +27,44 @@ from truestock.v1.order_pb2 import (
     Outcome,
 )
 
-_COLOURS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
-_PERHAPS_PERSON = "A person has to look at this order, or had to; `truestock explain` shows what is open."
-_PERSON = "A person has to look at this order."
-_STANDING = {OrderStatus.ORDER_STATUS_EXCEPTION: "Units of it are short"}
-"""Where an order stands, where the status's own word makes no sentence."""
-_NO_PERSON_ANY_MORE = "A person had to look at this order; nothing of it is open."
+_COLORS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
+_MAY_NEED_REVIEW = "This order needs or needed a manual review; `truestock explain` lists its open exceptions."
+_NEEDS_REVIEW = "This order needs a manual review."
+_STATUS_TEXTS = {OrderStatus.ORDER_STATUS_EXCEPTION: "units are short"}
+"""Texts for statuses whose own name says too little."""
+_REVIEWED = "This order needed a manual review; it has no open exceptions."
 
 
 def show_allocation(allocation: Allocation, as_json: bool) -> None:
-    """Prints the short form, after an order was changed, or JSON."""
+    """Prints the result of a change to an order: a summary, or JSON."""
     if as_json:
         print_json(allocation)
     else:
-        output().print(Group(*_summary(allocation, _PERHAPS_PERSON)))
+        stdout_console().print(Group(*_summary(allocation, _MAY_NEED_REVIEW)))
 
 
-def print_explanation(console: Console, answer: GetAllocationResponse) -> None:
-    """The long form: everything that is known of an order and of its decision."""
-    allocation = answer.allocation
-    is_open = any(one.state == ExceptionRecord.STATE_OPEN for one in answer.exceptions)
-    parts = [*_summary(allocation, _PERSON if is_open else _NO_PERSON_ANY_MORE), *_why(allocation.decision)]
-    if answer.exceptions:
-        parts.append(_exceptions(answer.exceptions))
-    if answer.timeline:
-        parts.append(_timeline(answer.timeline))
+def print_explanation(console: Console, response: GetAllocationResponse) -> None:
+    """Prints an order with its decision, exceptions and timeline."""
+    allocation = response.allocation
+    is_open = any(exception.state == ExceptionRecord.STATE_OPEN for exception in response.exceptions)
+    parts = [*_summary(allocation, _NEEDS_REVIEW if is_open else _REVIEWED), *_decision(allocation.decision)]
+    if response.exceptions:
+        parts.append(_exceptions(response.exceptions))
+    if response.timeline:
+        parts.append(_timeline(response.timeline))
     console.print(Group(*parts))
 
 
-def _summary(allocation: Allocation, person: str) -> Iterator[RenderableType]:
+def _summary(allocation: Allocation, review_note: str) -> Iterator[RenderableType]:
     yield _headline(allocation)
-    yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none: this was a dry run")
-    yield from _channels(allocation)
+    yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none (dry run)")
+    yield from _status_and_copies(allocation)
     if allocation.state == Allocation.STATE_HELD:
-        yield Text(f"Held until {clock(allocation.expire_time)}, then given back unless it is confirmed.")
+        yield Text(f"Held until {format_time(allocation.expire_time)}, then released unless it is confirmed.")
     if allocation.change_refused:
-        yield Text("The hold could not be changed to what was asked, and stands as it was.", "yellow")
+        yield Text("The hold could not be changed as requested and stays as it was.", "yellow")
     if allocation.needs_person:
-        yield Text(person, "yellow")
+        yield Text(review_note, "yellow")
     yield _lines(allocation)
     if allocation.shipments:
         yield order_shipments(allocation.shipments)
@@ -80,26 +80,26 @@ def _headline(allocation: Allocation) -> Text:
     return Text.assemble(
         (f"{allocation.channel_id}/{allocation.order_id}", "bold"),
         ": ",
-        (outcome, _COLOURS.get(allocation.outcome, "yellow")),
+        (outcome, _COLORS.get(allocation.outcome, "yellow")),
         f" ({state})" if allocation.state else "",
     )
 
 
-def _channels(allocation: Allocation) -> Iterator[Text]:
-    """Where the order stands in the words of all channels and of its own, and its other names."""
+def _status_and_copies(allocation: Allocation) -> Iterator[Text]:
+    """The order's status in Truestock and in its channel, and the copies of the order in other channels."""
     if allocation.status and allocation.allocation_id:
         word = enum_word(OrderStatus.Name(allocation.status), "ORDER_STATUS_")
-        said = f" (the channel says {allocation.channel_status})" if allocation.channel_status else ""
-        yield Text(f"{_STANDING.get(allocation.status, f'It is {word}')}{said}.")
+        channel_status = f" (channel status {allocation.channel_status})" if allocation.channel_status else ""
+        yield Text(f"Status: {_STATUS_TEXTS.get(allocation.status, word)}{channel_status}.")
     if allocation.copies:
-        names = ", ".join(f"{copy.channel_id}/{copy.order_id}" for copy in allocation.copies)
-        yield Text(f"The same order is known as {names}.")
+        copies = ", ".join(f"{copy.channel_id}/{copy.order_id}" for copy in allocation.copies)
+        yield Text(f"Copies of this order: {copies}.")
 
 
 def _lines(allocation: Allocation) -> Table:
-    """One row for each line; columns that would be all 0 are left out."""
+    """One row for each line, without columns that are 0 in every row."""
     counts = {
-        "asked": [line.unit_count for line in allocation.lines],
+        "ordered": [line.unit_count for line in allocation.lines],
         "promised": [line.promised_count for line in allocation.lines],
         "short": [line.short_count for line in allocation.lines],
         "on backorder": [line.backordered_count for line in allocation.lines],
@@ -107,45 +107,45 @@ def _lines(allocation: Allocation) -> Table:
         "returned": [line.returned_count for line in allocation.lines],
         "cancelled": [line.cancelled_count for line in allocation.lines],
     }
-    shown = {name: units for name, units in counts.items() if name in ("asked", "promised") or any(units)}
-    made = table("line", "SKU", *shown, "outcome", numbers=tuple(shown), title="What was asked")
-    for place, line in enumerate(allocation.lines):
-        outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLOURS.get(line.outcome, "yellow"))
+    shown = {name: units for name, units in counts.items() if name in ("ordered", "promised") or any(units)}
+    table = new_table("line", "SKU", *shown, "outcome", numbers=tuple(shown), title="Order lines")
+    for index, line in enumerate(allocation.lines):
+        outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLORS.get(line.outcome, "yellow"))
         if line.cancelled_count == line.unit_count:
             outcome = Text("cancelled")
-        row(made, line.line_id, line.sku, *(units[place] for units in shown.values()), outcome)
-    return made
+        add_row(table, line.line_id, line.sku, *(units[index] for units in shown.values()), outcome)
+    return table
 
 
 def _shortages(shortages: Iterable[Shortage]) -> Table:
-    made = table("line", "SKU", "units", "why", numbers=("units",), title="What is short")
+    table = new_table("line", "SKU", "units", "reason", numbers=("units",), title="Shortages")
     for shortage in shortages:
-        row(made, shortage.line_id, shortage.sku, shortage.unit_count, _why_short(shortage))
-    return made
+        add_row(table, shortage.line_id, shortage.sku, shortage.unit_count, _shortage_reason(shortage))
+    return table
 
 
-def _why_short(shortage: Shortage) -> str:
-    waits = "waits for stock; " if shortage.backordered else ""
+def _shortage_reason(shortage: Shortage) -> str:
+    backorder = "on backorder; " if shortage.backordered else ""
     if shortage.kind == Shortage.KIND_OVERSELL:
-        return f"{waits}oversold: the units are not there ({shortage.cause.replace('_', ' ') or 'cause unknown'})"
+        return f"{backorder}oversold: no stock ({shortage.cause.replace('_', ' ') or 'cause unknown'})"
     if shortage.cause:
-        return f"{waits}{shortage.cause.replace('_', ' ')}: the location could not supply it"
-    return f"{waits}the rules do not allow to fill it from where units are"
+        return f"{backorder}{shortage.cause.replace('_', ' ')}: the location could not supply it"
+    return f"{backorder}there is stock, but the rules do not allow this order to use it"
 
 
-def _why(decision: Decision) -> Iterator[RenderableType]:
+def _decision(decision: Decision) -> Iterator[RenderableType]:
     if decision.routing_policy:
         yield Text(f"Decided by routing policy {decision.routing_policy}, {decision.routing_policy_source}.")
     dropped = {(candidate.rule, candidate.location_id) for candidate in decision.dropped_candidates}
-    others = [rule for rule in decision.fired_rules if (rule.rule, rule.location_id) not in dropped]
-    if others:
-        yield fired_rules(others)
+    rules = [rule for rule in decision.fired_rules if (rule.rule, rule.location_id) not in dropped]
+    if rules:
+        yield fired_rules(rules)
     if decision.dropped_candidates:
         yield _dropped(decision.dropped_candidates)
     if decision.search_truncated:
-        yield Text("There were too many locations to try every set of them: the best-ranked were taken.")
+        yield Text("Too many locations to try every combination; only the best-ranked were tried.")
     if decision.policy_revision:
-        read = clock(decision.stock_read_time)
+        read = format_time(decision.stock_read_time)
         yield Text(
             f"Decision {decision.decision_id or '(not stored)'}, rules {decision.policy_revision}, stock as of {read}",
             "dim",
@@ -153,20 +153,28 @@ def _why(decision: Decision) -> Iterator[RenderableType]:
 
 
 def fired_rules(rules: Iterable[FiredRule]) -> Table:
-    """The rules that fired, one row for each effect."""
-    made = table("rule", "where it stands", "location", "SKU", "effect", "because", title="Rules that fired")
+    """The rules that fired, one row for each effect of a rule."""
+    table = new_table("rule", "file", "location", "SKU", "effect", "facts", title="Rules that fired")
     for rule in rules:
-        row(made, rule.rule, rule.source, rule.location_id or "-", rule.sku or "-", rule.effect, _seen(rule.facts))
-    return made
+        add_row(
+            table,
+            rule.rule,
+            rule.source,
+            rule.location_id or "-",
+            rule.sku or "-",
+            rule.effect,
+            _fact_values(rule.facts),
+        )
+    return table
 
 
-def _seen(facts: Iterable[FactSeen]) -> str:
-    """What a rule saw, such as "location.type is store, stock.age_minutes is 43.25"."""
-    return ", ".join(f"{seen.fact} is {_short(seen.value)}" for seen in facts) or "always"
+def _fact_values(facts: Iterable[FactSeen]) -> str:
+    """The facts that a rule compared, such as "location.type is store, stock.age_minutes is 43.25"."""
+    return ", ".join(f"{fact.fact} is {_rounded(fact.value)}" for fact in facts) or "always"
 
 
-def _short(value: str) -> str:
-    """A fact's value with two decimals at most; where those say 0 and it is not, as it is."""
+def _rounded(value: str) -> str:
+    """A fact's value with at most two decimals; unchanged if those would be 0 for another value."""
     if not re.fullmatch(r"-?[0-9]+\.[0-9]{3,}", value):
         return value
     shown = f"{float(value):.2f}".rstrip("0").rstrip(".")
@@ -174,41 +182,46 @@ def _short(value: str) -> str:
 
 
 def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
-    made = table("location", "SKU", "why", "rule", "because", title="Locations that were not used")
+    table = new_table("location", "SKU", "reason", "rule", "facts", title="Locations not used")
     for candidate in candidates:
         rule = f"{candidate.rule} {candidate.source}".strip()
-        because = _seen(candidate.facts) if rule else "-"
-        row(made, candidate.location_id, candidate.sku or "whole order", candidate.reason, rule or "-", because)
-    return made
+        facts = _fact_values(candidate.facts) if rule else "-"
+        add_row(table, candidate.location_id, candidate.sku or "whole order", candidate.reason, rule or "-", facts)
+    return table
 
 
 def _exceptions(exceptions: Iterable[ExceptionRecord]) -> Table:
-    shown = list(exceptions)
-    all_over = all(one.state != ExceptionRecord.STATE_OPEN for one in shown)
-    made = table("kind", "what happened", "owner", "to do", "due", "then", "state", "rule")
-    made.title = "What was settled" if all_over else "What is to be settled"
-    for one in shown:
-        owner = f"{one.owner} ({one.assignee})" if one.assignee else one.owner
-        due, then = clock(one.due_time), one.escalate_to or "-"
-        row(made, one.kind, one.description, owner, one.action, due, then, _settled(one), one.rule)
-    return made
+    columns = ("kind", "description", "owner", "action", "due", "escalates to", "state", "rule")
+    table = new_table(*columns, title="Exceptions")
+    for exception in exceptions:
+        add_row(
+            table,
+            exception.kind,
+            exception.description,
+            f"{exception.owner} ({exception.assignee})" if exception.assignee else exception.owner,
+            exception.action,
+            format_time(exception.due_time),
+            exception.escalate_to or "-",
+            _exception_state(exception),
+            exception.rule,
+        )
+    return table
 
 
-def _settled(one: ExceptionRecord) -> str:
+def _exception_state(exception: ExceptionRecord) -> str:
     """Such as `open`, or `rerouted by policy: Rerouted 1 unit to store-denver (rejected).`"""
-    if one.state != ExceptionRecord.STATE_RESOLVED:
-        return enum_word(ExceptionRecord.State.Name(one.state), "STATE_")
-    how = enum_word(ExceptionResolution.Name(one.resolution), "EXCEPTION_RESOLUTION_")
-    return f"{how} by {one.resolved_by}" + (f": {one.note}" if one.note else "")
+    if exception.state != ExceptionRecord.STATE_RESOLVED:
+        return enum_word(ExceptionRecord.State.Name(exception.state), "STATE_")
+    resolution = enum_word(ExceptionResolution.Name(exception.resolution), "EXCEPTION_RESOLUTION_")
+    return f"{resolution} by {exception.resolved_by}" + (f": {exception.note}" if exception.note else "")
 
 
-def _timeline(events: Iterable[TimelineEvent]) -> Table:
-    """One row for each event; decisions have a column where any was made."""
-    shown = list(events)
-    decided = any(event.decision_id for event in shown)
-    made = table("time", "event", "what happened", *(["decision"] if decided else []))
-    made.title = "What happened, oldest first"
-    for event in shown:
-        decision = [event.decision_id or "-"] if decided else []
-        row(made, clock(event.event_time), event.event, event.description, *decision)
-    return made
+def _timeline(events: Sequence[TimelineEvent]) -> Table:
+    """One row for each event, with a column of decisions if any event has one."""
+    has_decisions = any(event.decision_id for event in events)
+    table = new_table("time", "event", "description", *(["decision"] if has_decisions else []))
+    table.title = "Timeline, oldest first"
+    for event in events:
+        decision = [event.decision_id or "-"] if has_decisions else []
+        add_row(table, format_time(event.event_time), event.event, event.description, *decision)
+    return table

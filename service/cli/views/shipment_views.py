@@ -1,4 +1,4 @@
-"""Shipments as tables: the work list of locations, and where an order goes from."""
+"""Shipments as tables: the work list of locations, and the shipments of one order."""
 
 from __future__ import annotations
 
@@ -7,54 +7,62 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from service.cli.console import age, clock, count, enum_word, row, table
+from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
 from truestock.v1.shipment_pb2 import Shipment, ShipmentLine
 
 
 def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bool) -> None:
-    """A work list, one row for each line of a shipment; `more` says that the list was cut."""
+    """Prints a work list, one row for each line of a shipment; `more` says that there are others."""
     if not shipments:
-        console.print("No such shipments. `--all` lists those that are over, too.")
+        console.print("No matching shipments. `--all` also lists those that are finished.")
         return
-    made = _with_ids("location", "order", "line", "SKU", *_counts(shipments), "state", "assigned", "ship by")
+    table = _with_ids("location", "order", "line", "SKU", *_counts(shipments), "state", "assigned", "ship by")
     for shipment in shipments:
-        order, since = f"{shipment.channel_id}/{shipment.order_id}", age(shipment.assign_time)
+        order, assigned = f"{shipment.channel_id}/{shipment.order_id}", format_ago(shipment.assign_time)
         for cells in _lines(shipment, shipments):
-            row(made, shipment.location_id, order, *cells, since, clock(shipment.ship_by_time), shipment.shipment_id)
-    console.print(made)
+            add_row(
+                table,
+                shipment.location_id,
+                order,
+                *cells,
+                assigned,
+                format_time(shipment.ship_by_time),
+                shipment.shipment_id,
+            )
+    console.print(table)
     if more:
         shown = count(len(shipments), "shipment")
-        console.print(f"The first {shown}; there are more: name --location, --state, or a higher --limit.")
+        console.print(f"Only the first {shown}; filter with --location or --state, or raise --limit for more.")
 
 
 def order_shipments(shipments: Sequence[Shipment]) -> Table:
-    """Where an order goes from and went from, one row for each line of a shipment."""
-    made = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state")
-    made.title = "Where it goes from"
+    """The shipments of one order, past ones too; one row for each line of a shipment."""
+    table = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state")
+    table.title = "Shipments"
     for shipment in shipments:
         distance = f"{shipment.distance_km:,.0f} km" if shipment.HasField("distance_km") else "-"
         for cells in _lines(shipment, shipments):
-            row(made, shipment.location_id, distance, *cells, shipment.shipment_id)
-    return made
+            add_row(table, shipment.location_id, distance, *cells, shipment.shipment_id)
+    return table
 
 
 def _with_ids(*columns: str) -> Table:
-    made = table(*columns, "shipment", numbers=("distance", "units", "to leave", "left", "returned"))
-    # An id is copied into the next command, so it stays in one piece where a terminal is narrow.
-    made.columns[-1].no_wrap = True
-    return made
+    table = new_table(*columns, "shipment", numbers=("distance", "units", "to ship", "shipped", "returned"))
+    # People copy the id into the next command, so it is never wrapped on a narrow terminal.
+    table.columns[-1].no_wrap = True
+    return table
 
 
 def _counts(shipments: Iterable[Shipment]) -> list[str]:
-    """The columns of units: where nothing has left they need no telling apart."""
+    """The columns of units: a single one while nothing has shipped."""
     lines = [line for shipment in shipments for line in shipment.lines]
     if not any(line.shipped_count for line in lines):
         return ["units"]
-    return ["to leave", "left", *(["returned"] if any(line.returned_count for line in lines) else [])]
+    return ["to ship", "shipped", *(["returned"] if any(line.returned_count for line in lines) else [])]
 
 
 def _lines(shipment: Shipment, shipments: Iterable[Shipment]) -> list[tuple[object, ...]]:
-    """Line, SKU, units in the columns that all `shipments` of the table need, and state; one row if nothing is left."""
+    """The cells of each line, with the unit columns that the table of `shipments` has; one row if there is no line."""
     columns = len(_counts(shipments))
     return [
         (
@@ -68,7 +76,7 @@ def _lines(shipment: Shipment, shipments: Iterable[Shipment]) -> list[tuple[obje
 
 
 def _state(shipment: Shipment, line: ShipmentLine) -> str:
-    """The state of a line's units, with the reason where the location rejected all of them: `rejected (not found)`."""
+    """The state of a line's units, with the reason if the location rejected all of them: `rejected (not found)`."""
     state = enum_word(Shipment.State.Name(shipment.state), "STATE_")
     if shipment.reject_reason and not line.unit_count and not line.shipped_count:
         return f"rejected ({shipment.reject_reason.replace('_', ' ')})"

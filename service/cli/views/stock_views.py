@@ -1,4 +1,4 @@
-"""Availability, stock levels, rules and imports as tables."""
+"""Availability, stock levels, the rules in force and import results as tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from service.cli.console import age, clock, count, row, table
+from service.cli.console import add_row, count, format_ago, format_time, new_table
 from service.cli.files.csv_import import ImportReport
 from service.cli.views.order_views import fired_rules
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityResponse
@@ -14,99 +14,100 @@ from truestock.v1.policy_service_pb2 import GetPolicySetResponse
 from truestock.v1.stock_service_pb2 import StockLevel
 
 
-def print_availability(console: Console, answer: CheckAvailabilityResponse, channel_id: str) -> None:
-    """What the channel may be told of each SKU, and where asked for, why."""
-    numbers = ("sellable", "available", "kept from total", "largest order")
-    made = table("SKU", *numbers, numbers=numbers, title=f"What {channel_id} may sell now")
-    for item in answer.availabilities:
+def print_availability(console: Console, response: CheckAvailabilityResponse, channel_id: str) -> None:
+    """Prints how many units of each SKU the channel may sell, and why if the response has locations."""
+    numbers = ("sellable", "available", "channel buffer", "largest order")
+    table = new_table("SKU", *numbers, numbers=numbers, title=f"What {channel_id} may sell now")
+    for item in response.availabilities:
         counts = (item.sellable_count, item.available_count, item.channel_buffer_count)
-        row(made, item.sku, *counts, item.largest_single_order_count)
-    console.print(made)
-    for item in answer.availabilities:
+        add_row(table, item.sku, *counts, item.largest_single_order_count)
+    console.print(table)
+    for item in response.availabilities:
         if item.locations:
             _print_locations(console, item)
-    console.print(f"rules {answer.policy_revision}, stock as of {clock(answer.stock_read_time)}", style="dim")
+    console.print(f"rules {response.policy_revision}, stock as of {format_time(response.stock_read_time)}", style="dim")
 
 
 def _print_locations(console: Console, item: Availability) -> None:
-    numbers = ("on hand", "not sellable", "held", "allocated", "available", "kept back", "sellable")
-    made = table("location", *numbers, "figure age", "why", numbers=numbers, title=item.sku)
-    for place in item.locations:
-        row(
-            made,
-            place.location_id,
-            place.on_hand_count,
-            place.unavailable_count,
-            place.held_count,
-            place.allocated_count,
-            place.available_count,
-            place.buffer_count,
-            place.sellable_count,
-            age(place.as_of_time) if place.HasField("as_of_time") else "never counted",
-            "; ".join(place.reasons) or "-",
+    numbers = ("on hand", "not sellable", "held", "allocated", "available", "buffer", "sellable")
+    table = new_table("location", *numbers, "updated", "reasons", numbers=numbers, title=item.sku)
+    for location in item.locations:
+        add_row(
+            table,
+            location.location_id,
+            location.on_hand_count,
+            location.unavailable_count,
+            location.held_count,
+            location.allocated_count,
+            location.available_count,
+            location.buffer_count,
+            location.sellable_count,
+            format_ago(location.as_of_time, "never"),
+            "; ".join(location.reasons) or "-",
         )
-    console.print(made)
+    console.print(table)
     if item.fired_rules:
         console.print(fired_rules(item.fired_rules))
 
 
 def print_stock(console: Console, levels: Sequence[StockLevel], *, more: bool) -> None:
-    """Stock levels; `more` says that the list was cut."""
+    """Prints the stock levels; `more` says that there are others."""
     if not levels:
-        console.print("No stock is known there. `truestock import stock FILE.csv` records counts.")
+        console.print("No matching stock levels. `truestock import stock FILE.csv` records counts.")
         return
     numbers = ("on hand", "not sellable", "held", "allocated", "available")
-    made = table("SKU", "location", *numbers, "figure age", "source", numbers=numbers)
+    table = new_table("SKU", "location", *numbers, "updated", "source", numbers=numbers)
     for level in levels:
         counts = (level.on_hand_count, level.unavailable_count, level.held_count, level.allocated_count)
-        heard = (age(level.as_of_time), level.source or "-")
-        row(made, level.sku, level.location_id, *counts, level.available_count, *heard)
-    console.print(made)
+        provenance = (format_ago(level.as_of_time, "never"), level.source or "-")
+        add_row(table, level.sku, level.location_id, *counts, level.available_count, *provenance)
+    console.print(table)
     print_more(console, levels, more=more)
 
 
 def print_more(console: Console, levels: Sequence[StockLevel], *, more: bool) -> None:
-    """Says so where a list of levels was cut."""
+    """Says that a list of stock levels is cut, if `more`."""
     if more:
         console.print(
-            f"The first {count(len(levels), 'level')}; there are more: name SKUs, --location, or a higher --limit."
+            f"Only the first {count(len(levels), 'stock level')}; name SKUs or --location, or raise --limit for more."
         )
 
 
-def print_policies(console: Console, answer: GetPolicySetResponse) -> None:
-    """The rules in force, and what is wrong with a folder that was refused."""
-    console.print(f"Rules {answer.policy_revision}, loaded {clock(answer.load_time)}", highlight=False)
-    made = table("file")
-    for file in answer.files:
-        row(made, file.path)
-    console.print(made)
-    if answer.problems:
-        refused = clock(answer.refuse_time)
+def print_policies(console: Console, response: GetPolicySetResponse) -> None:
+    """Prints the rules in force, and the problems of a newer rules folder that was rejected."""
+    console.print(f"Rules {response.policy_revision}, loaded {format_time(response.load_time)}", highlight=False)
+    table = new_table("file")
+    for file in response.files:
+        add_row(table, file.path)
+    console.print(table)
+    if response.problems:
+        rejected = format_time(response.refuse_time)
         console.print(
-            f"The folder as it is now was refused {refused}; the rules above stay until it is mended:", style="red"
+            f"The rules folder was rejected at {rejected}. The rules above stay in force until it is fixed:",
+            style="red",
         )
-        problems = table("place", "what is wrong", "how to mend it")
-        for problem in answer.problems:
-            # Line 0 is the file as a whole, and '.' the whole folder.
+        problems = new_table("place", "problem", "help")
+        for problem in response.problems:
+            # Line 0 stands for the whole file, and '.' for the whole folder.
             place = "the folder" if problem.file == "." else problem.file
             if problem.line:
                 place += f":{problem.line}:{problem.column}"
-            row(problems, place, f"{problem.message} [{problem.code}]", problem.help)
+            add_row(problems, place, f"{problem.message} [{problem.code}]", problem.help)
         console.print(problems)
 
 
 def print_import(console: Console, report: ImportReport) -> None:
-    """What an import did."""
-    made = table(f"import of {report.kind}", "rows", numbers=("rows",))
-    row(made, "in the file", f"{report.rows:,}")
+    """Prints how many rows an import read and what the service did with them."""
+    table = new_table(f"import of {report.kind}", "rows", numbers=("rows",))
+    add_row(table, "in the file", f"{report.rows:,}")
     if report.kind == "stock":
-        row(made, "accepted", f"{report.accepted:,}")
-        row(made, "known before, nothing done", f"{report.duplicates:,}")
+        add_row(table, "accepted", f"{report.accepted:,}")
+        add_row(table, "duplicates, ignored", f"{report.duplicates:,}")
         if report.observed:
-            row(made, "only compared, another source owns the figure", f"{report.observed:,}")
-        row(made, "older than what is known, without effect", f"{len(report.stale):,}")
-        row(made, "kept aside", f"{len(report.quarantined):,}")
+            add_row(table, "compared only, another source owns the stock level", f"{report.observed:,}")
+        add_row(table, "stale, without effect", f"{len(report.stale):,}")
+        add_row(table, "quarantined", f"{len(report.quarantined):,}")
     else:
-        row(made, "created", f"{report.created:,}")
-        row(made, "updated", f"{report.updated:,}")
-    console.print(made)
+        add_row(table, "created", f"{report.created:,}")
+        add_row(table, "updated", f"{report.updated:,}")
+    console.print(table)

@@ -1,4 +1,4 @@
-"""`truestock check`: what it prints and what it returns."""
+"""`truestock check`: output and exit codes."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ tests:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A rules folder that is right."""
-    made = tmp_path / "rules"
-    made.mkdir()
-    (made / "all.yaml").write_text(GOOD)
-    (made / "all_test.yaml").write_text(SUITE)
-    return made
+    """A valid rules folder."""
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "all.yaml").write_text(GOOD)
+    (rules / "all_test.yaml").write_text(SUITE)
+    return rules
 
 
 def fail(folder: Path) -> None:
@@ -50,12 +50,12 @@ def fail(folder: Path) -> None:
     (folder / "all_test.yaml").write_text(SUITE.replace("allocated", "unfillable"))
 
 
-def test_good_rules_give_one_line_and_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_valid_rules_print_one_line_and_exit_with_code_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder) == 0
     assert capsys.readouterr() == ("1 rule in 1 file, 1 test: 1 passed, 0 failed\n", "")
 
 
-def test_a_failed_test_is_shown_with_its_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_test_is_printed_with_its_evidence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fail(folder)
 
     assert run(folder) == 1
@@ -74,10 +74,10 @@ def test_json_has_problems_and_tests(folder: Path, capsys: pytest.CaptureFixture
     fail(folder)
 
     assert run(folder, output_format="json") == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["summary"] == "1 rule in 1 file, 1 test: 0 passed, 1 failed"
-    assert (told["problems"][0]["code"], told["problems"][0]["line"]) == ("test-failed", 8)
-    assert told["tests"] == [
+    report = json.loads(capsys.readouterr().out)
+    assert report["summary"] == "1 rule in 1 file, 1 test: 0 passed, 1 failed"
+    assert (report["problems"][0]["code"], report["problems"][0]["line"]) == ("test-failed", 8)
+    assert report["tests"] == [
         {
             "suite": "Everything",
             "name": "One mug",
@@ -117,7 +117,7 @@ def test_github_paths_and_texts_cannot_end_an_annotation(
     )
 
 
-def test_the_folder_can_be_where_one_stands(
+def test_the_current_folder_can_be_checked(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(folder)
@@ -134,7 +134,7 @@ def test_an_untested_rule_fails_unless_it_is_allowed(folder: Path, capsys: pytes
     assert "no test makes the routing policy 'everything' fire [rule-untested]" in capsys.readouterr().out
     assert run(folder, allow_untested=True) == 0
     assert capsys.readouterr().out == (
-        "1 rule in 1 file, 0 tests: 0 passed, 0 failed\n1 rule without a test that makes it fire\n"
+        "1 rule in 1 file, 0 tests: 0 passed, 0 failed\n1 rule not covered by any test\n"
     )
 
 
@@ -148,13 +148,17 @@ def test_rules_with_problems_are_not_tested_but_their_suites_are_read(
     out = capsys.readouterr().out
     assert "[unknown-step]" in out
     assert "a test suite has no key 'suit' [unknown-key]" in out
-    assert out.endswith("3 problems in 1 file; no test was run\n")
+    assert out.endswith("3 problems in 1 file; no test ran\n")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "rules/all.yaml"])
-def test_a_missing_folder_is_a_sentence(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_folder_is_reported_in_one_sentence(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(folder.parent / name) == 2
-    assert capsys.readouterr().err.startswith(f"there is no rules folder {folder.parent / name}; name the folder")
+    assert capsys.readouterr().err.startswith(
+        f"there is no rules folder {folder.parent / name}; name an existing folder"
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,7 @@ def test_a_watched_folder_is_checked_at_every_save_until_ctrl_c(folder: Path) ->
         assert next_summary(lambda: None) == "1 rule in 1 file, 1 test: 1 passed, 0 failed\n"
         assert next_summary(lambda: fail(folder)) == "1 rule in 1 file, 1 test: 0 passed, 1 failed\n"
         broken = next_summary(lambda: (folder / "all.yaml").write_text("kind: buffr"))
-        assert broken == "1 problem in 1 file; no test was run\n"
+        assert broken == "1 problem in 1 file; no test ran\n"
         assert next_summary(lambda: (folder / "all.yaml").write_text(GOOD)) == (
             "1 rule in 1 file, 1 test: 0 passed, 1 failed\n"
         )
@@ -200,14 +204,14 @@ def test_a_watched_folder_is_checked_at_every_save_until_ctrl_c(folder: Path) ->
     assert process.returncode == 130
 
 
-def test_a_folder_that_is_not_there_cannot_be_watched(folder: Path) -> None:
+def test_a_missing_folder_cannot_be_watched(folder: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["check", str(folder / "nowhere"), "--watch"])
 
     assert ended.value.code == 2
 
 
-def test_hundreds_of_tests_take_seconds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hundreds_of_tests_run_in_seconds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, _, test = SUITE.partition("  - name: One mug")
     tests = (f"  - name: Mug {number}{test}" for number in range(500))
     (folder / "all_test.yaml").write_text(head + "".join(tests))

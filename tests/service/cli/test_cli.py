@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it returns, and what it says when something is wrong."""
+"""The command line: output, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.cli.main import main
 
 COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
-    "cancel", "stock", "explain", "policies", "play", "extend", "replay", "orders",
+    "cancel", "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders",
     "exceptions",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]:
-    """A shop made with `truestock import`, and a function that runs commands against it."""
+    """Imports a shop with `truestock import`; returns a function that runs commands against it."""
 
     def ask(*arguments: str) -> Result:
         return run(*arguments, "--server", server_address)
@@ -82,13 +82,7 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     assert f"truestock {command}" in result.out
 
 
-def test_the_version_is_printed(run: Run) -> None:
-    result = run("--version")
-
-    assert (result.code, result.out, result.err) == (0, "truestock 0.1.0\n", "")
-
-
-def test_no_server_is_a_sentence_that_says_what_to_do(run: Run) -> None:
+def test_an_unreachable_server_is_reported_with_what_to_do(run: Run) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         server = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -97,17 +91,17 @@ def test_no_server_is_a_sentence_that_says_what_to_do(run: Run) -> None:
 
     assert (result.code, result.out) == (1, "")
     assert result.err == (
-        f"no Truestock answers at {server}; start one with `make run` or `truestock serve`, "
-        "or name another with --server\n"
+        f"cannot reach Truestock at {server}; start it with `make run` or `truestock serve`, "
+        "or name another server with --server\n"
     )
 
 
 @pytest.mark.parametrize("server", ["localhost", "http://localhost:50051", "localhost:0", "localhost:99999", ""])
-def test_a_server_that_is_no_address_is_refused(run: Run, server: str) -> None:
+def test_a_malformed_server_address_is_refused(run: Run, server: str) -> None:
     result = run("stock", "--server", server)
 
     assert result.code == 1
-    assert "is not an address; --server and TRUESTOCK_SERVER want HOST:PORT" in result.err
+    assert "is not an address; --server and TRUESTOCK_SERVER take HOST:PORT" in result.err
 
 
 @pytest.mark.parametrize(
@@ -117,16 +111,16 @@ def test_a_server_that_is_no_address_is_refused(run: Run, server: str) -> None:
         (("allocate", "--channel", "c", "--order", "1", "--line", "MUG:1@nan"), "'nan' is not a price"),
         (("allocate", "--channel", "c", "--order", "1"), "Missing option '--line'"),
         (("availability", "MUG", "--channel", "c", "--lat", "1"), "--lat and --lon go together"),
-        (("availability", "MUG", "--channel", "c", "--country", "Atlantis"), "'Atlantis' is no country"),
+        (("availability", "MUG", "--channel", "c", "--country", "Atlantis"), "'Atlantis' is not a country"),
         (("cancel", SOME_ID, "1"), "'1' is not LINE:UNITS"),
-        (("cancel", "shopify/1"), "name the lines, such as 1:2, or cancel everything with --all"),
-        (("cancel", "shopify/1", "1:1", "--all"), "name the lines, such as 1:2, or cancel everything with --all"),
+        (("cancel", "shopify/1"), "name lines to cancel, such as 1:2, or cancel all units with --all"),
+        (("cancel", "shopify/1", "1:1", "--all"), "name lines to cancel, such as 1:2, or cancel all units with --all"),
         (("allocate", "--channel", "c", "--order", "1", "--line", "A:1", "--copy-of", "x"), "is not CHANNEL/ORDER"),
         (("confirm", "shopify"), "is neither an allocation's id"),
         (("explain", "1001"), "is neither an allocation's id (a UUID) nor CHANNEL/ORDER"),
         (("release", SOME_ID, "--request-id", "1"), "is not a UUID"),
         (("import", "prices", "file.csv"), "'prices' is not one of"),
-        (("replay", "shopify/1"), "is not a decision's id"),
+        (("replay-decision", "shopify/1"), "is not a decision's id"),
         (("orders", "--state", "sold"), "'sold' is none of: refused, held"),
         (("extend", SOME_ID, "--minutes", "241"), "less than or equal to 240"),
     ],
@@ -138,11 +132,11 @@ def test_wrong_usage_is_explained_with_exit_code_2(run: Run, arguments: tuple[st
     assert message in " ".join(result.err.replace("│", " ").split())
 
 
-def test_a_bad_order_file_is_told_by_line_before_any_server_is_asked(run: Run, tmp_path: Path) -> None:
+def test_a_bad_order_file_is_reported_by_line_before_any_call_is_made(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("Invoice,Stock,Quantity\n")
 
-    result = run("play", str(path), "--order", "InvoiceNo", "--sku", "Stock", "--quantity", "Quantity")
+    result = run("replay-orders", str(path), "--order", "InvoiceNo", "--sku", "Stock", "--quantity", "Quantity")
 
     assert result.code == 1
     assert result.err == f"{path}:1:1: there is no column 'InvoiceNo', did you mean 'Invoice'?\n"
@@ -170,7 +164,7 @@ def test_availability_is_one_json_object_with_the_names_of_the_api(shop: Run) ->
     result = shop("availability", "MUG", "BOWL", "--channel", "shopify", "--locations", "--json")
 
     mug = result.data["availabilities"][0]
-    assert (mug["sku"], [place["on_hand_count"] for place in mug["locations"]]) == ("MUG", [10, 4])
+    assert (mug["sku"], [location["on_hand_count"] for location in mug["locations"]]) == ("MUG", [10, 4])
 
 
 def test_names_that_look_like_markup_are_printed_as_they_are(shop: Run) -> None:
@@ -187,37 +181,37 @@ def test_an_order_is_held_confirmed_cancelled_and_explained(shop: Run) -> None:
 
     assert (held["state"], confirmed["state"]) == ("STATE_HELD", "STATE_CONFIRMED")
     assert (cancelled["lines"][0]["promised_count"], cancelled["lines"][0]["cancelled_count"]) == (2, 1)
-    assert "What happened, oldest first" in explained.out
+    assert "Timeline, oldest first" in explained.out
 
 
-def test_an_order_is_cancelled_whole_before_it_has_come(shop: Run) -> None:
-    kept = shop("cancel", "shopify/7", "--all", "--event", "c-1")
+def test_a_whole_order_is_cancelled_before_it_arrives(shop: Run) -> None:
+    stored = shop("cancel", "shopify/7", "--all", "--event-id", "c-1")
     shop("allocate", "--channel", "shopify", "--order", "7", "--line", "MUG:3", "--sold")
     explained = shop("explain", "shopify/7")
 
-    assert "has not come yet; the cancellation is kept" in kept.out
-    assert "It is cancelled." in explained.out
+    assert "has not arrived yet; the cancellation is stored" in stored.out
+    assert "Status: cancelled." in explained.out
 
 
-def test_an_order_is_explained_with_its_copies_and_its_channels_word(shop: Run) -> None:
+def test_an_order_is_explained_with_its_copies_and_its_channel_status(shop: Run) -> None:
     sold = ("--line", "MUG:3", "--sold")
     shop("allocate", "--channel", "shopify", "--order", "8", "--status", "IN_PROGRESS", *sold)
     shop("allocate", "--channel", "shopify", "--order", "8-copy", "--copy-of", "shopify/8", *sold)
     explained = shop("explain", "shopify/8-copy")
 
     assert "shopify/8: allocated (confirmed)" in explained.out
-    assert "It is ready (the channel says IN_PROGRESS)." in explained.out
-    assert "The same order is known as shopify/8-copy." in explained.out
+    assert "Status: ready (channel status IN_PROGRESS)." in explained.out
+    assert "Copies of this order: shopify/8-copy." in explained.out
 
 
 def test_a_dry_run_promises_nothing(shop: Run) -> None:
     result = shop("allocate", "--channel", "shopify", "--order", "2", "--line", "MUG:3", "--dry-run")
 
-    assert "this was a dry run" in result.out
+    assert "none (dry run)" in result.out
     assert all(level["held_count"] == 0 for level in shop("stock", "MUG", "--json").data)
 
 
-def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> None:
+def test_a_refused_call_prints_one_sentence_and_exits_with_code_1(shop: Run) -> None:
     result = shop("allocate", "--channel", "shopify", "--order", "3", "--line", "CUP:1")
 
     assert (result.code, result.out) == (1, "")
@@ -227,23 +221,23 @@ def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> N
 
 def test_stock_is_listed_up_to_a_limit(shop: Run) -> None:
     assert len(shop("stock", "--limit", "2", "--json").data) == 2
-    assert "there are more" in shop("stock", "--limit", "2").out
+    assert "Only the first 2 stock levels" in shop("stock", "--limit", "2").out
 
 
-def test_a_decision_that_an_order_is_explained_by_is_replayed(shop: Run) -> None:
+def test_the_decision_of_an_explained_order_is_replayed(shop: Run) -> None:
     shop("allocate", "--channel", "shopify", "--order", "4", "--line", "MUG:1", "--sold")
     explained = shop("explain", "shopify/4", "--json").data
     decision_id = explained["timeline"][0]["decision_id"]
 
-    replayed = shop("replay", decision_id)
+    replayed = shop("replay-decision", decision_id)
 
     assert decision_id in shop("explain", "shopify/4").out
-    assert (replayed.code, replayed.out.startswith("Identical: it comes out the same to the byte")) == (0, True)
-    assert shop("replay", decision_id, "--json").data["identical"]
-    assert shop("replay", SOME_ID).err.startswith(f"no decision '{SOME_ID}'")
+    assert (replayed.code, replayed.out.startswith("Identical to the stored decision, byte for byte")) == (0, True)
+    assert shop("replay-decision", decision_id, "--json").data["identical"]
+    assert shop("replay-decision", SOME_ID).err.startswith(f"no decision '{SOME_ID}'")
 
 
-def test_orders_are_listed_by_state_and_place(shop: Run) -> None:
+def test_orders_are_listed_by_state_and_location(shop: Run) -> None:
     for number in range(3):
         shop("allocate", "--channel", "shopify", "--order", f"5-{number}", "--line", "MUG:1", "--hold")
     sold = shop("allocate", "--channel", "shopify", "--order", "6", "--line", "BOWL:1", "--sold", "--json").data
@@ -251,9 +245,9 @@ def test_orders_are_listed_by_state_and_place(shop: Run) -> None:
     confirmed = shop("orders", "--state", "confirmed", "--location", "dc", "--json").data
     listed = shop("orders", "--limit", "2")
 
-    assert [one["allocation_id"] for one in confirmed] == [sold["allocation_id"]]
+    assert [order["allocation_id"] for order in confirmed] == [sold["allocation_id"]]
     assert [line.split()[0] for line in listed.out.splitlines() if "shopify/" in line] == ["shopify/5-0", "shopify/5-1"]
-    assert "There are more orders" in listed.err
+    assert "Only the first 2 orders" in listed.err
 
 
 def test_a_hold_is_extended(shop: Run) -> None:

@@ -1,4 +1,4 @@
-"""Files to import: what is read, and what is said of what cannot be."""
+"""Reading of files to import: valid rows become messages, invalid ones problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write(tmp_path: Path, content: str | bytes) -> Path:
 
 
 def problems(path: Path, kind: str) -> list[str]:
-    """What is said of a bad file, without its folder."""
+    """The problems of a bad file, without its folder."""
     with pytest.raises(CsvError) as caught:
         read_import(path, kind)
     return [str(problem).replace(str(path), path.name) for problem in caught.value.problems]
@@ -32,7 +32,7 @@ def product(file: ImportFile, position: int = 0) -> Product:
     return message
 
 
-def test_a_location_is_read_with_everything_that_is_known_of_it(tmp_path: Path) -> None:
+def test_a_location_is_read_with_all_its_columns(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "location_id,type,tags,country,latitude,longitude,time_zone,offers_pickup,priority,ships_to\n"
@@ -47,7 +47,7 @@ def test_a_location_is_read_with_everything_that_is_known_of_it(tmp_path: Path) 
     assert (location.coordinates.latitude, location.priority) == (30.25, 20)
 
 
-def test_a_channels_platform_is_one_whose_words_are_known(tmp_path: Path) -> None:
+def test_a_channels_platform_must_be_a_supported_one(tmp_path: Path) -> None:
     good = write(tmp_path, "channel_id,kind,platform\ntiktok,social,tiktok_shop\npos,pos,\n")
     platforms = [record.message.platform for record in read_import(good, "channels").records]  # type: ignore[attr-defined]
     bad = problems(write(tmp_path, "channel_id,kind,platform\ntiktok,social,tik_tok_shop\n"), "channels")
@@ -79,21 +79,21 @@ def test_a_location_that_ships_nowhere_differs_from_one_that_ships_everywhere(tm
     ids=["byte order mark and CRLF", "semicolons", "tabs", "UTF-16", "quotes, other order, no last line break"],
 )
 def test_files_as_spreadsheets_export_them_are_read(tmp_path: Path, content: bytes) -> None:
-    read = product(read_import(write(tmp_path, content), "products"))
+    message = product(read_import(write(tmp_path, content), "products"))
 
-    assert (read.sku, read.display_name) == ("MUG", "Café")
+    assert (message.sku, message.display_name) == ("MUG", "Café")
 
 
 def test_lines_are_counted_as_in_the_file_also_after_quoted_line_breaks(tmp_path: Path) -> None:
     path = write(tmp_path, 'sku,display_name,price\nMUG,"two\r\nlines",2.50\n\nBOWL,Bowl,dear\n')
 
     assert problems(path, "products") == [
-        "file.csv:2:2: display_name: 'two\\r\\nlines' has control characters, take them out",
+        "file.csv:2:2: display_name: 'two\\r\\nlines' has control characters, remove them",
         "file.csv:5:3: price: 'dear' is not a price, write it such as 2.55, without currency sign or thousands mark",
     ]
 
 
-def test_all_problems_of_a_file_are_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "sku,price,weight_grams,velocity_per_day,status\n"
@@ -109,42 +109,42 @@ def test_all_problems_of_a_file_are_said_at_once(tmp_path: Path) -> None:
         "file.csv:2:1: sku: is empty, fill it in",
         "file.csv:3:2: price: 'nan' is not a price, write it such as 2.55, without currency sign or thousands mark",
         "file.csv:3:4: velocity_per_day: 'inf' is not a number, write it such as 35.15",
-        "file.csv:4:5: status: 'activ' is not known here, did you mean 'active'?",
+        "file.csv:4:5: status: 'activ' is not a valid value, did you mean 'active'?",
         "file.csv:4:2: price: the price -1 is below 0, leave it empty where there is none",
         "file.csv:5: only some dimensions are given, fill in length_mm, width_mm, height_mm too, or none",
         "file.csv:6: this row has 2 cells, the header has 5, quote cells that contain ','",
-        "file.csv:7:1: sku: product 'C' is in line 5 already, keep one of the two",
+        "file.csv:7:1: sku: product 'C' is already in line 5, remove one of the two rows",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "kind", "expected"),
     [
-        ("", "products", "file.csv:1: the file is empty, it starts with a header: sku"),
+        ("", "products", "file.csv:1: the file is empty, start it with a header: sku"),
         ("sku\n", "products", "file.csv:1: the file has a header but no rows, add a row for each product"),
         ("SKU\nMUG\n", "products", "file.csv:1:1: there is no column 'sku', did you mean 'SKU'?"),
-        ("sku,prize\nMUG,1\n", "products", "file.csv:1:2: there is no use for a column 'prize', did you mean 'price'?"),
-        ("sku,sku\nMUG,1\n", "products", "file.csv:1:1: column 'sku' is there twice, rename one of them"),
+        ("sku,prize\nMUG,1\n", "products", "file.csv:1:2: unknown column 'prize', did you mean 'price'?"),
+        ("sku,sku\nMUG,1\n", "products", "file.csv:1:1: column 'sku' appears twice, rename one of them"),
         (b"sku\nA\nCaf\xe9\n", "products", "file.csv:3: byte 0xE9 is not UTF-8, save the file as UTF-8, or name its"),
         (
             'sku,brand\nMUG,"open\n',
             "products",
-            "file.csv:2: this row cannot be read (unexpected end of data), mend the",
+            "file.csv:2: this row cannot be read (unexpected end of data), correct the",
         ),
         (
             "location_id,type,time_zone\na,store,America/Chicgo\n",
             "locations",
-            "file.csv:2:3: time_zone: 'America/Chicgo' is no time zone, did you mean 'America/Chicago'?",
+            "file.csv:2:3: time_zone: 'America/Chicgo' is not a time zone, did you mean 'America/Chicago'?",
         ),
         (
             "location_id,type,latitude\na,store,91\n",
             "locations",
-            "file.csv:2:3: latitude: 91 is not between -90 and 90, mend the number",
+            "file.csv:2:3: latitude: 91 is not between -90 and 90, correct the number",
         ),
         (
             "sku,location_id,on_hand_count,counted_at\nMUG,a,1,2026-11-27T09:00\n",
             "stock",
-            "file.csv:2:4: counted_at: '2026-11-27T09:00' does not say its zone, add Z for UTC or an offset",
+            "file.csv:2:4: counted_at: '2026-11-27T09:00' has no time zone, add Z for UTC or an offset",
         ),
         (
             "sku,location_id,on_hand_count,unavailable_count\nMUG,a,1,2\n",
@@ -153,18 +153,18 @@ def test_all_problems_of_a_file_are_said_at_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_file_is_told_where_what_and_how_to_mend_it(
+def test_a_bad_file_is_reported_with_line_problem_and_help(
     tmp_path: Path, content: str | bytes, kind: str, expected: str
 ) -> None:
     assert problems(write(tmp_path, content), kind)[0].startswith(expected)
 
 
-def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=re.escape("nowhere.csv: cannot be read: No such file or directory")):
         read_import(tmp_path / "nowhere.csv", "products")
 
 
-def test_a_thousand_problems_are_cut_to_what_a_person_can_read(tmp_path: Path) -> None:
+def test_the_message_about_a_thousand_problems_lists_the_first_hundred(tmp_path: Path) -> None:
     path = write(tmp_path, "sku,price\n" + "".join(f"S{number},x\n" for number in range(1_000)))
 
     with pytest.raises(CsvError) as caught:

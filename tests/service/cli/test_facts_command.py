@@ -1,4 +1,4 @@
-"""`truestock facts`: what it prints."""
+"""`truestock facts`: the list of facts, their values and comparisons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_fact_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert FACTS.keys() <= {line.split()[0] for line in out.splitlines() if line.strip()}
 
 
-def test_a_fact_says_what_it_can_be_and_how_it_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fact_is_listed_with_its_values_and_comparisons(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = printed(capsys, ["product.stat"])
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in out.splitlines() if line.strip()]
     known_in = plain(places(FACTS["product.status"]))
@@ -37,10 +37,10 @@ def test_a_fact_says_what_it_can_be_and_how_it_is_compared(capsys: pytest.Captur
         known_in,
     ]
     assert rows[-1] == ["a word", "is, in, is_not, not_in"]
-    assert err == "1 fact. Of each, such as product.status.known, rules can ask whether it is known.\n"
+    assert err == "1 fact. Rules can also test whether a fact is known, such as product.status.known.\n"
 
 
-def test_facts_are_data_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_facts_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, ["stock.count_confidence", "--json"])
 
     assert json.loads(out) == [
@@ -56,10 +56,10 @@ def test_facts_are_data_for_programs(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
-def test_a_word_that_no_fact_begins_with_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prefix_without_facts_is_reported_with_the_closest_name(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = printed(capsys, ["locaton"], code=1)
 
-    assert (out, err) == ("", "there is no fact whose name begins with 'locaton'. did you mean 'location'?\n")
+    assert (out, err) == ("", "there is no fact whose name starts with 'locaton'. did you mean 'location'?\n")
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,5 +68,5 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "truestock facts location" in out
 
 
-def test_every_place_has_a_word_for_planners() -> None:
+def test_every_rule_place_has_a_name_for_planners() -> None:
     assert PLACES.keys() == set(RulePlace)

@@ -1,4 +1,4 @@
-"""Feeds on the command line."""
+"""`truestock feeds` and `truestock import feeds`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_feeds_are_imported_and_listed(server_address: str, tmp_path: Path) -> N
         assert imported.exit_code == 0, imported.output
 
     listed = run("feeds", "--server", server_address)
-    found = json.loads(run("feeds", "--json", "--server", server_address).stdout)
+    declared = json.loads(run("feeds", "--json", "--server", server_address).stdout)
 
     assert "owner" in listed.stdout
     assert "annex, dc" in listed.stdout
-    assert [feed["source"] for feed in found] == ["erp", "wms"]
-    assert (found[0]["open_orders"], found[1]["cadence_minutes"]) == ("OPEN_ORDERS_NET", 60)
+    assert [feed["source"] for feed in declared] == ["erp", "wms"]
+    assert (declared[0]["open_orders"], declared[1]["cadence_minutes"]) == ("OPEN_ORDERS_NET", 60)
 
 
-def test_a_row_that_would_own_what_another_owns_is_named(server_address: str, tmp_path: Path) -> None:
+def test_a_feed_that_owns_a_product_of_another_owner_is_refused_by_line(server_address: str, tmp_path: Path) -> None:
     rival = tmp_path / "rival.csv"
     rival.write_text("source,role,skus\nwms,owner,MUG\nerp,owner,BOWL|MUG\n")
 
@@ -48,5 +48,5 @@ def test_a_row_that_would_own_what_another_owns_is_named(server_address: str, tm
         raise refused.exception or AssertionError(refused.output)
 
 
-def test_where_no_feed_is_declared_the_list_says_what_that_means(server_address: str) -> None:
-    assert "every source counts what is on hand" in run("feeds", "--server", server_address).stdout
+def test_without_declared_feeds_the_list_says_what_sources_report(server_address: str) -> None:
+    assert "every source reports units on hand" in run("feeds", "--server", server_address).stdout

@@ -1,4 +1,4 @@
-"""Playing order files: how lines become orders and cancellations, and what a running service makes of them."""
+"""The replay of order files: how lines become orders and cancellations, and the totals of a replay."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from service.cli.files.countries import country_code
 from service.cli.files.order_export import OrderColumns, OrderFile, quantity_of, read_orders, time_of
 from service.cli.files.order_replay import (
     OrderReplayer,
-    ReplayedSales,
     ReplayTotals,
+    SoldLines,
     UnitsToCancel,
-    by_allocation,
-    in_short,
+    error_summary,
+    group_by_allocation,
     percentile,
     refused_line,
 )
-from service.cli.files.replay_provisioning import provision, spread
+from service.cli.files.replay_provisioning import provision, spread_units
 from truestock.v1.catalog_service_pb2 import Channel, Location, UpsertChannelsRequest, UpsertLocationsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
 
@@ -31,7 +31,7 @@ HEADER = "order,sku,units,time,price,country,Description\n"
 def read(tmp_path: Path, rows: str, cancel_prefix: str = "C", limit: int | None = None) -> OrderFile:
     path = tmp_path / "orders.csv"
     path.write_text(HEADER + rows)
-    return read_orders(path, COLUMNS, cancel_prefix=cancel_prefix, not_goods=frozenset({"POST", "D"}), limit=limit)
+    return read_orders(path, COLUMNS, cancel_prefix=cancel_prefix, excluded_skus=frozenset({"POST", "D"}), limit=limit)
 
 
 def test_lines_of_one_order_belong_together_wherever_they_stand(tmp_path: Path) -> None:
@@ -57,14 +57,14 @@ def test_an_order_with_the_cancel_prefix_cancels_whatever_its_sign(tmp_path: Pat
     assert [line.unit_count for line in order.cancellations] == [2, 3]
 
 
-def test_what_is_no_goods_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_lines_of_excluded_skus_are_left_out_and_counted(tmp_path: Path) -> None:
     file = read(tmp_path, "1,POST,1,,18,,\n1,MUG,1,,,,\nC2,D,-1,,27.5,,\n")
 
-    assert (file.not_goods, file.line_count, list(file.products)) == (2, 3, ["MUG"])
-    assert [line.sku for line in file.orders[1].not_goods] == ["D"]
+    assert (file.excluded_line_count, file.line_count, list(file.products)) == (2, 3, ["MUG"])
+    assert [line.sku for line in file.orders[1].excluded_cancellations] == ["D"]
 
 
-def test_lines_that_make_no_sense_are_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_and_the_others_are_read(tmp_path: Path) -> None:
     rows = (
         "1,MUG,0,,,,\n1,,1,,,,\n1,MUG,two,,,,\n1,MUG,1,someday,,,\n1,MUG,1,,cheap,,\n,MUG,1,,,,\n1,MUG\n1,MUG,5,,,,\n"
     )
@@ -83,7 +83,7 @@ def test_a_product_has_the_first_description_and_the_first_price_above_0(tmp_pat
     assert (file.products["MUG"].name, str(file.products["MUG"].price)) == ("Mug", "2.55")
 
 
-def test_a_limit_plays_the_first_orders_whole(tmp_path: Path) -> None:
+def test_a_limit_reads_all_lines_of_the_first_orders(tmp_path: Path) -> None:
     file = read(tmp_path, "1,A,1,,,,\n2,A,1,,,,\n1,B,1,,,,\n", limit=1)
 
     assert [len(order.sales) for order in file.orders] == [2]
@@ -96,7 +96,7 @@ def test_a_limit_plays_the_first_orders_whole(tmp_path: Path) -> None:
         ("Channel Islands", None), ("Unspecified", None), ("European Community", None), ("", None),
     ],
 )  # fmt: skip
-def test_countries_are_known_as_order_files_write_them(name: str, code: str | None) -> None:
+def test_country_names_of_real_order_files_are_recognized(name: str, code: str | None) -> None:
     assert country_code(name) == code
 
 
@@ -105,28 +105,28 @@ def test_american_and_iso_times_are_both_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1.5", "1e3", "NaN", "0", "9" * 400, "3000000000", "--1"])
-def test_quantities_that_are_no_units_are_refused(text: str) -> None:
+def test_invalid_quantities_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="units"):
         quantity_of(text)
 
 
-def test_a_cancellation_takes_from_the_newest_sale_back() -> None:
-    sales = ReplayedSales()
+def test_a_cancellation_takes_units_of_the_newest_sales_first() -> None:
+    sales = SoldLines()
     sales.record("MUG", "first", "2", 6)
     sales.record("MUG", "second", "9", 4)
 
-    assert sales.take("MUG", 5) == [UnitsToCancel("second", "9", 4), UnitsToCancel("first", "2", 1)]
-    assert sales.take("MUG", 50) == [UnitsToCancel("first", "2", 5)]
-    assert sales.take("MUG", 1) == []
+    assert sales.match_cancellation("MUG", 5) == [UnitsToCancel("second", "9", 4), UnitsToCancel("first", "2", 1)]
+    assert sales.match_cancellation("MUG", 50) == [UnitsToCancel("first", "2", 5)]
+    assert sales.match_cancellation("MUG", 1) == []
 
 
-def test_cancellations_of_one_line_go_in_one_piece() -> None:
-    merged = by_allocation([UnitsToCancel("a", "1", 2), UnitsToCancel("b", "1", 1), UnitsToCancel("a", "1", 3)])
+def test_cancellations_of_one_line_are_merged() -> None:
+    merged = group_by_allocation([UnitsToCancel("a", "1", 2), UnitsToCancel("b", "1", 1), UnitsToCancel("a", "1", 3)])
 
     assert [(line.line_id, line.unit_count) for line in merged["a"]] == [("1", 5)]
 
 
-def test_a_refusal_is_told_at_the_line_that_it_is_about(tmp_path: Path) -> None:
+def test_a_refusal_is_reported_at_the_line_that_caused_it(tmp_path: Path) -> None:
     order = read(tmp_path, "1,A,1,,,,\n2,A,1,,,,\n1,B,1,,,,\n").orders[0]
     refusal = ServiceError("no product 'B'", violations=(FieldViolation("lines[1].sku", "no product 'B'"),))
 
@@ -134,15 +134,15 @@ def test_a_refusal_is_told_at_the_line_that_it_is_about(tmp_path: Path) -> None:
     assert refused_line(order, ServiceError("no channel 'shop'")) == 2
 
 
-def test_a_long_refusal_is_told_in_one_line() -> None:
+def test_a_long_refusal_is_shortened_to_one_line() -> None:
     violations = tuple(FieldViolation(f"lines[{place}].sku", f"no product '{place}'") for place in range(9))
 
-    short = in_short(ServiceError("many\nlines", violations=violations))
+    short = error_summary(ServiceError("many\nlines", violations=violations))
 
     assert short == "no product '0'; no product '1'; no product '2'; and 6 more"
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     assert percentile([5.0, 1.0, 3.0], 0.5) == 3.0
     assert percentile([5.0, 1.0, 3.0], 0.99) == 5.0
     assert percentile([], 0.5) is None
@@ -152,9 +152,9 @@ def test_provisioned_units_are_spread_and_none_is_lost() -> None:
     warehouse = Location(location_id="dc", type=Location.TYPE_WAREHOUSE)
     stores = [Location(location_id=f"store-{letter}", type=Location.TYPE_STORE) for letter in "cab"]
 
-    assert spread(101, [warehouse, *stores]) == {"dc": 51, "store-a": 17, "store-b": 17, "store-c": 16}
-    assert spread(7, stores) == {"store-a": 3, "store-b": 2, "store-c": 2}
-    assert spread(7, [warehouse]) == {"dc": 7}
+    assert spread_units(101, [warehouse, *stores]) == {"dc": 51, "store-a": 17, "store-b": 17, "store-c": 16}
+    assert spread_units(7, stores) == {"store-a": 3, "store-b": 2, "store-c": 2}
+    assert spread_units(7, [warehouse]) == {"dc": 7}
 
 
 ROWS = (
@@ -169,44 +169,44 @@ ROWS = (
 )
 
 
-def play(server: str, file: OrderFile) -> ReplayTotals:
-    """Makes a shop, provisions 100 of everything and plays the file."""
+def replay(server: str, file: OrderFile) -> ReplayTotals:
+    """Creates a shop, provisions 100 units of each product and replays the file."""
 
     async def run() -> ReplayTotals:
         async with connect(server) as client:
-            places = [
+            locations = [
                 Location(location_id="dc", type=Location.TYPE_WAREHOUSE),
                 Location(location_id="store-a", type=Location.TYPE_STORE),
             ]
-            await client.ask(client.catalog.UpsertLocations, UpsertLocationsRequest(locations=places))
+            await client.ask(client.catalog.UpsertLocations, UpsertLocationsRequest(locations=locations))
             channel = Channel(channel_id="shopify", kind=Channel.KIND_WEB)
             await client.ask(client.catalog.UpsertChannels, UpsertChannelsRequest(channels=[channel]))
             await provision(client, list(file.products.values()), 100)
-            return await OrderReplayer(client, "shopify").play(file)
+            return await OrderReplayer(client, "shopify").replay(file)
 
     return asyncio.run(run())
 
 
-def test_a_file_plays_through_a_service(tmp_path: Path, server_address: str) -> None:
-    totals = play(server_address, read(tmp_path, ROWS)).as_dict()
+def test_a_file_is_replayed_through_a_service(tmp_path: Path, server_address: str) -> None:
+    totals = replay(server_address, read(tmp_path, ROWS)).as_dict()
 
     assert {key: totals[key] for key in ("orders", "lines", "answered", "errors")} == {
         "orders": 7, "lines": 8, "answered": 6, "errors": 1,
     }  # fmt: skip
     assert (totals["units_sold"], totals["units_allocated"], totals["units_cancelled"]) == (9, 9, 7)
-    assert (totals["nothing_to_cancel"], totals["partly_cancelled"], totals["not_goods"]) == (2, 1, 1)
-    assert (totals["unknown_countries"], totals["already_played"]) == (1, 0)
+    assert (totals["nothing_to_cancel"], totals["partly_cancelled"], totals["excluded_lines"]) == (2, 1, 1)
+    assert (totals["unknown_countries"], totals["duplicate_orders"]) == (1, 0)
 
 
-def test_a_file_that_is_played_twice_sells_once(tmp_path: Path, server_address: str) -> None:
-    first = play(server_address, read(tmp_path, ROWS)).as_dict()
+def test_a_file_that_is_replayed_twice_sells_once(tmp_path: Path, server_address: str) -> None:
+    first = replay(server_address, read(tmp_path, ROWS)).as_dict()
     allocated = _allocated(server_address)
 
-    second = play(server_address, read(tmp_path, ROWS)).as_dict()
+    second = replay(server_address, read(tmp_path, ROWS)).as_dict()
 
-    same = [key for key in first if key not in ("already_played", "p50_ms", "p99_ms", "seconds")]
+    same = [key for key in first if key not in ("duplicate_orders", "p50_ms", "p99_ms", "seconds")]
     assert {key: second[key] for key in same} == {key: first[key] for key in same}
-    assert second["already_played"] == 2
+    assert second["duplicate_orders"] == 2
     assert _allocated(server_address) == allocated == 2
 
 

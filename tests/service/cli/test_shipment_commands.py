@@ -1,4 +1,4 @@
-"""Shipments and returns on the command line: what locations type, what they read, and what they did wrong."""
+"""Shipments and returns on the command line: output, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOP = {
 
 @pytest.fixture
 def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]:
-    """A shop of a warehouse and two stores, and a function that runs commands against it."""
+    """Imports a shop of a warehouse and two stores; returns a function that runs commands against it."""
 
     def ask(*arguments: str) -> Result:
         return run(*arguments, "--server", server_address)
@@ -41,9 +41,9 @@ def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]
 
 
 def sold(shop: Run, order_id: str, *lines: str, more: tuple[str, ...] = ()) -> str:
-    """Sells an order that one location can send; returns the id of its shipment."""
-    wanted = [word for line in lines for word in ("--line", line)]
-    order = shop("allocate", "--channel", "shopify", "--order", order_id, *wanted, *more, "--sold", "--json").data
+    """Sells an order that ships from one location; returns the id of its shipment."""
+    line_options = [word for line in lines for word in ("--line", line)]
+    order = shop("allocate", "--channel", "shopify", "--order", order_id, *line_options, *more, "--sold", "--json").data
     (shipment,) = order["shipments"]
     shipment_id: str = shipment["shipment_id"]
     return shipment_id
@@ -52,13 +52,13 @@ def sold(shop: Run, order_id: str, *lines: str, more: tuple[str, ...] = ()) -> s
 def states(shop: Run, order_id: str) -> dict[str, str]:
     """The states of an order's shipments, by location."""
     shipments = shop("explain", f"shopify/{order_id}", "--json").data["allocation"]["shipments"]
-    return {one["location_id"]: one["state"].removeprefix("STATE_") for one in shipments}
+    return {shipment["location_id"]: shipment["state"].removeprefix("STATE_") for shipment in shipments}
 
 
 @pytest.mark.parametrize(
     "command", ["accept", "ready", "ship", "deliver", "collect", "uncollected", "reject", "reassign"]
 )
-def test_every_move_of_a_shipment_has_help_with_an_example(run: Run, command: str) -> None:
+def test_every_shipment_command_has_help_with_an_example(run: Run, command: str) -> None:
     result = run("shipment", command, "--help")
 
     assert result.code == 0
@@ -73,7 +73,7 @@ def test_the_other_commands_have_help_with_an_example(run: Run, command: str) ->
     assert f"truestock {command} " in result.out
 
 
-def test_every_reason_and_disposition_of_the_api_can_be_said() -> None:
+def test_every_reason_and_disposition_of_the_api_is_an_option() -> None:
     reasons = {word.removeprefix("REJECT_REASON_") for word, number in fulfillment_pb.RejectReason.items() if number}
     returned = {
         word.removeprefix("RETURN_DISPOSITION_") for word, number in fulfillment_pb.ReturnDisposition.items() if number
@@ -89,12 +89,12 @@ def test_every_reason_and_disposition_of_the_api_can_be_said() -> None:
         (("shipment", "accept", "12"), "'12' is not a shipment's id, which is a UUID; `truestock shipments`"),
         (("shipment", "ship", SOME_ID, "1"), "'1' is not LINE:UNITS, such as 1:2"),
         (("shipment", "ship", SOME_ID, "--at", "today"), "--at 'today' is not a time; write ISO 8601"),
-        (("shipment", "ship", SOME_ID, "--at", "2026-11-27T09:00:00"), "does not say its zone; add Z for UTC"),
+        (("shipment", "ship", SOME_ID, "--at", "2026-11-27T09:00:00"), "has no time zone; add Z for UTC"),
         (("shipment", "reject", SOME_ID), "Missing option '--reason'. Choose from: not-found, damaged,"),
         (("shipment", "reject", SOME_ID, "--reason", "lost"), "'lost' is not one of 'not-found', 'damaged'"),
-        (("shipment", "reassign", SOME_ID), "Missing option '--as'"),
+        (("shipment", "reassign", SOME_ID), "Missing option '--by'"),
         (("shipments", "--state", "done"), "--state 'done' is none of: assigned,"),
-        (("shipments", "--all", "--state", "assigned"), "--all and --state do not go together"),
+        (("shipments", "--all", "--state", "assigned"), "--all and --state exclude each other"),
         (("shipments", "--before", "x"), "--before 'x' is not a time"),
         (("return", "1001", "1:1", "--disposition", "damaged"), "is neither an allocation's id (a UUID) nor"),
         (("return", "shopify/1", "1:1", "--disposition", "bad"), "'bad' is not one of 'sellable', 'inspect'"),
@@ -107,21 +107,21 @@ def test_wrong_usage_is_explained_with_exit_code_2(run: Run, arguments: tuple[st
     assert message in " ".join(result.err.replace("│", " ").split())
 
 
-def test_a_work_list_has_what_is_still_to_leave(shop: Run) -> None:
-    gone, waiting = sold(shop, "1", "MUG:1"), sold(shop, "2", "MUG:2")
-    shop("shipment", "ship", gone)
+def test_a_work_list_has_the_shipments_still_to_ship(shop: Run) -> None:
+    shipped, waiting = sold(shop, "1", "MUG:1"), sold(shop, "2", "MUG:2")
+    shop("shipment", "ship", shipped)
 
     to_do = shop("shipments", "--json").data
     everything = shop("shipments", "--all", "--json").data
-    told = shop("shipments").out
+    printed = shop("shipments").out
 
-    assert [one["shipment_id"] for one in to_do] == [waiting]
-    assert [one["state"] for one in everything] == ["STATE_SHIPPED", "STATE_ASSIGNED"]
-    assert "shopify/2" in told
-    assert waiting in told
+    assert [shipment["shipment_id"] for shipment in to_do] == [waiting]
+    assert [shipment["state"] for shipment in everything] == ["STATE_SHIPPED", "STATE_ASSIGNED"]
+    assert "shopify/2" in printed
+    assert waiting in printed
 
 
-def test_a_work_list_is_of_a_location_a_state_and_a_time_up_to_a_limit(shop: Run) -> None:
+def test_a_work_list_is_filtered_by_location_state_and_time_up_to_a_limit(shop: Run) -> None:
     first, second = sold(shop, "1", "MUG:1"), sold(shop, "2", "MUG:1")
     shop("shipment", "accept", second)
     assigned = shop("shipments", "--json").data[1]["assign_time"]
@@ -130,41 +130,41 @@ def test_a_work_list_is_of_a_location_a_state_and_a_time_up_to_a_limit(shop: Run
     assert [x["shipment_id"] for x in shop("shipments", "--state", "accepted", "--json").data] == [second]
     assert [x["shipment_id"] for x in shop("shipments", "--before", assigned, "--json").data] == [first]
     assert len(shop("shipments", "--limit", "1", "--json").data) == 1
-    assert "there are more" in shop("shipments", "--limit", "1").out
+    assert "Only the first 1 shipment;" in shop("shipments", "--limit", "1").out
 
 
-def test_no_work_is_a_sentence(shop: Run) -> None:
-    assert "`--all` lists those that are over" in shop("shipments").out
+def test_an_empty_work_list_is_one_sentence(shop: Run) -> None:
+    assert "`--all` also lists those that are finished" in shop("shipments").out
 
 
-def test_units_leave_by_line_and_an_event_that_is_typed_twice_is_one(shop: Run) -> None:
+def test_units_ship_by_line_and_a_repeated_event_is_applied_once(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:3", "BOWL:1")
     shop("shipment", "accept", shipment)
 
     for _ in range(2):
-        order = shop("shipment", "ship", shipment, "1:2", "--event", "parcel-1", "--json").data
-    told = shop("explain", "shopify/1").out
+        order = shop("shipment", "ship", shipment, "1:2", "--event-id", "parcel-1", "--json").data
+    explained = shop("explain", "shopify/1").out
 
     assert [(x["shipped_count"], x["promised_count"]) for x in order["lines"]] == [(2, 1), (0, 1)]
     assert states(shop, "1") == {"dc": "ACCEPTED"}
-    assert "shipped" in told
-    assert "to leave" in told
+    assert "shipped" in explained
+    assert "to ship" in explained
 
 
-def test_what_is_shipped_is_delivered_and_comes_back(shop: Run) -> None:
+def test_shipped_units_are_delivered_and_returned(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:3")
-    shop("shipment", "ship", shipment, "--event", "p-1")
-    shop("shipment", "deliver", shipment, "--event", "d-1")
+    shop("shipment", "ship", shipment, "--event-id", "p-1")
+    shop("shipment", "deliver", shipment, "--event-id", "d-1")
 
     for _ in range(2):
-        result = shop("return", "shopify/1", "1:1", "--disposition", "sellable", "--to", "store-a", "--event", "R-1")
+        result = shop("return", "shopify/1", "1:1", "--disposition", "sellable", "--to", "store-a", "--event-id", "R-1")
 
     assert "returned" in result.out
     assert states(shop, "1") == {"dc": "DELIVERED"}
     assert [level["on_hand_count"] for level in shop("stock", "MUG", "--json").data] == [7, 5, 4]
 
 
-def test_a_return_says_where_the_units_are_or_that_they_did_not_come(shop: Run) -> None:
+def test_a_return_names_the_location_of_the_units_unless_they_were_not_returned(shop: Run) -> None:
     shop("shipment", "ship", sold(shop, "1", "MUG:3"))
 
     nowhere = shop("return", "shopify/1", "1:1", "--disposition", "damaged")
@@ -174,18 +174,18 @@ def test_a_return_says_where_the_units_are_or_that_they_did_not_come(shop: Run) 
     assert refunded.code == 0
 
 
-def test_a_pickup_waits_at_the_counter_until_it_is_fetched(shop: Run) -> None:
+def test_a_pickup_order_waits_until_it_is_collected(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:1", more=("--pickup-at", "store-a"))
 
     ready = shop("shipment", "ready", shipment).out
-    fetched = shop("shipment", "collect", shipment, "--json").data
+    collected = shop("shipment", "collect", shipment, "--json").data
 
     assert "ready for pickup" in ready
-    assert fetched["lines"][0]["shipped_count"] == 1
+    assert collected["lines"][0]["shipped_count"] == 1
     assert states(shop, "1") == {"store-a": "COLLECTED"}
 
 
-def test_a_pickup_that_nobody_fetches_is_the_stores_stock_again(shop: Run) -> None:
+def test_an_uncollected_pickup_order_returns_to_the_stores_stock(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:1", more=("--pickup-at", "store-a"))
 
     result = shop("shipment", "uncollected", shipment)
@@ -194,55 +194,55 @@ def test_a_pickup_that_nobody_fetches_is_the_stores_stock_again(shop: Run) -> No
     assert states(shop, "1") == {"store-a": "UNCOLLECTED"}
 
 
-def test_a_rejection_says_where_the_units_go_now_and_who_settled_it(shop: Run) -> None:
+def test_a_rejection_shows_where_the_units_are_rerouted_and_who_resolved_it(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:2")
 
     rejected = shop("shipment", "reject", shipment, "1:1", "--reason", "not-found").out
-    told = " ".join(shop("explain", "shopify/1").out.split())
+    explained = " ".join(shop("explain", "shopify/1").out.split())
 
     assert states(shop, "1") == {"dc": "ASSIGNED", "store-a": "ASSIGNED"}
     assert "store-a" in rejected
-    assert "What was settled" in told
-    assert "rerouted by policy: Rerouted 1 unit to store-a (rejected)." in told
+    assert "Exceptions" in explained
+    assert "rerouted by policy: Rerouted 1 unit to store-a (rejected)." in explained
 
 
-def test_a_shipment_that_is_rejected_whole_names_the_reason(shop: Run) -> None:
+def test_a_wholly_rejected_shipment_shows_the_reason(shop: Run) -> None:
     result = shop("shipment", "reject", sold(shop, "1", "MUG:2"), "--reason", "no-capacity")
 
     assert "rejected (no capacity)" in result.out
 
 
-def test_what_waits_for_stock_is_told_apart_from_what_is_only_short(shop: Run) -> None:
+def test_backordered_units_are_shown_apart_from_other_shortages(shop: Run) -> None:
     order = shop("allocate", "--channel", "shopify", "--order", "1", "--line", "BOWL:3", "--sold")
 
-    told = shop("explain", "shopify/1").out
+    explained = shop("explain", "shopify/1").out
 
-    assert "waits for stock; oversold: the units are not there (" in order.out
-    assert "on backorder" in told
-    assert "backordered by policy" in told
+    assert "on backorder; oversold: no stock (" in order.out
+    assert "on backorder" in explained
+    assert "backordered by policy" in explained
 
 
-def test_a_person_moves_a_shipment_to_a_location_that_has_the_units(shop: Run) -> None:
+def test_a_person_reassigns_a_shipment_to_a_location_with_enough_stock(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:2")
 
-    moved = shop("shipment", "reassign", shipment, "--to", "store-b", "--as", "kim")
-    told = shop("explain", "shopify/1").out
+    moved = shop("shipment", "reassign", shipment, "--to", "store-b", "--by", "kim")
+    explained = shop("explain", "shopify/1").out
 
-    assert "A person has to look at this order, or had to" in moved.out
+    assert "This order needs or needed a manual review" in moved.out
     assert states(shop, "1") == {"dc": "CANCELLED", "store-b": "ASSIGNED"}
-    assert "kim moved 2 units from dc to store-b." in told
-    assert "A person had to look at this order; nothing of it is open." in told
+    assert "kim moved 2 units from dc to store-b." in explained
+    assert "This order needed a manual review; it has no open exceptions." in explained
 
 
-def test_a_location_that_has_too_little_is_refused_and_nothing_moves(shop: Run) -> None:
-    result = shop("shipment", "reassign", sold(shop, "1", "MUG:5"), "--to", "store-b", "--as", "kim")
+def test_a_location_with_too_little_stock_is_refused_and_nothing_moves(shop: Run) -> None:
+    result = shop("shipment", "reassign", sold(shop, "1", "MUG:5"), "--to", "store-b", "--by", "kim")
 
     assert result.code == 1
     assert "is assigned, so it cannot become reassigned; store-b has 4 units of MUG available, and 5" in result.err
     assert states(shop, "1") == {"dc": "ASSIGNED"}
 
 
-def test_what_the_service_refuses_is_a_sentence_with_exit_code_1(shop: Run) -> None:
+def test_a_refused_call_prints_one_sentence_and_exits_with_code_1(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:2")
 
     too_many = shop("shipment", "ship", shipment, "1:9")

@@ -56,19 +56,19 @@ async def test_availability_is_printed_as_it_changes_until_ctrl_c(retailer: Reta
 async def test_orders_are_printed_as_lines_of_json(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 10})
     async with command(retailer, "orders", "--channel", "web", "--json") as process:
-        # The watch tells what happens once it has begun, so orders come until one is told.
+        # The watch prints only changes after its start, so orders are placed until one is printed.
         first = asyncio.create_task(line(process))
         for number in range(60):
             await retailer.allocate(f"A-{number}", {"MUG": 1})
             if (await asyncio.wait([first], timeout=0.3))[0]:
                 break
-        told = json.loads(await first)
+        change = json.loads(await first)
 
-    assert told["allocation"]["channel_id"] == "web"
-    assert [event["event"] for event in told["events"]] == ["sold"]
+    assert change["allocation"]["channel_id"] == "web"
+    assert [event["event"] for event in change["events"]] == ["sold"]
 
 
-async def test_a_watch_goes_on_at_a_service_that_was_started_again(
+async def test_a_watch_resumes_after_a_restart_of_the_service(
     retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(resuming_stream, "FIRST_PAUSE_SECONDS", 0.05)
@@ -76,29 +76,29 @@ async def test_a_watch_goes_on_at_a_service_that_was_started_again(
     await first.stock({("MUG", "dc"): 10})
     address = first.service.address
     async with connect(address) as client:
-        wish = WatchAvailabilityRequest(channel_id="web")
+        request = WatchAvailabilityRequest(channel_id="web")
 
         def start(token: str) -> object:
-            wish.resume_token = token
-            return client.availability.WatchAvailability(wish)
+            request.resume_token = token
+            return client.availability.WatchAvailability(request)
 
-        heard = resuming_stream.messages(client, start)
-        async for message in heard:
+        stream = resuming_stream.messages(client, start)
+        async for message in stream:
             if message.resume_token:
                 break
         await retailers.stop(first)
         second = await retailers.make(address=address)
         await second.count({("MUG", "dc"): 4})
-        async for message in heard:
+        async for message in stream:
             if any(change.sellable_count == 4 for change in message.changes):
                 break
-        await heard.aclose()
+        await stream.aclose()
 
-    assert "The watch broke off: the service is stopping" in capsys.readouterr().err
+    assert "The watch was interrupted: the service is stopping" in capsys.readouterr().err
 
 
-async def test_a_watch_of_what_there_is_not_ends_with_its_reason(retailer: Retailer) -> None:
+async def test_a_watch_of_an_unknown_channel_ends_with_the_reason(retailer: Retailer) -> None:
     async with connect(retailer.service.address) as client:
-        wish = WatchAvailabilityRequest(channel_id="nowhere")
+        request = WatchAvailabilityRequest(channel_id="nowhere")
         with pytest.raises(UserError, match="no channel 'nowhere'"):
-            await anext(resuming_stream.messages(client, lambda _: client.availability.WatchAvailability(wish)))
+            await anext(resuming_stream.messages(client, lambda _: client.availability.WatchAvailability(request)))
