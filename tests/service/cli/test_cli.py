@@ -200,7 +200,7 @@ def test_an_order_is_explained_with_its_copies_and_its_channel_status(shop: Run)
     explained = shop("explain", "shopify/8-copy")
 
     assert "shopify/8: allocated (confirmed)" in explained.out
-    assert "Status: ready (channel status IN_PROGRESS)." in explained.out
+    assert "Status: ready to fulfill (channel status IN_PROGRESS)." in explained.out
     assert "Copies of this order: shopify/8-copy." in explained.out
 
 
