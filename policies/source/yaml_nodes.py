@@ -148,7 +148,7 @@ class _NodeBuilder:
         else:
             message = "a key cannot be a list or a mapping"
             raise UnreadableFile(
-                [Problem(self.file, node.line, node.column, "not-yaml", message, "a key is one word.")]
+                [Problem(self.file, node.line, node.column, "not-yaml", message, "write one word as the key.")]
             )
 
     def _set(self, fields: MappingNode, key: ScalarNode, node: Node) -> None:

@@ -293,20 +293,20 @@ def test_a_rule_that_exceeds_the_engines_bounds_is_a_problem() -> None:
 )
 def test_a_hostile_file_is_refused_quickly(content: bytes, code: str) -> None:
     started = time.perf_counter()
-    found = codes(read({"hostile.yaml": content}))
+    reported = codes(read({"hostile.yaml": content}))
 
-    assert set(found) == {code}
+    assert set(reported) == {code}
     assert time.perf_counter() - started < 5
 
 
 def test_only_the_first_problems_of_a_file_are_reported() -> None:
     rules = b"".join(b"  - {name: r%d, hold_back: {units: -1}}\n" % number for number in range(1_000))
-    found = codes(
+    reported = codes(
         read({"many.yaml": b"kind: buffer\nname: many\nscope: location\nrules:\n" + rules, "r.yaml": DEFAULT})
     )
 
-    assert found[0] == "too-many-problems"
-    assert found[1:].count("out-of-range") == 200
+    assert reported[0] == "too-many-problems"
+    assert reported[1:].count("out-of-range") == 200
 
 
 def test_a_folder_of_more_than_a_thousand_files_is_refused() -> None:
