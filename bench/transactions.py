@@ -47,7 +47,7 @@ class TransactionPerOrder:
 async def allocator(shop: Shop) -> AsyncIterator[Orders]:
     """Our allocator as the service has it."""
     database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
-    made = AllocationQueue(_desk(shop, database).decide, shop.metrics, lanes=CONNECTIONS - 2)
+    made = AllocationQueue(_desk(shop, database).decide, shop.metrics, max_in_flight=CONNECTIONS - 2)
     yield made
     await made.close()
     await database.close()

@@ -1,7 +1,8 @@
-"""Group commit without waiting: what has queued while the last transaction was in flight is the next one.
+"""Queues orders and groups them into transactions; `allocation_batch` runs a transaction.
 
-Orders that share no SKU with a transaction in flight go in another, at the same time. An order overtakes only orders
-with which it shares no SKU, so nobody starves. What a transaction does is in `allocation_batch`.
+Group commit without waiting: orders that queue while a transaction is in flight go together into the next one. Orders
+that share no SKU with a transaction in flight go into another one at the same time. An order passes only orders with
+which it shares no SKU, so that none waits forever.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from service.rpc.idempotency import IdempotencyKey
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 SMOOTHING = 0.2
-"""Weight of the newest transaction in the average time that one takes."""
+"""Weight of the newest transaction in the moving average of transaction times."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One order that waits to be decided, with the rules in force when it came."""
+    """One order that waits for its allocation, with the rules in force when it arrived."""
 
     request: OrderRequest
     claim: IdempotencyKey
@@ -46,14 +47,14 @@ class Ticket:
     def __post_init__(self) -> None:
         order = self.request.order
         self.skus = frozenset(line.sku for line in order.lines)
-        # The same order, or the same request, twice in one transaction could not see each other's outcome.
+        # Two entries of the same order, or of the same request, in one transaction could not see each other's outcome.
         # A copy and its original are the same order.
-        named = [name for name in (self.request.key, self.request.copy_of) if name is not None]
-        self.identity_keys = frozenset({("request", self.claim.id), *(("order", *name) for name in named)})
+        order_keys = [key for key in (self.request.key, self.request.copy_of) if key is not None]
+        self.identity_keys = frozenset({("request", self.claim.id), *(("order", *key) for key in order_keys)})
 
     @property
     def conflict_keys(self) -> frozenset[Hashable]:
-        """What no two transactions in flight may share."""
+        """SKUs, orders and requests that no two transactions in flight may share."""
         return self.skus | self.identity_keys
 
 
@@ -62,16 +63,16 @@ Decide = Callable[[Sequence[Ticket]], Awaitable[Outcomes]]
 
 
 class AllocationQueue:
-    """A bounded queue of orders, and the transactions that take them from it.
+    """A bounded queue of orders, and the transactions that allocate them, at most `max_in_flight` at a time.
 
-    `decide` answers a batch in one transaction: an answer or an error for each ticket, or it raises and nothing of
-    the batch has happened.
+    `decide` runs a batch in one transaction. It returns an answer or an error for each ticket; where it raises, nothing
+    of the batch has been written.
     """
 
-    def __init__(self, decide: Decide, metrics: Metrics, *, lanes: int) -> None:
+    def __init__(self, decide: Decide, metrics: Metrics, *, max_in_flight: int) -> None:
         self._decide = decide
         self._metrics = metrics
-        self._max_in_flight = lanes
+        self._max_in_flight = max_in_flight
         self._arrivals: deque[Ticket] = deque()
         self._parked: deque[Ticket] = deque()
         self._parked_keys: set[Hashable] = set()
@@ -83,9 +84,9 @@ class AllocationQueue:
         self._batch_seconds = 0.005
 
     async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
-        """The answer to an order. `deadline` is in seconds from now.
+        """Returns the allocation of an order. `deadline` is in seconds from now.
 
-        Raises Overloaded at once where the queue is full or the deadline cannot be met, and what `decide` raises.
+        Raises Overloaded at once where the queue is full or the deadline cannot be met, and whatever `decide` raises.
         """
         self._admit(deadline)
         self._arrivals.append(ticket)
@@ -93,7 +94,7 @@ class AllocationQueue:
         return await ticket.answer
 
     async def close(self) -> None:
-        """Takes no more orders and answers those that it has."""
+        """Accepts no more orders and answers those in the queue."""
         self._closed = True
         while self._waiting_count() or self._in_flight:
             self._schedule()
@@ -110,7 +111,7 @@ class AllocationQueue:
             raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
 
     def _expected_seconds(self) -> float:
-        """How long a new order would wait: the transactions before its own, in the time that they take of late."""
+        """How long a new order would wait: the transactions before its own, times their recent average duration."""
         waiting = self._waiting_count()
         return self._batch_seconds * (1 + waiting / limits.BATCH_ORDERS) if waiting else 0.0
 
@@ -121,7 +122,7 @@ class AllocationQueue:
         return self._waiting_count() + self._in_flight_orders
 
     def _schedule(self) -> None:
-        """Dispatches at the end of this turn of the event loop, so that what arrives together goes together."""
+        """Dispatches at the end of this turn of the event loop, so that orders that arrive together share a batch."""
         if self._wake is None:
             self._wake = asyncio.get_running_loop().call_soon(self._dispatch)
 
@@ -134,32 +135,34 @@ class AllocationQueue:
         self._metrics.queued_orders.set(self._queued())
 
     def _next_batch(self) -> list[Ticket]:
-        """The arrivals that may go now, in order; one that has to wait for another is parked."""
+        """The arrivals that may go now, in order; an order that must wait for another one is parked."""
         batch: list[Ticket] = []
-        own: set[Hashable] = set()
+        batch_keys: set[Hashable] = set()
         lines = 0
         while self._arrivals:
             ticket = self._arrivals[0]
-            wanted = lines + len(ticket.request.order.lines)
-            if batch and (len(batch) >= limits.BATCH_ORDERS or wanted > limits.BATCH_LINES):
+            line_count = lines + len(ticket.request.order.lines)
+            if batch and (len(batch) >= limits.BATCH_ORDERS or line_count > limits.BATCH_LINES):
                 break
             self._arrivals.popleft()
             if ticket.answer.done():
                 continue
-            if self._must_wait(ticket) or not own.isdisjoint(ticket.identity_keys):
+            if self._must_wait(ticket) or not batch_keys.isdisjoint(ticket.identity_keys):
                 self._parked.append(ticket)
+                # A later order must not pass a parked one that shares a SKU with it. Otherwise an order of several
+                # lines could wait forever while single-line orders for its SKUs keep passing it.
                 self._parked_keys.update(ticket.conflict_keys)
                 continue
             batch.append(ticket)
-            own |= ticket.identity_keys
-            lines = wanted
+            batch_keys |= ticket.identity_keys
+            lines = line_count
         return batch
 
     def _must_wait(self, ticket: Ticket) -> bool:
         return any(key in self._in_flight_keys or key in self._parked_keys for key in ticket.conflict_keys)
 
     def _unpark(self) -> None:
-        """Everything that was parked is looked at again, before what has arrived since."""
+        """Moves all parked orders back to the arrivals, before those that have arrived since."""
         self._parked.extend(self._arrivals)
         self._arrivals, self._parked = self._parked, deque()
         self._parked_keys.clear()
@@ -173,29 +176,32 @@ class AllocationQueue:
 
     def _finish(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
         self._in_flight.discard(task)
-        landed = {key for ticket in batch for key in ticket.conflict_keys}
-        self._in_flight_keys -= landed
+        keys = {key for ticket in batch for key in ticket.conflict_keys}
+        self._in_flight_keys -= keys
         self._in_flight_orders -= len(batch)
-        if any(key in self._parked_keys for key in landed):
+        if any(key in self._parked_keys for key in keys):
             self._unpark()
         self._schedule()
 
     async def _run(self, batch: list[Ticket]) -> None:
-        """Decides a batch; one that fails is split until the bad order is alone."""
+        """Decides a batch; a batch that fails is split until the bad order is alone."""
         self._metrics.batch_orders.observe(len(batch))
         started = time.perf_counter()
         try:
             outcomes = await self._decide(batch)
         except Exception as error:
+            # Splitting finds the one order that makes a transaction fail, so the others still get their answers.
+            # NotReady is raised only after all retries: the database is the cause, and each half would repeat them
+            # in vain.
             if len(batch) > 1 and not isinstance(error, NotReady):
                 middle = len(batch) // 2
                 await self._run(batch[:middle])
                 await self._run(batch[middle:])
                 return
             outcomes = [error for _ in batch]  # type: ignore[misc]
-        # One transaction that was stuck says little about the next, so it counts as at most twice the usual.
-        taken = min(time.perf_counter() - started, 2 * self._batch_seconds)
-        self._batch_seconds += SMOOTHING * (taken - self._batch_seconds)
+        # A transaction that was stuck says little about the next one, so it counts as at most twice the average.
+        seconds = min(time.perf_counter() - started, 2 * self._batch_seconds)
+        self._batch_seconds += SMOOTHING * (seconds - self._batch_seconds)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             _deliver(ticket, outcome)
 

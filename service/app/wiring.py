@@ -63,7 +63,7 @@ def add_services(
     database, folder, metrics = deps.database, deps.active_policies, deps.metrics
     batch = AllocationBatch(deps)
     # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
-    queue = queue or AllocationQueue(batch.decide, metrics, lanes=max(1, deps.settings.database_pool_size - 2))
+    queue = queue or AllocationQueue(batch.decide, metrics, max_in_flight=max(1, deps.settings.database_pool_size - 2))
     lifecycle = Lifecycle(deps)
     fulfillment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)

@@ -1,4 +1,4 @@
-"""Who goes when: the queue before the transactions."""
+"""Which orders share a transaction, and in what order: the queue before the transactions."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ PLAIN = Path(__file__).parents[2] / "rules" / "plain.yaml"
 
 @pytest.fixture(scope="module")
 def policy_set() -> PolicySet:
-    found = read({"rules/plain.yaml": PLAIN.read_bytes()}).policy_set
-    assert found is not None
-    return found
+    policy_set = read({"rules/plain.yaml": PLAIN.read_bytes()}).policy_set
+    assert policy_set is not None
+    return policy_set
 
 
 class Counter:
-    """The far end of the queue: notes what comes together, and answers when it is told to."""
+    """Stands in for the transactions: records the batches, and answers them once `go` is set."""
 
-    def __init__(self, *, lanes: int = 8) -> None:
+    def __init__(self, *, max_in_flight: int = 8) -> None:
         self.batches: list[list[str]] = []
         self.go = asyncio.Event()
         self.bad: set[str] = set()
-        self.allocator = AllocationQueue(self._decide, Metrics(CollectorRegistry()), lanes=lanes)
+        self.allocator = AllocationQueue(self._decide, Metrics(CollectorRegistry()), max_in_flight=max_in_flight)
 
     async def _decide(self, tickets: Sequence[Ticket]) -> Outcomes:
-        names = [ticket.request.order.order_id for ticket in tickets]
-        self.batches.append(names)
+        order_ids = [ticket.request.order.order_id for ticket in tickets]
+        self.batches.append(order_ids)
         await self.go.wait()
-        if self.bad & set(names):
+        if self.bad & set(order_ids):
             raise NotFound("product", {"sku": "MGU"})
-        return [allocation_pb.Allocation(order_id=name) for name in names]
+        return [allocation_pb.Allocation(order_id=order_id) for order_id in order_ids]
 
 
 @pytest.fixture
@@ -68,20 +68,20 @@ def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
 
 
 async def send(counter: Counter, *tickets: Ticket) -> list[asyncio.Task[allocation_pb.Allocation]]:
-    tasks = [asyncio.create_task(counter.allocator.allocate(one, deadline=None)) for one in tickets]
+    tasks = [asyncio.create_task(counter.allocator.allocate(ticket, deadline=None)) for ticket in tickets]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
 
 
-async def test_an_idle_service_sends_a_single_order_at_once(counter: Counter, policy_set: PolicySet) -> None:
+async def test_an_idle_service_allocates_a_single_order_at_once(counter: Counter, policy_set: PolicySet) -> None:
     await send(counter, ticket(policy_set, "A", "MUG"))
 
     assert counter.batches == [["A"]]
     counter.go.set()
 
 
-async def test_what_waited_for_a_hot_sku_goes_together(counter: Counter, policy_set: PolicySet) -> None:
+async def test_orders_that_waited_for_a_hot_sku_share_a_transaction(counter: Counter, policy_set: PolicySet) -> None:
     tasks = await send(counter, ticket(policy_set, "A", "MUG"))
     tasks += await send(counter, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(5)))
 
@@ -99,7 +99,7 @@ async def test_a_viral_sku_does_not_hold_up_the_others(counter: Counter, policy_
     counter.go.set()
 
 
-async def test_no_order_overtakes_one_that_it_shares_a_sku_with(counter: Counter, policy_set: PolicySet) -> None:
+async def test_no_order_passes_another_one_that_shares_a_sku_with_it(counter: Counter, policy_set: PolicySet) -> None:
     tasks = await send(counter, ticket(policy_set, "first", "MUG"))
     tasks += await send(counter, ticket(policy_set, "both", "MUG", "CUP"), ticket(policy_set, "last", "CUP"))
 
@@ -109,7 +109,7 @@ async def test_no_order_overtakes_one_that_it_shares_a_sku_with(counter: Counter
     assert counter.batches == [["first"], ["both", "last"]]
 
 
-async def test_one_order_is_never_twice_in_a_transaction(counter: Counter, policy_set: PolicySet) -> None:
+async def test_the_same_order_is_never_twice_in_one_transaction(counter: Counter, policy_set: PolicySet) -> None:
     tasks = await send(counter, ticket(policy_set, "A", "MUG"), ticket(policy_set, "A", "CUP"))
 
     assert counter.batches == [["A"]]
@@ -131,7 +131,7 @@ async def test_a_bad_order_is_found_and_the_others_are_answered(counter: Counter
     ]
 
 
-async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(
+async def test_a_full_queue_refuses_at_once_and_says_when_to_retry(
     counter: Counter, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "QUEUE_ORDERS", 2)
@@ -155,11 +155,13 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once(counter: Counter
     counter.go.set()
 
 
-async def test_an_order_whose_caller_has_gone_is_not_carried_out(counter: Counter, policy_set: PolicySet) -> None:
+async def test_an_order_whose_caller_has_cancelled_the_call_is_not_allocated(
+    counter: Counter, policy_set: PolicySet
+) -> None:
     tasks = await send(counter, ticket(policy_set, "A", "MUG"))
-    gone = await send(counter, ticket(policy_set, "B", "MUG"))
+    waiting = await send(counter, ticket(policy_set, "B", "MUG"))
 
-    gone[0].cancel()
+    waiting[0].cancel()
     counter.go.set()
     await asyncio.gather(*tasks)
     await counter.allocator.close()
@@ -167,7 +169,9 @@ async def test_an_order_whose_caller_has_gone_is_not_carried_out(counter: Counte
     assert counter.batches == [["A"]]
 
 
-async def test_stopping_answers_what_waits_and_takes_no_more(counter: Counter, policy_set: PolicySet) -> None:
+async def test_a_queue_that_closes_answers_its_orders_and_accepts_no_more(
+    counter: Counter, policy_set: PolicySet
+) -> None:
     tasks = await send(counter, ticket(policy_set, "A", "MUG"), ticket(policy_set, "B", "CUP"))
     tasks += await send(counter, ticket(policy_set, "C", "MUG"))
 
@@ -181,10 +185,10 @@ async def test_stopping_answers_what_waits_and_takes_no_more(counter: Counter, p
     assert all(task.done() for task in tasks)
 
 
-async def test_more_lanes_than_connections_are_never_used(policy_set: PolicySet) -> None:
-    counter = Counter(lanes=2)
-    for name in "ABCD":
-        await send(counter, ticket(policy_set, name, name))
+async def test_no_more_transactions_than_connections_are_in_flight(policy_set: PolicySet) -> None:
+    counter = Counter(max_in_flight=2)
+    for sku in "ABCD":
+        await send(counter, ticket(policy_set, sku, sku))
 
     assert counter.batches == [["A"], ["B"]]
     counter.go.set()
