@@ -1,4 +1,4 @@
-"""What arriving contents and cancellations do to one record: taken with less, cancelled whole, merged into another."""
+"""Applies new contents and cancellations to one order: amends it, cancels all of it, or merges it into its original."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ def amend(
     *,
     hold_duration: timedelta,
 ) -> AllocationChange:
-    """Decides on an order's contents without the units that are cancelled of them; these stay on the lines.
+    """Plans an order's contents less the cancelled units, which stay on the lines; changes the book and the record.
 
-    `cancelled` are units by line. The book and the record are changed to match.
+    `cancelled` are units by line.
     """
-    was_cancelled = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
-    if not cancelled and not was_cancelled:
+    previously_cancelled = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
+    if not cancelled and not previously_cancelled:
         return decide(channel_context, book, record, order, hold_duration)
-    left = _without(order, cancelled)
-    if left is None:
+    remaining = _without(order, cancelled)
+    if remaining is None:
         return cancel_whole_order(book, record, order)
     before = record.lines
     record.lines = [replace(line, unit_count=line.uncancelled, cancelled=0) for line in before if line.uncancelled]
-    verdict = decide(channel_context, book, record, left, hold_duration)
-    is_kept = order.commitment is Commitment.HOLD and record.commitment is Commitment.SOLD
-    if verdict.change_refused or is_kept:
+    change = decide(channel_context, book, record, remaining, hold_duration)
+    keeps_sale = order.commitment is Commitment.HOLD and record.commitment is Commitment.SOLD
+    if change.change_refused or keeps_sale:
         record.lines = before
-        return verdict
+        return change
     record.lines = _with_cancelled(order, cancelled, record.lines)
-    newly = max(0, sum(cancelled.values()) - sum(was_cancelled.values()))
+    newly_cancelled = max(0, sum(cancelled.values()) - sum(previously_cancelled.values()))
     sold = record.commitment is Commitment.SOLD
-    if not verdict.event and record.lines != before:
-        verdict = replace(verdict, event="updated", description="The channel's contents are taken over.")
-    return replace(verdict, cancelled=verdict.cancelled + (newly if sold and verdict.event else 0))
+    if not change.event and record.lines != before:
+        change = replace(change, event="updated", description="The channel changed the order.")
+    return replace(change, cancelled=change.cancelled + (newly_cancelled if sold and change.event else 0))
 
 
 def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
-    """Cancels all that has not left of an order with these contents, which may be those that it has.
+    """Cancels all units that have not shipped, of an order with these contents; they may be the stored ones.
 
-    Contents in which a line that has left is another product's are not taken over.
+    Contents that give a shipped line another SKU are ignored; the stored contents are cancelled instead.
     """
     if record.shipped_as_other_sku(order):
         order = replace(record.order_as_stated(), commitment=order.commitment)
@@ -69,50 +69,49 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
     sold = record.commitment is Commitment.SOLD
     record.state = (CANCELLED if sold else RELEASED) if not any(x.uncancelled for x in record.lines) else CONFIRMED
     record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
-    newly = max(0, sum(line.cancelled for line in record.lines) - before)
-    sentence = f"{unit_count_text(newly)} cancelled: the whole order, as far as it has not left."
-    return AllocationChange(record, "cancelled", sentence, cancelled=newly if sold else 0)
+    newly_cancelled = max(0, sum(line.cancelled for line in record.lines) - before)
+    sentence = f"{unit_count_text(newly_cancelled)} cancelled: everything that has not shipped."
+    return AllocationChange(record, "cancelled", sentence, cancelled=newly_cancelled if sold else 0)
 
 
 def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> AllocationChange:
-    """Gives a promise back that was made to a copy before it was known to be one; its row stays as history."""
+    """Releases what was promised to a copy before it was known to be one; its row stays as history."""
     units = sum(copy.promised().values())
     release_promises(book, copy)
     for line in copy.lines:
         line.cancelled = line.unit_count - copy.shipped_of_line(line.line_id)
     copy.state, copy.expire_time, copy.update_time, copy.copies = CANCELLED, None, book.now, []
-    released = unit_count_text(units)
-    sentence = f"It is a copy of {'/'.join(original)}: {released} given back to that order, which goes on alone."
+    sentence = f"Merged into order {'/'.join(original)}, of which it is a copy; {unit_count_text(units)} released."
     return AllocationChange(copy, "merged", sentence)
 
 
 def _is_cancelled(record: AllocationRecord, order: Order) -> bool:
-    done = bool(record.lines) and all(x.uncancelled <= record.shipped_of_line(x.line_id) for x in record.lines)
+    is_cancelled = bool(record.lines) and all(x.uncancelled <= record.shipped_of_line(x.line_id) for x in record.lines)
     same_commitment = record.commitment is order.commitment
-    return done and same_commitment and same_contents(record.order_as_stated(), order)
+    return is_cancelled and same_commitment and same_contents(record.order_as_stated(), order)
 
 
 def _without(order: Order, cancelled: Mapping[str, int]) -> Order | None:
-    """The order without units of its lines; None where nothing is left."""
-    left = tuple(
+    """The order less the cancelled units; None where no units remain."""
+    lines = tuple(
         replace(line, unit_count=units)
         for line in order.lines
         if (units := line.unit_count - cancelled.get(line.line_id, 0)) > 0
     )
-    return replace(order, lines=left) if left else None
+    return replace(order, lines=lines) if lines else None
 
 
 def _with_cancelled(order: Order, cancelled: Mapping[str, int], planned: list[LineRecord]) -> list[LineRecord]:
-    """The lines as the channel states them; what was planned of each stays, and so do lines that it states no more."""
-    known = {line.line_id: line for line in planned}
+    """The lines as the channel states them, with what was planned of each; planned lines it leaves out stay."""
+    planned_by_id = {line.line_id: line for line in planned}
     lines = []
     for stated in order.lines:
         units = cancelled.get(stated.line_id, 0)
-        line = known.pop(stated.line_id, None)
+        line = planned_by_id.pop(stated.line_id, None)
         if line is None:
             line = LineRecord(stated.line_id, stated.sku, stated.unit_count, stated.unit_price)
             line.cancelled = units
         else:
             line = replace(line, unit_count=line.unit_count + units, cancelled=line.cancelled + units)
         lines.append(line)
-    return [*lines, *known.values()]
+    return [*lines, *planned_by_id.values()]

@@ -1,6 +1,6 @@
-"""Backorders that can be filled though no stock came: a location opened again, a rule changed, a policy wants all.
+"""Fills backorders that no stock change triggers: a location reopened, a rule changed, or an order ships complete.
 
-What stock arrives is given to them in its own transaction (`rebalancing`); this is for everything else.
+Stock that arrives fills backorders in its own transaction (`rebalancing`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.orders import order_store
 from service.stock import levels
 
 SWEEP_SKUS = 50
-"""Products of one sweep; the next goes on behind them."""
+"""SKUs of one sweep; the next sweep continues after them."""
 
 _level = stock_level.c
 _is_available = exists().where(
@@ -47,19 +47,19 @@ _COUNT = Statement(
 
 
 class Backorders:
-    """Several services on one database may each have one: the second finds nothing left to do."""
+    """Sweeps backorders. Several services on one database may each run it: the second finds nothing to fill."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
         self._after = ""
 
     async def sweep(self) -> None:
-        """Tries the next products that somebody waits for and that are there."""
+        """Tries to fill the backorders of the next SKUs that have available stock."""
 
         async def read(connection: Connection) -> tuple[list[str], int]:
             rows = await _WAITING_SKUS.rows(connection, after=self._after, count=SWEEP_SKUS)
-            waiting = await _COUNT.row(connection)
-            return [row["sku"] for row in rows], waiting["units"] if waiting else 0
+            total = await _COUNT.row(connection)
+            return [row["sku"] for row in rows], total["units"] if total else 0
 
         skus, units = await self._deps.database.unlocked("backorders", read)
         self._deps.metrics.backordered_units.set(units)
@@ -69,8 +69,8 @@ class Backorders:
             unit_of_work.count(self._deps.metrics)
 
     async def _fill(self, sku: str, connection: Connection) -> UnitOfWork:
-        waiting = await _WAITING.rows(connection, sku=sku)
-        ids = await order_store.lock(connection, [row["id"] for row in waiting])
+        rows = await _WAITING.rows(connection, sku=sku)
+        ids = await order_store.lock(connection, [row["id"] for row in rows])
         skus = await order_store.line_skus(connection, ids) | {sku}
         locked = await levels.lock(connection, skus)
         unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
@@ -79,7 +79,7 @@ class Backorders:
             connection,
             unit_of_work,
             rebalancing.LazyPlanningContext(self._deps.catalog_cache, self._deps.policies()),
-            untouched=True,
+            all_levels=True,
         )
         await unit_of_work.write(connection)
         return unit_of_work

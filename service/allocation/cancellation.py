@@ -1,6 +1,7 @@
-"""Cancellations by allocation or by order, also of orders that have not come yet.
+"""Cancels by allocation or by order, including orders that have not arrived yet.
 
-One that has a name or a time, or is about a whole order, is kept, so that it holds whatever comes after it.
+A cancellation with an event id or a time, or of a whole order, is stored, so that it also applies to contents that
+arrive later.
 """
 
 from __future__ import annotations
@@ -30,24 +31,26 @@ CancelResult = tuple[allocation_pb.Allocation, UnitOfWork | None]
 
 
 class CancellationOperations:
-    """Never shed: what is cancelled can be sold to somebody else."""
+    """Cancels units of orders. Never shed under load: cancelled units can be sold again."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def cancel(self, request: CancelRequest, asked: IdempotentRequest) -> allocation_pb.Allocation | None:
-        """The order as it is then; None where it has not come yet, and the cancellation waits for it.
+    async def cancel(
+        self, request: CancelRequest, idempotent_request: IdempotentRequest
+    ) -> allocation_pb.Allocation | None:
+        """Returns the order afterwards; None where it has not arrived yet and the cancellation waits for it.
 
         Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.
         """
 
-        async def attempt(known: Mapping[OrderKey, CopyLink]) -> CancelResult:
+        async def attempt(links: Mapping[OrderKey, CopyLink]) -> CancelResult:
             return await idempotency.once(
                 self._deps.database,
                 "cancel",
-                asked,
+                idempotent_request,
                 allocation_pb.Allocation,
-                lambda connection: self._work(connection, request, str(asked.key.id), known),
+                lambda connection: self._work(connection, request, str(idempotent_request.key.id), links),
             )
 
         answer, unit_of_work = await order_identity.retry_until_locked(attempt)
@@ -56,11 +59,11 @@ class CancellationOperations:
         return answer if answer.allocation_id else None
 
     async def _work(
-        self, connection: Connection, request: CancelRequest, request_id: str, known: Mapping[OrderKey, CopyLink]
+        self, connection: Connection, request: CancelRequest, request_id: str, links: Mapping[OrderKey, CopyLink]
     ) -> CancelResult:
-        name = request.key or await _order_key(connection, request)
-        locked = await order_identity.lock(connection, [name], known, self._deps.new_id)
-        original, event_id = locked.original(name), request.event_id or request_id
+        key = request.key or await _order_key(connection, request)
+        locked = await order_identity.lock(connection, [key], links, self._deps.new_id)
+        original, event_id = locked.original(key), request.event_id or request_id
         allocation_id = locked.ids[original]
         if allocation_id in locked.created:
             await _store_early_cancellation(connection, request, original, event_id)
@@ -69,8 +72,8 @@ class CancellationOperations:
         skus = await order_store.line_skus(connection, [allocation_id])
         unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
-        heard = await pending_cancellations.read(connection, [original])
-        if all(row.event_id != event_id for row in heard):
+        stored = await pending_cancellations.read(connection, [original])
+        if all(row.event_id != event_id for row in stored):
             unit_of_work.record(_cancel(unit_of_work, record, request))
             await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, self._deps.policies())
             await unit_of_work.write(connection)
@@ -81,7 +84,7 @@ class CancellationOperations:
 
 
 def _cancel(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelRequest) -> AllocationChange:
-    """What a cancellation does to an order that is known. Contents that are not older have it in them."""
+    """Cancels units of a stored order. Contents that the channel stated at or after the cancellation include it."""
     if request.is_whole:
         return cancel_whole_order(unit_of_work.book, record, record.order_as_stated())
     stated = record.channel_update_time
@@ -91,26 +94,26 @@ def _cancel(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelR
 
 
 async def _store_early_cancellation(
-    connection: Connection, request: CancelRequest, name: OrderKey, event_id: str
+    connection: Connection, request: CancelRequest, key: OrderKey, event_id: str
 ) -> None:
-    named = [
-        Violation(f"cancellations[{place}].shipment_id", "is of an order that has not come; leave it out")
-        for place, one in enumerate(request.cancellations)
-        if one.shipment_id is not None
+    violations = [
+        Violation(f"cancellations[{index}].shipment_id", "must be left out: the order has not arrived yet")
+        for index, cancellation in enumerate(request.cancellations)
+        if cancellation.shipment_id is not None
     ]
-    if named:
-        raise InvalidFields(named)
-    rows = _rows(request, name, event_id, is_applied=False)
+    if violations:
+        raise InvalidFields(violations)
+    rows = _rows(request, key, event_id, is_applied=False)
     await pending_cancellations.write(connection, await levels.clock(connection), rows)
 
 
-def _rows(request: CancelRequest, name: OrderKey, event_id: str, *, is_applied: bool) -> list[CancellationRow]:
-    """What is kept of a cancellation: its units by line, whichever shipments they were of."""
+def _rows(request: CancelRequest, key: OrderKey, event_id: str, *, is_applied: bool) -> list[CancellationRow]:
+    """The rows to store of a cancellation: its units by line, over all shipments."""
     units: dict[str, int] = {} if not request.is_whole else {"": 0}
-    for one in request.cancellations:
-        units[one.line_id] = units.get(one.line_id, 0) + one.unit_count
+    for cancellation in request.cancellations:
+        units[cancellation.line_id] = units.get(cancellation.line_id, 0) + cancellation.unit_count
     return [
-        CancellationRow(name, event_id, PendingCancellation(line_id, count, request.cancel_time, is_applied))
+        CancellationRow(key, event_id, PendingCancellation(line_id, count, request.cancel_time, is_applied))
         for line_id, count in units.items()
     ]
 

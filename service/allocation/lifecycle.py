@@ -1,4 +1,4 @@
-"""What happens to a promise after it was made: confirmed, released, cancelled, expired. Each in one transaction."""
+"""Confirms, releases, extends, expires and cancels allocations, each in one transaction."""
 
 from __future__ import annotations
 
@@ -36,72 +36,72 @@ from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 SWEEP_ORDERS = 200
-"""Expired holds of one transaction of the sweeper."""
+"""Expired holds that the sweeper handles in one transaction."""
 
 
 Transition = Callable[[Connection, Book, AllocationRecord], Awaitable[AllocationChange]]
 
 
 class Lifecycle:
-    """Moves of allocations. Never shed: what is promised can always be confirmed and given back."""
+    """Changes of existing allocations. Never shed under load: a hold can always be confirmed and released."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def confirm(self, allocation_id: UUID, asked: IdempotentRequest) -> allocation_pb.Allocation:
-        """Plans anew what came too late or is not whole. Raises NotFound, WrongState, RequestIdReused."""
+    async def confirm(self, allocation_id: UUID, request: IdempotentRequest) -> allocation_pb.Allocation:
+        """Confirms a hold; replans one that has expired or is short. Raises NotFound, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
-        async def move(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
-            is_planned_anew = _needs_replanning(book, record)
-            if not is_planned_anew and record.outcome is not Outcome.NEEDS_REVIEW:
+        async def transition(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+            needs_replanning = _needs_replanning(book, record)
+            if not needs_replanning and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
             channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(
                 record.channel_id
             )
-            if not is_planned_anew:
+            if not needs_replanning:
                 return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines
-            verdict = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
-            # The order asks for what is left of its lines; what was cancelled stays on them.
+            change = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
+            # Planned are the uncancelled units of each line; what was cancelled stays on the stored lines.
             for line, planned in zip((x for x in lines if x.uncancelled), record.lines, strict=True):
                 line.cancelled += planned.cancelled
                 line.oversold = planned.oversold
             record.lines = lines
-            return verdict
+            return change
 
-        return await self._apply(allocation_id, asked, "confirm", move)
+        return await self._apply(allocation_id, request, "confirm", transition)
 
-    async def release(self, allocation_id: UUID, asked: IdempotentRequest) -> allocation_pb.Allocation:
-        """Raises NotFound, WrongState, RequestIdReused."""
+    async def release(self, allocation_id: UUID, request: IdempotentRequest) -> allocation_pb.Allocation:
+        """Releases a hold. Raises NotFound, WrongState, RequestIdReused."""
 
-        async def move(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+        async def transition(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             return _release(book, record)
 
-        return await self._apply(allocation_id, asked, "release", move)
+        return await self._apply(allocation_id, request, "release", transition)
 
     async def extend(
-        self, allocation_id: UUID, asked: IdempotentRequest, duration: timedelta
+        self, allocation_id: UUID, request: IdempotentRequest, duration: timedelta
     ) -> allocation_pb.Allocation:
-        """Lets a live hold live so long from now on. Raises NotFound, WrongState, RequestIdReused."""
+        """Sets a new expiry for a live hold, counted from now. Raises NotFound, WrongState, RequestIdReused."""
 
-        async def move(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+        async def transition(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             return _extend(book, record, duration)
 
-        return await self._apply(allocation_id, asked, "extend", move)
+        return await self._apply(allocation_id, request, "extend", transition)
 
     async def sweep(self) -> int:
-        """Gives back holds whose time is over; returns how many. The clock has decided already, this is hygiene."""
-        unit_of_work, due = await self._deps.database.transaction("sweep", self._sweep)
+        """Releases expired holds; returns how many. Queries ignore an expired hold already: this only tidies up."""
+        unit_of_work, expired = await self._deps.database.transaction("sweep", self._sweep)
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
-        for record in due:
+        for record in expired:
             self._deps.metrics.expired_holds.labels(record.channel_id).inc()
-        return len(due)
+        return len(expired)
 
     async def _apply(
-        self, allocation_id: UUID, asked: IdempotentRequest, operation: str, move: Transition
+        self, allocation_id: UUID, request: IdempotentRequest, operation: str, transition: Transition
     ) -> allocation_pb.Allocation:
         policy_set = self._deps.policies()
 
@@ -111,13 +111,13 @@ class Lifecycle:
             skus = await order_store.line_skus(connection, [allocation_id])
             unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
             record = unit_of_work.records[allocation_id]
-            unit_of_work.record(await move(connection, unit_of_work.book, record))
+            unit_of_work.record(await transition(connection, unit_of_work.book, record))
             await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
             await unit_of_work.write(connection)
             return order_messages.allocation(record, unit_of_work.book.now), unit_of_work
 
         answer, unit_of_work = await idempotency.once(
-            self._deps.database, operation, asked, allocation_pb.Allocation, work
+            self._deps.database, operation, request, allocation_pb.Allocation, work
         )
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
@@ -132,18 +132,20 @@ class Lifecycle:
         unit_of_work = await open_unit_of_work(
             connection, ids, await order_store.promised_skus(connection, ids), self._deps.new_id
         )
-        due = [record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED]
-        for record in due:
+        expired = [
+            record for record in unit_of_work.records.values() if record.state_at(unit_of_work.book.now) == EXPIRED
+        ]
+        for record in expired:
             unit_of_work.record(_expire(unit_of_work.book, record))
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, self._deps.policies())
         await unit_of_work.write(connection)
-        return unit_of_work, due
+        return unit_of_work, expired
 
 
 async def open_unit_of_work(
     connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
 ) -> UnitOfWork:
-    """The stock of these SKUs and the contents of orders that are locked."""
+    """Locks the stock levels of these SKUs and reads the orders, which are locked already."""
     locked = await levels.lock(connection, skus)
     unit_of_work = UnitOfWork(await levels.open_book(connection, locked, new_id))
     unit_of_work.load((await order_store.read(connection, ids)).values())
@@ -169,37 +171,37 @@ def _release(book: Book, record: AllocationRecord) -> AllocationChange:
     state = record.state_at(book.now)
     if state in (CONFIRMED, CANCELLED):
         raise WrongState(
-            "allocation", str(record.id), state, RELEASED, "take units off it with CancelOrderLines instead"
+            "allocation", str(record.id), state, RELEASED, "cancel its units with CancelOrderLines instead"
         )
     if state != HELD:
-        # Nothing is promised, which is what the caller wants.
+        # Nothing is promised, as the caller requests.
         return AllocationChange(record)
     units = sum(record.promised().values())
     release_promises(book, record)
     record.state, record.expire_time, record.update_time = RELEASED, None, book.now
-    return AllocationChange(record, "released", f"{unit_count_text(units)} given back on request.")
+    return AllocationChange(record, "released", f"{unit_count_text(units)} released on request.")
 
 
 def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> AllocationChange:
     state = record.state_at(book.now)
     if state != HELD:
-        advice = "a sold order does not expire" if state == CONFIRMED else "hold it anew with AllocateOrder"
+        advice = "a sold order does not expire" if state == CONFIRMED else "create a new hold with AllocateOrder"
         raise WrongState("allocation", str(record.id), state, HELD, advice)
     record.expire_time, record.update_time = book.now + duration, book.now
-    return AllocationChange(record, "extended", f"The hold lives on until {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
+    return AllocationChange(record, "extended", f"The hold now expires at {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 def _expire(book: Book, record: AllocationRecord) -> AllocationChange:
     record.shipments, record.shortages = [], []
     record.state, record.update_time = EXPIRED, book.now
-    return AllocationChange(record, "expired", "Nobody confirmed in time; the units were given back.")
+    return AllocationChange(record, "expired", "The hold expired before it was confirmed; its units were released.")
 
 
 def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> AllocationChange:
-    """Takes units off lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
+    """Cancels units of lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
     state = record.state_at(book.now)
     if state not in PROMISING:
-        raise WrongState("allocation", str(record.id), state, CANCELLED, "nothing of it is promised any more")
+        raise WrongState("allocation", str(record.id), state, CANCELLED, "it has no promised units")
     _check_lines(record, cancellations)
     in_review = is_in_review(record)
     for cancellation in cancellations:
@@ -217,29 +219,29 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
 
 
 def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:
-    known = {line.line_id for line in record.lines}
-    missing = {f"cancellations[{i}].line_id": c.line_id for i, c in enumerate(cancellations) if c.line_id not in known}
+    ids = {line.line_id for line in record.lines}
+    missing = {f"cancellations[{i}].line_id": c.line_id for i, c in enumerate(cancellations) if c.line_id not in ids}
     if missing:
-        raise NotFound("order line", missing, f"lines are: {', '.join(sorted(known)[:20])}")
+        raise NotFound("order line", missing, f"lines are: {', '.join(sorted(ids)[:20])}")
 
 
 def _cancel_units(book: Book, record: AllocationRecord, cancellation: Cancellation) -> None:
-    """Takes units off one line: short ones first, then from the named shipment, else from the worst-ranked."""
+    """Cancels units of one line: short units first, then those of the named shipment, then of the worst-ranked."""
     line = record.line(cancellation.line_id)
-    open_ones = [s for s in record.shipments if s.state in OPEN and line.line_id in s.units]
-    shares = [ShipmentShare(str(s.id), s.units[line.line_id]) for s in open_ones]
+    open_shipments = [s for s in record.shipments if s.state in OPEN and line.line_id in s.units]
+    shares = [ShipmentShare(str(s.id), s.units[line.line_id]) for s in open_shipments]
     short = sum(s.unit_count for s in record.shortages if s.line_id == line.line_id)
     named = str(cancellation.shipment_id) if cancellation.shipment_id else None
     try:
-        cut = cancel_units(shares, short, cancellation.unit_count, shipment_id=named)
+        partial = cancel_units(shares, short, cancellation.unit_count, shipment_id=named)
     except MoreThanRemaining as error:
         raise TooManyUnits(line.line_id, error.unit_count, error.remaining, "cancelled") from error
     except ValueError as error:
         raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error
-    record.reduce_shortages(line.line_id, cut.short)
-    for share in cut.shares:
-        shipment = next(s for s in open_ones if str(s.id) == share.shipment_id)
-        part = record.line_units(shipment, line.line_id, share.unit_count)
-        book.release(part, was_held=record.state == HELD, reason="cancelled")
+    record.reduce_shortages(line.line_id, partial.short)
+    for share in partial.shares:
+        shipment = next(s for s in open_shipments if str(s.id) == share.shipment_id)
+        line_units = record.line_units(shipment, line.line_id, share.unit_count)
+        book.release(line_units, was_held=record.state == HELD, reason="cancelled")
         shipment.remove_units(line.line_id, share.unit_count, book.now, ended=ShipmentState.CANCELLED)
     line.cancelled += cancellation.unit_count

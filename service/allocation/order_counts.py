@@ -1,4 +1,4 @@
-"""What an order adds to the counters: what it is less what it was, so that nothing counts twice."""
+"""Adds orders to the metrics: the figures of an order after a transaction less those before, so none counts twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UnitsByLabel = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class OrderCounts:
-    """The countable figures of one order that is sold; an order that is not sold counts nothing yet."""
+    """The figures of one order that metrics count; an order that is not sold counts nothing yet."""
 
     sold: bool = False
     sold_units: int = 0
@@ -28,7 +28,7 @@ class OrderCounts:
 
     @classmethod
     def of(cls, record: AllocationRecord) -> OrderCounts:
-        """The figures of an allocation as it stands."""
+        """The current figures of an allocation."""
         if record.commitment is not Commitment.SOLD:
             return cls(needs_person=record.needs_person)
         return cls(
@@ -47,52 +47,52 @@ def count_answer(metrics: Metrics, record: AllocationRecord) -> None:
     metrics.allocations.labels(record.channel_id, record.outcome.value).inc()
 
 
-def count_change(metrics: Metrics, before: OrderCounts, verdicts: Sequence[AllocationChange]) -> None:
-    """Counts what a transaction did to one order; to be called after the commit."""
-    record = verdicts[-1].record
+def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[AllocationChange]) -> None:
+    """Counts the changes that a transaction made to one order; to be called after the commit."""
+    record = changes[-1].record
     after, channel = OrderCounts.of(record), record.channel_id
     metrics.sold_orders.labels(channel).inc(after.sold and not before.sold)
-    # What policy took off at once was sold first.
-    taken_off = sum(verdict.cancelled for verdict in verdicts)
-    more = after.sold_units - before.sold_units + taken_off
-    metrics.sold_units.labels(channel).inc(max(0, more))
-    metrics.cancelled_units.labels(channel).inc(taken_off + max(0, -more))
+    # Units that a policy cancelled at once count as sold first.
+    cancelled = sum(change.cancelled for change in changes)
+    added = after.sold_units - before.sold_units + cancelled
+    metrics.sold_units.labels(channel).inc(max(0, added))
+    metrics.cancelled_units.labels(channel).inc(cancelled + max(0, -added))
     metrics.split_orders.labels(channel).inc(after.split and not before.split)
     metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
     for location, units in _increases(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
-    _count_oversell(metrics, channel, before, after, verdicts)
+    _count_oversell(metrics, channel, before, after, changes)
     if after.needs_person and not before.needs_person:
-        reasons = [one.kind for verdict in verdicts for one in verdict.exceptions if one.needs_person]
-        reasons += [verdict.intervention for verdict in verdicts if verdict.intervention]
+        reasons = [exception.kind for change in changes for exception in change.exceptions if exception.needs_person]
+        reasons += [change.intervention for change in changes if change.intervention]
         metrics.manual_interventions.labels(channel, reasons[0] if reasons else "review").inc()
-    for verdict in verdicts:
-        count_exceptions(metrics, channel, verdict.exceptions)
-        if verdict.inputs is not None:
-            metrics.decisions_stored_bytes.inc(verdict.inputs.byte_count)
-        if verdict.decision is not None:
-            metrics.buffer_saved_units.labels(channel).inc(sum(verdict.decision.buffer_saved.values()))
-        if verdict.rerouted and after.sold:
-            metrics.rerouted_units.labels(channel, verdict.cause).inc(verdict.rerouted)
+    for change in changes:
+        count_exceptions(metrics, channel, change.exceptions)
+        if change.inputs is not None:
+            metrics.decisions_stored_bytes.inc(change.inputs.byte_count)
+        if change.decision is not None:
+            metrics.buffer_saved_units.labels(channel).inc(sum(change.decision.buffer_saved.values()))
+        if change.rerouted and after.sold:
+            metrics.rerouted_units.labels(channel, change.cause).inc(change.rerouted)
 
 
 def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
-    """Counts exceptions of one order, and those that policy settled at once; to be called after the commit."""
-    for one in raised:
-        metrics.exceptions.labels(one.kind, channel_id).inc()
-        if one.resolution is not None:
-            metrics.exceptions_resolved.labels(one.kind, one.resolution).inc()
+    """Counts exceptions of one order, and those that a policy resolved at once; to be called after the commit."""
+    for exception in raised:
+        metrics.exceptions.labels(exception.kind, channel_id).inc()
+        if exception.resolution is not None:
+            metrics.exceptions_resolved.labels(exception.kind, exception.resolution).inc()
 
 
 def _count_oversell(
-    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, verdicts: Sequence[AllocationChange]
+    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, changes: Sequence[AllocationChange]
 ) -> None:
-    # A unit of a line that is short again, or for another reason now, is one oversell.
-    left = max(0, after.oversold - before.oversold)
-    causes = _sums((short.cause, short.unit_count) for verdict in verdicts for short in verdict.oversold)
+    # A unit that is short again, or is short for another reason now, is still one oversell.
+    uncounted = max(0, after.oversold - before.oversold)
+    causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
     for cause, units in causes.items():
-        metrics.oversold_units.labels(channel, cause).inc(min(left, units))
-        left -= min(left, units)
+        metrics.oversold_units.labels(channel, cause).inc(min(uncounted, units))
+        uncounted -= min(uncounted, units)
     if after.oversold and not before.oversold:
         metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
 

@@ -1,7 +1,7 @@
-"""Orders as they come, whatever came first: originals, copies, updates, cancellations. `planner` plans them.
+"""Takes in requests about orders, in whatever order they arrive: originals, copies, updates. `planner` plans them.
 
-An order has one promise, under the original's name. Contents never go back in the channel's time, a sold order stays
-sold, and a cancelled one cancelled, so that the same events in any order of arrival end in the same state.
+An order has one promise, under the original's key. Older contents never replace newer ones by the channel's time, a
+sold order stays sold and a cancelled one cancelled, so the same events in any order of arrival end in the same state.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ SYNC_FAILED = "sync_failed"
 
 @dataclass(slots=True)
 class Intake:
-    """The orders that a transaction has locked, by name, and what is known of them; changed as orders arrive.
+    """The orders that a transaction has locked, by key, with their copies and cancellations; requests change it.
 
-    Whatever is in `changed_links`, `changed_kept`, `dropped_kept` and `incidents` is to be written afterwards.
+    `write_intake` writes `changed_links`, `changed_cancellations`, `moved_cancellations` and `incidents`.
     """
 
     unit_of_work: UnitOfWork
@@ -51,113 +51,115 @@ class Intake:
     _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, unit_of_work: UnitOfWork, names: LockedOrders, kept: Iterable[CancellationRow]) -> Intake:
-        """Of orders that have just been read."""
-        by_name = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
-        made = cls(unit_of_work, names, by_name, _links=dict(names.links))
-        for row in kept:
-            made.cancellations.setdefault(row.key, []).append(row)
-        return made
+    def of(cls, unit_of_work: UnitOfWork, locked: LockedOrders, cancellations: Iterable[CancellationRow]) -> Intake:
+        """Returns an intake of orders that have just been read."""
+        records = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
+        intake = cls(unit_of_work, locked, records, _links=dict(locked.links))
+        for row in cancellations:
+            intake.cancellations.setdefault(row.key, []).append(row)
+        return intake
 
     def receive(self, request: OrderRequest, context: PlanningContext) -> AllocationChange:
-        """Takes in one request and notes what became of its order; the book and the records are changed to match."""
-        name, was_known = request.key, request.key in self._links
-        original, own = self._identify(request, context)
+        """Applies one request to its order, changes the book and the records to match, and returns the change."""
+        key, was_linked = request.key, request.key in self._links
+        original, separate = self._identify(request, context)
         record = self._record(original)
-        if own is not None:
-            self._merge(own, record, request)
-        record.copies = sorted(one.key for one in self._links.values() if one.original == original)
+        if separate is not None:
+            self._merge(separate, record, request)
+        record.copies = sorted(link.key for link in self._links.values() if link.original == original)
         self._apply_channel_status(request, original, context)
-        verdict = self._decide(request, record, context, is_sold=own is not None and own.commitment is Commitment.SOLD)
-        if not verdict.event and name in self._links and not was_known:
-            verdict = replace(verdict, event="linked", description=f"{'/'.join(name)} is a copy of it.")
-        self.unit_of_work.record(verdict)
-        self._report_unmapped(verdict, context)
-        return verdict
+        is_sold = separate is not None and separate.commitment is Commitment.SOLD
+        change = self._decide(request, record, context, is_sold=is_sold)
+        if not change.event and key in self._links and not was_linked:
+            change = replace(change, event="linked", description=f"Linked to its copy {'/'.join(key)}.")
+        self.unit_of_work.record(change)
+        self._report_unmapped(change, context)
+        return change
 
-    def _record(self, name: OrderKey) -> AllocationRecord:
-        """The record of an order, made where there is none yet."""
-        known = self.records.get(name)
-        if known is not None:
-            return known
+    def _record(self, key: OrderKey) -> AllocationRecord:
+        """The record of an order, created where there is none yet."""
+        stored = self.records.get(key)
+        if stored is not None:
+            return stored
         now = self.unit_of_work.book.now
-        made = AllocationRecord(self.locked.ids[name], *name, create_time=now, update_time=now)
-        self.records[name] = made
-        self.unit_of_work.add(made)
-        return made
+        record = AllocationRecord(self.locked.ids[key], *key, create_time=now, update_time=now)
+        self.records[key] = record
+        self.unit_of_work.add(record)
+        return record
 
-    def _merge(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
-        """Takes back the promise that a copy has of its own. Its units are counted once, where that can still be."""
-        was, before = self.unit_of_work.before(own), self.unit_of_work.before(record)
-        self.unit_of_work.record(merge_copy(self.unit_of_work.book, own, (record.channel_id, record.order_id)))
-        # What was to be settled about the copy is to be settled about the order.
-        self.unit_of_work.supersede_exceptions(own)
+    def _merge(self, copy: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
+        """Releases the copy's separate promise. Units of both are counted once if the original was not sold yet."""
+        copy_before, before = self.unit_of_work.before(copy), self.unit_of_work.before(record)
+        self.unit_of_work.record(merge_copy(self.unit_of_work.book, copy, (record.channel_id, record.order_id)))
+        # The original raises exceptions of its own.
+        self.unit_of_work.supersede_exceptions(copy)
         if not before.sold:
-            self.unit_of_work.reset_baseline(record, replace(was, needs_person=before.needs_person or was.needs_person))
-            self.unit_of_work.reset_baseline(own, OrderCounts.of(own))
-        self._subtract_shipped(own, record, request)
+            needs_person = before.needs_person or copy_before.needs_person
+            self.unit_of_work.reset_baseline(record, replace(copy_before, needs_person=needs_person))
+            self.unit_of_work.reset_baseline(copy, OrderCounts.of(copy))
+        self._subtract_shipped(copy, record, request)
 
-    def _original(self, name: OrderKey) -> OrderKey:
-        link = self._links.get(name)
-        return link.original if link else name
+    def _original(self, key: OrderKey) -> OrderKey:
+        link = self._links.get(key)
+        return link.original if link else key
 
     def _identify(self, request: OrderRequest, context: PlanningContext) -> tuple[OrderKey, AllocationRecord | None]:
-        """The name under which the request's order has its promise, and a promise of its own that a copy had so far."""
-        mine = self._original(request.key)
+        """The key of the order that holds the promise, and the separate record that a copy had until now."""
+        stored_original = self._original(request.key)
         if request.copy_of is None:
-            return mine, None
+            return stored_original, None
         original = self._original(request.copy_of)
-        if mine == original:
-            return mine, None
-        if mine != request.key:
-            self._report_contradiction(request, mine, context)
-            return mine, None
-        own = self.records.pop(request.key, None)
-        states = original not in self.records
-        self._set_link(CopyLink(request.key, original, self.locked.ids[original], provides_contents=states))
+        if stored_original == original:
+            return stored_original, None
+        if stored_original != request.key:
+            self._report_contradiction(request, stored_original, context)
+            return stored_original, None
+        separate = self.records.pop(request.key, None)
+        is_first = original not in self.records
+        self._set_link(CopyLink(request.key, original, self.locked.ids[original], provides_contents=is_first))
         for link in list(self._links.values()):
             if link.original == request.key:
                 self._set_link(replace(link, original=original, allocation_id=self.locked.ids[original]))
         self._move_cancellations(request.key, original)
-        return original, own
+        return original, separate
 
     def _set_link(self, link: CopyLink) -> None:
         self._links[link.key] = self.changed_links[link.key] = link
 
-    def _move_cancellations(self, name: OrderKey, original: OrderKey) -> None:
-        rows = self.cancellations.pop(name, [])
+    def _move_cancellations(self, key: OrderKey, original: OrderKey) -> None:
+        rows = self.cancellations.pop(key, [])
         if rows:
-            self.moved_cancellations.add(name)
+            self.moved_cancellations.add(key)
         for row in rows:
             self._store_cancellation(replace(row, key=original))
 
     def _store_cancellation(self, row: CancellationRow) -> None:
-        """Keeps a cancellation, or notes that it was applied."""
+        """Stores a cancellation, or marks it as applied."""
         rows = self.cancellations.setdefault(row.key, [])
-        same = (row.event_id, row.cancellation.line_id)
-        rows[:] = [one for one in rows if (one.event_id, one.cancellation.line_id) != same] + [row]
-        self.changed_cancellations[row.key, *same] = row
+        id = (row.event_id, row.cancellation.line_id)
+        rows[:] = [x for x in rows if (x.event_id, x.cancellation.line_id) != id] + [row]
+        self.changed_cancellations[row.key, *id] = row
 
-    def _report_contradiction(self, request: OrderRequest, mine: OrderKey, context: PlanningContext) -> None:
-        said, known = "/".join(request.copy_of or ()), "/".join(mine)
+    def _report_contradiction(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
+        stated, stored = "/".join(request.copy_of or ()), "/".join(original)
         copy, channel = "/".join(request.key), context.of(request.key[0]).channel
-        sentence = f"{copy} is known as a copy of {known}, and is now said to be one of {said}; it stays as it is."
+        sentence = f"{copy} is a copy of {stored}; a request that calls it a copy of {stated} does not change that."
         self.incidents.append(Incident(SYNC_FAILED, copy, sentence, channel, channel_id=channel.id))
 
-    def _subtract_shipped(self, own: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
-        """What has left for the copy has left for the order: it is not promised once more."""
+    def _subtract_shipped(self, copy: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
+        """Cancels, on the original, units that have shipped for the copy, so that they do not ship twice."""
         lines = record.order_as_stated().lines if record.lines else request.order.lines
-        for line in own.lines:
-            left = own.shipped_of_line(line.line_id) - own.returned_of_line(line.line_id)
-            same = next((one for one in lines if one.sku == line.sku), None)
-            if left > 0 and same is not None:
-                event_id = f"left as {own.channel_id}/{own.order_id}, line {line.line_id}"
-                kept = PendingCancellation(same.line_id, left, PERMANENT)
-                name = (record.channel_id, record.order_id)
-                self._store_cancellation(CancellationRow(name, event_id, kept))
+        for line in copy.lines:
+            shipped = copy.shipped_of_line(line.line_id) - copy.returned_of_line(line.line_id)
+            same_sku = next((x for x in lines if x.sku == line.sku), None)
+            if shipped > 0 and same_sku is not None:
+                event_id = f"left as {copy.channel_id}/{copy.order_id}, line {line.line_id}"
+                cancellation = PendingCancellation(same_sku.line_id, shipped, PERMANENT)
+                key = (record.channel_id, record.order_id)
+                self._store_cancellation(CancellationRow(key, event_id, cancellation))
 
     def _apply_channel_status(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
-        """What the channel's own word for the order means: one that is cancelled stays so."""
+        """Applies the channel's own status of the order: an order that is cancelled stays so."""
         channel, word = context.of(request.key[0]).channel, request.channel_status
         if word is None or channel.platform is None:
             return
@@ -167,8 +169,8 @@ class Intake:
             self._store_cancellation(CancellationRow(original, event_id, PendingCancellation(is_applied=True)))
         elif status is None:
             sentence = (
-                f"Order {'/'.join(request.key)} is '{word}', which is no known word of {channel.platform}; "
-                "it was taken as its commitment says."
+                f"Order {'/'.join(request.key)} has the status '{word}', which {channel.platform} is not known to use; "
+                "the order was allocated by its commitment."
             )
             subject = f"{channel.platform}/{word}"
             self.incidents.append(Incident(SYNC_FAILED, subject, sentence, channel, channel_id=channel.id))
@@ -176,43 +178,43 @@ class Intake:
     def _decide(
         self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sold: bool
     ) -> AllocationChange:
-        name, original = request.key, (record.channel_id, record.order_id)
+        key, original = request.key, (record.channel_id, record.order_id)
         stated_time, before = record.channel_update_time, (record.channel_update_time, record.channel_status)
-        counts = self._accept_contents(request, record, name)
+        is_accepted = self._accept_contents(request, record, key)
         rows = self.cancellations.get(original, [])
         is_whole = any(row.cancellation.is_whole for row in rows)
-        tells_time = bool(request.update_time or record.copies or is_whole)
+        keeps_sale = bool(request.update_time or record.copies or is_whole)
         sold = is_sold or request.order.commitment is Commitment.SOLD
-        sold = sold or (tells_time and record.commitment is Commitment.SOLD)
-        order = _resulting_order(request, record, counts=counts, sold=sold)
+        sold = sold or (keeps_sale and record.commitment is Commitment.SOLD)
+        order = _resulting_order(request, record, is_accepted=is_accepted, sold=sold)
         if is_whole:
-            verdict = cancel_whole_order(self.unit_of_work.book, record, order)
-        elif counts or self._is_affected(record, rows, sold=sold):
-            standing = _prior_cancellations(record, order, rows, stated_time, counts=counts)
-            kept = [row.cancellation for row in rows]
-            time = request.update_time if counts and name == original else record.channel_update_time
-            cancelled = cancelled_units(order.lines, kept, time, standing)
-            around = context.of(record.channel_id)
-            verdict = amend(
-                around, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
+            change = cancel_whole_order(self.unit_of_work.book, record, order)
+        elif is_accepted or self._is_affected(record, rows, sold=sold):
+            prior = _prior_cancellations(record, order, rows, stated_time, is_accepted=is_accepted)
+            cancellations = [row.cancellation for row in rows]
+            time = request.update_time if is_accepted and key == original else record.channel_update_time
+            cancelled = cancelled_units(order.lines, cancellations, time, prior)
+            channel_context = context.of(record.channel_id)
+            change = amend(
+                channel_context, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
             )
         else:
             return self._with_event(AllocationChange(record), before)
         for row in rows:
             if not row.cancellation.is_applied:
                 self._store_cancellation(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
-        return self._with_event(verdict, before)
+        return self._with_event(change, before)
 
-    def _accept_contents(self, request: OrderRequest, record: AllocationRecord, name: OrderKey) -> bool:
-        """Whether the contents of a request are the order's from now on; notes when they were stated, and the word."""
-        link = self._links.get(name)
+    def _accept_contents(self, request: OrderRequest, record: AllocationRecord, key: OrderKey) -> bool:
+        """Whether a request's contents become the order's; if so, stores the channel's time and status of them."""
+        link = self._links.get(key)
         if link is not None:
             if not link.provides_contents or _is_older(request.update_time, link.update_time):
                 return False
             self._set_link(replace(link, update_time=request.update_time or link.update_time))
             return True
         for copy in list(self._links.values()):
-            if copy.original == name and copy.provides_contents:
+            if copy.original == key and copy.provides_contents:
                 self._set_link(replace(copy, provides_contents=False))
         if _is_older(request.update_time, record.channel_update_time):
             return False
@@ -221,27 +223,28 @@ class Intake:
         return True
 
     def _is_affected(self, record: AllocationRecord, rows: Sequence[CancellationRow], *, sold: bool) -> bool:
-        """Whether an order changes although its contents do not: it is sold now, or units of it are cancelled."""
+        """Whether an order changes although its contents do not: it is now sold, or stored cancellations apply."""
         if sold and record.commitment is Commitment.HOLD:
             return True
-        waiting = any(not row.cancellation.is_applied for row in rows)
-        return waiting and record.state_at(self.unit_of_work.book.now) in PROMISING
+        has_pending = any(not row.cancellation.is_applied for row in rows)
+        return has_pending and record.state_at(self.unit_of_work.book.now) in PROMISING
 
-    def _with_event(self, verdict: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
-        """The verdict; what the channel says of an order that does not change is an event of its own."""
-        record = verdict.record
-        if verdict.event or (record.channel_update_time, record.channel_status) == before:
-            return verdict
-        word = f": {record.channel_status}" if record.channel_status else ""
-        return replace(verdict, event="updated", description=f"The channel says the same contents again{word}.")
+    def _with_event(self, change: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
+        """The change, with an event where only the channel's time or status of the order changed."""
+        record = change.record
+        if change.event or (record.channel_update_time, record.channel_status) == before:
+            return change
+        status = f"; its status there is {record.channel_status}" if record.channel_status else ""
+        sentence = f"The channel sent the order again with the same contents{status}."
+        return replace(change, event="updated", description=sentence)
 
-    def _report_unmapped(self, verdict: AllocationChange, context: PlanningContext) -> None:
-        record = verdict.record
-        if verdict.decision is None:
+    def _report_unmapped(self, change: AllocationChange, context: PlanningContext) -> None:
+        record = change.record
+        if change.decision is None:
             return
         channel = context.of(record.channel_id).channel
         for sku in sorted({short.sku for short in record.shortages if short.cause == UNMAPPED}):
-            sentence = f"{record.channel_id} sells '{sku}', which the catalogue does not have; upsert the product."
+            sentence = f"{record.channel_id} sold '{sku}', which is not in the catalog; add the product."
             self.incidents.append(
                 Incident(
                     order_exceptions.UNMAPPED_PRODUCT, sku, sentence, channel, channel_id=record.channel_id, sku=sku
@@ -249,18 +252,18 @@ class Intake:
             )
 
 
-def _is_older(one: datetime | None, known: datetime | None) -> bool:
-    return one is not None and known is not None and one < known
+def _is_older(time: datetime | None, stored: datetime | None) -> bool:
+    return time is not None and stored is not None and time < stored
 
 
-def _resulting_order(request: OrderRequest, record: AllocationRecord, *, counts: bool, sold: bool) -> Order:
-    """What the order asks for after this request, as its channel states it, under the original's name."""
+def _resulting_order(request: OrderRequest, record: AllocationRecord, *, is_accepted: bool, sold: bool) -> Order:
+    """The order after this request, as its channel states it, under the original's key."""
     commitment = Commitment.SOLD if sold else request.order.commitment
-    if counts or not record.lines:
+    if is_accepted or not record.lines:
         channel_id, order_id = record.channel_id, record.order_id
         return replace(request.order, channel_id=channel_id, order_id=order_id, commitment=commitment)
-    stays = record.commitment is Commitment.SOLD
-    return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold or stays else record.commitment)
+    was_sold = record.commitment is Commitment.SOLD
+    return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold or was_sold else record.commitment)
 
 
 def _prior_cancellations(
@@ -269,25 +272,25 @@ def _prior_cancellations(
     rows: Sequence[CancellationRow],
     stated_time: datetime | None,
     *,
-    counts: bool,
+    is_accepted: bool,
 ) -> PriorCancellations:
-    """What is cancelled and stays so when the same contents are said again. A cart says anew what it asks for."""
+    """Cancelled units that stay so when the channel repeats the same contents; a cart that is sent again has none."""
     units = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
     if not units:
         return PriorCancellations()
-    is_kept = not counts or record.commitment is Commitment.SOLD or bool(rows)
+    stay_cancelled = not is_accepted or record.commitment is Commitment.SOLD or bool(rows)
     return (
         PriorCancellations(units, stated_time)
-        if is_kept and same_contents(record.order_as_stated(), order)
+        if stay_cancelled and same_contents(record.order_as_stated(), order)
         else PriorCancellations()
     )
 
 
 async def write_intake(connection: Connection, intake: Intake, policy_set: PolicySet) -> None:
-    """To be called after the orders were written, with all locks held."""
+    """Writes copies, cancellations and incidents; to be called after the orders were written, with all locks held."""
     await order_identity.write(connection, intake.changed_links.values())
-    begun = {record.id for record in intake.records.values()}
-    await order_identity.delete_empty(connection, intake.locked.created - begun)
+    used = {record.id for record in intake.records.values()}
+    await order_identity.delete_empty(connection, intake.locked.created - used)
     await pending_cancellations.delete_moved(connection, intake.moved_cancellations)
     book = intake.unit_of_work.book
     await pending_cancellations.write(connection, book.now, intake.changed_cancellations.values())

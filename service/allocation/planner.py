@@ -1,4 +1,4 @@
-"""What one order does to a book: asks `policies`, and turns the decision into promises and a record."""
+"""Plans one order: asks `policies` for a decision, and applies it to the order's record and the stock book."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class AllocationChange:
-    """What became of an order. `event` is empty where nothing changed; `decision` is there where one was made.
+    """What changed about an order, and why. `event` is empty where nothing changed.
 
-    `partial` tells that the decision is about some units of the order only. `cancelled` are units that policy took off,
-    and `rerouted` units that were promised elsewhere than before, because of `cause`.
+    `decision` is the routing decision, if there was one; `partial` means that it covers only some units of the order.
+    `cancelled` are units that were cancelled, `rerouted` units that moved to another location because of `cause`.
     """
 
     record: AllocationRecord
@@ -63,97 +63,102 @@ class AllocationChange:
     change_refused: bool = False
     decision: Decision | None = None
     inputs: DecisionInputs | None = None
-    """What the decision was made from."""
+    """The inputs of the decision."""
     exceptions: tuple[OrderException, ...] = field(default=())
-    """What is to be settled, or was settled by policy at once."""
+    """Exceptions that are raised, including those that a policy resolves at once."""
     partial: bool = False
     oversold: tuple[ShortageRecord, ...] = ()
-    """What was found to be sold and not there, also where policy took it off at once."""
+    """Units that were sold and are not available, including those that a policy cancels at once."""
     cancelled: int = 0
     rerouted: int = 0
     cause: str = ""
     intervention: str = ""
-    """Why a person acted on the order, where one did."""
+    """Why a person acted on the order, if one did."""
 
 
 def decide(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, order: Order, hold_duration: timedelta
 ) -> AllocationChange:
-    """Plans, converts or keeps; the book and the record are changed to match. `record` is the order's, locked.
+    """Plans the order, confirms its hold or keeps its promise, and changes the book and its locked record to match.
 
-    Raises InvalidFields where a line that has left in part would become another product's.
+    Raises InvalidFields where a line of which units have shipped would get another SKU.
     """
     if _repeats_cancelled_order(record, order):
         return AllocationChange(record)
     promise = promise_of(record, book)
-    what = promise_transition(promise, order)
-    if what is PromiseTransition.KEEP:
+    transition = promise_transition(promise, order)
+    if transition is PromiseTransition.KEEP:
         return AllocationChange(record)
-    if what is PromiseTransition.CONVERT:
+    if transition is PromiseTransition.CONVERT:
         record.replace_contents(order)
         return with_review(channel_context, book, confirm(book, record))
     _check_shipped_skus(record, order)
-    left = record.unshipped_order(order)
-    if _is_already_planned(record, left):
+    unshipped = record.unshipped_order(order)
+    if _is_already_planned(record, unshipped):
         return AllocationChange(record)
-    if left is None:
+    if unshipped is None:
         return _everything_shipped(book, record, order)
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     rejected_by = record.rejected_by()
-    caught = capture(world, channel_context.channel, left, promise.own_units, rejected_by)
+    inputs = capture(world, channel_context.channel, unshipped, promise.own_units, rejected_by)
     decision = route(
-        channel_context.policy_set, world, channel_context.channel, left, promise.own_units, rejected_by=rejected_by
+        channel_context.policy_set,
+        world,
+        channel_context.channel,
+        unshipped,
+        promise.own_units,
+        rejected_by=rejected_by,
     )
-    if keeps_current_hold(promise, left, decision):
+    if keeps_current_hold(promise, unshipped, decision):
         return AllocationChange(record, change_refused=True)
-    verdict = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
-    return replace(verdict, inputs=caught)
+    change = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
+    return replace(change, inputs=inputs)
 
 
 def _repeats_cancelled_order(record: AllocationRecord, order: Order) -> bool:
-    """Whether the channel repeats what it sold before anything was cancelled: what is cancelled stays so."""
+    """Whether the channel sends a sold order as it was before cancellations: cancelled units then stay cancelled."""
     was_cancelled = any(line.cancelled for line in record.lines)
     return record.commitment is Commitment.SOLD and was_cancelled and same_contents(record.order_as_stated(), order)
 
 
 def _check_shipped_skus(record: AllocationRecord, order: Order) -> None:
-    wrong = [
-        Violation(f"lines[{place}].sku", f"line '{line_id}' has left as '{sku}'; use a new line_id")
-        for place, (line_id, sku) in record.shipped_as_other_sku(order).items()
+    violations = [
+        Violation(f"lines[{index}].sku", f"line '{line_id}' has shipped as '{sku}'; use a new line_id")
+        for index, (line_id, sku) in record.shipped_as_other_sku(order).items()
     ]
-    if wrong:
-        raise InvalidFields(wrong)
+    if violations:
+        raise InvalidFields(violations)
 
 
-def _is_already_planned(record: AllocationRecord, left: Order | None) -> bool:
-    """Whether an order of which units have left is planned just so: lines that have left may be named or not."""
-    if not any(made.shipped for made in record.shipments):
+def _is_already_planned(record: AllocationRecord, unshipped: Order | None) -> bool:
+    """Whether the unshipped units of a partly shipped order have these contents already."""
+    if not any(shipment.shipped for shipment in record.shipments):
         return False
     planned = record.unshipped_order(record.order(Commitment.SOLD))
-    return left is planned if left is None or planned is None else same_contents(planned, left)
+    return unshipped is planned if unshipped is None or planned is None else same_contents(planned, unshipped)
 
 
 def _everything_shipped(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
-    """Nothing of the new contents is left to plan: what was promised beyond them is given back."""
+    """All units of the new contents have shipped: promises beyond them are released."""
     release_promises(book, record)
     record.replace_contents(order)
     record.state, record.expire_time, record.update_time = CONFIRMED, None, book.now
     record.outcome = Outcome.ALLOCATED
-    return AllocationChange(record, "changed", "Everything that the order asks for now has left already.")
+    return AllocationChange(record, "changed", "All units of the changed order have shipped already.")
 
 
 def promise_of(record: AllocationRecord, book: Book) -> Promise:
-    """The stored promise as `policies` sees it, its state by the clock."""
+    """The stored promise for `policies`, with its state by the clock."""
     state = _STATES[record.state_at(book.now)]
-    wanted = any(line.uncancelled for line in record.lines)
+    has_units = any(line.uncancelled for line in record.lines)
     short: dict[str, int] = {}
     for shortage in record.shortages:
         short[shortage.line_id] = short.get(shortage.line_id, 0) + shortage.unit_count
-    return Promise(state, record.order(record.commitment) if wanted else None, record.promised(), short)
+    return Promise(state, record.order(record.commitment) if has_units else None, record.promised(), short)
 
 
 def confirm(book: Book, record: AllocationRecord) -> AllocationChange:
-    """Turns a live hold into a sale: the same units stay promised where they are. See `with_review`."""
+    """Confirms a live hold as sold: the same units stay promised at the same locations. See `with_review`."""
     for shipment in record.shipments:
         for line_id, units in shipment.units.items():
             book.confirm(record.line_units(shipment, line_id, units))
@@ -162,20 +167,20 @@ def confirm(book: Book, record: AllocationRecord) -> AllocationChange:
     return AllocationChange(record, "confirmed", "The hold was confirmed: the order is paid.")
 
 
-def with_review(channel_context: ChannelContext, book: Book, verdict: AllocationChange) -> AllocationChange:
-    """A hold that needs review is reviewed once it is sold; other verdicts stay as they are."""
-    record = verdict.record
-    if not verdict.event or record.outcome is not Outcome.NEEDS_REVIEW:
-        return verdict
+def with_review(channel_context: ChannelContext, book: Book, change: AllocationChange) -> AllocationChange:
+    """Adds a review exception to a confirmation whose plan needs review; returns other changes as they are."""
+    record = change.record
+    if not change.event or record.outcome is not Outcome.NEEDS_REVIEW:
+        return change
     context = exception_context(channel_context, book.now, record.order(Commitment.SOLD))
-    due = order_exceptions.of_review(channel_context.policy_set, context, "the plan needs review")
-    return replace(verdict, exceptions=mark_needs_person(record, [due]))
+    review = order_exceptions.of_review(channel_context.policy_set, context, "the plan needs review")
+    return replace(change, exceptions=mark_needs_person(record, [review]))
 
 
 def release_promises(book: Book, record: AllocationRecord) -> None:
-    """Takes a live promise off the book. One that has expired has been taken off already.
+    """Releases the promised units of an order from the book; those of an expired hold are released already.
 
-    What has left stays, and so do, as history, the shipments that a location was given of a sold order.
+    Shipped units stay. The cancelled shipments of a sold order stay as history.
     """
     if record.state_at(book.now) in PROMISING:
         for shipment in record.shipments:
@@ -185,7 +190,7 @@ def release_promises(book: Book, record: AllocationRecord) -> None:
         shipment.units = {}
         shipment.update_state(book.now, ended=ShipmentState.CANCELLED)
     was_sold = record.commitment is Commitment.SOLD
-    record.shipments = [made for made in record.shipments if was_sold or made.state is not ShipmentState.CANCELLED]
+    record.shipments = [x for x in record.shipments if was_sold or x.state is not ShipmentState.CANCELLED]
     record.shortages = []
 
 
@@ -198,18 +203,19 @@ def _replan(
     decision: Decision,
     hold_duration: timedelta,
 ) -> AllocationChange:
-    before, old = record.state_at(book.now), [replace(made, units=dict(made.units)) for made in record.shipments]
+    state_before = record.state_at(book.now)
+    old_shipments = [replace(shipment, units=dict(shipment.units)) for shipment in record.shipments]
     release_promises(book, record)
     record.replace_contents(order)
     record.update_time = book.now
     record.state = _state_after(order, decision, record)
     record.expire_time = book.now + hold_duration if record.state == HELD else None
-    # Causes are found before this order's own units are taken: they did not race with themselves.
-    short = [shortage_of(channel_context, book, order, one) for one in decision.shortages]
-    promise_units(channel_context, book, record, decision, old)
-    settled = add_shortages(channel_context, book.now, record, short)
+    # Causes are determined before this order's own units are promised: an order does not race with itself.
+    shortages = [shortage_of(channel_context, book, order, shortage) for shortage in decision.shortages]
+    promise_units(channel_context, book, record, decision, old_shipments)
+    added = add_shortages(channel_context, book.now, record, shortages)
     record.outcome = outcome_of(record, in_review=bool(decision.reviews))
-    event, description = _event_and_description(before, record)
+    event, description = _event_and_description(state_before, record)
     explain(channel_context, book, record, decision)
     reviews = reviews_of(channel_context, book, record, order, decision)
     return AllocationChange(
@@ -217,14 +223,14 @@ def _replan(
         event,
         description,
         decision=decision,
-        exceptions=(*settled.exceptions, *mark_needs_person(record, reviews)),
-        oversold=oversold_of(short),
-        cancelled=settled.cancelled,
+        exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
+        oversold=oversold_of(shortages),
+        cancelled=added.cancelled,
     )
 
 
 def _state_after(order: Order, decision: Decision, record: AllocationRecord) -> str:
-    if order.commitment is Commitment.SOLD or any(made.shipped for made in record.shipments):
+    if order.commitment is Commitment.SOLD or any(shipment.shipped for shipment in record.shipments):
         return CONFIRMED
     return HELD if decision.plan else REFUSED
 
@@ -234,15 +240,14 @@ def promise_units(
     book: Book,
     record: AllocationRecord,
     decision: Decision,
-    old: list[ShipmentRecord] | None = None,
+    old_shipments: list[ShipmentRecord] | None = None,
 ) -> None:
-    """Promises what was planned. A shipment that comes out as one of the `old` ones was goes on as that one."""
-    take = book.hold if record.state == HELD else book.allocate
+    """Promises the planned units. A planned shipment that equals one of the old shipments continues as that one."""
+    promise = book.hold if record.state == HELD else book.allocate
     for planned in decision.plan:
-        made = _shipment(channel_context, book, record, planned, old or [])
-        record.shipments.append(made)
+        record.shipments.append(_shipment(channel_context, book, record, planned, old_shipments or []))
         for line in planned.lines:
-            take(LineUnits(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
+            promise(LineUnits(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
 
 
 def _shipment(
@@ -250,15 +255,15 @@ def _shipment(
     book: Book,
     record: AllocationRecord,
     planned: PlannedShipment,
-    old: list[ShipmentRecord],
+    old_shipments: list[ShipmentRecord],
 ) -> ShipmentRecord:
     units = {line.line_id: line.unit_count for line in planned.lines}
-    for same in old:
-        is_same = same.state in OPEN and not same.shipped and not same.rejected
-        if is_same and (same.location_id, same.units) == (planned.location_id, units):
-            old.remove(same)
-            record.shipments = [made for made in record.shipments if made.id != same.id]
-            return replace(same, distance_km=planned.distance_km)
+    for old in old_shipments:
+        is_unchanged = old.state in OPEN and not old.shipped and not old.rejected
+        if is_unchanged and (old.location_id, old.units) == (planned.location_id, units):
+            old_shipments.remove(old)
+            record.shipments = [shipment for shipment in record.shipments if shipment.id != old.id]
+            return replace(old, distance_km=planned.distance_km)
     return ShipmentRecord(
         id=book.new_id(),
         location_id=planned.location_id,
@@ -271,70 +276,74 @@ def _shipment(
 
 
 def shortage_of(channel_context: ChannelContext, book: Book, order: Order, short: Shortage) -> ShortageRecord:
-    """A shortage of a decision, with the cause where it is an oversell."""
+    """A shortage of a decision as a record, with the cause of an oversell."""
     cause = ""
     if short.kind is ShortageKind.OVERSELL and order.commitment is Commitment.SOLD:
         may_sell_from = channel_context.channel.may_sell_from
-        levels = [x for (sku, place), x in book.levels.items() if sku == short.sku and may_sell_from(place)]
+        levels = [x for (sku, location), x in book.levels.items() if sku == short.sku and may_sell_from(location)]
         cause = oversell_cause(levels, short.unit_count, book.now)
         if short.sku not in channel_context.products:
             cause = UNMAPPED
-    # A HOLD sold nothing, so nothing is oversold.
+    # A HOLD is not sold, so nothing of it is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)
 
 
 def oversold_of(shortages: Sequence[ShortageRecord]) -> tuple[ShortageRecord, ...]:
-    """The shortages of units that are not there."""
+    """The shortages that are oversells."""
     return tuple(short for short in shortages if short.kind == OVERSELL)
 
 
 def outcome_of(record: AllocationRecord, *, in_review: bool) -> Outcome:
-    """What an order has come to, by what is promised, has left, waits and is short of it."""
-    has_some = any(made.units or made.shipped for made in record.shipments)
-    if in_review and has_some:
+    """The outcome of an order by its promised, shipped, backordered and short units."""
+    has_plan = _has_plan(record)
+    if in_review and has_plan:
         return Outcome.NEEDS_REVIEW
     if not record.shortages:
         return Outcome.ALLOCATED
-    if has_some:
+    if has_plan:
         return Outcome.PARTLY_ALLOCATED
     if all(short.backordered for short in record.shortages):
         return Outcome.BACKORDERED
-    # Without an exception rule that settles it, a sold order with nothing promised waits for a person.
+    # A sold order without promised units waits for a person, unless an exception rule resolved its shortage.
     return Outcome.NEEDS_REVIEW if record.commitment is Commitment.SOLD else Outcome.UNFILLABLE
 
 
 def is_in_review(record: AllocationRecord) -> bool:
-    """Whether a person has yet to look at the plan of an order; an order without a plan is short, not in review."""
-    has_plan = any(made.units or made.shipped for made in record.shipments)
-    return record.outcome is Outcome.NEEDS_REVIEW and has_plan
+    """Whether a person has yet to approve the plan of an order; an order without a plan is short, not in review."""
+    return record.outcome is Outcome.NEEDS_REVIEW and _has_plan(record)
+
+
+def _has_plan(record: AllocationRecord) -> bool:
+    return any(shipment.units or shipment.shipped for shipment in record.shipments)
 
 
 def reviews_of(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, order: Order, decision: Decision
 ) -> list[OrderException]:
-    """The reviews of a plan; a cart, which nobody has paid for, needs none."""
+    """The review exceptions of a plan; a hold, which is not paid, needs no review."""
     if record.commitment is Commitment.HOLD:
         return []
     context = exception_context(channel_context, book.now, order)
     return order_exceptions.of_reviews(channel_context.policy_set, context, decision.reviews)
 
 
-def _event_and_description(before: str, record: AllocationRecord) -> tuple[str, str]:
-    """The event of a plan, and its sentence."""
+def _event_and_description(state_before: str, record: AllocationRecord) -> tuple[str, str]:
+    """The timeline event of a plan, and its sentence."""
     promised = sum(record.promised().values())
-    places = ", ".join(made.location_id for made in record.shipments if made.units) or "nowhere"
-    anew = " anew" if before in (*PROMISING, "expired") else ""
-    waiting = sum(short.unit_count for short in record.shortages if short.backordered)
-    lost = record.short_count() - waiting
-    rest = f"; {unit_count_text(lost)} short" if lost else ""
-    rest += f"; {unit_count_text(waiting)} on backorder" if waiting else ""
-    sentence = f"Planned{anew}: {unit_count_text(promised)} from {places}{rest}."
-    event = {HELD: "held", CONFIRMED: "confirmed" if before in (HELD, "expired") else "sold", REFUSED: "refused"}
+    location_ids = [shipment.location_id for shipment in record.shipments if shipment.units]
+    sources = f" from {', '.join(location_ids)}" if location_ids else ""
+    planned = "Replanned" if state_before in (*PROMISING, "expired") else "Planned"
+    backordered = sum(short.unit_count for short in record.shortages if short.backordered)
+    lost = record.short_count() - backordered
+    shortages = f"; {unit_count_text(lost)} short" if lost else ""
+    shortages += f"; {unit_count_text(backordered)} on backorder" if backordered else ""
+    sentence = f"{planned}: {unit_count_text(promised)}{sources}{shortages}."
+    event = {HELD: "held", CONFIRMED: "confirmed" if state_before in (HELD, "expired") else "sold", REFUSED: "refused"}
     return event.get(record.state, record.state), sentence
 
 
 def explain(channel_context: ChannelContext, book: Book, record: AllocationRecord, decision: Decision) -> None:
-    """Gives the record a new decision, with everything that explains it."""
+    """Sets the record's decision to this one, with its explanation, under a new id."""
     record.decision_id = book.new_id()
     record.decision = decision_message(decision, channel_context.policy_set.revision, record.decision_id, book.now)

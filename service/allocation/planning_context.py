@@ -1,4 +1,4 @@
-"""What orders are planned in: the rules, the catalogue, and the products that they name."""
+"""The rules, the catalog and the products with which orders are planned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.database.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class ChannelContext:
-    """What the orders of one channel are planned in."""
+    """The rules, locations and products with which the orders of one channel are planned."""
 
     policy_set: PolicySet
     locations: Mapping[str, Location]
@@ -24,21 +24,21 @@ class ChannelContext:
 
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
-    """What the orders of any channel are planned in: one set of rules and one catalogue."""
+    """The rules, catalog and products with which the orders of any channel are planned."""
 
     policy_set: PolicySet
     catalog: Catalog
     products: Mapping[str, Product]
 
     def of(self, channel_id: str) -> ChannelContext:
-        """The surroundings of one channel's orders. Raises KeyError where the catalogue has no such channel."""
-        known = self.catalog
-        return ChannelContext(self.policy_set, known.locations, known.channels[channel_id], self.products)
+        """The context of one channel's orders. Raises KeyError where the catalog has no such channel."""
+        catalog = self.catalog
+        return ChannelContext(self.policy_set, catalog.locations, catalog.channels[channel_id], self.products)
 
 
 async def context(
     connection: Connection, cache: CatalogCache, policy_set: PolicySet, skus: Iterable[str]
 ) -> PlanningContext:
-    """The scene for orders of these SKUs."""
+    """Reads the planning context for orders of these SKUs."""
     version, products = await catalog_store.products(connection, skus)
     return PlanningContext(policy_set, await cache.at(connection, version), products)

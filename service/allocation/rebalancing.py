@@ -1,7 +1,8 @@
-"""What follows from a change of stock, in the same transaction: promises that do not fit move, backorders fill.
+"""Reroutes promises that exceed stock and fills backorders, in the transaction that changed the stock.
 
-Orders are locked here after stock, against the order of locks: never waiting for one, so that no two wait for each
-other. Where somebody else has one, the whole transaction is run again, and locks it with its own orders first.
+Orders are locked here after stock levels, against the usual order of locks. They are therefore locked without waiting,
+which cannot deadlock. Where another transaction has locked one of them, the whole transaction is run again, and locks
+that order together with its own at the start.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
-from service.database.tables import Moment, allocation, promise, shipment, shortage
+from service.database.tables import Moment, allocation, promise, shipment as shipment_table, shortage
 from service.orders import order_store
 from service.orders.allocation_record import HELD, OVERSELL, PROMISING, AllocationRecord
 
 COUNT_CORRECTION = "count_correction"
 FILL_LIMIT = 500
-"""Backordered orders that one transaction looks at; the sweeper goes on from there."""
+"""Backordered orders that one transaction tries to fill; the sweeper tries the others."""
 
 _allocation = allocation.c
 _UNACCEPTED = ShipmentState.ASSIGNED.value
@@ -38,10 +39,10 @@ _CLAIMS = Statement(
         promise.c.line_id,
         promise.c.unit_count,
         _allocation.create_time,
-        shipment.c.state,
+        shipment_table.c.state,
     )
     .join(allocation, _allocation.id == promise.c.allocation_id)
-    .join(shipment, shipment.c.id == promise.c.shipment_id)
+    .join(shipment_table, shipment_table.c.id == promise.c.shipment_id)
     .where(
         promise.c.sku == parameter("sku", Text),
         promise.c.location_id == parameter("location_id", Text),
@@ -69,7 +70,7 @@ _LOCK_NOWAIT = Statement(
 
 @dataclass(slots=True)
 class LazyPlanningContext:
-    """The rules, and the catalogue once somebody needs it."""
+    """The rules, and the planning context, which is read when it is first needed."""
 
     cache: CatalogCache
     policy_set: PolicySet
@@ -78,7 +79,7 @@ class LazyPlanningContext:
     async def channel_context(
         self, connection: Connection, unit_of_work: UnitOfWork, channel_id: str
     ) -> ChannelContext:
-        """The surroundings of one channel's orders, with the products of the book."""
+        """The context of one channel's orders, with the products of the book."""
         if self.context is None:
             skus = {sku for sku, _ in unit_of_work.book.levels}
             self.context = await context(connection, self.cache, self.policy_set, skus)
@@ -88,14 +89,14 @@ class LazyPlanningContext:
 async def rebalance(
     connection: Connection, unit_of_work: UnitOfWork, cache: CatalogCache, policy_set: PolicySet
 ) -> None:
-    """Does what follows from everything that has happened to the stock book. To be called before it is written."""
+    """Reroutes and fills after all changes to the stock book; to be called before the book is written."""
     context = LazyPlanningContext(cache, policy_set)
     await _reroute(connection, unit_of_work, context)
     await fill(connection, unit_of_work, context)
 
 
 async def _reroute(connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext) -> None:
-    """Takes promises off levels that have less than is promised, and plans them anew: the older orders first."""
+    """Releases promises from levels that have fewer units than promised and replans them, oldest orders first."""
     lost: dict[UUID, list[tuple[tuple[str, str], Loss]]] = {}
     for key in sorted(unit_of_work.book.changed_keys()):
         excess = -unit_of_work.book.levels[key].available
@@ -103,14 +104,14 @@ async def _reroute(connection: Connection, unit_of_work: UnitOfWork, context: La
             for loss in losses(await _claims(connection, unit_of_work, key), excess):
                 lost.setdefault(UUID(loss.claim.allocation_id), []).append((key, loss))
     await _lock_and_load(connection, unit_of_work, lost)
-    for record in sorted((unit_of_work.records[one] for one in lost), key=lambda one: (one.create_time, one.id)):
+    for record in sorted((unit_of_work.records[id] for id in lost), key=lambda record: (record.create_time, record.id)):
         units = _release_lost(unit_of_work, record, lost[record.id])
         channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
         unit_of_work.record(replan_units(channel_context, unit_of_work.book, record, units, cause=COUNT_CORRECTION))
 
 
 async def _claims(connection: Connection, unit_of_work: UnitOfWork, key: tuple[str, str]) -> list[Claim]:
-    """The promises at one level, of orders that this transaction knows as they are by now."""
+    """The promises at one level; those of orders that this transaction has loaded include its own changes."""
     sku, location_id = key
     rows = await _CLAIMS.rows(connection, sku=sku, location_id=location_id, now=unit_of_work.book.now)
     stored = [
@@ -133,70 +134,70 @@ async def _claims(connection: Connection, unit_of_work: UnitOfWork, key: tuple[s
 def _claims_of(unit_of_work: UnitOfWork, record: AllocationRecord, key: tuple[str, str]) -> Iterable[Claim]:
     if record.state_at(unit_of_work.book.now) not in PROMISING:
         return
-    for made in record.shipments:
-        if made.location_id != key[1]:
+    for shipment in record.shipments:
+        if shipment.location_id != key[1]:
             continue
-        for line_id, units in made.units.items():
+        for line_id, units in shipment.units.items():
             if record.line(line_id).sku == key[0]:
-                is_taken_up = made.state is not ShipmentState.ASSIGNED
-                yield Claim(str(record.id), str(made.id), line_id, units, record.create_time, is_taken_up)
+                is_accepted = shipment.state is not ShipmentState.ASSIGNED
+                yield Claim(str(record.id), str(shipment.id), line_id, units, record.create_time, is_accepted)
 
 
 def _release_lost(
     unit_of_work: UnitOfWork, record: AllocationRecord, lost: Sequence[tuple[tuple[str, str], Loss]]
 ) -> dict[str, int]:
-    """Takes units off the shipments that lose them; returns them by line."""
+    """Releases units of the shipments that lose them; returns the units by line."""
     units: dict[str, int] = {}
     for _, loss in lost:
         claim, count = loss.claim, loss.unit_count
-        made = record.shipment(UUID(claim.shipment_id))
-        part = record.line_units(made, claim.line_id, count)
-        unit_of_work.book.release(part, was_held=record.state == HELD, reason=COUNT_CORRECTION)
-        made.remove_units(claim.line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
+        shipment = record.shipment(UUID(claim.shipment_id))
+        line_units = record.line_units(shipment, claim.line_id, count)
+        unit_of_work.book.release(line_units, was_held=record.state == HELD, reason=COUNT_CORRECTION)
+        shipment.remove_units(claim.line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
         units[claim.line_id] = units.get(claim.line_id, 0) + count
     if record.state == HELD:
-        record.shipments = [made for made in record.shipments if made.state in OPEN]
+        record.shipments = [shipment for shipment in record.shipments if shipment.state in OPEN]
     return units
 
 
 async def fill(
-    connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext, *, untouched: bool = False
+    connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext, *, all_levels: bool = False
 ) -> None:
-    """Gives what is available to the backorders that wait for it, in their turn.
+    """Promises available stock to the backorders that wait for it, in their turn.
 
-    Only what has just been touched is looked at, unless `untouched` says that all levels of the book are.
+    Only levels that this transaction has changed are used, or with `all_levels` all levels of the book.
     """
-    skus = _fillable(unit_of_work, untouched=untouched)
+    skus = _fillable_skus(unit_of_work, all_levels=all_levels)
     if not skus:
         return
     rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILL_LIMIT)
     stored = [
         WaitingOrder(str(r["id"]), r["priority"], r["create_time"]) for r in rows if r["id"] not in unit_of_work.records
     ]
-    known = [
+    loaded = [
         WaitingOrder(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)
     ]
-    await _lock_and_load(connection, unit_of_work, [UUID(one.allocation_id) for one in stored])
-    for one in in_fill_order([*stored, *known]):
-        skus = _fillable(unit_of_work, untouched=untouched)
+    await _lock_and_load(connection, unit_of_work, [UUID(order.allocation_id) for order in stored])
+    for order in in_fill_order([*stored, *loaded]):
+        skus = _fillable_skus(unit_of_work, all_levels=all_levels)
         if not skus:
             return
-        record = unit_of_work.records[UUID(one.allocation_id)]
-        # Where the policy's limits leave units out, only stock that comes is another matter than what was there.
-        if _waits(record, skus) and not (untouched and _is_limited(record, skus)):
+        record = unit_of_work.records[UUID(order.allocation_id)]
+        # An order whose limits on splitting leave out available units gets the same plan until new stock arrives.
+        if _waits(record, skus) and not (all_levels and _is_limited(record, skus)):
             channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
-            verdict = fill_backorders(channel_context, unit_of_work.book, record)
-            if verdict is not None:
-                unit_of_work.record(verdict)
+            change = fill_backorders(channel_context, unit_of_work.book, record)
+            if change is not None:
+                unit_of_work.record(change)
 
 
-def _fillable(unit_of_work: UnitOfWork, *, untouched: bool) -> set[str]:
-    """SKUs that backorders wait for, and of which something is available."""
+def _fillable_skus(unit_of_work: UnitOfWork, *, all_levels: bool) -> set[str]:
+    """SKUs that backorders wait for and that have available units."""
     waiting = unit_of_work.book.backordered_skus | unit_of_work.backordered_skus
     if not waiting:
         return waiting
-    keys = unit_of_work.book.levels if untouched else unit_of_work.book.changed_keys()
-    return {sku for sku, place in keys if sku in waiting and unit_of_work.book.levels[sku, place].available > 0}
+    keys = unit_of_work.book.levels if all_levels else unit_of_work.book.changed_keys()
+    return {key[0] for key in keys if key[0] in waiting and unit_of_work.book.levels[key].available > 0}
 
 
 def _waits(record: AllocationRecord, skus: set[str]) -> bool:
@@ -204,25 +205,26 @@ def _waits(record: AllocationRecord, skus: set[str]) -> bool:
 
 
 def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
-    """Whether the order's limits on splitting leave out units of a product that is there."""
+    """Whether the order's limits on splitting leave out available units of one of these products."""
     return any(short.kind != OVERSELL and not short.backordered and short.sku in skus for short in record.shortages)
 
 
 async def _lock_and_load(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[UUID]) -> None:
-    """Locks and reads orders that the transaction does not know yet.
-
-    An order is written whole. Others may let a hold lapse under the lock of a level alone, so a hold is ours only where
-    all of its levels are.
-    """
-    unknown = [one for one in dict.fromkeys(ids) if one not in unit_of_work.records]
-    if unknown:
+    """Locks and reads orders that the transaction has not loaded yet. Raises RowsBusy."""
+    missing = [id for id in dict.fromkeys(ids) if id not in unit_of_work.records]
+    if missing:
         try:
-            await _LOCK_NOWAIT.rows(connection, ids=unknown)
+            await _LOCK_NOWAIT.rows(connection, ids=missing)
         except asyncpg.LockNotAvailableError as error:
-            raise RowsBusy(unknown) from error
-        found = (await order_store.read(connection, unknown)).values()
-        ours = {sku for sku, _ in unit_of_work.book.levels}
-        beyond = [r.id for r in found if r.state == HELD and not ours.issuperset(sku for sku, _ in r.promised())]
-        if beyond:
-            raise RowsBusy(beyond)
-        unit_of_work.load(found)
+            raise RowsBusy(missing) from error
+        records = (await order_store.read(connection, missing)).values()
+        # An order is written back whole. Another transaction that locks only a stock level may expire a hold on it;
+        # our write would then restore the promise, and its units would be released twice. So all levels of a hold
+        # must be locked by this transaction, or it starts again.
+        locked_skus = {sku for sku, _ in unit_of_work.book.levels}
+        unlocked = [
+            r.id for r in records if r.state == HELD and not locked_skus.issuperset(sku for sku, _ in r.promised())
+        ]
+        if unlocked:
+            raise RowsBusy(unlocked)
+        unit_of_work.load(records)

@@ -1,4 +1,4 @@
-"""Planning some units of an order anew: those that a location could not supply or no longer has, and backorders."""
+"""Replans some units of an order: those that a location rejected or no longer has, and backorders."""
 
 from __future__ import annotations
 
@@ -34,50 +34,51 @@ def replan_units(
     cause: str,
     avoid: frozenset[str] = frozenset(),
 ) -> AllocationChange:
-    """Plans units by line, which were just taken from where they were promised, for somewhere else.
+    """Plans units, by line, for other locations, after they were released from where they were promised.
 
-    Locations that rejected one of the lines are not asked again, nor those to `avoid`. What nobody else can supply is
-    short: of a sold order that is an oversell for the `cause`, which the exception rules settle; a hold shrinks.
+    Locations that rejected one of the lines are excluded for its product, and so are those to `avoid`. Units that no
+    other location can supply are short: of a sold order that is an oversell for the `cause`, which the exception rules
+    handle; a hold shrinks.
     """
     in_review = is_in_review(record)
     order = _suborder(record, units)
-    decision, caught = _decide(channel_context, book, record, order, avoid)
-    short = [_because(shortage_of(channel_context, book, order, one), cause) for one in decision.shortages]
+    decision, inputs = _decide(channel_context, book, record, order, avoid)
+    shortages = [_with_cause(shortage_of(channel_context, book, order, x), cause) for x in decision.shortages]
     promise_units(channel_context, book, record, decision)
-    settled = add_shortages(channel_context, book.now, record, short)
+    added = add_shortages(channel_context, book.now, record, shortages)
     reviews = reviews_of(channel_context, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     if record.state == HELD and not record.promised():
         record.state, record.expire_time = REFUSED, None
     explain(channel_context, book, record, decision)
-    placed = sum(decision.units.values())
+    rerouted = sum(decision.units.values())
     return AllocationChange(
         record,
-        "rerouted" if placed else "not_rerouted",
+        "rerouted" if rerouted else "not_rerouted",
         _sentence(record, decision, sum(units.values()), cause),
         decision=decision,
-        inputs=caught,
-        exceptions=(*settled.exceptions, *mark_needs_person(record, reviews)),
+        inputs=inputs,
+        exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
         partial=True,
-        oversold=oversold_of(short),
-        cancelled=settled.cancelled,
-        rerouted=placed,
+        oversold=oversold_of(shortages),
+        cancelled=added.cancelled,
+        rerouted=rerouted,
         cause=cause,
     )
 
 
 def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> AllocationChange | None:
-    """Promises stock to the units of a record that wait for it; None where there is none for them yet."""
-    waiting = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
-    return _fill(channel_context, book, record, {line_id: count for line_id, count in waiting.items() if count})
+    """Promises stock to the backordered units of an order; None where there is no stock for them yet."""
+    backordered = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
+    return _fill(channel_context, book, record, {line_id: count for line_id, count in backordered.items() if count})
 
 
 def _fill(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, units: Mapping[str, int]
 ) -> AllocationChange | None:
     order = _suborder(record, units)
-    decision, caught = _decide(channel_context, book, record, order)
+    decision, inputs = _decide(channel_context, book, record, order)
     if not decision.plan:
         return None
     in_review = is_in_review(record)
@@ -89,11 +90,11 @@ def _fill(
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     explain(channel_context, book, record, decision)
-    places = ", ".join(planned.location_id for planned in decision.plan)
-    sentence = f"Stock came: {unit_count_text(sum(decision.units.values()))} on backorder promised from {places}."
+    location_ids = ", ".join(planned.location_id for planned in decision.plan)
+    sentence = f"Backorder filled: {unit_count_text(sum(decision.units.values()))} from {location_ids}."
     raised = mark_needs_person(record, reviews)
     return AllocationChange(
-        record, "backorder_filled", sentence, decision=decision, inputs=caught, exceptions=raised, partial=True
+        record, "backorder_filled", sentence, decision=decision, inputs=inputs, exceptions=raised, partial=True
     )
 
 
@@ -114,21 +115,21 @@ def _decide(
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[Decision, DecisionInputs]:
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
-    avoided = frozenset((line.sku, place) for line in order.lines for place in avoid)
+    avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()
-    caught = capture(world, channel_context.channel, order, excluded=rejected_by)
-    return route(channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by), caught
+    inputs = capture(world, channel_context.channel, order, excluded=rejected_by)
+    return route(channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by), inputs
 
 
-def _because(short: ShortageRecord, cause: str) -> ShortageRecord:
+def _with_cause(short: ShortageRecord, cause: str) -> ShortageRecord:
     return replace(short, cause=cause) if short.kind == ShortageKind.OVERSELL.value else short
 
 
-def _sentence(record: AllocationRecord, decision: Decision, wanted: int, cause: str) -> str:
-    placed = sum(decision.units.values())
-    why = cause.replace("_", " ")
-    if not placed:
-        return f"No other location can supply {unit_count_text(wanted)} ({why})."
-    places = ", ".join(planned.location_id for planned in decision.plan)
-    rest = f"; {unit_count_text(wanted - placed)} short" if wanted > placed else ""
-    return f"Rerouted {unit_count_text(placed)} to {places} ({why}){rest}."
+def _sentence(record: AllocationRecord, decision: Decision, requested: int, cause: str) -> str:
+    rerouted = sum(decision.units.values())
+    reason = cause.replace("_", " ")
+    if not rerouted:
+        return f"No other location can supply {unit_count_text(requested)} ({reason})."
+    location_ids = ", ".join(planned.location_id for planned in decision.plan)
+    short = f"; {unit_count_text(requested - rerouted)} short" if requested > rerouted else ""
+    return f"Rerouted {unit_count_text(rerouted)} to {location_ids} ({reason}){short}."

@@ -1,4 +1,4 @@
-"""What becomes of units that are short: what the exception rules say is done at once, where policy alone can do it."""
+"""Adds shortages to an order and applies the exception rules to them: backorder, cancel, or ask a person."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
 
 _BACKORDERING = ("backorder", "hold")
-"""Actions under which units get stock when it comes; `hold` keeps somebody looking after them meanwhile."""
+"""Actions under which short units wait for stock; under `hold` the exception also stays open for a person."""
 _RESOLUTIONS = {"backorder": "backordered", "cancel": "cancelled"}
-"""How policy alone settles a shortage, by the action of its rule."""
+"""The resolution of a shortage that a policy resolves alone, by the action of its rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShortageExceptions:
-    """The exceptions of some shortages, and how many units policy took off the order."""
+    """The exceptions of some shortages, and how many units the exception rules cancelled."""
 
     exceptions: tuple[OrderException, ...]
     cancelled: int = 0
@@ -30,18 +30,18 @@ class ShortageExceptions:
 def add_shortages(
     channel_context: ChannelContext, now: datetime, record: AllocationRecord, shortages: Sequence[ShortageRecord]
 ) -> ShortageExceptions:
-    """Adds units that are short to a record, as the exception rules say: waiting, taken off, or for somebody to settle.
+    """Adds short units to a record as the exception rules say: on backorder, cancelled, or left to a person.
 
-    A HOLD makes no exceptions: nothing of it is sold.
+    A HOLD raises no exceptions, because nothing of it is sold.
     """
     if record.commitment is Commitment.HOLD:
         for short in shortages:
             record.add_shortage(short)
         return ShortageExceptions(())
-    # What the catalogue does not have waits for the product: whether it is there is not known yet.
-    for short in [one for one in shortages if one.cause == UNMAPPED]:
+    # Units of a SKU that is not in the catalog wait for the product: whether it has stock is not known yet.
+    for short in [shortage for shortage in shortages if shortage.cause == UNMAPPED]:
         record.add_shortage(replace(short, backordered=True))
-    shortages = [one for one in shortages if one.cause != UNMAPPED]
+    shortages = [shortage for shortage in shortages if shortage.cause != UNMAPPED]
     if not shortages:
         return ShortageExceptions(())
     context = exception_context(channel_context, now, record.order(Commitment.SOLD))
@@ -60,7 +60,7 @@ def add_shortages(
 
 
 def _cancel_short_units(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:
-    """Cancels units that are short; returns how many. What was oversold stays noted on the lines."""
+    """Cancels short units; returns how many. The lines keep their count of oversold units."""
     units = 0
     for short in shortages:
         record.reduce_shortages(short.line_id, short.unit_count, backordered=False)
@@ -71,7 +71,7 @@ def _cancel_short_units(record: AllocationRecord, shortages: Iterable[ShortageRe
 
 
 def exception_context(channel_context: ChannelContext, now: datetime, order: Order) -> Context:
-    """What exception rules may know of an order. Only an order that is picked up is tied to a location."""
+    """The facts about an order for exception rules. Only a pickup order has a location."""
     return Context(
         now,
         channel_context.channel,
@@ -81,8 +81,8 @@ def exception_context(channel_context: ChannelContext, now: datetime, order: Ord
     )
 
 
-def mark_needs_person(record: AllocationRecord, found: Iterable[OrderException]) -> tuple[OrderException, ...]:
-    """The exceptions, noted on the order where one of them needs a person."""
-    raised = tuple(found)
-    record.needs_person = record.needs_person or any(one.needs_person for one in raised)
+def mark_needs_person(record: AllocationRecord, exceptions: Iterable[OrderException]) -> tuple[OrderException, ...]:
+    """Marks the order where one of the exceptions needs a person; returns the exceptions."""
+    raised = tuple(exceptions)
+    record.needs_person = record.needs_person or any(exception.needs_person for exception in raised)
     return raised

@@ -1,4 +1,4 @@
-"""Everything that one transaction does to orders: what they were, what became of them, and what is to be counted."""
+"""Collects what one transaction changes about orders, and writes and counts it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from service.allocation.order_counts import OrderCounts, count_change
+from service.allocation.order_counts import OrderCounts, count_changes
 from service.allocation.planner import AllocationChange
 from service.database.database import Connection
 from service.exceptions import incidents
@@ -21,30 +21,30 @@ from service.stock.stock_book import Book
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """The orders that a transaction has locked, by id, and the verdicts on them; written together with the book."""
+    """The orders that a transaction has locked, by id, and the changes to them; written together with the book."""
 
     book: Book
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
     changes: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
     backordered_skus: set[str] = field(default_factory=set)
-    """SKUs that these orders wait for, or waited for."""
+    """SKUs that these orders wait for, or waited for before this transaction."""
     raised: list[RaisedException] = field(default_factory=list)
-    """Exceptions that are new and about no order's plan."""
+    """New exceptions that concern no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
-    """Exceptions about no order's plan that are over, by their kind and resolution."""
+    """Resolved exceptions that concern no order's plan, by kind and resolution."""
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
     _writes: OrderWrites = field(default_factory=OrderWrites)
 
     def load(self, records: Iterable[AllocationRecord]) -> None:
-        """Takes in orders that are locked and have just been read."""
+        """Adds orders that are locked and have just been read."""
         for record in records:
             self.records[record.id] = record
             self._before[record.id] = OrderCounts.of(record)
             self._note_backordered(record)
 
     def add(self, record: AllocationRecord) -> None:
-        """Takes in an order that has just been made."""
+        """Adds an order that has just been created."""
         self.records[record.id] = record
         self._before[record.id] = OrderCounts()
         self._new.add(record.id)
@@ -54,33 +54,33 @@ class UnitOfWork:
         return self._before[record.id]
 
     def reset_baseline(self, record: AllocationRecord, before: OrderCounts) -> None:
-        """Counts an order from other figures than those that it had."""
+        """Counts an order's changes from other figures than those that it had."""
         self._before[record.id] = before
 
     def supersede_exceptions(self, record: AllocationRecord) -> None:
-        """Overtakes what was to be settled about an order that is no more."""
+        """Supersedes the open exceptions of an order that has been merged into another one."""
         self._writes.replanned.add(record.id)
 
-    def record(self, verdict: AllocationChange) -> None:
-        """Adds what became of an order, its decision, its event and its exceptions, if anything changed."""
-        record, now = verdict.record, self.book.now
-        self.changes.setdefault(record.id, []).append(verdict)
-        if not verdict.event:
+    def record(self, change: AllocationChange) -> None:
+        """Records a change to an order with its decision, event and exceptions; ignores one that has no event."""
+        record, now = change.record, self.book.now
+        self.changes.setdefault(record.id, []).append(change)
+        if not change.event:
             return
         self._note_backordered(record)
-        changes, revision = self._writes, record.decision.policy_revision
+        writes, revision = self._writes, record.decision.policy_revision
         record.version += 1
-        changes.records[record.id] = record
+        writes.records[record.id] = record
         if record.id not in self._new:
-            changes.replaced.add(record.id)
-            if verdict.decision is not None and not verdict.partial:
-                changes.replanned.add(record.id)
-        decided = record.decision_id if verdict.decision is not None else None
-        event = (self.book.new_id(), record.id, verdict.event, verdict.description, revision, now, decided)
-        changes.events.append(event)
-        if verdict.inputs is not None:
-            changes.add_decision(record, verdict.inputs, now)
-        changes.raise_exceptions(record.id, verdict.exceptions, now, self.book.new_id)
+            writes.replaced.add(record.id)
+            if change.decision is not None and not change.partial:
+                writes.replanned.add(record.id)
+        decision_id = record.decision_id if change.decision is not None else None
+        event = (self.book.new_id(), record.id, change.event, change.description, revision, now, decision_id)
+        writes.events.append(event)
+        if change.inputs is not None:
+            writes.add_decision(record, change.inputs, now)
+        writes.raise_exceptions(record.id, change.exceptions, now, self.book.new_id)
 
     def _note_backordered(self, record: AllocationRecord) -> None:
         self.backordered_skus.update(short.sku for short in record.shortages if short.backordered)
@@ -91,9 +91,9 @@ class UnitOfWork:
         await order_writer.write(connection, self._writes)
 
     def count(self, metrics: Metrics) -> None:
-        """Counts every order that changed, and what was raised and settled; to be called after the commit."""
+        """Counts every order that changed and the exceptions raised and resolved; to be called after the commit."""
         incidents.count_raised(metrics, self.raised)
         for (kind, resolution), ids in self.resolved.items():
             incidents.count_resolved(metrics, kind, resolution, ids)
-        for allocation_id, verdicts in self.changes.items():
-            count_change(metrics, self._before[allocation_id], verdicts)
+        for allocation_id, changes in self.changes.items():
+            count_changes(metrics, self._before[allocation_id], changes)
