@@ -1,5 +1,5 @@
 """What a channel may sell.
 
-The coalesced read, the value last published, and the changes that may have altered it. The formula is in
-`policies.decisions.sellable`; streams are in `watch`.
+Reads of current stock, the figures last published to each channel, and the changes that may have altered them. The
+formula is in `policies.decisions.sellable`; streams are in `watch`.
 """

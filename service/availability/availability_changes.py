@@ -1,4 +1,4 @@
-"""What happened since the last look that may change what channels can be told: read on one state of the database."""
+"""Reads changes since the last read that may change what channels can sell, all on one snapshot of the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOVED = Statement(
     .where(committed_since(stock_movement.c.xid))
     .group_by(stock_movement.c.sku)
 )
-# Through the allocation, whose holds are indexed by the time at which they end.
+# Joined to the allocation, because its index has the expiry of holds.
 _EXPIRED = Statement(
     select(promise.c.sku)
     .distinct()
@@ -34,7 +34,7 @@ _EXPIRED = Statement(
         allocation.c.expire_time <= parameter("until", Moment),
     )
 )
-# Of every channel: who begins to watch another one while this is read must not miss what it was told.
+# Of all channels: a subscriber that adds a channel during this read must not miss a value published to it.
 _PUBLISHED = Statement(select(*COLUMNS).where(committed_since(availability_published.c.xid)))
 _EDITED = Statement(
     select(product.c.sku, product.c.update_time).where(product.c.update_time > parameter("after", Moment))
@@ -47,7 +47,7 @@ _NEXT_SKUS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class ReadPosition:
-    """How far we have looked: the database's state, its catalogue or a later one, and its last edit of a product."""
+    """How far changes were read: the database snapshot, its catalog or a later one, and the last product edit."""
 
     horizon: Horizon
     version: int
@@ -57,10 +57,11 @@ class ReadPosition:
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityChanges:
-    """What is new since the last look.
+    """What changed since the last read.
 
-    `moved` are SKUs whose stock moved, with the earliest time at which we heard of it; `lapsed` those with a hold that
-    the clock ended; `edited` products that were upserted; `told` what any service has told.
+    `moved` are SKUs whose stock changed, with the earliest time at which such a change was received; `expired` are SKUs
+    with a hold that expired; `edited` are SKUs of upserted products; `published` are the figures that any service
+    published.
     """
 
     position: ReadPosition
@@ -71,7 +72,7 @@ class AvailabilityChanges:
 
 
 async def start_position(connection: Connection, cache: CatalogCache) -> ReadPosition:
-    """Where looking begins. To be called on one state of the database, like `read_changes`."""
+    """The position from which to read changes. To be called on one snapshot of the database, like `read_changes`."""
     horizon = await change_horizon.horizon(connection)
     version = await catalog_store.version(connection)
     rows = await _LAST_EDIT.rows(connection)
@@ -79,30 +80,30 @@ async def start_position(connection: Connection, cache: CatalogCache) -> ReadPos
 
 
 async def read_changes(connection: Connection, cache: CatalogCache, before: ReadPosition) -> AvailabilityChanges:
-    """Everything that was committed since `before`, and the holds that the clock has ended since."""
+    """Everything that was committed since `before`, and the holds that have expired since."""
     horizon = await change_horizon.horizon(connection)
     since = before.horizon.snapshot
     moved = await _MOVED.rows(connection, since=since)
-    lapsed = await _EXPIRED.rows(connection, after=before.horizon.now, until=horizon.now)
-    told = await _PUBLISHED.rows(connection, since=since)
+    expired = await _EXPIRED.rows(connection, after=before.horizon.now, until=horizon.now)
+    published = await _PUBLISHED.rows(connection, since=since)
     version = await catalog_store.version(connection)
     edited, last_edit = await _edited(connection, before, version)
     return AvailabilityChanges(
         ReadPosition(horizon, version, await cache.at(connection, version), last_edit),
         {r["sku"]: r["ingest_time"] for r in moved},
-        [r["sku"] for r in lapsed],
+        [r["sku"] for r in expired],
         edited,
-        [published_figures(r) for r in told],
+        [published_figures(r) for r in published],
     )
 
 
 async def next_skus(connection: Connection, after: str) -> list[str]:
-    """The next BATCH_PAIRS SKUs of the catalogue after this one, in order."""
+    """The next BATCH_PAIRS SKUs of the catalog after this one, sorted."""
     return [r["sku"] for r in await _NEXT_SKUS.rows(connection, after=after)]
 
 
 async def _edited(connection: Connection, before: ReadPosition, version: int) -> tuple[list[str], datetime]:
-    """Products upserted since, which happens one transaction at a time, so that their times are in order."""
+    """SKUs of products upserted since `before`. Upserts run one transaction at a time, so their times are in order."""
     if version == before.version:
         return [], before.last_edit
     rows = await _EDITED.rows(connection, after=before.last_edit)

@@ -1,4 +1,4 @@
-"""What a channel may be told, from live stock: whatever was asked while the last read was in flight is one read."""
+"""Answers what a channel may sell, from live stock; calls that arrive during a read share the next read."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from service.stock import levels
 from truestock.v1 import availability_service_pb2 as availability_pb
 
 READ_SKUS = 2_000
-"""SKUs of one statement; what is asked beyond it waits for the next."""
+"""SKUs of one statement; calls beyond that wait for the next read."""
 
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityRequest:
-    """One CheckAvailability request that is well-formed."""
+    """A checked CheckAvailability request."""
 
     channel_id: str
     skus: tuple[str, ...]
@@ -37,7 +37,7 @@ class AvailabilityRequest:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Stock and catalogue as one read saw them, with what was answered from it: many ask the same of a viral SKU."""
+    """Stock and catalog of one read, with the answers given from it: many calls ask the same about a viral SKU."""
 
     now: datetime
     catalog: Catalog
@@ -49,24 +49,26 @@ class Snapshot:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _WaitingCall:
     skus: Sequence[str]
     snapshot: asyncio.Future[Snapshot]
 
 
 class AvailabilityReader:
-    """Reads stock for whoever asks: always fresh, and one round trip for all who asked meanwhile."""
+    """Reads current stock, in one round trip for all calls that arrived during the previous read."""
 
     def __init__(self, database: Database, cache: CatalogCache, metrics: Metrics) -> None:
         self._database = database
         self._cache = cache
         self._metrics = metrics
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingCall] = []
         self._reading: asyncio.Task[None] | None = None
 
     async def read(self, skus: Sequence[str]) -> Snapshot:
-        """Stock as it is after this call was made, of at least these SKUs."""
-        waiting = _Waiting(skus, asyncio.get_running_loop().create_future())
+        """Reads the stock of at least these SKUs, as of a time after this call."""
+        waiting = _WaitingCall(skus, asyncio.get_running_loop().create_future())
+        # A call never joins a read that has already started: that snapshot could be older than a write which the
+        # caller has just completed. It waits for the next read, which all waiting calls share.
         self._waiting.append(waiting)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_all())
@@ -85,16 +87,16 @@ class AvailabilityReader:
         try:
             snapshot = await self._database.unlocked("availability", lambda connection: self._read(connection, skus))
         except Exception as error:
-            for one in batch:
-                if not one.snapshot.done():
-                    one.snapshot.set_exception(error)
+            for call in batch:
+                if not call.snapshot.done():
+                    call.snapshot.set_exception(error)
             return
-        for one in batch:
-            if not one.snapshot.done():
-                one.snapshot.set_result(snapshot)
+        for call in batch:
+            if not call.snapshot.done():
+                call.snapshot.set_result(snapshot)
 
-    def _next_batch(self) -> tuple[list[_Waiting], set[str]]:
-        batch: list[_Waiting] = []
+    def _next_batch(self) -> tuple[list[_WaitingCall], set[str]]:
+        batch: list[_WaitingCall] = []
         skus: set[str] = set()
         while self._waiting and (not batch or len(skus) < READ_SKUS):
             batch.append(self._waiting.pop(0))
@@ -103,55 +105,55 @@ class AvailabilityReader:
 
     async def _read(self, connection: Connection, skus: set[str]) -> Snapshot:
         version, products = await catalog_store.products(connection, skus)
-        known = await self._cache.at(connection, version)
-        now, figures = await levels.read(connection, skus)
-        return Snapshot(now, known, products, figures)
+        catalog = await self._cache.at(connection, version)
+        now, stock_levels = await levels.read(connection, skus)
+        return Snapshot(now, catalog, products, stock_levels)
 
 
 def answer(
-    policy_set: PolicySet, snapshot: Snapshot, question: AvailabilityRequest
+    policy_set: PolicySet, snapshot: Snapshot, request: AvailabilityRequest
 ) -> availability_pb.CheckAvailabilityResponse:
-    """The answer by these rules. Raises NotFound for a channel or SKU that the catalogue does not have."""
-    key = (policy_set.revision, question)
-    found = snapshot.answers.get(key)
-    if found is None:
-        found = snapshot.answers[key] = _answered(policy_set, snapshot, question)
-    return found
+    """The answer by these rules. Raises NotFound for a channel or SKU that is not in the catalog."""
+    key = (policy_set.revision, request)
+    response = snapshot.answers.get(key)
+    if response is None:
+        response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
+    return response
 
 
-def _answered(
-    policy_set: PolicySet, snapshot: Snapshot, question: AvailabilityRequest
+def _assess(
+    policy_set: PolicySet, snapshot: Snapshot, request: AvailabilityRequest
 ) -> availability_pb.CheckAvailabilityResponse:
-    channel = snapshot.catalog.channels.get(question.channel_id)
+    channel = snapshot.catalog.channels.get(request.channel_id)
     if channel is None:
-        known = ", ".join(sorted(snapshot.catalog.channels)[:10]) or "none yet"
-        raise NotFound("channel", {"channel_id": question.channel_id}, f"channels are: {known}")
-    missing = {f"skus[{i}]": sku for i, sku in enumerate(question.skus) if sku not in snapshot.products}
+        channels = ", ".join(sorted(snapshot.catalog.channels)[:10]) or "none yet"
+        raise NotFound("channel", {"channel_id": request.channel_id}, f"channels are: {channels}")
+    missing = {f"skus[{i}]": sku for i, sku in enumerate(request.skus) if sku not in snapshot.products}
     if missing:
         raise NotFound("product", missing, ADD_PRODUCT_FIRST)
     world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
-    found = [
-        assess_availability(policy_set, world, channel, sku, method=question.method, destination=question.destination)
-        for sku in question.skus
+    availabilities = [
+        assess_availability(policy_set, world, channel, sku, method=request.method, destination=request.destination)
+        for sku in request.skus
     ]
     return availability_pb.CheckAvailabilityResponse(
-        availabilities=[_message(one, world, include_locations=question.include_locations) for one in found],
+        availabilities=[_message(x, world, include_locations=request.include_locations) for x in availabilities],
         policy_revision=policy_set.revision,
         stock_read_time=proto_values.timestamp(snapshot.now),
     )
 
 
-def _message(one: Availability, world: World, *, include_locations: bool) -> availability_pb.Availability:
+def _message(availability: Availability, world: World, *, include_locations: bool) -> availability_pb.Availability:
     message = availability_pb.Availability(
-        sku=one.sku,
-        sellable_count=one.sellable,
-        available_count=one.total_available,
-        largest_single_order_count=one.largest_single_order,
-        channel_buffer_count=one.held_back_by_channel,
+        sku=availability.sku,
+        sellable_count=availability.sellable,
+        available_count=availability.total_available,
+        largest_single_order_count=availability.largest_single_order,
+        channel_buffer_count=availability.held_back_by_channel,
     )
     if include_locations:
-        message.locations.extend(_location(figure, world) for figure in one.locations)
-        message.fired_rules.extend(decision_messages.fired_rule(fired) for fired in one.fired)
+        message.locations.extend(_location(figure, world) for figure in availability.locations)
+        message.fired_rules.extend(decision_messages.fired_rule(fired) for fired in availability.fired)
     return message
 
 

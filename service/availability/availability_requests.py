@@ -1,4 +1,4 @@
-"""Requests about availability, checked."""
+"""Checks requests about availability."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from truestock.v1 import (
 
 
 def availability_request(request: availability_pb.CheckAvailabilityRequest) -> AvailabilityRequest:
-    """Raises InvalidFields."""
+    """Checks a CheckAvailability request. Raises InvalidFields."""
     fields = Fields()
     fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
     if fields.size("skus", request.skus, 1, limits.SKUS):
-        seen: dict[str, int] = {}
+        first_index: dict[str, int] = {}
         for index, sku in enumerate(request.skus):
             fields.sku(f"skus[{index}]", sku)
-            if sku in seen:
-                fields.wrong(f"skus[{index}]", f"'{sku}' is skus[{seen[sku]}] too")
-            seen.setdefault(sku, index)
+            if sku in first_index:
+                fields.wrong(f"skus[{index}]", f"'{sku}' is also skus[{first_index[sku]}]")
+            first_index.setdefault(sku, index)
     method = order_requests.order_method(fields, request.method)
     destination = (
         order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None

@@ -1,10 +1,10 @@
-"""What each channel was last told of each product, under a version that rises with every other value.
+"""The availability last published to each channel for each SKU, with a version that rises with every new value.
 
-The row of a channel and SKU is locked first and stock is read after that, so a higher version always rests on a later
-reading, whichever service wrote it. Nothing else locks these rows, and no order waits for them.
+The row of a channel and SKU is locked before stock is read, so a higher version always rests on a later read of stock,
+whichever service wrote it. Nothing else locks these rows, and no order waits for them.
 
-While two services go by different rules, because one has not read the new ones yet, the last to work a value out wins;
-the one that changes its rules works everything out anew, so the newest rules have the last word.
+While two services have different rules, because one has not read the new ones yet, the last one to publish wins. A
+service that loads new rules publishes everything again, so the newest rules prevail.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from service.policy.active_policies import ActivePolicies
 from service.stock import levels
 
 Pair = tuple[str, str]
-"""A channel's id and a SKU."""
+"""(Channel id, SKU)."""
 
 BATCH_PAIRS = 200
-"""Pairs that are read, and locked, at a time."""
+"""Pairs that are read, and locked, in one transaction."""
 TURN_SECONDS = 0.004
-"""How long working out what channels may be told keeps the event loop to itself."""
+"""How long computing availability may block the event loop at a time."""
 
 _published = availability_published.c
 COLUMNS = (
@@ -93,7 +93,7 @@ _LAST_PUBLISHED = Statement(
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigures:
-    """What a channel was told of a SKU, in units; `xid` is the transaction that wrote it down."""
+    """The availability of a SKU published to a channel, in units; `xid` is the transaction that wrote it."""
 
     channel_id: str
     sku: str
@@ -109,27 +109,27 @@ class PublishedFigures:
 
     @property
     def figures(self) -> tuple[int, int]:
-        """What is told: (sellable units, units that one order can get)."""
+        """(Sellable units, units of the largest single order)."""
         return self.sellable, self.largest_single_order
 
 
 async def last_published(connection: Connection, channel_id: str, skus: Iterable[str]) -> dict[str, int]:
-    """The sellable units that a channel was last told, by SKU; without those that it was never told of."""
+    """The sellable units last published to a channel, by SKU, without SKUs that were never published to it."""
     rows = await _LAST_PUBLISHED.rows(connection, channel_id=channel_id, skus=sorted(set(skus)))
     return {row["sku"]: row["sellable"] for row in rows}
 
 
 def published_figures(row: asyncpg.Record) -> PublishedFigures:
-    """A row of `availability_published`."""
+    """A row of `availability_published` as a value."""
     return PublishedFigures(
         row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"]
     )
 
 
 class Publisher:
-    """Works out what channels may be told by the rules in force, and writes down what is new.
+    """Computes availability by the rules in force, and publishes values that have changed.
 
-    Several services on one database may do so for the same pairs: the second finds no difference.
+    Several services on one database may do so for the same pairs: the second finds no change.
     """
 
     def __init__(self, database: Database, cache: CatalogCache, folder: ActivePolicies) -> None:
@@ -138,57 +138,61 @@ class Publisher:
         self._folder = folder
 
     async def publish_changed(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
-        """What the channels are told of pairs that have probably not changed: only those that have are locked."""
-        known, changed = await self._database.unlocked(
+        """The figures of pairs that have probably not changed, after publishing those that have; locks only those."""
+        unchanged, changed = await self._database.unlocked(
             "read_availability", lambda connection: self._compare(connection, pairs)
         )
-        return [*known, *await self.publish(changed)] if changed else known
+        return [*unchanged, *await self.publish(changed)] if changed else unchanged
 
     async def publish(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
-        """What the channels are told of these pairs from now on. Raises NotReady."""
-        asked = transposed(list(_PAIR), sorted(set(pairs)))
-        return await self._database.transaction("publish", lambda connection: self._publish(connection, asked))
+        """Publishes the current figures of these pairs, and returns them. Raises NotReady."""
+        pair_columns = transposed(list(_PAIR), sorted(set(pairs)))
+        return await self._database.transaction("publish", lambda connection: self._publish(connection, pair_columns))
 
     async def _compare(
         self, connection: Connection, pairs: Sequence[Pair]
     ) -> tuple[list[PublishedFigures], list[Pair]]:
-        # What was told is read before the stock: what is told meanwhile rests on newer stock than this.
+        # Published figures are read before the stock: any that are published meanwhile rest on newer stock than this.
         rows = await _READ.rows(connection, **transposed(list(_PAIR), pairs))
-        known = {one.pair: one for one in map(published_figures, rows)}
-        figures = await self._figures(connection, list(known)) if known else {}
-        same = [known[pair] for pair in figures if known[pair].figures == figures[pair]]
-        return same, sorted(set(pairs) - {one.pair for one in same})
+        published = {x.pair: x for x in map(published_figures, rows)}
+        figures = await self._figures(connection, list(published)) if published else {}
+        unchanged = [published[pair] for pair in figures if published[pair].figures == figures[pair]]
+        return unchanged, sorted(set(pairs) - {x.pair for x in unchanged})
 
-    async def _publish(self, connection: Connection, asked: Mapping[str, list[str]]) -> list[PublishedFigures]:
-        await _CREATE.run(connection, **asked, **_unpublished)
-        rows = await _LOCK.rows(connection, **asked)
-        known = {one.pair: one for one in map(published_figures, rows)}
-        figures = await self._figures(connection, list(known))
-        news = [(*pair, *new) for pair, new in figures.items() if new != known[pair].figures or not known[pair].version]
-        if news:
-            written = await _WRITE.rows(connection, **transposed(list(_VALUE), news))
-            known |= {one.pair: one for one in map(published_figures, written)}
-        return [known[pair] for pair in figures]
+    async def _publish(self, connection: Connection, pair_columns: Mapping[str, list[str]]) -> list[PublishedFigures]:
+        await _CREATE.run(connection, **pair_columns, **_unpublished)
+        rows = await _LOCK.rows(connection, **pair_columns)
+        published = {x.pair: x for x in map(published_figures, rows)}
+        figures = await self._figures(connection, list(published))
+        changed = [
+            (*pair, *new)
+            for pair, new in figures.items()
+            if new != published[pair].figures or not published[pair].version
+        ]
+        if changed:
+            written = await _WRITE.rows(connection, **transposed(list(_VALUE), changed))
+            published |= {x.pair: x for x in map(published_figures, written)}
+        return [published[pair] for pair in figures]
 
     async def _figures(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, tuple[int, int]]:
-        """What may be told of those pairs whose channel and product the catalogue has, by stock as it is now."""
+        """The figures by current stock of those pairs whose channel and product are in the catalog."""
         skus = sorted({sku for _, sku in pairs})
         version, products = await catalog_store.products(connection, skus)
-        known = await self._cache.at(connection, version)
-        now, stock = await levels.read(connection, skus)
-        world = World(now, known.locations, products, stock)
-        return await _assess(self._folder.current.policy_set, world, known, pairs)
+        catalog = await self._cache.at(connection, version)
+        now, stock_levels = await levels.read(connection, skus)
+        world = World(now, catalog.locations, products, stock_levels)
+        return await _assess(self._folder.current.policy_set, world, catalog, pairs)
 
 
 async def _assess(
-    policy_set: PolicySet, world: World, known: Catalog, pairs: Sequence[Pair]
+    policy_set: PolicySet, world: World, catalog: Catalog, pairs: Sequence[Pair]
 ) -> dict[Pair, tuple[int, int]]:
     figures: dict[Pair, tuple[int, int]] = {}
     turn_began = time.perf_counter()
     for channel_id, sku in pairs:
-        if channel_id in known.channels and sku in world.products:
-            found = assess_availability(policy_set, world, known.channels[channel_id], sku)
-            figures[channel_id, sku] = found.sellable, found.largest_single_order
+        if channel_id in catalog.channels and sku in world.products:
+            availability = assess_availability(policy_set, world, catalog.channels[channel_id], sku)
+            figures[channel_id, sku] = availability.sellable, availability.largest_single_order
         if time.perf_counter() - turn_began > TURN_SECONDS:
             await asyncio.sleep(0)
             turn_began = time.perf_counter()

@@ -1,4 +1,4 @@
 """An order and its one allocation: record, identity, SQL, requests and messages.
 
-Decisions about it are in `allocation`.
+Decisions about orders are in `allocation`.
 """

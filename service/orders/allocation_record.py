@@ -1,4 +1,4 @@
-"""One allocation as the database keeps it: an order, its one promise, and what became of its lines."""
+"""One allocation as stored: an order, its one promise, and the lines, shipments and shortages of it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ REFUSED = "refused"
 OVERSELL = "oversell"
 """The kind of a shortage of units that no permitted location has."""
 PROMISING = (HELD, CONFIRMED)
-"""States in which stock is promised."""
+"""States in which units are promised."""
 
 
 @dataclass(slots=True)
 class LineRecord:
-    """One order line; `cancelled` units are part of `unit_count`, `oversold` were ever sold and not there."""
+    """One order line; `cancelled` and `oversold` (ever sold without stock) units are part of `unit_count`."""
 
     line_id: str
     sku: str
@@ -38,16 +38,16 @@ class LineRecord:
 
     @property
     def uncancelled(self) -> int:
-        """Units that are still asked for."""
+        """Ordered units less cancelled ones."""
         return self.unit_count - self.cancelled
 
 
 @dataclass(slots=True)
 class ShipmentRecord:
-    """What one location was given of an order, by line and in units.
+    """The part of an order that one location fulfills, in units by line.
 
-    `units` are promised there and have not left, `shipped` have left, `returned` of these came back, and `rejected` the
-    location could not supply. One that is over stays, as history.
+    `units` are promised and not yet shipped; `returned` units are part of `shipped`; `rejected` units the location
+    could not supply. A shipment that has ended stays as history.
     """
 
     id: UUID
@@ -67,14 +67,14 @@ class ShipmentRecord:
     ship_by_time: datetime | None = None
 
     def remove_units(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
-        """Takes promised units off it; `ended` is what it is once nothing is left and nothing has left."""
-        left = self.units.pop(line_id) - units
-        if left:
-            self.units[line_id] = left
+        """Removes promised units; `ended` is its state once it has neither promised nor shipped units."""
+        remaining = self.units.pop(line_id) - units
+        if remaining:
+            self.units[line_id] = remaining
         self.update_state(now, ended=ended)
 
     def update_state(self, now: datetime, *, ended: ShipmentState) -> None:
-        """Finds its state anew after units have left it, or were taken from it."""
+        """Updates its state after units were shipped or removed; `ended` as in `remove_units`."""
         shipped = sum(self.shipped.values())
         state = state_after(self.state, remaining=sum(self.units.values()), shipped=shipped, end_state=ended)
         if state not in OPEN and self.state in OPEN:
@@ -88,7 +88,7 @@ class ShipmentRecord:
 
     @property
     def line_ids(self) -> list[str]:
-        """The lines that it has, or had, units of."""
+        """The lines of which it has, or had, units."""
         return list(dict.fromkeys((*self.units, *self.shipped, *self.rejected)))
 
 
@@ -106,7 +106,7 @@ class ShortageRecord:
 
 @dataclass(slots=True)
 class AllocationRecord:
-    """An allocation with everything that belongs to it; shipments stand in their order of rank."""
+    """An allocation with all its parts; shipments are ordered by rank."""
 
     id: UUID
     channel_id: str
@@ -129,31 +129,31 @@ class AllocationRecord:
     channel_status: str | None = None
     version: int = 0
     copies: list[tuple[str, str]] = field(default_factory=list)
-    """Other names of the order, as (channel id, order id)."""
+    """The copies of the order, as (channel id, order id)."""
     decision: decision_pb2.Decision = field(default_factory=decision_pb2.Decision)
     lines: list[LineRecord] = field(default_factory=list)
     shipments: list[ShipmentRecord] = field(default_factory=list)
     shortages: list[ShortageRecord] = field(default_factory=list)
 
     def state_at(self, now: datetime) -> str:
-        """The state by the clock: a hold past its time has expired, swept or not."""
+        """The state by the clock: a hold has expired once its time has passed, whether or not the sweeper has run."""
         expired = self.state == HELD and self.expire_time is not None and self.expire_time <= now
         return EXPIRED if expired else self.state
 
     def promised_of_line(self, line_id: str) -> int:
-        """Units of one line that are promised, anywhere."""
+        """Promised units of one line, at all locations."""
         return sum(shipment.units.get(line_id, 0) for shipment in self.shipments)
 
     def shipped_of_line(self, line_id: str) -> int:
-        """Units of one line that have left, from anywhere, whether or not they came back."""
+        """Shipped units of one line, from all locations, returned ones included."""
         return sum(shipment.shipped.get(line_id, 0) for shipment in self.shipments)
 
     def returned_of_line(self, line_id: str) -> int:
-        """Units of one line that came back."""
+        """Returned units of one line."""
         return sum(shipment.returned.get(line_id, 0) for shipment in self.shipments)
 
     def short_of_line(self, line_id: str, *, backordered: bool) -> int:
-        """Units of one line that are not promised: those that wait for stock, or the others."""
+        """Short units of one line: those on backorder, or the others."""
         return sum(s.unit_count for s in self.shortages if s.line_id == line_id and s.backordered is backordered)
 
     def promised(self) -> dict[tuple[str, str], int]:
@@ -167,33 +167,33 @@ class AllocationRecord:
         return units
 
     def short_count(self) -> int:
-        """Units that are not promised."""
+        """Short units, on backorder or not."""
         return sum(shortage.unit_count for shortage in self.shortages)
 
     def line(self, line_id: str) -> LineRecord:
-        """One of its lines. Raises StopIteration where it has none of this id."""
+        """Its line of this id. Raises StopIteration where it has none."""
         return next(line for line in self.lines if line.line_id == line_id)
 
     def line_units(self, shipment: ShipmentRecord, line_id: str, units: int) -> LineUnits:
-        """Units of one of its lines at a shipment's location."""
+        """Units of one of its lines at a shipment's location, for the stock book."""
         return LineUnits(self.id, line_id, (self.line(line_id).sku, shipment.location_id), units)
 
     def shipment(self, shipment_id: UUID) -> ShipmentRecord:
-        """One of its shipments. Raises StopIteration where it has none of this id."""
+        """Its shipment of this id. Raises StopIteration where it has none."""
         return next(shipment for shipment in self.shipments if shipment.id == shipment_id)
 
     def rejected_by(self) -> frozenset[tuple[str, str]]:
         """Products that locations could not supply to this order, as (SKU, location id)."""
         skus = {line.line_id: line.sku for line in self.lines}
-        rejected = ((made, line_id) for made in self.shipments for line_id in made.rejected)
-        return frozenset((skus[line_id], made.location_id) for made, line_id in rejected if line_id in skus)
+        rejections = ((x.location_id, line_id) for x in self.shipments for line_id in x.rejected)
+        return frozenset((skus[line_id], location_id) for location_id, line_id in rejections if line_id in skus)
 
     def add_shortage(self, short: ShortageRecord) -> None:
-        """Adds units that are short, to those of the same line and cause where there are any."""
-        same = (short.line_id, short.kind, short.cause, short.backordered)
-        for place, known in enumerate(self.shortages):
-            if (known.line_id, known.kind, known.cause, known.backordered) == same:
-                self.shortages[place] = replace(known, unit_count=known.unit_count + short.unit_count)
+        """Adds a shortage; units of the same line, kind and cause are added up."""
+        key = (short.line_id, short.kind, short.cause, short.backordered)
+        for index, existing in enumerate(self.shortages):
+            if (existing.line_id, existing.kind, existing.cause, existing.backordered) == key:
+                self.shortages[index] = replace(existing, unit_count=existing.unit_count + short.unit_count)
                 break
         else:
             self.shortages.append(short)
@@ -201,16 +201,16 @@ class AllocationRecord:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of it is asked for any more."""
+        """Whether all its units are cancelled."""
         return all(line.uncancelled == 0 for line in self.lines)
 
     def cancel_if_empty(self) -> None:
-        """Cancels a sold order of which nothing is asked for any more."""
+        """Sets a sold order to cancelled where all its units are cancelled."""
         if self.is_empty:
             self.state, self.expire_time = CANCELLED, None
 
     def update_oversold(self) -> None:
-        """Notes on each line what was sold of it and is not there, so that no unit of a line is counted twice."""
+        """Raises each line's count of oversold units to its current oversell, so that no unit is counted twice."""
         if self.commitment is not Commitment.SOLD:
             return
         for line in self.lines:
@@ -218,28 +218,28 @@ class AllocationRecord:
             line.oversold = max(line.oversold, units)
 
     def reduce_shortages(self, line_id: str, units: int, *, backordered: bool | None = None) -> None:
-        """Takes units off what is short of a line, of those that wait or do not wait for stock, or of both."""
-        kept: list[ShortageRecord] = []
+        """Removes units from a line's shortages: from those on backorder, those that are not, or (None) both."""
+        shortages: list[ShortageRecord] = []
         for short in self.shortages:
-            fits = short.line_id == line_id and backordered in (None, short.backordered)
-            taken = min(units, short.unit_count) if fits else 0
-            units -= taken
-            if short.unit_count > taken:
-                kept.append(replace(short, unit_count=short.unit_count - taken))
-        self.shortages = kept
+            matches = short.line_id == line_id and backordered in (None, short.backordered)
+            removed = min(units, short.unit_count) if matches else 0
+            units -= removed
+            if short.unit_count > removed:
+                shortages.append(replace(short, unit_count=short.unit_count - removed))
+        self.shortages = shortages
 
     def order(self, commitment: Commitment) -> Order:
-        """The order as it stands, without what was cancelled. Raises ValueError where nothing is left."""
-        left = tuple(OrderLine(x.line_id, x.sku, x.uncancelled, x.unit_price) for x in self.lines if x.uncancelled)
-        return self.order_of(left, commitment)
+        """The order less its cancelled units. Raises ValueError where none remain."""
+        lines = tuple(OrderLine(x.line_id, x.sku, x.uncancelled, x.unit_price) for x in self.lines if x.uncancelled)
+        return self.order_of(lines, commitment)
 
     def order_as_stated(self) -> Order:
-        """The order as its channel last stated it, whatever was cancelled since."""
-        stated = tuple(OrderLine(x.line_id, x.sku, x.unit_count, x.unit_price) for x in self.lines)
-        return self.order_of(stated, self.commitment)
+        """The order as its channel last stated it, units cancelled since included."""
+        lines = tuple(OrderLine(x.line_id, x.sku, x.unit_count, x.unit_price) for x in self.lines)
+        return self.order_of(lines, self.commitment)
 
     def order_of(self, lines: tuple[OrderLine, ...], commitment: Commitment) -> Order:
-        """An order of these lines, otherwise as this one."""
+        """An order with these lines and everything else as in this one."""
         return Order(
             channel_id=self.channel_id,
             order_id=self.order_id,
@@ -254,27 +254,27 @@ class AllocationRecord:
         )
 
     def unshipped_order(self, order: Order) -> Order | None:
-        """What is left to plan of an order's contents: without what has left already. None where nothing is."""
-        if not any(made.shipped for made in self.shipments):
+        """The order less the units of this record that have shipped. None where all have."""
+        if not any(shipment.shipped for shipment in self.shipments):
             return order
-        left = tuple(
+        lines = tuple(
             replace(line, unit_count=count)
             for line in order.lines
             if (count := line.unit_count - self.shipped_of_line(line.line_id)) > 0
         )
-        return replace(order, lines=left) if left else None
+        return replace(order, lines=lines) if lines else None
 
     def shipped_as_other_sku(self, order: Order) -> dict[int, tuple[str, str]]:
-        """Lines of the contents, by place, that have left as another product: their id and that product's SKU."""
+        """Lines of the order, by index, of which units have shipped under another SKU: their id and that SKU."""
         skus = {line.line_id: line.sku for line in self.lines}
         return {
-            place: (line.line_id, skus[line.line_id])
-            for place, line in enumerate(order.lines)
+            index: (line.line_id, skus[line.line_id])
+            for index, line in enumerate(order.lines)
             if skus.get(line.line_id, line.sku) != line.sku and self.shipped_of_line(line.line_id)
         }
 
     def replace_contents(self, order: Order) -> None:
-        """Takes over the whole contents of a request for this order. What has left of a line stays on it."""
+        """Replaces the contents by those of a request for this order. Shipped units stay on their lines."""
         self.commitment = order.commitment
         self.method = order.method
         self.destination = order.destination
@@ -282,27 +282,26 @@ class AllocationRecord:
         self.stated_value = order.stated_value
         self.priority = order.priority
         self.tags = order.tags
-        known = {line.line_id: line for line in self.lines}
-        stated = [LineRecord(x.line_id, x.sku, x.unit_count, x.unit_price) for x in order.lines]
-        for line in stated:
-            before = known.pop(line.line_id, None)
+        old_lines = {line.line_id: line for line in self.lines}
+        new_lines = [LineRecord(x.line_id, x.sku, x.unit_count, x.unit_price) for x in order.lines]
+        for line in new_lines:
+            before = old_lines.pop(line.line_id, None)
             if before is not None and before.sku == line.sku:
                 line.unit_count = max(line.unit_count, self.shipped_of_line(line.line_id))
                 line.oversold = min(before.oversold, line.unit_count)
         skus = {line.line_id: line.sku for line in self.lines}
-        self.lines = stated + [
-            self._shipped_part(line) for line in known.values() if self.shipped_of_line(line.line_id)
-        ]
+        shipped = [self._shipped_part(line) for line in old_lines.values() if self.shipped_of_line(line.line_id)]
+        self.lines = new_lines + shipped
         self._drop_old_rejections(skus)
 
     def _drop_old_rejections(self, skus: Mapping[str, str]) -> None:
-        """Drops what was rejected of lines that are no more, or that are of another product than in `skus` now."""
-        same = {line.line_id for line in self.lines if skus.get(line.line_id) == line.sku}
-        for made in self.shipments:
-            made.rejected = {line_id: units for line_id, units in made.rejected.items() if line_id in same}
+        """Drops rejections of lines that were removed or that had another SKU before, by `skus`."""
+        unchanged = {line.line_id for line in self.lines if skus.get(line.line_id) == line.sku}
+        for shipment in self.shipments:
+            shipment.rejected = {line_id: units for line_id, units in shipment.rejected.items() if line_id in unchanged}
 
     def _shipped_part(self, line: LineRecord) -> LineRecord:
-        """A line that is no more part of the order, as far as units of it have left."""
+        """A line that was removed from the order, reduced to its shipped units."""
         return replace(line, unit_count=self.shipped_of_line(line.line_id), cancelled=0, oversold=0)
 
 

@@ -1,4 +1,4 @@
-"""What somebody has to settle about an order, and what the exception rules say of it: who, how and until when."""
+"""Exceptions of an order, with what the exception rules say about them: owner, action and due time."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, Exception
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 
 LINE_ID_SEPARATOR = "\x1f"
-"""Between the line ids of one exception, because an unnested list of lists loses its inner borders."""
+"""Joins the line ids of one exception: `unnest` flattens an array of arrays, so each list is sent as a text."""
 
 KINDS_OF_SHORTAGE = ("oversell", "unfillable")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderException:
-    """One thing to settle. `settlement` is what the rules of `policy_revision` say of it.
+    """One exception of an order. `handling` is what the rules of `policy_revision` say about it.
 
-    `resolution` is how policy settled it at once; without one a person has to. `line_ids` are the lines of the order
-    that it is about, all if empty; `sku` is there where it is about one.
+    `resolution` is how a policy resolved it at once; where it is None, a person must. `line_ids` are the lines of the
+    order that it concerns, all if empty; `sku` is set where it concerns one product.
     """
 
     kind: str
@@ -49,33 +49,34 @@ class OrderException:
 
     @property
     def needs_person(self) -> bool:
-        """Whether policy alone has not settled it."""
+        """Whether no policy has resolved it."""
         return self.resolution is None
 
     @property
     def rule(self) -> str:
-        """The rule that decided, and where it stands."""
-        found = self.handling
-        return found.rule if found.is_built_in else f"{found.rule} ({found.source})"
+        """The rule that decided, and its file and line."""
+        handling = self.handling
+        return handling.rule if handling.is_built_in else f"{handling.rule} ({handling.source})"
 
     def row(self, id: UUID, allocation_id: UUID, now: datetime) -> tuple[object, ...]:
         """Its row in the table `exception`."""
-        found = self.handling
-        about = (
+        handling = self.handling
+        subject = (
             self.shipment_id,
             self.channel_id,
             self.sku,
             self.location_id,
             LINE_ID_SEPARATOR.join(self.line_ids) or None,
         )
-        ruled = (found.owner, self.due_time, found.escalate_to, found.action, self.rule)
+        rule = (handling.owner, self.due_time, handling.escalate_to, handling.action, self.rule)
         state = OPEN if self.needs_person else RESOLVED
-        ended = (None, None) if self.needs_person else (POLICY, now)
-        settled = (state, self.needs_person, self.resolution, *ended, self.note or None)
-        return (id, allocation_id, self.kind, self.description, self.policy_revision, now, *about, *ruled, *settled)
+        resolved = (None, None) if self.needs_person else (POLICY, now)
+        resolution = (state, self.needs_person, self.resolution, *resolved, self.note or None)
+        start = (id, allocation_id, self.kind, self.description, self.policy_revision, now)
+        return (*start, *subject, *rule, *resolution)
 
     def first_events(self, id: UUID) -> list[ExceptionEvent]:
-        """The beginning of its history, under its id."""
+        """The first events of its history, under its id."""
         raised = [ExceptionEvent(id, "raised", POLICY, self.description)]
         if self.resolution is None:
             return raised
@@ -85,16 +86,17 @@ class OrderException:
 def of_shortages(
     policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
 ) -> list[tuple[OrderException, list[ShortageRecord]]]:
-    """One exception for the shortages of a kind that one rule settles; rules may look at the product of each."""
-    found: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortageRecord]]] = {}
+    """One exception for all shortages of a kind that one rule handles; rules may test the product of each."""
+    groups: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortageRecord]]] = {}
     for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
-        settlement = handling_of(
-            policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind)
-        )
-        found.setdefault((short.kind, settlement.rule), (settlement, []))[1].append(short)
+        handling = handling_of(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
+        groups.setdefault((short.kind, handling.rule), (handling, []))[1].append(short)
     return [
-        (_with_lines(_exception(policy_set, context, kind, _shortage_description(shorts), settlement), shorts), shorts)
-        for (kind, _), (settlement, shorts) in found.items()
+        (
+            _with_lines(_exception(policy_set, context, kind, _shortage_description(group), handling), group),
+            group,
+        )
+        for (kind, _), (handling, group) in groups.items()
     ]
 
 
@@ -104,41 +106,41 @@ def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredR
 
 
 def of_rejection(policy_set: PolicySet, context: Context, description: str) -> OrderException:
-    """Units that a location could not supply; the context names it."""
-    settlement = handling_of(policy_set, replace(context, exception_kind="rejected"))
-    return _exception(policy_set, context, "rejected", description, settlement)
+    """An exception for units that a location could not supply; the context names the location."""
+    handling = handling_of(policy_set, replace(context, exception_kind="rejected"))
+    return _exception(policy_set, context, "rejected", description, handling)
 
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
-    """A plan that a person looks at before it goes out."""
-    settlement = handling_of(policy_set, replace(context, exception_kind="review"))
-    return _exception(policy_set, context, "review", description, settlement)
+    """An exception for a plan that a person must approve before it ships."""
+    handling = handling_of(policy_set, replace(context, exception_kind="review"))
+    return _exception(policy_set, context, "review", description, handling)
 
 
 def _exception(
-    policy_set: PolicySet, context: Context, kind: str, description: str, settlement: ExceptionHandling
+    policy_set: PolicySet, context: Context, kind: str, description: str, handling: ExceptionHandling
 ) -> OrderException:
     return OrderException(
         kind=kind,
         description=description,
-        handling=settlement,
-        due_time=context.now + settlement.due_in,
+        handling=handling,
+        due_time=context.now + handling.due_in,
         policy_revision=policy_set.revision,
         channel_id=context.channel.id if context.channel else None,
         location_id=context.location.id if context.location else None,
     )
 
 
-def _with_lines(raised: OrderException, shorts: Sequence[ShortageRecord]) -> OrderException:
-    """The exception, with the lines that it is about, and their product where they have one."""
-    skus = {short.sku for short in shorts}
-    line_ids = tuple(dict.fromkeys(short.line_id for short in shorts))
+def _with_lines(raised: OrderException, shortages: Sequence[ShortageRecord]) -> OrderException:
+    """The exception with the lines that it concerns, and their SKU if they share one."""
+    skus = {short.sku for short in shortages}
+    line_ids = tuple(dict.fromkeys(short.line_id for short in shortages))
     return replace(raised, sku=skus.pop() if len(skus) == 1 else None, line_ids=line_ids)
 
 
-def _shortage_description(shorts: Sequence[ShortageRecord]) -> str:
-    skus = ", ".join(sorted({short.sku for short in shorts}))
-    return f"{unit_count_text(sum(short.unit_count for short in shorts))} short: {skus}"
+def _shortage_description(shortages: Sequence[ShortageRecord]) -> str:
+    skus = ", ".join(sorted({short.sku for short in shortages}))
+    return f"{unit_count_text(sum(short.unit_count for short in shortages))} short: {skus}"
 
 
 UNMAPPED_PRODUCT = "unmapped_product"
@@ -152,6 +154,6 @@ _OF_SKUS = Statement(
 
 
 async def open_unmapped(connection: Connection, record: AllocationRecord) -> list[asyncpg.Record]:
-    """What is open about products that an order waits for because the catalogue does not have them."""
+    """The open exceptions about products that an order waits for because the catalog does not have them."""
     skus = sorted({short.sku for short in record.shortages if short.cause == UNMAPPED})
     return await _OF_SKUS.rows(connection, skus=skus) if skus else []

@@ -1,4 +1,4 @@
-"""The names of orders: an order and its copies are one, locked and found under the original's name."""
+"""Keys of orders and their copies: an order and its copies are one order, found and locked by the original's key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OrderKey = tuple[str, str]
 """(Channel id, order id)."""
 
 _allocation, _copy = allocation.c, allocation_copy.c
-_requested = unnested("wanted", channel_id=Text, order_id=Text)
+_requested = unnested("requested", channel_id=Text, order_id=Text)
 _READ_LINKS = Statement(
     select(allocation_copy, _allocation.channel_id.label("to_channel_id"), _allocation.order_id.label("to_order_id"))
     .join(allocation, _allocation.id == _copy.allocation_id)
@@ -56,7 +56,7 @@ _DELETE = Statement(delete(allocation).where(_allocation.id == any_of("ids", Uui
 
 @dataclass(frozen=True, slots=True)
 class CopyLink:
-    """A copy of an order. While the original has not come, one copy `provides_contents`.
+    """A copy of an order and its original. Until the original arrives, one copy `provides_contents`.
 
     `update_time` is when that copy was last changed, by the clock of its own channel.
     """
@@ -69,16 +69,16 @@ class CopyLink:
 
 
 class OrderIdentityChanged(Exception):
-    """Orders were found to have other names than those that were locked: lock anew, knowing these."""
+    """The locked orders were not all originals: the transaction must start again with these links."""
 
     def __init__(self, links: Mapping[OrderKey, CopyLink]) -> None:
-        super().__init__("orders have other names than those that were locked")
+        super().__init__("an order that was locked is a copy; lock its original")
         self.links = links
 
 
 @dataclass(frozen=True, slots=True)
 class LockedOrders:
-    """Orders that are locked, by name. `made` are rows that are new, `links` those of all copies that are concerned."""
+    """Locked orders by key. `created` are the ids of new rows, `links` those of all copies of these orders."""
 
     ids: Mapping[OrderKey, UUID]
     created: frozenset[UUID]
@@ -86,78 +86,82 @@ class LockedOrders:
 
     @property
     def existing_ids(self) -> list[UUID]:
-        """The orders that were there before."""
+        """The orders that existed before."""
         return [id for id in self.ids.values() if id not in self.created]
 
-    def original(self, name: OrderKey) -> OrderKey:
-        """The name under which an order has its promise."""
-        link = self.links.get(name)
-        return link.original if link else name
+    def original(self, key: OrderKey) -> OrderKey:
+        """The key of the order that holds the promise: the original's."""
+        link = self.links.get(key)
+        return link.original if link else key
 
 
 async def lock(
-    connection: Connection, wanted: Iterable[OrderKey], known: Mapping[OrderKey, CopyLink], new_id: Callable[[], UUID]
+    connection: Connection,
+    keys: Iterable[OrderKey],
+    known_links: Mapping[OrderKey, CopyLink],
+    new_id: Callable[[], UUID],
 ) -> LockedOrders:
-    """Locks the orders of these keys, or the originals of those that are `known` copies; creates rows for new orders.
+    """Locks the orders of these keys, or the originals of copies in `known_links`; creates rows for new orders.
 
     A key without an order is locked by a new row, so that no other transaction can create the order meanwhile;
     `delete_empty` deletes the row if no order is stored in it. Raises OrderIdentityChanged where a key turns out to be
     a copy's: the transaction must start again.
     """
-    names = list(dict.fromkeys(wanted))
-    targets = [known[name].original if name in known else name for name in names]
-    new = {target: new_id() for target in targets}
-    ids = await order_store.lock_or_create(connection, [(id, *target) for target, id in new.items()])
-    links = await _read_links(connection, names, ids.values())
-    # Only now can nobody link these names any more.
-    if any((links[name].original if name in links else name) not in ids for name in names):
+    keys = list(dict.fromkeys(keys))
+    originals = [known_links[key].original if key in known_links else key for key in keys]
+    new_ids = {original: new_id() for original in originals}
+    ids = await order_store.lock_or_create(connection, [(id, *original) for original, id in new_ids.items()])
+    links = await _read_links(connection, keys, ids.values())
+    # Links are read after the locks, because a copy may have been linked to its original while we waited. The
+    # original cannot be locked now without breaking the lock order, so the whole transaction starts again.
+    if any((links[key].original if key in links else key) not in ids for key in keys):
         raise OrderIdentityChanged(links)
-    return LockedOrders(ids, frozenset(id for target, id in ids.items() if new[target] == id), links)
+    return LockedOrders(ids, frozenset(id for original, id in ids.items() if new_ids[original] == id), links)
 
 
 async def retry_until_locked(work: Callable[[Mapping[OrderKey, CopyLink]], Awaitable[T]]) -> T:
-    """Runs a transaction that locks names, again with what is known of them by then where they were not the right ones.
+    """Runs a transaction that locks orders, and again with the links it found, until it locks the originals.
 
-    A name becomes a copy's once, or moves on with its original, so that this ends.
+    This ends, because an order becomes a copy only once, or gets another original only when its original does.
     """
-    known: dict[OrderKey, CopyLink] = {}
+    known_links: dict[OrderKey, CopyLink] = {}
     while True:
         try:
-            return await work(known)
-        except OrderIdentityChanged as moved:
-            known |= moved.links
+            return await work(known_links)
+        except OrderIdentityChanged as changed:
+            known_links |= changed.links
 
 
-async def find(connection: Connection, wanted: Iterable[OrderKey], new_id: Callable[[], UUID]) -> LockedOrders:
-    """As `lock`, but locks and makes nothing: `made` are the ids that new orders would have."""
-    names = list(dict.fromkeys(wanted))
-    links = await _read_links(connection, names, [])
-    targets = dict.fromkeys(links[name].original if name in links else name for name in names)
-    found = {target: await order_store.find(connection, *target) for target in targets}
-    ids = {target: id or new_id() for target, id in found.items()}
-    links |= await _read_links(connection, names, ids.values())
-    return LockedOrders(ids, frozenset(ids[target] for target, id in found.items() if id is None), links)
+async def find(connection: Connection, keys: Iterable[OrderKey], new_id: Callable[[], UUID]) -> LockedOrders:
+    """As `lock`, but locks and creates nothing: `created` are the ids that new orders would have."""
+    keys = list(dict.fromkeys(keys))
+    links = await _read_links(connection, keys, [])
+    originals = dict.fromkeys(links[key].original if key in links else key for key in keys)
+    stored_ids = {original: await order_store.find(connection, *original) for original in originals}
+    ids = {original: id or new_id() for original, id in stored_ids.items()}
+    links |= await _read_links(connection, keys, ids.values())
+    return LockedOrders(ids, frozenset(ids[original] for original, id in stored_ids.items() if id is None), links)
 
 
 async def write(connection: Connection, links: Iterable[CopyLink]) -> None:
-    """Writes links of orders that are locked, those of their copies' names included."""
-    rows = [(*one.key, one.allocation_id, one.provides_contents, one.update_time) for one in links]
+    """Writes links whose copies and originals are locked."""
+    rows = [(*link.key, link.allocation_id, link.provides_contents, link.update_time) for link in links]
     if rows:
         await _WRITE.run(connection, **transposed(list(_LINK), rows))
 
 
 async def delete_empty(connection: Connection, ids: Iterable[UUID]) -> None:
-    """Takes rows away again that were made in this transaction and stay empty."""
-    spare = sorted(ids)
-    if spare:
-        await _DELETE.run(connection, ids=spare)
+    """Deletes rows that this transaction created and in which no order is stored."""
+    empty = sorted(ids)
+    if empty:
+        await _DELETE.run(connection, ids=empty)
 
 
 async def _read_links(
-    connection: Connection, names: Iterable[OrderKey], ids: Iterable[UUID]
+    connection: Connection, keys: Iterable[OrderKey], ids: Iterable[UUID]
 ) -> dict[OrderKey, CopyLink]:
-    rows = await _READ_LINKS.rows(connection, ids=list(ids), **transposed(["channel_id", "order_id"], list(names)))
-    found = [
+    rows = await _READ_LINKS.rows(connection, ids=list(ids), **transposed(["channel_id", "order_id"], list(keys)))
+    links = [
         CopyLink(
             (r["channel_id"], r["order_id"]),
             (r["to_channel_id"], r["to_order_id"]),
@@ -167,4 +171,4 @@ async def _read_links(
         )
         for r in rows
     ]
-    return {link.key: link for link in found}
+    return {link.key: link for link in links}

@@ -1,4 +1,4 @@
-"""Records and figures as the messages of the API."""
+"""Converts records of orders, shipments and timeline events to API messages."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _SHORTAGE_KINDS = {
 
 
 def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool = False) -> allocation_pb.Allocation:
-    """An allocation as it stands at `now`; what has expired or was given back has no shipments left."""
+    """An allocation as of `now`; a hold that has expired or was released has no shipments."""
     state = record.state_at(now)
     promising = state in PROMISING
     return allocation_pb.Allocation(
@@ -91,7 +91,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
 
 
 def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
-    """What the status of an order is derived from."""
+    """The figures from which the status of an order is derived."""
     state = record.state_at(now)
     promising = state in PROMISING
     lines = [_line(record, line, promising=promising) for line in record.lines]
@@ -99,8 +99,8 @@ def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
     return OrderFigures(
         state=state,
         lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
-        deliveries=tuple(made.state in _ARRIVED for made in record.shipments if made.shipped),
-        is_started=any(made.units and made.state in _STARTED for made in record.shipments),
+        deliveries=tuple(x.state in _ARRIVED for x in record.shipments if x.shipped),
+        is_started=any(x.units and x.state in _STARTED for x in record.shipments),
         in_review=record.outcome is Outcome.NEEDS_REVIEW,
     )
 
@@ -123,7 +123,7 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
 
 
 def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> Outcome:
-    """What one line came to, of which so many units are promised."""
+    """The outcome of one line, of which `promised` units are promised."""
     promised += record.shipped_of_line(line.line_id)
     if promised >= line.uncancelled:
         needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.uncancelled > 0
@@ -137,47 +137,47 @@ def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> O
 
 def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
     skus = {line.line_id: line.sku for line in record.lines}
-    return [shipment(made, skus, record.id, (record.channel_id, record.order_id)) for made in record.shipments]
+    return [shipment(x, skus, record.id, (record.channel_id, record.order_id)) for x in record.shipments]
 
 
 def shipment(
-    made: ShipmentRecord, skus: Mapping[str, str], allocation_id: UUID, order: tuple[str, str]
+    record: ShipmentRecord, skus: Mapping[str, str], allocation_id: UUID, order: tuple[str, str]
 ) -> shipment_pb2.Shipment:
     """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines."""
     return shipment_pb2.Shipment(
-        shipment_id=str(made.id),
-        location_id=made.location_id,
-        state=SHIPMENT_STATES[made.state],
-        distance_km=made.distance_km,
+        shipment_id=str(record.id),
+        location_id=record.location_id,
+        state=SHIPMENT_STATES[record.state],
+        distance_km=record.distance_km,
         lines=[
             shipment_pb2.ShipmentLine(
                 line_id=line_id,
                 sku=sku,
-                unit_count=made.units.get(line_id, 0),
-                shipped_count=made.shipped.get(line_id, 0),
-                returned_count=made.returned.get(line_id, 0),
+                unit_count=record.units.get(line_id, 0),
+                shipped_count=record.shipped.get(line_id, 0),
+                returned_count=record.returned.get(line_id, 0),
             )
             for line_id, sku in skus.items()
-            if line_id in made.line_ids
+            if line_id in record.line_ids
         ],
         allocation_id=str(allocation_id),
         channel_id=order[0],
         order_id=order[1],
-        assign_time=timestamp(made.assign_time),
-        accept_time=timestamp(made.accept_time),
-        ship_time=timestamp(made.ship_time),
-        deliver_time=timestamp(made.deliver_time),
-        end_time=timestamp(made.end_time),
-        reject_reason=made.reject_reason or "",
-        ship_by_time=timestamp(made.ship_by_time),
+        assign_time=timestamp(record.assign_time),
+        accept_time=timestamp(record.accept_time),
+        ship_time=timestamp(record.ship_time),
+        deliver_time=timestamp(record.deliver_time),
+        end_time=timestamp(record.end_time),
+        reject_reason=record.reject_reason or "",
+        ship_by_time=timestamp(record.ship_by_time),
     )
 
 
 def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:
-    """Shortages in the order of the lines, then by kind and cause: the same whoever tells of them."""
-    places = {line.line_id: place for place, line in enumerate(record.lines)}
-    found = sorted(record.shortages, key=lambda x: (places.get(x.line_id, 0), x.kind, x.cause, x.backordered))
-    return [_shortage(short) for short in found]
+    """Shortages in the order of the lines, then by kind and cause, so that equal orders give equal messages."""
+    positions = {line.line_id: position for position, line in enumerate(record.lines)}
+    shortages = sorted(record.shortages, key=lambda x: (positions.get(x.line_id, 0), x.kind, x.cause, x.backordered))
+    return [_shortage(short) for short in shortages]
 
 
 def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
@@ -192,7 +192,7 @@ def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
 
 
 def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
-    """A row of `order_event`."""
+    """A row of `order_event` as a message."""
     return allocation_pb.TimelineEvent(
         event_time=timestamp(row["event_time"]),
         event=row["event"],

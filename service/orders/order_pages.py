@@ -1,4 +1,4 @@
-"""Pages of allocations, oldest first, by what a caller wants to see of them and by the clock."""
+"""Lists allocations page by page, oldest first, filtered by channel, state, location and need for a person."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HAS_STATE = (
     | ((_allocation.state == any_of("states", Text)) & ~_has_expired)
     | (_has_expired & parameter("expired_too", Boolean))
 )
-# A hold that has lapsed promises nothing, swept or not.
+# An expired hold promises nothing, whether or not the sweeper has run.
 _is_live = promise.c.expire_time.is_(None) | (promise.c.expire_time > _now)
 _IS_AT_LOCATION = exists().where(
     promise.c.allocation_id == _allocation.id,
@@ -45,7 +45,7 @@ _PAGE = Statement(
         _HAS_STATE,
         (parameter("location_id", Text) == literal_column("''")) | _IS_AT_LOCATION,
     )
-    # Ids are made in the order of time.
+    # Newer ids sort after older ones.
     .order_by(_allocation.id)
     .limit(parameter("count", Integer))
 )
@@ -57,7 +57,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class AllocationsPageRequest:
-    """Which allocations, behind which one, and at most how many. Empty lists let everything through."""
+    """Which allocations to list, after which id and at most how many. Empty lists and texts do not filter."""
 
     channel_ids: Sequence[str]
     states: Sequence[str]
@@ -68,7 +68,7 @@ class AllocationsPageRequest:
 
 
 def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPageRequest:
-    """Raises InvalidFields."""
+    """Checks a list request. Raises InvalidFields."""
     fields = Fields()
     if fields.size("channel_ids", request.channel_ids, 0, limits.CHANNEL_FILTER):
         for index, channel_id in enumerate(request.channel_ids):
@@ -99,44 +99,44 @@ def _after(fields: Fields, token: str) -> UUID:
         return UUID(int=0)
 
 
-async def page(database: Database, asked: AllocationsPageRequest) -> allocation_pb.ListAllocationsResponse:
-    """One page, as of one moment."""
+async def page(database: Database, request: AllocationsPageRequest) -> allocation_pb.ListAllocationsResponse:
+    """One page, read as of one moment."""
 
     async def work(connection: Connection) -> allocation_pb.ListAllocationsResponse:
         now = await levels.clock(connection)
-        ids = await _ids(connection, asked, now)
-        found = await order_store.read(connection, ids[: asked.count])
-        shown = _within_size_limit([order_messages.allocation(found[one], now) for one in ids[: asked.count]])
-        more = len(shown) < len(ids)
+        ids = await _ids(connection, request, now)
+        records = await order_store.read(connection, ids[: request.count])
+        shown = _within_size_limit([order_messages.allocation(records[id], now) for id in ids[: request.count]])
+        has_more = len(shown) < len(ids)
         return allocation_pb.ListAllocationsResponse(
-            allocations=shown, next_page_token=shown[-1].allocation_id if more else ""
+            allocations=shown, next_page_token=shown[-1].allocation_id if has_more else ""
         )
 
     return await database.snapshot("list", work)
 
 
-async def _ids(connection: Connection, asked: AllocationsPageRequest, now: datetime) -> list[UUID]:
-    """The ids of the page, and one more where there are more."""
+async def _ids(connection: Connection, request: AllocationsPageRequest, now: datetime) -> list[UUID]:
+    """The ids of the page, and one more id if another page follows."""
     rows = await _PAGE.rows(
         connection,
         now=now,
-        after=asked.after,
-        channel_ids=list(asked.channel_ids),
-        states=list(asked.states),
-        expired_too=EXPIRED in asked.states,
-        needs_person_only=asked.needs_person_only,
-        location_id=asked.location_id,
-        count=asked.count + 1,
+        after=request.after,
+        channel_ids=list(request.channel_ids),
+        states=list(request.states),
+        expired_too=EXPIRED in request.states,
+        needs_person_only=request.needs_person_only,
+        location_id=request.location_id,
+        count=request.count + 1,
     )
     return [r["id"] for r in rows]
 
 
-def _within_size_limit(made: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:
-    """As many from the front as fit into an answer, and at least one where there is any."""
-    room, shown = limits.ALLOCATIONS_PAGE_BYTES, list[allocation_pb.Allocation]()
-    for one in made:
-        room -= one.ByteSize()
-        if room < 0 and shown:
+def _within_size_limit(allocations: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:
+    """The first allocations that fit into an answer, and at least one if there is any."""
+    remaining_bytes, shown = limits.ALLOCATIONS_PAGE_BYTES, list[allocation_pb.Allocation]()
+    for message in allocations:
+        remaining_bytes -= message.ByteSize()
+        if remaining_bytes < 0 and shown:
             break
-        shown.append(one)
+        shown.append(message)
     return shown

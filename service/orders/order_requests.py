@@ -1,4 +1,4 @@
-"""Requests about orders, checked and turned into the words of `policies`."""
+"""Checks requests about orders and converts them to plain values of `policies`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An AllocateOrder request that is well-formed. `request_id` is the caller's, or None.
+    """A checked AllocateOrder request. `request_id` is the caller's, or None.
 
-    `copy_of` names the original of a copy; `update_time` and `channel_status` are what the channel says of the order.
+    `copy_of` is the original's key if this is a copy; `update_time` and `channel_status` are those of the channel.
     """
 
     order: Order
@@ -40,13 +40,13 @@ class OrderRequest:
 
     @property
     def key(self) -> OrderKey:
-        """The order as the caller names it."""
+        """The key of the order in the request, which may be a copy's."""
         return self.order.channel_id, self.order.order_id
 
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Units to take off one line; `shipment_id` None leaves the choice to us."""
+    """Units of one line to cancel; `shipment_id` None means from any shipment."""
 
     line_id: str
     unit_count: int
@@ -55,7 +55,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """A CancelOrderLines request that is well-formed: of an allocation by its id, or of an order by its name."""
+    """A checked CancelOrderLines request: for an allocation by its id, or for an order by its key."""
 
     allocation_id: UUID | None
     key: OrderKey | None
@@ -67,7 +67,7 @@ class CancelRequest:
 
 
 def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
-    """Raises InvalidFields with everything that is wrong."""
+    """Checks an AllocateOrder request. Raises InvalidFields with everything that is wrong."""
     fields = Fields()
     channel_id = fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True) or ""
     order_id = fields.text("order_id", request.order_id, longest=limits.ORDER_ID_LENGTH, required=True) or ""
@@ -87,7 +87,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
     copy_of = order_key(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
-        fields.wrong("copy_of", "is the order itself; leave it out where the order is no copy")
+        fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
     update_time = _update_time(fields, request)
     status = fields.text("channel_status", request.channel_status, longest=limits.CHANNEL_STATUS_LENGTH)
     fields.finish()
@@ -108,27 +108,27 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
 
 
 def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:
-    """Raises InvalidFields with everything that is wrong."""
+    """Checks a CancelOrderLines request. Raises InvalidFields with everything that is wrong."""
     fields = Fields()
     by_order = request.HasField("order")
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     if by_order == bool(request.allocation_id):
         fields.wrong("allocation_id", "name either allocation_id or order")
-    name = order_key(fields, "order", request.order) if by_order else None
+    key = order_key(fields, "order", request.order) if by_order else None
     request_id = fields.uuid("request_id", request.request_id)
     event_id = fields.text("event_id", request.event_id, longest=limits.EVENT_ID_LENGTH)
     cancel_time = _update_time(fields, request)
     if request.whole_order and request.cancellations:
-        fields.wrong("cancellations", "must be empty where whole_order is set")
-    wanted = () if request.whole_order else _cancellations(fields, request)
+        fields.wrong("cancellations", "must be empty if whole_order is set")
+    cancellations = () if request.whole_order else _cancellations(fields, request)
     fields.finish()
-    return CancelRequest(allocation_id, name, wanted, request.whole_order, event_id, cancel_time, request_id)
+    return CancelRequest(allocation_id, key, cancellations, request.whole_order, event_id, cancel_time, request_id)
 
 
-def order_key(fields: Fields, at: str, named: order_pb2.OrderReference) -> OrderKey:
-    """The field of a request that names an order."""
-    channel_id = fields.text(f"{at}.channel_id", named.channel_id, longest=limits.ID_LENGTH, required=True)
-    order_id = fields.text(f"{at}.order_id", named.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
+def order_key(fields: Fields, at: str, reference: order_pb2.OrderReference) -> OrderKey:
+    """The key of the order that the request's field `at` refers to."""
+    channel_id = fields.text(f"{at}.channel_id", reference.channel_id, longest=limits.ID_LENGTH, required=True)
+    order_id = fields.text(f"{at}.order_id", reference.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
     return channel_id or "", order_id or ""
 
 
@@ -141,23 +141,23 @@ def _update_time(
 
 
 def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesRequest) -> tuple[Cancellation, ...]:
-    wanted: list[Cancellation] = []
-    seen: set[tuple[str, str]] = set()
+    cancellations: list[Cancellation] = []
+    used: set[tuple[str, str]] = set()
     if fields.size("cancellations", request.cancellations, 1, limits.CANCELLATIONS):
         for index, entry in enumerate(request.cancellations):
             at = f"cancellations[{index}]"
             fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=True)
             fields.whole_number(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)
             shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
-            if (entry.line_id, entry.shipment_id) in seen:
-                fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' is named twice for one shipment")
-            seen.add((entry.line_id, entry.shipment_id))
-            wanted.append(Cancellation(entry.line_id, entry.unit_count, shipment_id))
-    return tuple(wanted)
+            if (entry.line_id, entry.shipment_id) in used:
+                fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' appears twice for the same shipment")
+            used.add((entry.line_id, entry.shipment_id))
+            cancellations.append(Cancellation(entry.line_id, entry.unit_count, shipment_id))
+    return tuple(cancellations)
 
 
 def allocation_request_ids(allocation_id: str, request_id: str) -> tuple[UUID, UUID | None]:
-    """The ids of a request to confirm or release. Raises InvalidFields."""
+    """The allocation id and the request id of a request to confirm or release. Raises InvalidFields."""
     fields = Fields()
     allocation = fields.uuid("allocation_id", allocation_id, required=True)
     request = fields.uuid("request_id", request_id)
@@ -167,18 +167,18 @@ def allocation_request_ids(allocation_id: str, request_id: str) -> tuple[UUID, U
 
 
 def batch_requests(request: allocation_pb.BatchAllocateOrdersRequest) -> Sequence[allocation_pb.AllocateOrderRequest]:
-    """The orders of a batch, which are checked one by one. Raises InvalidFields where the batch itself is wrong."""
+    """The orders of a batch, not yet checked one by one. Raises InvalidFields where the batch itself is wrong."""
     fields = Fields()
     if fields.size("requests", request.requests, 1, limits.BATCHED_ORDERS):
-        for index, one in enumerate(request.requests):
-            if one.validate_only:
-                fields.wrong(f"requests[{index}].validate_only", "must not be set; try an order with AllocateOrder")
+        for index, entry in enumerate(request.requests):
+            if entry.validate_only:
+                fields.wrong(f"requests[{index}].validate_only", "must not be set; preview an order with AllocateOrder")
     fields.finish()
     return request.requests
 
 
 def extend_request(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, timedelta, UUID | None]:
-    """The allocation, how long its hold lives from now on, and the request id. Raises InvalidFields."""
+    """The allocation id, how long from now its hold expires, and the request id. Raises InvalidFields."""
     fields = Fields()
     allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
     request_id = fields.uuid("request_id", request.request_id)
@@ -189,20 +189,20 @@ def extend_request(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, time
 
 
 def order_method(fields: Fields, method: int) -> str:
-    """How the order reaches the shopper, in the words of rules."""
+    """The fulfillment method, as rules name it."""
     if method not in _METHODS:
         fields.wrong("method", f"{method} is not a FulfillmentMethod")
     return _METHODS.get(method, "ship")  # type: ignore[call-overload,no-any-return]
 
 
-def order_destination(fields: Fields, to: order_pb2.Destination) -> Destination:
-    """The field `destination` of a request that has one."""
+def order_destination(fields: Fields, destination: order_pb2.Destination) -> Destination:
+    """The destination of a request that has one."""
     return Destination(
-        country=fields.country("destination.country", to.country),
-        region=fields.text("destination.region", to.region, longest=limits.REGION_LENGTH),
-        postal_code=fields.text("destination.postal_code", to.postal_code, longest=limits.POSTAL_CODE_LENGTH),
-        coordinates=fields.coordinates("destination.coordinates", to.coordinates)
-        if to.HasField("coordinates")
+        country=fields.country("destination.country", destination.country),
+        region=fields.text("destination.region", destination.region, longest=limits.REGION_LENGTH),
+        postal_code=fields.text("destination.postal_code", destination.postal_code, longest=limits.POSTAL_CODE_LENGTH),
+        coordinates=fields.coordinates("destination.coordinates", destination.coordinates)
+        if destination.HasField("coordinates")
         else None,
     )
 
@@ -210,22 +210,22 @@ def order_destination(fields: Fields, to: order_pb2.Destination) -> Destination:
 def _lines(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> list[OrderLine]:
     if not fields.size("lines", lines, 1, limits.ORDER_LINES):
         return []
-    made: list[OrderLine] = []
-    seen: set[str] = set()
+    checked: list[OrderLine] = []
+    used_ids: set[str] = set()
     for index, line in enumerate(lines):
         at = f"lines[{index}]"
-        before = len(fields.violations)
+        violations_before = len(fields.violations)
         fields.sku(f"{at}.sku", line.sku)
         fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
         line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH) or str(index + 1)
-        if line_id in seen:
-            fields.wrong(f"{at}.line_id", f"'{line_id}' is the id of another line of this order too")
-        seen.add(line_id)
+        if line_id in used_ids:
+            fields.wrong(f"{at}.line_id", f"'{line_id}' is also the id of another line of this order")
+        used_ids.add(line_id)
         price = fields.money(f"{at}.unit_price", line.unit_price) if line.HasField("unit_price") else None
-        if len(fields.violations) == before:
-            made.append(OrderLine(line_id, line.sku, line.unit_count, price))
+        if len(fields.violations) == violations_before:
+            checked.append(OrderLine(line_id, line.sku, line.unit_count, price))
     _check_currency(fields, lines)
-    return made
+    return checked
 
 
 def _check_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> None:

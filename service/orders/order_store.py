@@ -1,4 +1,4 @@
-"""Allocations in PostgreSQL: find and lock orders, read what they have. Writing them is in `order_writer`."""
+"""Allocations in PostgreSQL: finds, locks and reads orders. `order_writer` writes them."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ _LOCK_OR_CREATE = Statement(
             literal_column("'{}'::text[]"),
         ).order_by(_new.c.channel_id, _new.c.order_id),
     )
+    # This sets a column to its own value in order to lock an existing row and to return its id. DO NOTHING would
+    # do neither.
     .on_conflict_do_update(index_elements=["channel_id", "order_id"], set_={"update_time": _allocation.update_time})
     .returning(_allocation.id, _allocation.channel_id, _allocation.order_id)
 )
@@ -122,7 +124,8 @@ _READ_PROMISES = Statement(
 _READ_SHORTAGES = Statement(
     select(shortage)
     .where(shortage.c.allocation_id == any_of("ids", Uuid))
-    # The whole key: units are taken off the first that fit.
+    # Sorted by the whole key: cancelled units are subtracted from the first shortages that match. With a partial
+    # order, chance decided which cause lost a unit, and one order version could differ between two reads.
     .order_by(shortage.c.line_id, shortage.c.kind, shortage.c.cause, shortage.c.backordered)
 )
 _READ_COPIES = Statement(
@@ -144,56 +147,56 @@ _READ_EXCEPTIONS = Statement(
 
 
 async def lock_or_create(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
-    """Locks orders by (channel, order id), in order; makes those that are new, under the ids given.
+    """Locks orders by (channel id, order id), sorted; creates new ones under the given ids. Returns the ids by key.
 
-    What the transaction is known to need besides (NEEDED) is locked with them, here as in the other functions.
+    Rows that earlier attempts of the transaction found busy (NEEDED) are locked too, as in the other functions.
     """
     needed = await _NAMES.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
-    rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {one[1:]: one for one in new}
+    rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {row[1:]: row for row in new}
     locked = await _LOCK_OR_CREATE.rows(connection, **transposed(list(_NEW), list(rows.values())))
-    asked = {one[1:] for one in new}
-    return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in asked}
+    keys = {row[1:] for row in new}
+    return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in keys}
 
 
 async def lock(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
-    """Locks orders in order; returns those that exist."""
-    wanted = set(ids)
-    rows = await _LOCK.rows(connection, ids=list(wanted | NEEDED.get()))
-    return [r["id"] for r in rows if r["id"] in wanted]
+    """Locks orders, sorted by key; returns the ids of those that exist."""
+    requested = set(ids)
+    rows = await _LOCK.rows(connection, ids=list(requested | NEEDED.get()))
+    return [r["id"] for r in rows if r["id"] in requested]
 
 
 async def lock_needed(connection: Connection) -> None:
-    """Locks what earlier attempts found out to be needed, for a transaction that has no order of its own."""
+    """Locks orders that earlier attempts found busy, for a transaction that locks no orders of its own."""
     if NEEDED.get():
         await lock(connection, [])
 
 
 async def lock_expired(connection: Connection, count: int) -> list[UUID]:
-    """Locks holds that are over and that nobody else has locked."""
+    """Locks expired holds that no other transaction has locked; returns their ids."""
     await lock_needed(connection)
     return [r["id"] for r in await _LOCK_EXPIRED.rows(connection, count=count)]
 
 
 async def lock_if_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID]:
-    """Locks those of the orders that nobody else has locked; returns them."""
+    """Locks those of the orders that no other transaction has locked; returns their ids."""
     await lock_needed(connection)
-    wanted = list(ids)
-    return [r["id"] for r in await _LOCK_IF_FREE.rows(connection, ids=wanted)] if wanted else []
+    requested = list(ids)
+    return [r["id"] for r in await _LOCK_IF_FREE.rows(connection, ids=requested)] if requested else []
 
 
 async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:
-    """The allocation of an order, by any of its names; None where it never came."""
+    """The allocation id of an order, by its own key or a copy's; None where there is no such order."""
     row = await _FIND.row(connection, channel_id=channel_id, order_id=order_id)
     return row["id"] if row else None
 
 
 async def promised_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
-    """SKUs that these locked orders have promised; they may not be what a request names."""
+    """SKUs of which these locked orders have promised units; they may differ from those in a request."""
     return {r["sku"] for r in await _PROMISED_SKUS.rows(connection, ids=list(ids))} if ids else set()
 
 
 async def line_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
-    """SKUs that these locked orders ask for, promised or not."""
+    """SKUs of the lines of these locked orders, promised or not."""
     return {r["sku"] for r in await _LINE_SKUS.rows(connection, ids=list(ids))}
 
 
@@ -201,42 +204,42 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     """Allocations with their lines, shipments, promises and shortages."""
     if not ids:
         return {}
-    wanted = list(ids)
-    records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=wanted)}
-    for row in await _READ_LINES.rows(connection, ids=wanted):
+    requested = list(ids)
+    records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=requested)}
+    for row in await _READ_LINES.rows(connection, ids=requested):
         line = LineRecord(
             row["line_id"], row["sku"], row["unit_count"], row["unit_price"], row["cancelled"], row["oversold"]
         )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
-    for row in await _READ_SHIPMENTS.rows(connection, ids=wanted):
-        made = shipment_of(row)
-        shipments[made.id] = made
-        records[row["allocation_id"]].shipments.append(made)
-    for row in await _READ_PROMISES.rows(connection, ids=wanted):
+    for row in await _READ_SHIPMENTS.rows(connection, ids=requested):
+        record = shipment_of(row)
+        shipments[record.id] = record
+        records[row["allocation_id"]].shipments.append(record)
+    for row in await _READ_PROMISES.rows(connection, ids=requested):
         add_promise_row(shipments[row["shipment_id"]], row)
-    for row in await _READ_SHORTAGES.rows(connection, ids=wanted):
+    for row in await _READ_SHORTAGES.rows(connection, ids=requested):
         short = ShortageRecord(
             row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]
         )
         records[row["allocation_id"]].shortages.append(short)
-    for row in await _READ_COPIES.rows(connection, ids=wanted):
+    for row in await _READ_COPIES.rows(connection, ids=requested):
         records[row["allocation_id"]].copies.append((row["channel_id"], row["order_id"]))
     return records
 
 
 async def events(connection: Connection, allocation_id: UUID) -> list[asyncpg.Record]:
-    """What happened to an order, oldest first."""
+    """The timeline events of an order, oldest first."""
     return await _READ_EVENTS.rows(connection, id=allocation_id)
 
 
 async def exceptions(connection: Connection, allocation_id: UUID) -> list[asyncpg.Record]:
-    """What somebody has to settle about an order, or has settled, oldest first."""
+    """The exceptions of an order, open and resolved, oldest first."""
     return await _READ_EXCEPTIONS.rows(connection, id=allocation_id)
 
 
 def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
-    """A row of `shipment`, without what it has of its lines; see `add_promise_row`."""
+    """A row of `shipment` as a record without units; `add_promise_row` adds them."""
     return ShipmentRecord(
         id=row["id"],
         location_id=row["location_id"],
@@ -248,18 +251,18 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
     )
 
 
-def add_promise_row(made: ShipmentRecord, row: asyncpg.Record) -> None:
-    """Takes a row of `promise` into its shipment."""
-    counts = (made.units, made.shipped, made.returned, made.rejected)
+def add_promise_row(record: ShipmentRecord, row: asyncpg.Record) -> None:
+    """Adds the units of a row of `promise` to its shipment."""
+    counts = (record.units, record.shipped, record.returned, record.rejected)
     for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):
         if row[name]:
             units[row["line_id"]] = row[name]
 
 
 def _record_of(row: asyncpg.Record) -> AllocationRecord:
-    explained = decision_pb2.Decision()
+    explanation = decision_pb2.Decision()
     if row["explanation"] is not None:
-        explained.ParseFromString(row["explanation"])
+        explanation.ParseFromString(row["explanation"])
     return AllocationRecord(
         id=row["id"],
         channel_id=row["channel_id"],
@@ -283,5 +286,5 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         channel_update_time=row["channel_update_time"],
         channel_status=row["channel_status"],
         version=row["version"],
-        decision=explained,
+        decision=explanation,
     )

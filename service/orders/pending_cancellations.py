@@ -1,4 +1,4 @@
-"""Cancellations by their channel's own name in PostgreSQL: those of orders that have not come yet, and those done."""
+"""Cancellations by order key in PostgreSQL: of orders that have not arrived yet, and those that were applied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.database.tables import Moment, order_cancellation
 from service.orders.order_identity import OrderKey
 
 _cancellation = order_cancellation.c
-_requested = unnested("wanted", channel_id=Text, order_id=Text)
+_requested = unnested("requested", channel_id=Text, order_id=Text)
 _READ = Statement(
     select(order_cancellation)
     .join(
@@ -55,7 +55,7 @@ _unclaimed = (
     select(_cancellation.channel_id, _cancellation.order_id, _cancellation.event_id, _cancellation.line_id)
     .where(
         _cancellation.apply_time.is_(None),
-        _cancellation.ingest_time < func.clock_timestamp() - parameter("kept", Interval),
+        _cancellation.ingest_time < func.clock_timestamp() - parameter("retention", Interval),
     )
     .limit(parameter("count", Integer))
 )
@@ -67,21 +67,21 @@ _DELETE_UNCLAIMED = Statement(
     )
 )
 DELETED_ROWS = 5_000
-"""Rows of one transaction of the sweeper."""
+"""Rows that the sweeper deletes in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancellationRow:
-    """One kept cancellation with the order and the event that it is of."""
+    """One stored cancellation with its order and its event."""
 
     key: OrderKey
     event_id: str
     cancellation: PendingCancellation
 
 
-async def read(connection: Connection, names: Iterable[OrderKey]) -> list[CancellationRow]:
-    """What is kept of these orders, which are locked, in the order in which it was heard."""
-    rows = await _READ.rows(connection, **transposed(["channel_id", "order_id"], sorted(set(names))))
+async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[CancellationRow]:
+    """The stored cancellations of these locked orders, in order of arrival."""
+    rows = await _READ.rows(connection, **transposed(["channel_id", "order_id"], sorted(set(keys))))
     return [
         CancellationRow(
             (r["channel_id"], r["order_id"]),
@@ -93,26 +93,26 @@ async def read(connection: Connection, names: Iterable[OrderKey]) -> list[Cancel
 
 
 async def write(connection: Connection, now: datetime, rows: Iterable[CancellationRow]) -> None:
-    """Keeps cancellations of orders that are locked, or notes that they were applied."""
+    """Stores cancellations of locked orders, or marks them as applied."""
     values = [
         (
-            *(*one.key, one.event_id, one.cancellation.line_id),
-            None if one.cancellation.is_whole else one.cancellation.unit_count,
-            *(now, one.cancellation.cancel_time, now if one.cancellation.is_applied else None),
+            *(*row.key, row.event_id, row.cancellation.line_id),
+            None if row.cancellation.is_whole else row.cancellation.unit_count,
+            *(now, row.cancellation.cancel_time, now if row.cancellation.is_applied else None),
         )
-        for one in rows
+        for row in rows
     ]
     if values:
         await _WRITE.run(connection, **transposed(list(_ROW), values))
 
 
-async def delete_moved(connection: Connection, names: Iterable[OrderKey]) -> None:
-    """Takes away what is kept under names that are copies now; it is written under their originals' names."""
-    gone = sorted(set(names))
-    if gone:
-        await _DELETE_MOVED.run(connection, **transposed(["channel_id", "order_id"], gone))
+async def delete_moved(connection: Connection, keys: Iterable[OrderKey]) -> None:
+    """Deletes the cancellations of orders that turned out to be copies; their originals' rows replace them."""
+    copies = sorted(set(keys))
+    if copies:
+        await _DELETE_MOVED.run(connection, **transposed(["channel_id", "order_id"], copies))
 
 
-async def delete_unclaimed(connection: Connection, kept: timedelta = limits.EARLY_CANCELLATION_RETENTION) -> None:
-    """Forgets cancellations whose order has not come in all that time."""
-    await _DELETE_UNCLAIMED.run(connection, kept=kept, count=DELETED_ROWS)
+async def delete_unclaimed(connection: Connection, retention: timedelta = limits.EARLY_CANCELLATION_RETENTION) -> None:
+    """Deletes cancellations whose order has not arrived for that long."""
+    await _DELETE_UNCLAIMED.run(connection, retention=retention, count=DELETED_ROWS)
