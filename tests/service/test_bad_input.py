@@ -1,4 +1,4 @@
-"""Bad input gets a clear error with a reason, and leaves nothing half done."""
+"""Bad input gets a clear error with a reason, and changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from truestock.v1 import (
 
 @pytest.fixture
 async def shop(retailer: Retailer) -> AsyncIterator[Retailer]:
-    """Five mugs in the warehouse; every refused call must leave them, and nothing else, as they were."""
+    """Five mugs in the warehouse; a refused call must not change them, and must not store an order."""
     await retailer.stock({("MUG", "dc"): 5})
     yield retailer
     level = await retailer.level("MUG", "dc")
@@ -37,14 +37,14 @@ async def shop(retailer: Retailer) -> AsyncIterator[Retailer]:
 
 
 async def test_an_unknown_sku_is_named(shop: Retailer) -> None:
-    # Of a cart: an order that is paid is taken all the same, see test_unmapped_orders.
+    # For a cart: a paid order is accepted all the same, see test_unmapped_orders.
     error = await refused(shop.allocate("A-1", [("MUG", 1), ("MGU", 1)], HOLD))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "lines[1].sku")
     assert "'MGU'" in error.message
 
 
-async def test_an_unknown_channel_is_named_beside_those_that_are_known(shop: Retailer) -> None:
+async def test_an_unknown_channel_is_named_beside_the_known_ones(shop: Retailer) -> None:
     error = await refused(shop.allocate("A-1", {"MUG": 1}, channel_id="wbe"))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channel_id")
@@ -60,7 +60,7 @@ async def test_an_unknown_pickup_location_is_named(shop: Retailer) -> None:
 
 
 @pytest.mark.parametrize("units", [0, -1, 100_001, 2**31 - 1])
-async def test_a_line_asks_for_1_to_100000_units(shop: Retailer, units: int) -> None:
+async def test_a_line_has_1_to_100000_units(shop: Retailer, units: int) -> None:
     error = await refused(shop.allocate("A-1", {"MUG": units}))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "lines[0].unit_count")
@@ -82,7 +82,7 @@ async def test_every_empty_field_is_named_at_once(shop: Retailer) -> None:
     assert error.fields == ["channel_id", "order_id", "lines[0].sku", "lines[0].unit_count", "commitment"]
 
 
-async def test_two_lines_of_one_id_are_refused(shop: Retailer) -> None:
+async def test_two_lines_with_the_same_id_are_refused(shop: Retailer) -> None:
     line = order_pb2.OrderLine(line_id="x", sku="MUG", unit_count=1)
     request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="A", commitment=SOLD, lines=[line, line])
 
@@ -92,7 +92,7 @@ async def test_two_lines_of_one_id_are_refused(shop: Retailer) -> None:
 
 
 @pytest.mark.parametrize("duration", [timedelta(0), timedelta(hours=5), timedelta(seconds=-1)])
-async def test_a_hold_lives_from_a_second_to_four_hours(shop: Retailer, duration: timedelta) -> None:
+async def test_a_hold_lasts_from_one_second_to_four_hours(shop: Retailer, duration: timedelta) -> None:
     error = await refused(shop.allocate("A-1", {"MUG": 1}, HOLD, hold_duration=duration))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "hold_duration")
@@ -105,7 +105,7 @@ async def test_a_body_of_5_mb_is_refused_with_its_size(shop: Retailer) -> None:
     assert "1,048,576" in error.message
 
 
-async def test_a_request_id_that_is_no_uuid_is_refused(shop: Retailer) -> None:
+async def test_a_request_id_that_is_not_a_uuid_is_refused(shop: Retailer) -> None:
     error = await refused(shop.allocate("A-1", {"MUG": 1}, request_id="retry-1"))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "request_id")
@@ -117,7 +117,7 @@ async def test_control_characters_are_refused_before_they_reach_the_database(sho
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "order_id")
 
 
-async def test_an_order_that_is_bad_does_not_spoil_the_others_of_its_batch(retailer: Retailer) -> None:
+async def test_a_bad_order_does_not_affect_the_others_of_its_batch(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
 
     bad, good = retailer.allocate("A-1", {"MGU": 1}, HOLD), retailer.allocate("A-2", {"MUG": 1})
@@ -150,7 +150,7 @@ async def test_a_request_id_belongs_to_one_method(retailer: Retailer) -> None:
     assert await retailer.sellable("MUG") == 4
 
 
-async def test_more_units_than_are_left_are_not_cancelled(retailer: Retailer) -> None:
+async def test_more_units_than_remain_are_not_cancelled(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     sold = await retailer.allocate("A-1", [("MUG", 2), ("MUG", 3)])
 
@@ -161,7 +161,7 @@ async def test_more_units_than_are_left_are_not_cancelled(retailer: Retailer) ->
     assert (await retailer.get(sold.allocation_id)).allocation == sold
 
 
-async def test_a_sold_order_is_not_released(retailer: Retailer) -> None:
+async def test_a_sold_order_cannot_be_released(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     sold = await retailer.allocate("A-1", {"MUG": 2})
 
@@ -171,7 +171,7 @@ async def test_a_sold_order_is_not_released(retailer: Retailer) -> None:
     assert "CancelOrderLines" in error.message
 
 
-async def test_a_released_hold_is_not_confirmed(retailer: Retailer) -> None:
+async def test_a_released_hold_cannot_be_confirmed(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     held = await retailer.allocate("A-1", {"MUG": 2}, HOLD)
     await retailer.release(held.allocation_id)
@@ -183,8 +183,8 @@ async def test_a_released_hold_is_not_confirmed(retailer: Retailer) -> None:
 
 
 async def test_an_unknown_allocation_is_not_found(retailer: Retailer) -> None:
-    for move in (retailer.confirm, retailer.release, retailer.get):
-        error = await refused(move(request_id()))
+    for call in (retailer.confirm, retailer.release, retailer.get):
+        error = await refused(call(request_id()))
         assert error.code is grpc.StatusCode.NOT_FOUND
 
 
@@ -203,7 +203,7 @@ async def test_an_unknown_allocation_is_not_found(retailer: Retailer) -> None:
         ),
     ],
 )
-async def test_a_malformed_question_names_its_field(
+async def test_a_malformed_availability_request_names_its_field(
     shop: Retailer, request_: availability_pb.CheckAvailabilityRequest, field: str
 ) -> None:
     error = await refused(shop.availability.CheckAvailability(request_))
@@ -212,7 +212,7 @@ async def test_a_malformed_question_names_its_field(
 
 
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("fields", "field"),
     [
         ({}, "changes[0].change"),
         ({"count": stock_pb.StockCount(on_hand_count=-1)}, "changes[0].count.on_hand_count"),
@@ -224,13 +224,13 @@ async def test_a_malformed_question_names_its_field(
         ),
     ],
 )
-async def test_a_stock_change_that_makes_no_sense_is_refused(shop: Retailer, said: dict[str, Any], field: str) -> None:
-    error = await refused(shop.record(change("MUG", "dc", **said)))
+async def test_an_invalid_stock_change_is_refused(shop: Retailer, fields: dict[str, Any], field: str) -> None:
+    error = await refused(shop.record(change("MUG", "dc", **fields)))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field)
 
 
-async def test_one_bad_product_keeps_all_of_a_call_out(shop: Retailer) -> None:
+async def test_one_bad_product_refuses_the_whole_call(shop: Retailer) -> None:
     products = [catalog_pb.Product(sku="CUP"), catalog_pb.Product(sku=" ")]
 
     error = await refused(shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products)))
@@ -248,7 +248,7 @@ async def test_a_channel_sells_only_from_locations_that_exist(shop: Retailer) ->
 
 
 @pytest.mark.parametrize(
-    ("works", "field"),
+    ("working_time", "field"),
     [
         (catalog_pb.WorkingTime(cut_off=TimeOfDay(hours=24)), "cut_off"),
         (catalog_pb.WorkingTime(opens=TimeOfDay(hours=9)), "closes"),
@@ -256,18 +256,18 @@ async def test_a_channel_sells_only_from_locations_that_exist(shop: Retailer) ->
         (catalog_pb.WorkingTime(holidays=[Date(year=2026, month=2, day=29)]), "holidays[0]"),
     ],
 )
-async def test_working_time_that_no_clock_shows_is_refused(
-    shop: Retailer, works: catalog_pb.WorkingTime, field: str
+async def test_impossible_working_time_is_refused(
+    shop: Retailer, working_time: catalog_pb.WorkingTime, field: str
 ) -> None:
-    place = catalog_pb.Location(location_id="dc", type=catalog_pb.Location.TYPE_WAREHOUSE, working_time=works)
+    location = catalog_pb.Location(location_id="dc", type=catalog_pb.Location.TYPE_WAREHOUSE, working_time=working_time)
 
-    error = await refused(shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[place])))
+    error = await refused(shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[location])))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", f"locations[0].working_time.{field}")
 
 
 @pytest.mark.parametrize("token", ["!", "bm8ga2V5", "\x00"])
-async def test_a_page_token_that_is_not_ours_is_refused(shop: Retailer, token: str) -> None:
+async def test_a_foreign_page_token_is_refused(shop: Retailer, token: str) -> None:
     request = stock_pb.ListStockLevelsRequest(page_token=token)
 
     error = await refused(shop.stock_service.ListStockLevels(request))
@@ -276,7 +276,7 @@ async def test_a_page_token_that_is_not_ours_is_refused(shop: Retailer, token: s
 
 
 @pytest.mark.parametrize("list_name", ["shipments", "movements", "transfers", "exceptions"])
-async def test_a_page_token_of_a_moment_that_is_none_is_refused(shop: Retailer, list_name: str) -> None:
+async def test_a_page_token_with_an_impossible_time_is_refused(shop: Retailer, list_name: str) -> None:
     token = page_token("0001-01-01T00:00:00+14:00", "01890a5d-ac96-774b-bcce-b302099a8057")
     calls: dict[str, Any] = {
         "shipments": lambda: shop.fulfillment.ListShipments(fulfillment_pb.ListShipmentsRequest(page_token=token)),
@@ -293,7 +293,7 @@ async def test_a_page_token_of_a_moment_that_is_none_is_refused(shop: Retailer, 
 
 
 class Refusal:
-    """What a caller is told: the code, and everything in the details."""
+    """The error that a caller gets: the code, and everything in the details."""
 
     def __init__(self, error: grpc.aio.AioRpcError) -> None:
         self.code = error.code()

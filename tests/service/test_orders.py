@@ -13,7 +13,7 @@ from tests.retailer import HOLD, SOLD, Retailer, State, promised, request_id
 from truestock.v1 import order_pb2
 
 
-async def test_a_sold_order_takes_what_it_was_promised(retailer: Retailer) -> None:
+async def test_a_sold_order_reduces_what_is_sellable(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
 
     sold = await retailer.allocate("A-1", {"MUG": 2})
@@ -38,7 +38,7 @@ async def test_two_hundred_shoppers_share_the_last_fifty(retailers: RetailerMake
     assert report.totals["promised_units"] == 50
 
 
-async def test_two_hundred_carts_hold_the_last_fifty_and_the_rest_are_told_no(retailer: Retailer) -> None:
+async def test_two_hundred_carts_hold_the_last_fifty_and_the_others_are_refused(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 50})
 
     answers = await asyncio.gather(*(retailer.allocate(f"A-{n}", {"MUG": 1}, HOLD) for n in range(200)))
@@ -48,7 +48,7 @@ async def test_two_hundred_carts_hold_the_last_fifty_and_the_rest_are_told_no(re
     assert (await retailer.ledger()).balanced
 
 
-async def test_the_same_order_twice_is_one_promise(retailer: Retailer) -> None:
+async def test_the_same_order_sent_twice_is_promised_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
 
     first = await retailer.allocate("A-1", {"MUG": 2})
@@ -59,7 +59,7 @@ async def test_the_same_order_twice_is_one_promise(retailer: Retailer) -> None:
     assert retailer.metric("sold_units_total", channel="web") == 2
 
 
-async def test_the_same_order_fifty_times_at_once_is_one_promise(retailers: RetailerMaker) -> None:
+async def test_the_same_order_sent_fifty_times_at_once_is_promised_once(retailers: RetailerMaker) -> None:
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].stock({("MUG", "dc"): 500})
 
@@ -104,7 +104,7 @@ async def test_a_hold_never_changes_an_order_that_is_sold(retailer: Retailer) ->
     assert promised(late) == {"dc": 2}
 
 
-async def test_a_cart_that_cannot_grow_stands_as_it_was(retailer: Retailer) -> None:
+async def test_a_cart_that_cannot_grow_keeps_its_hold(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3})
     await retailer.allocate("A-1", {"MUG": 2}, HOLD)
 
@@ -115,7 +115,7 @@ async def test_a_cart_that_cannot_grow_stands_as_it_was(retailer: Retailer) -> N
     assert (await retailer.ledger()).balanced
 
 
-async def test_one_product_on_two_lines_draws_from_one_pool(retailer: Retailer) -> None:
+async def test_two_lines_of_one_product_share_its_stock(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
 
     sold = await retailer.allocate("A-1", [("MUG", 3), ("MUG", 3)])
@@ -125,7 +125,7 @@ async def test_one_product_on_two_lines_draws_from_one_pool(retailer: Retailer) 
     assert (await retailer.ledger()).balanced
 
 
-async def test_an_expired_hold_is_free_for_others_at_once(retailer: Retailer) -> None:
+async def test_units_of_an_expired_hold_can_be_sold_at_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 2})
     await retailer.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
 
@@ -137,7 +137,7 @@ async def test_an_expired_hold_is_free_for_others_at_once(retailer: Retailer) ->
     assert (await retailer.ledger()).balanced
 
 
-async def test_a_payment_after_expiry_is_planned_anew(retailer: Retailer) -> None:
+async def test_a_payment_after_expiry_is_replanned(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 2})
     held = await retailer.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
     await asyncio.sleep(1.05)
@@ -171,26 +171,26 @@ async def test_cancelled_units_can_be_sold_again(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3})
     sold = await retailer.allocate("A-1", {"MUG": 3})
 
-    left = await retailer.cancel(sold.allocation_id, {"1": 2})
+    order = await retailer.cancel(sold.allocation_id, {"1": 2})
 
-    assert left.lines[0].cancelled_count == 2
-    assert promised(left) == {"dc": 1}
+    assert order.lines[0].cancelled_count == 2
+    assert promised(order) == {"dc": 1}
     assert await retailer.sellable("MUG") == 2
     assert (await retailer.ledger()).balanced
 
 
-async def test_cancelling_takes_short_units_first(retailer: Retailer) -> None:
+async def test_short_units_are_cancelled_first(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3})
     sold = await retailer.allocate("A-1", {"MUG": 5})
 
-    left = await retailer.cancel(sold.allocation_id, {"1": 3})
+    order = await retailer.cancel(sold.allocation_id, {"1": 3})
 
-    assert (left.lines[0].promised_count, left.lines[0].short_count) == (2, 0)
-    assert left.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert (order.lines[0].promised_count, order.lines[0].short_count) == (2, 0)
+    assert order.outcome == order_pb2.OUTCOME_ALLOCATED
     assert (await retailer.ledger()).balanced
 
 
-async def test_fifty_cancellations_at_once_with_one_id_cancel_once(retailer: Retailer) -> None:
+async def test_fifty_cancellations_at_once_with_one_request_id_cancel_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     sold = await retailer.allocate("A-1", {"MUG": 9})
     same = request_id()
@@ -201,7 +201,7 @@ async def test_fifty_cancellations_at_once_with_one_id_cancel_once(retailer: Ret
     assert (await retailer.ledger()).balanced
 
 
-async def test_a_sale_that_is_heard_again_does_not_undo_a_cancellation(retailer: Retailer) -> None:
+async def test_a_repeated_sale_does_not_undo_a_cancellation(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     part = await retailer.allocate("A-1", {"MUG": 3})
     whole = await retailer.allocate("A-2", {"MUG": 2})
@@ -215,17 +215,17 @@ async def test_a_sale_that_is_heard_again_does_not_undo_a_cancellation(retailer:
     assert (await retailer.ledger()).balanced
 
 
-async def test_what_is_left_after_cancelling_all_that_was_promised_waits_for_a_person(retailer: Retailer) -> None:
+async def test_an_order_whose_promised_units_are_all_cancelled_waits_for_a_person(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3, ("CUP", "dc"): 0})
     sold = await retailer.allocate("A-1", {"MUG": 3, "CUP": 2})
 
-    left = await retailer.cancel(sold.allocation_id, {"1": 3})
+    order = await retailer.cancel(sold.allocation_id, {"1": 3})
 
-    assert left.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
+    assert order.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
     assert (await retailer.ledger()).balanced
 
 
-async def test_an_order_that_is_planned_anew_has_one_open_exception(retailer: Retailer) -> None:
+async def test_a_replanned_order_has_one_open_exception(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 1})
     for units in (3, 4, 5):
         await retailer.allocate("A-1", {"MUG": units})
@@ -235,21 +235,21 @@ async def test_an_order_that_is_planned_anew_has_one_open_exception(retailer: Re
     assert states == ["superseded", "superseded", "open"]
 
 
-async def test_a_dry_run_promises_nothing_and_uses_up_no_id(retailer: Retailer) -> None:
+async def test_a_preview_promises_nothing_and_uses_up_no_request_id(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3})
     same = request_id()
 
-    dry = await retailer.allocate("A-1", {"MUG": 2}, validate_only=True, request_id=same)
+    preview = await retailer.allocate("A-1", {"MUG": 2}, validate_only=True, request_id=same)
 
-    assert promised(dry) == {"dc": 2}
-    assert dry.allocation_id == ""
+    assert promised(preview) == {"dc": 2}
+    assert preview.allocation_id == ""
     assert await retailer.sellable("MUG") == 3
     assert not await retailer.sql("SELECT FROM allocation")
     sold = await retailer.allocate("A-1", {"MUG": 3}, request_id=same)
     assert promised(sold) == {"dc": 3}
 
 
-async def test_a_retry_with_the_same_id_gets_the_stored_answer(retailer: Retailer) -> None:
+async def test_a_retry_with_the_same_request_id_gets_the_stored_answer(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3})
     same = request_id()
 
@@ -259,10 +259,10 @@ async def test_a_retry_with_the_same_id_gets_the_stored_answer(retailer: Retaile
 
 
 @pytest.mark.parametrize("servers", [1, 2])
-async def test_an_expiry_sweep_and_an_order_never_give_the_same_units_twice(
+async def test_an_expiry_sweep_and_an_order_never_promise_the_same_units_twice(
     retailers: RetailerMaker, servers: int
 ) -> None:
-    """The race of a sweeper with the allocator: ten units, held and let go, again and again."""
+    """A sweeper races the allocator for ten units that are held and released again and again."""
     shops = [await retailers.make() for _ in range(servers)]
     await shops[0].stock({("MUG", "dc"): 10})
 
@@ -273,15 +273,15 @@ async def test_an_expiry_sweep_and_an_order_never_give_the_same_units_twice(
         )
         await asyncio.gather(*holds)
         await asyncio.sleep(0.9)
-        # Around the moment of expiry, carts press while every service sweeps.
+        # Around the time of expiry, carts arrive while every service sweeps.
         carts = []
         for n in range(60):
             carts.append(asyncio.create_task(shops[n % servers].allocate(f"S-{turn}-{n}", {"MUG": 1}, HOLD)))
             await asyncio.sleep(0.004)
         answers = await asyncio.gather(*carts)
-        taken = [answer for answer in answers if answer.state == State.STATE_HELD]
-        assert len(taken) <= 10
-        for answer in taken:
+        held = [answer for answer in answers if answer.state == State.STATE_HELD]
+        assert len(held) <= 10
+        for answer in held:
             await shops[0].release(answer.allocation_id)
         assert (await shops[0].ledger()).balanced
 

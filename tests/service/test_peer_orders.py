@@ -1,6 +1,6 @@
-"""What other systems' tests and issue threads say of orders, asked of ours: the same, or why not.
+"""Cases about orders from other systems' tests and issue threads: the same result here, or why it differs.
 
-`id` names the peer's case. Those about stock alone are in `test_peer_stock`.
+`id` names the case in the other system. Those about stock alone are in `test_peer_stock`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ policies:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Stock, lines by SKU, and what each location gives, by (SKU, location); locations by priority, best first."""
+    """Stock, lines by SKU, and the units that each location fulfills, by (SKU, location id).
+
+    `priorities` are location ids, best first; `short` are units by line id.
+    """
 
     id: str
     name: str
     stock: Mapping[tuple[str, str], int]
     lines: list[tuple[str, int]]
-    given: Mapping[tuple[str, str], int]
+    fulfilled: Mapping[tuple[str, str], int]
     priorities: tuple[str, ...] = ()
     short: Mapping[str, int] = field(default_factory=dict)
 
 
 CASES = [
-    # Taking as much at each location as was asked, whatever was taken before, would give 23.
+    # Taking the requested units at each location again, whatever the others took, would give 23.
     Case(
         "vendure-anti-4030",
-        "the second location gives what the first has not",
+        "the second location fulfills what the first one cannot",
         {("V", "l-1"): 10, ("V", "l-2"): 15},
         [("V", 13)],
         {("V", "l-1"): 10, ("V", "l-2"): 3},
@@ -55,26 +58,26 @@ CASES = [
     ),
     Case(
         "medusa-15132",
-        "each product comes from where it is",
+        "each product comes from the location that has it",
         {("V1", "a"): 5, ("V2", "b"): 5},
         [("V1", 1), ("V2", 1)],
         {("V1", "a"): 1, ("V2", "b"): 1},
         ("a", "b"),
     ),
-    # The peer refuses the whole; a sale that happened has what is there, and one unit is short.
+    # The other system refuses the whole order; here a sale gets the available units, and one unit is short.
     Case(
         "medusa-16502",
-        "two lines of one product draw from one pool",
+        "two lines of one product share its stock",
         {("I", "a"): 5},
         [("I", 3), ("I", 3)],
         {("I", "a"): 5},
         ("a",),
         {"2": 1},
     ),
-    # A group's priority and then a warehouse's own are one order of priority here: 5 before 4, then the higher first.
+    # The priority of a group and then of a warehouse is one priority here: 5 before 4, then the higher one first.
     Case(
         "shopware-8808",
-        "the better group is drained before the other",
+        "the better group is used up before the other",
         {("P", "w1-1"): 2, ("P", "w1-2"): 1, ("P", "w2-1"): 2, ("P", "w2-2"): 1},
         [("P", 5)],
         {("P", "w2-1"): 2, ("P", "w2-2"): 1, ("P", "w1-2"): 1, ("P", "w1-1"): 1},
@@ -82,16 +85,16 @@ CASES = [
     ),
     Case(
         "nopcommerce-77",
-        "five of two and four come from both",
+        "five units come from locations that have two and four",
         {("P", "w-1"): 2, ("P", "w-2"): 4},
         [("P", 5)],
         {("P", "w-1"): 2, ("P", "w-2"): 3},
         ("w-1", "w-2"),
     ),
-    # A bundle is its parts here: the loose A beside the bundle's is the second unit of one.
+    # A bundle is its parts here: the single A beside the bundle's A asks for a second unit of one.
     Case(
         "nopcommerce-5699",
-        "a bundle and its part share what there is",
+        "a bundle and its part share the stock of the part",
         {("A", "w"): 1, ("B", "w"): 1},
         [("A", 1), ("B", 1), ("A", 1)],
         {("A", "w"): 1, ("B", "w"): 1},
@@ -102,26 +105,29 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.id}: {case.name}")
-async def test_orders_take_from_one_shrinking_pool(retailers: RetailerMaker, tmp_path: Path, case: Case) -> None:
+async def test_the_lines_of_an_order_share_the_stock_of_its_locations(
+    retailers: RetailerMaker, tmp_path: Path, case: Case
+) -> None:
     (tmp_path / "routing.yaml").write_text(BY_PRIORITY)
     shop = await retailers.make(tmp_path)
     await shop.stock(case.stock)
-    for number, place in enumerate(case.priorities):
-        await shop.locations(place, priority=number)
+    for number, location_id in enumerate(case.priorities):
+        await shop.locations(location_id, priority=number)
 
     order = await shop.allocate("1", case.lines)
 
-    given: dict[tuple[str, str], int] = {}
-    for made in order.shipments:
-        for line in made.lines:
-            given[line.sku, made.location_id] = given.get((line.sku, made.location_id), 0) + line.unit_count
-    assert given == case.given
+    fulfilled: dict[tuple[str, str], int] = {}
+    for shipment in order.shipments:
+        for line in shipment.lines:
+            key = (line.sku, shipment.location_id)
+            fulfilled[key] = fulfilled.get(key, 0) + line.unit_count
+    assert fulfilled == case.fulfilled
     assert {line.line_id: line.short_count for line in order.lines if line.short_count} == case.short
-    assert sum(given.values()) <= sum(units for _, units in case.lines)
+    assert sum(fulfilled.values()) <= sum(units for _, units in case.lines)
 
 
 async def test_the_fewest_parcels_take_all_thirteen_from_one_location(retailer: Retailer) -> None:
-    """vendure-anti-4030, under rules that split as little as they can."""
+    """vendure-anti-4030, under rules that split as little as possible."""
     await retailer.stock({("V", "l-1"): 10, ("V", "l-2"): 15})
 
     assert promised(await retailer.allocate("1", {"V": 13})) == {"l-2": 13}
@@ -129,21 +135,25 @@ async def test_the_fewest_parcels_take_all_thirteen_from_one_location(retailer: 
 
 async def stock_of(shop: Retailer) -> dict[tuple[str, str], tuple[int, int]]:
     """On hand and allocated, by (SKU, location)."""
-    levels = [await shop.level(sku, place) for sku in ("V1", "V2") for place in ("t-1", "t-2")]
+    levels = [await shop.level(sku, location_id) for sku in ("V1", "V2") for location_id in ("t-1", "t-2")]
     return {(x.sku, x.location_id): (x.on_hand_count, x.allocated_count) for x in levels}
 
 
-async def test_an_order_from_its_allocation_to_its_return(retailers: RetailerMaker, tmp_path: Path) -> None:
-    """vendure-alloc, vendure-release, vendure-sale and vendure-cancel, each from where the one before it ends."""
+async def test_an_order_changes_stock_from_its_allocation_to_its_return(
+    retailers: RetailerMaker, tmp_path: Path
+) -> None:
+    """vendure-alloc, vendure-release, vendure-sale and vendure-cancel, each starting where the one before it ends."""
     (tmp_path / "routing.yaml").write_text(BY_PRIORITY)
     shop = await retailers.make(tmp_path)
     await shop.stock({("V1", "t-1"): 100, ("V1", "t-2"): 120, ("V2", "t-1"): 100, ("V2", "t-2"): 120})
     whole = {("V1", "t-1"): (100, 0), ("V1", "t-2"): (120, 0), ("V2", "t-1"): (100, 0), ("V2", "t-2"): (120, 0)}
-    for channel, place in (("one", "t-1"), ("two", "t-2")):
-        made = catalog_pb.Channel(channel_id=channel, kind=catalog_pb.Channel.KIND_WEB, location_ids=[place])
-        await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[made]))
+    for channel_id, location_id in (("one", "t-1"), ("two", "t-2")):
+        channel = catalog_pb.Channel(
+            channel_id=channel_id, kind=catalog_pb.Channel.KIND_WEB, location_ids=[location_id]
+        )
+        await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
 
-    # A line has no place of its own here, so the peer's two pinned lines are the orders of two channels.
+    # Lines cannot be pinned to locations here, so the two pinned lines of the other system are orders of two channels.
     first = await shop.allocate("1", {"V1": 2}, channel_id="one")
     second = await shop.allocate("1", {"V2": 2}, channel_id="two")
     assert await stock_of(shop) == whole | {("V1", "t-1"): (100, 2), ("V2", "t-2"): (120, 2)}
@@ -155,8 +165,8 @@ async def test_an_order_from_its_allocation_to_its_return(retailers: RetailerMak
     await shop.ship(second.shipments[0])
     assert await stock_of(shop) == whole | {("V1", "t-1"): (98, 0), ("V2", "t-2"): (119, 0)}
 
-    # The peer puts stock back when an order that has shipped is cancelled. Here what has left cannot be cancelled: it
-    # comes back when somebody says so, and says where.
+    # The other system returns stock when a shipped order is cancelled. Here shipped units cannot be cancelled: they
+    # return to stock when a return is recorded, at the location that it names.
     await shop.record_return(first.allocation_id, {"1": 2}, "sellable", "t-1")
     await shop.record_return(second.allocation_id, {"1": 1}, "sellable", "t-2")
     assert await stock_of(shop) == whole
@@ -164,7 +174,7 @@ async def test_an_order_from_its_allocation_to_its_return(retailers: RetailerMak
 
 
 async def test_cancelling_what_has_shipped_changes_no_stock(retailer: Retailer) -> None:
-    """magento-1849: the same figures; the cancellation is refused rather than taken as one without effect."""
+    """magento-1849: the same figures; here the cancellation is refused, there it is accepted without effect."""
     await retailer.stock({("P", "default"): 100})
     order = await retailer.allocate("1", {"P": 5})
     await retailer.ship(order.shipments[0])
@@ -177,8 +187,8 @@ async def test_cancelling_what_has_shipped_changes_no_stock(retailer: Retailer) 
     assert (await retailer.get(order.allocation_id)).allocation.state == allocation_pb.Allocation.STATE_CONFIRMED
 
 
-async def test_a_sale_of_two_lines_that_draw_on_one_unit_says_which_line_is_short(retailer: Retailer) -> None:
-    """nopcommerce-5699: the peer names the product that is short; ours the line."""
+async def test_a_sale_whose_lines_share_one_unit_shows_which_line_is_short(retailer: Retailer) -> None:
+    """nopcommerce-5699: the other system names the product that is short; Truestock names the line."""
     await retailer.stock({("A", "w"): 1, ("B", "w"): 1})
 
     order = await retailer.allocate("1", [("A", 1), ("B", 1), ("A", 1)])

@@ -1,4 +1,4 @@
-"""Rules through the API: what a channel may be told, and what orders get."""
+"""Rules through the API: what a channel may sell, and what orders get."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def shop(retailers: RetailerMaker) -> Retailer:
     return shop
 
 
-async def test_a_channel_is_told_what_is_left_after_the_buffers(shop: Retailer) -> None:
+async def test_availability_is_what_remains_after_the_buffers(shop: Retailer) -> None:
     answer = await check(shop, "MUG", include_locations=True)
 
     assert (answer.sellable_count, answer.available_count) == (5, 9)
@@ -57,7 +57,7 @@ async def test_a_channel_is_told_what_is_left_after_the_buffers(shop: Retailer) 
     assert answer.fired_rules[0].source == "rules_buffered/all.yaml:5"
 
 
-async def test_the_last_units_are_not_told_to_tiktok(shop: Retailer) -> None:
+async def test_tiktok_does_not_get_the_last_units(shop: Retailer) -> None:
     await shop.count({("MUG", "austin"): 3, ("MUG", "denver"): 3})
 
     assert await shop.sellable("MUG", "tiktok_shop") == 0
@@ -74,7 +74,7 @@ async def test_a_location_under_stocktake_sells_nothing_online(shop: Retailer) -
     assert list(answer.locations[1].reasons) == ["excluded by stocktake"]
 
 
-async def test_a_draft_is_sold_nowhere(shop: Retailer) -> None:
+async def test_a_draft_product_is_not_sold(shop: Retailer) -> None:
     draft = catalog_pb.Product(sku="MUG", status=catalog_pb.Product.STATUS_DRAFT)
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[draft]))
 
@@ -82,7 +82,7 @@ async def test_a_draft_is_sold_nowhere(shop: Retailer) -> None:
     assert (await shop.allocate("A-1", {"MUG": 1}, HOLD)).state == State.STATE_REFUSED
 
 
-async def test_a_cart_leaves_the_buffer_alone(shop: Retailer) -> None:
+async def test_a_cart_does_not_use_the_buffer(shop: Retailer) -> None:
     held = await shop.allocate("A-1", {"MUG": 9}, HOLD)
 
     assert promised(held) == {"austin": 3, "denver": 2}
@@ -90,7 +90,7 @@ async def test_a_cart_leaves_the_buffer_alone(shop: Retailer) -> None:
     assert not any(shortage.kind == allocation_pb.Shortage.KIND_OVERSELL for shortage in held.shortages)
 
 
-async def test_a_sold_order_may_use_the_buffer_and_what_it_saved_is_counted(shop: Retailer) -> None:
+async def test_a_sold_order_may_use_the_buffer_and_the_saved_units_are_counted(shop: Retailer) -> None:
     sold = await shop.allocate("A-1", {"MUG": 7}, SOLD)
 
     assert sum(promised(sold).values()) == 7
@@ -98,7 +98,7 @@ async def test_a_sold_order_may_use_the_buffer_and_what_it_saved_is_counted(shop
     assert shop.metric("oversold_units_total", channel="web", cause="race") == 0
 
 
-async def test_the_nearest_store_fulfils(shop: Retailer) -> None:
+async def test_the_nearest_store_fulfills(shop: Retailer) -> None:
     to_colorado = order_pb2.Destination(country="US", coordinates=DENVER)
 
     sold = await shop.allocate("A-1", {"MUG": 2}, SOLD, destination=to_colorado)
@@ -107,7 +107,7 @@ async def test_the_nearest_store_fulfils(shop: Retailer) -> None:
     assert sold.shipments[0].distance_km == 0
 
 
-async def test_a_dear_split_order_waits_for_a_person_with_its_stock_promised(shop: Retailer) -> None:
+async def test_an_expensive_split_order_waits_for_a_person_with_its_stock_promised(shop: Retailer) -> None:
     sold = await shop.allocate("A-1", {"MUG": 8}, SOLD, order_value=Money(currency_code="USD", units=100))
 
     assert sold.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
@@ -124,7 +124,7 @@ async def test_a_channel_sells_only_from_its_own_locations(shop: Retailer) -> No
     assert promised(await shop.allocate("A-1", {"MUG": 5}, SOLD, channel_id="till")) == {"denver": 4}
 
 
-async def test_a_closed_location_gives_nothing(shop: Retailer) -> None:
+async def test_a_closed_location_fulfills_nothing(shop: Retailer) -> None:
     closed = catalog_pb.Location(location_id="austin", type=STORE, status=catalog_pb.Location.STATUS_CLOSED)
     await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[closed]))
 
@@ -132,7 +132,7 @@ async def test_a_closed_location_gives_nothing(shop: Retailer) -> None:
     assert promised(await shop.allocate("A-1", {"MUG": 9}, SOLD)) == {"denver": 4}
 
 
-async def test_a_pickup_waits_where_the_shopper_chose(shop: Retailer) -> None:
+async def test_a_pickup_is_promised_at_the_store_that_the_shopper_chose(shop: Retailer) -> None:
     fields: dict[str, Any] = {"method": order_pb2.FULFILLMENT_METHOD_PICKUP, "pickup_location_id": "denver"}
 
     sold = await shop.allocate("A-1", {"MUG": 1}, SOLD, **fields)
@@ -141,7 +141,7 @@ async def test_a_pickup_waits_where_the_shopper_chose(shop: Retailer) -> None:
     assert ("austin", "not-chosen") in [(d.location_id, d.reason) for d in sold.decision.dropped_candidates]
 
 
-async def test_questions_that_come_together_share_a_read(shop: Retailer) -> None:
+async def test_calls_that_arrive_together_share_a_read(shop: Retailer) -> None:
     answers = await asyncio.gather(*(shop.sellable("MUG") for _ in range(200)))
 
     assert set(answers) == {5}
@@ -149,59 +149,61 @@ async def test_questions_that_come_together_share_a_read(shop: Retailer) -> None
     assert shop.metric("availability_batch_calls_count") < 100
 
 
-async def test_an_edit_of_the_catalogue_is_seen_by_every_service(retailers: RetailerMaker) -> None:
-    one, other = await retailers.make(RULES), await retailers.make(RULES)
-    await one.stock({("MUG", "dc"): 5})
-    assert (await one.sellable("MUG"), await other.sellable("MUG")) == (5, 5)
+async def test_an_edit_of_the_catalog_reaches_every_service(retailers: RetailerMaker) -> None:
+    first, second = await retailers.make(RULES), await retailers.make(RULES)
+    await first.stock({("MUG", "dc"): 5})
+    assert (await first.sellable("MUG"), await second.sellable("MUG")) == (5, 5)
 
-    await one.catalog.UpsertLocations(
+    await first.catalog.UpsertLocations(
         catalog_pb.UpsertLocationsRequest(locations=[catalog_pb.Location(location_id="dc", type=STORE)])
     )
 
-    assert (await one.sellable("MUG"), await other.sellable("MUG")) == (3, 3)
+    assert (await first.sellable("MUG"), await second.sellable("MUG")) == (3, 3)
 
 
 async def check(shop: Retailer, sku: str, **fields: Any) -> availability_pb.Availability:
     request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=[sku], **fields)
-    found: availability_pb.Availability = (await shop.availability.CheckAvailability(request)).availabilities[0]
-    return found
+    answer: availability_pb.Availability = (await shop.availability.CheckAvailability(request)).availabilities[0]
+    return answer
 
 
-async def test_an_answer_says_what_its_rules_saw(shop: Retailer) -> None:
-    told = await check(shop, "MUG", include_locations=True)
+async def test_an_answer_shows_the_facts_of_its_rules(shop: Retailer) -> None:
+    answer = await check(shop, "MUG", include_locations=True)
     sold = await shop.allocate("A-1", {"MUG": 8}, SOLD, order_value=Money(currency_code="USD", units=100))
 
-    assert [(seen.fact, seen.value) for seen in told.fired_rules[0].facts] == [("location.type", "store")]
+    assert [(fact.fact, fact.value) for fact in answer.fired_rules[0].facts] == [("location.type", "store")]
     review = sold.decision.fired_rules[-1]
     assert review.rule == "far-and-split"
-    assert {seen.fact: seen.value for seen in review.facts} == {"plan.shipment_count": "2", "order.value": "100"}
+    assert {fact.fact: fact.value for fact in review.facts} == {"plan.shipment_count": "2", "order.value": "100"}
 
 
-async def test_a_location_has_working_time_and_a_channel_headroom(shop: Retailer) -> None:
-    works = catalog_pb.WorkingTime(
+async def test_working_time_of_locations_and_headroom_of_channels_are_stored(shop: Retailer) -> None:
+    working_time = catalog_pb.WorkingTime(
         cut_off=TimeOfDay(hours=14),
         opening_days=[DayOfWeek.MONDAY, DayOfWeek.FRIDAY],
         opens=TimeOfDay(hours=0),
         closes=TimeOfDay(hours=20, minutes=30),
         holidays=[Date(year=2026, month=12, day=25)],
     )
-    austin = catalog_pb.Location(location_id="austin", type=STORE, time_zone="America/Chicago", working_time=works)
+    austin = catalog_pb.Location(
+        location_id="austin", type=STORE, time_zone="America/Chicago", working_time=working_time
+    )
     await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[austin]))
     social = catalog_pb.Channel(
         channel_id="tiktok_shop", kind=catalog_pb.Channel.KIND_SOCIAL, cancellation_headroom=0.0
     )
     await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
 
-    places = (await shop.catalog.ListLocations(catalog_pb.ListLocationsRequest())).locations
+    locations = (await shop.catalog.ListLocations(catalog_pb.ListLocationsRequest())).locations
     channels = (await shop.catalog.ListChannels(catalog_pb.ListChannelsRequest())).channels
 
-    assert [place.working_time for place in places] == [works, catalog_pb.WorkingTime()]
-    assert not places[1].HasField("working_time")
+    assert [location.working_time for location in locations] == [working_time, catalog_pb.WorkingTime()]
+    assert not locations[1].HasField("working_time")
     assert channels[0].HasField("cancellation_headroom")
     assert not channels[1].HasField("cancellation_headroom")
 
 
-async def test_little_headroom_keeps_more_from_a_channel(retailers: RetailerMaker, tmp_path: Path) -> None:
+async def test_little_headroom_raises_the_buffer_of_a_channel(retailers: RetailerMaker, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text((RULES / "routing.yaml").read_text())
     (tmp_path / "headroom.yaml").write_text(
         "kind: buffer\nname: headroom\nscope: channel\nrules:\n"
@@ -209,28 +211,28 @@ async def test_little_headroom_keeps_more_from_a_channel(retailers: RetailerMake
     )
     shop = await retailers.make(tmp_path)
     await shop.stock({("MUG", "dc"): 10})
-    told = []
+    sellable = []
     for headroom in (0.5, 0.2):
         web = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, cancellation_headroom=headroom)
         await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
-        told.append(await shop.sellable("MUG"))
+        sellable.append(await shop.sellable("MUG"))
 
-    assert told == [10, 5]
+    assert sellable == [10, 5]
 
 
-def test_shortages_are_told_in_one_order_whatever_came_first() -> None:
+def test_shortages_are_listed_in_one_order_whichever_arose_first() -> None:
     now = datetime(2026, 11, 27, tzinfo=UTC)
     short = [
         ShortageRecord(line, "MUG", 1, "oversell", cause) for line in "ab" for cause in ("count_correction", "race")
     ]
-    one, other = (
+    first, second = (
         AllocationRecord(
-            UUID(int=1), "web", "A-1", now, now, lines=[LineRecord(x, "MUG", 2) for x in "ba"], shortages=found
+            UUID(int=1), "web", "A-1", now, now, lines=[LineRecord(x, "MUG", 2) for x in "ba"], shortages=shortages
         )
-        for found in (short, short[::-1])
+        for shortages in (short, short[::-1])
     )
 
-    told = order_messages.allocation(one, now)
+    message = order_messages.allocation(first, now)
 
-    assert told == order_messages.allocation(other, now)
-    assert [(x.line_id, x.cause) for x in told.shortages][:2] == [("b", "count_correction"), ("b", "race")]
+    assert message == order_messages.allocation(second, now)
+    assert [(x.line_id, x.cause) for x in message.shortages][:2] == [("b", "count_correction"), ("b", "race")]

@@ -1,4 +1,4 @@
-"""Odd but honest requests about orders: nothing is lost, nothing is sold twice, and no answer is a fault of ours."""
+"""Unusual but legitimate requests about orders: nothing is lost or sold twice, and no answer is an internal error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
 
 @pytest.fixture
 async def shop(retailers: RetailerMaker) -> Retailer:
-    """Rejections are rerouted; what is oversold of a launch waits, of a clearance is cancelled, else a person looks."""
+    """Rejections are rerouted; oversells of launches are backordered, of clearances cancelled, others need a person."""
     return await retailers.make(RESOLVED_RULES)
 
 
@@ -38,14 +38,14 @@ def lines(**units: tuple[str, int]) -> list[order_pb2.OrderLine]:
     return [order_pb2.OrderLine(line_id=x, sku=sku, unit_count=count) for x, (sku, count) in units.items()]
 
 
-async def sell(shop: Retailer, wanted: list[order_pb2.OrderLine], **fields: object) -> allocation_pb.Allocation:
+async def sell(shop: Retailer, order_lines: list[order_pb2.OrderLine], **fields: object) -> allocation_pb.Allocation:
     fields = {"channel_id": "web", "order_id": "A-1", "commitment": SOLD} | fields
-    request = allocation_pb.AllocateOrderRequest(lines=wanted, **fields)  # type: ignore[arg-type]
+    request = allocation_pb.AllocateOrderRequest(lines=order_lines, **fields)  # type: ignore[arg-type]
     answer: allocation_pb.Allocation = (await shop.allocations.AllocateOrder(request)).allocation
     return answer
 
 
-# Orders that change after something happened to them
+# Orders that change after they were shipped, rejected or cancelled
 
 
 async def test_a_line_that_was_rejected_may_be_left_out_of_the_order(shop: Retailer) -> None:
@@ -53,10 +53,10 @@ async def test_a_line_that_was_rejected_may_be_left_out_of_the_order(shop: Retai
     order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
     await shop.reject(order.shipments[0], "not_found", {"m": 2})
 
-    rest = await sell(shop, lines(c=("CUP", 1)))
+    changed = await sell(shop, lines(c=("CUP", 1)))
 
-    assert [line.line_id for line in rest.lines] == ["c"]
-    assert promised(rest)["a-store"] == 1
+    assert [line.line_id for line in changed.lines] == ["c"]
+    assert promised(changed)["a-store"] == 1
     assert (await shop.ledger()).balanced
 
 
@@ -72,7 +72,7 @@ async def test_an_order_with_a_line_that_was_rejected_and_then_cancelled_can_cha
     assert (await shop.ledger()).balanced
 
 
-async def test_a_line_of_another_product_is_not_kept_from_where_the_first_was_rejected(shop: Retailer) -> None:
+async def test_a_line_that_changes_its_product_may_use_the_location_that_rejected_the_first(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 2})
     order = await sell(shop, lines(x=("MUG", 2)))
     await shop.reject(order.shipments[0], "not_found")
@@ -83,7 +83,7 @@ async def test_a_line_of_another_product_is_not_kept_from_where_the_first_was_re
     assert (await shop.ledger()).balanced
 
 
-async def test_what_a_location_has_of_other_lines_stays_there_when_the_order_changes(shop: Retailer) -> None:
+async def test_other_lines_stay_at_a_location_that_rejected_one_when_the_order_changes(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 2, ("MUG", "b-store"): 2, ("CUP", "a-store"): 2})
     order = await sell(shop, lines(m=("MUG", 2), c=("CUP", 1)))
     await shop.reject(order.shipments[0], "damaged", {"m": 2})
@@ -93,7 +93,7 @@ async def test_what_a_location_has_of_other_lines_stays_there_when_the_order_cha
     assert [(x.line_id, x.promised_count) for x in changed.lines] == [("m", 1), ("c", 1)]
 
 
-async def test_a_backorder_is_filled_from_where_another_line_was_rejected(shop: Retailer) -> None:
+async def test_a_backorder_is_filled_from_a_location_that_rejected_another_line(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 2, ("CUP", "a-store"): 0})
     await tag(shop, "CUP", "launch")
     await tag(shop, "MUG", "launch")
@@ -106,7 +106,7 @@ async def test_a_backorder_is_filled_from_where_another_line_was_rejected(shop: 
     assert (line.line_id, line.promised_count) == ("c", 1)
 
 
-async def test_a_product_that_left_cannot_become_another_one(shop: Retailer) -> None:
+async def test_a_line_that_has_shipped_cannot_change_its_product(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
     order = await sell(shop, lines(x=("MUG", 3)))
     await shop.ship(order.shipments[0], {"x": 1})
@@ -114,10 +114,10 @@ async def test_a_product_that_left_cannot_become_another_one(shop: Retailer) -> 
     error = await refused(sell(shop, lines(x=("CUP", 3))))
 
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "has left as 'MUG'" in (error.details() or "")
+    assert "has shipped as 'MUG'" in (error.details() or "")
 
 
-async def test_an_order_is_cancelled_though_its_channel_says_now_that_what_left_is_another_product(
+async def test_an_order_is_cancelled_although_its_channel_changed_the_product_of_a_shipped_line(
     shop: Retailer,
 ) -> None:
     await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
@@ -133,7 +133,7 @@ async def test_an_order_is_cancelled_though_its_channel_says_now_that_what_left_
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_that_drops_a_line_which_has_left_says_the_same_when_it_is_sent_again(shop: Retailer) -> None:
+async def test_an_order_that_drops_a_shipped_line_gets_the_same_answer_when_it_is_sent_again(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5, ("CUP", "dc"): 5})
     order = await sell(shop, lines(m=("MUG", 1), c=("CUP", 2)))
     await shop.ship(order.shipments[0], {"m": 1})
@@ -147,7 +147,7 @@ async def test_an_order_that_drops_a_line_which_has_left_says_the_same_when_it_i
 # Events
 
 
-async def test_a_parcel_that_one_number_names_from_the_ramp_to_the_door_arrives(shop: Retailer) -> None:
+async def test_a_parcel_may_have_one_event_id_for_shipping_and_delivery(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     order = await sell(shop, lines(m=("MUG", 3)))
 
@@ -161,11 +161,11 @@ async def test_a_parcel_that_one_number_names_from_the_ramp_to_the_door_arrives(
     assert (await shop.ledger()).balanced
 
 
-async def test_one_return_number_for_several_lines_and_parcels_counts_once_each(shop: Retailer) -> None:
+async def test_one_return_id_for_several_lines_and_parcels_counts_each_line_once(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 2, ("MUG", "b-store"): 2, ("CUP", "a-store"): 2})
     order = await sell(shop, lines(m=("MUG", 3), c=("CUP", 2)))
-    for made in order.shipments:
-        await shop.ship(made)
+    for shipment in order.shipments:
+        await shop.ship(shipment)
 
     await shop.locations("dc")
     for _ in range(2):
@@ -177,7 +177,7 @@ async def test_one_return_number_for_several_lines_and_parcels_counts_once_each(
     assert (await shop.ledger()).balanced
 
 
-async def test_units_come_back_to_a_location_that_never_stocked_them(shop: Retailer) -> None:
+async def test_units_are_returned_to_a_location_that_never_stocked_them(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 3})
     await shop.locations("b-store")
     order = await sell(shop, lines(m=("MUG", 3)))
@@ -189,7 +189,7 @@ async def test_units_come_back_to_a_location_that_never_stocked_them(shop: Retai
     assert await shop.sellable("MUG") == 2
 
 
-async def test_a_return_to_a_place_that_nobody_knows_is_refused(shop: Retailer) -> None:
+async def test_a_return_to_an_unknown_location_is_refused(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 3})
     order = await sell(shop, lines(m=("MUG", 3)))
     await shop.ship(order.shipments[0])
@@ -202,7 +202,7 @@ async def test_a_return_to_a_place_that_nobody_knows_is_refused(shop: Retailer) 
 # Rejections
 
 
-async def test_a_rejected_order_that_was_ready_at_the_chosen_store_is_short_and_somebodys(shop: Retailer) -> None:
+async def test_a_pickup_that_its_store_rejects_is_short_and_needs_a_person(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 9})
     order = await sell(shop, lines(m=("MUG", 2)), method=PICKUP, pickup_location_id="a-store")
     await shop.mark_ready(order.shipments[0])
@@ -215,7 +215,7 @@ async def test_a_rejected_order_that_was_ready_at_the_chosen_store_is_short_and_
     assert (await shop.ledger()).balanced
 
 
-async def test_more_than_is_left_cannot_be_cancelled_while_rejected_units_wait(shop: Retailer) -> None:
+async def test_no_more_than_the_unshipped_units_can_be_cancelled_while_rejected_units_wait(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 5})
     await tag(shop, "MUG", "launch")
     order = await sell(shop, lines(m=("MUG", 5)))
@@ -223,11 +223,11 @@ async def test_more_than_is_left_cannot_be_cancelled_while_rejected_units_wait(s
     waiting = await shop.reject(order.shipments[0], "not_found", {"m": 2})
 
     error = await refused(shop.cancel(order.allocation_id, {"m": 5}))
-    left = await shop.cancel(order.allocation_id, {"m": 4})
+    cancelled = await shop.cancel(order.allocation_id, {"m": 4})
 
     assert waiting.lines[0].backordered_count == 2
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
-    line = left.lines[0]
+    line = cancelled.lines[0]
     assert (line.shipped_count, line.cancelled_count, line.backordered_count, line.promised_count) == (1, 4, 0, 0)
     assert (await shop.ledger()).balanced
 
@@ -243,10 +243,10 @@ async def test_both_lines_of_one_product_are_rejected_and_rerouted(shop: Retaile
     assert (await shop.ledger()).balanced
 
 
-# Policy that cancels
+# Cancellations by policy
 
 
-async def test_a_payment_that_comes_late_for_what_policy_then_takes_off_is_a_cancelled_order(shop: Retailer) -> None:
+async def test_a_late_payment_for_units_that_policy_cancels_is_a_cancelled_order(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 2})
     await tag(shop, "MUG", "clearance")
     held = await shop.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
@@ -260,7 +260,7 @@ async def test_a_payment_that_comes_late_for_what_policy_then_takes_off_is_a_can
     assert (await shop.ledger()).balanced
 
 
-async def test_a_late_payment_keeps_what_was_cancelled_beside_what_policy_takes_off(shop: Retailer) -> None:
+async def test_a_late_payment_keeps_earlier_cancellations_beside_those_of_policy(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     await tag(shop, "MUG", "clearance")
     held = await shop.allocate("A-1", {"MUG": 5}, HOLD, hold_duration=timedelta(seconds=1))
@@ -275,24 +275,24 @@ async def test_a_late_payment_keeps_what_was_cancelled_beside_what_policy_takes_
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_that_policy_cancelled_can_be_sold_anew_with_other_contents(shop: Retailer) -> None:
+async def test_an_order_that_policy_cancelled_can_be_sold_again_with_other_contents(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 0, ("CUP", "dc"): 3})
     await tag(shop, "MUG", "clearance")
-    gone = await sell(shop, lines(m=("MUG", 2)))
+    cancelled = await sell(shop, lines(m=("MUG", 2)))
 
-    anew = await sell(shop, lines(c=("CUP", 2)))
+    changed = await sell(shop, lines(c=("CUP", 2)))
 
-    assert gone.state == allocation_pb.Allocation.STATE_CANCELLED
-    assert promised(anew) == {"dc": 2}
+    assert cancelled.state == allocation_pb.Allocation.STATE_CANCELLED
+    assert promised(changed) == {"dc": 2}
     assert shop.metric("sold_units_total", channel="web") - shop.metric("cancelled_units_total", channel="web") == 2
     assert (await shop.ledger()).balanced
 
 
-# Much at once
+# Large orders
 
 
 async def test_an_order_of_five_hundred_lines_is_planned_shipped_rejected_and_returned(shop: Retailer) -> None:
-    await shop.stock({(f"S-{n:02}", place): 40 for n in range(50) for place in ("a-store", "b-store")})
+    await shop.stock({(f"S-{n:02}", location_id): 40 for n in range(50) for location_id in ("a-store", "b-store")})
     order = await sell(shop, lines(**{f"l{n}": (f"S-{n % 50:02}", 5) for n in range(500)}))
 
     first, second = order.shipments
@@ -314,7 +314,7 @@ policies:
 """
 
 
-async def test_an_order_that_ships_complete_waits_until_all_of_it_is_there(
+async def test_an_order_that_ships_complete_waits_until_all_units_are_available(
     retailers: RetailerMaker, tmp_path: Path
 ) -> None:
     (tmp_path / "routing.yaml").write_text(ALL_OR_NOTHING)
@@ -333,7 +333,7 @@ async def test_an_order_that_ships_complete_waits_until_all_of_it_is_there(
     async def is_whole() -> bool:
         return promised((await shop.get(order.allocation_id)).allocation) == {"dc": 4}
 
-    # The transaction in which the mug comes has not locked the cups; the next sweep has.
+    # The transaction that receives the mug has not locked the cups; the next sweep locks both.
     await eventually(is_whole)
 
     assert promised(order) == promised(waiting) == {}
@@ -344,7 +344,7 @@ async def test_an_order_that_ships_complete_waits_until_all_of_it_is_there(
 # Times
 
 
-async def test_a_parcel_that_left_before_a_count_leaves_the_count_as_it_is_and_one_after_it_does_not(
+async def test_a_parcel_shipped_before_a_count_does_not_change_it_and_one_shipped_after_it_does(
     shop: Retailer,
 ) -> None:
     await shop.stock({("MUG", "dc"): 9})
@@ -361,7 +361,7 @@ async def test_a_parcel_that_left_before_a_count_leaves_the_count_as_it_is_and_o
     assert (await shop.ledger()).balanced
 
 
-async def test_what_leaves_after_a_count_by_a_fast_clock_stays_gone_when_the_count_is_said_again(
+async def test_units_shipped_after_a_count_by_a_fast_clock_stay_subtracted_when_the_count_is_repeated(
     shop: Retailer,
 ) -> None:
     await shop.stock({("MUG", "dc"): 9})

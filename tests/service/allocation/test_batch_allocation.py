@@ -17,9 +17,9 @@ _numbers = itertools.count(1)
 
 
 def order(sku: str = "MUG", units: int = 1, **fields: Any) -> allocation_pb.AllocateOrderRequest:
-    named: dict[str, Any] = {"channel_id": "web", "order_id": f"N-{next(_numbers)}", "commitment": SOLD} | fields
+    values: dict[str, Any] = {"channel_id": "web", "order_id": f"N-{next(_numbers)}", "commitment": SOLD} | fields
     lines = [order_pb2.OrderLine(sku=sku, unit_count=units)]
-    return allocation_pb.AllocateOrderRequest(lines=lines, **named)
+    return allocation_pb.AllocateOrderRequest(lines=lines, **values)
 
 
 async def batch(
@@ -35,24 +35,24 @@ async def test_each_order_of_a_batch_is_answered_in_its_place(retailer: Retailer
 
     results = await batch(retailer, orders)
 
-    assert [one.allocation.order_id for one in results] == [one.order_id for one in orders]
-    assert [promised(one.allocation) for one in results] == [{"dc": 2}, {"dc": 1}, {"dc": 3}]
+    assert [result.allocation.order_id for result in results] == [order.order_id for order in orders]
+    assert [promised(result.allocation) for result in results] == [{"dc": 2}, {"dc": 1}, {"dc": 3}]
     assert (await retailer.ledger()).balanced
 
 
-async def test_who_comes_first_in_the_list_is_served_first(retailer: Retailer) -> None:
+async def test_orders_of_a_batch_get_stock_in_the_order_of_the_list(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 100, ("CUP", "dc"): 9})
-    # More than one transaction takes, and among them some for something else.
+    # More orders than one transaction holds, some of them for another product.
     orders = [order("CUP" if n % 50 == 7 else "MUG", 1, commitment=HOLD) for n in range(400)]
 
     results = await batch(retailer, orders)
 
-    mugs = [one.allocation.state for one, asked in zip(results, orders, strict=True) if asked.lines[0].sku == "MUG"]
+    mugs = [x.allocation.state for x, order in zip(results, orders, strict=True) if order.lines[0].sku == "MUG"]
     held, refused = allocation_pb.Allocation.STATE_HELD, allocation_pb.Allocation.STATE_REFUSED
     assert mugs == [held] * 100 + [refused] * (len(mugs) - 100)
 
 
-async def test_a_batch_goes_in_one_transaction(retailer: Retailer) -> None:
+async def test_a_batch_is_one_transaction(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 500})
     before = retailer.metric("allocator_batch_orders_count")
 
@@ -61,7 +61,7 @@ async def test_a_batch_goes_in_one_transaction(retailer: Retailer) -> None:
     assert retailer.metric("allocator_batch_orders_count") - before == 1
 
 
-async def test_what_is_wrong_with_one_order_is_said_in_its_place(retailer: Retailer) -> None:
+async def test_an_error_in_one_order_is_reported_in_its_place(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     reused = request_id()
     orders = [
@@ -76,14 +76,14 @@ async def test_what_is_wrong_with_one_order_is_said_in_its_place(retailer: Retai
 
     results = await batch(retailer, orders)
 
-    codes = [one.error.code if one.HasField("error") else 0 for one in results]
+    codes = [result.error.code if result.HasField("error") else 0 for result in results]
     not_found, invalid = grpc.StatusCode.NOT_FOUND.value[0], grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert codes == [0, not_found, invalid, 0, invalid, not_found, 0]
     assert "MGU" in results[1].error.message
     assert len(results[2].error.details) == 2
 
 
-async def test_the_same_order_twice_in_a_batch_is_one_promise(retailer: Retailer) -> None:
+async def test_the_same_order_twice_in_a_batch_is_promised_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     twice = order(units=2)
 
@@ -94,17 +94,17 @@ async def test_the_same_order_twice_in_a_batch_is_one_promise(retailer: Retailer
 
 
 @pytest.mark.parametrize(
-    ("orders", "said"),
+    ("orders", "message"),
     [
         ([], "requests: must not be empty"),
         ([order() for _ in range(501)], "501 entries; 1 to 500 are taken"),
         ([order(), order(validate_only=True)], r"requests\[1\].validate_only"),
     ],
 )
-async def test_a_batch_that_is_wrong_as_a_whole_is_refused(
-    retailer: Retailer, orders: list[allocation_pb.AllocateOrderRequest], said: str
+async def test_an_invalid_batch_is_refused(
+    retailer: Retailer, orders: list[allocation_pb.AllocateOrderRequest], message: str
 ) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match=said) as refused:
+    with pytest.raises(grpc.aio.AioRpcError, match=message) as refused:
         await batch(retailer, orders)
 
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -115,33 +115,33 @@ async def test_a_batch_whose_deadline_cannot_be_met_promises_nothing_later(retai
     await retailer.stock({("MUG", "dc"): 500})
     request = allocation_pb.BatchAllocateOrdersRequest(requests=[order() for _ in range(500)])
 
-    with pytest.raises(grpc.aio.AioRpcError) as late:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
         await retailer.allocations.BatchAllocateOrders(request, timeout=0.005)
     await asyncio.sleep(0.5)
 
-    # What was in flight already is whole; what waited behind it is not carried out.
-    made = await retailer.sql("SELECT FROM allocation")
-    assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert len(made) <= 256
-    assert (await retailer.level("MUG", "dc")).allocated_count == len(made)
+    # Orders that were in flight are allocated; those that waited behind them are not.
+    stored = await retailer.sql("SELECT FROM allocation")
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert len(stored) <= 256
+    assert (await retailer.level("MUG", "dc")).allocated_count == len(stored)
 
 
-async def test_a_batch_sent_fifty_times_at_once_is_carried_out_once(retailers: RetailerMaker) -> None:
+async def test_a_batch_that_is_sent_fifty_times_at_once_is_allocated_once(retailers: RetailerMaker) -> None:
     shops = [await retailers.make() for _ in range(2)]
     await shops[0].stock({("MUG", "dc"): 99, ("CUP", "dc"): 99})
     orders = [order(request_id=request_id()), order("CUP", 2, request_id=request_id()), order(units=3)]
 
     answers = await asyncio.gather(*(batch(shops[n % 2], orders) for n in range(50)))
 
-    assert len({one[0].allocation.SerializeToString(deterministic=True) for one in answers}) == 1
-    assert len({one[1].allocation.SerializeToString(deterministic=True) for one in answers}) == 1
-    assert not any(result.HasField("error") for one in answers for result in one)
+    assert len({answer[0].allocation.SerializeToString(deterministic=True) for answer in answers}) == 1
+    assert len({answer[1].allocation.SerializeToString(deterministic=True) for answer in answers}) == 1
+    assert not any(result.HasField("error") for answer in answers for result in answer)
     assert (await shops[0].level("MUG", "dc")).allocated_count == 4
     assert (await shops[0].level("CUP", "dc")).allocated_count == 2
     assert (await shops[0].ledger()).balanced
 
 
-async def test_fifty_batches_at_once_never_promise_more_than_there_is(retailers: RetailerMaker) -> None:
+async def test_fifty_batches_at_once_never_promise_more_than_is_in_stock(retailers: RetailerMaker) -> None:
     shops = [await retailers.make() for _ in range(2)]
     await shops[0].stock({("MUG", "dc"): 70, ("CUP", "dc"): 30})
 
@@ -152,7 +152,9 @@ async def test_fifty_batches_at_once_never_promise_more_than_there_is(retailers:
         )
     )
 
-    held = [result.allocation.state for one in answers for result in one].count(allocation_pb.Allocation.STATE_HELD)
+    held = [result.allocation.state for answer in answers for result in answer].count(
+        allocation_pb.Allocation.STATE_HELD
+    )
     levels = [await shops[0].level(sku, "dc") for sku in ("MUG", "CUP")]
     assert held == 100
     assert [level.available_count for level in levels] == [0, 0]

@@ -1,4 +1,4 @@
-"""A cancellation may come before its order, and more than once."""
+"""A cancellation may arrive before its order, and more than once."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ async def shop(retailer: Retailer) -> Retailer:
 
 
 async def refused(call: Any) -> grpc.StatusCode:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
         await call
-    return caught.value.code()
+    return error.value.code()
 
 
-async def test_an_order_that_was_cancelled_before_it_came_promises_nothing(shop: Retailer) -> None:
-    kept = await shop.cancel_order("web/A-1")
+async def test_an_order_that_was_cancelled_before_it_arrived_promises_nothing(shop: Retailer) -> None:
+    early = await shop.cancel_order("web/A-1")
     answer = await shop.allocate("A-1", {"MUG": 3})
 
-    assert not kept.HasField("allocation")
+    assert not early.HasField("allocation")
     assert (answer.state, answer.status) == (State.STATE_CANCELLED, order_pb2.ORDER_STATUS_CANCELLED)
     assert (promised(answer), answer.lines[0].cancelled_count) == ({}, 3)
     assert await shop.sellable("MUG") == 10
     assert (await shop.ledger()).balanced
 
 
-async def test_units_that_were_cancelled_before_their_order_came_are_not_promised(shop: Retailer) -> None:
+async def test_units_that_were_cancelled_before_their_order_arrived_are_not_promised(shop: Retailer) -> None:
     await shop.cancel_order("web/A-1", {"1": 2, "2": 1})
     answer = await shop.allocate("A-1", {"MUG": 3, "CUP": 1})
 
@@ -45,7 +45,7 @@ async def test_units_that_were_cancelled_before_their_order_came_are_not_promise
     assert (await shop.ledger()).balanced
 
 
-async def test_the_order_that_is_sent_again_stays_less_what_was_cancelled(shop: Retailer) -> None:
+async def test_an_order_that_is_sent_again_keeps_its_cancelled_units(shop: Retailer) -> None:
     await shop.cancel_order("web/A-1", {"1": 2})
     await shop.allocate("A-1", {"MUG": 3})
     answer = await shop.allocate("A-1", {"MUG": 3})
@@ -53,7 +53,7 @@ async def test_the_order_that_is_sent_again_stays_less_what_was_cancelled(shop: 
     assert promised(answer) == {"dc": 1}
 
 
-async def test_a_cart_that_is_cancelled_first_is_not_held_nor_sold_later(shop: Retailer) -> None:
+async def test_a_cart_that_is_cancelled_first_is_neither_held_nor_sold_later(shop: Retailer) -> None:
     await shop.cancel_order("web/A-1")
     cart = await shop.allocate("A-1", {"MUG": 3}, HOLD)
     sold = await shop.allocate("A-1", {"MUG": 3}, SOLD)
@@ -62,7 +62,7 @@ async def test_a_cart_that_is_cancelled_first_is_not_held_nor_sold_later(shop: R
     assert await shop.sellable("MUG") == 10
 
 
-async def test_a_cancellation_under_a_copys_name_waits_for_the_order(shop: Retailer) -> None:
+async def test_a_cancellation_of_a_copy_waits_for_the_order(shop: Retailer) -> None:
     await shop.channels(shopify="shopify")
     await shop.cancel_order("shopify/5001", {"1": 1})
     await shop.allocate("A-1", {"MUG": 3})
@@ -73,18 +73,18 @@ async def test_a_cancellation_under_a_copys_name_waits_for_the_order(shop: Retai
     assert (await shop.ledger()).balanced
 
 
-async def test_the_same_event_twice_is_one_before_and_after_the_order(shop: Retailer) -> None:
+async def test_a_repeated_cancellation_event_applies_once_before_and_after_the_order(shop: Retailer) -> None:
     for _ in range(2):
         await shop.cancel_order("web/A-1", {"1": 1}, event_id="c-1")
     await shop.allocate("A-1", {"MUG": 3})
     again = await shop.cancel_order("web/A-1", {"1": 1}, event_id="c-1", request_id=request_id())
-    other = await shop.cancel_order("web/A-1", {"1": 1}, event_id="c-2")
+    second = await shop.cancel_order("web/A-1", {"1": 1}, event_id="c-2")
 
     assert again.allocation.lines[0].cancelled_count == 1
-    assert other.allocation.lines[0].cancelled_count == 2
+    assert second.allocation.lines[0].cancelled_count == 2
 
 
-async def test_an_event_is_one_whether_the_order_or_its_allocation_is_named(shop: Retailer) -> None:
+async def test_an_event_applies_once_whether_it_names_the_order_or_its_allocation(shop: Retailer) -> None:
     sold = await shop.allocate("A-1", {"MUG": 3})
     await shop.cancel(sold.allocation_id, {"1": 1}, event_id="c-1")
     again = await shop.cancel_order("web/A-1", {"1": 1}, event_id="c-1")
@@ -92,7 +92,7 @@ async def test_an_event_is_one_whether_the_order_or_its_allocation_is_named(shop
     assert again.allocation.lines[0].cancelled_count == 1
 
 
-async def test_cancelling_everything_leaves_what_has_left(shop: Retailer) -> None:
+async def test_cancelling_everything_keeps_shipped_units(shop: Retailer) -> None:
     sold = await shop.allocate("A-1", {"MUG": 3})
     await shop.ship(sold.shipments[0], {"1": 1})
 
@@ -125,7 +125,7 @@ async def test_an_early_cancellation_counts_as_sold_and_cancelled(shop: Retailer
     assert shop.metric("cancelled_units_total", channel="web") == 7
 
 
-async def test_a_shipment_of_an_order_that_has_not_come_cannot_be_named(shop: Retailer) -> None:
+async def test_a_cancellation_cannot_name_a_shipment_before_the_order_arrives(shop: Retailer) -> None:
     line = allocation_pb.LineCancellation(line_id="1", unit_count=1, shipment_id=request_id())
     request = allocation_pb.CancelOrderLinesRequest(order=order_reference("web/A-1"), cancellations=[line])
 
@@ -152,7 +152,7 @@ async def test_a_shipment_of_an_order_that_has_not_come_cannot_be_named(shop: Re
         },
     ],
 )
-async def test_a_cancellation_that_is_not_clear_is_refused(shop: Retailer, fields: dict[str, Any]) -> None:
+async def test_an_ambiguous_cancellation_is_refused(shop: Retailer, fields: dict[str, Any]) -> None:
     request = allocation_pb.CancelOrderLinesRequest(**fields)
 
     assert await refused(shop.allocations.CancelOrderLines(request)) is grpc.StatusCode.INVALID_ARGUMENT
@@ -174,9 +174,9 @@ async def test_an_order_and_its_cancellation_at_once_leave_nothing_promised(reta
     assert (await shops[0].ledger()).balanced
 
 
-@pytest.mark.parametrize("has_come", [True, False])
-async def test_fifty_of_the_same_cancellation_at_once_are_one(shop: Retailer, has_come: bool) -> None:
-    if has_come:
+@pytest.mark.parametrize("has_arrived", [True, False])
+async def test_the_same_cancellation_sent_fifty_times_at_once_applies_once(shop: Retailer, has_arrived: bool) -> None:
+    if has_arrived:
         await shop.allocate("A-1", {"MUG": 5})
     same = request_id()
 
@@ -187,9 +187,9 @@ async def test_fifty_of_the_same_cancellation_at_once_are_one(shop: Retailer, ha
     assert promised(last) == {"dc": 4}
 
 
-@pytest.mark.parametrize("has_come", [True, False])
-async def test_fifty_cancellations_of_one_event_at_once_are_one(shop: Retailer, has_come: bool) -> None:
-    if has_come:
+@pytest.mark.parametrize("has_arrived", [True, False])
+async def test_fifty_cancellations_of_one_event_at_once_apply_once(shop: Retailer, has_arrived: bool) -> None:
+    if has_arrived:
         await shop.allocate("A-1", {"MUG": 5})
 
     await asyncio.gather(

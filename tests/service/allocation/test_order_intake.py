@@ -1,4 +1,4 @@
-"""What an adapter hands over may come in any order, and more than once: the order ends in one state."""
+"""Events may arrive in any order and more than once: the order ends in the same state."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def shop(retailer: Retailer) -> Retailer:
     return retailer
 
 
-def states(minute: int, lines: Sequence[tuple[str, int]], commitment: int = SOLD) -> Event:
-    """The channel states the order's contents as of a minute."""
+def state_contents(minute: int, lines: Sequence[tuple[str, int]], commitment: int = SOLD) -> Event:
+    """An event in which the channel states the order's contents as of a minute."""
 
     async def send(shop: Retailer, order_id: str) -> Any:
         fields: dict[str, Any] = {"channel_id": "tiktok_shop", "channel_update_time": at(minute)}
@@ -43,8 +43,8 @@ def states(minute: int, lines: Sequence[tuple[str, int]], commitment: int = SOLD
     return send
 
 
-def cancels(minute: int, units: dict[str, int] | None) -> Event:
-    """The channel cancels units, or everything, at a minute."""
+def cancel_at(minute: int, units: dict[str, int] | None) -> Event:
+    """An event in which the channel cancels units, or everything, at a minute."""
 
     async def send(shop: Retailer, order_id: str) -> Any:
         times = {"channel_update_time": at(minute), "event_id": f"cancel-{minute}"}
@@ -53,14 +53,14 @@ def cancels(minute: int, units: dict[str, int] | None) -> Event:
     return send
 
 
-async def copies(shop: Retailer, order_id: str) -> Any:
-    """Shopify's copy, with contents of its own, comes much later by its own clock."""
+async def send_copy(shop: Retailer, order_id: str) -> Any:
+    """Sends Shopify's copy, which has other contents and a much later time by its own clock."""
     fields = {"copy_of": order_reference(f"tiktok_shop/{order_id}"), "channel_update_time": at(90)}
     return await shop.allocate(f"copy-{order_id}", [("CUP", 9)], SOLD, channel_id="shopify", **fields)
 
 
 async def deliver(shop: Retailer, order_id: str, events: Sequence[Event]) -> allocation_pb.Allocation:
-    """Hands events over in an order; what is refused because it came too early is sent again, as adapters do."""
+    """Sends events in this sequence; those refused because they came too early are sent again, as adapters do."""
     waiting = list(events)
     for _ in range(3):
         refused = []
@@ -75,49 +75,49 @@ async def deliver(shop: Retailer, order_id: str, events: Sequence[Event]) -> all
     return (await shop.find_order(f"tiktok_shop/{order_id}")).allocation
 
 
-def said(order: allocation_pb.Allocation) -> dict[str, Any]:
-    """What must not depend on the order of arrival."""
+def outcome(order: allocation_pb.Allocation) -> dict[str, Any]:
+    """The part of the result that must not depend on the order of arrival."""
     return {
         "channel": order.channel_id,
         "state": State.Name(order.state),
         "commitment": order.commitment,
         "status": order_pb2.OrderStatus.Name(order.status),
         "lines": sorted((x.line_id, x.sku, x.unit_count, x.promised_count, x.cancelled_count) for x in order.lines),
-        "promised": {place: units for place, units in promised(order).items() if units},
+        "promised": {location_id: units for location_id, units in promised(order).items() if units},
     }
 
 
 STORIES = {
     "updates-copy-and-a-cancelled-line": [
-        states(1, [("MUG", 3), ("CUP", 2)], HOLD),
-        states(2, [("MUG", 4), ("CUP", 2)]),
-        states(3, [("MUG", 4), ("CUP", 3)]),
-        cancels(4, {"2": 1}),
-        copies,
+        state_contents(1, [("MUG", 3), ("CUP", 2)], HOLD),
+        state_contents(2, [("MUG", 4), ("CUP", 2)]),
+        state_contents(3, [("MUG", 4), ("CUP", 3)]),
+        cancel_at(4, {"2": 1}),
+        send_copy,
     ],
     "a-cancelled-line-that-newer-contents-have-in-them": [
-        states(1, [("MUG", 3), ("CUP", 2)], HOLD),
-        states(2, [("MUG", 4), ("CUP", 2)]),
-        cancels(3, {"2": 1}),
-        states(4, [("MUG", 4), ("CUP", 1)]),
-        copies,
+        state_contents(1, [("MUG", 3), ("CUP", 2)], HOLD),
+        state_contents(2, [("MUG", 4), ("CUP", 2)]),
+        cancel_at(3, {"2": 1}),
+        state_contents(4, [("MUG", 4), ("CUP", 1)]),
+        send_copy,
     ],
     "everything-is-cancelled-in-the-end": [
-        states(1, [("MUG", 3), ("CUP", 2)], HOLD),
-        states(2, [("MUG", 4), ("CUP", 2)]),
-        states(3, [("MUG", 4), ("CUP", 3)]),
-        cancels(4, {"2": 1}),
-        cancels(5, None),
-        copies,
+        state_contents(1, [("MUG", 3), ("CUP", 2)], HOLD),
+        state_contents(2, [("MUG", 4), ("CUP", 2)]),
+        state_contents(3, [("MUG", 4), ("CUP", 3)]),
+        cancel_at(4, {"2": 1}),
+        cancel_at(5, None),
+        send_copy,
     ],
     "an-unpaid-order-that-is-paid-in-shopify": [
-        states(1, [("MUG", 3)], HOLD),
-        states(2, [("MUG", 4)], HOLD),
-        cancels(3, {"1": 1}),
-        copies,
+        state_contents(1, [("MUG", 3)], HOLD),
+        state_contents(2, [("MUG", 4)], HOLD),
+        cancel_at(3, {"1": 1}),
+        send_copy,
     ],
 }
-ENDS = {
+EXPECTED = {
     "updates-copy-and-a-cancelled-line": ("STATE_CONFIRMED", {"dc": 6}),
     "a-cancelled-line-that-newer-contents-have-in-them": ("STATE_CONFIRMED", {"dc": 5}),
     "everything-is-cancelled-in-the-end": ("STATE_CANCELLED", {}),
@@ -130,53 +130,53 @@ async def test_the_same_events_in_any_order_end_in_the_same_state(shop: Retailer
     events = STORIES[story]
     orders = list(itertools.permutations(events))
     random.Random(4).shuffle(orders)
-    told = [tuple(events), tuple(reversed(events)), *orders[:58]]
+    arrivals = [tuple(events), tuple(reversed(events)), *orders[:58]]
 
-    ends = []
-    for start in range(0, len(told), 10):
-        batch = range(start, min(start + 10, len(told)))
-        ends += await asyncio.gather(*(deliver(shop, f"{story}-{n}", told[n]) for n in batch))
+    results = []
+    for start in range(0, len(arrivals), 10):
+        batch = range(start, min(start + 10, len(arrivals)))
+        results += await asyncio.gather(*(deliver(shop, f"{story}-{n}", arrivals[n]) for n in batch))
 
-    assert [said(end) for end in ends] == [said(ends[0])] * len(ends)
-    assert (State.Name(ends[0].state), said(ends[0])["promised"]) == ENDS[story]
+    assert [outcome(result) for result in results] == [outcome(results[0])] * len(results)
+    assert (State.Name(results[0].state), outcome(results[0])["promised"]) == EXPECTED[story]
     assert (await shop.ledger()).balanced
 
 
-async def test_events_that_come_twice_and_at_once_end_in_the_same_state(retailers: RetailerMaker) -> None:
+async def test_repeated_events_that_arrive_at_once_end_in_the_same_state(retailers: RetailerMaker) -> None:
     shops = [await retailers.make() for _ in range(2)]
     await shops[0].channels(tiktok_shop="tiktok_shop", shopify="shopify")
     await shops[0].stock({("MUG", "dc"): 10_000, ("CUP", "dc"): 10_000})
     story = STORIES["updates-copy-and-a-cancelled-line"]
-    alone = said(await deliver(shops[0], "alone", story))
+    alone = outcome(await deliver(shops[0], "alone", story))
 
     for turn in range(5):
         order_id, events = f"at-once-{turn}", story * 3
         await asyncio.gather(
             *(deliver(shops[n % 2], order_id, [event]) for n, event in enumerate(events)), return_exceptions=True
         )
-        assert said(await deliver(shops[0], order_id, story)) == alone
+        assert outcome(await deliver(shops[0], order_id, story)) == alone
 
     assert (await shops[0].ledger()).balanced
 
 
 async def test_older_contents_change_nothing(shop: Retailer) -> None:
-    await states(2, [("MUG", 2)])(shop, "A-1")
-    answer = await states(1, [("MUG", 5)])(shop, "A-1")
+    await state_contents(2, [("MUG", 2)])(shop, "A-1")
+    answer = await state_contents(1, [("MUG", 5)])(shop, "A-1")
 
     assert promised(answer) == {"dc": 2}
     assert answer.channel_update_time.ToDatetime(tzinfo=UTC) == at(2)
 
 
-async def test_contents_of_the_same_moment_apply(shop: Retailer) -> None:
-    await states(2, [("MUG", 2)])(shop, "A-1")
-    answer = await states(2, [("MUG", 5)])(shop, "A-1")
+async def test_contents_with_the_same_time_apply(shop: Retailer) -> None:
+    await state_contents(2, [("MUG", 2)])(shop, "A-1")
+    answer = await state_contents(2, [("MUG", 5)])(shop, "A-1")
 
     assert promised(answer) == {"dc": 5}
 
 
 async def test_an_order_that_was_sold_before_it_changed_is_sold(shop: Retailer) -> None:
-    await states(2, [("MUG", 2)], HOLD)(shop, "A-1")
-    answer = await states(1, [("MUG", 5)], SOLD)(shop, "A-1")
+    await state_contents(2, [("MUG", 2)], HOLD)(shop, "A-1")
+    answer = await state_contents(1, [("MUG", 5)], SOLD)(shop, "A-1")
 
     assert (answer.state, promised(answer)) == (State.STATE_CONFIRMED, {"dc": 2})
 
@@ -191,7 +191,7 @@ async def test_an_id_longer_than_a_double_can_hold_survives_unchanged(shop: Reta
     assert (order.order_id, order.lines[0].sku) == (order_id, sku)
 
 
-async def test_a_write_that_is_repeated_after_a_time_out_has_one_effect(shop: Retailer) -> None:
+async def test_a_request_that_is_repeated_after_a_timeout_applies_once(shop: Retailer) -> None:
     same = request_id()
     for _ in range(3):
         await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop", request_id=same)
@@ -199,28 +199,28 @@ async def test_a_write_that_is_repeated_after_a_time_out_has_one_effect(shop: Re
     assert (await shop.level("MUG", "dc")).allocated_count == 2
 
 
-# The channel's own words
+# The status in the channel
 
 
-async def test_a_word_of_the_channel_is_kept_and_shown(shop: Retailer) -> None:
+async def test_the_status_in_the_channel_is_stored_and_shown(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop", channel_status="AWAITING_SHIPMENT")
     order = (await shop.find_order("tiktok_shop/A-1")).allocation
 
     assert (order.channel_status, order.status) == ("AWAITING_SHIPMENT", order_pb2.ORDER_STATUS_READY_TO_FULFILL)
 
 
-@pytest.mark.parametrize("word", ["CANCEL", "CANCELLED"])
-async def test_both_words_of_tiktok_for_cancelled_cancel_whatever_the_commitment_says(
-    shop: Retailer, word: str
+@pytest.mark.parametrize("status", ["CANCEL", "CANCELLED"])
+async def test_both_cancelled_statuses_of_tiktok_cancel_whatever_the_commitment_says(
+    shop: Retailer, status: str
 ) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop", channel_status="AWAITING_SHIPMENT")
-    answer = await shop.allocate("A-1", {"MUG": 2}, SOLD, channel_id="tiktok_shop", channel_status=word)
+    answer = await shop.allocate("A-1", {"MUG": 2}, SOLD, channel_id="tiktok_shop", channel_status=status)
 
     assert (answer.state, answer.status) == (State.STATE_CANCELLED, order_pb2.ORDER_STATUS_CANCELLED)
     assert (await shop.level("MUG", "dc")).allocated_count == 0
 
 
-async def test_a_cancelled_order_stays_cancelled_whatever_is_heard_later(shop: Retailer) -> None:
+async def test_a_cancelled_order_stays_cancelled_whatever_arrives_later(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop", channel_status="CANCEL")
     answer = await shop.allocate("A-1", {"MUG": 3}, channel_id="tiktok_shop", channel_status="AWAITING_SHIPMENT")
 
@@ -228,7 +228,7 @@ async def test_a_cancelled_order_stays_cancelled_whatever_is_heard_later(shop: R
     assert (answer.lines[0].unit_count, answer.lines[0].cancelled_count) == (3, 3)
 
 
-async def test_an_unknown_word_is_an_exception_and_the_order_is_taken_as_it_is_committed(shop: Retailer) -> None:
+async def test_an_unknown_status_is_an_exception_and_the_order_is_allocated_by_its_commitment(shop: Retailer) -> None:
     for order_id in ("A-1", "A-2"):
         answer = await shop.allocate(order_id, {"MUG": 2}, channel_id="tiktok_shop", channel_status="TELEPORTED")
 
@@ -237,7 +237,7 @@ async def test_an_unknown_word_is_an_exception_and_the_order_is_taken_as_it_is_c
     assert [tuple(row) for row in raised] == [("sync_failed", "tiktok_shop/TELEPORTED", "tiktok_shop", 1)]
 
 
-async def test_the_platform_of_a_channel_is_one_whose_words_are_known(shop: Retailer) -> None:
+async def test_a_channel_has_a_platform_whose_statuses_are_known(shop: Retailer) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await shop.channels(tik_tok="tik_tok")
     known = await shop.catalog.ListChannels(catalog_pb.ListChannelsRequest())
@@ -250,13 +250,13 @@ async def test_the_platform_of_a_channel_is_one_whose_words_are_known(shop: Reta
     }
 
 
-async def test_a_channel_of_no_platform_may_use_any_word(shop: Retailer) -> None:
+async def test_a_channel_without_a_platform_may_use_any_status(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_status="TELEPORTED")
 
     assert not await shop.sql("SELECT FROM exception")
 
 
-async def test_an_order_in_its_remorse_hour_reserves_and_never_allocates(shop: Retailer) -> None:
+async def test_an_order_in_its_remorse_hour_is_held_and_not_allocated(shop: Retailer) -> None:
     answer = await shop.allocate("A-1", {"MUG": 2}, HOLD, channel_id="tiktok_shop", channel_status="ON_HOLD")
     level = await shop.level("MUG", "dc")
 
@@ -264,7 +264,7 @@ async def test_an_order_in_its_remorse_hour_reserves_and_never_allocates(shop: R
     assert (level.held_count, level.allocated_count) == (2, 0)
 
 
-async def test_a_cancellation_in_the_remorse_hour_frees_once(shop: Retailer) -> None:
+async def test_a_cancellation_in_the_remorse_hour_releases_once(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, HOLD, channel_id="tiktok_shop", channel_status="ON_HOLD")
 
     for _ in range(2):
@@ -278,7 +278,7 @@ async def test_a_cancellation_in_the_remorse_hour_frees_once(shop: Retailer) -> 
 
 
 async def test_fifty_updates_at_once_end_with_the_newest(shop: Retailer) -> None:
-    await asyncio.gather(*(states(n, [("MUG", n)])(shop, "A-1") for n in range(1, 51)))
+    await asyncio.gather(*(state_contents(n, [("MUG", n)])(shop, "A-1") for n in range(1, 51)))
 
     assert promised((await shop.find_order("tiktok_shop/A-1")).allocation) == {"dc": 50}
     assert (await shop.ledger()).balanced

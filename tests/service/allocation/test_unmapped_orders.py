@@ -1,4 +1,4 @@
-"""A paid order is taken although the catalogue does not have its product yet; a cart is not."""
+"""A paid order is accepted although its product is not in the catalog yet; a cart is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def shop(retailer: Retailer) -> Retailer:
     return retailer
 
 
-async def know(shop: Retailer, *skus: str) -> None:
+async def add_products(shop: Retailer, *skus: str) -> None:
     products = [catalog_pb.Product(sku=sku) for sku in skus]
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
 
@@ -34,7 +34,7 @@ async def incidents(shop: Retailer) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows if row["kind"] != "oversell"]
 
 
-async def test_a_sold_order_of_an_unknown_product_is_taken_and_waits(shop: Retailer) -> None:
+async def test_a_sold_order_of_an_unknown_product_is_accepted_and_waits(shop: Retailer) -> None:
     answer = await shop.allocate("A-1", {"MUG": 2, "NEW": 3})
     short = answer.shortages[0]
 
@@ -45,7 +45,7 @@ async def test_a_sold_order_of_an_unknown_product_is_taken_and_waits(shop: Retai
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_of_nothing_but_unknown_products_waits(shop: Retailer) -> None:
+async def test_an_order_of_unknown_products_only_waits(shop: Retailer) -> None:
     answer = await shop.allocate("A-1", {"NEW": 3})
 
     assert (answer.outcome, answer.status) == (order_pb2.OUTCOME_BACKORDERED, order_pb2.ORDER_STATUS_BACKORDERED)
@@ -62,26 +62,26 @@ async def test_the_order_shows_what_it_waits_for(shop: Retailer) -> None:
     await shop.allocate("A-1", {"NEW": 3})
     shown = await shop.find_order("web/A-1")
 
-    assert [(one.kind, one.sku) for one in shown.exceptions] == [("unmapped_product", "NEW")]
+    assert [(exception.kind, exception.sku) for exception in shown.exceptions] == [("unmapped_product", "NEW")]
 
 
-async def test_unknown_products_count_as_oversold_until_they_are_known(shop: Retailer) -> None:
+async def test_units_of_unknown_products_count_as_oversold(shop: Retailer) -> None:
     await shop.allocate("A-1", {"NEW": 3})
 
     assert shop.metric("oversold_units_total", channel="web", cause="unmapped") == 3
     assert shop.metric("oversold_orders_total", channel="web", cause="unmapped") == 1
 
 
-async def test_the_exception_is_settled_when_the_product_comes(shop: Retailer) -> None:
+async def test_the_exception_is_resolved_when_the_product_is_added(shop: Retailer) -> None:
     await shop.allocate("A-1", {"NEW": 3})
-    await know(shop, "NEW")
+    await add_products(shop, "NEW")
 
     assert await incidents(shop) == [("unmapped_product", "NEW", "resolved", "mapped", 0)]
 
 
-async def test_an_order_gets_its_units_when_the_product_and_its_stock_come(shop: Retailer) -> None:
+async def test_an_order_gets_its_units_when_the_product_and_its_stock_are_added(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2, "NEW": 3})
-    await know(shop, "NEW")
+    await add_products(shop, "NEW")
     await shop.count({("NEW", "dc"): 5})
 
     order = (await shop.find_order("web/A-1")).allocation
@@ -91,9 +91,9 @@ async def test_an_order_gets_its_units_when_the_product_and_its_stock_come(shop:
     assert (await shop.ledger()).balanced
 
 
-async def test_whoever_waits_for_a_new_product_gets_it_before_anybody_else(shop: Retailer) -> None:
+async def test_orders_that_wait_for_a_new_product_get_it_before_later_ones(shop: Retailer) -> None:
     await shop.allocate("A-1", {"NEW": 3})
-    await know(shop, "NEW")
+    await add_products(shop, "NEW")
     await shop.count({("NEW", "dc"): 4})
 
     late = await shop.allocate("A-2", {"NEW": 3})
@@ -103,40 +103,42 @@ async def test_whoever_waits_for_a_new_product_gets_it_before_anybody_else(shop:
 
 
 async def test_a_cart_with_an_unknown_product_is_refused(shop: Retailer) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
         await shop.allocate("A-1", {"NEW": 3}, HOLD)
 
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
     assert not await shop.sql("SELECT FROM allocation")
 
 
 @pytest.mark.parametrize("fields", [{"channel_id": "nowhere"}, {"copy_of": order_reference("nowhere/1")}])
 async def test_a_sold_order_of_an_unknown_channel_is_refused(shop: Retailer, fields: dict[str, Any]) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
         await shop.allocate("A-1", {"MUG": 3}, SOLD, **fields)
 
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_units_of_an_unknown_product_can_be_cancelled(shop: Retailer) -> None:
     await shop.allocate("A-1", {"NEW": 3})
     await shop.cancel_order("web/A-1", {"1": 1})
-    await know(shop, "NEW")
+    await add_products(shop, "NEW")
     await shop.count({("NEW", "dc"): 5})
 
     assert promised((await shop.find_order("web/A-1")).allocation) == {"dc": 2}
 
 
-async def test_a_dry_run_of_an_unknown_product_says_what_would_be_short(shop: Retailer) -> None:
+async def test_a_preview_with_an_unknown_product_shows_what_would_be_short(shop: Retailer) -> None:
     answer = await shop.allocate("A-1", {"NEW": 3}, validate_only=True)
 
     assert answer.shortages[0].cause == "unmapped"
     assert not await shop.sql("SELECT FROM exception")
 
 
-async def test_a_decision_on_an_unknown_product_comes_out_the_same_when_the_product_is_known(shop: Retailer) -> None:
+async def test_replaying_a_decision_on_an_unknown_product_is_identical_once_the_product_is_known(
+    shop: Retailer,
+) -> None:
     answer = await shop.allocate("A-1", {"MUG": 2, "NEW": 3})
-    await know(shop, "NEW")
+    await add_products(shop, "NEW")
 
     request = policy_pb.ReplayDecisionRequest(decision_id=answer.decision.decision_id)
     replayed = await shop.policies.ReplayDecision(request)
@@ -144,13 +146,13 @@ async def test_a_decision_on_an_unknown_product_comes_out_the_same_when_the_prod
     assert replayed.identical
 
 
-async def test_orders_and_their_product_at_once_leave_nobody_waiting_for_the_product(retailers: RetailerMaker) -> None:
+async def test_no_order_waits_for_a_product_that_is_added_while_orders_arrive(retailers: RetailerMaker) -> None:
     shops = [await retailers.make() for _ in range(2)]
     await shops[0].stock({("MUG", "dc"): 1})
 
     calls = [shops[n % 2].allocate(f"A-{n}", {"NEW": 1}, request_id=request_id()) for n in range(50)]
     await asyncio.gather(*calls[:5])
-    await asyncio.gather(*calls[5:25], know(shops[0], "NEW"), *calls[25:])
+    await asyncio.gather(*calls[5:25], add_products(shops[0], "NEW"), *calls[25:])
     await shops[0].count({("NEW", "dc"): 50})
 
     assert (await shops[0].level("NEW", "dc")).allocated_count >= 5

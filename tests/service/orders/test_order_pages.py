@@ -1,4 +1,4 @@
-"""Lists of orders: which, in what order, and in what state by the clock."""
+"""Lists of orders: filters, sorting, pages, and states by the clock."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.retailer import HOLD, Retailer, State
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb
 
 
-async def listed(retailer: Retailer, **fields: Any) -> list[allocation_pb.Allocation]:
+async def list_orders(retailer: Retailer, **fields: Any) -> list[allocation_pb.Allocation]:
     """Every page of a list."""
-    found: list[allocation_pb.Allocation] = []
+    allocations: list[allocation_pb.Allocation] = []
     request = allocation_pb.ListAllocationsRequest(**fields)
     while True:
         page = await retailer.allocations.ListAllocations(request)
-        found += page.allocations
+        allocations += page.allocations
         if not page.next_page_token:
-            return found
+            return allocations
         request.page_token = page.next_page_token
 
 
-async def names(retailer: Retailer, **fields: Any) -> list[str]:
-    return [one.order_id for one in await listed(retailer, **fields)]
+async def list_order_ids(retailer: Retailer, **fields: Any) -> list[str]:
+    return [order.order_id for order in await list_orders(retailer, **fields)]
 
 
 async def test_orders_come_oldest_first_page_by_page(retailer: Retailer) -> None:
@@ -35,49 +35,49 @@ async def test_orders_come_oldest_first_page_by_page(retailer: Retailer) -> None
     for number in range(7):
         await retailer.allocate(f"A-{number}", {"MUG": 1})
 
-    pages = [await names(retailer, page_size=size) for size in (0, 1, 2, 3, 7, 500)]
+    pages = [await list_order_ids(retailer, page_size=size) for size in (0, 1, 2, 3, 7, 500)]
 
     assert pages == [[f"A-{number}" for number in range(7)]] * 6
 
 
-async def test_an_order_is_listed_as_it_is_looked_up(retailer: Retailer) -> None:
+async def test_a_listed_order_equals_the_one_that_is_looked_up(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 3, ("CUP", "dc"): 3})
-    made = [await retailer.allocate("A-1", {"MUG": 5, "CUP": 1}), await retailer.allocate("A-2", {"CUP": 1}, HOLD)]
+    orders = [await retailer.allocate("A-1", {"MUG": 5, "CUP": 1}), await retailer.allocate("A-2", {"CUP": 1}, HOLD)]
 
-    looked_up = [(await retailer.get(one.allocation_id)).allocation for one in made]
+    looked_up = [(await retailer.get(order.allocation_id)).allocation for order in orders]
 
-    assert await listed(retailer) == looked_up
+    assert await list_orders(retailer) == looked_up
 
 
-async def test_an_order_that_comes_while_pages_are_turned_is_on_the_last_one(retailer: Retailer) -> None:
+async def test_an_order_that_arrives_between_two_pages_is_on_the_last_one(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 99})
     for number in range(3):
         await retailer.allocate(f"A-{number}", {"MUG": 1})
     first = await retailer.allocations.ListAllocations(allocation_pb.ListAllocationsRequest(page_size=2))
     await retailer.allocate("A-3", {"MUG": 1})
 
-    rest = await names(retailer, page_size=2, page_token=first.next_page_token)
+    remaining = await list_order_ids(retailer, page_size=2, page_token=first.next_page_token)
 
-    assert rest == ["A-2", "A-3"]
+    assert remaining == ["A-2", "A-3"]
 
 
-async def test_a_hold_that_is_over_is_listed_as_expired_before_it_is_swept(retailer: Retailer) -> None:
+async def test_an_expired_hold_is_listed_as_expired_before_it_is_swept(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     await retailer.allocate("A-1", {"MUG": 1}, HOLD)
     await retailer.allocate("A-2", {"MUG": 1}, HOLD, hold_duration=timedelta(seconds=1))
-    # Sweepers skip what somebody has locked, so this one stays as it is.
+    # Sweepers skip locked orders, so this hold is not swept.
     await retailer.sql(
         "UPDATE allocation SET expire_time = clock_timestamp() + interval '0.2 s' WHERE order_id = 'A-2'"
     )
     await retailer.sql("UPDATE promise SET expire_time = (SELECT min(expire_time) FROM allocation)")
     await asyncio.sleep(0.25)
 
-    held, over, both = [
-        await names(retailer, states=states)
+    held, expired, both = [
+        await list_order_ids(retailer, states=states)
         for states in ([State.STATE_HELD], [State.STATE_EXPIRED], [State.STATE_HELD, State.STATE_EXPIRED])
     ]
 
-    assert (held, over, both) == (["A-1"], ["A-2"], ["A-1", "A-2"])
+    assert (held, expired, both) == (["A-1"], ["A-2"], ["A-1", "A-2"])
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ async def test_a_hold_that_is_over_is_listed_as_expired_before_it_is_swept(retai
         ({"channel_ids": ["amazon"]}, []),
     ],
 )
-async def test_only_what_was_asked_for_is_listed(
+async def test_only_orders_that_match_the_filters_are_listed(
     retailer: Retailer, fields: dict[str, Any], expected: list[str]
 ) -> None:
-    await trade(retailer)
+    await create_orders(retailer)
 
-    assert sorted(await names(retailer, page_size=2, **fields)) == sorted(expected)
+    assert sorted(await list_order_ids(retailer, page_size=2, **fields)) == sorted(expected)
 
 
 async def test_a_page_that_would_be_too_large_ends_earlier(retailer: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ async def test_a_page_that_would_be_too_large_ends_earlier(retailer: Retailer, m
     page = await retailer.allocations.ListAllocations(allocation_pb.ListAllocationsRequest())
 
     assert len(page.allocations) == 1
-    assert await names(retailer) == [f"A-{number}" for number in range(5)]
+    assert await list_order_ids(retailer) == [f"A-{number}" for number in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -127,15 +127,15 @@ async def test_a_page_that_would_be_too_large_ends_earlier(retailer: Retailer, m
         ({"location_id": "x" * 65}, "location_id"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(retailer: Retailer, fields: dict[str, Any], field: str) -> None:
+async def test_an_invalid_list_request_is_refused(retailer: Retailer, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match=field) as refused:
-        await listed(retailer, **fields)
+        await list_orders(retailer, **fields)
 
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def trade(retailer: Retailer) -> None:
-    """Orders of every kind, named for what became of them."""
+async def create_orders(retailer: Retailer) -> None:
+    """Creates orders of every kind, whose ids say what happened to them."""
     await retailer.stock({("MUG", "dc"): 20, ("CUP", "far"): 5, ("POT", "dc"): 0})
     till = catalog_pb.Channel(channel_id="pos", kind=catalog_pb.Channel.KIND_POS)
     await retailer.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[till]))
