@@ -1,7 +1,7 @@
-"""A retailer's stock and orders as anybody would keep them on paper: sums, and nothing else.
+"""A plain model of a retailer's stock and orders, made of sums alone, which the service must agree with.
 
-It knows what was counted, what moved and when, and what each order asked for, got and gave back. It chooses no
-location: where units are promised is read from the service, and must fit.
+It records counts, movements and the ordered, shipped, returned and cancelled units of each order. It does not choose
+locations: those of promised units are read from the service and must be consistent with the model.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-Key = tuple[str, str]
+LevelKey = tuple[str, str]
 """(SKU, location id)."""
 
 
 @dataclass(slots=True)
-class Line:
-    """Units of one order line: asked for, left, came back, and taken off by a person or by policy."""
+class ModelLine:
+    """Units of one order line: ordered, shipped, returned, and cancelled by a person or by policy."""
 
     sku: str
-    asked: int
+    ordered: int
     shipped: int = 0
     returned: int = 0
     cancelled: int = 0
 
     @property
-    def wanted(self) -> int:
-        return self.asked - self.cancelled
+    def uncancelled(self) -> int:
+        return self.ordered - self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How an order reaches its shopper."""
+class FulfillmentChoice:
+    """How an order is fulfilled: shipped to a country, or picked up."""
 
     pickup_at: str | None = None
     country: str | None = None
@@ -39,67 +39,67 @@ class Way:
 
 
 @dataclass(slots=True)
-class PaperOrder:
-    """One order's lines by line id, and how it goes."""
+class ModelOrder:
+    """One order: its lines by line id and how it is fulfilled."""
 
-    way: Way = field(default_factory=Way)
-    lines: dict[str, Line] = field(default_factory=dict)
+    choice: FulfillmentChoice = field(default_factory=FulfillmentChoice)
+    lines: dict[str, ModelLine] = field(default_factory=dict)
     sold: bool = False
 
     def contents(self) -> Mapping[str, tuple[str, int]]:
-        """What is still asked for, by line id."""
-        return {line_id: (line.sku, line.wanted) for line_id, line in self.lines.items() if line.wanted}
+        """Units not cancelled, by line id."""
+        return {line_id: (line.sku, line.uncancelled) for line_id, line in self.lines.items() if line.uncancelled}
 
-    def stated(self) -> Mapping[str, tuple[str, int]]:
-        """What was asked for, whatever was taken off since."""
-        return {line_id: (line.sku, line.asked) for line_id, line in self.lines.items()}
+    def ordered_contents(self) -> Mapping[str, tuple[str, int]]:
+        """Ordered units, including cancelled ones, by line id."""
+        return {line_id: (line.sku, line.ordered) for line_id, line in self.lines.items()}
 
-    def left(self, lines: Mapping[str, tuple[str, int]]) -> Mapping[str, tuple[str, int]]:
-        """What of some contents has not left yet."""
+    def unshipped(self, lines: Mapping[str, tuple[str, int]]) -> Mapping[str, tuple[str, int]]:
+        """Units of these contents that have not shipped, by line id."""
         shipped = {line_id: line.shipped for line_id, line in self.lines.items()}
         units = {line_id: (sku, count - shipped.get(line_id, 0)) for line_id, (sku, count) in lines.items()}
         return {line_id: (sku, count) for line_id, (sku, count) in units.items() if count > 0}
 
-    def state(self, way: Way, lines: Mapping[str, tuple[str, int]], *, sold: bool) -> None:
-        """Takes over the contents of a request; what has left stays."""
+    def replace_contents(self, way: FulfillmentChoice, lines: Mapping[str, tuple[str, int]], *, sold: bool) -> None:
+        """Replaces the contents by those of a request; shipped units stay."""
         before = self.lines
-        self.way, self.sold, self.lines = way, sold, {}
+        self.choice, self.sold, self.lines = way, sold, {}
         for line_id, (sku, units) in lines.items():
-            old = before.pop(line_id, None)
-            left = old if old is not None and old.sku == sku else Line(sku, 0)
-            self.lines[line_id] = Line(sku, max(units, left.shipped), left.shipped, left.returned)
+            previous = before.pop(line_id, None)
+            line = previous if previous is not None and previous.sku == sku else ModelLine(sku, 0)
+            self.lines[line_id] = ModelLine(sku, max(units, line.shipped), line.shipped, line.returned)
         for line_id, line in before.items():
             if line.shipped:
-                self.lines[line_id] = Line(line.sku, line.shipped, line.shipped, line.returned)
+                self.lines[line_id] = ModelLine(line.sku, line.shipped, line.shipped, line.returned)
 
 
-class Paper:
+class PlainModel:
     """Counts, movements and orders."""
 
     def __init__(self) -> None:
-        self._counts: dict[Key, tuple[datetime, int]] = {}
-        self._moves: dict[Key, list[tuple[datetime, int]]] = {}
-        self._unavailable: dict[Key, int] = {}
-        self.orders: dict[str, PaperOrder] = {}
+        self._counts: dict[LevelKey, tuple[datetime, int]] = {}
+        self._moves: dict[LevelKey, list[tuple[datetime, int]]] = {}
+        self._unavailable: dict[LevelKey, int] = {}
+        self.orders: dict[str, ModelOrder] = {}
 
-    def levels(self) -> Iterable[Key]:
-        """The levels that anything was ever said about."""
+    def levels(self) -> Iterable[LevelKey]:
+        """The levels with any count or movement."""
         return sorted({*self._counts, *self._moves, *self._unavailable})
 
-    def on_hand(self, key: Key) -> int:
-        """The last count, and what moved after it."""
+    def on_hand(self, key: LevelKey) -> int:
+        """The last count plus the movements after it."""
         time, units = self._counts.get(key, (None, 0))
         return units + sum(delta for when, delta in self._moves.get(key, []) if time is None or when > time)
 
-    def unavailable(self, key: Key) -> int:
+    def unavailable(self, key: LevelKey) -> int:
         return self._unavailable.get(key, 0)
 
-    def has_counted(self, key: Key, when: datetime) -> bool:
-        """Whether a count has in already what happened then."""
+    def count_includes(self, key: LevelKey, when: datetime) -> bool:
+        """Whether the last count includes a movement at this time."""
         return key in self._counts and when <= self._counts[key][0]
 
-    def count(self, key: Key, when: datetime, units: int, unavailable: int | None) -> None:
-        """An older count than the last says nothing, nor does another number for its very moment."""
+    def record_count(self, key: LevelKey, when: datetime, units: int, unavailable: int | None) -> None:
+        """Ignores a count older than the last one, and a different number for the same time."""
         if key in self._counts and (when, units) < self._counts[key]:
             return
         if key in self._counts and when == self._counts[key][0] and units != self._counts[key][1]:
@@ -108,8 +108,8 @@ class Paper:
         if unavailable is not None:
             self._unavailable[key] = unavailable
 
-    def move(self, key: Key, when: datetime, delta: int) -> None:
+    def record_movement(self, key: LevelKey, when: datetime, delta: int) -> None:
         self._moves.setdefault(key, []).append((when, delta))
 
-    def set_aside(self, key: Key, units: int) -> None:
+    def set_aside(self, key: LevelKey, units: int) -> None:
         self._unavailable[key] = self.unavailable(key) + units

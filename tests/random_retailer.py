@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests.invariants import LIVE, Allocation, Snapshot, check_levels, check_lines, check_locations, fillable_backorder
-from tests.plain_model import Key, Paper, PaperOrder, Way
+from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, PlainModel
 from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, movement, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -54,7 +54,14 @@ few = st.integers(1, 3)
 location_ids = st.sampled_from(LOCATIONS)
 orders = st.sampled_from(ORDERS)
 skus = st.integers(0, len(TAGS) - 1)
-delivery_ways = st.sampled_from([Way(), Way(country="US"), Way(country="CA"), Way("a-store", is_pickup=True)])
+delivery_ways = st.sampled_from(
+    [
+        FulfillmentChoice(),
+        FulfillmentChoice(country="US"),
+        FulfillmentChoice(country="CA"),
+        FulfillmentChoice("a-store", is_pickup=True),
+    ]
+)
 carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
 delays = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
 """How many steps ago something happened that is heard now."""
@@ -74,7 +81,7 @@ class RandomRetailer(RuleBasedStateMachine):
         number = next(_retailer_numbers)
         self.skus = [f"P{number}-{tag or 'plain'}" for tag in TAGS]
         self.order_ids = {order: f"{number}-{order}" for order in ORDERS}
-        self.paper = Paper()
+        self.paper = PlainModel()
         self.moments: list[datetime] = []
         self.allocation_ids: dict[str, str] = {}
         self.calls: list[tuple[Any, Any, Any]] = []
@@ -87,7 +94,7 @@ class RandomRetailer(RuleBasedStateMachine):
         for key in itertools.product(self.skus, LOCATIONS):
             when = self._moment(0)
             self._record(key, when, count=stock_pb.StockCount(on_hand_count=START))
-            self.paper.count(key, when, START, None)
+            self.paper.record_count(key, when, START, None)
         self.snapshot = self.run(self._take_snapshot())
 
     def run(self, call: Any) -> Any:
@@ -131,17 +138,17 @@ class RandomRetailer(RuleBasedStateMachine):
         if unavailable is not None:
             unavailable = said.unavailable_count = min(units, unavailable)
         self._record(key, when, count=said)
-        self.paper.count(key, when, units, unavailable)
+        self.paper.record_count(key, when, units, unavailable)
         self._check("count")
 
     @rule(sku=skus, place=location_ids, kind=st.sampled_from(sorted(KINDS)), units=few, ago=delays)
     def move(self, sku: int, place: str, kind: int, units: int, ago: int) -> None:
         key, when = (self.skus[sku], place), self._moment(ago)
         self._record(key, when, movement=movement(kind, units))
-        self.paper.move(key, when, KINDS[kind] * units)
+        self.paper.record_movement(key, when, KINDS[kind] * units)
         self._check("move")
 
-    def _record(self, key: Key, when: datetime, **said: Any) -> None:
+    def _record(self, key: LevelKey, when: datetime, **said: Any) -> None:
         request = stock_pb.RecordStockChangesRequest(
             source="counter", changes=[change(*key, at=when, **said)], request_id=request_id()
         )
@@ -150,7 +157,7 @@ class RandomRetailer(RuleBasedStateMachine):
     # Orders
 
     @rule(order=orders, cart=carts, sold=st.booleans(), way=delivery_ways, named=st.booleans())
-    def order(self, order: str, cart: list[tuple[int, int]], sold: bool, way: Way, named: bool) -> None:
+    def order(self, order: str, cart: list[tuple[int, int]], sold: bool, way: FulfillmentChoice, named: bool) -> None:
         lines = {f"x{n}" if named else str(n): (self.skus[sku], units) for n, (sku, units) in enumerate(cart, 1)}
         self._order(order, lines, sold=sold, way=way)
         self._check("sell" if sold else "hold")
@@ -160,10 +167,10 @@ class RandomRetailer(RuleBasedStateMachine):
     def order_as_it_was_stated(self, order: str, sold: bool) -> None:
         order = self._existing_order(order)
         known = self.paper.orders[order]
-        self._order(order, dict(known.stated()), sold=sold, way=known.way)
+        self._order(order, dict(known.ordered_contents()), sold=sold, way=known.choice)
         self._check("same again")
 
-    def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: Way) -> None:
+    def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: FulfillmentChoice) -> None:
         request = allocation_pb.AllocateOrderRequest(
             channel_id="web",
             order_id=self.order_ids[order],
@@ -181,19 +188,19 @@ class RandomRetailer(RuleBasedStateMachine):
         if answer is None:
             return
         self.allocation_ids[order] = answer.allocation.allocation_id
-        paper = self.paper.orders.setdefault(order, PaperOrder())
+        paper = self.paper.orders.setdefault(order, ModelOrder())
         before = self.snapshot.orders.get(order)
         if not answer.allocation.change_refused and not self._keeps_contents(paper, before, lines, way, sold=sold):
-            paper.state(way, lines, sold=sold)
+            paper.replace_contents(way, lines, sold=sold)
         elif sold and before is not None and before.state == Allocation.STATE_HELD:
             paper.sold = True
 
     def _keeps_contents(
         self,
-        paper: PaperOrder,
+        paper: ModelOrder,
         before: Allocation | None,
         lines: dict[str, tuple[str, int]],
-        way: Way,
+        way: FulfillmentChoice,
         *,
         sold: bool,
     ) -> bool:
@@ -201,16 +208,16 @@ class RandomRetailer(RuleBasedStateMachine):
         if before is None:
             return False
         was_cancelled = any(line.cancelled for line in paper.lines.values())
-        if paper.sold and was_cancelled and (paper.stated(), paper.way) == (lines, way):
+        if paper.sold and was_cancelled and (paper.ordered_contents(), paper.choice) == (lines, way):
             return True
         if before.state not in LIVE:
             return False
         if before.state == Allocation.STATE_CONFIRMED and not sold:
             return True
         if any(line.shipped for line in paper.lines.values()):
-            left = paper.left(lines)
-            return left == paper.left(paper.contents()) and (not left or paper.way == way)
-        return (paper.contents(), paper.way) == (lines, way)
+            left = paper.unshipped(lines)
+            return left == paper.unshipped(paper.contents()) and (not left or paper.choice == way)
+        return (paper.contents(), paper.choice) == (lines, way)
 
     @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders)
@@ -334,7 +341,7 @@ class RandomRetailer(RuleBasedStateMachine):
         """Units leave a location, if they have not: everything where none are named."""
         when = self._event_time(request, ago)
         paper = self.paper.orders[order]
-        may = self._is_sold(order) and paper.way.is_pickup == is_pickup
+        may = self._is_sold(order) and paper.choice.is_pickup == is_pickup
         may = may and made.state in (OPEN if is_pickup else LEAVING)
         there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
         leaving = units if units is not None else there
@@ -344,7 +351,7 @@ class RandomRetailer(RuleBasedStateMachine):
             for line_id, count in leaving.items():
                 line = paper.lines[line_id]
                 line.shipped += count
-                self.paper.move((line.sku, made.location_id), when, -count)
+                self.paper.record_movement((line.sku, made.location_id), when, -count)
         return answer
 
     @precondition(lambda self: self.has_shipments)
@@ -354,7 +361,7 @@ class RandomRetailer(RuleBasedStateMachine):
         request = fulfillment_pb.ReturnUncollectedRequest(
             shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
         )
-        may = self._is_sold(order) and self.paper.orders[order].way.is_pickup and made.state in OPEN
+        may = self._is_sold(order) and self.paper.orders[order].choice.is_pickup and made.state in OPEN
         if self._call(self.shop.fulfillment.ReturnUncollected, request, must=may) is not None and may:
             for line in made.lines:
                 self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
@@ -387,7 +394,7 @@ class RandomRetailer(RuleBasedStateMachine):
             for line_id, count in given_up.items():
                 key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
                 if reason == "not_found":
-                    self.paper.move(key, when, -count)
+                    self.paper.record_movement(key, when, -count)
                 elif reason in ("damaged", "set_aside"):
                     self.paper.set_aside(key, count)
         self._check("reject")
@@ -430,9 +437,9 @@ class RandomRetailer(RuleBasedStateMachine):
                 line = lines[line_id]
                 line.returned += count
                 key = (line.sku, place)
-                if disposition != "sellable" and not self.paper.has_counted(key, when):
+                if disposition != "sellable" and not self.paper.count_includes(key, when):
                     self.paper.set_aside(key, count)
-                self.paper.move(key, when, count)
+                self.paper.record_movement(key, when, count)
         self._check("take back")
 
     # The same again
@@ -545,7 +552,7 @@ class RandomRetailer(RuleBasedStateMachine):
         rejects = [one for _, one in self.events if isinstance(one, fulfillment_pb.RejectShipmentRequest)]
         return fillable_backorder(self.snapshot, self.paper, self._may_use, {one.shipment_id for one in rejects})
 
-    def _may_use(self, way: Way, place: str) -> bool:
+    def _may_use(self, way: FulfillmentChoice, place: str) -> bool:
         """Whether the rules let an order use a location. The buffered ones know no countries."""
         if place == "shut" or (way.is_pickup and place != way.pickup_at):
             return False
