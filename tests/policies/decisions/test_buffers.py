@@ -1,4 +1,4 @@
-"""How many units each form of hold-back keeps, and how several rules combine."""
+"""How many units each form of buffer holds back, and how several rules combine."""
 
 from itertools import pairwise
 from math import exp, factorial
@@ -13,59 +13,59 @@ from policies.policy_set import Combine, HoldBack
 DAY = 86_400.0
 
 
-def kept(hold_back: HoldBack, available: int = 30, velocity: float | None = 2, age: float | None = 60) -> int:
+def held_back(hold_back: HoldBack, available: int = 30, velocity: float | None = 2, age: float | None = 60) -> int:
     return held_back_units(hold_back, available=available, velocity_per_day=velocity, age_seconds=age)
 
 
 def test_ten_percent_of_thirty_is_three() -> None:
-    assert kept(HoldBack("percent", percent=10)) == 3
+    assert held_back(HoldBack("percent", percent=10)) == 3
 
 
 def test_ten_percent_of_thirty_one_is_four() -> None:
-    assert kept(HoldBack("percent", percent=10), available=31) == 4
+    assert held_back(HoldBack("percent", percent=10), available=31) == 4
 
 
 def test_seven_percent_of_a_hundred_is_seven_whatever_binary_fractions_say() -> None:
-    assert kept(HoldBack("percent", percent=7), available=100) == 7
-    assert kept(HoldBack("percent", percent=0.1), available=3000) == 3
+    assert held_back(HoldBack("percent", percent=7), available=100) == 7
+    assert held_back(HoldBack("percent", percent=0.1), available=3000) == 3
 
 
 def test_a_tenth_of_a_day_at_thirty_a_day_is_three_units() -> None:
-    assert kept(HoldBack("days_of_cover", days=0.1), velocity=30) == 3
+    assert held_back(HoldBack("days_of_cover", days=0.1), velocity=30) == 3
 
 
 def test_days_of_cover_are_rounded_up() -> None:
-    assert kept(HoldBack("days_of_cover", days=1.5), velocity=1.5) == 3
+    assert held_back(HoldBack("days_of_cover", days=1.5), velocity=1.5) == 3
 
 
-def test_a_new_product_without_velocity_is_kept_at_the_minimum() -> None:
+def test_a_product_of_unknown_velocity_holds_back_the_minimum() -> None:
     cover = HoldBack("days_of_cover", days=3)
     budget = HoldBack("expected_sales", minimum=2)
 
-    assert kept(cover, velocity=None) == 0
-    assert kept(budget, velocity=None) == 2
+    assert held_back(cover, velocity=None) == 0
+    assert held_back(budget, velocity=None) == 2
 
 
-def test_a_figure_of_unknown_age_is_kept_at_the_minimum() -> None:
-    assert kept(HoldBack("expected_sales", minimum=1), velocity=100, age=None) == 1
+def test_a_figure_of_unknown_age_holds_back_the_minimum() -> None:
+    assert held_back(HoldBack("expected_sales", minimum=1), velocity=100, age=None) == 1
 
 
 def test_a_stated_window_needs_no_age() -> None:
-    assert kept(HoldBack("expected_sales", during_seconds=DAY), velocity=2, age=None) == 5
+    assert held_back(HoldBack("expected_sales", during_seconds=DAY), velocity=2, age=None) == 5
 
 
 def test_the_maximum_bounds_every_form() -> None:
-    assert kept(HoldBack("percent", percent=50, maximum=4)) == 4
-    assert kept(HoldBack("days_of_cover", days=30, maximum=4)) == 4
+    assert held_back(HoldBack("percent", percent=50, maximum=4)) == 4
+    assert held_back(HoldBack("days_of_cover", days=30, maximum=4)) == 4
 
 
 def test_stock_below_its_promises_holds_back_no_percentage() -> None:
-    assert kept(HoldBack("percent", percent=10), available=-7) == 0
+    assert held_back(HoldBack("percent", percent=10), available=-7) == 0
 
 
-def test_a_velocity_past_all_bounds_keeps_everything_there_can_be() -> None:
-    assert kept(HoldBack("days_of_cover", days=365), velocity=1e300) == MAX_UNITS
-    assert kept(HoldBack("expected_sales", during_seconds=DAY), velocity=1e300) == MAX_UNITS
+def test_an_extreme_velocity_holds_back_the_largest_unit_count() -> None:
+    assert held_back(HoldBack("days_of_cover", days=365), velocity=1e300) == MAX_UNITS
+    assert held_back(HoldBack("expected_sales", during_seconds=DAY), velocity=1e300) == MAX_UNITS
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_nothing_sells_in_no_time() -> None:
 
 @pytest.mark.parametrize("mean", [1e3, 1e5, 999_999, 1_000_001, 1e8])
 def test_the_quantile_of_a_very_fast_mover_is_near_the_normal_one(mean: float) -> None:
-    found = expected_sales_quantile(mean, DAY, 0.95)
+    units = expected_sales_quantile(mean, DAY, 0.95)
 
-    assert abs(found - (mean + 1.6448536269514722 * mean**0.5)) <= 2
+    assert abs(units - (mean + 1.6448536269514722 * mean**0.5)) <= 2
 
 
 @pytest.mark.parametrize("service_level", [0.0, 1.0, -1.0, float("nan")])
@@ -94,19 +94,19 @@ def test_a_service_level_outside_0_and_1_is_refused(service_level: float) -> Non
 
 
 @given(st.floats(0.001, 60), st.floats(0.5, 0.9999))
-def test_the_quantile_is_the_smallest_count_that_suffices(mean: float, service_level: float) -> None:
-    found = expected_sales_quantile(mean, DAY, service_level)
+def test_the_quantile_is_the_smallest_count_that_reaches_the_service_level(mean: float, service_level: float) -> None:
+    units = expected_sales_quantile(mean, DAY, service_level)
 
-    chances = [exp(-mean) * mean**count / factorial(count) for count in range(found + 1)]
-    assert sum(chances) >= service_level - 1e-9
-    assert sum(chances[:-1]) < service_level + 1e-9
+    probabilities = [exp(-mean) * mean**count / factorial(count) for count in range(units + 1)]
+    assert sum(probabilities) >= service_level - 1e-9
+    assert sum(probabilities[:-1]) < service_level + 1e-9
 
 
 @given(st.lists(st.floats(0, 1e12), min_size=2, max_size=6))
-def test_more_expected_sales_never_keep_less(means: list[float]) -> None:
-    kept_units = [expected_sales_quantile(mean, DAY, 0.95) for mean in sorted(means)]
+def test_higher_expected_sales_never_hold_back_less(means: list[float]) -> None:
+    quantiles = [expected_sales_quantile(mean, DAY, 0.95) for mean in sorted(means)]
 
-    assert all(fewer <= more + 1 for fewer, more in pairwise(kept_units))
+    assert all(fewer <= more + 1 for fewer, more in pairwise(quantiles))
 
 
 def test_a_file_combines_by_the_largest_or_the_sum() -> None:

@@ -1,4 +1,4 @@
-"""Who settles what went wrong: the exception rules of a folder, and what holds where there are none."""
+"""Who resolves an exception: by the exception rules of a folder, or by the built-in rule without any."""
 
 from __future__ import annotations
 
@@ -33,17 +33,22 @@ SHOPIFY = Channel("shopify", "web")
 def test_the_lowest_position_that_applies_decides_wherever_it_stands() -> None:
     dear = OrderFacts(value=Decimal(2000))
 
-    found = handling_of(rules(ANYWHERE, OWNERS), Context(NOW, TIKTOK, dear, exception_kind="oversell"))
+    handling = handling_of(rules(ANYWHERE, OWNERS), Context(NOW, TIKTOK, dear, exception_kind="oversell"))
 
-    assert (found.rule, found.action, found.owner) == ("tiktok-oversell", "backorder", "marketplace-desk")
-    assert (found.due_in, found.escalate_to) == (timedelta(hours=2), "operations-lead")
-    assert str(found.source) == "rules/file-1.yaml:5"
+    assert (handling.rule, handling.action, handling.owner) == ("tiktok-oversell", "backorder", "marketplace-desk")
+    assert (handling.due_in, handling.escalate_to) == (timedelta(hours=2), "operations-lead")
+    assert str(handling.source) == "rules/file-1.yaml:5"
 
 
-def test_the_last_rule_takes_what_no_other_does() -> None:
-    found = handling_of(rules(ANYWHERE, OWNERS), Context(NOW, SHOPIFY, exception_kind="oversell"))
+def test_the_default_rule_takes_exceptions_that_no_other_rule_takes() -> None:
+    handling = handling_of(rules(ANYWHERE, OWNERS), Context(NOW, SHOPIFY, exception_kind="oversell"))
 
-    assert (found.rule, found.owner, found.due_in, found.escalate_to) == ("rest", "operations", timedelta(days=1), None)
+    assert (handling.rule, handling.owner, handling.due_in, handling.escalate_to) == (
+        "rest",
+        "operations",
+        timedelta(days=1),
+        None,
+    )
 
 
 def test_positions_count_over_all_files() -> None:
@@ -58,9 +63,9 @@ def test_a_folder_without_exception_rules_sends_everything_to_operations_for_a_d
     policy_set = rules(ANYWHERE)
 
     for kind in EXCEPTION_KINDS:
-        found = handling_of(policy_set, Context(NOW, exception_kind=kind))
-        assert (found.action, found.owner, found.due_in) == ("review", "operations", timedelta(days=1))
-        assert found.is_built_in
+        handling = handling_of(policy_set, Context(NOW, exception_kind=kind))
+        assert (handling.action, handling.owner, handling.due_in) == ("review", "operations", timedelta(days=1))
+        assert handling.is_built_in
     assert policy_set.exceptions == ()
 
 
@@ -75,11 +80,11 @@ def test_exception_rules_see_order_channel_product_location_and_destination_but_
     assert groups == {"order", "channel", "product", "location", "destination", "exception"}
 
 
-def test_the_kind_of_an_exception_is_known_nowhere_else() -> None:
+def test_only_exception_rules_can_use_the_exception_kind() -> None:
     assert [place for place in RulePlace if "exception.kind" in fact_names(place)] == [RulePlace.EXCEPTION]
 
 
-def test_what_is_not_known_of_an_exception_meets_no_condition() -> None:
+def test_an_unknown_fact_of_an_exception_meets_no_condition() -> None:
     here = "{name: here, position: 1, when: {location.type: {is_not: store}}, do: hold, owner: desk, due_in: 1h}"
     policy_set = rules(
         ANYWHERE,
@@ -100,13 +105,14 @@ def test_a_product_can_have_an_owner_of_its_own() -> None:
     mug, jacket = Product("MUG"), Product("JACKET", tags=frozenset({"launch"}))
 
     owners = [
-        handling_of(policy_set, Context(NOW, product=one, exception_kind="oversell")).owner for one in (mug, jacket)
+        handling_of(policy_set, Context(NOW, product=product, exception_kind="oversell")).owner
+        for product in (mug, jacket)
     ]
 
     assert owners == ["o", "brand"]
 
 
-def test_a_duty_can_change_hands_in_the_evening() -> None:
+def test_the_owner_can_change_by_time_of_day() -> None:
     night = '{name: night, position: 1, during: {hours: "20:00-08:00"}, do: review, owner: phone, due_in: 30m}'
     policy_set = rules(
         ANYWHERE,
@@ -114,7 +120,7 @@ def test_a_duty_can_change_hands_in_the_evening() -> None:
         f"kind: exception\nrules:\n  - {night}\n  - {{name: day, position: 2, do: review, owner: desk, due_in: 1h}}",
     )
     noon, evening = (datetime(2026, 11, 28, hour, tzinfo=UTC) for hour in (18, 2))
-    # The clock is the merchant's, also where a location with another one is known.
+    # The time zone is the merchant's, even if the location has another one.
     place = Location("auckland", "store", time_zone="Pacific/Auckland")
 
     owners = [
@@ -125,7 +131,7 @@ def test_a_duty_can_change_hands_in_the_evening() -> None:
     assert owners == ["desk", "phone"]
 
 
-def test_what_is_built_in_has_a_place_that_no_file_has() -> None:
+def test_the_built_in_rule_has_a_source_that_no_file_has() -> None:
     assert str(BUILT_IN.source) == "built-in:0"
 
 
@@ -146,12 +152,12 @@ def report(*tests: str, owners: str = OWNERS) -> Report:
     return run_suites(reading.policy_set, encoded)
 
 
-def messages(found: Report) -> list[str]:
-    return [problem.message for problem in found.problems if problem.code not in ("rule-untested", "unused-fixture")]
+def messages(checked: Report) -> list[str]:
+    return [problem.message for problem in checked.problems if problem.code not in ("rule-untested", "unused-fixture")]
 
 
-def test_a_suite_asks_who_settles_an_exception() -> None:
-    found = report(
+def test_a_suite_can_test_who_resolves_an_exception() -> None:
+    checked = report(
         "  - name: dear\n    given: {exception: review, channel: shopify, location: shop, lines: {MUG: 2}}\n"
         "    expect: {do: hold, owner: order-desk, due_in: 30m, escalate_to: nobody, because: [dear]}\n"
         "  - name: tiktok\n    given: {exception: oversell, channel: tiktok_shop, product: MUG}\n"
@@ -160,17 +166,17 @@ def test_a_suite_asks_who_settles_an_exception() -> None:
         "    expect: {do: review, owner: operations, because: [rest]}\n"
     )
 
-    assert messages(found) == []
-    assert [problem.message for problem in found.problems] == ["no test makes the routing policy 'everything' fire"]
+    assert messages(checked) == []
+    assert [problem.message for problem in checked.problems] == ["no test makes the routing policy 'everything' fire"]
 
 
 def test_a_failing_test_says_what_differs_and_which_rule_decided() -> None:
-    found = report(
+    checked = report(
         "  - name: tiktok\n    given: {exception: oversell, channel: tiktok_shop}\n"
         "    expect: {do: hold, owner: stores, due_in: 1d, escalate_to: nobody, because: [rest]}\n"
     )
 
-    assert messages(found)[0].split("; ") == [
+    assert messages(checked)[0].split("; ") == [
         "expected 'do: hold', got 'do: backorder'",
         "expected the owner stores, got marketplace-desk",
         "expected to be due in 1d, got 2h",
@@ -178,13 +184,13 @@ def test_a_failing_test_says_what_differs_and_which_rule_decided() -> None:
         "rule 'tiktok-oversell' fired but is not in 'because'",
         "rule 'rest' is in 'because' but did not fire: tiktok",
     ]
-    assert found.results[0].evidence == (
+    assert checked.results[0].evidence == (
         "marketplace-desk: backorder within 2h, then operations-lead",
         "  tiktok-oversell (owners.yaml:5)   <- not in 'because'",
     )
 
 
-def test_a_suite_of_one_file_does_not_know_the_default_of_another() -> None:
+def test_a_suite_does_not_test_the_default_rule_of_another_file() -> None:
     files = {
         "rest.yaml": "kind: exception\nrules: [{name: rest, position: 9, do: review, owner: operations, due_in: 1d}]",
         "owners.yaml": OWNERS.replace(
@@ -203,7 +209,7 @@ def test_a_suite_of_one_file_does_not_know_the_default_of_another() -> None:
     assert messages(run_suites(policy_set, everything)) == []
 
 
-def test_without_exception_rules_a_suite_sees_what_is_built_in() -> None:
+def test_without_exception_rules_a_suite_tests_the_built_in_rule() -> None:
     files = {
         "routing.yaml": ANYWHERE.encode(),
         "routing_test.yaml": b"suite: S\nnow: 2026-11-27T09:00:00Z\ntests:\n  - name: any\n"
@@ -222,14 +228,14 @@ def test_without_exception_rules_a_suite_sees_what_is_built_in() -> None:
     ],
 )
 def test_a_wrong_question_is_a_problem(given: str, message: str) -> None:
-    found = report(
+    checked = report(
         f"  - name: wrong\n    given: {{{given}}}\n    expect: {{do: review, owner: operations, because: []}}\n"
     )
 
-    assert message.partition(" in test")[0] in " ".join(messages(found))
+    assert message.partition(" in test")[0] in " ".join(messages(checked))
 
 
-def test_a_test_can_have_a_clock_of_its_own() -> None:
+def test_a_test_can_have_its_own_time() -> None:
     bounded = OWNERS.replace("position: 20, when", "position: 20, from: 2026-12-01, when")
     tests = "".join(
         f"  - name: at {now}\n    now: {now}\n    given: {{exception: review, value: 1000}}\n"

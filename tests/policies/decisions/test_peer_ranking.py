@@ -1,7 +1,7 @@
 """How Spree's order routing (2026) reduces the ranks of its rules to one location, given as our `rank` steps.
 
-There each rule gives each location a number or abstains, and the first rule that is no tie decides. Here a step does
-that for all candidates or abstains for all. `id` names the peer's case.
+There each rule gives each location a number or abstains, and the first rule without a tie decides. Here a step ranks
+all candidates or abstains for all. `id` names the peer's case.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,27 +82,27 @@ CASES = [
 ]
 
 
-def places(case: Case) -> list[Location]:
+def locations_of(case: Case) -> list[Location]:
     tags = {key: frozenset({"default"} if key == case.default else ()) for key in "ABC"}
     return [store(key, priority=case.priorities.get(key), tags=tags[key]) for key in "ABC"]
 
 
 def send(rank: str, locations: Sequence[Location], unit_count: int, chosen: str | None = None) -> Decision:
-    where = world(locations, [level("MUG", one.id, 1) for one in locations])
-    return route(rules(policy(rank=rank)), where, TIKTOK, order({"MUG": unit_count}, pickup_location_id=chosen))
+    snapshot = world(locations, [level("MUG", item.id, 1) for item in locations])
+    return route(rules(policy(rank=rank)), snapshot, TIKTOK, order({"MUG": unit_count}, pickup_location_id=chosen))
 
 
 def used(decision: Decision) -> list[str]:
     return [shipment.location_id for shipment in decision.plan]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{one.id}: {one.name}" for one in CASES])
-def test_the_first_step_that_is_no_tie_decides(case: Case) -> None:
-    winner = send(case.rank, places(case), 1)
-    everyone = send(case.rank, places(case), 3)
+@pytest.mark.parametrize("case", CASES, ids=[f"{item.id}: {item.name}" for item in CASES])
+def test_the_first_rank_step_that_is_not_a_tie_decides(case: Case) -> None:
+    winner = send(case.rank, locations_of(case), 1)
+    all_units = send(case.rank, locations_of(case), 3)
 
     assert used(winner) == [case.order[0]]
-    assert used(everyone) == list(case.order)
+    assert used(all_units) == list(case.order)
 
 
 def test_a_policy_without_any_step_is_refused_not_sent_to_a_default() -> None:
@@ -116,7 +116,7 @@ def test_a_policy_without_any_step_is_refused_not_sent_to_a_default() -> None:
     assert "'rank'" in reading.problems[0].message
 
 
-def test_where_no_location_is_open_nobody_wins() -> None:
+def test_without_an_open_location_the_order_is_unfillable() -> None:
     """spree-reduce-empty."""
     nowhere = send("[priority]", [], 1)
     closed = send("[priority]", [store("A", status="closed")], 1)
@@ -125,30 +125,30 @@ def test_where_no_location_is_open_nobody_wins() -> None:
     assert (nowhere.outcome, closed.outcome) == (Outcome.UNFILLABLE, Outcome.UNFILLABLE)
 
 
-def test_the_location_that_has_every_product_beats_a_better_one_that_has_half() -> None:
+def test_a_location_with_every_product_beats_a_better_ranked_one_with_half() -> None:
     """spree-minsplit-coverage: the same winner, by another figure.
 
     The peer numbers each location by the products that it covers whole (-2 and -1). Ours compares whole plans by
     their shipments (1 and 2), so a location that covers much and still leaves two others to ship does not win.
     """
     half, whole = store("half", priority=1), store("whole", priority=2)
-    where = world([half, whole], [level("A", "whole", 10), level("B", "whole", 10), level("A", "half", 10)])
-    wanted = order({"A": 1, "B": 1})
+    snapshot = world([half, whole], [level("A", "whole", 10), level("B", "whole", 10), level("A", "half", 10)])
+    request = order({"A": 1, "B": 1})
 
-    assert used(route(rules(policy(rank="[fewest_shipments, priority]")), where, TIKTOK, wanted)) == ["whole"]
-    assert used(route(rules(policy(rank="[priority]")), where, TIKTOK, wanted)) == ["half", "whole"]
+    assert used(route(rules(policy(rank="[fewest_shipments, priority]")), snapshot, TIKTOK, request)) == ["whole"]
+    assert used(route(rules(policy(rank="[priority]")), snapshot, TIKTOK, request)) == ["half", "whole"]
 
 
-def test_the_location_that_an_order_names_comes_first_and_the_rest_keep_their_order() -> None:
-    """spree-preferred: rank 0 for the named location; where the peer abstains for the others, ours says 'behind it'.
+def test_the_chosen_location_comes_first_and_the_others_keep_their_order() -> None:
+    """spree-preferred: rank 0 for the named location; the peer abstains for the others, ours ranks them next.
 
     A step here abstains for all or for none, and one behind the other is the same order of preference.
     """
     others = [store("other", priority=1), store("third", priority=2), store("preferred", priority=3)]
 
-    found = send("[chosen_by_shopper, priority]", others, 3, chosen="preferred")
+    decision = send("[chosen_by_shopper, priority]", others, 3, chosen="preferred")
 
-    assert used(found) == ["preferred", "other", "third"]
+    assert used(decision) == ["preferred", "other", "third"]
 
 
 @pytest.mark.parametrize("priorities", [(1, 2), (2, 1)])

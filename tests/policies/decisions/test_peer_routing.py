@@ -1,4 +1,4 @@
-"""Where Spree's order routing (2026) sends whole orders, given as our routing policy: the same, or it says why not.
+"""Orders routed by Spree's order routing (2026), compared with our routing policies; differences are explained.
 
 `id` names the peer's case. Backorders are promised by exception rules, after routing: what the peer backorders is
 here the shortage that those rules are given, of the same number of units.
@@ -30,17 +30,17 @@ NYC, LA, BER = "NYC", "LA", "BER"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The stock, the wanted units by SKU, what each location gives, and the units that are short."""
+    """The stock, the ordered units by SKU, the units that each location ships, and the units that are short."""
 
     id: str
     name: str
     on_hand: Units
-    wanted: Mapping[str, int]
-    given: Units
+    demand: Mapping[str, int]
+    shipped: Units
     short: int = 0
     held: Units = field(default_factory=dict)
-    """By this order and by others."""
-    own: Units = field(default_factory=dict)
+    """Held by this order and by others."""
+    own_units: Units = field(default_factory=dict)
     locations: tuple[Location, ...] = CITIES
     policy: str = PREFERRED_THEN_FEWEST_THEN_DEFAULT
 
@@ -48,8 +48,8 @@ class Case:
 DEPOT_STOCK = {("V", "L1"): 50, ("V", "L2"): 150, ("V", "L3"): 200}
 
 
-def from_depots(id: str, name: str, wanted: int, given: Units) -> Case:
-    return Case(id, name, DEPOT_STOCK, {"V": wanted}, given, locations=DEPOTS, policy=IN_ORDER_OF_PRIORITY)
+def from_depots(id: str, name: str, demand: int, shipped: Units) -> Case:
+    return Case(id, name, DEPOT_STOCK, {"V": demand}, shipped, locations=DEPOTS, policy=IN_ORDER_OF_PRIORITY)
 
 
 CASES = [
@@ -119,7 +119,7 @@ CASES = [
     # none until stock comes in, and then as many shipments as its own routing says.
     Case("spree-par-bo-only", "nothing on hand is no shipment yet", {("A", NYC): 0}, {"A": 1}, {}, short=1),
     Case("spree-par-bo-all", "nothing anywhere is short once", {("A", NYC): 0, ("A", LA): 0}, {"A": 2}, {}, short=2),
-    # Out of scope: stock that nobody tracks. The peer ships from an empty shelf; ours has no figure to promise from.
+    # Out of scope: untracked stock. The peer ships from an empty shelf; ours has no figure to promise from.
     Case("spree-par-untracked", "an empty shelf gives nothing, tracked or not", {("A", NYC): 0}, {"A": 5}, {}, short=5),
     Case(
         "spree-par-tracked-untracked",
@@ -152,7 +152,7 @@ CASES = [
         {"A": 1},
         {("A", NYC): 1},
         held={("A", NYC): 1},
-        own={("A", NYC): 1},
+        own_units={("A", NYC): 1},
     ),
     Case(
         "spree-par-own-hold",
@@ -161,7 +161,7 @@ CASES = [
         {"A": 1},
         {("A", NYC): 1},
         held={("A", NYC): 1},
-        own={("A", NYC): 1},
+        own_units={("A", NYC): 1},
     ),
     # Expired holds are not in a level's `held`: the statement that reads the levels leaves them out.
     Case(
@@ -189,10 +189,10 @@ CASES = [
         {("A", LA): 1},
         held={("A", NYC): 1},
     ),
-    # An anti_case: the peer answers three wanted units with one on hand and three backordered.
+    # An anti_case: the peer answers three ordered units with one on hand and three backordered.
     Case(
         "spree-anti-double-count",
-        "units given and units short are never more than were wanted",
+        "shipped and short units are never more than were ordered",
         {("A", NYC): 1, ("A", LA): 0},
         {"A": 3},
         {("A", NYC): 1},
@@ -210,38 +210,38 @@ CASES = [
 
 
 def decide(case: Case) -> Decision:
-    levels = [shelf(case, sku, key) for sku, key in case.on_hand]
-    return route(rules(case.policy), world(case.locations, levels), TIKTOK, order(case.wanted), case.own)
+    levels = [stock_level(case, sku, key) for sku, key in case.on_hand]
+    return route(rules(case.policy), world(case.locations, levels), TIKTOK, order(case.demand), case.own_units)
 
 
-def shelf(case: Case, sku: str, location_id: str) -> StockLevel:
+def stock_level(case: Case, sku: str, location_id: str) -> StockLevel:
     key = (sku, location_id)
     return level(sku, location_id, case.on_hand[key], held=case.held.get(key, 0))
 
 
-every_case = pytest.mark.parametrize("case", CASES, ids=[f"{one.id}: {one.name}" for one in CASES])
+every_case = pytest.mark.parametrize("case", CASES, ids=[f"{item.id}: {item.name}" for item in CASES])
 
 
 @every_case
-def test_each_location_gives_what_the_peers_does(case: Case) -> None:
-    assert decide(case).units == case.given
+def test_each_location_ships_the_units_that_the_peer_ships(case: Case) -> None:
+    assert decide(case).units == case.shipped
 
 
 @every_case
-def test_every_wanted_unit_is_given_or_short(case: Case) -> None:
-    found = decide(case)
+def test_every_ordered_unit_is_shipped_or_short(case: Case) -> None:
+    decision = decide(case)
 
-    assert sum(one.unit_count for one in found.shortages) == case.short
-    assert sum(found.units.values()) + case.short == sum(case.wanted.values())
-    assert (found.outcome is Outcome.ALLOCATED) == (case.short == 0)
+    assert sum(item.unit_count for item in decision.shortages) == case.short
+    assert sum(decision.units.values()) + case.short == sum(case.demand.values())
+    assert (decision.outcome is Outcome.ALLOCATED) == (case.short == 0)
 
 
 @every_case
-def test_an_order_is_one_shipment_for_each_location_that_gives(case: Case) -> None:
-    assert len(decide(case).plan) == len({location_id for _, location_id in case.given})
+def test_an_order_has_one_shipment_for_each_supplying_location(case: Case) -> None:
+    assert len(decide(case).plan) == len({location_id for _, location_id in case.shipped})
 
 
-def test_a_hundred_units_are_one_shipment_where_shipments_count() -> None:
+def test_a_hundred_units_are_one_shipment_under_fewest_shipments() -> None:
     """spree-7790-100, as its note has it under a rule that keeps shipments few."""
     levels = [level(sku, key, count) for (sku, key), count in DEPOT_STOCK.items()]
     routing = rules(PREFERRED_THEN_FEWEST_THEN_DEFAULT)
@@ -249,16 +249,16 @@ def test_a_hundred_units_are_one_shipment_where_shipments_count() -> None:
     assert route(routing, world(DEPOTS, levels), TIKTOK, order({"V": 100})).units == {("V", "L2"): 100}
 
 
-def test_a_closed_location_says_that_it_is_closed() -> None:
+def test_a_closed_location_is_dropped_as_closed() -> None:
     inactive = next(case for case in CASES if case.id == "spree-par-inactive")
 
-    assert [(one.location_id, one.reason) for one in decide(inactive).dropped] == [("NYC", DropReason.CLOSED)]
+    assert [(item.location_id, item.reason) for item in decide(inactive).dropped] == [("NYC", DropReason.CLOSED)]
 
 
 def test_an_order_without_lines_is_refused() -> None:
-    """spree-par-empty differs: the peer answers with no parcels. Here it is a mistake of the caller, told at once.
+    """spree-par-empty differs: the peer answers with no parcels. Here it is an error of the caller, reported at once.
 
-    A channel that sends an order without its lines has lost them; an empty answer would hide that.
+    A channel that sends an order without lines has lost them; an empty answer would hide that.
     """
     with pytest.raises(ValueError, match="at least one line"):
         order({})

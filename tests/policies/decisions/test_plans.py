@@ -1,4 +1,4 @@
-"""The search for the best set of locations, against every set there is."""
+"""The search for the best set of locations, compared with all possible sets."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -25,15 +25,15 @@ def problems(draw: st.DrawFn) -> tuple[dict[str, int], Stock, Ranks, list[str], 
     return demand, stock, ranks, steps, draw(st.one_of(st.none(), st.integers(1, 4)))
 
 
-def placed_units(found: Plan) -> int:
-    return sum(sum(load.units.values()) for load in found.loads)
+def placed_units(plan: Plan) -> int:
+    return sum(sum(load.units.values()) for load in plan.loads)
 
 
 def filled(chosen: Sequence[str], demand: Mapping[str, int], stock: Stock) -> dict[str, dict[str, int]]:
-    rest, loads = dict(demand), {}
+    remaining, loads = dict(demand), {}
     for key in chosen:
-        units = {sku: min(rest[sku], stock[sku].get(key, 0)) for sku in rest}
-        rest = {sku: rest[sku] - units[sku] for sku in rest}
+        units = {sku: min(remaining[sku], stock[sku].get(key, 0)) for sku in remaining}
+        remaining = {sku: remaining[sku] - units[sku] for sku in remaining}
         if any(units.values()):
             loads[key] = {sku: count for sku, count in units.items() if count}
     return loads
@@ -64,38 +64,38 @@ def test_the_set_found_is_the_best_of_all_sets(
 ) -> None:
     demand, stock, ranks, steps, limit = problem
 
-    found = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit)
+    plan = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit)
 
-    assert found.searched_exhaustively
-    assert {load.location_id: dict(load.units) for load in found.loads} == best_of_all(
+    assert plan.searched_exhaustively
+    assert {load.location_id: dict(load.units) for load in plan.loads} == best_of_all(
         demand, stock, ranks, steps, limit
     )
 
 
 @settings(max_examples=300, deadline=None)
 @given(problems())
-def test_without_a_plan_step_the_best_ranked_gives_what_it_has_then_the_next(
+def test_without_a_plan_step_locations_are_filled_in_rank_order(
     problem: tuple[dict[str, int], Stock, Ranks, list[str], int | None],
 ) -> None:
     demand, stock, ranks, _, limit = problem
 
-    found = best_plan(demand, stock, ranks, steps=["nearest", "prefer"], max_shipments=limit)
+    plan = best_plan(demand, stock, ranks, steps=["nearest", "prefer"], max_shipments=limit)
 
     in_order = filled(sorted(ranks, key=lambda key: (ranks[key], key)), demand, stock)
-    assert [load.location_id for load in found.loads] == list(in_order)[:limit]
-    assert [dict(load.units) for load in found.loads] == list(in_order.values())[:limit]
+    assert [load.location_id for load in plan.loads] == list(in_order)[:limit]
+    assert [dict(load.units) for load in plan.loads] == list(in_order.values())[:limit]
 
 
 @settings(max_examples=300, deadline=None)
 @given(problems(), st.randoms())
-def test_the_order_in_which_candidates_are_named_changes_nothing(
+def test_the_order_of_candidates_does_not_change_the_plan(
     problem: tuple[dict[str, int], Stock, Ranks, list[str], int | None], random: object
 ) -> None:
     demand, stock, ranks, steps, limit = problem
-    turned = {key: ranks[key] for key in reversed(list(ranks))}
-    shelves = {sku: dict(reversed(list(shelf.items()))) for sku, shelf in stock.items()}
+    reversed_ranks = {key: ranks[key] for key in reversed(list(ranks))}
+    reversed_stock = {sku: dict(reversed(list(levels.items()))) for sku, levels in stock.items()}
 
-    assert best_plan(demand, shelves, turned, steps=steps, max_shipments=limit) == best_plan(
+    assert best_plan(demand, reversed_stock, reversed_ranks, steps=steps, max_shipments=limit) == best_plan(
         demand, stock, ranks, steps=steps, max_shipments=limit
     )
 
@@ -104,26 +104,26 @@ def test_two_near_stores_are_passed_over_for_one_far_store_that_has_it_all() -> 
     stock = {"MUG": {"near": 1, "far": 2}, "CAP": {"next-door": 1, "far": 1}}
     ranks = {"near": (0.0,), "next-door": (1.0,), "far": (500.0,)}
 
-    found = best_plan({"MUG": 2, "CAP": 1}, stock, ranks, steps=["fewest_shipments", "nearest"])
+    plan = best_plan({"MUG": 2, "CAP": 1}, stock, ranks, steps=["fewest_shipments", "nearest"])
 
-    assert [load.location_id for load in found.loads] == ["far"]
+    assert [load.location_id for load in plan.loads] == ["far"]
 
 
 def test_a_step_before_fewest_shipments_counts_first() -> None:
     stock = {"MUG": {"near": 1, "far": 2}}
     ranks = {"near": (0.0,), "far": (500.0,)}
 
-    found = best_plan({"MUG": 2}, stock, ranks, steps=["nearest", "fewest_shipments"])
+    plan = best_plan({"MUG": 2}, stock, ranks, steps=["nearest", "fewest_shipments"])
 
-    assert [(load.location_id, load.units) for load in found.loads] == [("near", {"MUG": 1}), ("far", {"MUG": 1})]
+    assert [(load.location_id, load.units) for load in plan.loads] == [("near", {"MUG": 1}), ("far", {"MUG": 1})]
 
 
-def test_a_search_past_its_bound_says_so_and_still_covers_the_order() -> None:
-    chance = Random(1)
-    stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(20) if chance.random() < 0.3} for n in range(80)}
+def test_a_search_that_reaches_its_limit_says_so_and_still_covers_the_order() -> None:
+    random = Random(1)
+    stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(20) if random.random() < 0.3} for n in range(80)}
     ranks = {f"store-{at}": (0.0,) for at in range(20)}
 
-    found = best_plan(dict.fromkeys(stock, 1), stock, ranks, steps=["fewest_shipments", "nearest"])
+    plan = best_plan(dict.fromkeys(stock, 1), stock, ranks, steps=["fewest_shipments", "nearest"])
 
-    assert not found.searched_exhaustively
-    assert placed_units(found) == sum(bool(shelf) for shelf in stock.values())
+    assert not plan.searched_exhaustively
+    assert placed_units(plan) == sum(bool(levels) for levels in stock.values())

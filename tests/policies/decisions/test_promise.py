@@ -1,4 +1,4 @@
-"""One promise per order: what a request does to it, and what a cancellation takes from it."""
+"""The promise of an order: what a request changes, and which units a cancellation removes."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -26,7 +26,7 @@ MUGS = OrderLine("1", "MUG", 2)
 CAPS = OrderLine("2", "CAP", 1)
 HOLD = Order("shopify", "S-1", (MUGS, CAPS))
 SOLD = replace(HOLD, commitment=Commitment.SOLD)
-MORE = replace(HOLD, lines=(MUGS, OrderLine("2", "CAP", 2)))
+LARGER = replace(HOLD, lines=(MUGS, OrderLine("2", "CAP", 2)))
 UNITS = {("MUG", "oslo"): 2, ("CAP", "oslo"): 1}
 
 HELD = Promise(PromiseState.HELD, HOLD, UNITS)
@@ -35,11 +35,11 @@ EXPIRED = Promise(PromiseState.EXPIRED, HOLD, UNITS)
 SHARES = (ShipmentShare("near", 3), ShipmentShare("far", 2))
 
 
-def test_an_order_nobody_knows_is_planned() -> None:
+def test_a_new_order_is_planned() -> None:
     assert promise_transition(Promise(), HOLD) is PromiseTransition.REPLAN
 
 
-def test_a_hold_asked_for_twice_is_one_hold() -> None:
+def test_a_duplicate_hold_keeps_the_promise() -> None:
     assert promise_transition(HELD, HOLD) is PromiseTransition.KEEP
 
 
@@ -52,16 +52,16 @@ def test_paying_a_hold_that_was_short_plans_again() -> None:
 
 
 def test_paying_for_other_contents_plans_again() -> None:
-    assert promise_transition(HELD, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.REPLAN
+    assert promise_transition(HELD, replace(LARGER, commitment=Commitment.SOLD)) is PromiseTransition.REPLAN
 
 
 def test_a_late_hold_never_changes_a_sold_order() -> None:
     assert promise_transition(CONFIRMED, HOLD) is PromiseTransition.KEEP
-    assert promise_transition(CONFIRMED, MORE) is PromiseTransition.KEEP
+    assert promise_transition(CONFIRMED, LARGER) is PromiseTransition.KEEP
 
 
 def test_a_sold_order_that_grew_is_planned_again() -> None:
-    assert promise_transition(CONFIRMED, replace(MORE, commitment=Commitment.SOLD)) is PromiseTransition.REPLAN
+    assert promise_transition(CONFIRMED, replace(LARGER, commitment=Commitment.SOLD)) is PromiseTransition.REPLAN
 
 
 def test_an_order_paid_after_its_hold_expired_is_planned_again_without_its_old_units() -> None:
@@ -71,16 +71,16 @@ def test_an_order_paid_after_its_hold_expired_is_planned_again_without_its_old_u
 
 
 def test_lines_in_another_order_and_another_price_are_the_same_contents() -> None:
-    turned = replace(HOLD, lines=(CAPS, replace(MUGS, unit_price=Decimal(9))))
+    reordered = replace(HOLD, lines=(CAPS, replace(MUGS, unit_price=Decimal(9))))
 
-    assert same_contents(HOLD, turned)
+    assert same_contents(HOLD, reordered)
 
 
-def test_collecting_instead_of_shipping_is_another_order() -> None:
+def test_pickup_instead_of_shipping_is_a_change_of_contents() -> None:
     assert not same_contents(HOLD, replace(HOLD, method="pickup"))
 
 
-def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> None:
+def test_a_hold_stays_unchanged_if_its_new_contents_are_short() -> None:
     policy_set, mugs = rules(ANYWHERE), world([store("oslo")], [level("MUG", "oslo", 2, held=2)])
     held = Promise(PromiseState.HELD, order({"MUG": 2}), {("MUG", "oslo"): 2})
     more, fewer = order({"MUG": 3}), order({"MUG": 1})
@@ -91,19 +91,19 @@ def test_a_hold_whose_new_contents_cannot_be_had_whole_stands_as_it_was() -> Non
     assert not keeps_current_hold(held, paid, route(policy_set, mugs, TIKTOK, paid, held.own_units))
 
 
-def test_a_cancellation_takes_short_units_first() -> None:
+def test_a_cancellation_cancels_short_units_first() -> None:
     assert cancel_units(SHARES, 1, 1) == PartialCancellation(1, ())
 
 
-def test_a_cancellation_then_takes_from_the_worst_ranked_shipment() -> None:
+def test_a_cancellation_then_cancels_from_the_worst_ranked_shipment() -> None:
     assert cancel_units(SHARES, 1, 4) == PartialCancellation(1, (ShipmentShare("far", 2), ShipmentShare("near", 1)))
 
 
-def test_a_cancellation_takes_from_the_shipment_that_the_caller_names() -> None:
+def test_a_cancellation_cancels_from_the_given_shipment() -> None:
     assert cancel_units(SHARES, 0, 2, shipment_id="near") == PartialCancellation(0, (ShipmentShare("near", 2),))
 
 
-def test_what_the_named_shipment_lacks_comes_from_the_worst_ranked() -> None:
+def test_units_missing_in_the_given_shipment_are_cancelled_from_the_worst_ranked() -> None:
     shares = (ShipmentShare("near", 3), ShipmentShare("middle", 1), ShipmentShare("far", 2))
 
     assert cancel_units(shares, 0, 3, shipment_id="middle") == PartialCancellation(
@@ -111,14 +111,14 @@ def test_what_the_named_shipment_lacks_comes_from_the_worst_ranked() -> None:
     )
 
 
-def test_cancelling_more_than_is_left_is_refused_and_says_how_many_are_left() -> None:
+def test_cancelling_more_than_remains_is_refused_with_the_remaining_units() -> None:
     with pytest.raises(MoreThanRemaining, match="cancel at most 6") as refused:
         cancel_units(SHARES, 1, 7)
 
     assert refused.value.remaining == 6
 
 
-def test_a_cancellation_of_nothing_or_from_elsewhere_is_refused() -> None:
+def test_a_cancellation_of_no_units_or_from_another_shipment_is_refused() -> None:
     with pytest.raises(ValueError, match="0 units cannot be cancelled"):
         cancel_units(SHARES, 0, 0)
     with pytest.raises(ValueError, match="shipment moon has no units of this line"):
@@ -126,16 +126,14 @@ def test_a_cancellation_of_nothing_or_from_elsewhere_is_refused() -> None:
 
 
 @given(st.lists(st.integers(1, 9), max_size=4), st.integers(0, 5), st.integers(1, 40))
-def test_a_cancellation_takes_exactly_what_was_asked_and_never_more_than_is_there(
-    counts: list[int], short: int, unit_count: int
-) -> None:
+def test_a_cancellation_cancels_exactly_the_requested_units(counts: list[int], short: int, unit_count: int) -> None:
     shares = [ShipmentShare(str(number), count) for number, count in enumerate(counts)]
     if unit_count > short + sum(counts):
         with pytest.raises(MoreThanRemaining):
             cancel_units(shares, short, unit_count)
         return
 
-    cut = cancel_units(shares, short, unit_count)
+    cancelled = cancel_units(shares, short, unit_count)
 
-    assert cut.short + sum(share.unit_count for share in cut.shares) == unit_count
-    assert all(share.unit_count <= counts[int(share.shipment_id)] for share in cut.shares)
+    assert cancelled.short + sum(share.unit_count for share in cancelled.shares) == unit_count
+    assert all(share.unit_count <= counts[int(share.shipment_id)] for share in cancelled.shares)

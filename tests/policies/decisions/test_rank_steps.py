@@ -1,4 +1,4 @@
-"""Steps of `rank`: what each says of a location, and the search with plan steps against every set there is."""
+"""Steps of `rank`: how each ranks locations, and the search with plan steps compared with all possible sets."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -17,7 +17,7 @@ from policies.domain.model import Location, Product, StockLevel
 from policies.policy_set import PLAN_STEPS, PolicySet, ShippingCost
 from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, sold, store, world
 
-PLACES = [store("a"), store("b"), store("c")]
+LOCATIONS = [store("a"), store("b"), store("c")]
 MUG, CAP, PEN = Product("MUG", velocity_per_day=2), Product("CAP", velocity_per_day=10), Product("PEN")
 
 
@@ -25,37 +25,37 @@ def ranked(step: str) -> PolicySet:
     return rules(policy(rank=f"[{step}]"))
 
 
-def first(step: str, wanted: Mapping[str, int], levels: Sequence[StockLevel]) -> list[str]:
-    """The locations in the order in which they give something to one unit of each SKU."""
-    where = world(PLACES, levels, [MUG, CAP, PEN])
-    return [one.location_id for one in route(ranked(step), where, TIKTOK, sold(wanted)).plan]
+def first(step: str, demand: Mapping[str, int], levels: Sequence[StockLevel]) -> list[str]:
+    """The locations in the order in which they ship units of the demand."""
+    snapshot = world(LOCATIONS, levels, [MUG, CAP, PEN])
+    return [item.location_id for item in route(ranked(step), snapshot, TIKTOK, sold(demand)).plan]
 
 
-def test_the_location_that_is_covered_longest_gives_first() -> None:
+def test_the_location_with_most_days_of_cover_ships_first() -> None:
     levels = [level("MUG", "a", 4), level("MUG", "b", 6), level("MUG", "c", 5)]
 
     assert first("most_days_of_cover", {"MUG": 15}, levels) == ["b", "c", "a"]
 
 
-def test_cover_is_that_of_the_product_which_a_location_has_for_the_shortest_time() -> None:
+def test_the_product_with_the_fewest_days_of_cover_decides() -> None:
     levels = [level("MUG", "a", 90), level("CAP", "a", 10), level("MUG", "b", 4)]
 
     assert first("most_days_of_cover", {"MUG": 94, "CAP": 1}, levels) == ["b", "a"]
 
 
-def test_cover_that_nobody_knows_comes_last_and_a_product_without_velocity_does_not_count() -> None:
+def test_unknown_days_of_cover_come_last_and_products_without_velocity_are_ignored() -> None:
     levels = [level("PEN", "a", 500), level("PEN", "b", 1), level("MUG", "b", 1)]
 
     assert first("most_days_of_cover", {"PEN": 501, "MUG": 1}, levels) == ["b", "a"]
 
 
-def test_cover_counts_what_is_available_and_not_what_lies_there() -> None:
+def test_days_of_cover_count_available_units_and_not_units_on_hand() -> None:
     levels = [level("MUG", "a", 9, allocated=8), level("MUG", "b", 2)]
 
     assert first("most_days_of_cover", {"MUG": 3}, levels) == ["b", "a"]
 
 
-def test_the_location_whose_counts_are_trusted_most_gives_first() -> None:
+def test_the_location_with_the_most_reliable_counts_ships_first() -> None:
     levels = [
         level("MUG", "a", 1),
         level("MUG", "b", 1, count_confidence=0.7),
@@ -65,7 +65,7 @@ def test_the_location_whose_counts_are_trusted_most_gives_first() -> None:
     assert first("most_reliable", {"MUG": 3}, levels) == ["c", "b", "a"]
 
 
-def test_a_location_is_trusted_as_far_as_the_product_that_is_trusted_least() -> None:
+def test_the_product_with_the_lowest_count_confidence_decides() -> None:
     levels = [
         level("MUG", "a", 1, count_confidence=1.0),
         level("CAP", "a", 1, count_confidence=0.5),
@@ -77,30 +77,30 @@ def test_a_location_is_trusted_as_far_as_the_product_that_is_trusted_least() -> 
     assert first("most_reliable", {"MUG": 3, "CAP": 2}, levels) == ["b", "a", "c"]
 
 
-def test_the_location_that_has_most_products_whole_gives_first() -> None:
+def test_the_location_that_covers_most_products_in_full_ships_first() -> None:
     levels = [level("MUG", "a", 9), level("CAP", "a", 1), level("MUG", "b", 3), level("CAP", "b", 2)]
 
     assert first("covers_most", {"MUG": 3, "CAP": 2}, levels) == ["b"]
 
 
-def test_what_a_buffer_keeps_covers_nothing() -> None:
-    floor = (
+def test_held_back_units_do_not_count_as_coverage() -> None:
+    buffer = (
         "kind: buffer\nname: f\nscope: location\nrules: [{name: one, when: {location.id: a}, hold_back: {units: 1}}]\n"
     )
-    where = world(PLACES, [level("MUG", "a", 2), level("MUG", "b", 2)])
+    snapshot = world(LOCATIONS, [level("MUG", "a", 2), level("MUG", "b", 2)])
 
-    found = route(rules(policy(rank="[covers_most]"), floor), where, TIKTOK, order({"MUG": 2}))
-    assert [one.location_id for one in found.plan] == ["b"]
+    result = route(rules(policy(rank="[covers_most]"), buffer), snapshot, TIKTOK, order({"MUG": 2}))
+    assert [item.location_id for item in result.plan] == ["b"]
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_the_largest_order_is_one_that_goes_through_where_covering_it_whole_counts(limit: int) -> None:
+def test_the_largest_single_order_can_be_filled_under_covers_most(limit: int) -> None:
     policy_set = rules(policy(rank="[covers_most]", max_shipments=limit))
-    where = world(PLACES, [level("MUG", "a", 3), level("MUG", "b", 10), level("MUG", "c", 4)])
+    snapshot = world(LOCATIONS, [level("MUG", "a", 3), level("MUG", "b", 10), level("MUG", "c", 4)])
 
-    told = assess_availability(policy_set, where, TIKTOK, "MUG").largest_single_order
-    assert told == max(
-        count for count in range(1, 18) if not route(policy_set, where, TIKTOK, order({"MUG": count})).shortages
+    largest = assess_availability(policy_set, snapshot, TIKTOK, "MUG").largest_single_order
+    assert largest == max(
+        count for count in range(1, 18) if not route(policy_set, snapshot, TIKTOK, order({"MUG": count})).shortages
     )
 
 
@@ -135,10 +135,10 @@ def problems(draw: st.DrawFn) -> Problem:
 def filled(
     chosen: Sequence[str], demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]]
 ) -> dict[str, dict[str, int]]:
-    rest, loads = dict(demand), {}
+    remaining, loads = dict(demand), {}
     for key in chosen:
-        units = {sku: min(rest[sku], stock[sku][key]) for sku in rest}
-        rest = {sku: rest[sku] - units[sku] for sku in rest}
+        units = {sku: min(remaining[sku], stock[sku][key]) for sku in remaining}
+        remaining = {sku: remaining[sku] - units[sku] for sku in remaining}
         if any(units.values()):
             loads[key] = {sku: count for sku, count in units.items() if count}
     return loads
@@ -146,16 +146,20 @@ def filled(
 
 def part_of(step: str, loads: Mapping[str, Mapping[str, int]], problem: Problem) -> object:
     _, _, ranks, _, _, estimates = problem
-    known = [estimates.get(key, ShippingEstimate()) for key in loads]
+    known_estimates = [estimates.get(key, ShippingEstimate()) for key in loads]
     match step:
         case "fewest_shipments":
             return len(loads)
         case "lowest_cost":
-            priced = [(one.cost, sum(units.values())) for one, units in zip(known, loads.values(), strict=True)]
+            priced = [
+                (item.cost, sum(units.values())) for item, units in zip(known_estimates, loads.values(), strict=True)
+            ]
             costs = [cost.per_shipment + cost.per_unit * count for cost, count in priced if cost is not None]
             return sum(costs, Decimal(0)) if len(costs) == len(loads) else inf
         case "earliest_promise":
-            return max([inf if one.arrives is None else one.arrives.toordinal() for one in known], default=0)
+            return max(
+                [inf if item.arrives is None else item.arrives.toordinal() for item in known_estimates], default=0
+            )
         case _:
             return sorted(ranks[key][0] for key in loads)
 
@@ -173,15 +177,15 @@ def test_with_every_plan_step_the_set_found_is_the_best_of_all_sets(problem: Pro
     sizes = range((len(ids) if limit is None else min(limit, len(ids))) + 1)
     every = [filled(chosen, demand, stock) for size in sizes for chosen in combinations(ids, size)]
 
-    found = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit, estimates=estimates)
+    result = best_plan(demand, stock, ranks, steps=steps, max_shipments=limit, estimates=estimates)
 
     assert any(step in PLAN_STEPS for step in steps)
-    assert found.searched_exhaustively
-    loads = {load.location_id: dict(load.units) for load in found.loads}
+    assert result.searched_exhaustively
+    loads = {load.location_id: dict(load.units) for load in result.loads}
     assert loads == min(every, key=lambda loads: key_of(loads, problem))
 
 
-def test_ten_cents_and_twenty_are_thirty() -> None:
+def test_costs_are_added_without_rounding_errors() -> None:
     costs = {
         key: ShippingEstimate(ShippingCost(Decimal(amount)))
         for key, amount in {"a": "0.1", "b": "0.2", "c": "0.3"}.items()
@@ -189,29 +193,29 @@ def test_ten_cents_and_twenty_are_thirty() -> None:
     stock = {"MUG": {"a": 1, "b": 1, "c": 2}}
     ranks = {"a": (0.0,), "b": (0.0,), "c": (1.0,)}
 
-    found = best_plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], estimates=costs)
-    assert [load.location_id for load in found.loads] == ["a", "b"]
+    result = best_plan({"MUG": 2}, stock, ranks, steps=["lowest_cost", "nearest"], estimates=costs)
+    assert [load.location_id for load in result.loads] == ["a", "b"]
 
 
-def test_many_locations_are_searched_within_the_bound() -> None:
+def test_many_locations_are_searched_within_the_limit() -> None:
     ids = [f"store-{number:02}" for number in range(40)]
     costs = {key: ShippingEstimate(ShippingCost(Decimal(5), Decimal(number % 7))) for number, key in enumerate(ids)}
     stock = {sku: {key: (number + offset) % 3 for number, key in enumerate(ids)} for offset, sku in enumerate("XYZ")}
 
-    found = best_plan(
+    result = best_plan(
         dict.fromkeys("XYZ", 4),
         stock,
         dict.fromkeys(ids, ()),
         steps=["fewest_shipments", "lowest_cost"],
         estimates=costs,
     )
-    assert sum(sum(load.units.values()) for load in found.loads) == 12
+    assert sum(sum(load.units.values()) for load in result.loads) == 12
 
 
-def test_a_location_may_be_named_by_any_step() -> None:
-    place = Location("a", "store")
+def test_any_rank_step_keeps_a_location_sellable() -> None:
+    location = Location("a", "store")
 
     assert (
-        assess_availability(ranked("most_reliable"), world([place], [level("MUG", "a", 3)]), TIKTOK, "MUG").sellable
+        assess_availability(ranked("most_reliable"), world([location], [level("MUG", "a", 3)]), TIKTOK, "MUG").sellable
         == 3
     )

@@ -1,4 +1,4 @@
-"""Which locations fulfil an order, what falls short, and what the answer says about it."""
+"""Which locations fulfill an order, which units are short, and the reasons in the decision."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -44,21 +44,21 @@ OSLO_STORE = store("oslo", coordinates=OSLO, offers_pickup=True)
 BERGEN_STORE = store("bergen", coordinates=BERGEN, offers_pickup=True)
 TROMSO_DC = warehouse("tromso", coordinates=TROMSO)
 NOWHERE = store("nowhere")
-ALL = [OSLO_STORE, BERGEN_STORE, TROMSO_DC]
+LOCATIONS = [OSLO_STORE, BERGEN_STORE, TROMSO_DC]
 
 
 def decide(
-    policy_set: PolicySet, where: World, asked: Order, own: Mapping[tuple[str, str], int] | None = None
+    policy_set: PolicySet, snapshot: World, request: Order, own_units: Mapping[tuple[str, str], int] | None = None
 ) -> Decision:
-    return route(policy_set, where, TIKTOK, asked, own or {})
+    return route(policy_set, snapshot, TIKTOK, request, own_units or {})
 
 
 def shipped(decision: Decision) -> list[tuple[str, dict[str, int]]]:
-    return [(one.location_id, {line.line_id: line.unit_count for line in one.lines}) for one in decision.plan]
+    return [(item.location_id, {line.line_id: line.unit_count for line in item.lines}) for item in decision.plan]
 
 
 def stocked(**mugs: int) -> World:
-    return world(ALL, [level("MUG", key, count) for key, count in mugs.items()])
+    return world(LOCATIONS, [level("MUG", key, count) for key, count in mugs.items()])
 
 
 def reasons(decision: Decision) -> dict[str, DropReason]:
@@ -66,62 +66,62 @@ def reasons(decision: Decision) -> dict[str, DropReason]:
 
 
 def short(decision: Decision) -> list[tuple[str, int, str]]:
-    return [(one.line_id, one.unit_count, one.kind.value) for one in decision.shortages]
+    return [(item.line_id, item.unit_count, item.kind.value) for item in decision.shortages]
 
 
 def test_the_nearest_store_that_has_the_mug_ships_it() -> None:
-    found = decide(rules(ANYWHERE), stocked(oslo=1, bergen=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO))
+    decision = decide(rules(ANYWHERE), stocked(oslo=1, bergen=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO))
 
-    assert shipped(found) == [("oslo", {"1": 1})]
-    assert found.outcome is Outcome.ALLOCATED
-    assert found.plan[0].distance_km == 0
+    assert shipped(decision) == [("oslo", {"1": 1})]
+    assert decision.outcome is Outcome.ALLOCATED
+    assert decision.plan[0].distance_km == 0
 
 
 def test_fewest_shipments_beat_the_nearest_stores() -> None:
-    found = decide(rules(ANYWHERE), stocked(oslo=1, bergen=1, tromso=2), order({"MUG": 2}, destination=TO_OSLO))
+    decision = decide(rules(ANYWHERE), stocked(oslo=1, bergen=1, tromso=2), order({"MUG": 2}, destination=TO_OSLO))
 
-    assert shipped(found) == [("tromso", {"1": 2})]
+    assert shipped(decision) == [("tromso", {"1": 2})]
 
 
-def test_the_best_ranked_location_of_a_split_gives_what_it_has() -> None:
-    found = decide(rules(ANYWHERE), stocked(oslo=2, bergen=2), order({"MUG": 3}, destination=TO_OSLO))
+def test_the_best_ranked_location_of_a_split_ships_all_it_has() -> None:
+    decision = decide(rules(ANYWHERE), stocked(oslo=2, bergen=2), order({"MUG": 3}, destination=TO_OSLO))
 
-    assert shipped(found) == [("oslo", {"1": 2}), ("bergen", {"1": 1})]
+    assert shipped(decision) == [("oslo", {"1": 2}), ("bergen", {"1": 1})]
 
 
 def test_distances_within_one_band_are_equal() -> None:
     routing = policy(rank="[{nearest: {band_km: 500}}, deepest_stock]")
 
-    found = decide(rules(routing), stocked(oslo=1, bergen=9, tromso=99), order({"MUG": 1}, destination=TO_OSLO))
+    decision = decide(rules(routing), stocked(oslo=1, bergen=9, tromso=99), order({"MUG": 1}, destination=TO_OSLO))
 
-    assert shipped(found) == [("bergen", {"1": 1})]
+    assert shipped(decision) == [("bergen", {"1": 1})]
 
 
 def test_a_location_without_coordinates_comes_last() -> None:
-    where = world([NOWHERE, TROMSO_DC], [level("MUG", "nowhere", 1), level("MUG", "tromso", 1)])
+    snapshot = world([NOWHERE, TROMSO_DC], [level("MUG", "nowhere", 1), level("MUG", "tromso", 1)])
 
     assert (
-        shipped(decide(rules(policy(rank="[nearest]")), where, order({"MUG": 1}, destination=TO_OSLO)))[0][0]
+        shipped(decide(rules(policy(rank="[nearest]")), snapshot, order({"MUG": 1}, destination=TO_OSLO)))[0][0]
         == "tromso"
     )
 
 
-def test_without_a_destination_distance_tells_nothing_apart() -> None:
-    where = world([NOWHERE, TROMSO_DC], [level("MUG", "nowhere", 1), level("MUG", "tromso", 1)])
+def test_without_a_destination_distance_is_a_tie() -> None:
+    snapshot = world([NOWHERE, TROMSO_DC], [level("MUG", "nowhere", 1), level("MUG", "tromso", 1)])
 
-    found = decide(rules(policy(rank="[nearest]")), where, order({"MUG": 1}))
+    decision = decide(rules(policy(rank="[nearest]")), snapshot, order({"MUG": 1}))
 
-    assert shipped(found)[0][0] == "nowhere"
-    assert found.plan[0].distance_km is None
+    assert shipped(decision)[0][0] == "nowhere"
+    assert decision.plan[0].distance_km is None
 
 
 def test_lower_priority_numbers_come_first_and_none_last() -> None:
-    places = [store("a"), store("b", priority=2), store("c", priority=1)]
-    where = world(places, [level("MUG", key, 1) for key in "abc"])
+    locations = [store("a"), store("b", priority=2), store("c", priority=1)]
+    snapshot = world(locations, [level("MUG", key, 1) for key in "abc"])
 
-    found = decide(rules(policy(rank="[priority]")), where, order({"MUG": 3}))
+    decision = decide(rules(policy(rank="[priority]")), snapshot, order({"MUG": 3}))
 
-    assert [key for key, _ in shipped(found)] == ["c", "b", "a"]
+    assert [key for key, _ in shipped(decision)] == ["c", "b", "a"]
 
 
 def test_a_preferred_warehouse_comes_before_a_nearer_store() -> None:
@@ -134,43 +134,43 @@ def test_a_preferred_warehouse_comes_before_a_nearer_store() -> None:
 
 
 def test_the_deepest_stock_is_counted_before_buffers() -> None:
-    found = decide(rules(FLOOR, policy(rank="[deepest_stock]")), stocked(oslo=5, tromso=4), order({"MUG": 1}))
+    decision = decide(rules(FLOOR, policy(rank="[deepest_stock]")), stocked(oslo=5, tromso=4), order({"MUG": 1}))
 
-    assert shipped(found)[0][0] == "oslo"
-
-
-def test_two_lines_of_one_product_draw_from_one_pool() -> None:
-    found = decide(rules(ANYWHERE), stocked(oslo=3), sold([("MUG", 2), ("MUG", 2)]))
-
-    assert shipped(found) == [("oslo", {"1": 2, "2": 1})]
-    assert short(found) == [("2", 1, "oversell")]
-    assert found.outcome is Outcome.PARTLY_ALLOCATED
+    assert shipped(decision)[0][0] == "oslo"
 
 
-def test_what_a_limit_on_shipments_leaves_out_is_unfillable_and_the_rest_oversold() -> None:
-    found = decide(
+def test_two_lines_of_one_product_share_its_units() -> None:
+    decision = decide(rules(ANYWHERE), stocked(oslo=3), sold([("MUG", 2), ("MUG", 2)]))
+
+    assert shipped(decision) == [("oslo", {"1": 2, "2": 1})]
+    assert short(decision) == [("2", 1, "oversell")]
+    assert decision.outcome is Outcome.PARTLY_ALLOCATED
+
+
+def test_units_beyond_the_shipment_limit_are_unfillable_and_missing_units_oversold() -> None:
+    decision = decide(
         rules(policy(max_shipments=2)), stocked(oslo=1, bergen=2, tromso=4), sold({"MUG": 10}, destination=TO_OSLO)
     )
 
-    assert shipped(found) == [("bergen", {"1": 2}), ("tromso", {"1": 4})]
-    assert found.shortages == (
+    assert shipped(decision) == [("bergen", {"1": 2}), ("tromso", {"1": 4})]
+    assert decision.shortages == (
         Shortage("1", "MUG", 1, ShortageKind.UNFILLABLE),
         Shortage("1", "MUG", 3, ShortageKind.OVERSELL),
     )
 
 
-def test_a_hold_never_takes_the_shop_floor() -> None:
-    found = decide(rules(FLOOR, ANYWHERE), stocked(oslo=3, bergen=2), order({"MUG": 3}))
+def test_a_hold_never_uses_the_shop_floor_buffer() -> None:
+    decision = decide(rules(FLOOR, ANYWHERE), stocked(oslo=3, bergen=2), order({"MUG": 3}))
 
-    assert shipped(found) == [("oslo", {"1": 1})]
-    assert reasons(found)["bergen"] is DropReason.HELD_BACK
-    assert found.outcome is Outcome.PARTLY_ALLOCATED
+    assert shipped(decision) == [("oslo", {"1": 1})]
+    assert reasons(decision)["bergen"] is DropReason.HELD_BACK
+    assert decision.outcome is Outcome.PARTLY_ALLOCATED
 
 
 def test_a_hold_that_gets_nothing_is_unfillable() -> None:
-    found = decide(rules(FLOOR, ANYWHERE), stocked(oslo=2), order({"MUG": 1}))
+    decision = decide(rules(FLOOR, ANYWHERE), stocked(oslo=2), order({"MUG": 1}))
 
-    assert (found.outcome, found.plan) == (Outcome.UNFILLABLE, ())
+    assert (decision.outcome, decision.plan) == (Outcome.UNFILLABLE, ())
 
 
 def test_a_sold_order_that_gets_nothing_waits_for_a_person() -> None:
@@ -181,118 +181,120 @@ def test_a_sold_order_may_use_the_buffer_where_the_policy_says_so() -> None:
     with_buffer = rules(FLOOR, policy(sold_may_use="[buffer]"))
 
     assert decide(rules(FLOOR, ANYWHERE), stocked(oslo=2), sold({"MUG": 1})).plan == ()
-    found = decide(with_buffer, stocked(oslo=3), sold({"MUG": 3}))
-    assert shipped(found) == [("oslo", {"1": 3})]
-    assert found.buffer_saved == {"MUG": 2}
+    decision = decide(with_buffer, stocked(oslo=3), sold({"MUG": 3}))
+    assert shipped(decision) == [("oslo", {"1": 3})]
+    assert decision.buffer_saved == {"MUG": 2}
     assert decide(with_buffer, stocked(oslo=3), order({"MUG": 3})).plan[0].lines == (ShipmentLine("1", "MUG", 1),)
 
 
 def test_a_buffer_saves_nothing_where_a_hold_could_have_had_as_much() -> None:
-    found = decide(rules(FLOOR, policy(sold_may_use="[buffer]")), stocked(oslo=1, bergen=5), sold({"MUG": 3}))
+    decision = decide(rules(FLOOR, policy(sold_may_use="[buffer]")), stocked(oslo=1, bergen=5), sold({"MUG": 3}))
 
-    assert found.buffer_saved == {}
-
-
-def test_the_channels_hold_back_is_lifted_with_the_buffer_and_counted_as_saved() -> None:
-    found = decide(rules(WHOLE, policy(sold_may_use="[buffer]")), stocked(oslo=4, bergen=3), sold({"MUG": 4}))
-
-    assert found.outcome is Outcome.ALLOCATED
-    assert found.buffer_saved == {"MUG": 2}
+    assert decision.buffer_saved == {}
 
 
-def test_the_channels_hold_back_bounds_all_locations_together() -> None:
-    for asked in (order({"MUG": 9}), sold({"MUG": 9})):
-        found = decide(rules(WHOLE, ANYWHERE), stocked(oslo=4, bergen=4), asked)
+def test_the_channel_buffer_is_waived_for_a_sold_order_and_counted_as_saved() -> None:
+    decision = decide(rules(WHOLE, policy(sold_may_use="[buffer]")), stocked(oslo=4, bergen=3), sold({"MUG": 4}))
 
-        assert sum(found.units.values()) == 3
+    assert decision.outcome is Outcome.ALLOCATED
+    assert decision.buffer_saved == {"MUG": 2}
 
 
-def test_cut_off_and_cap_bind_holds_and_never_a_sold_order() -> None:
+def test_the_channel_buffer_limits_all_locations_together() -> None:
+    for request in (order({"MUG": 9}), sold({"MUG": 9})):
+        decision = decide(rules(WHOLE, ANYWHERE), stocked(oslo=4, bergen=4), request)
+
+        assert sum(decision.units.values()) == 3
+
+
+def test_cut_off_and_cap_limit_holds_and_never_a_sold_order() -> None:
     entries = ("publish_zero_at_or_below: 4", "cap: 3")
-    for entry, held in zip(entries, (0, 3), strict=True):
+    for entry, promised in zip(entries, (0, 3), strict=True):
         whole = f"kind: buffer\nname: whole\nscope: channel\nrules:\n  - {{name: limit, {entry}}}\n"
 
-        assert sum(decide(rules(whole, ANYWHERE), stocked(oslo=4), order({"MUG": 4})).units.values()) == held
+        assert sum(decide(rules(whole, ANYWHERE), stocked(oslo=4), order({"MUG": 4})).units.values()) == promised
         assert sum(decide(rules(whole, ANYWHERE), stocked(oslo=4), sold({"MUG": 4})).units.values()) == 4
 
 
 def test_blocked_stock_is_for_sold_orders_only_where_the_policy_says_so() -> None:
-    where = world(ALL, [level("MUG", "oslo", 4, count_confidence=0.1)])
+    snapshot = world(LOCATIONS, [level("MUG", "oslo", 4, count_confidence=0.1)])
     lenient = rules(TRUST, policy(sold_may_use="[blocked]"))
 
-    strict = decide(rules(TRUST, ANYWHERE), where, sold({"MUG": 1}))
+    strict = decide(rules(TRUST, ANYWHERE), snapshot, sold({"MUG": 1}))
     assert (strict.dropped[1].reason, strict.dropped[1].rule) == (DropReason.BLOCKED, "counts-not-trusted")
-    assert decide(lenient, where, sold({"MUG": 1})).outcome is Outcome.ALLOCATED
-    assert decide(lenient, where, order({"MUG": 1})).outcome is Outcome.UNFILLABLE
+    assert decide(lenient, snapshot, sold({"MUG": 1})).outcome is Outcome.ALLOCATED
+    assert decide(lenient, snapshot, order({"MUG": 1})).outcome is Outcome.UNFILLABLE
 
 
-def test_units_that_the_order_already_has_are_free_for_it_whatever_the_rules_say_now() -> None:
-    where = world(ALL, [level("MUG", "oslo", 3, held=2)])
+def test_units_promised_to_the_order_stay_usable_for_it_despite_the_rules() -> None:
+    snapshot = world(LOCATIONS, [level("MUG", "oslo", 3, held=2)])
 
-    assert decide(rules(FLOOR, ANYWHERE), where, order({"MUG": 2})).plan == ()
-    again = decide(rules(FLOOR, ANYWHERE), where, order({"MUG": 2}), own={("MUG", "oslo"): 2})
+    assert decide(rules(FLOOR, ANYWHERE), snapshot, order({"MUG": 2})).plan == ()
+    again = decide(rules(FLOOR, ANYWHERE), snapshot, order({"MUG": 2}), own_units={("MUG", "oslo"): 2})
     assert shipped(again) == [("oslo", {"1": 2})]
 
 
-def test_own_units_that_are_no_longer_there_are_not_promised_again() -> None:
-    where = world(ALL, [level("MUG", "oslo", 1, held=2)])
+def test_own_units_that_are_no_longer_on_hand_are_not_promised_again() -> None:
+    snapshot = world(LOCATIONS, [level("MUG", "oslo", 1, held=2)])
 
-    assert shipped(decide(rules(ANYWHERE), where, order({"MUG": 2}), own={("MUG", "oslo"): 2})) == [("oslo", {"1": 1})]
-
-
-def test_a_pickup_waits_in_the_chosen_store_and_the_others_are_dropped() -> None:
-    asked = order({"MUG": 2}, method="pickup", pickup_location_id="bergen")
-
-    found = decide(rules(ANYWHERE), stocked(oslo=9, bergen=1), asked)
-
-    assert shipped(found) == [("bergen", {"1": 1})]
-    assert reasons(found) == {"oslo": DropReason.NOT_CHOSEN, "tromso": DropReason.NOT_CHOSEN}
+    assert shipped(decide(rules(ANYWHERE), snapshot, order({"MUG": 2}), own_units={("MUG", "oslo"): 2})) == [
+        ("oslo", {"1": 1})
+    ]
 
 
-def test_a_channels_hold_back_leaves_a_chosen_store_alone_while_the_others_cover_it() -> None:
-    asked = order({"MUG": 2}, method="pickup", pickup_location_id="bergen")
+def test_a_pickup_order_uses_the_chosen_store_and_drops_the_others() -> None:
+    request = order({"MUG": 2}, method="pickup", pickup_location_id="bergen")
 
-    assert decide(rules(WHOLE, ANYWHERE), stocked(oslo=9, bergen=2), asked).outcome is Outcome.ALLOCATED
-    assert sum(decide(rules(WHOLE, ANYWHERE), stocked(oslo=4, bergen=2), asked).units.values()) == 1
+    decision = decide(rules(ANYWHERE), stocked(oslo=9, bergen=1), request)
+
+    assert shipped(decision) == [("bergen", {"1": 1})]
+    assert reasons(decision) == {"oslo": DropReason.NOT_CHOSEN, "tromso": DropReason.NOT_CHOSEN}
 
 
-def test_a_pickup_without_a_chosen_store_goes_where_the_rank_says() -> None:
+def test_a_channel_buffer_does_not_limit_a_chosen_store_while_others_cover_it() -> None:
+    request = order({"MUG": 2}, method="pickup", pickup_location_id="bergen")
+
+    assert decide(rules(WHOLE, ANYWHERE), stocked(oslo=9, bergen=2), request).outcome is Outcome.ALLOCATED
+    assert sum(decide(rules(WHOLE, ANYWHERE), stocked(oslo=4, bergen=2), request).units.values()) == 1
+
+
+def test_a_pickup_order_without_a_chosen_store_is_routed_by_rank() -> None:
     routing = policy(only="{location.offers_pickup: true}", rank="[chosen_by_shopper, deepest_stock]")
 
-    found = decide(rules(routing), stocked(oslo=1, bergen=2, tromso=9), order({"MUG": 1}, method="pickup"))
+    decision = decide(rules(routing), stocked(oslo=1, bergen=2, tromso=9), order({"MUG": 1}, method="pickup"))
 
-    assert shipped(found)[0][0] == "bergen"
-    assert reasons(found) == {"tromso": DropReason.NOT_ELIGIBLE}
+    assert shipped(decision)[0][0] == "bergen"
+    assert reasons(decision) == {"tromso": DropReason.NOT_ELIGIBLE}
 
 
-def test_every_dropped_location_says_why() -> None:
+def test_every_dropped_location_has_a_reason() -> None:
     routing = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
-    places = [store("gone", status="closed"), store("busy", status="stocktake"), store("empty"), store("open")]
-    where = world(places, [level("MUG", key, 1) for key in ("gone", "busy", "open")])
+    locations = [store("gone", status="closed"), store("busy", status="stocktake"), store("empty"), store("open")]
+    snapshot = world(locations, [level("MUG", key, 1) for key in ("gone", "busy", "open")])
 
-    found = decide(rules(routing), where, order({"MUG": 1}))
+    decision = decide(rules(routing), snapshot, order({"MUG": 1}))
 
-    assert reasons(found) == {
+    assert reasons(decision) == {
         "gone": DropReason.CLOSED,
         "busy": DropReason.EXCLUDED,
         "empty": DropReason.NO_STOCK,
     }
-    assert [rule.name for rule in found.fired] == ["stocktake"]
+    assert [rule.name for rule in decision.fired] == ["stocktake"]
 
 
 def test_a_location_of_another_channel_is_no_candidate() -> None:
     amazon = Channel("amazon", "marketplace", location_ids=frozenset({"bergen"}))
 
-    found = route(rules(ANYWHERE), stocked(oslo=9), amazon, order({"MUG": 1}))
+    decision = route(rules(ANYWHERE), stocked(oslo=9), amazon, order({"MUG": 1}))
 
-    assert (found.plan, list(reasons(found))) == ((), ["bergen"])
+    assert (decision.plan, list(reasons(decision))) == ((), ["bergen"])
 
 
-def test_the_whole_order_or_nothing_where_the_policy_says_so() -> None:
-    found = decide(rules(policy(ship_complete="true")), stocked(oslo=3), order({"MUG": 4}))
+def test_a_ship_complete_policy_promises_the_whole_order_or_nothing() -> None:
+    decision = decide(rules(policy(ship_complete="true")), stocked(oslo=3), order({"MUG": 4}))
 
-    assert (found.plan, found.outcome) == ((), Outcome.UNFILLABLE)
-    assert short(found) == [("1", 3, "unfillable"), ("1", 1, "oversell")]
+    assert (decision.plan, decision.outcome) == ((), Outcome.UNFILLABLE)
+    assert short(decision) == [("1", 3, "unfillable"), ("1", 1, "oversell")]
 
 
 def test_an_order_worth_too_little_is_not_split() -> None:
@@ -300,11 +302,11 @@ def test_an_order_worth_too_little_is_not_split() -> None:
         line = OrderLine("1", "MUG", 3, None if price is None else Decimal(price))
         return Order("tiktok_shop", "TT-1", (line,))
 
-    policy_set, where = rules(policy(min_split_value="40.10")), stocked(oslo=2, bergen=2)
+    policy_set, snapshot = rules(policy(min_split_value="40.10")), stocked(oslo=2, bergen=2)
 
-    assert len(decide(policy_set, where, worth("13.37")).plan) == 2
-    assert len(decide(policy_set, where, worth("13.36")).plan) == 1
-    assert len(decide(policy_set, where, worth(None)).plan) == 1
+    assert len(decide(policy_set, snapshot, worth("13.37")).plan) == 2
+    assert len(decide(policy_set, snapshot, worth("13.36")).plan) == 1
+    assert len(decide(policy_set, snapshot, worth(None)).plan) == 1
 
 
 def two_policies(**first: Any) -> str:
@@ -314,37 +316,37 @@ def two_policies(**first: Any) -> str:
 
 
 def test_the_lowest_position_that_applies_decides() -> None:
-    found = decide(rules(two_policies()), stocked(oslo=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO))
+    decision = decide(rules(two_policies()), stocked(oslo=1, tromso=1), order({"MUG": 1}, destination=TO_OSLO))
 
-    assert (found.policy.name, shipped(found)[0][0]) == ("warehouses", "tromso")
+    assert (decision.policy.name, shipped(decision)[0][0]) == ("warehouses", "tromso")
 
 
-def test_an_order_that_a_policy_cannot_fill_whole_goes_to_the_next_where_it_says_so() -> None:
-    where = stocked(oslo=2, tromso=1)
+def test_an_order_that_a_policy_cannot_fill_goes_to_the_next_if_it_says_so() -> None:
+    snapshot = stocked(oslo=2, tromso=1)
 
-    passed_on = decide(rules(two_policies(otherwise="next")), where, order({"MUG": 2}, destination=TO_OSLO))
-    stopped = decide(rules(two_policies(otherwise="exception")), where, order({"MUG": 2}, destination=TO_OSLO))
+    passed_on = decide(rules(two_policies(otherwise="next")), snapshot, order({"MUG": 2}, destination=TO_OSLO))
+    stopped = decide(rules(two_policies(otherwise="exception")), snapshot, order({"MUG": 2}, destination=TO_OSLO))
 
     assert (passed_on.policy.name, passed_on.tried, passed_on.outcome) == ("stores", ("warehouses",), Outcome.ALLOCATED)
     assert (stopped.policy.name, stopped.tried, stopped.outcome) == ("warehouses", (), Outcome.PARTLY_ALLOCATED)
 
 
-def test_a_dear_split_order_needs_review_and_keeps_its_stock() -> None:
+def test_an_expensive_split_order_needs_review_and_keeps_its_stock() -> None:
     review = "[{name: high-value-split, when: {order.value: {at_least: 1000}, plan.shipment_count: {more_than: 1}}}]"
     policy_set = rules(policy(review=review))
 
-    for asked in (order, sold):
-        found = decide(policy_set, stocked(oslo=1, bergen=1), asked({"MUG": 2}, stated_value=Decimal(1000)))
+    for request in (order, sold):
+        decision = decide(policy_set, stocked(oslo=1, bergen=1), request({"MUG": 2}, stated_value=Decimal(1000)))
 
-        assert (found.outcome, found.needs_review) == (Outcome.NEEDS_REVIEW, True)
-        assert sum(found.units.values()) == 2
-        assert [rule.name for rule in found.reviews] == ["high-value-split"]
+        assert (decision.outcome, decision.needs_review) == (Outcome.NEEDS_REVIEW, True)
+        assert sum(decision.units.values()) == 2
+        assert [rule.name for rule in decision.reviews] == ["high-value-split"]
     assert not decide(policy_set, stocked(oslo=2), order({"MUG": 2}, stated_value=Decimal(1000))).needs_review
 
 
-def test_the_distance_of_a_plan_is_its_shipments_distances_added_up() -> None:
+def test_the_distance_of_a_plan_is_the_sum_of_its_shipments() -> None:
     policy_set = rules(policy(review="[{name: far, when: {plan.distance_km: {more_than: 1400}}}]"))
-    asked = order({"MUG": 2}, destination=TO_OSLO)
+    request = order({"MUG": 2}, destination=TO_OSLO)
 
-    assert decide(policy_set, stocked(bergen=1, tromso=1), asked).needs_review
-    assert not decide(policy_set, stocked(oslo=1, tromso=1), asked).needs_review
+    assert decide(policy_set, stocked(bergen=1, tromso=1), request).needs_review
+    assert not decide(policy_set, stocked(oslo=1, tromso=1), request).needs_review

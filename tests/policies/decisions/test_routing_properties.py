@@ -1,4 +1,4 @@
-"""What holds of every answer, whatever the stock, the rules and the order."""
+"""Properties of every decision, whatever the stock, the rules and the order."""
 
 from dataclasses import replace
 
@@ -89,133 +89,145 @@ def worlds(draw: st.DrawFn) -> World:
 
 @st.composite
 def orders(draw: st.DrawFn) -> Order:
-    wanted = draw(st.lists(st.tuples(st.sampled_from(SKUS), st.integers(1, 8)), min_size=1, max_size=4))
-    lines = tuple(OrderLine(str(number), sku, count) for number, (sku, count) in enumerate(wanted))
+    quantities = draw(st.lists(st.tuples(st.sampled_from(SKUS), st.integers(1, 8)), min_size=1, max_size=4))
+    lines = tuple(OrderLine(str(number), sku, count) for number, (sku, count) in enumerate(quantities))
     commitment, destination = draw(st.sampled_from(Commitment)), draw(st.sampled_from([None, TO_OSLO]))
     method, chosen = draw(st.sampled_from([("ship", None), ("pickup", None), ("pickup", "a")]))
     return Order("tiktok_shop", "1", lines, commitment, method, destination, chosen)
 
 
-def decide(policy_set: PolicySet, where: World, asked: Order) -> Decision:
-    return route(policy_set, where, TIKTOK, asked)
+def decide(policy_set: PolicySet, snapshot: World, order: Order) -> Decision:
+    return route(policy_set, snapshot, TIKTOK, order)
 
 
 @settings(max_examples=150, deadline=None)
 @given(policy_sets, worlds(), orders())
-def test_placed_and_short_units_are_the_units_wanted(policy_set: PolicySet, where: World, asked: Order) -> None:
-    found = decide(policy_set, where, asked)
-
-    for line in asked.lines:
-        placed = sum(part.unit_count for one in found.plan for part in one.lines if part.line_id == line.line_id)
-        short = sum(one.unit_count for one in found.shortages if one.line_id == line.line_id)
-        assert placed + short == line.unit_count
-        assert all(part.sku == line.sku for one in found.plan for part in one.lines if part.line_id == line.line_id)
-
-
-@settings(max_examples=150, deadline=None)
-@given(policy_sets, worlds(), orders())
-def test_no_location_gives_more_than_the_order_may_take_there(
-    policy_set: PolicySet, where: World, asked: Order
+def test_placed_and_short_units_add_up_to_the_ordered_units(
+    policy_set: PolicySet, snapshot: World, order: Order
 ) -> None:
-    found = decide(policy_set, where, asked)
+    decision = decide(policy_set, snapshot, order)
 
-    allowed = usable_units(policy_set, where, TIKTOK, asked, found.policy)
-    for (sku, location_id), count in found.units.items():
-        assert count <= allowed.units[sku][location_id] <= where.levels[sku, location_id].available
-        assert where.locations[location_id].status != "closed"
-    assert all(sum(one.unit_count for one in shipment.lines) > 0 for shipment in found.plan)
-    assert len(found.plan) <= (found.policy.max_shipments or len(where.locations))
+    for line in order.lines:
+        placed = sum(part.unit_count for item in decision.plan for part in item.lines if part.line_id == line.line_id)
+        short = sum(item.unit_count for item in decision.shortages if item.line_id == line.line_id)
+        assert placed + short == line.unit_count
+        assert all(
+            part.sku == line.sku for item in decision.plan for part in item.lines if part.line_id == line.line_id
+        )
 
 
 @settings(max_examples=150, deadline=None)
 @given(policy_sets, worlds(), orders())
-def test_a_hold_never_takes_more_than_the_channel_was_told(policy_set: PolicySet, where: World, asked: Order) -> None:
-    hold = replace(asked, commitment=Commitment.HOLD)
-    found = decide(policy_set, where, hold)
+def test_no_location_ships_more_than_the_order_may_use_there(
+    policy_set: PolicySet, snapshot: World, order: Order
+) -> None:
+    decision = decide(policy_set, snapshot, order)
 
-    for sku in asked.units_by_sku():
-        told = assess_availability(policy_set, where, TIKTOK, sku, method=asked.method, destination=asked.destination)
-        if found.policy != told.policy:
+    allowed = usable_units(policy_set, snapshot, TIKTOK, order, decision.policy)
+    for (sku, location_id), count in decision.units.items():
+        assert count <= allowed.units[sku][location_id] <= snapshot.levels[sku, location_id].available
+        assert snapshot.locations[location_id].status != "closed"
+    assert all(sum(item.unit_count for item in shipment.lines) > 0 for shipment in decision.plan)
+    assert len(decision.plan) <= (decision.policy.max_shipments or len(snapshot.locations))
+
+
+@settings(max_examples=150, deadline=None)
+@given(policy_sets, worlds(), orders())
+def test_a_hold_never_gets_more_than_was_published(policy_set: PolicySet, snapshot: World, order: Order) -> None:
+    hold = replace(order, commitment=Commitment.HOLD)
+    decision = decide(policy_set, snapshot, hold)
+
+    for sku in order.units_by_sku():
+        published = assess_availability(
+            policy_set, snapshot, TIKTOK, sku, method=order.method, destination=order.destination
+        )
+        if decision.policy != published.policy:
             continue
-        figures = {figure.location_id: figure.sellable for figure in told.locations}
-        taken = {key: count for (taken_sku, key), count in found.units.items() if taken_sku == sku}
-        assert sum(taken.values()) <= told.sellable
+        figures = {figure.location_id: figure.sellable for figure in published.locations}
+        taken = {key: count for (taken_sku, key), count in decision.units.items() if taken_sku == sku}
+        assert sum(taken.values()) <= published.sellable
         assert all(count <= figures[key] for key, count in taken.items())
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(WITHOUT_LIMIT), worlds(), st.sampled_from(SKUS))
-def test_what_a_channel_is_told_one_hold_can_get(policy_set: PolicySet, where: World, sku: str) -> None:
-    told = assess_availability(policy_set, where, TIKTOK, sku)
-    if told.sellable == 0:
+def test_one_hold_can_get_all_published_units(policy_set: PolicySet, snapshot: World, sku: str) -> None:
+    published = assess_availability(policy_set, snapshot, TIKTOK, sku)
+    if published.sellable == 0:
         return
 
-    found = decide(policy_set, where, Order("tiktok_shop", "1", (OrderLine("1", sku, told.sellable),)))
+    decision = decide(policy_set, snapshot, Order("tiktok_shop", "1", (OrderLine("1", sku, published.sellable),)))
 
-    assert told.largest_single_order == told.sellable
-    assert found.shortages == ()
+    assert published.largest_single_order == published.sellable
+    assert decision.shortages == ()
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(POLICY_SETS[:2]), worlds(), st.sampled_from(SKUS))
 def test_the_largest_single_order_is_the_largest_that_one_hold_gets(
-    policy_set: PolicySet, where: World, sku: str
+    policy_set: PolicySet, snapshot: World, sku: str
 ) -> None:
-    told = assess_availability(policy_set, where, TIKTOK, sku)
+    published = assess_availability(policy_set, snapshot, TIKTOK, sku)
 
-    greedy = decide(policy_set, where, Order("tiktok_shop", "1", (OrderLine("1", sku, 10_000),)))
-    assert sum(greedy.units.values()) == told.largest_single_order
+    greedy = decide(policy_set, snapshot, Order("tiktok_shop", "1", (OrderLine("1", sku, 10_000),)))
+    assert sum(greedy.units.values()) == published.largest_single_order
 
 
 @settings(max_examples=150, deadline=None)
 @given(policy_sets, worlds(), orders())
-def test_the_same_order_again_gets_what_it_had(policy_set: PolicySet, where: World, asked: Order) -> None:
-    first = decide(policy_set, where, asked)
+def test_the_same_order_again_keeps_its_units(policy_set: PolicySet, snapshot: World, order: Order) -> None:
+    first = decide(policy_set, snapshot, order)
     taken = first.units
-    after = {key: replace(stock, held=stock.held + taken.get(key, 0)) for key, stock in where.levels.items()}
+    after = {key: replace(stock, held=stock.held + taken.get(key, 0)) for key, stock in snapshot.levels.items()}
 
-    again = route(policy_set, replace(where, levels=after), TIKTOK, asked, taken)
+    again = route(policy_set, replace(snapshot, levels=after), TIKTOK, order, taken)
 
     assert again.shortages == first.shortages
-    # A policy that passed the order on may fill it now, from elsewhere: what the order has counts as usable.
+    # A policy that passed the order on may fill it now from other locations, because the order's own units are usable.
     assert again.units == taken or first.tried
 
 
 @settings(max_examples=150, deadline=None)
 @given(policy_sets, worlds(), orders())
-def test_deciding_twice_and_in_any_order_of_the_world_gives_the_same(
-    policy_set: PolicySet, where: World, asked: Order
-) -> None:
-    turned = replace(
-        where,
-        locations=dict(reversed(list(where.locations.items()))),
-        levels=dict(reversed(list(where.levels.items()))),
+def test_decisions_do_not_depend_on_the_order_of_the_data(policy_set: PolicySet, snapshot: World, order: Order) -> None:
+    reversed_order = replace(
+        snapshot,
+        locations=dict(reversed(list(snapshot.locations.items()))),
+        levels=dict(reversed(list(snapshot.levels.items()))),
     )
 
-    assert decide(policy_set, where, asked) == decide(policy_set, where, asked) == decide(policy_set, turned, asked)
+    assert (
+        decide(policy_set, snapshot, order)
+        == decide(policy_set, snapshot, order)
+        == decide(policy_set, reversed_order, order)
+    )
 
 
 @settings(max_examples=150, deadline=None)
 @given(worlds(), orders())
-def test_names_and_order_of_files_change_nothing(where: World, asked: Order) -> None:
-    found, turned = decide(POLICY_SETS[0], where, asked), decide(TURNED, where, asked)
+def test_names_and_order_of_rule_files_do_not_matter(snapshot: World, order: Order) -> None:
+    decision, reversed_order = decide(POLICY_SETS[0], snapshot, order), decide(REVERSED_FILES, snapshot, order)
 
-    assert (found.plan, found.shortages, found.outcome) == (turned.plan, turned.shortages, turned.outcome)
-    assert [rule.name for rule in found.fired] == [rule.name for rule in turned.fired]
+    assert (decision.plan, decision.shortages, decision.outcome) == (
+        reversed_order.plan,
+        reversed_order.shortages,
+        reversed_order.outcome,
+    )
+    assert [rule.name for rule in decision.fired] == [rule.name for rule in reversed_order.fired]
 
 
-TURNED = rules(STRICT, WHOLE, TRUST, BUFFERS)
+REVERSED_FILES = rules(STRICT, WHOLE, TRUST, BUFFERS)
 
 
 @settings(max_examples=150, deadline=None)
 @given(policy_sets, worlds(), orders())
-def test_what_the_buffer_saved_was_placed_and_only_for_a_sold_order(
-    policy_set: PolicySet, where: World, asked: Order
+def test_units_saved_by_the_buffer_were_placed_for_a_sold_order(
+    policy_set: PolicySet, snapshot: World, order: Order
 ) -> None:
-    found = decide(policy_set, where, asked)
+    decision = decide(policy_set, snapshot, order)
 
     placed: dict[str, int] = {}
-    for (sku, _), count in found.units.items():
+    for (sku, _), count in decision.units.items():
         placed[sku] = placed.get(sku, 0) + count
-    assert all(0 < count <= placed[sku] for sku, count in found.buffer_saved.items())
-    assert not found.buffer_saved or asked.commitment is Commitment.SOLD
+    assert all(0 < count <= placed[sku] for sku, count in decision.buffer_saved.items())
+    assert not decision.buffer_saved or order.commitment is Commitment.SOLD

@@ -1,4 +1,4 @@
-"""What a channel may be told that it can sell."""
+"""The units that a channel may sell."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -36,12 +36,12 @@ def channel_rules(*entries: str, combine: str = "largest") -> str:
     return f"kind: buffer\nname: whole\nscope: channel\ncombine: {combine}\nrules:\n{lines}\n"
 
 
-def ask(policy_set: PolicySet, where: World, channel: Channel = TIKTOK, **more: str) -> Availability:
-    return assess_availability(policy_set, where, channel, "MUG", **more)  # type: ignore[arg-type]
+def ask(policy_set: PolicySet, snapshot: World, channel: Channel = TIKTOK, **options: str) -> Availability:
+    return assess_availability(policy_set, snapshot, channel, "MUG", **options)  # type: ignore[arg-type]
 
 
-def names(found: Availability) -> list[str]:
-    return [rule.name for rule in found.fired]
+def names(availability: Availability) -> list[str]:
+    return [rule.name for rule in availability.fired]
 
 
 HIGH_STREET = store("high-street")
@@ -49,80 +49,80 @@ DC = warehouse("dc-north")
 
 
 def test_a_store_keeps_two_mugs_for_walk_in_customers() -> None:
-    found = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 3)]))
+    availability = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 3)]))
 
-    assert found.sellable == 1
-    assert names(found) == ["two-on-the-shop-floor"]
-    assert found.fired[0].effect == "held back 2 units"
-    assert (found.fired[0].location_id, found.fired[0].sku) == ("high-street", "MUG")
+    assert availability.sellable == 1
+    assert names(availability) == ["two-on-the-shop-floor"]
+    assert availability.fired[0].effect == "held back 2 units"
+    assert (availability.fired[0].location_id, availability.fired[0].sku) == ("high-street", "MUG")
 
 
 def test_the_till_may_sell_the_shop_floor() -> None:
-    found = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 3)]), TILL)
+    availability = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 3)]), TILL)
 
-    assert found.sellable == 3
-    assert names(found) == []
-
-
-def test_held_back_is_what_is_really_kept_and_the_effect_is_the_rules_own_figure() -> None:
-    found = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 1)]))
-
-    assert found.locations[0].held_back == 1
-    assert found.fired[0].effect == "held back 2 units"
+    assert availability.sellable == 3
+    assert names(availability) == []
 
 
-def test_a_fast_mover_on_an_old_count_is_held_back_by_what_may_have_sold() -> None:
-    where = world([DC], [level("MUG", "dc-north", 20, age_minutes=120)], [Product("MUG", velocity_per_day=24)])
+def test_held_back_units_are_limited_by_stock_and_the_effect_names_the_rules_units() -> None:
+    availability = ask(rules(FLOOR, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 1)]))
 
-    found = ask(rules(FLOOR, ANYWHERE), where)
+    assert availability.locations[0].held_back == 1
+    assert availability.fired[0].effect == "held back 2 units"
 
-    assert found.sellable == 15
-    assert found.fired[0].effect == "held back 5 units"
+
+def test_a_fast_mover_with_an_old_count_holds_back_its_expected_sales() -> None:
+    snapshot = world([DC], [level("MUG", "dc-north", 20, age_minutes=120)], [Product("MUG", velocity_per_day=24)])
+
+    availability = ask(rules(FLOOR, ANYWHERE), snapshot)
+
+    assert availability.sellable == 15
+    assert availability.fired[0].effect == "held back 5 units"
 
 
 def test_damaged_held_and_allocated_units_are_not_available() -> None:
-    where = world([DC], [level("MUG", "dc-north", 10, unavailable=1, held=2, allocated=3)])
+    snapshot = world([DC], [level("MUG", "dc-north", 10, unavailable=1, held=2, allocated=3)])
 
-    assert ask(rules(ANYWHERE), where).sellable == 4
+    assert ask(rules(ANYWHERE), snapshot).sellable == 4
 
 
-def test_a_location_below_its_promises_takes_nothing_from_the_others() -> None:
-    where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 1, allocated=5), level("MUG", "high-street", 4)])
+def test_a_location_with_more_promises_than_stock_does_not_reduce_the_others() -> None:
+    snapshot = world([DC, HIGH_STREET], [level("MUG", "dc-north", 1, allocated=5), level("MUG", "high-street", 4)])
 
-    found = ask(rules(ANYWHERE), where)
+    availability = ask(rules(ANYWHERE), snapshot)
 
-    assert (found.sellable, found.total_available) == (4, 4)
+    assert (availability.sellable, availability.total_available) == (4, 4)
 
 
 def test_a_store_with_untrusted_counts_is_blocked_and_says_why() -> None:
-    where = world([HIGH_STREET], [level("MUG", "high-street", 9, count_confidence=0.5)])
+    snapshot = world([HIGH_STREET], [level("MUG", "high-street", 9, count_confidence=0.5)])
 
-    found = ask(rules(TRUST, ANYWHERE), where)
+    availability = ask(rules(TRUST, ANYWHERE), snapshot)
 
-    assert found.sellable == 0
-    assert found.locations[0].blocked_by[0].effect == "blocked: counts at this store are not trusted yet"
+    assert availability.sellable == 0
+    assert availability.locations[0].blocked_by[0].effect == "blocked: counts at this store are not trusted yet"
 
 
 def test_a_count_of_unknown_confidence_blocks_nothing() -> None:
     assert ask(rules(TRUST, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 9)])).sellable == 9
 
 
-def test_a_closed_location_counts_nothing() -> None:
-    found = ask(rules(ANYWHERE), world([store("gone", status="closed")], [level("MUG", "gone", 9)]))
+def test_a_closed_location_has_nothing_sellable() -> None:
+    availability = ask(rules(ANYWHERE), world([store("gone", status="closed")], [level("MUG", "gone", 9)]))
 
-    assert (found.sellable, found.total_available) == (0, 0)
-    assert found.locations[0].not_used_by is not None
-    assert found.locations[0].not_used_by.reason is DropReason.CLOSED
+    assert (availability.sellable, availability.total_available) == (0, 0)
+    assert availability.locations[0].not_used_by is not None
+    assert availability.locations[0].not_used_by.reason is DropReason.CLOSED
 
 
-def test_a_location_that_routing_excludes_counts_nothing_and_names_the_rule() -> None:
+def test_a_location_excluded_by_routing_has_nothing_sellable_and_names_the_rule() -> None:
     routing = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
 
-    found = ask(rules(routing), world([store("busy", status="stocktake")], [level("MUG", "busy", 9)]))
+    availability = ask(rules(routing), world([store("busy", status="stocktake")], [level("MUG", "busy", 9)]))
 
-    assert found.sellable == 0
-    assert names(found) == ["stocktake"]
-    assert found.total_available == 9
+    assert availability.sellable == 0
+    assert names(availability) == ["stocktake"]
+    assert availability.total_available == 9
 
 
 def test_pickup_counts_only_stores_that_offer_it() -> None:
@@ -136,44 +136,46 @@ policies:
     rank: [priority]
   - {name: rest, position: 20, rank: [priority]}
 """
-    where = world([store("yes", offers_pickup=True), store("no")], [level("MUG", "yes", 2), level("MUG", "no", 5)])
+    snapshot = world([store("yes", offers_pickup=True), store("no")], [level("MUG", "yes", 2), level("MUG", "no", 5)])
 
-    assert ask(rules(routing), where, method="pickup").sellable == 2
-    assert ask(rules(routing), where, method="ship").sellable == 7
+    assert ask(rules(routing), snapshot, method="pickup").sellable == 2
+    assert ask(rules(routing), snapshot, method="ship").sellable == 7
 
 
 def test_a_location_of_another_channel_is_not_in_the_answer() -> None:
-    where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 5), level("MUG", "high-street", 5)])
+    snapshot = world([DC, HIGH_STREET], [level("MUG", "dc-north", 5), level("MUG", "high-street", 5)])
 
-    found = ask(rules(ANYWHERE), where, Channel("amazon", "marketplace", location_ids=frozenset({"dc-north"})))
+    availability = ask(
+        rules(ANYWHERE), snapshot, Channel("amazon", "marketplace", location_ids=frozenset({"dc-north"}))
+    )
 
-    assert [figure.location_id for figure in found.locations] == ["dc-north"]
-    assert found.total_available == 5
+    assert [figure.location_id for figure in availability.locations] == ["dc-north"]
+    assert availability.total_available == 5
 
 
 def test_a_percentage_on_the_channel_is_of_what_the_channel_may_use() -> None:
-    """A store under stocktake must not make TikTok's hold-back eat the warehouse's last units."""
+    """A store under stocktake must not raise TikTok's buffer until it takes the warehouse's last units."""
     counting = replace(HIGH_STREET, status="stocktake")
-    where = world([counting, DC], [level("MUG", "high-street", 400), level("MUG", "dc-north", 20)])
+    snapshot = world([counting, DC], [level("MUG", "high-street", 400), level("MUG", "dc-north", 20)])
     no_stocktake = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
 
-    found = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), no_stocktake), where)
+    availability = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), no_stocktake), snapshot)
 
-    assert (found.held_back_by_channel, found.sellable) == (2, 18)
+    assert (availability.held_back_by_channel, availability.sellable) == (2, 18)
 
 
 def test_a_percentage_on_the_channel_is_of_the_channels_total() -> None:
-    where = world([DC, HIGH_STREET], [level("MUG", "dc-north", 15), level("MUG", "high-street", 15)])
+    snapshot = world([DC, HIGH_STREET], [level("MUG", "dc-north", 15), level("MUG", "high-street", 15)])
 
-    found = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), ANYWHERE), where)
+    availability = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), ANYWHERE), snapshot)
 
-    assert (found.sellable, found.held_back_by_channel) == (27, 3)
-    assert found.fired[0].location_id is None
+    assert (availability.sellable, availability.held_back_by_channel) == (27, 3)
+    assert availability.fired[0].location_id is None
 
 
-def test_the_channels_hold_back_comes_after_the_locations_and_before_the_cut_off() -> None:
-    whole = channel_rules("{name: three, hold_back: {units: 3}}", "{name: few, publish_zero_at_or_below: 5}")
-    policy_set = rules(FLOOR, whole, ANYWHERE)
+def test_the_channel_buffer_applies_after_location_buffers_and_before_the_cut_off() -> None:
+    channel_buffer = channel_rules("{name: three, hold_back: {units: 3}}", "{name: few, publish_zero_at_or_below: 5}")
+    policy_set = rules(FLOOR, channel_buffer, ANYWHERE)
 
     few = ask(policy_set, world([HIGH_STREET], [level("MUG", "high-street", 10)]))
     enough = ask(policy_set, world([HIGH_STREET], [level("MUG", "high-street", 11)]))
@@ -187,52 +189,52 @@ def test_the_highest_cut_off_and_the_lowest_cap_count() -> None:
     caps = channel_rules("{name: nine, cap: 9}", "{name: seven, cap: 7}")
 
     assert ask(rules(cuts, ANYWHERE), world([DC], [level("MUG", "dc-north", 4)])).sellable == 0
-    found = ask(rules(caps, ANYWHERE), world([DC], [level("MUG", "dc-north", 40)]))
-    assert (found.sellable, found.capped, found.total_available) == (7, True, 40)
+    availability = ask(rules(caps, ANYWHERE), world([DC], [level("MUG", "dc-north", 40)]))
+    assert (availability.sellable, availability.capped, availability.total_available) == (7, True, 40)
 
 
-def test_inside_a_file_hold_backs_add_up_only_where_it_says_so() -> None:
+def test_held_back_units_of_a_file_add_up_only_with_combine_sum() -> None:
     two = ("{name: two, hold_back: {units: 2}}", "{name: three, hold_back: {units: 3}}")
-    where = world([DC], [level("MUG", "dc-north", 10)])
+    snapshot = world([DC], [level("MUG", "dc-north", 10)])
 
-    assert ask(rules(channel_rules(*two), ANYWHERE), where).sellable == 7
-    assert ask(rules(channel_rules(*two, combine="sum"), ANYWHERE), where).sellable == 5
+    assert ask(rules(channel_rules(*two), ANYWHERE), snapshot).sellable == 7
+    assert ask(rules(channel_rules(*two, combine="sum"), ANYWHERE), snapshot).sellable == 5
 
 
-def test_over_files_the_largest_hold_back_counts() -> None:
+def test_the_largest_buffer_of_all_files_applies() -> None:
     other = "kind: buffer\nname: other\nscope: location\nrules:\n  - {name: five, hold_back: {units: 5}}\n"
 
-    found = ask(rules(FLOOR, other, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 10)]))
+    availability = ask(rules(FLOOR, other, ANYWHERE), world([HIGH_STREET], [level("MUG", "high-street", 10)]))
 
-    assert found.sellable == 5
-    assert sorted(names(found)) == ["five", "two-on-the-shop-floor"]
-
-
-def test_the_largest_single_order_is_what_the_allowed_shipments_carry() -> None:
-    places = [store(key) for key in "abc"]
-    where = world(places, [level("MUG", "a", 2), level("MUG", "b", 7), level("MUG", "c", 4)])
-
-    found = ask(rules(policy(max_shipments=2)), where)
-
-    assert (found.sellable, found.largest_single_order) == (13, 11)
+    assert availability.sellable == 5
+    assert sorted(names(availability)) == ["five", "two-on-the-shop-floor"]
 
 
-def test_without_a_plan_step_the_best_ranked_locations_carry_the_largest_order() -> None:
-    places = [store("a", priority=1), store("b", priority=3), store("c", priority=2)]
-    where = world(places, [level("MUG", "a", 2), level("MUG", "b", 7), level("MUG", "c", 4)])
+def test_the_largest_single_order_fits_into_the_allowed_shipments() -> None:
+    locations = [store(key) for key in "abc"]
+    snapshot = world(locations, [level("MUG", "a", 2), level("MUG", "b", 7), level("MUG", "c", 4)])
 
-    assert ask(rules(policy(rank="[priority]", max_shipments=2)), where).largest_single_order == 6
+    availability = ask(rules(policy(max_shipments=2)), snapshot)
+
+    assert (availability.sellable, availability.largest_single_order) == (13, 11)
 
 
-def test_an_order_not_worth_splitting_is_as_large_as_one_location() -> None:
-    where = world([store("a"), store("b")], [level("MUG", "a", 2), level("MUG", "b", 7)])
-    dear = replace(where, products={"MUG": Product("MUG", price=Decimal(10))})
+def test_without_a_plan_step_the_best_ranked_locations_ship_the_largest_order() -> None:
+    locations = [store("a", priority=1), store("b", priority=3), store("c", priority=2)]
+    snapshot = world(locations, [level("MUG", "a", 2), level("MUG", "b", 7), level("MUG", "c", 4)])
 
-    assert ask(rules(policy(min_split_value=40)), where).largest_single_order == 7
+    assert ask(rules(policy(rank="[priority]", max_shipments=2)), snapshot).largest_single_order == 6
+
+
+def test_an_order_below_the_split_value_is_limited_to_one_location() -> None:
+    snapshot = world([store("a"), store("b")], [level("MUG", "a", 2), level("MUG", "b", 7)])
+    dear = replace(snapshot, products={"MUG": Product("MUG", price=Decimal(10))})
+
+    assert ask(rules(policy(min_split_value=40)), snapshot).largest_single_order == 7
     assert ask(rules(policy(min_split_value=40)), dear).largest_single_order == 9
 
 
-def test_a_product_that_was_never_stocked_has_nothing() -> None:
-    found = ask(rules(FLOOR, ANYWHERE), world([DC], []))
+def test_a_product_that_was_never_stocked_has_nothing_sellable() -> None:
+    availability = ask(rules(FLOOR, ANYWHERE), world([DC], []))
 
-    assert (found.sellable, found.total_available, found.locations) == (0, 0, ())
+    assert (availability.sellable, availability.total_available, availability.locations) == (0, 0, ())

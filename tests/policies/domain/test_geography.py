@@ -1,4 +1,4 @@
-"""Distances between places that everybody can look up."""
+"""Distances between cities, compared with published ones."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def test_cities_are_as_far_apart_as_atlases_say(a: Coordinates, b: Coordinates, 
     assert great_circle_km(a, b) == pytest.approx(km, rel=1e-3)
 
 
-def test_the_way_back_is_as_long() -> None:
+def test_distance_is_the_same_in_both_directions() -> None:
     assert great_circle_km(LONDON, SYDNEY) == great_circle_km(SYDNEY, LONDON)
 
 
-def test_a_place_is_no_distance_from_itself() -> None:
+def test_a_point_has_distance_0_to_itself() -> None:
     assert great_circle_km(PARIS, PARIS) == 0
 
 
-def test_the_date_line_is_no_detour() -> None:
+def test_distance_is_measured_across_the_date_line() -> None:
     assert great_circle_km(Coordinates(0, 179.5), Coordinates(0, -179.5)) == pytest.approx(111.2, rel=1e-3)
 
 
 @pytest.mark.parametrize("latitude", [0.0, 45.0, 51.4778, 90.0])
 def test_opposite_points_are_half_the_earth_apart(latitude: float) -> None:
-    here, opposite = Coordinates(latitude, 10.0), Coordinates(-latitude, -170.0)
+    point, opposite = Coordinates(latitude, 10.0), Coordinates(-latitude, -170.0)
 
-    assert great_circle_km(here, opposite) == pytest.approx(HALF_ROUND_KM)
+    assert great_circle_km(point, opposite) == pytest.approx(HALF_ROUND_KM)

@@ -1,4 +1,4 @@
-"""Where an order stands in the words of all channels, what their own words mean, and what cancellations take off."""
+"""Order statuses, their mapping from platform statuses, and the units that stored cancellations cancel."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from policies.domain.model import OrderLine
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 
 
-def figures(state: str = "confirmed", *, units: int = 4, **said: object) -> OrderFigures:
-    counts = {name: said.pop(name) for name in list(said) if name not in ("deliveries", "is_started", "in_review")}
-    return OrderFigures(state, (LineFigures(units, **counts),), **said)  # type: ignore[arg-type]
+def figures(state: str = "confirmed", *, units: int = 4, **fields: object) -> OrderFigures:
+    counts = {name: fields.pop(name) for name in list(fields) if name not in ("deliveries", "is_started", "in_review")}
+    return OrderFigures(state, (LineFigures(units, **counts),), **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def figures(state: str = "confirmed", *, units: int = 4, **said: object) -> Orde
         (figures(shipped=4, returned=4, deliveries=(True,)), OrderStatus.RETURNED),
     ],
 )
-def test_the_status_follows_from_what_became_of_the_order(order: OrderFigures, status: OrderStatus) -> None:
+def test_the_status_follows_from_the_promise_and_the_shipments(order: OrderFigures, status: OrderStatus) -> None:
     assert status_of(order) is status
 
 
@@ -67,22 +67,24 @@ def test_the_status_follows_from_what_became_of_the_order(order: OrderFigures, s
         ("shopify", "", None),
     ],
 )
-def test_a_channels_word_is_understood(platform: str, word: str, status: ChannelStatus | None) -> None:
+def test_a_platform_status_is_mapped_to_a_channel_status(
+    platform: str, word: str, status: ChannelStatus | None
+) -> None:
     assert channel_status(platform, word) is status
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_every_platform_can_say_that_an_order_is_cancelled(platform: str) -> None:
+def test_every_platform_has_a_status_for_a_cancelled_order(platform: str) -> None:
     assert ChannelStatus.CANCELLED in (channel_status(platform, "CANCELLED"), channel_status(platform, "Canceled"))
 
 
 @given(st.text(max_size=64))
-def test_no_word_is_too_strange(word: str) -> None:
+def test_any_text_is_a_known_or_an_unknown_status(word: str) -> None:
     for platform in PLATFORMS:
         assert channel_status(platform, word) in (None, *ChannelStatus)
 
 
-# What kept cancellations take off
+# Units that stored cancellations cancel
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 LINES = (OrderLine("1", "MUG", 5), OrderLine("2", "CUP", 2))
@@ -92,40 +94,43 @@ cancellations = st.builds(
 )
 
 
-def test_contents_that_are_not_older_have_a_cancellation_in_them() -> None:
-    kept = [PendingCancellation("1", 2, MONDAY)]
+def test_contents_as_new_as_a_cancellation_already_include_it() -> None:
+    pending = [PendingCancellation("1", 2, MONDAY)]
 
-    assert cancelled_units(LINES, kept, MONDAY, PriorCancellations()) == {}
-    assert cancelled_units(LINES, kept, MONDAY - timedelta(seconds=1), PriorCancellations()) == {"1": 2}
+    assert cancelled_units(LINES, pending, MONDAY, PriorCancellations()) == {}
+    assert cancelled_units(LINES, pending, MONDAY - timedelta(seconds=1), PriorCancellations()) == {"1": 2}
 
 
-def test_without_times_a_cancellation_takes_units_off_the_first_contents() -> None:
+def test_a_cancellation_without_a_time_applies_to_the_first_contents() -> None:
     assert cancelled_units(LINES, [PendingCancellation("1", 2)], None, PriorCancellations()) == {"1": 2}
     assert cancelled_units(LINES, [PendingCancellation("1", 2, is_applied=True)], None, PriorCancellations()) == {}
 
 
-def test_what_stands_cancelled_stays_and_is_not_taken_off_twice() -> None:
+def test_cancelled_units_stay_cancelled_and_are_not_cancelled_twice() -> None:
     applied = PendingCancellation("1", 2, MONDAY + timedelta(hours=1), is_applied=True)
-    standing = PriorCancellations({"1": 3}, MONDAY)
+    prior = PriorCancellations({"1": 3}, MONDAY)
 
-    assert cancelled_units(LINES, [applied], MONDAY, standing) == {"1": 3}
-    assert cancelled_units(LINES, [applied], MONDAY + timedelta(hours=2), standing) == {"1": 1}
+    assert cancelled_units(LINES, [applied], MONDAY, prior) == {"1": 3}
+    assert cancelled_units(LINES, [applied], MONDAY + timedelta(hours=2), prior) == {"1": 1}
 
 
 @given(st.lists(cancellations, max_size=4), moments, st.dictionaries(st.sampled_from(["1", "2"]), st.integers(1, 2)))
-def test_never_more_is_cancelled_than_the_lines_have(
-    kept: list[PendingCancellation], time: datetime | None, standing: dict[str, int]
+def test_no_more_units_are_cancelled_than_a_line_has(
+    pending: list[PendingCancellation], time: datetime | None, prior: dict[str, int]
 ) -> None:
-    units = cancelled_units(LINES, kept, time, PriorCancellations(standing))
+    units = cancelled_units(LINES, pending, time, PriorCancellations(prior))
 
     assert all(1 <= units.get(line.line_id, 1) <= line.unit_count for line in LINES)
     assert set(units) <= {"1", "2"}
 
 
 @given(st.lists(cancellations, max_size=4), moments)
-def test_the_order_in_which_cancellations_were_heard_does_not_matter(
-    kept: list[PendingCancellation], time: datetime | None
+def test_the_order_in_which_cancellations_arrive_does_not_matter(
+    pending: list[PendingCancellation], time: datetime | None
 ) -> None:
-    answers = [cancelled_units(LINES, some, time, PriorCancellations()) for some in itertools.permutations(kept)]
+    answers = [
+        cancelled_units(LINES, arrival_order, time, PriorCancellations())
+        for arrival_order in itertools.permutations(pending)
+    ]
 
     assert all(answer == answers[0] for answer in answers)

@@ -1,4 +1,4 @@
-"""What counts and movements come to, in whatever order they arrive."""
+"""The stock figure from counts and movements, in whatever order they arrive."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def at(minutes: int) -> datetime:
 
 
 @dataclass(frozen=True)
-class Said:
-    """A count, or else a movement, of one moment."""
+class Report:
+    """A count or a movement at one time."""
 
     minute: int
     units: int
@@ -35,113 +35,116 @@ class Said:
     sequence: int | None = None
 
 
-class Shelf:
+class ModelLevel:
     """A plain model of one level and its ledger."""
 
     def __init__(self) -> None:
         self.on_hand = 0
         self.anchor: Anchor | None = None
         self.movements: list[tuple[datetime, int]] = []
-        """Every movement that was heard, absorbed ones too."""
+        """All movements, including absorbed ones."""
         self.ledger: list[int] = []
 
-    def hear(self, said: Said) -> None:
-        time = at(said.minute)
-        if said.is_count:
+    def apply(self, report: Report) -> None:
+        time = at(report.minute)
+        if report.is_count:
             since = sum(units for moment, units in self.movements if moment > time)
-            counted = Anchor(time, said.units, "wms", said.sequence)
-            found = assess_count(self.anchor, counted, on_hand=self.on_hand, moved_since=since)
+            counted = Anchor(time, report.units, "wms", report.sequence)
+            assessment = assess_count(self.anchor, counted, on_hand=self.on_hand, moved_since=since)
         else:
-            found = assess_movement(self.anchor, time, said.units)
-            self.movements.append((time, said.units))
-        self.on_hand += found.on_hand_delta
-        self.ledger.append(found.on_hand_delta)
-        self.anchor = found.anchor or self.anchor
+            assessment = assess_movement(self.anchor, time, report.units)
+            self.movements.append((time, report.units))
+        self.on_hand += assessment.on_hand_delta
+        self.ledger.append(assessment.on_hand_delta)
+        self.anchor = assessment.anchor or self.anchor
 
 
-def shelf_of(*said: Said) -> Shelf:
-    shelf = Shelf()
-    for one in said:
-        shelf.hear(one)
-    return shelf
+def level_after(*reports: Report) -> ModelLevel:
+    level = ModelLevel()
+    for report in reports:
+        level.apply(report)
+    return level
 
 
 MINUTES = st.lists(st.integers(0, 60), unique=True, min_size=1, max_size=8)
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> list[Said]:
+def report_lists(draw: st.DrawFn) -> list[Report]:
     return [
-        Said(minute, draw(st.integers(0, 50)), True)
+        Report(minute, draw(st.integers(0, 50)), True)
         if draw(st.booleans())
-        else Said(minute, draw(st.integers(-9, 9)), False)
+        else Report(minute, draw(st.integers(-9, 9)), False)
         for minute in draw(MINUTES)
     ]
 
 
-@given(stories(), st.data())
-def test_counts_and_movements_come_to_one_figure_in_any_order(story: list[Said], data: st.DataObject) -> None:
-    shelf = shelf_of(*data.draw(st.permutations(story)))
+@given(report_lists(), st.data())
+def test_counts_and_movements_give_the_same_figure_in_any_order(reports: list[Report], data: st.DataObject) -> None:
+    level = level_after(*data.draw(st.permutations(reports)))
 
-    counts = [one for one in story if one.is_count]
-    last = max(counts, key=lambda one: one.minute, default=Said(-1, 0, True))
-    since = sum(one.units for one in story if not one.is_count and one.minute > last.minute)
-    assert shelf.on_hand == last.units + since == sum(shelf.ledger)
+    counts = [report for report in reports if report.is_count]
+    last = max(counts, key=lambda report: report.minute, default=Report(-1, 0, True))
+    since = sum(report.units for report in reports if not report.is_count and report.minute > last.minute)
+    assert level.on_hand == last.units + since == sum(level.ledger)
 
 
-@given(stories(), st.data())
-def test_the_highest_sequence_is_the_newest_whatever_the_times(story: list[Said], data: st.DataObject) -> None:
-    numbers = data.draw(st.permutations(range(len(story))))
-    numbered = [Said(one.minute, one.units, one.is_count, number) for one, number in zip(story, numbers, strict=True)]
-    shelf = shelf_of(*data.draw(st.permutations(numbered)))
+@given(report_lists(), st.data())
+def test_the_highest_sequence_is_the_newest_whatever_the_times(reports: list[Report], data: st.DataObject) -> None:
+    numbers = data.draw(st.permutations(range(len(reports))))
+    numbered_reports = [
+        Report(report.minute, report.units, report.is_count, number)
+        for report, number in zip(reports, numbers, strict=True)
+    ]
+    level = level_after(*data.draw(st.permutations(numbered_reports)))
 
-    counts = [one for one in numbered if one.is_count]
-    last = max(counts, key=lambda one: one.sequence or 0, default=Said(-1, 0, True))
-    since = sum(one.units for one in numbered if not one.is_count and one.minute > last.minute)
-    assert shelf.on_hand == last.units + since
+    counts = [report for report in numbered_reports if report.is_count]
+    last = max(counts, key=lambda report: report.sequence or 0, default=Report(-1, 0, True))
+    since = sum(report.units for report in numbered_reports if not report.is_count and report.minute > last.minute)
+    assert level.on_hand == last.units + since
 
 
 def test_versions_10_12_11_end_at_12() -> None:
-    said = [Said(10, 100, True, 10), Said(11, 120, True, 12), Said(12, 110, True, 11)]
+    reports = [Report(10, 100, True, 10), Report(11, 120, True, 12), Report(12, 110, True, 11)]
 
-    assert shelf_of(*said).on_hand == 120
-
-
-def test_two_numbers_of_one_moment_ask_for_a_recount() -> None:
-    found = assess_count(Anchor(NINE, 8), Anchor(NINE, 9), on_hand=8, moved_since=0)
-
-    assert (found.result, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.RECOUNT)
+    assert level_after(*reports).on_hand == 120
 
 
-def test_the_same_number_of_one_moment_changes_nothing() -> None:
-    found = assess_count(Anchor(NINE, 8), Anchor(NINE, 8), on_hand=5, moved_since=-3)
+def test_two_different_counts_at_one_time_need_a_recount() -> None:
+    assessment = assess_count(Anchor(NINE, 8), Anchor(NINE, 9), on_hand=8, moved_since=0)
 
-    assert (found.result, found.on_hand_delta) == (ChangeResult.ACCEPTED, 0)
+    assert (assessment.result, assessment.cause) == (ChangeResult.QUARANTINED, QuarantineCause.RECOUNT)
 
 
-def test_what_was_set_aside_before_a_count_that_says_so_is_in_it() -> None:
+def test_the_same_count_at_the_same_time_changes_nothing() -> None:
+    assessment = assess_count(Anchor(NINE, 8), Anchor(NINE, 8), on_hand=5, moved_since=-3)
+
+    assert (assessment.result, assessment.on_hand_delta) == (ChangeResult.ACCEPTED, 0)
+
+
+def test_units_set_aside_before_a_count_are_included_in_it() -> None:
     assert assess_setting_aside(at(5), at(5), 2, 0).result is ChangeResult.ABSORBED
     assert assess_setting_aside(at(5), at(6), 2, 0).unavailable_delta == 2
     assert assess_setting_aside(None, at(5), 2, 0).unavailable_delta == 2
 
 
-def test_no_more_is_put_back_than_was_set_aside() -> None:
-    found = assess_setting_aside(None, NINE, -3, 2)
+def test_no_more_units_are_put_back_than_were_set_aside() -> None:
+    assessment = assess_setting_aside(None, NINE, -3, 2)
 
-    assert (found.result, found.cause) == (ChangeResult.QUARANTINED, QuarantineCause.NOT_ASIDE)
+    assert (assessment.result, assessment.cause) == (ChangeResult.QUARANTINED, QuarantineCause.NOT_ASIDE)
 
 
-def test_a_count_that_came_later_outlives_an_untracking() -> None:
+def test_a_later_count_supersedes_the_end_of_tracking() -> None:
     assert assess_untracked(Anchor(at(5), 8), Anchor(at(4), 0)).result is ChangeResult.STALE
     assert assess_untracked(Anchor(at(5), 8), Anchor(at(6), 0)).result is ChangeResult.ACCEPTED
 
 
-def test_confidence_is_what_people_found_newer_evidence_weighing_more() -> None:
+def test_newer_evidence_weighs_more_in_count_confidence() -> None:
     assert round(updated_confidence(None, count_accuracy(8, 10)), 3) == 0.94
     assert round(updated_confidence(0.8, count_accuracy(10, 10)), 3) == 0.86
     assert round(updated_confidence(0.8, count_accuracy(0, 3)), 3) == 0.56
 
 
 @given(st.integers(0, 1000), st.integers(-50, 1000))
-def test_evidence_is_a_share(counted: int, expected: int) -> None:
+def test_count_accuracy_is_from_0_to_1(counted: int, expected: int) -> None:
     assert 0 <= count_accuracy(counted, expected) <= 1

@@ -1,4 +1,4 @@
-"""What the numbers of feeds mean, and whose count where."""
+"""What the figures of feeds mean, and which feed owns which figure."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ CAMERA = Feed("camera", role="observer", tolerance_units=2)
 FEEDS = {feed.source: feed for feed in (WMS, TILL, CAMERA)}
 
 
-def test_a_feed_counts_for_what_it_owns() -> None:
+def test_a_feed_owns_its_declared_locations() -> None:
     assert feed_authority(FEEDS, "wms", "MUG", "dc") is FeedAuthority.OWNS
 
 
-def test_an_owner_elsewhere_is_like_anybody_else_there() -> None:
+def test_a_feed_does_not_own_locations_of_another_feed() -> None:
     assert feed_authority(FEEDS, "wms", "MUG", "store") is FeedAuthority.SECONDARY
 
 
-def test_a_source_that_nobody_declared_counts_only_where_nobody_owns() -> None:
+def test_an_undeclared_source_owns_only_figures_without_an_owner() -> None:
     assert feed_authority(FEEDS, "erp", "MUG", "dc") is FeedAuthority.SECONDARY
     assert feed_authority(FEEDS, "erp", "MUG", "pop-up") is FeedAuthority.OWNS
 
 
-def test_an_observer_never_counts() -> None:
+def test_an_observer_owns_nothing() -> None:
     assert feed_authority(FEEDS, "camera", "MUG", "pop-up") is FeedAuthority.OBSERVES
 
 
@@ -64,12 +64,12 @@ def test_a_feed_may_be_declared_again_and_hand_over_to_another() -> None:
 
 
 def test_an_observation_within_the_tolerance_is_no_mismatch() -> None:
-    assert [differs(CAMERA, seen, 10) for seen in (7, 8, 12, 13)] == [True, False, False, True]
+    assert [differs(CAMERA, observed, 10) for observed in (7, 8, 12, 13)] == [True, False, False, True]
 
 
 @dataclass(frozen=True)
 class Order:
-    """Units sold at one time and, if they have left, shipped at a later one."""
+    """Units sold at one time and, if shipped, shipped at a later time."""
 
     sold: int
     shipped: int | None
@@ -84,23 +84,37 @@ def orders(draw: st.DrawFn) -> Order:
 
 
 @given(st.lists(orders(), max_size=8), st.integers(0, 40), st.integers(0, 5), st.integers(0, 20), st.data())
-def test_gross_and_net_feeds_of_one_shelf_come_to_one_figure(
+def test_gross_and_net_feeds_give_the_same_on_hand_figure(
     sold: list[Order], stock: int, damaged: int, counted_at: int, data: st.DataObject
 ) -> None:
     watermark = data.draw(st.integers(0, counted_at))
-    there = stock + damaged - sum(o.units for o in sold if o.shipped is not None and o.shipped <= counted_at)
-    taken_off = sum(o.units for o in sold if o.sold <= watermark and (o.shipped is None or o.shipped > counted_at))
-    # What the ledger says of allocated units, by order: gained when sold, lost when shipped.
-    moved = [[(o.sold, o.units)] + ([(o.shipped, -o.units)] if o.shipped is not None else []) for o in sold]
-    later = [tuple(sum(units for at, units in one if at > since) for since in (watermark, counted_at)) for one in moved]
-    allocated = sum(units for one in moved for _, units in one)
+    on_hand = (
+        stock
+        + damaged
+        - sum(order.units for order in sold if order.shipped is not None and order.shipped <= counted_at)
+    )
+    open_units = sum(
+        order.units
+        for order in sold
+        if order.sold <= watermark and (order.shipped is None or order.shipped > counted_at)
+    )
+    # Allocated units in the ledger, by order: added when sold, removed when shipped.
+    movements = [
+        [(order.sold, order.units)] + ([(order.shipped, -order.units)] if order.shipped is not None else [])
+        for order in sold
+    ]
+    later = [
+        tuple(sum(units for at, units in order_movements if at > since) for since in (watermark, counted_at))
+        for order_movements in movements
+    ]
+    allocated = sum(units for order_movements in movements for _, units in order_movements)
 
     net = Feed("erp", basis="available", open_orders="net")
     figure = on_hand_from_count(
         net,
-        there - damaged - taken_off,
+        on_hand - damaged - open_units,
         unavailable=damaged,
         open_units=open_order_units(allocated, later),  # type: ignore[arg-type]
     )
 
-    assert figure == there == on_hand_from_count(Feed("wms"), there, unavailable=damaged, open_units=0)
+    assert figure == on_hand == on_hand_from_count(Feed("wms"), on_hand, unavailable=damaged, open_units=0)

@@ -1,4 +1,4 @@
-"""Stock that its feed no longer tracks: the figure stays, and nothing more is sold from it."""
+"""Stock that its feed no longer tracks: the figure stays, but nothing more is sold from it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from policies.facts.measures import days_since_count
 from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, level, policy, rules, sold, warehouse, world
 
 DC, ANNEX = warehouse("dc"), warehouse("annex")
-HERE = world([DC, ANNEX], [level("MUG", "dc", 5, tracked=False), level("MUG", "annex", 2)])
+SNAPSHOT = world([DC, ANNEX], [level("MUG", "dc", 5, tracked=False), level("MUG", "annex", 2)])
 
 
-def test_nothing_is_told_of_stock_that_is_no_longer_tracked() -> None:
-    found = assess_availability(rules(ANYWHERE), HERE, TIKTOK, "MUG")
+def test_untracked_stock_is_not_sellable() -> None:
+    result = assess_availability(rules(ANYWHERE), SNAPSHOT, TIKTOK, "MUG")
 
-    figures = {figure.location_id: figure for figure in found.locations}
-    assert (found.sellable, found.total_available) == (2, 2)
+    figures = {figure.location_id: figure for figure in result.locations}
+    assert (result.sellable, result.total_available) == (2, 2)
     assert figures["dc"].not_used_by is not None
     assert figures["dc"].not_used_by.reason is DropReason.UNTRACKED
 
 
-def test_no_order_goes_where_stock_is_no_longer_tracked_whatever_it_may_use() -> None:
-    found = route(rules(policy(sold_may_use="[buffer, blocked]")), HERE, TIKTOK, sold({"MUG": 4}))
+def test_no_order_is_routed_to_untracked_stock_whatever_it_may_use() -> None:
+    result = route(rules(policy(sold_may_use="[buffer, blocked]")), SNAPSHOT, TIKTOK, sold({"MUG": 4}))
 
-    assert found.units == {("MUG", "annex"): 2}
-    assert ("dc", "MUG", DropReason.UNTRACKED) in {(one.location_id, one.sku, one.reason) for one in found.dropped}
+    assert result.units == {("MUG", "annex"): 2}
+    assert ("dc", "MUG", DropReason.UNTRACKED) in {(item.location_id, item.sku, item.reason) for item in result.dropped}
 
 
-def test_what_an_order_has_there_already_stays_its_own() -> None:
+def test_an_order_keeps_its_units_of_untracked_stock() -> None:
     promised = world([DC], [level("MUG", "dc", 5, allocated=3, tracked=False)])
 
-    found = route(rules(ANYWHERE), promised, TIKTOK, sold({"MUG": 4}), {("MUG", "dc"): 3})
+    result = route(rules(ANYWHERE), promised, TIKTOK, sold({"MUG": 4}), {("MUG", "dc"): 3})
 
-    assert found.units == {("MUG", "dc"): 3}
+    assert result.units == {("MUG", "dc"): 3}
 
 
-def test_days_since_the_count_are_since_a_person_counted() -> None:
+def test_days_since_the_count_start_at_the_last_physical_count() -> None:
     days = timedelta(days=1)
     stock = level("MUG", "dc", 5, counted_time=NOW - days, physical_count_time=NOW - 9 * days)
 

@@ -1,4 +1,4 @@
-"""Tests beside rules: what they know, when they pass, and what a planner is told when they do not."""
+"""Test suites of rules: which rules they test, when they pass, and the messages when they fail."""
 
 from __future__ import annotations
 
@@ -81,18 +81,18 @@ def order(given: str, expect: str) -> str:
     return f"{WORLD}tests:\n  - name: A test\n    given: {{channel: shopify, {given}}}\n    expect: {expect}\n"
 
 
-def told(report: Report) -> list[str]:
+def messages(report: Report) -> list[str]:
     """The messages of all problems but untested rules and unused fixtures."""
     quiet = ("rule-untested", "unused-fixture")
-    return [f"{one.message} [{one.code}]" for one in report.problems if one.code not in quiet]
+    return [f"{problem.message} [{problem.code}]" for problem in report.problems if problem.code not in quiet]
 
 
 def failures(suite: str, rules: str = STORES) -> list[str]:
     report = checked({"a.yaml": rules, "a_test.yaml": suite})
-    return told(report)
+    return messages(report)
 
 
-def test_shared_fixtures_need_not_be_stated_again() -> None:
+def test_shared_fixtures_need_not_be_repeated() -> None:
     rule = "kind: buffer\nname: b\nscope: location\nrules:\n  - {name: two, hold_back: {units: 2}}\n"
     suite = """suite: Shared
 now: 2026-11-27T09:00:00Z
@@ -114,20 +114,20 @@ tests:
     report = run_suites(read(contents).policy_set, contents)
 
     assert [result.problem for result in report.results] == [None, None]
-    unused = [(one.file, one.line) for one in report.problems if one.code == "unused-fixture"]
+    unused = [(problem.file, problem.line) for problem in report.problems if problem.code == "unused-fixture"]
     assert unused == [("r/fixtures_test.yaml", 3)]
 
 
-def test_a_right_answer_for_the_right_reasons_passes() -> None:
+def test_the_expected_answer_for_the_expected_reasons_passes() -> None:
     suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor, a-fifth-of-launches]}")
 
     report = checked({"a.yaml": STORES, "a_test.yaml": suite})
 
     assert [(result.name, result.passed) for result in report.results] == [("A test", True)]
-    assert told(report) == []
+    assert messages(report) == []
 
 
-def test_a_right_answer_for_a_wrong_reason_fails() -> None:
+def test_the_expected_answer_for_another_reason_fails() -> None:
     suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor]}")
 
     assert failures(suite) == ["rule 'a-fifth-of-launches' fired but is not in 'because': A test [test-failed]"]
@@ -139,11 +139,11 @@ def test_a_reason_that_did_not_fire_fails() -> None:
     assert failures(suite) == ["rule 'two-on-the-floor' is in 'because' but did not fire: A test [test-failed]"]
 
 
-def test_a_failed_test_says_where_and_shows_the_figures() -> None:
+def test_a_failed_test_reports_its_position_and_figures() -> None:
     suite = sale("location: shop, on_hand: 6, held: 1", "{sellable: 5, because: [two-on-the-floor]}")
 
     report = checked({"a.yaml": STORES, "a_test.yaml": suite})
-    (failed,) = [one for one in report.problems if one.code == "test-failed"]
+    (failed,) = [problem for problem in report.problems if problem.code == "test-failed"]
 
     message = "expected 5 sellable, got 3; rule 'a-fifth-of-launches' fired but is not in 'because': A test"
     assert render([failed], {"rules/a_test.yaml": suite}).splitlines() == [
@@ -193,7 +193,7 @@ def test_every_part_of_a_decision_is_compared(expect: str, message: str) -> None
     assert failures(suite, ROUTING) == [f"{message}: A test [test-failed]"]
 
 
-def test_only_is_a_reason_where_it_keeps_a_location_out() -> None:
+def test_only_is_a_reason_where_it_excludes_a_location() -> None:
     given = "method: pickup, lines: {MUG: 1}, stock: {shop: {MUG: 1}, dc: {MUG: 5}}"
     suite = order(given, "{outcome: allocated, policy: pickup, dropped: {dc: not-eligible}, because: [only]}")
 
@@ -208,7 +208,7 @@ def test_a_review_is_a_reason() -> None:
     assert failures(suite, ROUTING) == []
 
 
-def test_an_order_that_no_policy_of_the_file_takes_is_told_so() -> None:
+def test_an_order_that_no_policy_of_the_file_applies_to_fails_with_advice() -> None:
     rules = ROUTING.replace("  - {name: rest, position: 100, rank: [fewest_shipments]}\n", "")
     suite = order("lines: {MUG: 1}, stock: {dc: {MUG: 1}}", "{outcome: allocated, because: []}")
 
@@ -228,7 +228,7 @@ def test_an_order_that_no_policy_of_the_file_takes_is_told_so() -> None:
         ("available: 5, held: 4", 5, ""),
     ],
 )
-def test_figures_mean_what_they_say(given: str, sellable: int, because: str) -> None:
+def test_stock_figures_of_a_test_are_used_as_stated(given: str, sellable: int, because: str) -> None:
     suite = sale(f"location: dc, {given}", f"{{sellable: {sellable}, because: [{because}]}}")
 
     assert failures(suite, EXPOSURE) == []
@@ -237,30 +237,34 @@ def test_figures_mean_what_they_say(given: str, sellable: int, because: str) -> 
 def test_another_file_cannot_break_a_suite() -> None:
     suite = sale("location: shop, available: 5, age_minutes: 90", "{sellable: 0, because: [old]}")
 
-    assert told(checked({"a.yaml": EXPOSURE, "a_test.yaml": suite, "b.yaml": STORES})) == []
+    assert messages(checked({"a.yaml": EXPOSURE, "a_test.yaml": suite, "b.yaml": STORES})) == []
 
 
-def test_a_suite_of_all_rules_knows_the_whole_folder() -> None:
+def test_a_suite_of_all_rules_tests_the_whole_folder() -> None:
     suite = sale("location: shop, available: 5, age_minutes: 90", "{sellable: 0, because: [old]}")
     together = suite.replace("suite:", "rules: all\nsuite:").replace(
         "[old]", "[old, two-on-the-floor, a-fifth-of-launches]"
     )
 
-    assert told(checked({"a.yaml": EXPOSURE, "together_test.yaml": together, "b.yaml": STORES})) == []
+    assert messages(checked({"a.yaml": EXPOSURE, "together_test.yaml": together, "b.yaml": STORES})) == []
 
 
 def test_a_suite_without_its_rules_is_a_problem() -> None:
     suite = sale("location: dc, available: 5", "{sellable: 5, because: []}")
 
-    assert told(checked({"a.yaml": STORES, "b_test.yaml": suite})) == [
+    assert messages(checked({"a.yaml": STORES, "b_test.yaml": suite})) == [
         "this suite has no rule file of the same name beside it [no-rule-file]"
     ]
 
 
-def test_every_rule_without_a_test_is_told_where_it_stands() -> None:
-    untested = [one for one in checked({"a.yaml": STORES, "b.yaml": ROUTING}).problems if one.code == "rule-untested"]
+def test_every_untested_rule_is_reported_with_its_position() -> None:
+    untested = [
+        problem
+        for problem in checked({"a.yaml": STORES, "b.yaml": ROUTING}).problems
+        if problem.code == "rule-untested"
+    ]
 
-    assert [f"{one.file}:{one.line}: {one.message}" for one in untested] == [
+    assert [f"{problem.file}:{problem.line}: {problem.message}" for problem in untested] == [
         "rules/a.yaml:5: no test makes the buffer rule 'two-on-the-floor' fire",
         "rules/a.yaml:6: no test makes the buffer rule 'a-fifth-of-launches' fire",
         "rules/b.yaml:3: no test makes the routing policy 'pickup' fire",
@@ -278,13 +282,15 @@ def test_a_policy_that_passes_an_order_on_is_tested() -> None:
     suite = order(given, "{outcome: allocated, policy: dear, because: [no-stores]}")
     report = checked({"a.yaml": ROUTING, "a_test.yaml": suite})
 
-    assert told(report) == []
+    assert messages(report) == []
     assert not [
-        one for one in report.problems if "routing policy 'pickup' fire" in one.message and "only" not in one.message
+        problem
+        for problem in report.problems
+        if "routing policy 'pickup' fire" in problem.message and "only" not in problem.message
     ]
 
 
-def test_all_problems_of_a_suite_are_told_at_once() -> None:
+def test_all_problems_of_a_suite_are_reported_at_once() -> None:
     suite = """\
 suite: Bad
 now: 2026-11-27
@@ -305,7 +311,7 @@ tests:
 """
     report = checked({"a.yaml": STORES, "a_test.yaml": suite})
 
-    assert [f"{one.line}:{one.column}: {one.message} [{one.code}]" for one in report.problems] == [
+    assert [f"{problem.line}:{problem.column}: {problem.message} [{problem.code}]" for problem in report.problems] == [
         "2:6: 'now' has no time zone, or its year is not from 2000 to 2999 [wrong-type]",
         "3:8: 'rules' cannot be 'some' [unknown-value]",
         "5:16: 'type' cannot be 'shop' [unknown-value]",
@@ -341,28 +347,28 @@ tests:
     ]
 
 
-def test_a_suite_is_read_though_the_rules_have_problems() -> None:
+def test_a_suite_is_checked_even_if_the_rules_have_problems() -> None:
     report = run_suites(
         None, {"a_test.yaml": b"suite: A\nnow: 2026-11-27T09:00:00Z\ntset: []\n", "a.yaml": b"kind: x\n"}
     )
 
-    assert [one.code for one in report.problems] == ["missing-key", "unknown-key"]
+    assert [problem.code for problem in report.problems] == ["missing-key", "unknown-key"]
     assert report.results == ()
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"- a", b"\xff", b"a: &a [*a]", b"tests: 5", b"[" * 99, b"a: !!python/object:x {}"]
 )
-def test_no_suite_can_break_the_check(content: bytes) -> None:
+def test_a_malformed_suite_is_reported_as_problems(content: bytes) -> None:
     reading = read({"z.yaml": REST.encode()})
 
     assert run_suites(reading.policy_set, {"z_test.yaml": content}).problems
 
 
-def test_rules_are_not_called_untested_while_a_suite_cannot_be_read() -> None:
+def test_rules_are_not_reported_as_untested_while_a_suite_has_problems() -> None:
     report = checked({"a.yaml": STORES, "a_test.yaml": "suite: A\n"})
 
-    assert {one.code for one in report.problems} == {"missing-key"}
+    assert {problem.code for problem in report.problems} == {"missing-key"}
 
 
 def test_only_yaml_files_that_end_in_test_are_suites() -> None:
