@@ -122,7 +122,7 @@ class Demo:
         orders = await asyncio.gather(*(self._order(COMMITMENT_SOLD) for _ in range(LATE_ORDERS)))
         short = sum(shortage.unit_count for order in orders for shortage in order.shortages)
         self._print(
-            f"They are paid, so they may use the buffer: it supplies {count(LATE_ORDERS - short, 'unit')}, "
+            f"They are paid, so they may use the buffer: it supplies {count(LATE_ORDERS - short, 'unit')}; "
             f"[bold]{count(short, 'unit is', 'units are')}[/] oversold."
         )
 
@@ -182,8 +182,8 @@ class Demo:
         filled = (await self._current_order(waiting)).allocation
         backordered, remaining = (sum(line.backordered_count for line in order.lines) for order in (waiting, filled))
         self._print(
-            f"An order of 3 units has {backordered} on backorder. A delivery arrives at the warehouse: {remaining} on "
-            f"backorder now, and the order ships from {_open_locations(filled)}."
+            f"An order of 3 units has {count(backordered, 'unit')} on backorder. A delivery arrives at the warehouse: "
+            f"{count(remaining, 'unit')} on backorder now, and the order ships from {_open_locations(filled)}."
         )
 
     async def print_health(self) -> None:

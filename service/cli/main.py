@@ -72,7 +72,7 @@ def options_before_commands(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Takes the options that stand before a command."""
+    """Reads the options that come before the command."""
 
 
 @app.command()

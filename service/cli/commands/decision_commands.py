@@ -63,7 +63,7 @@ def orders(
         bool, typer.Option("--needs-person", help="Only orders that need a manual review.")
     ] = False,
     location: Annotated[str, typer.Option("--location", help="Only with units promised at or shipped from it.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most orders to list.")] = 1_000,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of orders.")] = 1_000,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:

@@ -45,7 +45,9 @@ def exceptions(
     channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
     overdue: Annotated[bool, typer.Option("--overdue", help="Only overdue exceptions.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also resolved exceptions.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Most exceptions to list.")] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=100_000, help="Maximum number of exceptions.")
+    ] = DEFAULT_LIMIT,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:

@@ -16,7 +16,7 @@ from service.rpc import proto_values
 from truestock.v1.catalog_service_pb2 import Location, Product, UpsertProductsRequest
 from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChange, StockChangeResult, StockCount
 
-SOURCE = "truestock-play"
+SOURCE = "truestock-replay-orders"
 WAREHOUSE_SHARE = 0.5
 """Share of the units that goes to warehouses, if there are other locations too."""
 
