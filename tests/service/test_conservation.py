@@ -52,7 +52,7 @@ def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[Ran
         try:
             shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
             members = {"runner": runner, "shop": shop}
-            yield type("Life", (RandomRetailer,), members | {"settles": rules == RESOLVED_RULES})
+            yield type("Life", (RandomRetailer,), members | {"resolves_by_policy": rules == RESOLVED_RULES})
         finally:
             runner.run(stack.aclose())
 
