@@ -1,4 +1,4 @@
-"""Takes in requests about orders, in whatever order they arrive: originals, copies, updates. `planner` plans them.
+"""Applies requests about orders, in whatever order they arrive: originals, copies, updates. `planner` plans them.
 
 An order has one promise, under the original's key. Older contents never replace newer ones by the channel's time, a
 sold order stays sold and a cancelled one cancelled, so the same events in any order of arrival end in the same state.

@@ -32,14 +32,14 @@ def policy_set() -> PolicySet:
     return policy_set
 
 
-class Counter:
+class BatchRecorder:
     """Stands in for the transactions: records the batches, and answers them once `go` is set."""
 
     def __init__(self, *, max_in_flight: int = 8) -> None:
         self.batches: list[list[str]] = []
         self.go = asyncio.Event()
         self.bad: set[str] = set()
-        self.allocator = AllocationQueue(self._decide, Metrics(CollectorRegistry()), max_in_flight=max_in_flight)
+        self.queue = AllocationQueue(self._decide, Metrics(CollectorRegistry()), max_in_flight=max_in_flight)
 
     async def _decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         order_ids = [ticket.request.order.order_id for ticket in tickets]
@@ -51,8 +51,8 @@ class Counter:
 
 
 @pytest.fixture
-def counter() -> Counter:
-    return Counter()
+def recorder() -> BatchRecorder:
+    return BatchRecorder()
 
 
 def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
@@ -67,62 +67,66 @@ def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
     )
 
 
-async def send(counter: Counter, *tickets: Ticket) -> list[asyncio.Task[allocation_pb.Allocation]]:
-    tasks = [asyncio.create_task(counter.allocator.allocate(ticket, deadline=None)) for ticket in tickets]
+async def send(recorder: BatchRecorder, *tickets: Ticket) -> list[asyncio.Task[allocation_pb.Allocation]]:
+    tasks = [asyncio.create_task(recorder.queue.allocate(ticket, deadline=None)) for ticket in tickets]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
 
 
-async def test_an_idle_service_allocates_a_single_order_at_once(counter: Counter, policy_set: PolicySet) -> None:
-    await send(counter, ticket(policy_set, "A", "MUG"))
+async def test_an_idle_service_allocates_a_single_order_at_once(recorder: BatchRecorder, policy_set: PolicySet) -> None:
+    await send(recorder, ticket(policy_set, "A", "MUG"))
 
-    assert counter.batches == [["A"]]
-    counter.go.set()
+    assert recorder.batches == [["A"]]
+    recorder.go.set()
 
 
-async def test_orders_that_waited_for_a_hot_sku_share_a_transaction(counter: Counter, policy_set: PolicySet) -> None:
-    tasks = await send(counter, ticket(policy_set, "A", "MUG"))
-    tasks += await send(counter, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(5)))
+async def test_orders_that_waited_for_a_hot_sku_share_a_transaction(
+    recorder: BatchRecorder, policy_set: PolicySet
+) -> None:
+    tasks = await send(recorder, ticket(policy_set, "A", "MUG"))
+    tasks += await send(recorder, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(5)))
 
-    assert counter.batches == [["A"]]
-    counter.go.set()
+    assert recorder.batches == [["A"]]
+    recorder.go.set()
     await asyncio.gather(*tasks)
-    assert counter.batches == [["A"], [f"B-{n}" for n in range(5)]]
+    assert recorder.batches == [["A"], [f"B-{n}" for n in range(5)]]
 
 
-async def test_a_viral_sku_does_not_hold_up_the_others(counter: Counter, policy_set: PolicySet) -> None:
-    await send(counter, ticket(policy_set, "hot-1", "MUG"))
-    await send(counter, ticket(policy_set, "hot-2", "MUG"), ticket(policy_set, "cold", "CUP"))
+async def test_a_viral_sku_does_not_hold_up_the_others(recorder: BatchRecorder, policy_set: PolicySet) -> None:
+    await send(recorder, ticket(policy_set, "hot-1", "MUG"))
+    await send(recorder, ticket(policy_set, "hot-2", "MUG"), ticket(policy_set, "cold", "CUP"))
 
-    assert counter.batches == [["hot-1"], ["cold"]]
-    counter.go.set()
+    assert recorder.batches == [["hot-1"], ["cold"]]
+    recorder.go.set()
 
 
-async def test_no_order_passes_another_one_that_shares_a_sku_with_it(counter: Counter, policy_set: PolicySet) -> None:
-    tasks = await send(counter, ticket(policy_set, "first", "MUG"))
-    tasks += await send(counter, ticket(policy_set, "both", "MUG", "CUP"), ticket(policy_set, "last", "CUP"))
+async def test_no_order_passes_another_one_that_shares_a_sku_with_it(
+    recorder: BatchRecorder, policy_set: PolicySet
+) -> None:
+    tasks = await send(recorder, ticket(policy_set, "first", "MUG"))
+    tasks += await send(recorder, ticket(policy_set, "both", "MUG", "CUP"), ticket(policy_set, "last", "CUP"))
 
-    assert counter.batches == [["first"]]
-    counter.go.set()
+    assert recorder.batches == [["first"]]
+    recorder.go.set()
     await asyncio.gather(*tasks)
-    assert counter.batches == [["first"], ["both", "last"]]
+    assert recorder.batches == [["first"], ["both", "last"]]
 
 
-async def test_the_same_order_is_never_twice_in_one_transaction(counter: Counter, policy_set: PolicySet) -> None:
-    tasks = await send(counter, ticket(policy_set, "A", "MUG"), ticket(policy_set, "A", "CUP"))
+async def test_the_same_order_is_never_twice_in_one_transaction(recorder: BatchRecorder, policy_set: PolicySet) -> None:
+    tasks = await send(recorder, ticket(policy_set, "A", "MUG"), ticket(policy_set, "A", "CUP"))
 
-    assert counter.batches == [["A"]]
-    counter.go.set()
+    assert recorder.batches == [["A"]]
+    recorder.go.set()
     await asyncio.gather(*tasks)
-    assert counter.batches == [["A"], ["A"]]
+    assert recorder.batches == [["A"], ["A"]]
 
 
-async def test_a_bad_order_is_found_and_the_others_are_answered(counter: Counter, policy_set: PolicySet) -> None:
-    counter.bad = {"B-3"}
-    counter.go.set()
+async def test_a_bad_order_is_found_and_the_others_are_answered(recorder: BatchRecorder, policy_set: PolicySet) -> None:
+    recorder.bad = {"B-3"}
+    recorder.go.set()
 
-    tasks = await send(counter, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(8)))
+    tasks = await send(recorder, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(8)))
     answers = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert isinstance(answers[3], NotFound)
@@ -132,63 +136,63 @@ async def test_a_bad_order_is_found_and_the_others_are_answered(counter: Counter
 
 
 async def test_a_full_queue_refuses_at_once_and_says_when_to_retry(
-    counter: Counter, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
+    recorder: BatchRecorder, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "QUEUE_ORDERS", 2)
-    await send(counter, *(ticket(policy_set, str(n), "MUG") for n in range(3)))
-    await send(counter, *(ticket(policy_set, str(n), "MUG") for n in (3, 4)))
+    await send(recorder, *(ticket(policy_set, str(n), "MUG") for n in range(3)))
+    await send(recorder, *(ticket(policy_set, str(n), "MUG") for n in (3, 4)))
 
     with pytest.raises(Overloaded) as refused:
-        await counter.allocator.allocate(ticket(policy_set, "late", "MUG"), deadline=None)
+        await recorder.queue.allocate(ticket(policy_set, "late", "MUG"), deadline=None)
 
     assert refused.value.retry_after is not None
-    counter.go.set()
+    recorder.go.set()
 
 
-async def test_a_deadline_that_cannot_be_met_is_refused_at_once(counter: Counter, policy_set: PolicySet) -> None:
-    await send(counter, ticket(policy_set, "A", "MUG"))
-    await send(counter, ticket(policy_set, "B", "MUG"))
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once(recorder: BatchRecorder, policy_set: PolicySet) -> None:
+    await send(recorder, ticket(policy_set, "A", "MUG"))
+    await send(recorder, ticket(policy_set, "B", "MUG"))
 
     with pytest.raises(Overloaded):
-        await counter.allocator.allocate(ticket(policy_set, "C", "MUG"), deadline=0.000_001)
+        await recorder.queue.allocate(ticket(policy_set, "C", "MUG"), deadline=0.000_001)
 
-    counter.go.set()
+    recorder.go.set()
 
 
 async def test_an_order_whose_caller_has_cancelled_the_call_is_not_allocated(
-    counter: Counter, policy_set: PolicySet
+    recorder: BatchRecorder, policy_set: PolicySet
 ) -> None:
-    tasks = await send(counter, ticket(policy_set, "A", "MUG"))
-    waiting = await send(counter, ticket(policy_set, "B", "MUG"))
+    tasks = await send(recorder, ticket(policy_set, "A", "MUG"))
+    waiting = await send(recorder, ticket(policy_set, "B", "MUG"))
 
     waiting[0].cancel()
-    counter.go.set()
+    recorder.go.set()
     await asyncio.gather(*tasks)
-    await counter.allocator.close()
+    await recorder.queue.close()
 
-    assert counter.batches == [["A"]]
+    assert recorder.batches == [["A"]]
 
 
 async def test_a_queue_that_closes_answers_its_orders_and_accepts_no_more(
-    counter: Counter, policy_set: PolicySet
+    recorder: BatchRecorder, policy_set: PolicySet
 ) -> None:
-    tasks = await send(counter, ticket(policy_set, "A", "MUG"), ticket(policy_set, "B", "CUP"))
-    tasks += await send(counter, ticket(policy_set, "C", "MUG"))
+    tasks = await send(recorder, ticket(policy_set, "A", "MUG"), ticket(policy_set, "B", "CUP"))
+    tasks += await send(recorder, ticket(policy_set, "C", "MUG"))
 
-    closing = asyncio.create_task(counter.allocator.close())
+    closing = asyncio.create_task(recorder.queue.close())
     await asyncio.sleep(0)
     with pytest.raises(NotReady):
-        await counter.allocator.allocate(ticket(policy_set, "D", "MUG"), deadline=None)
-    counter.go.set()
+        await recorder.queue.allocate(ticket(policy_set, "D", "MUG"), deadline=None)
+    recorder.go.set()
     await closing
 
     assert all(task.done() for task in tasks)
 
 
 async def test_no_more_transactions_than_connections_are_in_flight(policy_set: PolicySet) -> None:
-    counter = Counter(max_in_flight=2)
+    recorder = BatchRecorder(max_in_flight=2)
     for sku in "ABCD":
-        await send(counter, ticket(policy_set, sku, sku))
+        await send(recorder, ticket(policy_set, sku, sku))
 
-    assert counter.batches == [["A"], ["B"]]
-    counter.go.set()
+    assert recorder.batches == [["A"], ["B"]]
+    recorder.go.set()
