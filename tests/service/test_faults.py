@@ -316,7 +316,7 @@ async def test_a_call_that_its_caller_gave_up_is_not_counted_as_answered(shop: R
 async def test_past_the_bound_of_the_queue_orders_are_refused_at_once(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 50)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 50)
     async with locked(shop, "stock_level"):
         first = asyncio.create_task(shop.allocate("A-0", {"MUG": 1}))
         await asyncio.sleep(0.2)
@@ -339,7 +339,7 @@ async def test_what_is_promised_can_be_confirmed_and_given_back_while_orders_are
 ) -> None:
     await shop.stock({("CUP", "dc"): 2})
     paid, left = [await shop.allocate(f"C-{n}", {"CUP": 1}, HOLD) for n in range(2)]
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
 
     error = await refusal(shop.allocate("A-1", {"MUG": 1}))
 
@@ -352,7 +352,7 @@ async def test_a_part_of_an_order_that_is_held_can_be_confirmed_while_orders_are
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await shop.allocate("A-1", {"MUG": 101}, HOLD)
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
 
     paid = await shop.confirm(held.allocation_id)
 

@@ -138,7 +138,7 @@ async def test_a_bad_order_is_found_and_the_others_are_answered(recorder: BatchR
 async def test_a_full_queue_refuses_at_once_and_says_when_to_retry(
     recorder: BatchRecorder, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 2)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 2)
     await send(recorder, *(ticket(policy_set, str(n), "MUG") for n in range(3)))
     await send(recorder, *(ticket(policy_set, str(n), "MUG") for n in (3, 4)))
 

@@ -171,7 +171,7 @@ async def test_explain_shows_the_owner_and_the_rule_of_an_exception(shop: Retail
 
     assert isinstance(console.file, StringIO)
     text = console.file.getvalue()
-    assert "What is to be settled" in text
+    assert "Exceptions" in text
     assert "operations" in text
     assert "rest (rules/owners.yaml:7)" in text
 
@@ -215,7 +215,7 @@ async def test_explain_shows_when_no_exception_is_open_any_more(shop: Retailer) 
 
     assert isinstance(console.file, StringIO)
     text = console.file.getvalue()
-    assert "A person had to look at this order; nothing of it is open." in text
+    assert "This order needed a manual review; it has no open exceptions." in text
     assert "cancelled by anna" in text
 
 
