@@ -150,7 +150,7 @@ async def test_more_than_a_mebibyte_is_refused(retailer: Retailer) -> None:
 async def test_rules_that_take_too_long_are_given_up_and_leave_nothing_behind(
     retailer: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "TRIAL_SECONDS", 1)
+    monkeypatch.setattr(limits, "SANDBOX_SECONDS", 1)
 
     error = await refused(ask(retailer, {"rules/routing.yaml": ROUTING, "rules/many.yaml": many_rules(4_000)}))
 
@@ -162,7 +162,7 @@ async def test_rules_that_take_too_long_are_given_up_and_leave_nothing_behind(
 async def test_rules_that_take_too_much_memory_are_given_up(
     retailer: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "TRIAL_BYTES", 64 << 20)
+    monkeypatch.setattr(limits, "SANDBOX_BYTES", 64 << 20)
 
     error = await refused(ask(retailer, {"rules/routing.yaml": ROUTING, "rules/many.yaml": many_rules(3_000)}))
 
@@ -181,8 +181,8 @@ async def test_a_caller_that_goes_leaves_nothing_running(retailer: Retailer) -> 
 
 
 async def test_only_a_few_wait(retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TRIALS_AT_ONCE", 1)
-    monkeypatch.setattr(limits, "TRIALS_WAITING", 1)
+    monkeypatch.setattr(limits, "SANDBOXES_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "SANDBOXES_WAITING", 1)
     retailer = await retailers.make()
 
     answers = await asyncio.gather(*(ask(retailer, CANDIDATE) for _ in range(4)), return_exceptions=True)
