@@ -21,7 +21,7 @@ RESOLUTIONS = {
     for name, number in exception_pb2.ExceptionResolution.items()
     if number
 }
-"""How exceptions are settled, by the words of the database."""
+"""Resolutions of the API by the words that the database stores."""
 
 
 def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:

@@ -1,4 +1,4 @@
-"""What every exception has: states, actors and the events of its history."""
+"""States, actors and history events of exceptions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 OPEN = "open"
-"""The state of an exception that nobody has settled."""
+"""The state of an exception that is not resolved."""
 RESOLVED = "resolved"
 POLICY = "policy"
-"""The actor of what no person did."""
+"""The actor of events that the service itself caused."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionEvent:
-    """One thing that happened to an exception; `actor` is a person, or POLICY."""
+    """One event of an exception; `actor` is a person, a program or POLICY."""
 
     exception_id: UUID
     event: str
@@ -23,5 +23,5 @@ class ExceptionEvent:
 
 
 def resolution_text(resolution: str) -> str:
-    """How an exception was settled, as its history says it."""
-    return f"Settled: {resolution.replace('_', ' ')}."
+    """The sentence of a resolution in the history of its exception."""
+    return f"Resolved: {resolution.replace('_', ' ')}."

@@ -22,7 +22,7 @@ _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ExceptionsPage:
-    """Which exceptions to list: filters that are empty let everything through, `after` is the last one already seen."""
+    """Which exceptions to list: an empty filter matches all; `after` is the last exception of the page before."""
 
     states: list[str]
     kinds: list[str]
@@ -36,7 +36,7 @@ class ExceptionsPage:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Who is to work on an exception; `assignee` None is nobody, `owner` None leaves it with the desk that has it."""
+    """A new assignee or desk of an exception; `assignee` None is nobody, `owner` None keeps the desk."""
 
     exception_id: UUID
     assignee: str | None
@@ -47,7 +47,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class ResolutionRequest:
-    """How an exception is settled, and who says so."""
+    """How to resolve an exception, and who resolves it."""
 
     exception_id: UUID
     resolution: str
@@ -58,7 +58,7 @@ class ResolutionRequest:
 
 @dataclass(frozen=True, slots=True)
 class SyncFailure:
-    """What a feed or adapter could not do, and what about."""
+    """What a feed or channel adapter could not do, and for which channel, product or location."""
 
     source: str
     description: str
@@ -69,7 +69,7 @@ class SyncFailure:
 
     @property
     def subject(self) -> str:
-        """Its name, by which the same failure is known again: `source/channel/sku/location`."""
+        """The key by which a repeated failure is found: `source/channel/sku/location`."""
         parts = (self.source, self.channel_id or "", self.sku or "", self.location_id or "")
         return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
@@ -77,9 +77,12 @@ class SyncFailure:
 def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPage:
     """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
-    wrong = [n for n in request.states if n not in _STATES]
-    if wrong:
-        fields.wrong("states", f"{wrong[0]} is not one of {', '.join(f'STATE_{w.upper()}' for w in EXCEPTION_STATES)}")
+    unknown_states = [number for number in request.states if number not in _STATES]
+    if unknown_states:
+        fields.wrong(
+            "states",
+            f"{unknown_states[0]} is not one of {', '.join(f'STATE_{word.upper()}' for word in EXCEPTION_STATES)}",
+        )
     for index, kind in enumerate(_filter_entries(fields, "kinds", request.kinds)):
         if kind not in EXCEPTION_KINDS:
             fields.wrong(f"kinds[{index}]", f"'{kind[:64]}' is not one of {', '.join(EXCEPTION_KINDS)}")
@@ -126,7 +129,7 @@ def assignment(request: exception_pb.AssignExceptionRequest) -> Assignment:
 
 
 def resolution_request(request: exception_pb.ResolveExceptionRequest) -> ResolutionRequest:
-    """Raises InvalidFields with everything that is wrong. Whether the kind allows it is not known yet."""
+    """Raises InvalidFields with everything that is wrong. Does not check that the kind allows the resolution."""
     fields = Fields()
     id = fields.uuid("exception_id", request.exception_id, required=True)
     resolution = _RESOLUTIONS.get(request.resolution, "")
@@ -135,7 +138,7 @@ def resolution_request(request: exception_pb.ResolveExceptionRequest) -> Resolut
     actor = _actor(fields, request.actor)
     note = fields.text("note", request.note)
     if resolution == OTHER and not request.note:
-        fields.wrong("note", "must say how it was settled, for EXCEPTION_RESOLUTION_OTHER")
+        fields.wrong("note", "must say how it was resolved, for EXCEPTION_RESOLUTION_OTHER")
     request_id = fields.uuid("request_id", request.request_id)
     fields.finish()
     assert id is not None
@@ -156,18 +159,18 @@ def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:
 
 
 def resolution_names(words: Iterable[str]) -> str:
-    """Resolutions as a caller of the API writes them."""
+    """Resolutions as their names in the API."""
     return ", ".join(f"EXCEPTION_RESOLUTION_{word.upper()}" for word in words)
 
 
 def _actor(fields: Fields, actor: str) -> str:
     fields.text("actor", actor, longest=limits.ID_LENGTH, required=True)
     if actor == POLICY:
-        fields.wrong("actor", f"'{POLICY}' is the service's own; name the person or the program that says so")
+        fields.wrong("actor", f"'{POLICY}' is reserved for the service; name the person or program that acts")
     return actor
 
 
 def _filter_entries(fields: Fields, field: str, values: Iterable[str]) -> list[str]:
-    """The entries of a filter; none of one that is too long."""
-    found = list(values)
-    return found if fields.size(field, found, 0, limits.EXCEPTION_FILTER) else []
+    """The entries of a filter, or none if there are too many."""
+    entries = list(values)
+    return entries if fields.size(field, entries, 0, limits.EXCEPTION_FILTER) else []

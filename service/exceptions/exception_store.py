@@ -1,4 +1,4 @@
-"""Exceptions in PostgreSQL: pages of them, one of them under lock, and what is noted on their orders."""
+"""SQL of exceptions: pages, locks, updates and their events in the timelines of orders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OPEN: ColumnElement[Any] = literal_column("'open'")
 
 
 def _page(listed: Select[Any]) -> Statement:
-    """Exceptions behind a key, by (due time, id), through filters that let everything through where they are empty."""
+    """Exceptions after a key, ordered by (due time, id); an empty filter matches all."""
     return Statement(
         listed.where(
             (parameter("after_time", Moment).is_(None))
@@ -57,7 +57,8 @@ def _page(listed: Select[Any]) -> Statement:
     )
 
 
-# A partial index serves only a statement that states its condition, so what is open has statements of its own.
+# PostgreSQL uses a partial index only if the statement contains its condition, so open exceptions have statements
+# of their own.
 _PAGE_OPEN = _page(select(*exception_record).where(_own.state == _OPEN))
 _PAGE_OVERDUE = _page(select(*exception_record).where(_own.state == _OPEN, _own.due_time <= func.statement_timestamp()))
 _PAGE_ANY = _page(
@@ -128,7 +129,7 @@ _EVENT: Columns = {
     "policy_revision": Text,
     "event_time": Moment,
 }
-_event = unnested("happened", **_EVENT)
+_event = unnested("events", **_EVENT)
 _ADD_ORDER_EVENTS = Statement(
     insert(order_event).from_select(list(_EVENT), select(*(_event.c[name] for name in _EVENT)))
 )
@@ -136,7 +137,7 @@ _ADD_ORDER_EVENTS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class OrderTimelineNote:
-    """Something about an exception that belongs into the timeline of its order."""
+    """An event of an exception for the timeline of its order."""
 
     allocation_id: UUID
     event: str
@@ -144,66 +145,66 @@ class OrderTimelineNote:
     policy_revision: str
 
 
-async def page(connection: Connection, wanted: ExceptionsPage, count: int) -> list[asyncpg.Record]:
-    """At most `count` exceptions, the ones that are due first, first."""
-    statement = _PAGE_OPEN if wanted.states == ["open"] else _PAGE_ANY
-    if wanted.overdue_only:
-        # Only what is open can be overdue.
-        if wanted.states and "open" not in wanted.states:
+async def page(connection: Connection, query: ExceptionsPage, count: int) -> list[asyncpg.Record]:
+    """At most `count` exceptions, ordered by due time."""
+    statement = _PAGE_OPEN if query.states == ["open"] else _PAGE_ANY
+    if query.overdue_only:
+        # Only open exceptions can be overdue.
+        if query.states and "open" not in query.states:
             return []
         statement = _PAGE_OVERDUE
-    after_time, after_id = wanted.after or (None, None)
+    after_time, after_id = query.after or (None, None)
     return await statement.rows(
         connection,
         after_time=after_time,
         after_id=after_id,
-        states=wanted.states,
-        kinds=wanted.kinds,
-        owners=wanted.owners,
-        channel_ids=wanted.channel_ids,
-        allocation_id=wanted.allocation_id,
+        states=query.states,
+        kinds=query.kinds,
+        owners=query.owners,
+        channel_ids=query.channel_ids,
+        allocation_id=query.allocation_id,
         count=count,
     )
 
 
 async def find(connection: Connection, id: UUID) -> asyncpg.Record | None:
-    """One exception as it stands; None where there is none."""
+    """One exception; None if there is none."""
     return await _FIND.row(connection, id=id)
 
 
 async def find_open(connection: Connection, kind: str, subject: str) -> asyncpg.Record | None:
-    """The open exception of a kind about something; None where there is none."""
+    """The open exception of a kind and subject; None if there is none."""
     return await _FIND_OPEN.row(connection, kind=kind, subject=subject)
 
 
 async def lock(connection: Connection, id: UUID) -> asyncpg.Record | None:
-    """One exception, locked. The lock of its order, where it has one, comes before."""
+    """One exception, locked. The caller must have locked its order, if it has one."""
     return await _LOCK.row(connection, id=id)
 
 
 async def history(connection: Connection, id: UUID) -> list[asyncpg.Record]:
-    """What happened to an exception, oldest first."""
+    """The events of an exception, oldest first."""
     return await _HISTORY.rows(connection, id=id)
 
 
 async def assign(
     connection: Connection, now: datetime, id: UUID, *, assignee: str | None, owner: str
 ) -> asyncpg.Record | None:
-    """Gives a locked exception to somebody; returns it as it is then."""
+    """Assigns a locked exception; returns it as updated."""
     return await _ASSIGN.row(connection, now=now, id=id, assignee=assignee, owner=owner)
 
 
 async def resolve(
     connection: Connection, now: datetime, id: UUID, *, resolution: str, actor: str, note: str | None
 ) -> asyncpg.Record | None:
-    """Settles a locked exception; returns it as it is then."""
+    """Resolves a locked exception; returns it as updated."""
     return await _RESOLVE.row(connection, now=now, id=id, resolution=resolution, actor=actor, note=note)
 
 
 async def other_open_count(connection: Connection, row: asyncpg.Record) -> int:
-    """How many other exceptions of its kind are open about the same order, which is locked."""
-    found = await _OTHERS_OPEN.rows(connection, allocation_id=row["allocation_id"], kind=row["kind"], id=row["id"])
-    count: int = found[0]["count"]
+    """The number of other open exceptions of its kind about the same order, which is locked."""
+    rows = await _OTHERS_OPEN.rows(connection, allocation_id=row["allocation_id"], kind=row["kind"], id=row["id"])
+    count: int = rows[0]["count"]
     return count
 
 
@@ -215,15 +216,15 @@ async def note_on_orders(
     *,
     needs_person: bool,
 ) -> list[str]:
-    """Adds to the timelines of locked orders and raises their versions.
+    """Adds events to the timelines of locked orders and raises their versions.
 
-    `needs_person` says that a person has to act, or has acted; returns the channels of the orders that had not needed
-    one before, once for each.
+    `needs_person` says that a person has to act, or has acted. Returns the channel of each order that had not needed a
+    person before.
     """
     if not notes:
         return []
     ids = sorted({note.allocation_id for note in notes})
-    touched = await _NOTE.rows(connection, now=now, ids=ids, needs_person=needs_person)
-    rows = [(new_id(), n.allocation_id, n.event, n.description, n.policy_revision, now) for n in notes]
+    updated = await _NOTE.rows(connection, now=now, ids=ids, needs_person=needs_person)
+    rows = [(new_id(), note.allocation_id, note.event, note.description, note.policy_revision, now) for note in notes]
     await _ADD_ORDER_EVENTS.run(connection, **transposed(list(_EVENT), rows))
-    return [r["channel_id"] for r in touched if needs_person and not r["needed_person"]]
+    return [r["channel_id"] for r in updated if needs_person and not r["needed_person"]]

@@ -1,4 +1,4 @@
-"""Exceptions that are noticed outside of an order's plan: raised once while open, and settled when they end."""
+"""Exceptions that do not come from planning an order: raised once while open, resolved when their cause ends."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from service.metrics import NO_CHANNEL, Metrics
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something to settle. While one of its kind and subject is open, another is the same again.
+    """A problem to raise as an exception. If one of its kind and subject is open, this one counts as a repeat of it.
 
-    `channel`, `location`, `product`, `order` and `destination` are what exception rules may ask about, where it has
-    them. `allocation_id`, `shipment_id`, `sku`, `location_id`, `channel_id` and `source` say what it is about, also
-    where it is unknown to the catalogue.
+    `channel`, `location`, `product`, `order` and `destination` are facts for exception rules, if known.
+    `allocation_id`, `shipment_id`, `sku`, `location_id`, `channel_id` and `source` name what it is about, even if the
+    catalog does not have it.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class RaisedException:
-    """An exception that is new."""
+    """A new exception."""
 
     id: UUID
     kind: str
@@ -99,7 +99,7 @@ _RAISE = Statement(
 )
 
 _EVENT_COLUMNS: Columns = {"id": Uuid, "exception_id": Uuid, "event": Text, "actor": Text, "description": Text}
-_event_rows = unnested("happened", **_EVENT_COLUMNS)
+_event_rows = unnested("events", **_EVENT_COLUMNS)
 _ADD_HISTORY = Statement(
     insert(exception_event).from_select(
         [*_EVENT_COLUMNS, "event_time"],
@@ -110,7 +110,7 @@ _ADD_HISTORY = Statement(
 _LOCK_OPEN = Statement(
     select(exception.c.id)
     .where(
-        # Both conditions of the index by which open exceptions are found.
+        # PostgreSQL uses the partial index of open exceptions only if both of its conditions are here.
         exception.c.state == literal_column("'open'"),
         exception.c.subject != literal_column("''"),
         exception.c.kind == parameter("kind", Text),
@@ -139,26 +139,25 @@ async def raise_all(
     incidents: Iterable[Incident],
     new_id: Callable[[], UUID],
 ) -> list[RaisedException]:
-    """Raises exceptions, or counts up those that are open already; returns the ones that are new, see `count_raised`.
+    """Raises exceptions, or adds to the repeat count of open ones; returns the new ones, for `count_raised`.
 
     To be called after all locks are taken: rows are written in the order of (kind, subject).
     """
-    once = {(one.kind, one.subject): one for one in incidents}
-    rows = [_row(policy_set, now, one, new_id()) for _, one in sorted(once.items())]
+    unique = {(incident.kind, incident.subject): incident for incident in incidents}
+    rows = [_row(policy_set, now, incident, new_id()) for _, incident in sorted(unique.items())]
     if not rows:
         return []
-    found = await _RAISE.rows(
+    raised_rows = await _RAISE.rows(
         connection, now=now, policy_revision=policy_set.revision, **transposed(list(_RAISED_COLUMNS), rows)
     )
-    # What is seen again and again is counted, not told again and again.
+    # A repeat only raises the count; it adds no event to the history.
     new = [
         RaisedException(r["id"], r["kind"], r["subject"], r["channel_id"], r["owner"], r["description"])
-        for r in found
+        for r in raised_rows
         if r["repeat_count"] == 0
     ]
-    await add_history(
-        connection, now, [ExceptionEvent(one.id, "raised", POLICY, one.description) for one in new], new_id
-    )
+    events = [ExceptionEvent(raised.id, "raised", POLICY, raised.description) for raised in new]
+    await add_history(connection, now, events, new_id)
     return new
 
 
@@ -172,7 +171,7 @@ async def resolve_all(
     description: str,
     new_id: Callable[[], UUID],
 ) -> list[UUID]:
-    """Settles what is open of a kind about these subjects, because what it was about is over; returns their ids.
+    """Resolves the open exceptions of a kind about these subjects, because their cause has ended; returns their ids.
 
     To be counted after the commit, with `count_resolved`.
     """
@@ -180,46 +179,60 @@ async def resolve_all(
         return []
     ids = [r["id"] for r in await _LOCK_OPEN.rows(connection, kind=kind, subjects=sorted(subjects))]
     await _RESOLVE.run(connection, now=now, ids=ids, resolution=resolution)
-    await add_history(connection, now, [ExceptionEvent(one, "resolved", POLICY, description) for one in ids], new_id)
+    await add_history(connection, now, [ExceptionEvent(id, "resolved", POLICY, description) for id in ids], new_id)
     return ids
 
 
 async def add_history(
     connection: Connection, now: datetime, events: Sequence[ExceptionEvent], new_id: Callable[[], UUID]
 ) -> None:
-    """Adds to the history of exceptions."""
-    rows = [(new_id(), one.exception_id, one.event, one.actor, one.description) for one in events]
+    """Adds events to the history of exceptions."""
+    rows = [(new_id(), event.exception_id, event.event, event.actor, event.description) for event in events]
     if rows:
         await _ADD_HISTORY.run(connection, now=now, **transposed(list(_EVENT_COLUMNS), rows))
 
 
 def count_raised(metrics: Metrics, raised: Iterable[RaisedException]) -> None:
     """Counts new exceptions; to be called after the commit."""
-    for one in raised:
-        metrics.exceptions.labels(one.kind, one.channel_id or NO_CHANNEL).inc()
+    for new in raised:
+        metrics.exceptions.labels(new.kind, new.channel_id or NO_CHANNEL).inc()
 
 
 def count_resolved(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UUID]) -> None:
-    """Counts exceptions that were settled; to be called after the commit."""
+    """Counts resolved exceptions; to be called after the commit."""
     metrics.exceptions_resolved.labels(kind, resolution).inc(len(ids))
 
 
-def rule_context(one: Incident, now: datetime) -> Context:
-    """What exception rules may know of an incident."""
+def rule_context(incident: Incident, now: datetime) -> Context:
+    """The facts of an incident for exception rules."""
     return Context(
         now,
-        channel=one.channel,
-        order=one.order,
-        destination=one.destination,
-        location=one.location,
-        product=one.product,
-        exception_kind=one.kind,
+        channel=incident.channel,
+        order=incident.order,
+        destination=incident.destination,
+        location=incident.location,
+        product=incident.product,
+        exception_kind=incident.kind,
     )
 
 
-def _row(policy_set: PolicySet, now: datetime, one: Incident, id: UUID) -> tuple[object, ...]:
-    found = handling_of(policy_set, rule_context(one, now))
-    rule = found.rule if found.is_built_in else f"{found.rule} ({found.source})"
-    about = (one.channel_id, one.sku, one.location_id, one.source, one.allocation_id, one.shipment_id)
-    settled = (found.owner, now + found.due_in, found.escalate_to, found.action, rule)
-    return (id, one.kind, one.subject, one.description, *about, *settled)
+def _row(policy_set: PolicySet, now: datetime, incident: Incident, id: UUID) -> tuple[object, ...]:
+    handling = handling_of(policy_set, rule_context(incident, now))
+    rule = handling.rule if handling.is_built_in else f"{handling.rule} ({handling.source})"
+    return (
+        id,
+        incident.kind,
+        incident.subject,
+        incident.description,
+        incident.channel_id,
+        incident.sku,
+        incident.location_id,
+        incident.source,
+        incident.allocation_id,
+        incident.shipment_id,
+        handling.owner,
+        now + handling.due_in,
+        handling.escalate_to,
+        handling.action,
+        rule,
+    )

@@ -1,4 +1,4 @@
-"""Exceptions that something has overtaken: the plan that they rest on is no more, or nothing is left to settle."""
+"""Supersedes exceptions whose order was replanned, or whose problem no longer exists."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ def _literal(text: str) -> ColumnElement[Any]:
     return literal_column(f"'{text}'")
 
 
-def _superseding(why: str, *conditions: ColumnElement[bool]) -> Statement:
-    """Supersedes what is open about orders, with a line of history each."""
-    gone = (
+def _superseding(description: str, *conditions: ColumnElement[bool]) -> Statement:
+    """Supersedes open exceptions of orders and adds an event to the history of each."""
+    superseded = (
         update(exception)
         .values(state="superseded", update_time=func.clock_timestamp())
         .where(_own.allocation_id == any_of("ids", Uuid), _own.state == _literal("open"), *conditions)
         .returning(_own.id, _own.update_time)
-        .cte("gone")
+        .cte("superseded")
     )
-    told = select(
+    events = select(
         func.gen_random_uuid(),
-        gone.c.id,
+        superseded.c.id,
         _literal("superseded"),
         _literal("policy"),
-        _literal(why),
-        gone.c.update_time,
+        _literal(description),
+        superseded.c.update_time,
     )
-    return Statement(insert(exception_event).from_select(list(_EVENT_COLUMNS), told))
+    return Statement(insert(exception_event).from_select(list(_EVENT_COLUMNS), events))
 
 
 def _is_obsolete() -> ColumnElement[bool]:
-    """Whether nothing is left of an order that its exception is about; one that is held looks after waiting units.
+    """Whether the problem of an exception no longer exists in its order.
 
-    A rejection is about the units that are short because of it, of whatever kind.
+    An exception with the action `hold` also covers backordered units. A rejection covers all units that are short
+    because of it, of any kind.
     """
     order, rejected = allocation.c, _literal("rejected")
     short = exists().where(
@@ -62,17 +63,17 @@ def _is_obsolete() -> ColumnElement[bool]:
     )
 
 
-# A shipment that is late stays so until it goes on or ends, whatever becomes of the plan.
+# A late shipment stays late until it progresses or ends, even if its order is replanned.
 _CONCERNS_PLAN = _own.kind != _literal("late_shipment")
-_SUPERSEDE = _superseding("The order was planned anew.", _CONCERNS_PLAN)
-_SUPERSEDE_OBSOLETE = _superseding("Nothing is left of the order that it was about.", _CONCERNS_PLAN, _is_obsolete())
+_SUPERSEDE = _superseding("The order was replanned.", _CONCERNS_PLAN)
+_SUPERSEDE_OBSOLETE = _superseding("The problem that it reported no longer exists.", _CONCERNS_PLAN, _is_obsolete())
 
 
 async def supersede(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
-    """Supersedes what is open about orders that are locked and have been planned anew."""
+    """Supersedes the open exceptions of locked orders that were replanned."""
     await _SUPERSEDE.run(connection, ids=list(allocation_ids))
 
 
 async def supersede_obsolete(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
-    """Supersedes what is open about locked orders and has nothing left to settle, after they are written."""
+    """Supersedes open exceptions of locked orders, which are written, if their problem no longer exists."""
     await _SUPERSEDE_OBSOLETE.run(connection, ids=list(allocation_ids))

@@ -1,4 +1,4 @@
-"""Exceptions whose time is over go to whom their rule names next, once."""
+"""Escalates overdue exceptions, once each, to the desk that their rule names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _own = exception.c
 
 
 def _overdue(*columns: Any) -> Select[Any]:
-    """Open exceptions whose time is over and that have not gone to anybody yet."""
+    """Open overdue exceptions that have not been escalated yet."""
     return select(*columns).where(
         _own.state == literal_column("'open'"),
         _own.due_time <= func.statement_timestamp(),
@@ -50,16 +50,16 @@ _ESCALATE = Statement(
 
 
 async def escalate(connection: Connection, count: int, new_id: Callable[[], UUID]) -> list[asyncpg.Record]:
-    """Escalates at most `count` overdue exceptions; returns them as they were. Skips what somebody else has locked."""
-    found = await _FIND.rows(connection, count=count)
-    if not found:
+    """Escalates at most `count` overdue exceptions; returns them as they were. Skips rows that others have locked."""
+    candidates = await _FIND.rows(connection, count=count)
+    if not candidates:
         return []
-    locked = await order_store.lock_if_free(connection, {r["allocation_id"] for r in found if r["allocation_id"]})
-    due = await _LOCK.rows(connection, ids=[r["id"] for r in found], allocation_ids=locked)
+    locked = await order_store.lock_if_free(connection, {r["allocation_id"] for r in candidates if r["allocation_id"]})
+    due = await _LOCK.rows(connection, ids=[r["id"] for r in candidates], allocation_ids=locked)
     now = await levels.clock(connection)
     await _ESCALATE.run(connection, now=now, ids=[r["id"] for r in due])
-    told = [ExceptionEvent(r["id"], "escalated", POLICY, _escalation_text(r)) for r in due]
-    await incidents.add_history(connection, now, told, new_id)
+    events = [ExceptionEvent(r["id"], "escalated", POLICY, _escalation_text(r)) for r in due]
+    await incidents.add_history(connection, now, events, new_id)
     await exception_store.note_on_orders(connection, now, _notes(due), new_id, needs_person=False)
     return due
 
@@ -77,4 +77,4 @@ def _timeline_text(row: asyncpg.Record) -> str:
 
 
 def _escalation_text(row: asyncpg.Record) -> str:
-    return f"Its time is over: from {row['owner']} to {row['escalate_to']}."
+    return f"Overdue: escalated from {row['owner']} to {row['escalate_to']}."

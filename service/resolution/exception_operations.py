@@ -1,6 +1,6 @@
-"""Exceptions as people settle them: given to somebody, settled, reported. Each in one transaction.
+"""Operations of people on exceptions: assign, resolve, report. One transaction each.
 
-Locks come in the order of all writers: request id, order, stock levels, and the exception last.
+Locks are taken in the order of all writers: request id, order, stock levels, and the exception last.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SYNC_FAILED = "sync_failed"
 
 @dataclass(frozen=True, slots=True)
 class _ResolvedException:
-    """What is counted of a settled exception: its kind, and what became of its order."""
+    """What is counted of a resolved exception: its kind, and the changes to its order."""
 
     kind: str
     unit_of_work: UnitOfWork | None = None
@@ -47,80 +47,86 @@ class _ResolvedException:
 
 
 class ExceptionOperations:
-    """What people do with exceptions. Safe to repeat and to race: one of many settles, the others hear how."""
+    """Operations on exceptions. Of concurrent calls one resolves an exception; the others raise CannotResolve."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def assign(self, wanted: Assignment, asked: IdempotentRequest) -> exception_pb.AssignExceptionResponse:
+    async def assign(self, request: Assignment, idempotent: IdempotentRequest) -> exception_pb.AssignExceptionResponse:
         """Raises NotFound, CannotResolve, RequestIdReused."""
 
         async def work(connection: Connection) -> tuple[exception_pb.AssignExceptionResponse, Sequence[str]]:
-            known = await _existing_exception(connection, wanted.exception_id)
-            if known["allocation_id"]:
-                await order_store.lock(connection, [known["allocation_id"]])
-            row = await _locked_open(connection, wanted.exception_id)
+            unlocked_row = await _existing_exception(connection, request.exception_id)
+            if unlocked_row["allocation_id"]:
+                await order_store.lock(connection, [unlocked_row["allocation_id"]])
+            row = await _locked_open(connection, request.exception_id)
             now = await levels.clock(connection)
-            owner = wanted.owner or row["owner"]
-            if (wanted.assignee, owner) == (row["assignee"], row["owner"]):
+            owner = request.owner or row["owner"]
+            if (request.assignee, owner) == (row["assignee"], row["owner"]):
                 return _assigned(row), ()
-            description = _assignment_text(row, wanted.assignee, owner)
-            made = await exception_store.assign(connection, now, row["id"], assignee=wanted.assignee, owner=owner)
-            newly_manual = await self._tell(
-                connection, now, row, event="assigned", actor=wanted.actor, description=description
+            description = _assignment_text(row, request.assignee, owner)
+            updated = await exception_store.assign(connection, now, row["id"], assignee=request.assignee, owner=owner)
+            newly_manual = await self._add_history(
+                connection, now, row, event="assigned", actor=request.actor, description=description
             )
-            return _assigned(made), newly_manual
+            return _assigned(updated), newly_manual
 
         answer_type = exception_pb.AssignExceptionResponse
-        answer, newly_manual = await idempotency.once(self._deps.database, "assign_exception", asked, answer_type, work)
+        answer, newly_manual = await idempotency.once(
+            self._deps.database, "assign_exception", idempotent, answer_type, work
+        )
         self._count_manual(answer.exception.kind, newly_manual or ())
         return answer
 
     async def resolve(
-        self, wanted: ResolutionRequest, asked: IdempotentRequest
+        self, request: ResolutionRequest, idempotent: IdempotentRequest
     ) -> exception_pb.ResolveExceptionResponse:
         """Raises NotFound, InvalidFields, CannotResolve, WrongState, RequestIdReused."""
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _ResolvedException]:
-            known = await _existing_exception(connection, wanted.exception_id)
-            _check_allowed(known["kind"], wanted.resolution)
-            made, settled = await self._resolve(connection, known, wanted, policy_set)
-            return exception_pb.ResolveExceptionResponse(exception=exception_messages.exception_record(made)), settled
+            unlocked_row = await _existing_exception(connection, request.exception_id)
+            _check_allowed(unlocked_row["kind"], request.resolution)
+            updated, resolved = await self._resolve(connection, unlocked_row, request, policy_set)
+            return exception_pb.ResolveExceptionResponse(
+                exception=exception_messages.exception_record(updated)
+            ), resolved
 
         answer_type = exception_pb.ResolveExceptionResponse
-        answer, settled = await idempotency.once(self._deps.database, "resolve_exception", asked, answer_type, work)
-        if settled is not None:
-            self._deps.metrics.exceptions_resolved.labels(settled.kind, wanted.resolution).inc()
-            self._count_manual(settled.kind, settled.newly_manual)
-            if settled.unit_of_work is not None:
-                settled.unit_of_work.count(self._deps.metrics)
+        answer, resolved = await idempotency.once(
+            self._deps.database, "resolve_exception", idempotent, answer_type, work
+        )
+        if resolved is not None:
+            self._deps.metrics.exceptions_resolved.labels(resolved.kind, request.resolution).inc()
+            self._count_manual(resolved.kind, resolved.newly_manual)
+            if resolved.unit_of_work is not None:
+                resolved.unit_of_work.count(self._deps.metrics)
         return answer
 
     async def _resolve(
-        self, connection: Connection, known: asyncpg.Record, wanted: ResolutionRequest, policy_set: PolicySet
+        self, connection: Connection, unlocked_row: asyncpg.Record, request: ResolutionRequest, policy_set: PolicySet
     ) -> tuple[asyncpg.Record, _ResolvedException]:
-        allocation_id, unit_of_work = known["allocation_id"], None
+        allocation_id, unit_of_work = unlocked_row["allocation_id"], None
         if allocation_id:
             await order_store.lock(connection, [allocation_id])
-        if allocation_id and wanted.resolution in EFFECTS:
+        if allocation_id and request.resolution in EFFECTS:
             skus = await order_store.line_skus(connection, [allocation_id])
             unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
-        row = await _locked_open(connection, wanted.exception_id)
+        row = await _locked_open(connection, request.exception_id)
         now = unit_of_work.book.now if unit_of_work else await levels.clock(connection)
-        description = resolution_text(wanted.resolution) + (f" {wanted.note}" if wanted.note else "")
-        made = await exception_store.resolve(
-            connection, now, row["id"], resolution=wanted.resolution, actor=wanted.actor, note=wanted.note
+        description = resolution_text(request.resolution) + (f" {request.note}" if request.note else "")
+        updated = await exception_store.resolve(
+            connection, now, row["id"], resolution=request.resolution, actor=request.actor, note=request.note
         )
-        assert made is not None
+        assert updated is not None
         if unit_of_work is not None:
-            await self._settle_order(connection, unit_of_work, row, wanted.resolution, policy_set)
-        newly_manual = await self._tell(
-            connection, now, row, event="resolved", actor=wanted.actor, description=description
+            await self._apply_to_order(connection, unit_of_work, row, request.resolution, policy_set)
+        newly_manual = await self._add_history(
+            connection, now, row, event="resolved", actor=request.actor, description=description
         )
-        return made, _ResolvedException(row["kind"], unit_of_work, newly_manual)
+        return updated, _ResolvedException(row["kind"], unit_of_work, newly_manual)
 
-    async def _settle_order(
+    async def _apply_to_order(
         self,
         connection: Connection,
         unit_of_work: UnitOfWork,
@@ -131,12 +137,14 @@ class ExceptionOperations:
         record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
         channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(record.channel_id)
-        case = await _resolution_context(connection, row)
-        unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, case, resolution))
+        exception = await _resolution_context(connection, row)
+        unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, exception, resolution))
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
 
-    async def report(self, failure: SyncFailure, asked: IdempotentRequest) -> exception_pb.ReportSyncFailureResponse:
+    async def report(
+        self, failure: SyncFailure, idempotent: IdempotentRequest
+    ) -> exception_pb.ReportSyncFailureResponse:
         """Raises RequestIdReused."""
         policy_set = self._deps.policies()
 
@@ -149,19 +157,21 @@ class ExceptionOperations:
             return exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row)), raised
 
         answer_type = exception_pb.ReportSyncFailureResponse
-        answer, raised = await idempotency.once(self._deps.database, "report_sync_failure", asked, answer_type, work)
+        answer, raised = await idempotency.once(
+            self._deps.database, "report_sync_failure", idempotent, answer_type, work
+        )
         incidents.count_raised(self._deps.metrics, raised or ())
         return answer
 
     async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
         version, products = await catalog_store.products(connection, {failure.sku or ""})
-        known = await self._deps.catalog_cache.at(connection, version)
+        catalog = await self._deps.catalog_cache.at(connection, version)
         return Incident(
             SYNC_FAILED,
             failure.subject,
             failure.description,
-            channel=known.channels.get(failure.channel_id or ""),
-            location=known.locations.get(failure.location_id or ""),
+            channel=catalog.channels.get(failure.channel_id or ""),
+            location=catalog.locations.get(failure.location_id or ""),
             product=products.get(failure.sku or ""),
             channel_id=failure.channel_id,
             sku=failure.sku,
@@ -169,20 +179,20 @@ class ExceptionOperations:
             source=failure.source,
         )
 
-    async def _tell(
+    async def _add_history(
         self, connection: Connection, now: datetime, row: asyncpg.Record, *, event: str, actor: str, description: str
     ) -> list[str]:
-        """Adds to the history of an exception, and of its order, which a person has acted on now.
+        """Adds an event to an exception and to the timeline of its order, and marks that a person acted on the order.
 
-        Returns the order's channel where nobody had acted on it before.
+        Returns the order's channel if no person had acted on the order before.
         """
         await incidents.add_history(
             connection, now, [ExceptionEvent(row["id"], event, actor, description)], self._deps.new_id
         )
         if row["allocation_id"] is None:
             return []
-        said = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
-        note = OrderTimelineNote(row["allocation_id"], f"exception_{event}", said, row["policy_revision"])
+        text = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
+        note = OrderTimelineNote(row["allocation_id"], f"exception_{event}", text, row["policy_revision"])
         return await exception_store.note_on_orders(connection, now, [note], self._deps.new_id, needs_person=True)
 
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
@@ -202,10 +212,12 @@ async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Re
     if row is None:
         raise exception_not_found(exception_id)
     if row["state"] == "superseded":
-        raise CannotResolve(str(row["id"]), row["state"], "is overtaken: what it was about is no more", "leave it")
+        raise CannotResolve(
+            str(row["id"]), row["state"], "is superseded: its problem no longer exists", "nothing needs to be done"
+        )
     if row["state"] != "open":
-        how = f"is settled already, as {row['resolution']} by {row['resolved_by']}"
-        raise CannotResolve(str(row["id"]), row["state"], how, "look it up with GetException")
+        state_text = f"is already resolved as {row['resolution']} by {row['resolved_by']}"
+        raise CannotResolve(str(row["id"]), row["state"], state_text, "look it up with GetException")
     return row
 
 
@@ -221,15 +233,15 @@ async def _resolution_context(connection: Connection, row: asyncpg.Record) -> Re
 
 
 def exception_not_found(exception_id: UUID) -> NotFound:
-    """The error of a request that names an exception which does not exist."""
+    """The error for an exception id that does not exist."""
     advice = "find it with ListExceptions or `truestock exceptions`"
     return NotFound("exception", {"exception_id": str(exception_id)}, advice)
 
 
 def _check_allowed(kind: str, resolution: str) -> None:
     if not is_allowed(kind, resolution):
-        said = f"an exception of kind {kind} is settled by one of {resolution_names(ALLOWED[kind])}"
-        raise InvalidFields([Violation("resolution", f"{resolution_names([resolution])} does not fit; {said}")])
+        text = f"an exception of kind {kind} allows {resolution_names(ALLOWED[kind])}"
+        raise InvalidFields([Violation("resolution", f"{resolution_names([resolution])} is not allowed; {text}")])
 
 
 def _assigned(row: asyncpg.Record | None) -> exception_pb.AssignExceptionResponse:
@@ -238,8 +250,8 @@ def _assigned(row: asyncpg.Record | None) -> exception_pb.AssignExceptionRespons
 
 
 def _assignment_text(row: asyncpg.Record, assignee: str | None, owner: str) -> str:
-    """What an assignment changes, in words."""
+    """What an assignment changes, as a sentence."""
     parts = [f"moved from {row['owner']} to {owner}"] if owner != row["owner"] else []
     if assignee != row["assignee"]:
-        parts.append(f"given to {assignee}" if assignee else f"taken from {row['assignee']}")
+        parts.append(f"assigned to {assignee}" if assignee else f"unassigned from {row['assignee']}")
     return " and ".join(parts).capitalize() + "."

@@ -1,6 +1,6 @@
-"""What happens to exceptions as time passes: they escalate, what is late is raised, what has gone on is settled.
+"""Periodic work on exceptions: escalates overdue ones, raises late shipments and stuck orders, resolves them again.
 
-Several services on one database may each do it: they skip what another has locked. The database's clock decides.
+Several processes on one database may run it: each skips what another has locked. The database's clock decides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from service.resolution.lateness import LATE_SHIPMENT, STUCK_ORDER, LatenessQuer
 from service.stock import levels
 
 BATCH = 100
-"""Exceptions, shipments or orders of one transaction."""
+"""Exceptions, shipments or orders per transaction."""
 
 _OPEN = Statement(
     select(exception.c.kind, exception.c.owner, func.count().label("count"))
@@ -44,11 +44,11 @@ _OPEN = Statement(
 
 @dataclass(slots=True)
 class _SweepResult:
-    """What one transaction did, to be counted after the commit. `manual` are channels of orders, once for each."""
+    """What one transaction did, to be counted after the commit. `manual` has the channel of each order."""
 
     found_count: int = 0
     raised: list[RaisedException] = field(default_factory=list)
-    settled: list[UUID] = field(default_factory=list)
+    resolved: list[UUID] = field(default_factory=list)
     manual: list[str] = field(default_factory=list)
 
 
@@ -56,50 +56,50 @@ Describe = Callable[[asyncpg.Record, AllocationRecord, Catalog], Incident]
 
 
 class ExceptionSweep:
-    """Each sweep goes on until nothing is left, in transactions of at most `BATCH`."""
+    """Each sweep runs until nothing is left, in transactions of at most `BATCH` rows."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
-        self._gauged: set[tuple[str, str]] = set()
+        self._gauge_labels: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """One sweep over everything."""
         await self._escalate()
-        await self._until_done(LATE_SHIPMENT, partial(self._settle, LATE_SHIPMENT, lateness.NOT_LATE))
-        await self._until_done(STUCK_ORDER, partial(self._settle, STUCK_ORDER, lateness.NOT_STUCK))
-        await self._late_shipments()
+        await self._until_done(LATE_SHIPMENT, partial(self._resolve, LATE_SHIPMENT, lateness.NOT_LATE))
+        await self._until_done(STUCK_ORDER, partial(self._resolve, STUCK_ORDER, lateness.NOT_STUCK))
+        await self._sweep_late_shipments()
         await self._until_done(STUCK_ORDER, partial(self._raise, _stuck_incident, lateness.STUCK))
-        await self._gauge()
+        await self._set_gauge()
 
     async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> None:
         while True:
-            done = await self._swept(kind, work)
-            # What was found and skipped is somebody else's for now.
-            if done.found_count < BATCH or not (done.raised or done.settled):
+            done = await self._run_counted(kind, work)
+            # Rows that were found and skipped are locked by other transactions; a later sweep takes them.
+            if done.found_count < BATCH or not (done.raised or done.resolved):
                 return
 
-    async def _swept(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> _SweepResult:
-        """One transaction, counted."""
+    async def _run_counted(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> _SweepResult:
+        """Runs one transaction and counts what it did."""
         done = await self._deps.database.transaction("sweep_exceptions", work)
         incidents.count_raised(self._deps.metrics, done.raised)
-        incidents.count_resolved(self._deps.metrics, kind, COMPLETED, done.settled)
+        incidents.count_resolved(self._deps.metrics, kind, COMPLETED, done.resolved)
         for channel_id in done.manual:
             self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
         return done
 
-    async def _late_shipments(self) -> None:
-        """Places what is late elsewhere, where its rule says so, and raises the others for somebody to settle."""
+    async def _sweep_late_shipments(self) -> None:
+        """Reroutes late shipments whose rule says so, and raises an exception for each of the others."""
         while True:
-            found = await self._deps.database.unlocked("find_late", partial(lateness.LATE.everywhere, count=BATCH))
-            rerouted = [shipment for shipment in found if await self._reroute(shipment)]
-            tried = frozenset(shipment["id"] for shipment in found)
-            raising = partial(self._raise, late_incident, lateness.LATE, among=tried)
-            done = await self._swept(LATE_SHIPMENT, raising)
-            if len(found) < BATCH or not (done.raised or rerouted):
+            candidates = await self._deps.database.unlocked("find_late", partial(lateness.LATE.everywhere, count=BATCH))
+            rerouted = [shipment for shipment in candidates if await self._reroute(shipment)]
+            tried_ids = frozenset(shipment["id"] for shipment in candidates)
+            raising = partial(self._raise, late_incident, lateness.LATE, among=tried_ids)
+            done = await self._run_counted(LATE_SHIPMENT, raising)
+            if len(candidates) < BATCH or not (done.raised or rerouted):
                 return
 
     async def _reroute(self, shipment: asyncpg.Record) -> bool:
-        """Whether policy has placed a late shipment elsewhere."""
+        """Reroutes a late shipment if its rule says so; returns whether it did."""
         work = partial(
             reroute_late,
             shipment=shipment,
@@ -128,35 +128,39 @@ class ExceptionSweep:
                 return
 
     async def _raise(
-        self, describe: Describe, search: LatenessQuery, connection: Connection, among: frozenset[UUID] | None = None
+        self, describe: Describe, query: LatenessQuery, connection: Connection, among: frozenset[UUID] | None = None
     ) -> _SweepResult:
-        """Raises what a search finds, each on an order, which needs a person from now on.
+        """Raises an exception for each row of a query and marks its order as manual.
 
-        `among` are the ids of rows that may be raised by now; None is all.
+        `among` are the ids of the rows that may be raised; None is all.
         """
-        found = await search.everywhere(connection, BATCH)
-        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in found})
-        rows = await search.of_orders(connection, locked) if locked else []
+        candidates = await query.everywhere(connection, BATCH)
+        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in candidates})
+        rows = await query.of_orders(connection, locked) if locked else []
         rows = [row for row in rows if among is None or row["id"] in among]
         if not rows:
-            return _SweepResult(len(found))
+            return _SweepResult(len(candidates))
         records = await order_store.read(connection, sorted({row["allocation_id"] for row in rows}))
         version, _ = await catalog_store.products(connection, ())
-        known = await self._deps.catalog_cache.at(connection, version)
+        catalog = await self._deps.catalog_cache.at(connection, version)
         now, policy_set = await levels.clock(connection), self._deps.policies()
-        wanted = {one.subject: one for one in (describe(r, records[r["allocation_id"]], known) for r in rows)}
-        raised = await incidents.raise_all(connection, policy_set, now, wanted.values(), self._deps.new_id)
-        notes = [_timeline_note(wanted[one.subject], policy_set) for one in raised]
+        incidents_by_subject = {
+            incident.subject: incident for incident in (describe(r, records[r["allocation_id"]], catalog) for r in rows)
+        }
+        raised = await incidents.raise_all(
+            connection, policy_set, now, incidents_by_subject.values(), self._deps.new_id
+        )
+        notes = [_timeline_note(incidents_by_subject[exception.subject], policy_set) for exception in raised]
         manual = await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=True)
-        return _SweepResult(len(found), raised=raised, manual=manual)
+        return _SweepResult(len(candidates), raised=raised, manual=manual)
 
-    async def _settle(self, kind: str, search: LatenessQuery, connection: Connection) -> _SweepResult:
-        """Settles what was late or stuck and has gone on."""
-        found = await search.everywhere(connection, BATCH)
-        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in found})
-        rows = await search.of_orders(connection, locked) if locked else []
-        now, sentence = await levels.clock(connection), "It has gone on."
-        settled = await incidents.resolve_all(
+    async def _resolve(self, kind: str, query: LatenessQuery, connection: Connection) -> _SweepResult:
+        """Resolves exceptions about shipments and orders that are no longer late or stuck."""
+        candidates = await query.everywhere(connection, BATCH)
+        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in candidates})
+        rows = await query.of_orders(connection, locked) if locked else []
+        now, sentence = await levels.clock(connection), "It no longer needs attention."
+        resolved = await incidents.resolve_all(
             connection,
             now,
             kind,
@@ -165,35 +169,35 @@ class ExceptionSweep:
             description=sentence,
             new_id=self._deps.new_id,
         )
-        told = f"{_kind_text(kind)}: {sentence}"
+        text = f"{_kind_text(kind)}: {sentence}"
         notes = [
-            OrderTimelineNote(row["allocation_id"], "exception_resolved", told, row["policy_revision"])
+            OrderTimelineNote(row["allocation_id"], "exception_resolved", text, row["policy_revision"])
             for row in rows
-            if row["id"] in settled
+            if row["id"] in resolved
         ]
         await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=False)
-        return _SweepResult(len(found), settled=settled)
+        return _SweepResult(len(candidates), resolved=resolved)
 
-    async def _gauge(self) -> None:
-        """Shows how many are open, by kind and desk; those of which none is left show 0."""
+    async def _set_gauge(self) -> None:
+        """Sets the gauge of open exceptions by kind and desk, to 0 where none is left."""
         rows = await self._deps.database.unlocked("count_exceptions", _OPEN.rows)
         counts = {(row["kind"], row["owner"]): row["count"] for row in rows}
-        self._gauged |= counts.keys() | {
+        self._gauge_labels |= counts.keys() | {
             (kind, rule.owner) for rule in self._deps.policies().exceptions for kind in ALLOWED
         }
-        for kind, owner in self._gauged:
+        for kind, owner in self._gauge_labels:
             self._deps.metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
 
 
-def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Incident:
+def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:
     hours = int(lateness.STUCK_AFTER.total_seconds() // 3600)
-    sentence = f"Somebody has something to do about the order, and nothing has happened for {hours} hours."
-    return with_order_facts(Incident(STUCK_ORDER, str(record.id), sentence), record, known)
+    sentence = f"The order needs action, and nothing has happened for {hours} hours."
+    return with_order_facts(Incident(STUCK_ORDER, str(record.id), sentence), record, catalog)
 
 
-def _timeline_note(one: Incident, policy_set: PolicySet) -> OrderTimelineNote:
-    assert one.allocation_id is not None
-    return OrderTimelineNote(one.allocation_id, one.kind, one.description, policy_set.revision)
+def _timeline_note(incident: Incident, policy_set: PolicySet) -> OrderTimelineNote:
+    assert incident.allocation_id is not None
+    return OrderTimelineNote(incident.allocation_id, incident.kind, incident.description, policy_set.revision)
 
 
 def _kind_text(kind: str) -> str:

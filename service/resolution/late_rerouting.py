@@ -1,4 +1,4 @@
-"""Late shipments that nobody has begun to work on, and whose rule says `reroute`: policy places them elsewhere."""
+"""Reroutes late shipments that no location has accepted, if their rule says `reroute`."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ async def reroute_late(
     policy_set: PolicySet,
     new_id: Callable[[], UUID],
 ) -> UnitOfWork | None:
-    """Places a late shipment elsewhere, a row of `lateness.LATE`; None where its rule does not say so.
+    """Reroutes a late shipment, a row of `lateness.LATE`; None if its rule does not say `reroute`.
 
-    Raises CannotResolve where it cannot be placed: then somebody has to settle it.
+    Raises CannotResolve if its units cannot be allocated elsewhere: then a person has to act.
     """
     allocation_id = shipment["allocation_id"]
     if shipment["state"] != ShipmentState.ASSIGNED or not await order_store.lock_if_free(connection, [allocation_id]):
@@ -50,52 +50,52 @@ async def reroute_late(
     if not any((row["id"], row["state"]) == (shipment["id"], ShipmentState.ASSIGNED) for row in late):
         return None
     incident = await _incident(connection, shipment, cache)
-    settlement = handling_of(policy_set, incidents.rule_context(incident, await levels.clock(connection)))
-    if settlement.action != "reroute":
+    handling = handling_of(policy_set, incidents.rule_context(incident, await levels.clock(connection)))
+    if handling.action != "reroute":
         return None
     skus = await order_store.line_skus(connection, [allocation_id])
     unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, new_id)
     book, record = unit_of_work.book, unit_of_work.records[allocation_id]
     channel_context = (await context(connection, cache, policy_set, skus)).of(record.channel_id)
-    case = ResolutionContext(shipment["id"], LATE_SHIPMENT, settlement.action, shipment_id=shipment["id"])
-    verdict = apply_resolution(channel_context, book, record, case, REROUTED)
-    raised = OrderException(
+    exception = ResolutionContext(shipment["id"], LATE_SHIPMENT, handling.action, shipment_id=shipment["id"])
+    order_change = apply_resolution(channel_context, book, record, exception, REROUTED)
+    resolved_exception = OrderException(
         kind=LATE_SHIPMENT,
         description=incident.description,
-        handling=settlement,
-        due_time=book.now + settlement.due_in,
+        handling=handling,
+        due_time=book.now + handling.due_in,
         policy_revision=policy_set.revision,
         resolution=REROUTED,
-        note=verdict.description,
+        note=order_change.description,
         shipment_id=shipment["id"],
         channel_id=record.channel_id,
         location_id=shipment["location_id"],
     )
-    unit_of_work.record(replace(verdict, exceptions=(raised, *verdict.exceptions)))
+    unit_of_work.record(replace(order_change, exceptions=(resolved_exception, *order_change.exceptions)))
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
     return unit_of_work
 
 
-def late_incident(row: asyncpg.Record, record: AllocationRecord, known: Catalog) -> Incident:
-    """A late shipment, a row of `lateness.LATE`, as an exception to raise."""
-    by = f"{row['deadline'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    waits = "was to be collected from" if row["state"] == "ready_for_pickup" else "was to leave"
-    sentence = f"The shipment {waits} {row['location_id']} by {by} and is {row['state'].replace('_', ' ')}."
+def late_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:
+    """The incident of a late shipment, a row of `lateness.LATE`."""
+    deadline = f"{row['deadline'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    due = "due for collection at" if row["state"] == "ready_for_pickup" else "due to ship from"
+    sentence = f"The shipment was {due} {row['location_id']} by {deadline} and is {row['state'].replace('_', ' ')}."
     return replace(
-        with_order_facts(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, known),
-        location=known.locations.get(row["location_id"]),
+        with_order_facts(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, catalog),
+        location=catalog.locations.get(row["location_id"]),
         location_id=row["location_id"],
         shipment_id=row["id"],
     )
 
 
-def with_order_facts(one: Incident, record: AllocationRecord, known: Catalog) -> Incident:
-    """The incident with what exception rules may ask of its order."""
+def with_order_facts(incident: Incident, record: AllocationRecord, catalog: Catalog) -> Incident:
+    """The incident with the facts of its order for exception rules."""
     order = record.order(Commitment.SOLD)
     return replace(
-        one,
-        channel=known.channels.get(record.channel_id),
+        incident,
+        channel=catalog.channels.get(record.channel_id),
         channel_id=record.channel_id,
         allocation_id=record.id,
         order=OrderFacts.of(order),

@@ -1,6 +1,6 @@
-"""What has been waiting too long: shipments that have not left in time, and orders that nobody gets on with.
+"""Queries for late shipments and stuck orders, and for open exceptions about them that no longer apply.
 
-Statements that find it, first without locks, then once more about orders that are locked.
+Each runs first without locks, then again for the orders that were locked.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ LATE_SHIPMENT = "late_shipment"
 STUCK_ORDER = "stuck_order"
 
 LATE_AFTER = timedelta(hours=48)
-"""From its assignment, for a shipment that nobody said a time for by which it is to leave."""
+"""From assignment, for a shipment without a time to ship by."""
 UNCOLLECTED_AFTER = timedelta(days=7)
-"""From its assignment, for a shipment that is ready and waits for the shopper: its location is in time."""
+"""From assignment, for a shipment that is ready for pickup: the shopper is late, not the location."""
 STUCK_AFTER = timedelta(hours=24)
-"""Without anything happening, for an order that somebody has something to do about."""
+"""Without any event, for an order that needs action."""
 
 _order, _shipment, _exception = allocation.c, shipment.c, exception.c
 
 
 def _literal(text: str) -> ColumnElement[Any]:
-    # Constants, not parameters: a partial index serves only a statement that states its condition.
+    # A constant, not a parameter: PostgreSQL uses a partial index only if the statement contains its condition.
     return literal_column(f"'{text}'")
 
 
@@ -97,26 +97,26 @@ _DURATIONS = {"late_after": LATE_AFTER, "uncollected_after": UNCOLLECTED_AFTER, 
 
 
 class LatenessQuery:
-    """One thing to look for: everywhere, and among orders that are locked."""
+    """One query: over all orders, and over locked orders."""
 
-    def __init__(self, found: Select[Any], allocation_id: ColumnElement[Any]) -> None:
-        self._everywhere = Statement(found.limit(parameter("count", Integer)))
-        self._of_orders = Statement(found.where(allocation_id == any_of("allocation_ids", Uuid)))
+    def __init__(self, query: Select[Any], allocation_id: ColumnElement[Any]) -> None:
+        self._everywhere = Statement(query.limit(parameter("count", Integer)))
+        self._of_orders = Statement(query.where(allocation_id == any_of("allocation_ids", Uuid)))
 
     async def everywhere(self, connection: Connection, count: int) -> list[asyncpg.Record]:
-        """At most `count` rows, which have an `allocation_id` each."""
+        """At most `count` rows, each with an `allocation_id`."""
         return await self._everywhere.rows(connection, count=count, **_DURATIONS)
 
     async def of_orders(self, connection: Connection, allocation_ids: Sequence[UUID]) -> list[asyncpg.Record]:
-        """The rows of these orders, which are locked, as they are by now."""
+        """The current rows of these orders, which are locked."""
         return await self._of_orders.rows(connection, allocation_ids=list(allocation_ids), **_DURATIONS)
 
 
 LATE = LatenessQuery(_late, _shipment.allocation_id)
-"""Shipments that are late, once each: (id, allocation_id, location_id, state, deadline)."""
+"""Late shipments without an exception so far: (id, allocation_id, location_id, state, deadline)."""
 STUCK = LatenessQuery(_stuck, _order.id)
-"""Sold orders with units that are short, or a review, and about which nothing happens: (allocation_id)."""
+"""Sold orders with short units or a review and without recent events: (allocation_id)."""
 NOT_LATE = LatenessQuery(_no_longer_late, _exception.allocation_id)
-"""Open exceptions about shipments that have gone on or ended: (id, subject, allocation_id, policy_revision)."""
+"""Open exceptions about shipments that have shipped or ended: (id, subject, allocation_id, policy_revision)."""
 NOT_STUCK = LatenessQuery(_no_longer_stuck, _exception.allocation_id)
-"""Open exceptions about orders with nothing left to do: (id, subject, allocation_id, policy_revision)."""
+"""Open exceptions about orders that need no action: (id, subject, allocation_id, policy_revision)."""

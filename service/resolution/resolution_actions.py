@@ -1,6 +1,6 @@
-"""What settling an exception does to its order: units placed elsewhere, taken off, left to wait, a plan let out.
+"""What a resolution does to the order of its exception: reroutes, cancels or backorders units, or approves the plan.
 
-The record, which is locked, and the book are changed; nothing here reads or writes the database.
+Changes the locked record and the stock book in memory; nothing here reads or writes the database.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from service.resolution.lateness import LATE_SHIPMENT
 from service.stock.stock_book import Book
 
 EXCEPTION_RESOLVED = "exception_resolved"
-"""Why units were rerouted that were short: somebody settled an exception so."""
+"""The cause of rerouting short units: a person resolved their exception so."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolutionContext:
-    """An exception about an order: what it is about, and what its rule says to do.
+    """An exception of an order, with its rule's action.
 
-    `line_ids` empty is all lines. `others_open` are other open exceptions of its kind about the same order.
+    Empty `line_ids` is all lines. `others_open` counts other open exceptions of its kind about the same order.
     """
 
     id: UUID
@@ -43,101 +43,100 @@ class ResolutionContext:
 
 
 def apply_resolution(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext, resolution: str
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext, resolution: str
 ) -> AllocationChange:
-    """Does what the resolution says, one of `EFFECTS`. Raises CannotResolve, where the order does not allow it."""
+    """Applies a resolution, one of `EFFECTS`, to an order. Raises CannotResolve if the order does not allow it."""
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
-        raise CannotResolve(str(case.id), "open", f"is about an order that is {state}", _RESOLVE_AS_OTHER)
+        raise CannotResolve(str(exception.id), "open", f"is about an order that is {state}", _RESOLVE_AS_OTHER)
     record.update_time = book.now
-    return EFFECTS[resolution](channel_context, book, record, case)
+    return EFFECTS[resolution](channel_context, book, record, exception)
 
 
-def short_units(record: AllocationRecord, case: ResolutionContext) -> list[ShortageRecord]:
-    """The short units that an exception is about: those that do not wait for stock yet.
+def short_units(record: AllocationRecord, exception: ResolutionContext) -> list[ShortageRecord]:
+    """The shortages of an exception: those that are not backordered yet, or else, for the action `hold`, all of them.
 
-    Where the rule says `hold` they wait already, and somebody looks after them meanwhile.
+    With `hold` the units are backordered at once, and a person looks after them while they wait.
     """
-    short = [one for one in record.shortages if _concerns(case, one)]
-    loose = [one for one in short if not one.backordered]
-    return loose or (short if case.action == "hold" else [])
+    short = [shortage for shortage in record.shortages if _concerns(exception, shortage)]
+    not_waiting = [shortage for shortage in short if not shortage.backordered]
+    return not_waiting or (short if exception.action == "hold" else [])
 
 
 def _approve(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> AllocationChange:
-    """Lets the plan go out, once nobody else has to look at it."""
-    if case.others_open or not is_in_review(record):
+    """Approves the plan, unless other reviews of it are open."""
+    if exception.others_open or not is_in_review(record):
         return AllocationChange(record)
     record.outcome = outcome_of(record, in_review=False)
-    return AllocationChange(record, "approved", "The plan was approved: it goes out as it is.")
+    return AllocationChange(record, "approved", "The plan was approved without changes.")
 
 
 def _cancel(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> AllocationChange:
-    """Takes off the units that the exception is about: short ones, a late shipment's, or a reviewed order's."""
-    short = short_units(record, case)
+    """Cancels the units of the exception: short ones, those of a late shipment, or those of a reviewed order."""
+    short = short_units(record, exception)
     if not short:
-        wanted = _promised_units(record, case)
-        if not wanted:
-            raise _no_units_error(case)
-        in_review = is_in_review(record) and case.kind != "review"
-        verdict = cancel_lines(book, record, wanted)
+        cancellations = _units_to_cancel(record, exception)
+        if not cancellations:
+            raise _no_units_error(exception)
+        in_review = is_in_review(record) and exception.kind != "review"
+        order_change = cancel_lines(book, record, cancellations)
         if record.state == allocation_record.CONFIRMED:
             record.outcome = outcome_of(record, in_review=in_review)
-        return verdict
+        return order_change
     in_review = is_in_review(record)
     _remove_shortages(record, short)
-    for one in short:
-        record.line(one.line_id).cancelled += one.unit_count
+    for shortage in short:
+        record.line(shortage.line_id).cancelled += shortage.unit_count
     if record.is_empty:
         record.state = allocation_record.CANCELLED
     else:
         record.outcome = outcome_of(record, in_review=in_review)
-    return AllocationChange(record, "cancelled", f"{_unit_count(short)} that were short cancelled.")
+    return AllocationChange(record, "cancelled", f"Cancelled {_unit_count(short)} that were short.")
 
 
 def _backorder(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> AllocationChange:
-    """Lets the short units wait for stock."""
-    short = short_units(record, case)
+    """Backorders the short units."""
+    short = short_units(record, exception)
     if not short:
-        raise _no_units_error(case)
-    if all(one.backordered for one in short):
+        raise _no_units_error(exception)
+    if all(shortage.backordered for shortage in short):
         return AllocationChange(record)
     in_review = is_in_review(record)
     _remove_shortages(record, short)
-    for one in short:
-        record.add_shortage(replace(one, backordered=True))
+    for shortage in short:
+        record.add_shortage(replace(shortage, backordered=True))
     record.outcome = outcome_of(record, in_review=in_review)
-    return AllocationChange(record, "backordered", f"{_unit_count(short)} that were short wait for stock.")
+    return AllocationChange(record, "backordered", f"Backordered {_unit_count(short)} that were short.")
 
 
 def _reroute(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, case: ResolutionContext
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> AllocationChange:
-    """Places the units of the exception elsewhere, all of them."""
-    short = short_units(record, case)
+    """Allocates all units of the exception to other locations."""
+    short = short_units(record, exception)
     avoid: frozenset[str] = frozenset()
-    if case.kind == LATE_SHIPMENT:
-        units, avoid = _release_late_shipment(book, record, case)
+    if exception.kind == LATE_SHIPMENT:
+        units, avoid = _release_late_shipment(book, record, exception)
     else:
-        units = _units_by_line((one.line_id, one.unit_count) for one in short)
+        units = _units_by_line((shortage.line_id, shortage.unit_count) for shortage in short)
     if not units:
-        raise _no_units_error(case)
+        raise _no_units_error(exception)
     _remove_shortages(record, short)
-    cause = LATE_SHIPMENT if case.kind == LATE_SHIPMENT else EXCEPTION_RESOLVED
-    verdict = replan_units(channel_context, book, record, units, cause=cause, avoid=avoid)
-    shortages = verdict.decision.shortages if verdict.decision else ()
+    cause = LATE_SHIPMENT if exception.kind == LATE_SHIPMENT else EXCEPTION_RESOLVED
+    order_change = replan_units(channel_context, book, record, units, cause=cause, avoid=avoid)
+    shortages = order_change.decision.shortages if order_change.decision else ()
     if shortages:
-        missing = sum(one.unit_count for one in shortages)
-        why = (
-            f"cannot be settled so: {unit_count_text(missing)} of {sum(units.values())} cannot be placed anywhere else"
-        )
-        raise CannotResolve(str(case.id), "open", why, "let them wait for stock, or take them off the order")
-    return verdict
+        missing_count = sum(shortage.unit_count for shortage in shortages)
+        missing_text = f"{unit_count_text(missing_count)} of {sum(units.values())} cannot be allocated elsewhere"
+        problem = f"cannot be resolved this way: {missing_text}"
+        raise CannotResolve(str(exception.id), "open", problem, "backorder or cancel them")
+    return order_change
 
 
 Effect = Callable[[ChannelContext, Book, AllocationRecord, ResolutionContext], AllocationChange]
@@ -147,48 +146,50 @@ EFFECTS: Mapping[str, Effect] = {
     BACKORDERED: _backorder,
     REROUTED: _reroute,
 }
-"""What is done to the order, by resolution; the other resolutions only say what was done elsewhere."""
+"""What is done to the order, by resolution; the other resolutions only record what was done elsewhere."""
 
-_RESOLVE_AS_OTHER = "settle it as OTHER and say how"
+_RESOLVE_AS_OTHER = "resolve it as OTHER with a note"
 
 
-def _concerns(case: ResolutionContext, short: ShortageRecord) -> bool:
-    if case.line_ids and short.line_id not in case.line_ids:
+def _concerns(exception: ResolutionContext, short: ShortageRecord) -> bool:
+    if exception.line_ids and short.line_id not in exception.line_ids:
         return False
-    if case.kind == "rejected":
+    if exception.kind == "rejected":
         return short.cause == "rejected"
-    return case.kind in ("stuck_order", short.kind)
+    return exception.kind in ("stuck_order", short.kind)
 
 
-def _promised_units(record: AllocationRecord, case: ResolutionContext) -> list[Cancellation]:
-    """What is promised, or short, and not short only: of a late shipment, or of an order whose plan is not wanted."""
-    if case.kind == LATE_SHIPMENT:
-        made = next((one for one in record.shipments if one.id == case.shipment_id), None)
-        return [Cancellation(line_id, units, made.id) for line_id, units in made.units.items()] if made else []
-    if case.kind not in ("review", "stuck_order"):
+def _units_to_cancel(record: AllocationRecord, exception: ResolutionContext) -> list[Cancellation]:
+    """The units of a late shipment, or the promised and short units of an order in review or stuck."""
+    if exception.kind == LATE_SHIPMENT:
+        shipment = next((shipment for shipment in record.shipments if shipment.id == exception.shipment_id), None)
+        if shipment is None:
+            return []
+        return [Cancellation(line_id, units, shipment.id) for line_id, units in shipment.units.items()]
+    if exception.kind not in ("review", "stuck_order"):
         return []
-    short = _units_by_line((one.line_id, one.unit_count) for one in record.shortages)
-    left = {x.line_id: record.promised_of_line(x.line_id) + short.get(x.line_id, 0) for x in record.lines}
-    return [Cancellation(line_id, units, None) for line_id, units in left.items() if units]
+    short = _units_by_line((shortage.line_id, shortage.unit_count) for shortage in record.shortages)
+    units_by_line = {x.line_id: record.promised_of_line(x.line_id) + short.get(x.line_id, 0) for x in record.lines}
+    return [Cancellation(line_id, units, None) for line_id, units in units_by_line.items() if units]
 
 
 def _release_late_shipment(
-    book: Book, record: AllocationRecord, case: ResolutionContext
+    book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> tuple[dict[str, int], frozenset[str]]:
-    """Takes what has not left away from a late shipment; returns it by line, and its location."""
-    made = next((one for one in record.shipments if one.id == case.shipment_id), None)
-    if made is None or made.state not in OPEN:
+    """Removes the units that have not shipped from a late shipment; returns them by line, and the location."""
+    shipment = next((shipment for shipment in record.shipments if shipment.id == exception.shipment_id), None)
+    if shipment is None or shipment.state not in OPEN:
         return {}, frozenset()
-    units = dict(made.units)
+    units = dict(shipment.units)
     for line_id, count in units.items():
-        book.release(record.line_units(made, line_id, count), was_held=False, reason=LATE_SHIPMENT)
-        made.remove_units(line_id, count, book.now, ended=ShipmentState.CANCELLED)
-    return units, frozenset({made.location_id})
+        book.release(record.line_units(shipment, line_id, count), was_held=False, reason=LATE_SHIPMENT)
+        shipment.remove_units(line_id, count, book.now, ended=ShipmentState.CANCELLED)
+    return units, frozenset({shipment.location_id})
 
 
 def _remove_shortages(record: AllocationRecord, short: Iterable[ShortageRecord]) -> None:
-    gone = list(short)
-    record.shortages = [one for one in record.shortages if one not in gone]
+    removed = list(short)
+    record.shortages = [shortage for shortage in record.shortages if shortage not in removed]
 
 
 def _units_by_line(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -199,9 +200,9 @@ def _units_by_line(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _unit_count(short: Iterable[ShortageRecord]) -> str:
-    return unit_count_text(sum(one.unit_count for one in short))
+    return unit_count_text(sum(shortage.unit_count for shortage in short))
 
 
-def _no_units_error(case: ResolutionContext) -> CannotResolve:
-    why = "cannot be settled so: no units are left that it is about"
-    return CannotResolve(str(case.id), "open", why, _RESOLVE_AS_OTHER)
+def _no_units_error(exception: ResolutionContext) -> CannotResolve:
+    problem = "cannot be resolved this way: none of its units are open"
+    return CannotResolve(str(exception.id), "open", problem, _RESOLVE_AS_OTHER)
