@@ -1,4 +1,4 @@
-"""What tests of exceptions share: a shop that sells more than it has, and a desk that settles it."""
+"""Shared by tests of exceptions: rules that assign exceptions to desks, oversold orders and calls of the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from google.type.money_pb2 import Money
 
-from tests.retailer import Retailer, change, movement
+from tests.retailer import Retailer, change, moved
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     exception_pb2,
@@ -21,7 +21,7 @@ REROUTED, BACKORDERED = exception_pb2.EXCEPTION_RESOLUTION_REROUTED, exception_p
 CANCELLED, APPROVED = exception_pb2.EXCEPTION_RESOLUTION_CANCELLED, exception_pb2.EXCEPTION_RESOLUTION_APPROVED
 COMPLETED, OTHER = exception_pb2.EXCEPTION_RESOLUTION_COMPLETED, exception_pb2.EXCEPTION_RESOLUTION_OTHER
 MAPPED = exception_pb2.EXCEPTION_RESOLUTION_MAPPED
-DEAR = Money(currency_code="USD", units=1000)
+HIGH_VALUE = Money(currency_code="USD", units=1000)
 
 ROUTING = """\
 kind: routing
@@ -45,7 +45,7 @@ rules:
 
 
 def write_rules(folder: Path) -> Path:
-    """A rules folder that says who settles what."""
+    """A rules folder that assigns exceptions to desks."""
     rules = folder / "rules"
     rules.mkdir()
     (rules / "routing.yaml").write_text(ROUTING)
@@ -60,32 +60,32 @@ async def oversold(shop: Retailer, order_id: str = "A-1", units: int = 5) -> tup
     return sold, raised
 
 
-async def got(shop: Retailer, exception_id: str) -> exception_pb.GetExceptionResponse:
-    answer: exception_pb.GetExceptionResponse = await shop.exceptions.GetException(
+async def get_exception(shop: Retailer, exception_id: str) -> exception_pb.GetExceptionResponse:
+    response: exception_pb.GetExceptionResponse = await shop.exceptions.GetException(
         exception_pb.GetExceptionRequest(exception_id=exception_id)
     )
-    return answer
+    return response
 
 
 async def assign(shop: Retailer, exception_id: str, **fields: Any) -> Record:
     request = exception_pb.AssignExceptionRequest(exception_id=exception_id, actor="boss", **fields)
-    given: Record = (await shop.exceptions.AssignException(request)).exception
-    return given
+    assigned: Record = (await shop.exceptions.AssignException(request)).exception
+    return assigned
 
 
-async def report(shop: Retailer, **fields: Any) -> Record:
-    said = {"source": "shopify-adapter", "description": "the price was refused"} | fields
-    request = exception_pb.ReportSyncFailureRequest(**said)
+async def report_failure(shop: Retailer, **fields: Any) -> Record:
+    failure = {"source": "shopify-adapter", "description": "the price was refused"} | fields
+    request = exception_pb.ReportSyncFailureRequest(**failure)
     raised: Record = (await shop.exceptions.ReportSyncFailure(request)).exception
     return raised
 
 
-async def receive(shop: Retailer, units: int, place: str = "dc") -> None:
-    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, units)
-    await shop.record(change("MUG", place, at=datetime.now(UTC), movement=received))
+async def receive(shop: Retailer, units: int, location_id: str = "dc") -> None:
+    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, units)
+    await shop.record(change("MUG", location_id, at=datetime.now(UTC), movement=received))
 
 
-def line(order: allocation_pb.Allocation) -> tuple[int, int, int, int]:
+def line_counts(order: allocation_pb.Allocation) -> tuple[int, int, int, int]:
     """(promised, short, backordered, cancelled) units of the only line."""
-    (only,) = order.lines
-    return only.promised_count, only.short_count, only.backordered_count, only.cancelled_count
+    (line,) = order.lines
+    return line.promised_count, line.short_count, line.backordered_count, line.cancelled_count

@@ -1,4 +1,4 @@
-"""Wrong input about exceptions gets a clear error."""
+"""Invalid requests about exceptions get a clear error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.exception_shop import (
     MAPPED,
     OTHER,
     assign,
-    got,
+    get_exception,
     write_rules,
 )
 from tests.retailer import Retailer
@@ -30,16 +30,13 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def shop(retailers: RetailerMaker, rules: Path) -> Retailer:
-    """A shop with two mugs in its warehouse, and rules that say who settles what."""
+    """A shop with two mugs in its warehouse, and rules that assign exceptions to desks."""
     shop = await retailers.make(rules)
     await shop.stock({("MUG", "dc"): 2})
     return shop
 
 
-# Wrong input
-
-
-async def test_everything_that_is_wrong_with_a_list_is_said_at_once(shop: Retailer) -> None:
+async def test_all_invalid_fields_of_a_list_are_reported_at_once(shop: Retailer) -> None:
     request = exception_pb.ListExceptionsRequest(
         states=[99],  # type: ignore[list-item]
         kinds=["oversold"],
@@ -58,13 +55,13 @@ async def test_everything_that_is_wrong_with_a_list_is_said_at_once(shop: Retail
     assert "oversell, unfillable, rejected" in error.message
 
 
-async def test_a_hundred_and_one_desks_are_too_many(shop: Retailer) -> None:
+async def test_a_filter_of_101_desks_is_refused(shop: Retailer) -> None:
     error = await refused(shop.open_exceptions(owners=["desk"] * 101))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "owners")
 
 
-async def test_everything_that_is_wrong_with_a_resolution_is_said_at_once(shop: Retailer) -> None:
+async def test_all_invalid_fields_of_a_resolution_are_reported_at_once(shop: Retailer) -> None:
     request = exception_pb.ResolveExceptionRequest(exception_id="1", actor="policy", note="x" * 257, request_id="twice")
 
     error = await refused(shop.exceptions.ResolveException(request))
@@ -74,7 +71,7 @@ async def test_everything_that_is_wrong_with_a_resolution_is_said_at_once(shop: 
     assert without_note.fields == ["note"]
 
 
-async def test_whoever_assigns_or_reports_says_who_and_what(shop: Retailer) -> None:
+async def test_assignments_and_reports_need_an_actor_and_a_subject(shop: Retailer) -> None:
     assigned = await refused(shop.exceptions.AssignException(exception_pb.AssignExceptionRequest(owner=" ")))
     reported = await refused(shop.exceptions.ReportSyncFailure(exception_pb.ReportSyncFailureRequest()))
 
@@ -82,9 +79,9 @@ async def test_whoever_assigns_or_reports_says_who_and_what(shop: Retailer) -> N
     assert reported.fields == ["source", "description"]
 
 
-async def test_an_exception_that_does_not_exist_is_named(shop: Retailer) -> None:
+async def test_an_unknown_exception_is_not_found(shop: Retailer) -> None:
     unknown = str(uuid.uuid4())
 
-    for call in (got(shop, unknown), assign(shop, unknown), shop.resolve(unknown, MAPPED)):
+    for call in (get_exception(shop, unknown), assign(shop, unknown), shop.resolve(unknown, MAPPED)):
         error = await refused(call)
         assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "exception_id")

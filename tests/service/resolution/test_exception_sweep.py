@@ -1,4 +1,4 @@
-"""What happens to exceptions as time passes. Moments are moved in the database rather than waited for."""
+"""Periodic work on exceptions. Tests set times in the database instead of waiting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2,
 
 
 class Replica:
-    """The background work of one more service on the same database, done when it is told to."""
+    """The exception sweep of another service on the same database, run by the test."""
 
     def __init__(self, sweep: ExceptionSweep, metrics: Metrics) -> None:
         self._sweep = sweep
@@ -69,7 +69,7 @@ async def replica(shop: Retailer, rules: Path) -> AsyncIterator[Replica]:
 
 
 async def late(shop: Retailer, order_id: str = "A-1") -> allocation_pb.Allocation:
-    """A sold order whose shipment was to leave a minute ago."""
+    """A sold order whose shipment was due a minute ago."""
     sold = await shop.allocate(order_id, {"MUG": 1})
     await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
     return sold
@@ -79,15 +79,15 @@ async def exceptions_of(shop: Retailer, order: allocation_pb.Allocation) -> list
     return list((await shop.get(order.allocation_id)).exceptions)
 
 
-def counted(name: str, *places: Retailer | Replica, **labels: str) -> float:
-    """A counter over all services: whichever came first has counted."""
-    return sum(place.metric(name, **labels) for place in places)
+def counted(name: str, *services: Retailer | Replica, **labels: str) -> float:
+    """The sum of a counter over all services; any of them may have done the work."""
+    return sum(service.metric(name, **labels) for service in services)
 
 
 # Escalation
 
 
-async def test_an_overdue_exception_goes_to_whom_its_rule_names_next(shop: Retailer, replica: Replica) -> None:
+async def test_an_overdue_exception_escalates_to_the_desk_of_its_rule(shop: Retailer, replica: Replica) -> None:
     sold, raised = await oversold(shop)
     await replica.sweep()
     before = (await exceptions_of(shop, sold))[0]
@@ -101,15 +101,15 @@ async def test_an_overdue_exception_goes_to_whom_its_rule_names_next(shop: Retai
     assert (before.owner, after.owner) == ("desk", "lead")
     assert not before.HasField("escalate_time")
     assert after.HasField("escalate_time")
-    assert seen.timeline[-1].description == "Oversell: Its time is over: from desk to lead."
+    assert seen.timeline[-1].description == "Oversell: Overdue: escalated from desk to lead."
     assert seen.allocation.version == sold.version + 1
     request = exception_pb.GetExceptionRequest(exception_id=raised.exception_id)
     history = (await shop.exceptions.GetException(request)).history
-    assert [(one.event, one.actor) for one in history] == [("raised", "policy"), ("escalated", "policy")]
+    assert [(event.event, event.actor) for event in history] == [("raised", "policy"), ("escalated", "policy")]
     assert counted("exceptions_escalated_total", shop, replica, owner="lead") == 1
 
 
-async def test_what_is_settled_does_not_escalate(shop: Retailer, replica: Replica) -> None:
+async def test_a_resolved_exception_does_not_escalate(shop: Retailer, replica: Replica) -> None:
     sold, raised = await oversold(shop)
     await shop.resolve(raised.exception_id, CANCELLED)
     await shop.sql("UPDATE exception SET due_time = now() - interval '1 s'")
@@ -119,15 +119,15 @@ async def test_what_is_settled_does_not_escalate(shop: Retailer, replica: Replic
     assert (await exceptions_of(shop, sold))[0].owner == "desk"
 
 
-async def test_an_exception_that_escalates_to_nobody_stays_with_its_desk(shop: Retailer, replica: Replica) -> None:
+async def test_an_exception_without_escalation_stays_with_its_desk(shop: Retailer, replica: Replica) -> None:
     request = exception_pb.ReportSyncFailureRequest(source="till", description="offline")
     await shop.exceptions.ReportSyncFailure(request)
     await shop.sql("UPDATE exception SET due_time = now() - interval '1 s'")
 
     await replica.sweep()
 
-    (found,) = await shop.open_exceptions()
-    assert (found.owner, found.HasField("escalate_time")) == ("operations", False)
+    (exception,) = await shop.open_exceptions()
+    assert (exception.owner, exception.HasField("escalate_time")) == ("operations", False)
 
 
 async def test_two_services_escalate_once(shop: Retailer, replica: Replica, rules: Path) -> None:
@@ -135,36 +135,36 @@ async def test_two_services_escalate_once(shop: Retailer, replica: Replica, rule
         await oversold(shop, f"A-{turn}", 3)
     await shop.sql("UPDATE exception SET due_time = now() - interval '1 s'")
 
-    async with replica_on(shop.database_url, rules) as other:
-        await asyncio.gather(*(one.sweep() for one in (replica, other) * 3))
+    async with replica_on(shop.database_url, rules) as second:
+        await asyncio.gather(*(service.sweep() for service in (replica, second) * 3))
         await replica.sweep()
 
-        assert counted("exceptions_escalated_total", shop, replica, other, owner="lead") == 12
-    told = await shop.sql("SELECT exception_id FROM exception_event WHERE event = 'escalated'")
-    assert len({row["exception_id"] for row in told}) == len(told) == 12
+        assert counted("exceptions_escalated_total", shop, replica, second, owner="lead") == 12
+    escalations = await shop.sql("SELECT exception_id FROM exception_event WHERE event = 'escalated'")
+    assert len({row["exception_id"] for row in escalations}) == len(escalations) == 12
 
 
 # Late shipments
 
 
-async def test_a_shipment_that_has_not_left_in_time_is_late(shop: Retailer, replica: Replica) -> None:
+async def test_a_shipment_that_is_not_shipped_in_time_is_late(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
 
     await replica.sweep()
 
     seen = await shop.get(sold.allocation_id)
-    (found,) = seen.exceptions
-    assert (found.kind, found.owner, found.needs_person) == ("late_shipment", "operations", True)
-    assert (found.shipment_id, found.location_id) == (sold.shipments[0].shipment_id, "dc")
-    assert found.description.startswith("The shipment was to leave dc by 20")
+    (exception,) = seen.exceptions
+    assert (exception.kind, exception.owner, exception.needs_person) == ("late_shipment", "operations", True)
+    assert (exception.shipment_id, exception.location_id) == (sold.shipments[0].shipment_id, "dc")
+    assert exception.description.startswith("The shipment was due to ship from dc by 20")
     assert seen.allocation.needs_person
-    assert [one.event for one in seen.timeline] == ["sold", "late_shipment"]
+    assert [event.event for event in seen.timeline] == ["sold", "late_shipment"]
     assert counted("manual_interventions_total", shop, replica, channel="web", reason="late_shipment") == 1
     assert counted("exceptions_total", shop, replica, kind="late_shipment", channel="web") == 1
 
 
 @pytest.mark.parametrize(("hours", "is_late"), [(47, False), (49, True)])
-async def test_a_shipment_without_a_time_is_late_after_two_days(
+async def test_a_shipment_without_a_ship_by_time_is_late_after_two_days(
     shop: Retailer, replica: Replica, *, hours: int, is_late: bool
 ) -> None:
     sold = await shop.allocate("A-1", {"MUG": 1})
@@ -177,7 +177,7 @@ async def test_a_shipment_without_a_time_is_late_after_two_days(
 
 
 @pytest.mark.parametrize(("days", "is_late"), [(6, False), (8, True)])
-async def test_what_is_ready_for_the_shopper_is_late_after_a_week(
+async def test_a_shipment_that_waits_for_pickup_is_late_after_a_week(
     shop: Retailer, replica: Replica, *, days: int, is_late: bool
 ) -> None:
     sold = await late(shop)
@@ -186,10 +186,10 @@ async def test_what_is_ready_for_the_shopper_is_late_after_a_week(
 
     await replica.sweep()
 
-    assert [one.kind for one in await exceptions_of(shop, sold)] == ["late_shipment"] * is_late
+    assert [exception.kind for exception in await exceptions_of(shop, sold)] == ["late_shipment"] * is_late
 
 
-async def test_a_cart_is_never_late(shop: Retailer, replica: Replica) -> None:
+async def test_a_hold_is_never_late(shop: Retailer, replica: Replica) -> None:
     await shop.allocate("A-1", {"MUG": 1}, HOLD)
     await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
 
@@ -203,18 +203,18 @@ async def test_two_services_raise_a_late_shipment_once(shop: Retailer, replica: 
     for turn in range(12):
         await late(shop, f"A-{turn}")
 
-    async with replica_on(shop.database_url, rules) as other:
-        await asyncio.gather(*(one.sweep() for one in (replica, other) * 3))
+    async with replica_on(shop.database_url, rules) as second:
+        await asyncio.gather(*(service.sweep() for service in (replica, second) * 3))
         await replica.sweep()
 
-        found = await shop.open_exceptions()
-        assert len(found) == len({one.shipment_id for one in found}) == 12
-        assert all(one.repeat_count == 0 for one in found)
+        exceptions = await shop.open_exceptions()
+        assert len(exceptions) == len({exception.shipment_id for exception in exceptions}) == 12
+        assert all(exception.repeat_count == 0 for exception in exceptions)
         manual = {"channel": "web", "reason": "late_shipment"}
-        assert counted("manual_interventions_total", shop, replica, other, **manual) == 12
+        assert counted("manual_interventions_total", shop, replica, second, **manual) == 12
 
 
-async def test_a_late_shipment_that_leaves_settles_its_exception(shop: Retailer, replica: Replica) -> None:
+async def test_shipping_a_late_shipment_resolves_its_exception(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
     await replica.sweep()
     await shop.sql("UPDATE promise SET unit_count = 0, shipped = 1")
@@ -224,37 +224,37 @@ async def test_a_late_shipment_that_leaves_settles_its_exception(shop: Retailer,
     await replica.sweep()
 
     seen = await shop.get(sold.allocation_id)
-    (found,) = seen.exceptions
-    assert (found.state, found.resolution) == (Record.STATE_RESOLVED, COMPLETED)
-    assert (found.resolved_by, found.needs_person) == ("policy", True)
-    assert seen.timeline[-1].description == "Late shipment: It has gone on."
-    settled = {"kind": "late_shipment", "resolution": "completed"}
-    assert counted("exceptions_resolved_total", shop, replica, **settled) == 1
+    (exception,) = seen.exceptions
+    assert (exception.state, exception.resolution) == (Record.STATE_RESOLVED, COMPLETED)
+    assert (exception.resolved_by, exception.needs_person) == ("policy", True)
+    assert seen.timeline[-1].description == "Late shipment: It no longer needs attention."
+    labels = {"kind": "late_shipment", "resolution": "completed"}
+    assert counted("exceptions_resolved_total", shop, replica, **labels) == 1
 
 
-async def test_a_shipment_that_a_person_let_be_is_not_late_again(shop: Retailer, replica: Replica) -> None:
+async def test_a_late_shipment_resolved_without_action_is_not_raised_again(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
     await replica.sweep()
-    (found,) = await exceptions_of(shop, sold)
-    await shop.resolve(found.exception_id, exception_pb2.EXCEPTION_RESOLUTION_NO_ACTION)
+    (exception,) = await exceptions_of(shop, sold)
+    await shop.resolve(exception.exception_id, exception_pb2.EXCEPTION_RESOLUTION_NO_ACTION)
 
     await replica.sweep()
 
     assert not await shop.open_exceptions()
 
 
-async def test_a_late_shipment_can_go_from_somewhere_else(shop: Retailer, replica: Replica) -> None:
+async def test_a_late_shipment_can_be_rerouted(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
     await shop.stock({("MUG", "north"): 1})
     await replica.sweep()
-    (found,) = await exceptions_of(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    await shop.resolve(found.exception_id, exception_pb2.EXCEPTION_RESOLUTION_REROUTED)
+    await shop.resolve(exception.exception_id, exception_pb2.EXCEPTION_RESOLUTION_REROUTED)
     await replica.sweep()
 
     seen = (await shop.get(sold.allocation_id)).allocation
-    left = {one.location_id: sum(line.unit_count for line in one.lines) for one in seen.shipments}
-    assert {place: units for place, units in left.items() if units} == {"north": 1}
+    units_by_location = {x.location_id: sum(line.unit_count for line in x.lines) for x in seen.shipments}
+    assert {location_id: units for location_id, units in units_by_location.items() if units} == {"north": 1}
     assert (await shop.level("MUG", "dc")).available_count == 2
     assert not await shop.open_exceptions()
     assert (await shop.ledger()).balanced
@@ -263,9 +263,9 @@ async def test_a_late_shipment_can_go_from_somewhere_else(shop: Retailer, replic
 async def test_a_late_shipment_can_be_cancelled(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
     await replica.sweep()
-    (found,) = await exceptions_of(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    await shop.resolve(found.exception_id, CANCELLED)
+    await shop.resolve(exception.exception_id, CANCELLED)
 
     seen = (await shop.get(sold.allocation_id)).allocation
     assert seen.state == allocation_pb.Allocation.STATE_CANCELLED
@@ -275,7 +275,7 @@ async def test_a_late_shipment_can_be_cancelled(shop: Retailer, replica: Replica
 
 @pytest.fixture
 def rerouting(rules: Path) -> Path:
-    """Rules by which policy places late shipments elsewhere."""
+    """Rules that reroute late shipments."""
     rule = (
         "  - {name: late, position: 5, when: {exception.kind: late_shipment}, do: reroute, owner: desk, due_in: 2h}\n"
     )
@@ -283,26 +283,26 @@ def rerouting(rules: Path) -> Path:
     return rules
 
 
-async def test_policy_places_a_late_shipment_elsewhere(retailers: RetailerMaker, rerouting: Path) -> None:
+async def test_policy_reroutes_a_late_shipment(retailers: RetailerMaker, rerouting: Path) -> None:
     shop = await retailers.make(rerouting)
     await shop.stock({("MUG", "dc"): 1, ("MUG", "north"): 1})
     sold = await late(shop)
 
-    async with replica_on(shop.database_url, rerouting) as one, replica_on(shop.database_url, rerouting) as two:
-        await asyncio.gather(*(replica.sweep() for replica in (one, two) * 3))
+    async with replica_on(shop.database_url, rerouting) as first, replica_on(shop.database_url, rerouting) as second:
+        await asyncio.gather(*(replica.sweep() for replica in (first, second) * 3))
 
         labels = {"kind": "late_shipment", "resolution": "rerouted"}
-        assert counted("exceptions_resolved_total", shop, one, two, **labels) == 1
+        assert counted("exceptions_resolved_total", shop, first, second, **labels) == 1
     seen = await shop.get(sold.allocation_id)
-    (found,) = seen.exceptions
-    assert (found.state, found.resolved_by, found.needs_person) == (Record.STATE_RESOLVED, "policy", False)
-    assert found.note == "Rerouted 1 unit to north (late shipment)."
-    assert [one.event for one in seen.timeline] == ["sold", "rerouted"]
+    (exception,) = seen.exceptions
+    assert (exception.state, exception.resolved_by, exception.needs_person) == (Record.STATE_RESOLVED, "policy", False)
+    assert exception.note == "Rerouted 1 unit to north (late shipment)."
+    assert [event.event for event in seen.timeline] == ["sold", "rerouted"]
     assert not seen.allocation.needs_person
     assert (await shop.ledger()).balanced
 
 
-async def test_a_late_shipment_that_policy_cannot_place_needs_a_person(
+async def test_a_late_shipment_that_policy_cannot_reroute_needs_a_person(
     retailers: RetailerMaker, rerouting: Path
 ) -> None:
     shop = await retailers.make(rerouting)
@@ -313,18 +313,18 @@ async def test_a_late_shipment_that_policy_cannot_place_needs_a_person(
         await replica.sweep()
 
     seen = await shop.get(sold.allocation_id)
-    assert [(one.kind, one.needs_person) for one in seen.exceptions] == [("late_shipment", True)]
+    assert [(exception.kind, exception.needs_person) for exception in seen.exceptions] == [("late_shipment", True)]
     assert seen.allocation.needs_person
     assert (await shop.level("MUG", "dc")).allocated_count == 1
 
 
-async def test_an_order_with_two_troubles_is_one_manual_intervention(shop: Retailer, replica: Replica) -> None:
+async def test_an_order_with_two_exceptions_is_one_manual_intervention(shop: Retailer, replica: Replica) -> None:
     await oversold(shop, units=4)
     await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
 
     await replica.sweep()
 
-    assert {one.kind for one in await shop.open_exceptions()} == {"oversell", "late_shipment"}
+    assert {exception.kind for exception in await shop.open_exceptions()} == {"oversell", "late_shipment"}
     reasons = ("oversell", "late_shipment")
     assert sum(counted("manual_interventions_total", shop, replica, channel="web", reason=r) for r in reasons) == 1
 
@@ -332,52 +332,52 @@ async def test_an_order_with_two_troubles_is_one_manual_intervention(shop: Retai
 # Stuck orders
 
 
-async def left_alone(shop: Retailer) -> allocation_pb.Allocation:
-    """An order with short units whose exception was settled elsewhere, a day ago; nobody has come back to it."""
+async def neglected(shop: Retailer) -> allocation_pb.Allocation:
+    """An order with short units whose exception was resolved as OTHER a day ago, without any event since."""
     sold, raised = await oversold(shop)
-    await shop.resolve(raised.exception_id, OTHER, note="somebody will call")
-    await forget(shop)
+    await shop.resolve(raised.exception_id, OTHER, note="store will call")
+    await age_orders(shop)
     return sold
 
 
-async def forget(shop: Retailer) -> None:
-    """A day and an hour pass."""
+async def age_orders(shop: Retailer) -> None:
+    """Makes all orders and events 25 hours older."""
     for column, table in (("event_time", "order_event"), ("update_time", "allocation")):
         await shop.sql(f"UPDATE {table} SET {column} = {column} - interval '25 hours'")
 
 
-async def test_an_order_that_nobody_gets_on_with_is_stuck(shop: Retailer, replica: Replica) -> None:
-    sold = await left_alone(shop)
+async def test_an_order_without_progress_is_stuck(shop: Retailer, replica: Replica) -> None:
+    sold = await neglected(shop)
 
     await replica.sweep()
     await replica.sweep()
 
-    (found,) = await shop.open_exceptions()
-    assert (found.kind, found.allocation_id, found.channel_id) == ("stuck_order", sold.allocation_id, "web")
-    assert found.repeat_count == 0
+    (exception,) = await shop.open_exceptions()
+    assert (exception.kind, exception.allocation_id, exception.channel_id) == ("stuck_order", sold.allocation_id, "web")
+    assert exception.repeat_count == 0
 
 
 async def test_an_order_with_an_open_exception_is_not_stuck(shop: Retailer, replica: Replica) -> None:
     await oversold(shop)
-    await forget(shop)
+    await age_orders(shop)
 
     await replica.sweep()
 
-    assert [one.kind for one in await shop.open_exceptions()] == ["oversell"]
+    assert [exception.kind for exception in await shop.open_exceptions()] == ["oversell"]
 
 
-async def test_an_order_that_waits_for_stock_is_not_stuck(shop: Retailer, replica: Replica) -> None:
+async def test_a_backordered_order_is_not_stuck(shop: Retailer, replica: Replica) -> None:
     _, raised = await oversold(shop)
     await shop.resolve(raised.exception_id, exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED)
-    await forget(shop)
+    await age_orders(shop)
 
     await replica.sweep()
 
     assert not await shop.open_exceptions()
 
 
-async def test_a_stuck_order_that_gets_on_settles_its_exception(shop: Retailer, replica: Replica) -> None:
-    sold = await left_alone(shop)
+async def test_progress_of_a_stuck_order_resolves_its_exception(shop: Retailer, replica: Replica) -> None:
+    sold = await neglected(shop)
     await replica.sweep()
     await shop.cancel(sold.allocation_id, {"1": 3})
 
@@ -387,21 +387,21 @@ async def test_a_stuck_order_that_gets_on_settles_its_exception(shop: Retailer, 
     assert (stuck.state, stuck.resolution) == (Record.STATE_RESOLVED, COMPLETED)
 
 
-async def test_the_short_units_of_a_stuck_order_can_be_taken_off(shop: Retailer, replica: Replica) -> None:
-    sold = await left_alone(shop)
+async def test_the_short_units_of_a_stuck_order_can_be_cancelled(shop: Retailer, replica: Replica) -> None:
+    sold = await neglected(shop)
     await replica.sweep()
-    (found,) = await shop.open_exceptions()
+    (exception,) = await shop.open_exceptions()
 
-    await shop.resolve(found.exception_id, CANCELLED)
+    await shop.resolve(exception.exception_id, CANCELLED)
 
     (line,) = (await shop.get(sold.allocation_id)).allocation.lines
     assert (line.promised_count, line.short_count, line.cancelled_count) == (2, 0, 3)
 
 
-# What is shown
+# Metrics and batches
 
 
-async def test_the_gauge_shows_how_many_each_desk_has_open(shop: Retailer, replica: Replica) -> None:
+async def test_the_gauge_shows_open_exceptions_by_desk(shop: Retailer, replica: Replica) -> None:
     _, raised = await oversold(shop)
     await oversold(shop, "A-2", 1)
     await replica.sweep()
@@ -413,7 +413,7 @@ async def test_the_gauge_shows_how_many_each_desk_has_open(shop: Retailer, repli
     assert (before, replica.metric("exceptions_open", kind="oversell", owner="desk")) == (2, 1)
 
 
-async def test_a_sweep_gets_through_more_than_one_batch(shop: Retailer, replica: Replica) -> None:
+async def test_a_sweep_processes_more_than_one_batch(shop: Retailer, replica: Replica) -> None:
     ids = ", ".join(f"('f-{turn}')" for turn in range(230))
     await shop.sql(
         "INSERT INTO exception (id, subject, kind, state, description, policy_revision, create_time, owner, due_time, "
@@ -423,4 +423,4 @@ async def test_a_sweep_gets_through_more_than_one_batch(shop: Retailer, replica:
 
     await replica.sweep()
 
-    assert {one.owner for one in await shop.open_exceptions(page_size=1000)} == {"lead"}
+    assert {exception.owner for exception in await shop.open_exceptions(page_size=1000)} == {"lead"}

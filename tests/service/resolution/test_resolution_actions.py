@@ -1,4 +1,4 @@
-"""What settling an exception does to an order, whatever the order looks like: no unit is lost or made."""
+"""The effect of a resolution on any order: no unit is lost or created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policies.domain.shipments import ShipmentState
 from service.allocation.planning_context import ChannelContext
 from service.errors import CannotResolve
 from service.orders.allocation_record import (
-    CANCELLED as GONE,
+    CANCELLED as ORDER_CANCELLED,
     CONFIRMED,
     AllocationRecord,
     LineRecord,
@@ -25,7 +25,7 @@ from service.stock.stock_book import Book
 from tests.policies.small_retailer import ANYWHERE, rules
 
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
-PLACES = ("dc", "north")
+LOCATION_IDS = ("dc", "north")
 RULES = rules(ANYWHERE)
 
 units = st.integers(0, 4)
@@ -49,10 +49,10 @@ def orders(draw: st.DrawFn) -> AllocationRecord:
             ShortageRecord(line_id, "MUG", n, kind, cause, backordered=waits)
             for (kind, cause, waits), n in kinds.items()
         ]
-        wanted = count + sum(one.unit_count for one in short)
-        if not wanted:
+        open_count = count + sum(shortage.unit_count for shortage in short)
+        if not open_count:
             continue
-        record.lines.append(LineRecord(line_id, "MUG", wanted + cancelled, cancelled=cancelled))
+        record.lines.append(LineRecord(line_id, "MUG", open_count + cancelled, cancelled=cancelled))
         record.shortages += short
         promised |= {line_id: count} if count else {}
     if not record.lines:
@@ -65,17 +65,17 @@ def orders(draw: st.DrawFn) -> AllocationRecord:
 
 
 def book_of(record: AllocationRecord, free: int) -> Book:
-    taken = sum(record.promised().values())
+    allocated = sum(record.promised().values())
     levels = {
-        ("MUG", "dc"): StockLevel("MUG", "dc", taken, allocated=taken, as_of_time=NOW),
+        ("MUG", "dc"): StockLevel("MUG", "dc", allocated, allocated=allocated, as_of_time=NOW),
         ("MUG", "north"): StockLevel("MUG", "north", free, as_of_time=NOW),
     }
     return Book(NOW, levels, uuid.uuid4)
 
 
 def channel_context() -> ChannelContext:
-    places = {place: Location(place, "warehouse") for place in PLACES}
-    return ChannelContext(RULES, places, Channel("web", "web"), {"MUG": Product("MUG")})
+    locations = {location_id: Location(location_id, "warehouse") for location_id in LOCATION_IDS}
+    return ChannelContext(RULES, locations, Channel("web", "web"), {"MUG": Product("MUG")})
 
 
 @given(
@@ -90,25 +90,25 @@ def test_every_unit_of_a_line_is_promised_short_or_cancelled_once(
 ) -> None:
     book = book_of(record, free)
     shipment_id = record.shipments[0].id if record.shipments else None
-    case = ResolutionContext(uuid.uuid4(), kind, action, shipment_id=shipment_id)
+    exception = ResolutionContext(uuid.uuid4(), kind, action, shipment_id=shipment_id)
 
     try:
-        apply_resolution(channel_context(), book, record, case, resolution)
+        apply_resolution(channel_context(), book, record, exception, resolution)
     except CannotResolve:
-        # Whoever asked rolls everything back.
+        # The caller rolls everything back.
         return
 
     for line in record.lines:
-        short = sum(one.unit_count for one in record.shortages if one.line_id == line.line_id)
+        short = sum(shortage.unit_count for shortage in record.shortages if shortage.line_id == line.line_id)
         assert record.promised_of_line(line.line_id) + short == line.uncancelled
     assert all(level.available >= 0 for level in book.levels.values())
     assert sum(level.allocated for level in book.levels.values()) == sum(record.promised().values())
-    assert (record.state == GONE) is all(line.uncancelled == 0 for line in record.lines)
+    assert (record.state == ORDER_CANCELLED) is all(line.uncancelled == 0 for line in record.lines)
 
 
 @given(record=orders(), kind=st.sampled_from(["oversell", "unfillable"]), resolution=st.sampled_from([BACKORDERED]))
 def test_units_of_other_kinds_stay_as_they_are(record: AllocationRecord, kind: str, resolution: str) -> None:
-    others = [one for one in record.shortages if one.kind != kind]
+    other_shortages = [shortage for shortage in record.shortages if shortage.kind != kind]
 
     try:
         apply_resolution(
@@ -117,5 +117,5 @@ def test_units_of_other_kinds_stay_as_they_are(record: AllocationRecord, kind: s
     except CannotResolve:
         return
 
-    assert [one for one in record.shortages if one.kind != kind] == others
-    assert all(one.backordered for one in record.shortages if one.kind == kind)
+    assert [shortage for shortage in record.shortages if shortage.kind != kind] == other_shortages
+    assert all(shortage.backordered for shortage in record.shortages if shortage.kind == kind)
