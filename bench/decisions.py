@@ -18,7 +18,7 @@ from policies.engine.matcher import Matcher
 from policies.policy_set import PolicySet, Scope
 from policies.reading.rules_reader import read
 from service.catalog import catalog_requests, catalog_store
-from service.policy.rules_folder import find
+from service.policy.rules_folder import read_folder
 from service.sample.sample_retailer import sample_channels, sample_locations, sample_products
 
 NAME = "decisions"
@@ -112,7 +112,7 @@ def _prove(matchers: Sequence[Matcher[Any]], contexts: Sequence[Context]) -> Non
 
 
 def _shipped() -> PolicySet:
-    reading = read(find(RULES).files)
+    reading = read(read_folder(RULES).files)
     if reading.policy_set is None:
         raise WrongAnswer(f"the repository's rules have problems: {reading.problems[0]}")
     return reading.policy_set

@@ -25,7 +25,7 @@ from policies.engine.rule_engine import Engine
 from policies.reading import rules_reader
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import load_in_thread
-from service.policy.rules_folder import RulesFolder, find
+from service.policy.rules_folder import RulesFolder, read_folder
 
 NAME = "reload"
 PACE = Pace(rounds=10, seconds=5.0)
@@ -42,7 +42,7 @@ FOLDERS = {"dc": 2, "store-1": 3}
 async def measure(url: str, pace: Pace = PACE) -> Report:
     """Failed calls, decisions that mix revisions, and memory, while rules change. Raises WrongAnswer."""
     with tempfile.TemporaryDirectory() as folder:
-        alternatives = {place: find(made) for place, made in _folders(Path(folder))}
+        alternatives = {place: read_folder(made) for place, made in _folders(Path(folder))}
         async with open_shop(url) as shop, _reloading(shop, Path(folder)) as address:
             rounds, seen = await _under_load(shop, address, alternatives, pace)
             shop.sold[ORDERED] += seen.orders.total()

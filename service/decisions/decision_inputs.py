@@ -1,6 +1,6 @@
-"""What a decision is made from, by value: the words of `policies` as the messages of the API, and back.
+"""The inputs of a decision by value: objects of `policies` to messages of the API, and back.
 
-Nothing is rounded and nothing is left out, so that what is read back decides the same.
+Nothing is rounded or left out, so that inputs read back lead to the same decision.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _COMMITMENT_WORDS = {number: word for word, number in COMMITMENTS.items()}
 
 @dataclass(frozen=True, slots=True)
 class RoutingInputs:
-    """Everything that one decision is made from. `own` and `excluded` are as `route` takes them."""
+    """All inputs of one decision. `own` and `excluded` are `own_units` and `rejected_by` of `route`."""
 
     world: World
     channel: Channel
@@ -55,31 +55,31 @@ class RoutingInputs:
     excluded: frozenset[tuple[str, str]] = frozenset()
 
     def decide(self, policy_set: PolicySet) -> Decision:
-        """The decision by these rules."""
+        """The decision for these inputs under the given rules."""
         return route(policy_set, self.world, self.channel, self.order, self.own, rejected_by=self.excluded)
 
 
 def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
-    """Inputs as they were written."""
-    locations = [_location_of(one) for one in message.locations]
-    products = [_product_of(one) for one in message.products]
-    levels = [_level_of(one) for one in message.levels]
+    """The inputs that a message holds."""
+    locations = [_location_of(x) for x in message.locations]
+    products = [_product_of(x) for x in message.products]
+    levels = [_level_of(x) for x in message.levels]
     return RoutingInputs(
         world=World(
             _moment(message.now),
-            {one.id: one for one in locations},
-            {one.sku: one for one in products},
-            {(one.sku, one.location_id): one for one in levels},
+            {location.id: location for location in locations},
+            {product.sku: product for product in products},
+            {(level.sku, level.location_id): level for level in levels},
         ),
         channel=_channel_of(message.channel),
         order=_order_of(message.order),
-        own={(one.sku, one.location_id): one.unit_count for one in message.promised_units},
-        excluded=frozenset((one.sku, one.location_id) for one in message.excluded_stock),
+        own={(x.sku, x.location_id): x.unit_count for x in message.promised_units},
+        excluded=frozenset((x.sku, x.location_id) for x in message.excluded_stock),
     )
 
 
 def order_message(order: Order) -> decision_pb2.OrderInput:
-    """An order as it was decided."""
+    """An order as a decision input."""
     return decision_pb2.OrderInput(
         channel_id=order.channel_id,
         order_id=order.order_id,
@@ -111,14 +111,14 @@ def _order_of(message: decision_pb2.OrderInput) -> Order:
     )
 
 
-def _destination_message(to: Destination | None) -> order_pb2.Destination | None:
-    if to is None:
+def _destination_message(destination: Destination | None) -> order_pb2.Destination | None:
+    if destination is None:
         return None
     return order_pb2.Destination(
-        country=to.country or "",
-        region=to.region or "",
-        postal_code=to.postal_code or "",
-        coordinates=_point_message(to.coordinates),
+        country=destination.country or "",
+        region=destination.region or "",
+        postal_code=destination.postal_code or "",
+        coordinates=_point_message(destination.coordinates),
     )
 
 
@@ -132,7 +132,7 @@ def _destination_of(message: order_pb2.Destination) -> Destination:
 
 
 def channel_message(channel: Channel) -> catalog_pb.Channel:
-    """A channel as rules saw it."""
+    """A channel as a decision input."""
     return catalog_pb.Channel(
         channel_id=channel.id,
         kind=_KINDS[channel.kind],  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
 
 
 def location_message(location: Location) -> catalog_pb.Location:
-    """A location as rules saw it; its opening days are always told."""
+    """A location as a decision input; its opening days are always set."""
     ships_to = None if location.ships_to is None else catalog_pb.CountryList(countries=sorted(location.ships_to))
     return catalog_pb.Location(
         location_id=location.id,
@@ -182,7 +182,7 @@ def location_message(location: Location) -> catalog_pb.Location:
 
 
 def _location_of(message: catalog_pb.Location) -> Location:
-    works = message.working_time
+    working_time = message.working_time
     return Location(
         id=message.location_id,
         type=LOCATION_TYPE[message.type],
@@ -197,16 +197,16 @@ def _location_of(message: catalog_pb.Location) -> Location:
         handling_minutes=message.handling_minutes,
         priority=message.priority if message.HasField("priority") else None,
         ships_to=frozenset(message.ships_to.countries) if message.HasField("ships_to") else None,
-        cut_off=_time(works.cut_off) if works.HasField("cut_off") else None,
-        opening_days=frozenset(day - 1 for day in works.opening_days),
-        opens=_time(works.opens) if works.HasField("opens") else None,
-        closes=_time(works.closes) if works.HasField("closes") else None,
-        holidays=frozenset(date(day.year, day.month, day.day) for day in works.holidays),
+        cut_off=_time(working_time.cut_off) if working_time.HasField("cut_off") else None,
+        opening_days=frozenset(day - 1 for day in working_time.opening_days),
+        opens=_time(working_time.opens) if working_time.HasField("opens") else None,
+        closes=_time(working_time.closes) if working_time.HasField("closes") else None,
+        holidays=frozenset(date(day.year, day.month, day.day) for day in working_time.holidays),
     )
 
 
 def product_message(product: Product) -> decision_pb2.ProductInput:
-    """A product as rules saw it."""
+    """A product as a decision input."""
     return decision_pb2.ProductInput(
         product=catalog_pb.Product(
             sku=product.sku,
@@ -242,7 +242,7 @@ def _product_of(message: decision_pb2.ProductInput) -> Product:
 
 
 def level_message(level: StockLevel) -> decision_pb2.StockLevelInput:
-    """A stock level as rules saw it."""
+    """A stock level as a decision input."""
     return decision_pb2.StockLevelInput(
         sku=level.sku,
         location_id=level.location_id,
@@ -300,7 +300,7 @@ def _moment(message: Timestamp) -> datetime:
 
 
 def _decimal_text(amount: Decimal | None) -> str:
-    """An amount in decimal, the same for equal amounts; empty where there is none."""
+    """An amount as decimal text, the same for equal amounts; empty for None."""
     if amount is None:
         return ""
     text = format(amount, "f")

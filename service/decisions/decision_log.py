@@ -1,7 +1,7 @@
-"""Decisions with everything that they were made from: caught while they are made, written with the order, read later.
+"""Decisions and their inputs: captured when a decision is made, written with the order, read later.
 
-A decision's inputs are stored with it. The channel and its locations, which are many and rarely change, are stored once
-under the hash of their contents.
+A decision's inputs are stored with it. Its channel and locations, which rarely change, are stored once under the hash
+of their content.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_pb2
 
 CACHED_LEVELS, CACHED_PRODUCTS = 16_384, 4_096
-"""Levels and products that are kept as bytes: most of an order's are those of the order before."""
+"""Levels and products that are cached as bytes: most of an order's were already in the order before."""
 
 _catalog_rows = unnested("one", hash=Text, content=LargeBinary)
 _insert_catalogs = insert(decision_catalog).from_select(
     ["hash", "content"], select(_catalog_rows.c.hash, _catalog_rows.c.content).order_by(_catalog_rows.c.hash)
 )
 _STORE_CATALOGS = Statement(
-    # Nothing comes back of a catalogue that somebody has committed within the hour: only that one may be relied on.
+    # RETURNING names only rows that this transaction writes, and it may roll back. A hash that is not returned
+    # was committed by an earlier transaction within the last hour, so only that one may be skipped next time.
     _insert_catalogs.on_conflict_do_update(
         index_elements=["hash"],
         set_={"use_time": func.clock_timestamp()},
@@ -49,7 +50,7 @@ _STORE_CATALOGS = Statement(
     ).returning(decision_catalog.c.hash)
 )
 _FIND = Statement(
-    select(decision, decision_catalog.c.content.label("catalogue"))
+    select(decision, decision_catalog.c.content.label("catalog_content"))
     .outerjoin(decision_catalog, decision_catalog.c.hash == decision.c.catalog_hash)
     .where(decision.c.id == parameter("id", Uuid))
 )
@@ -57,18 +58,18 @@ _FIND = Statement(
 
 @dataclass(slots=True)
 class StoredCatalog:
-    """One channel and its locations, ready to be stored. `known_until` is when it may have to be stored again."""
+    """One channel and its locations, serialized. Known to be stored until `stored_until`, in monotonic seconds."""
 
     hash: str
     content: bytes
-    known_until: float = 0.0
+    stored_until: float = 0.0
 
 
 @dataclass(slots=True)
 class DecisionInputs:
-    """What one decision is made from, as it is at that moment; what becomes of the order later does not change it."""
+    """The inputs of one decision at its moment; later changes of the order do not change them."""
 
-    place: _ChannelSnapshot
+    snapshot: _ChannelSnapshot
     order: Order
     products: tuple[Product, ...]
     levels: tuple[StockLevel, ...]
@@ -76,39 +77,40 @@ class DecisionInputs:
     excluded: frozenset[tuple[str, str]]
     now: datetime
     byte_count: int = 0
-    """Bytes that were stored of the decision and its inputs, once they are."""
+    """Size of the stored decision and its inputs; 0 before they are stored."""
 
-    def stored(self, explanation: bytes, *, short: bool) -> tuple[bytes | None, StoredCatalog | None]:
-        """The inputs and their catalogue as they are stored beside the explanation; neither in a short record."""
+    def serialize(self, explanation: bytes, *, short: bool) -> tuple[bytes | None, StoredCatalog | None]:
+        """The inputs and the catalog to store beside the explanation; None for both in a short record."""
         inputs = None if short else self._inputs()
-        catalog = None if inputs is None else self.place.kept()
+        catalog = None if inputs is None else self.snapshot.stored_catalog()
         if catalog is not None and len(catalog.content) > limits.DECISION_CATALOG_BYTES:
             inputs, catalog = None, None
         self.byte_count = len(explanation) + len(inputs or b"")
         return inputs, catalog
 
     def _inputs(self) -> bytes | None:
-        """DecisionInputs without the catalogue, the same bytes for the same inputs; None where they are too long."""
-        parts = [self._order_part(), *map(_product_bytes, self.products)]
-        room = limits.DECISION_BYTES - sum(map(len, parts))
+        """DecisionInputs without the catalog, the same bytes for the same inputs; None if they are too long."""
+        parts = [self._order_bytes(), *map(_product_bytes, self.products)]
+        remaining_bytes = limits.DECISION_BYTES - sum(map(len, parts))
         for level in self.levels:
-            part = _level_bytes(level)
-            room -= len(part)
-            if room < 0:
+            level_bytes = _level_bytes(level)
+            remaining_bytes -= len(level_bytes)
+            if remaining_bytes < 0:
                 return None
-            parts.append(part)
-        # Serialised messages one after the other are one message with the fields of all.
-        return b"".join(parts) if room >= 0 else None
+            parts.append(level_bytes)
+        # Concatenated protobuf messages are one message with the fields of all of them.
+        return b"".join(parts) if remaining_bytes >= 0 else None
 
-    def _order_part(self) -> bytes:
+    def _order_bytes(self) -> bytes:
         return decision_pb2.DecisionInputs(
             order=order_message(self.order),
             promised_units=[
-                decision_pb2.PromisedUnits(sku=sku, location_id=place, unit_count=units)
-                for (sku, place), units in sorted(self.own.items())
+                decision_pb2.PromisedUnits(sku=sku, location_id=location_id, unit_count=units)
+                for (sku, location_id), units in sorted(self.own.items())
             ],
             excluded_stock=[
-                decision_pb2.ExcludedStock(sku=sku, location_id=place) for sku, place in sorted(self.excluded)
+                decision_pb2.ExcludedStock(sku=sku, location_id=location_id)
+                for sku, location_id in sorted(self.excluded)
             ],
             now=timestamp(self.now),
         ).SerializeToString(deterministic=True)
@@ -121,15 +123,17 @@ def capture(
     own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> DecisionInputs:
-    """What `route` is about to be asked, with the levels as they are now. To be called before anything is promised."""
-    place = _channel_snapshot(world.locations, channel)
+    """The inputs of a call of `route`, with current stock levels. To be called before any unit is promised."""
+    snapshot = _snapshot_of(world.locations, channel)
     skus = sorted(order.units_by_sku())
-    levels, found = world.levels, world.products
+    levels, all_products = world.levels, world.products
     return DecisionInputs(
-        place,
+        snapshot,
         order,
-        tuple([found[sku] for sku in skus if sku in found]),
-        tuple([level for sku in skus for key in place.location_ids if (level := levels.get((sku, key))) is not None]),
+        tuple([all_products[sku] for sku in skus if sku in all_products]),
+        tuple(
+            [level for sku in skus for key in snapshot.location_ids if (level := levels.get((sku, key))) is not None]
+        ),
         own,
         excluded,
         world.now,
@@ -138,36 +142,36 @@ def capture(
 
 @dataclass(slots=True)
 class _ChannelSnapshot:
-    """A channel in one state of the catalogue. `locations` are all that there are, and are never changed."""
+    """A channel in one version of the catalog. `locations` are all locations; the mapping is never changed."""
 
     channel: Channel
     locations: Mapping[str, Location]
     location_ids: tuple[str, ...]
-    _kept: StoredCatalog | None = None
+    _stored_catalog: StoredCatalog | None = None
 
-    def kept(self) -> StoredCatalog:
-        """What is stored of it, made when it is first asked for."""
-        if self._kept is None:
+    def stored_catalog(self) -> StoredCatalog:
+        """Its stored form, serialized at the first call."""
+        if self._stored_catalog is None:
             content = decision_pb2.DecisionInputs(
                 channel=channel_message(self.channel),
                 locations=[location_message(self.locations[key]) for key in self.location_ids],
             ).SerializeToString(deterministic=True)
-            self._kept = StoredCatalog(sha256(content).hexdigest(), content)
-        return self._kept
+            self._stored_catalog = StoredCatalog(sha256(content).hexdigest(), content)
+        return self._stored_catalog
 
 
 _snapshots: dict[str, _ChannelSnapshot] = {}
-"""The newest state of each channel that orders were decided in, by id. There are as many as there are channels."""
+"""The newest snapshot of each channel by id; at most one for each channel."""
 
 
-def _channel_snapshot(locations: Mapping[str, Location], channel: Channel) -> _ChannelSnapshot:
-    """The channel in this state of the catalogue, which stays the same object until it is edited."""
-    known = _snapshots.get(channel.id)
-    if known is None or known.locations is not locations or known.channel is not channel:
+def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> _ChannelSnapshot:
+    """The snapshot of a channel, the same object until the channel or a location is edited."""
+    snapshot = _snapshots.get(channel.id)
+    if snapshot is None or snapshot.locations is not locations or snapshot.channel is not channel:
         may_use = channel.location_ids or locations
-        known = _ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
-        _snapshots[channel.id] = known
-    return known
+        snapshot = _ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
+        _snapshots[channel.id] = snapshot
+    return snapshot
 
 
 @lru_cache(CACHED_LEVELS)
@@ -180,22 +184,22 @@ def _product_bytes(product: Product) -> bytes:
     return decision_pb2.DecisionInputs(products=[product_message(product)]).SerializeToString(deterministic=True)
 
 
-async def store_catalogs(connection: Connection, catalogues: Iterable[StoredCatalog]) -> None:
-    """Stores the catalogues that may not be there, once in the transaction of the decisions that name them."""
+async def store_catalogs(connection: Connection, catalogs: Iterable[StoredCatalog]) -> None:
+    """Stores the catalogs that may be missing, in the transaction of the decisions that refer to them."""
     now = time.monotonic()
-    unknown = {one.hash: one for one in catalogues if one.known_until <= now}
-    if not unknown:
+    unconfirmed = {catalog.hash: catalog for catalog in catalogs if catalog.stored_until <= now}
+    if not unconfirmed:
         return
-    rows = [(one.hash, one.content) for one in unknown.values()]
+    rows = [(catalog.hash, catalog.content) for catalog in unconfirmed.values()]
     renewed = limits.DECISION_RENEWAL_INTERVAL
     written = await _STORE_CATALOGS.rows(connection, renewed=renewed, **transposed(["hash", "content"], rows))
-    for known in unknown.keys() - {r["hash"] for r in written}:
-        unknown[known].known_until = now + renewed.total_seconds()
+    for key in unconfirmed.keys() - {r["hash"] for r in written}:
+        unconfirmed[key].stored_until = now + renewed.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """A decision as it was stored. `inputs` is None in a short record."""
+    """A stored decision. `inputs` is None in a short record."""
 
     id: UUID
     allocation_id: UUID
@@ -207,7 +211,7 @@ class StoredDecision:
 
 
 async def find(connection: Connection, decision_id: UUID) -> StoredDecision | None:
-    """The decision of this id; None where none was made, or none is kept."""
+    """The decision of this id; None if there is none, or if it was purged."""
     row = await _FIND.row(connection, id=decision_id)
     if row is None:
         return None
@@ -223,6 +227,6 @@ async def find(connection: Connection, decision_id: UUID) -> StoredDecision | No
 
 
 def _inputs(row: asyncpg.Record) -> decision_pb2.DecisionInputs | None:
-    if row["inputs"] is None or row["catalogue"] is None:
+    if row["inputs"] is None or row["catalog_content"] is None:
         return None
-    return decision_pb2.DecisionInputs.FromString(row["catalogue"] + row["inputs"])
+    return decision_pb2.DecisionInputs.FromString(row["catalog_content"] + row["inputs"])

@@ -1,4 +1,4 @@
-"""Why an answer came out as it did, as it is told and stored: the same whether decided now or once more."""
+"""Decisions as messages of the API: the same message when a decision is made, stored or replayed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from truestock.v1 import (
 def decision_message(
     decision: Decision, policy_revision: str, decision_id: UUID, now: datetime
 ) -> decision_pb2.Decision:
-    """A decision under its id; `now` is the clock that it was decided by."""
+    """A decision under its id; `now` is the time of its stock read."""
     return decision_pb2.Decision(
         decision_id=str(decision_id),
         policy_revision=policy_revision,
@@ -38,7 +38,7 @@ COMMITMENTS = {
 
 
 def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
-    """A rule that bore on an answer."""
+    """A rule that influenced the decision."""
     return decision_pb2.FiredRule(
         rule=fired.name,
         source=str(fired.source),
@@ -50,7 +50,7 @@ def fired_rule(fired: FiredRule) -> decision_pb2.FiredRule:
 
 
 def dropped_candidate(dropped: DroppedLocation) -> decision_pb2.DroppedCandidate:
-    """A location that was not used, and why."""
+    """A location that was dropped, and why."""
     return decision_pb2.DroppedCandidate(
         location_id=dropped.location_id,
         sku=dropped.sku or "",

@@ -1,4 +1,4 @@
-"""Deciding once more, from what was stored, by the rules of that time."""
+"""Re-runs a stored decision with its original inputs and rules and reports whether the result is identical."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from truestock.v1 import decision_pb2
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came out now. `differing_field` is the first in which it differs from what was stored, empty if none."""
+    """The replayed decision. `differing_field` is the first field that differs from the stored one, or empty."""
 
     decision: decision_pb2.Decision
     identical: bool
@@ -33,7 +33,7 @@ class ReplayResult:
 
 
 class DecisionReplayer:
-    """Replays one decision at a time, in a thread of its own; some more may wait."""
+    """Replays one decision at a time in its own thread; a limited number wait."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,9 +42,9 @@ class DecisionReplayer:
         self._waiting_count = 0
 
     async def run(self, stored: StoredDecision) -> ReplayResult:
-        """Raises NotReplayable where what it takes is not kept, and Overloaded where too many wait."""
+        """Raises NotReplayable if inputs or rules are no longer stored, Overloaded if too many replays wait."""
         if stored.inputs is None:
-            reason = "only a short record of it is kept: it refused a hold, its inputs were too long or are too old"
+            reason = "only a short record is stored: it refused a hold, or its inputs were too long or are too old"
             raise NotReplayable(str(stored.id), reason)
         if self._waiting_count > limits.REPLAYS_WAITING:
             raise Overloaded(self._waiting_count, timedelta(seconds=1), "replays of decisions")
@@ -55,18 +55,18 @@ class DecisionReplayer:
         except BaseException:
             self._waiting_count -= 1
             raise
-        # A caller who hangs up does not end the thread's work, so it is counted until it is over.
+        # A caller that hangs up does not stop the thread, so the replay counts as waiting until the thread is done.
         work.add_done_callback(self._done)
         return await asyncio.shield(work)
 
     def _done(self, work: asyncio.Future[ReplayResult]) -> None:
         self._waiting_count -= 1
         if not work.cancelled():
-            # Also where nobody waits any more: what has been looked at is not reported as lost.
+            # Reading the exception keeps asyncio from logging it as never retrieved if the caller has hung up.
             work.exception()
 
     async def _files(self, stored: StoredDecision) -> dict[str, bytes]:
-        """The rules of that time; none where they are ready."""
+        """The rule files of the decision; none if their policy set is cached."""
         if stored.policy_revision in self._policy_sets:
             return {}
 
@@ -81,24 +81,26 @@ class DecisionReplayer:
             policy_set = self._policy_set(stored, files)
             decision = inputs_of(stored.inputs).decide(policy_set)
             now = stored.inputs.now.ToDatetime(tzinfo=UTC)
-            made = decision_message(decision, policy_set.revision, stored.id, now)
-        identical = idempotency.serialized(made) == stored.explanation
-        known = decision_pb2.Decision.FromString(stored.explanation)
-        return ReplayResult(made, identical, "" if identical else idempotency.differing_field(known, made))
+            replayed = decision_message(decision, policy_set.revision, stored.id, now)
+        identical = idempotency.serialized(replayed) == stored.explanation
+        original = decision_pb2.Decision.FromString(stored.explanation)
+        return ReplayResult(replayed, identical, "" if identical else idempotency.differing_field(original, replayed))
 
     def _policy_set(self, stored: StoredDecision, files: Mapping[str, bytes]) -> PolicySet:
-        """The rules of that time, compiled for this thread alone; the last few stay ready."""
+        """The rules of the decision, compiled for this thread alone; the last few are cached."""
         revision = stored.policy_revision
-        known = self._policy_sets.get(revision)
-        if known is None:
+        policy_set = self._policy_sets.get(revision)
+        if policy_set is None:
             if not files:
-                raise NotReplayable(str(stored.id), f"its rules, {revision}, are not kept any more")
-            known = read(files).policy_set
-            if known is None:
+                raise NotReplayable(str(stored.id), f"its rules, {revision}, are no longer stored")
+            # Matchers are for one thread at a time: they share one engine session and an unlocked memory. The rules in
+            # force belong to the event loop, so a replay compiles its own copy, even of the same revision.
+            policy_set = read(files).policy_set
+            if policy_set is None:
                 reason = f"this version of Truestock, unlike {stored.software_version}, cannot read its rules"
                 raise NotReplayable(str(stored.id), f"{reason}, {revision}")
-            self._policy_sets[revision] = known
+            self._policy_sets[revision] = policy_set
         self._policy_sets.move_to_end(revision)
         while len(self._policy_sets) > limits.REPLAY_POLICY_SETS:
             self._policy_sets.popitem(last=False)
-        return known
+        return policy_set

@@ -1,7 +1,7 @@
-"""Forgetting decisions past their time, and the catalogues and rules that none needs any more; in bounded batches.
+"""Purges decisions past their retention, and catalogs and rules that no decision refers to; in bounded batches.
 
-Decisions are kept for a number of days; of the one that an order's promise rests on only its inputs go. What decisions
-need is marked every hour while it is in use, so that what was not marked for longer than that is needed by none.
+Of the current decision of an order only the inputs are purged. Catalogs and rules in use are marked every hour, so no
+decision needs those that were not marked within the retention.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from service.policy.active_policies import ActivePolicies
 
 PURGE_SECONDS = 600.0
 PURGE_DECISIONS = 1_000
-"""Decisions that one transaction looks at."""
+"""Decisions per transaction."""
 PURGE_CATALOGS = 100
 PURGE_FILES = 1_000
 SCAN_INTERVAL = timedelta(days=1)
-"""How often everything old is looked at again: what promises rested on then may be free to go."""
+"""How often all old decisions are scanned again: a decision that was current then may have been replaced."""
 
 _decision = decision.c
 _is_current = exists().where(allocation.c.id == _decision.allocation_id, allocation.c.decision_id == _decision.id)
@@ -39,14 +39,14 @@ _OLD = Statement(
         _decision.inputs.is_not(None).label("is_whole"),
     )
     .where(
-        _decision.create_time < func.clock_timestamp() - parameter("kept", Interval),
+        _decision.create_time < func.clock_timestamp() - parameter("retention", Interval),
         _decision.create_time >= parameter("after_time", Moment),
         tuple_(_decision.create_time, _decision.id)
         > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
     )
     .order_by(_decision.create_time, _decision.id)
     .limit(parameter("count", Integer))
-    # Another service on this database may do the same at this moment.
+    # Another process on this database may purge at the same moment.
     .with_for_update(skip_locked=True)
 )
 _DELETE = Statement(delete(decision).where(_decision.id == any_of("ids", Uuid)))
@@ -56,7 +56,7 @@ _DROP_INPUTS = Statement(
 
 _unused_catalogs = (
     select(decision_catalog.c.hash)
-    .where(decision_catalog.c.use_time < func.clock_timestamp() - parameter("kept", Interval))
+    .where(decision_catalog.c.use_time < func.clock_timestamp() - parameter("retention", Interval))
     .order_by(decision_catalog.c.hash)
     .limit(parameter("count", Integer))
     .with_for_update(skip_locked=True)
@@ -67,7 +67,7 @@ _DELETE_CATALOGS = Statement(
 _unused_files = (
     select(policy_set.c.revision, policy_set.c.path)
     .where(
-        policy_set.c.use_time < func.clock_timestamp() - parameter("kept", Interval),
+        policy_set.c.use_time < func.clock_timestamp() - parameter("retention", Interval),
         policy_set.c.revision != parameter("in_force", Text),
     )
     .order_by(policy_set.c.revision, policy_set.c.path)
@@ -86,67 +86,71 @@ _START: _Position = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 @dataclass(slots=True)
 class _ScanProgress:
-    """How far everything old has been looked at."""
+    """How far the scan of old decisions has come."""
 
-    place: _Position = _START
-    begun: datetime | None = None
+    position: _Position = _START
+    started: datetime | None = None
 
-    def begin(self, now: datetime) -> None:
-        if self.begun is None or now - self.begun >= SCAN_INTERVAL:
-            self.place, self.begun = _START, now
+    def start(self, now: datetime) -> None:
+        if self.started is None or now - self.started >= SCAN_INTERVAL:
+            self.position, self.started = _START, now
 
 
 class DecisionRetention:
-    """Several services on one database may each have one."""
+    """Purges old decisions periodically. Several processes on one database may run it."""
 
-    def __init__(self, database: Database, folder: ActivePolicies, metrics: Metrics, kept: timedelta) -> None:
+    def __init__(self, database: Database, folder: ActivePolicies, metrics: Metrics, retention: timedelta) -> None:
         self._database = database
         self._folder = folder
         self._metrics = metrics
-        self._kept = kept
-        self._walk = _ScanProgress()
+        self._retention = retention
+        self._progress = _ScanProgress()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Forgets until `stop` is set."""
-        await every(PURGE_SECONDS, stop, self.forget)
+        """Purges until `stop` is set."""
+        await every(PURGE_SECONDS, stop, self.purge)
 
-    async def forget(self) -> None:
-        """Forgets everything that is past its time, a batch after the other."""
-        await self._database.transaction("renew_policies", self._renew)
-        self._walk.begin(datetime.now(UTC))
-        while await self._forget_decisions() == PURGE_DECISIONS:
+    async def purge(self) -> None:
+        """Purges everything that is past its retention, batch by batch."""
+        await self._database.transaction("renew_policies", self._mark_rules_used)
+        self._progress.start(datetime.now(UTC))
+        while await self._purge_decision_batch() == PURGE_DECISIONS:
             pass
-        while await self._database.transaction("purge_catalogs", self._catalogues) == PURGE_CATALOGS:
+        while await self._database.transaction("purge_catalogs", self._purge_catalogs) == PURGE_CATALOGS:
             pass
-        while await self._database.transaction("purge_rules", self._files) == PURGE_FILES:
+        while await self._database.transaction("purge_rules", self._purge_rules) == PURGE_FILES:
             pass
 
-    async def _renew(self, connection: Connection) -> None:
+    async def _mark_rules_used(self, connection: Connection) -> None:
         await policy_store.mark_used(connection, self._folder.current.policy_set.revision)
 
-    async def _forget_decisions(self) -> int:
-        """Returns how many were looked at."""
-        seen, self._walk.place, forgotten = await self._database.transaction("purge_decisions", self._decisions)
-        self._metrics.decisions_purged.inc(forgotten)
-        return seen
+    async def _purge_decision_batch(self) -> int:
+        """Returns how many were scanned."""
+        scanned_count, self._progress.position, purged_count = await self._database.transaction(
+            "purge_decisions", self._purge_decisions
+        )
+        self._metrics.decisions_purged.inc(purged_count)
+        return scanned_count
 
-    async def _decisions(self, connection: Connection) -> tuple[int, _Position, int]:
-        """How many were looked at, up to where, and how many were forgotten or lost their inputs."""
-        time, last = self._walk.place
-        rows = await _OLD.rows(connection, kept=self._kept, after_time=time, after_id=last, count=PURGE_DECISIONS)
-        gone = [r["id"] for r in rows if not r["is_current"]]
-        bared = [r["id"] for r in rows if r["is_current"] and r["is_whole"]]
-        if gone:
-            await _DELETE.run(connection, ids=gone)
-        if bared:
-            await _DROP_INPUTS.run(connection, ids=bared)
-        place = (rows[-1]["create_time"], rows[-1]["id"]) if rows else self._walk.place
-        return len(rows), place, len(gone) + len(bared)
+    async def _purge_decisions(self, connection: Connection) -> tuple[int, _Position, int]:
+        """How many were scanned, the new position, and how many were deleted or lost their inputs."""
+        time, last = self._progress.position
+        rows = await _OLD.rows(
+            connection, retention=self._retention, after_time=time, after_id=last, count=PURGE_DECISIONS
+        )
+        deleted_ids = [r["id"] for r in rows if not r["is_current"]]
+        stripped_ids = [r["id"] for r in rows if r["is_current"] and r["is_whole"]]
+        if deleted_ids:
+            await _DELETE.run(connection, ids=deleted_ids)
+        if stripped_ids:
+            await _DROP_INPUTS.run(connection, ids=stripped_ids)
+        position = (rows[-1]["create_time"], rows[-1]["id"]) if rows else self._progress.position
+        return len(rows), position, len(deleted_ids) + len(stripped_ids)
 
-    async def _catalogues(self, connection: Connection) -> int:
-        kept = self._kept + limits.DECISION_GRACE
-        return len(await _DELETE_CATALOGS.rows(connection, kept=kept, count=PURGE_CATALOGS))
+    async def _purge_catalogs(self, connection: Connection) -> int:
+        retention = self._retention + limits.DECISION_GRACE
+        return len(await _DELETE_CATALOGS.rows(connection, retention=retention, count=PURGE_CATALOGS))
 
-    async def _files(self, connection: Connection) -> int:
-        kept, in_force = self._kept + limits.DECISION_GRACE, self._folder.current.policy_set.revision
-        return len(await _DELETE_FILES.rows(connection, kept=kept, in_force=in_force, count=PURGE_FILES))
+    async def _purge_rules(self, connection: Connection) -> int:
+        retention, in_force = self._retention + limits.DECISION_GRACE, self._folder.current.policy_set.revision
+        return len(await _DELETE_FILES.rows(connection, retention=retention, in_force=in_force, count=PURGE_FILES))

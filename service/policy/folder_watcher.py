@@ -1,7 +1,7 @@
-"""Watching the rules folder: from a save to its effect in less than two seconds, however the save is made.
+"""Watches the rules folder: a saved change takes effect within two seconds, whatever way it was saved.
 
-Editors replace files, copies arrive in parts, Kubernetes swaps links, folders are removed and made again. The file
-system only says when to look; what counts is whether what lies there differs from what was taken last.
+Editors replace files, copies arrive in parts, Kubernetes swaps links, folders are removed and created again. File
+system events only trigger a read; a reload happens if the content differs from what was read last.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ import structlog
 from watchfiles import awatch
 
 from service.policy.active_policies import ActivePolicies
-from service.policy.rules_folder import RulesFolder, find
+from service.policy.rules_folder import RulesFolder, read_folder
 from service.policy.thread_switching import FAST_SWITCHING
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-"""The folder is looked at so often even where the file system says nothing: some never do, and a watch can break."""
+"""The folder is read this often even without file system events: some file systems send none, and a watch can break."""
 DEBOUNCE_SECONDS = 0.2
-"""Changes of a file system within this time are heard of together."""
+"""File system events within this time are handled together."""
 STABLE_SECONDS = 0.2
-"""Files are written in several steps; a folder that has not changed for so long is whole."""
+"""Files are written in several steps; a folder without a change for this long counts as complete."""
 STABLE_POLLS = 4
-"""After so many looks a folder that never rests is taken as it is."""
+"""After this many reads a folder that keeps changing is loaded as it is."""
 
+# Only one thread at a time may reload.
 _one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
-# One folder is read at a time.
 
 
 class FolderWatcher:
-    """Keeps the rules of a folder in force as they change. `changed` is awaited whenever others came into force."""
+    """Reloads the rules of a folder when they change. `changed` is awaited when other rules came into force."""
 
-    def __init__(self, folder: ActivePolicies, changed: Callable[[], Awaitable[None]]) -> None:
-        self._folder = folder
+    def __init__(self, policies: ActivePolicies, changed: Callable[[], Awaitable[None]]) -> None:
+        self._policies = policies
         self._changed = changed
-        self._seen = folder.taken
-        self._is_told = True
+        self._latest = policies.last_read
+        self._is_notified = True
         self._failure = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Looks and reloads until `stop`, one reload at a time."""
+        """Watches and reloads until `stop`, one reload at a time."""
         while not stop.is_set():
             try:
-                await self._look()
-                await self._listen(stop)
+                await self._reload_if_changed()
+                await self._watch(stop)
             except Exception as error:
-                # The file system may have no more watches, the database be away: whatever it is, the next look may
-                # do better, and ending here would leave the rules as they are for ever.
-                self._say(error)
+                # The file system may be out of watches, or the database unavailable: the next attempt may succeed,
+                # and stopping here would keep the current rules for ever.
+                self._log_once(error)
                 await _pause(stop)
 
-    async def _listen(self, stop: asyncio.Event) -> None:
-        """Looks whenever the file system says so, and every LOOK_SECONDS, while the folders stay the same ones."""
-        folders = self._seen.folders
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """Reloads on file system events and every POLL_SECONDS, while the set of folders stays the same."""
+        folders = self._latest.folders
         if not folders:
             await _pause(stop)
             return
@@ -68,57 +68,59 @@ class FolderWatcher:
             debounce=round(DEBOUNCE_SECONDS * 1_000),
             rust_timeout=round(POLL_SECONDS * 1_000),
             yield_on_timeout=True,
-            # Which folders there are is found out with bounds, and links out of the rules are not followed.
+            # `read_folder` finds the folders, within limits and without links that lead out of the rules.
             recursive=False,
         )
         async with aclosing(changes):
             async for _ in changes:
                 self._failure = ""
-                await self._look()
-                if self._seen.folders != folders:
-                    # A watch stays with the folders that it began with, also when others take their places.
+                await self._reload_if_changed()
+                if self._latest.folders != folders:
+                    # A watch stays on the folders that it started with, even after others have replaced them.
                     return
 
-    async def _look(self) -> None:
-        found = await self._settled()
-        if found is not None and await load_in_thread(self._folder, found):
-            self._is_told = False
-        if not self._is_told:
+    async def _reload_if_changed(self) -> None:
+        rules_folder = await self._changed_folder()
+        if rules_folder is not None and await load_in_thread(self._policies, rules_folder):
+            self._is_notified = False
+        if not self._is_notified:
             await self._changed()
-            self._is_told = True
+            self._is_notified = True
 
-    async def _settled(self) -> RulesFolder | None:
-        """What lies in the folder once it rests; None where it is what was taken last."""
-        self._seen = await _read_folder(self._folder)
+    async def _changed_folder(self) -> RulesFolder | None:
+        """The folder once it is stable; None if it is the same as the last one read."""
+        self._latest = await _read_folder(self._policies)
         for _ in range(STABLE_POLLS):
-            if self._seen == self._folder.taken:
+            if self._latest == self._policies.last_read:
                 return None
-            before = self._seen
+            before = self._latest
             await asyncio.sleep(STABLE_SECONDS)
-            self._seen = await _read_folder(self._folder)
-            if self._seen == before:
+            self._latest = await _read_folder(self._policies)
+            if self._latest == before:
                 break
-        return self._seen
+        return self._latest
 
-    def _say(self, error: Exception) -> None:
+    def _log_once(self, error: Exception) -> None:
         """Logs a failure once, not every second."""
         if repr(error) != self._failure:
             self._failure = repr(error)
-            log.warning("watching the rules failed; they are looked at every second", exc_info=error)
+            log.warning("watching the rules folder failed; it is read every second instead", exc_info=error)
 
 
-async def load_in_thread(folder: ActivePolicies, found: RulesFolder) -> bool:
-    """Takes what was found, in a thread that gives way to the event loop often: thousands of rules take seconds."""
-    return await asyncio.get_running_loop().run_in_executor(_one_thread, _load_with_fast_switching, folder, found)
+async def load_in_thread(policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
+    """Loads rules in a thread that yields to the event loop often: thousands of rules take seconds."""
+    return await asyncio.get_running_loop().run_in_executor(
+        _one_thread, _load_with_fast_switching, policies, rules_folder
+    )
 
 
-async def _read_folder(folder: ActivePolicies) -> RulesFolder:
-    return await asyncio.get_running_loop().run_in_executor(_one_thread, find, folder.folder)
+async def _read_folder(policies: ActivePolicies) -> RulesFolder:
+    return await asyncio.get_running_loop().run_in_executor(_one_thread, read_folder, policies.folder)
 
 
-def _load_with_fast_switching(folder: ActivePolicies, found: RulesFolder) -> bool:
+def _load_with_fast_switching(policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
     with FAST_SWITCHING:
-        return folder.take(found)
+        return policies.load(rules_folder)
 
 
 async def _pause(stop: asyncio.Event) -> None:

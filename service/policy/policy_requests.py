@@ -1,4 +1,4 @@
-"""What PolicyService is asked, checked."""
+"""Requests to PolicyService, checked and turned into plain values."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def candidate_files(request: policy_pb.TestPoliciesRequest) -> dict[str, bytes]:
 def decision_id(text: str) -> UUID:
     """The id of a decision. Raises InvalidFields."""
     fields = Fields()
-    made = fields.uuid("decision_id", text, required=True)
+    id = fields.uuid("decision_id", text, required=True)
     fields.finish()
-    assert made is not None
-    return made
+    assert id is not None
+    return id
 
 
 def _check_path(fields: Fields, field: str, path: str) -> None:
-    """A path that a file in a rules folder could have, and that is read there: hidden ones are not."""
+    """Checks that a file with this path would be read from a rules folder; hidden files are not."""
     if fields.text(field, path, required=True) is None:
         return
     pure = PurePosixPath(path)
     if pure.is_absolute() or str(pure) != path or any(part.startswith(".") for part in pure.parts):
-        fields.wrong(field, f"'{path}' is not a plain path from the rules folder on, such as 'rules/buffers/a.yaml'")
+        fields.wrong(field, f"'{path}' is not a path inside the rules folder, such as 'rules/buffers/a.yaml'")

@@ -1,4 +1,4 @@
-"""Rules in the database, by content hash: what decided an order stays readable when the folder has moved on."""
+"""SQL of rule files, by revision: the rules of stored decisions stay readable after the folder changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FILES = Statement(select(policy_set).where(policy_set.c.revision == parameter("
 
 
 async def store_rules(database: Database, folder: ActivePolicies) -> None:
-    """Keeps the files of the rules in force, once for each revision, and marks them as in use."""
+    """Stores the files of the rules in force, once for each revision, and marks them as in use."""
     loaded = folder.current
     if not loaded.files:
         return
@@ -44,10 +44,10 @@ async def store_rules(database: Database, folder: ActivePolicies) -> None:
 
 
 async def mark_used(connection: Connection, revision: str) -> None:
-    """Marks a set of rules as in use, once within a while."""
+    """Marks a revision as in use, at most once within DECISION_RENEWAL_INTERVAL."""
     await _MARK_USED.run(connection, revision=revision, renewed=limits.DECISION_RENEWAL_INTERVAL)
 
 
 async def files(connection: Connection, revision: str) -> dict[str, bytes]:
-    """The files of a set of rules by path; none where it is not kept."""
+    """The files of a revision by path; empty if it is not stored."""
     return {r["path"]: r["content"] for r in await _FILES.rows(connection, revision=revision)}

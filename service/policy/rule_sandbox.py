@@ -1,4 +1,4 @@
-"""Trying rules without putting them in force: a process for each, within bounds, and few at once."""
+"""Tests rules that are not in force: one process for each request, with limits, and few at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from service.policy.sandbox_process import TOO_MUCH_MEMORY, SandboxReport, decod
 
 
 class RuleSandbox:
-    """Runs trials, a few at once; some more may wait."""
+    """Runs a few trials at once; a limited number wait."""
 
     def __init__(self) -> None:
         self._running = asyncio.Semaphore(limits.SANDBOXES_AT_ONCE)
         self._waiting_count = 0
 
     async def run(self, files: Mapping[str, bytes]) -> SandboxReport:
-        """What came of the rules. Raises RulesTooCostly, and Overloaded where too many wait."""
+        """Tests rules in a sandbox process. Raises RulesTooCostly, or Overloaded if too many requests wait."""
         if self._waiting_count >= limits.SANDBOXES_WAITING:
             retry_after = timedelta(seconds=limits.SANDBOX_SECONDS)
             raise Overloaded(self._waiting_count, retry_after, "trials of rules")
@@ -39,40 +39,36 @@ class RuleSandbox:
 
 async def _run(files: Mapping[str, bytes]) -> SandboxReport:
     process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "service.policy.sandbox_process",
-            str(limits.SANDBOX_SECONDS),
-            str(limits.SANDBOX_BYTES),
-        ),
+        *(sys.executable, "-m", "service.policy.sandbox_process", str(limits.SANDBOX_SECONDS), str(limits.SANDBOX_BYTES)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        said, complaint = await asyncio.wait_for(process.communicate(encode_files(files)), limits.SANDBOX_SECONDS)
+        output, error_output = await asyncio.wait_for(process.communicate(encode_files(files)), limits.SANDBOX_SECONDS)
     except TimeoutError as error:
         raise RulesTooCostly(_time_limit()) from error
     finally:
-        # Also where the caller has gone.
+        # Also if the caller has cancelled the request.
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    return _report_of(process.returncode, said, complaint)
+    return _report_of(process.returncode, output, error_output)
 
 
-def _report_of(code: int | None, said: bytes, complaint: bytes) -> SandboxReport:
+def _report_of(code: int | None, output: bytes, error_output: bytes) -> SandboxReport:
     match code:
         case 0:
-            return decode_report(said)
+            return decode_report(output)
         case _ if code in (-signal.SIGXCPU, -signal.SIGKILL):
             raise RulesTooCostly(_time_limit())
         case _ if code in (TOO_MUCH_MEMORY, -signal.SIGSEGV, -signal.SIGABRT):
-            # The engine's C code does not ask whether it got the memory that it asked for.
+            # The engine's C code does not check whether an allocation of memory failed.
             raise RulesTooCostly(f"{limits.SANDBOX_BYTES >> 20:,} MiB")
         case _:
-            raise RuntimeError(f"trying rules ended with {code}: {complaint.decode(errors='replace')[-2_000:]}")
+            raise RuntimeError(
+                f"testing rules ended with exit code {code}: {error_output.decode(errors='replace')[-2_000:]}"
+            )
 
 
 def _time_limit() -> str:

@@ -1,7 +1,7 @@
-"""Reads and tests the rules that come in on standard input, and says on standard output what came of it.
+"""Reads and tests the rules on standard input, and writes a report to standard output.
 
-A process of its own: whatever somebody sends cannot stall the service, outlive its time or take all memory. What both
-ends say is here, and nothing that takes long to import.
+A separate process: rules that are sent cannot block the service, exceed their time or use up its memory. The messages
+of both sides are here, and nothing that is slow to import.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from policies.source.problems import Problem
 from policies.testing.suites import RuleTestResult, run_suites
 
 TOO_MUCH_MEMORY = 3
-"""The exit code where memory did not suffice."""
+"""The exit code when memory ran out."""
 NICENESS = 10
-"""Calls come first."""
+"""API calls get the CPU first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxTestResult:
-    """What came of one test; `line` is where it stands in its suite."""
+    """The result of one test; `line` is its position in `file`."""
 
     suite: str
     name: str
@@ -37,7 +37,7 @@ class SandboxTestResult:
 
 @dataclass(frozen=True, slots=True)
 class SandboxReport:
-    """What came of rules that were sent. `revision` is empty where they have problems."""
+    """The result of testing rules. `revision` is empty if they have problems."""
 
     revision: str
     problems: tuple[Problem, ...]
@@ -46,45 +46,47 @@ class SandboxReport:
 
 
 def try_rules(files: Mapping[str, bytes]) -> SandboxReport:
-    """Reads the rules among these files by path, and runs the suites among them."""
+    """Reads the rules among these files, by path, and runs the test suites among them."""
     reading = read(files)
     report = run_suites(reading.policy_set, files)
     problems = sorted({*reading.problems, *report.problems})
     return SandboxReport(
         revision=reading.policy_set.revision if reading.policy_set else "",
-        problems=tuple(one for one in problems if one.code not in ("test-failed", "rule-untested")),
+        problems=tuple(problem for problem in problems if problem.code not in ("test-failed", "rule-untested")),
         results=tuple(map(_test_result, report.results)),
-        untested=tuple(one for one in problems if one.code == "rule-untested"),
+        untested=tuple(problem for problem in problems if problem.code == "rule-untested"),
     )
 
 
 def encode_files(files: Mapping[str, bytes]) -> bytes:
-    """What the process is asked."""
-    # Every byte is a letter of Latin-1, so what is no text goes through as well.
+    """The rule files as input of the process."""
+    # Every byte is a character of Latin-1, so files that are not text pass unchanged.
     return json.dumps({path: content.decode("latin-1") for path, content in files.items()}).encode()
 
 
-def decode_report(said: bytes) -> SandboxReport:
-    """What the process answered."""
-    revision, problems, results, untested = json.loads(said)
+def decode_report(output: bytes) -> SandboxReport:
+    """The report from the output of the process."""
+    revision, problems, results, untested = json.loads(output)
     return SandboxReport(
         revision,
-        tuple(Problem(*one) for one in problems),
-        tuple(SandboxTestResult(*one) for one in results),
-        tuple(Problem(*one) for one in untested),
+        tuple(Problem(*fields) for fields in problems),
+        tuple(SandboxTestResult(*fields) for fields in results),
+        tuple(Problem(*fields) for fields in untested),
     )
 
 
 def main(seconds: int, memory_bytes: int) -> None:
-    """Answers one question within these bounds."""
+    """Tests the rules on standard input within these limits."""
     os.nice(NICENESS)
+    # The rule engine is C code, which no Python timeout can interrupt, and anybody may send rules. The kernel can
+    # always end a process: this bound holds even if the service that waits for it has died.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     try:
-        asked = json.load(sys.stdin)
-        trial = try_rules({path: content.encode("latin-1") for path, content in asked.items()})
-        rows = [[astuple(one) for one in some] for some in (trial.problems, trial.results, trial.untested)]
-        json.dump([trial.revision, *rows], sys.stdout)
+        files = json.load(sys.stdin)
+        report = try_rules({path: content.encode("latin-1") for path, content in files.items()})
+        tables = [[astuple(row) for row in table] for table in (report.problems, report.results, report.untested)]
+        json.dump([report.revision, *tables], sys.stdout)
     except MemoryError:
         sys.exit(TOO_MUCH_MEMORY)
 

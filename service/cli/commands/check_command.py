@@ -1,4 +1,4 @@
-"""`truestock check`: reads a rules folder, reports every problem in it, and runs its rule tests."""
+"""`truestock check`: reads a rules folder, tells everything that is wrong with it, and runs its tests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, run_suites, testable_rules
 from service.cli.console import count, print_json, say
-from service.policy.rules_folder import RulesFolder, find, problems_text
+from service.policy.rules_folder import RulesFolder, problems_text, read_folder
 
-POLL_SECONDS = 0.25
-"""Time between two looks of `--watch` at the folder."""
+LOOK_SECONDS = 0.25
+"""`--watch` looks at the folder so often."""
 
 
 class Format(StrEnum):
-    """Output for people, for programs, or as annotations of a pull request on GitHub."""
+    """How problems are told: to a person, to a program, or as annotations of a pull request on GitHub."""
 
     TEXT = "text"
     JSON = "json"
@@ -30,8 +30,8 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
-    """The result of checking a folder. `problems` are sorted; `rule_count` is 0 if the rules could not be read."""
+class Check:
+    """What came of checking a folder. `problems` are sorted; `rule_count` is 0 where the rules could not be read."""
 
     problems: tuple[Problem, ...]
     results: tuple[RuleTestResult, ...]
@@ -41,118 +41,116 @@ class CheckReport:
 
     @property
     def failed_count(self) -> int:
-        """How many tests failed."""
+        """Tests that failed."""
         return sum(not result.passed for result in self.results)
 
     @property
     def summary(self) -> str:
-        """The last line of the output."""
+        """One line for the end of the output."""
         if not self.rule_count:
-            return f"{count(len(self.problems), 'problem')} in {count(self.file_count, 'file')}; no test ran"
-        rules = f"{count(self.rule_count, 'rule')} in {count(self.file_count, 'file')}"
+            return f"{count(len(self.problems), 'problem')} in {count(self.file_count, 'file')}; no test was run"
+        said = f"{count(self.rule_count, 'rule')} in {count(self.file_count, 'file')}"
         tests = f"{count(len(self.results), 'test')}: {len(self.results) - self.failed_count} passed"
-        return f"{rules}, {tests}, {self.failed_count} failed"
+        return f"{said}, {tests}, {self.failed_count} failed"
 
 
 def run(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
-    """Checks the folder and prints the result. Returns 0 without problems, 1 with problems, 2 without a folder."""
+    """Checks the folder and prints what it found. Returns 0 where all is well, 1 with problems, 2 without a folder."""
     if not path.is_dir():
-        say(f"there is no rules folder {path}; name an existing folder, such as: truestock check rules")
+        say(f"there is no rules folder {path}; name the folder that planners edit, such as: truestock check rules")
         return 2
-    # '.' has no name of its own, so printed paths would lack their first part.
+    # '.' has no name, and paths would lack their first part.
     folder = path.absolute()
-    return _print(find(folder), folder, Format(output_format), allow_untested=allow_untested)
+    return _print(read_folder(folder), folder, Format(output_format), allow_untested=allow_untested)
 
 
-def run_on_every_save(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
-    """Checks the folder now and after every change of it, until KeyboardInterrupt."""
+def run_at_every_save(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
+    """Does the same at once and again whenever the folder has changed, until KeyboardInterrupt."""
     if not path.is_dir():
         return run(path)
-    for contents in _saved_contents(path.absolute()):
+    for found in _saves(path.absolute()):
         started = time.perf_counter()
-        _print(contents, path.absolute(), Format(output_format), allow_untested=allow_untested)
+        _print(found, path.absolute(), Format(output_format), allow_untested=allow_untested)
         seconds = time.perf_counter() - started
-        say(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.1f} s; waiting for the next save, Ctrl-C stops")
+        say(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.1f} s; checks again at every save, Ctrl-C ends it")
     return 0
 
 
-def _saved_contents(folder: Path) -> Iterator[RulesFolder]:
-    """Yields the folder's contents now and after every change, once two looks in a row find the same."""
-    checked = previous = find(folder)
-    yield checked
+def _saves(folder: Path) -> Iterator[RulesFolder]:
+    """What is in the folder, again and again as it changes; never while it is still changing."""
+    seen = before = read_folder(folder)
+    yield seen
     while True:
-        # Polling is quick and notices every kind of save, which file system notifications do not.
-        time.sleep(POLL_SECONDS)
-        current = find(folder)
-        if current == previous != checked:
-            checked = current
-            yield current
-        previous = current
+        # Looking is quick and notices every kind of save, which watches of file systems do not.
+        time.sleep(LOOK_SECONDS)
+        found = read_folder(folder)
+        if found == before != seen:
+            seen = found
+            yield found
+        before = found
 
 
-def _print(contents: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
-    """Checks the folder's contents and prints the result; returns the exit code."""
-    report = check(contents.files, contents.problems, allow_untested=allow_untested)
+def _print(found: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
+    """Checks what was found and prints what came of it; returns the exit code."""
+    checked = check(found.files, found.problems, allow_untested=allow_untested)
     match output_format:
         case Format.JSON:
-            _print_json(report)
+            _print_json(checked)
         case Format.GITHUB:
-            _print_annotations(report, folder.parent)
+            _print_annotations(checked, folder.parent)
         case Format.TEXT:
-            _print_text(report, contents.files)
-    return 1 if report.problems else 0
+            _print_text(checked, found.files)
+    return 1 if checked.problems else 0
 
 
-def check(
-    files: Mapping[str, bytes], unreadable: Sequence[Problem] = (), *, allow_untested: bool = False
-) -> CheckReport:
-    """Reads the rules and runs the tests in `files`, by path; `unreadable` are problems of other files."""
+def check(files: Mapping[str, bytes], unread: Sequence[Problem] = (), *, allow_untested: bool = False) -> Check:
+    """Reads the rules and runs the tests among these files of a rules folder, by path; `unread` is what kept others."""
     reading = read(files)
-    tests = run_suites(reading.policy_set, files)
-    problems = sorted({*unreadable, *reading.problems, *tests.problems})
+    report = run_suites(reading.policy_set, files)
+    problems = sorted({*unread, *reading.problems, *report.problems})
     untested = [problem for problem in problems if problem.code == "rule-untested"]
     if allow_untested:
         problems = [problem for problem in problems if problem.code != "rule-untested"]
-    return CheckReport(
+    return Check(
         problems=tuple(problems),
-        results=tests.results,
+        results=report.results,
         rule_count=len(list(testable_rules(reading.policy_set))) if reading.policy_set else 0,
         file_count=sum(map(is_rule_file, files)),
         untested_count=len(untested),
     )
 
 
-def _print_text(report: CheckReport, files: dict[str, bytes]) -> None:
-    evidence = _evidence(report.results)
-    for problem in report.problems:
+def _print_text(checked: Check, files: dict[str, bytes]) -> None:
+    evidence = _evidence(checked.results)
+    for problem in checked.problems:
         typer.echo(problems_text((problem,), files), nl=False)
         for line in evidence.get(problem, ()):
             typer.echo(f"    {terminal_safe(line)}")
         typer.echo()
-    typer.echo(report.summary)
-    if report.untested_count:
-        typer.echo(f"{count(report.untested_count, 'rule')} not covered by any test")
+    typer.echo(checked.summary)
+    if checked.untested_count:
+        typer.echo(f"{count(checked.untested_count, 'rule')} without a test that makes it fire")
 
 
-def _print_annotations(report: CheckReport, parent: Path) -> None:
-    """Prints GitHub workflow commands, with paths relative to the folder in which the workflow runs."""
-    evidence = _evidence(report.results)
-    for problem in report.problems:
+def _print_annotations(checked: Check, parent: Path) -> None:
+    """GitHub's workflow commands, with paths from where the workflow runs."""
+    evidence = _evidence(checked.results)
+    for problem in checked.problems:
         lines = [f"{problem.message} [{problem.code}]", *([f"help: {problem.help}"] if problem.help else [])]
         text = "\n".join(map(terminal_safe, [*lines, *evidence.get(problem, ())]))
         typer.echo(f"::error{_position(problem, parent)}::{_escaped(text)}")
-    typer.echo(report.summary)
+    typer.echo(checked.summary)
 
 
-def _print_json(report: CheckReport) -> None:
+def _print_json(checked: Check) -> None:
     print_json(
         {
-            "summary": report.summary,
-            "rule_count": report.rule_count,
-            "file_count": report.file_count,
-            "untested_count": report.untested_count,
-            "problems": [_safe_values(problem.as_dict()) for problem in report.problems],
-            "tests": [_as_dict(result) for result in report.results],
+            "summary": checked.summary,
+            "rule_count": checked.rule_count,
+            "file_count": checked.file_count,
+            "untested_count": checked.untested_count,
+            "problems": [_safe_values(problem.as_dict()) for problem in checked.problems],
+            "tests": [_as_dict(result) for result in checked.results],
         }
     )
 
@@ -170,17 +168,17 @@ def _as_dict(result: RuleTestResult) -> dict[str, object]:
 
 
 def _safe_values(values: Mapping[str, str | int]) -> dict[str, str | int]:
-    # A file name may contain bytes that are not text, which JSON cannot hold.
+    # A file's name may hold bytes that are no text, which JSON could not say.
     return {key: terminal_safe(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def _evidence(results: Sequence[RuleTestResult]) -> dict[Problem, tuple[str, ...]]:
-    """The stock and order values behind each failed test, by its problem."""
+    """The figures behind each failed test, by its problem."""
     return {result.problem: result.evidence for result in results if result.problem}
 
 
 def _position(problem: Problem, parent: Path) -> str:
-    """The file, line and column of a GitHub annotation; empty for a problem of the whole folder."""
+    """Where GitHub shows a problem; nothing for a problem of the whole folder."""
     if problem.file == FOLDER:
         return ""
     file = _escaped(terminal_safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")

@@ -1,4 +1,4 @@
-"""What is stored of what a decision was made from is what it was made from."""
+"""Stored decision inputs are read back unchanged."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from truestock.v1 import (
 
 
 def built(kind: type, /, **parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Values of a class whose every field is named, so that a field that is added to it is not forgotten here."""
+    """Random values of a dataclass. All its fields must be given, so that a new field is not forgotten here."""
     assert {part.name for part in dataclasses.fields(kind)} == set(parts), (
-        f"say how {kind.__name__} is made, and store it"
+        f"generate every field of {kind.__name__}, and store it"
     )
     return st.builds(kind, **parts)
 
@@ -135,25 +135,27 @@ WEB = Channel("web", "web")
 ORDER = Order("web", "A-1", (OrderLine("1", "A", 2), OrderLine("2", "B", 1)))
 
 
-@given(st.lists(locations, max_size=2, unique_by=lambda one: one.id), channels)
-def test_the_catalogue_is_read_back_as_it_was(places: list[Location], channel: Channel) -> None:
-    found = read_back(World(NOW, {one.id: one for one in places}, {}), channel, ORDER)
+@given(st.lists(locations, max_size=2, unique_by=lambda location: location.id), channels)
+def test_a_catalog_is_read_back_unchanged(locations: list[Location], channel: Channel) -> None:
+    inputs = read_back(World(NOW, {location.id: location for location in locations}, {}), channel, ORDER)
 
-    assert found.channel == channel
-    assert found.world.locations == {one.id: one for one in places if channel.may_sell_from(one.id)}
+    assert inputs.channel == channel
+    assert inputs.world.locations == {
+        location.id: location for location in locations if channel.may_sell_from(location.id)
+    }
 
 
 @given(
-    st.lists(products, max_size=2, unique_by=lambda one: one.sku),
-    st.lists(levels, max_size=3, unique_by=lambda one: (one.sku, one.location_id)),
+    st.lists(products, max_size=2, unique_by=lambda product: product.sku),
+    st.lists(levels, max_size=3, unique_by=lambda level: (level.sku, level.location_id)),
     moments,
 )
-def test_products_and_stock_are_read_back_as_they_were(
-    shelf: list[Product], stock: list[StockLevel], now: datetime | None
+def test_products_and_stock_levels_are_read_back_unchanged(
+    products: list[Product], levels: list[StockLevel], now: datetime | None
 ) -> None:
-    places = {key: Location(key, "store") for key in "xyz"}
-    known = {(one.sku, one.location_id): one for one in stock}
-    world = World(now or NOW, places, {one.sku: one for one in shelf}, known)
+    locations = {key: Location(key, "store") for key in "xyz"}
+    levels_by_key = {(level.sku, level.location_id): level for level in levels}
+    world = World(now or NOW, locations, {product.sku: product for product in products}, levels_by_key)
 
     assert read_back(world, WEB, ORDER).world == world
 
@@ -163,21 +165,23 @@ def test_products_and_stock_are_read_back_as_they_were(
     st.dictionaries(st.tuples(words, words), st.integers(0, 2**31 - 1), max_size=3),
     st.frozensets(st.tuples(words, words), max_size=3),
 )
-def test_an_order_is_read_back_as_it_was(
+def test_an_order_is_read_back_unchanged(
     order: Order, own: dict[tuple[str, str], int], excluded: frozenset[tuple[str, str]]
 ) -> None:
-    found = read_back(World(NOW, {}, {}), WEB, order, own, excluded)
+    inputs = read_back(World(NOW, {}, {}), WEB, order, own, excluded)
 
-    assert (found.order, found.own, found.excluded) == (order, own, excluded)
-    assert [line.unit_price for line in found.order.lines] == [line.unit_price for line in order.lines]
+    assert (inputs.order, inputs.own, inputs.excluded) == (order, own, excluded)
+    assert [line.unit_price for line in inputs.order.lines] == [line.unit_price for line in order.lines]
 
 
 @given(orders, products)
 def test_equal_inputs_are_stored_as_equal_bytes(order: Order, product: Product) -> None:
     world = World(datetime.now(UTC), {}, {product.sku: product})
-    again = dataclasses.replace(order, tags=frozenset(sorted(order.tags, reverse=True)))
+    equal_order = dataclasses.replace(order, tags=frozenset(sorted(order.tags, reverse=True)))
 
-    first, second = (capture(world, Channel("web", "web"), one).stored(b"", short=False)[0] for one in (order, again))
+    first, second = (
+        capture(world, Channel("web", "web"), x).serialize(b"", short=False)[0] for x in (order, equal_order)
+    )
 
     assert first == second
 
@@ -189,7 +193,7 @@ def read_back(
     own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> RoutingInputs:
-    stored, catalog = capture(world, channel, order, own, excluded).stored(b"", short=False)
+    stored, catalog = capture(world, channel, order, own, excluded).serialize(b"", short=False)
     assert stored is not None
     assert catalog is not None
     return inputs_of(decision_pb2.DecisionInputs.FromString(catalog.content + stored))

@@ -1,4 +1,4 @@
-"""Every decision can be looked into and made once more, whatever has changed since."""
+"""Every decision can be read and replayed after any change of stock, catalog or rules."""
 
 from __future__ import annotations
 
@@ -29,89 +29,89 @@ from truestock.v1 import (
     policy_service_pb2_grpc as policy_grpc,
 )
 
-# What is kept
+# Stored decisions
 
 
-async def test_a_decision_is_kept_with_the_stock_as_it_was_before_it(retailer: Retailer) -> None:
+async def test_a_decision_is_stored_with_the_stock_before_it(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9, ("CUP", "dc"): 5, ("MUG", "high-street"): 1})
-    made = await retailer.allocate("A-1", {"MUG": 4}, destination=order_pb2.Destination(country="US"))
+    order = await retailer.allocate("A-1", {"MUG": 4}, destination=order_pb2.Destination(country="US"))
 
-    kept = await retailer.decision(made.decision.decision_id)
+    stored = await retailer.decision(order.decision.decision_id)
 
-    assert kept.decision == made.decision
-    assert kept.allocation_id == made.allocation_id
-    assert [(x.sku, x.location_id, x.on_hand_count, x.allocated_count) for x in kept.inputs.levels] == [
+    assert stored.decision == order.decision
+    assert stored.allocation_id == order.allocation_id
+    assert [(x.sku, x.location_id, x.on_hand_count, x.allocated_count) for x in stored.inputs.levels] == [
         ("MUG", "dc", 9, 0),
         ("MUG", "high-street", 1, 0),
     ]
-    assert [x.location_id for x in kept.inputs.locations] == ["dc", "high-street"]
-    assert kept.inputs.order.destination.country == "US"
-    assert kept.inputs.now == kept.decide_time == made.decision.stock_read_time
+    assert [x.location_id for x in stored.inputs.locations] == ["dc", "high-street"]
+    assert stored.inputs.order.destination.country == "US"
+    assert stored.inputs.now == stored.decide_time == order.decision.stock_read_time
 
 
-async def test_units_that_an_order_had_already_are_kept_as_its_own(retailer: Retailer) -> None:
+async def test_units_promised_to_the_order_before_are_stored_with_its_decision(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     await retailer.allocate("A-1", {"MUG": 4})
-    made = await retailer.allocate("A-1", {"MUG": 6})
+    order = await retailer.allocate("A-1", {"MUG": 6})
 
-    kept = await retailer.decision(made.decision.decision_id)
+    stored = await retailer.decision(order.decision.decision_id)
 
-    assert [(x.sku, x.location_id, x.unit_count) for x in kept.inputs.promised_units] == [("MUG", "dc", 4)]
-    assert kept.inputs.levels[0].allocated_count == 4
-    assert (await retailer.replay(made.decision.decision_id)).identical
+    assert [(x.sku, x.location_id, x.unit_count) for x in stored.inputs.promised_units] == [("MUG", "dc", 4)]
+    assert stored.inputs.levels[0].allocated_count == 4
+    assert (await retailer.replay(order.decision.decision_id)).identical
 
 
-async def test_orders_of_one_transaction_each_see_what_the_ones_before_left(retailer: Retailer) -> None:
+async def test_orders_of_one_transaction_see_the_stock_after_the_orders_before(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
 
-    made = await asyncio.gather(*(retailer.allocate(f"A-{n}", {"MUG": 2}) for n in range(6)))
+    orders = await asyncio.gather(*(retailer.allocate(f"A-{n}", {"MUG": 2}) for n in range(6)))
 
-    kept = [await retailer.decision(one.decision.decision_id) for one in made]
-    assert sorted(one.inputs.levels[0].allocated_count for one in kept) == [0, 2, 4, 6, 8, 9]
-    assert all([(await retailer.replay(one.decision.decision_id)).identical for one in made])
+    decisions = [await retailer.decision(order.decision.decision_id) for order in orders]
+    assert sorted(decision.inputs.levels[0].allocated_count for decision in decisions) == [0, 2, 4, 6, 8, 9]
+    assert all([(await retailer.replay(order.decision.decision_id)).identical for order in orders])
 
 
-async def test_of_a_refused_cart_only_the_explanation_is_kept(retailer: Retailer) -> None:
+async def test_a_refused_hold_is_stored_without_inputs(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 0})
-    made = await retailer.allocate("A-1", {"MUG": 1}, HOLD)
+    order = await retailer.allocate("A-1", {"MUG": 1}, HOLD)
 
-    kept = await retailer.decision(made.decision.decision_id)
+    stored = await retailer.decision(order.decision.decision_id)
 
-    assert kept.decision == made.decision
-    assert not kept.HasField("inputs")
-    assert await refusal(retailer.replay(made.decision.decision_id)) == grpc.StatusCode.FAILED_PRECONDITION
+    assert stored.decision == order.decision
+    assert not stored.HasField("inputs")
+    assert await refusal(retailer.replay(order.decision.decision_id)) == grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_of_a_decision_with_too_long_inputs_only_the_explanation_is_kept(
+async def test_a_decision_with_too_long_inputs_is_stored_without_them(
     retailer: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await retailer.stock({("MUG", f"dc-{n}"): 5 for n in range(9)})
     monkeypatch.setattr(limits, "DECISION_BYTES", 300)
-    made = await retailer.allocate("A-1", {"MUG": 1})
+    order = await retailer.allocate("A-1", {"MUG": 1})
 
-    kept = await retailer.decision(made.decision.decision_id)
+    stored = await retailer.decision(order.decision.decision_id)
 
-    assert made.outcome == order_pb2.OUTCOME_ALLOCATED
-    assert not kept.HasField("inputs")
+    assert order.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert not stored.HasField("inputs")
 
 
-async def test_a_catalogue_is_kept_once_until_it_is_edited(retailers: RetailerMaker) -> None:
-    one, two = [await retailers.make() for _ in range(2)]
-    await one.stock({("MUG", "dc"): 99})
+async def test_a_catalog_is_stored_once_until_it_is_edited(retailers: RetailerMaker) -> None:
+    first, second = [await retailers.make() for _ in range(2)]
+    await first.stock({("MUG", "dc"): 99})
     for number in range(4):
-        await one.allocate(f"A-{number}", {"MUG": 1})
-        await two.allocate(f"B-{number}", {"MUG": 1})
-    before = await one.sql("SELECT hash FROM decision_catalog")
-    await one.locations("dc", display_name="Central")
-    last = await one.allocate("A-9", {"MUG": 1})
+        await first.allocate(f"A-{number}", {"MUG": 1})
+        await second.allocate(f"B-{number}", {"MUG": 1})
+    before = await first.sql("SELECT hash FROM decision_catalog")
+    await first.locations("dc", display_name="Central")
+    last = await first.allocate("A-9", {"MUG": 1})
 
-    after = await one.sql("SELECT hash FROM decision_catalog")
-    kept = await one.decision(last.decision.decision_id)
+    after = await first.sql("SELECT hash FROM decision_catalog")
+    stored = await first.decision(last.decision.decision_id)
     assert (len(before), len(after)) == (1, 2)
-    assert kept.inputs.locations[0].display_name == "Central"
+    assert stored.inputs.locations[0].display_name == "Central"
 
 
-async def test_what_is_stored_is_counted_in_bytes(retailer: Retailer) -> None:
+async def test_stored_bytes_are_counted(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     await retailer.allocate("A-1", {"MUG": 1})
 
@@ -120,14 +120,14 @@ async def test_what_is_stored_is_counted_in_bytes(retailer: Retailer) -> None:
     assert retailer.metric("decisions_stored_bytes_total") == rows[0]["bytes"] > 0
 
 
-async def test_the_history_of_an_order_names_its_decisions(retailer: Retailer) -> None:
+async def test_the_timeline_of_an_order_names_its_decisions(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
     first = await retailer.allocate("A-1", {"MUG": 1})
     second = await retailer.allocate("A-1", {"MUG": 2})
 
-    told = await retailer.get(first.allocation_id)
+    seen = await retailer.get(first.allocation_id)
 
-    assert [event.decision_id for event in told.timeline] == [first.decision.decision_id, second.decision.decision_id]
+    assert [event.decision_id for event in seen.timeline] == [first.decision.decision_id, second.decision.decision_id]
 
 
 @pytest.mark.parametrize(
@@ -138,42 +138,42 @@ async def test_the_history_of_an_order_names_its_decisions(retailer: Retailer) -
         ("", grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
-async def test_a_decision_that_is_not_there_is_said_to_be_so(
-    retailer: Retailer, decision_id: str, code: grpc.StatusCode
-) -> None:
+async def test_an_unknown_decision_id_is_refused(retailer: Retailer, decision_id: str, code: grpc.StatusCode) -> None:
     assert await refusal(retailer.decision(decision_id)) == code
     assert await refusal(retailer.replay(decision_id)) == code
 
 
-# Deciding once more
+# Replays
 
 
-async def test_two_hundred_decisions_come_out_the_same_whatever_has_changed_since(
+async def test_replays_of_two_hundred_decisions_are_identical_after_any_change(
     database_url: str, tmp_path: Path
 ) -> None:
     dice = random.Random(20_261_124)
     rules = tmp_path / "rules"
     shutil.copytree(RULES, rules)
     async with sample_retailer(database_url, rules) as retailer:
-        made = await sell(retailer, dice, 50)
+        decision_ids = await sell(retailer, dice, 50)
         for _ in range(3):
             await change_rules(retailer, rules, dice)
-            await change_catalogue(retailer, dice)
-            made += await sell(retailer, dice, 50)
-        at_once = [await retailer.replay(one) for one in made]
+            await change_catalog(retailer, dice)
+            decision_ids += await sell(retailer, dice, 50)
+        before_flood = [await retailer.replay(id) for id in decision_ids]
         await retailer.sql("UPDATE stock_level SET unavailable = 0, as_of_time = NULL, source = 'flood'")
-        afterwards = [await retailer.replay(one) for one in made]
+        after_flood = [await retailer.replay(id) for id in decision_ids]
     with service_process("--database-url", database_url, "--rules", str(PLAIN_RULES)) as address:
         async with grpc.aio.insecure_channel(address) as channel:
             stub: Any = policy_grpc.PolicyServiceStub(channel)
-            restarted = [await stub.ReplayDecision(policy_pb.ReplayDecisionRequest(decision_id=one)) for one in made]
+            restarted = [
+                await stub.ReplayDecision(policy_pb.ReplayDecisionRequest(decision_id=id)) for id in decision_ids
+            ]
 
-    for answers in (at_once, afterwards, restarted):
-        assert [one.differing_field for one in answers if not one.identical] == []
-    assert len({one.decision.policy_revision for one in at_once}) == 4
-    assert len({one.decision.routing_policy for one in at_once}) > 2
-    assert sum(bool(one.decision.fired_rules) for one in at_once) > 100
-    assert at_once == afterwards == restarted
+    for replays in (before_flood, after_flood, restarted):
+        assert [replay.differing_field for replay in replays if not replay.identical] == []
+    assert len({replay.decision.policy_revision for replay in before_flood}) == 4
+    assert len({replay.decision.routing_policy for replay in before_flood}) > 2
+    assert sum(bool(replay.decision.fired_rules) for replay in before_flood) > 100
+    assert before_flood == after_flood == restarted
 
 
 @pytest.mark.parametrize(
@@ -185,46 +185,44 @@ async def test_two_hundred_decisions_come_out_the_same_whatever_has_changed_sinc
         ("policy_revision", {"policy_revision": "0"}),
     ],
 )
-async def test_an_explanation_that_was_tampered_with_is_found_out(
+async def test_a_replay_names_the_field_that_was_tampered_with(
     retailer: Retailer, field: str, tampered: dict[str, Any]
 ) -> None:
     await retailer.stock({("MUG", "dc"): 9, ("CUP", "far"): 1})
-    made = await retailer.allocate("A-1", {"MUG": 1})
+    order = await retailer.allocate("A-1", {"MUG": 1})
     changed = decision_pb2.Decision()
-    changed.CopyFrom(made.decision)
+    changed.CopyFrom(order.decision)
     for name, value in tampered.items():
         changed.ClearField(name)  # type: ignore[arg-type]
         changed.MergeFrom(decision_pb2.Decision(**{name: value}))
     await retailer.sql("UPDATE decision SET explanation = $1", changed.SerializeToString(deterministic=True))
 
-    found = await retailer.replay(made.decision.decision_id)
+    replay = await retailer.replay(order.decision.decision_id)
 
-    assert not found.identical
-    assert found.differing_field == field
-    assert found.decision == made.decision
+    assert not replay.identical
+    assert replay.differing_field == field
+    assert replay.decision == order.decision
 
 
-async def test_replays_do_not_wait_for_each_other_without_bound(
-    retailer: Retailer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_replays_beyond_the_limit_are_refused(retailer: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:
     await retailer.stock({("MUG", "dc"): 9})
-    made = await retailer.allocate("A-1", {"MUG": 1})
+    order = await retailer.allocate("A-1", {"MUG": 1})
     monkeypatch.setattr(limits, "REPLAYS_WAITING", 1)
 
-    codes = await asyncio.gather(*(outcome(retailer.replay(made.decision.decision_id)) for _ in range(50)))
+    codes = await asyncio.gather(*(outcome(retailer.replay(order.decision.decision_id)) for _ in range(50)))
 
     assert {"OK", "RESOURCE_EXHAUSTED"} >= set(codes)
     assert codes.count("OK") >= 2
-    assert (await retailer.replay(made.decision.decision_id)).identical
+    assert (await retailer.replay(order.decision.decision_id)).identical
 
 
-async def test_rules_that_are_gone_are_said_to_be_gone(retailer: Retailer) -> None:
+async def test_a_replay_without_stored_rules_is_refused(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
-    made = await retailer.allocate("A-1", {"MUG": 1})
+    order = await retailer.allocate("A-1", {"MUG": 1})
     await retailer.sql("DELETE FROM policy_set")
 
-    with pytest.raises(grpc.aio.AioRpcError, match="are not kept any more"):
-        await retailer.replay(made.decision.decision_id)
+    with pytest.raises(grpc.aio.AioRpcError, match="are no longer stored"):
+        await retailer.replay(order.decision.decision_id)
 
 
 async def refusal(call: Any) -> grpc.StatusCode:
@@ -243,31 +241,31 @@ async def outcome(call: Any) -> str:
 
 @asynccontextmanager
 async def sample_retailer(database_url: str, rules: Path) -> AsyncIterator[Retailer]:
-    """A service with the sample catalogue and its stock."""
+    """A service with the sample catalog and its stock."""
     settings = Settings(
         address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=database_url, rules=rules, sample=True
     )
-    async with running(settings) as service, Retailer.connect(service, database_url) as made:
-        yield made
+    async with running(settings) as service, Retailer.connect(service, database_url) as retailer:
+        yield retailer
 
 
 async def sell(retailer: Retailer, dice: random.Random, count: int) -> list[str]:
-    """Random orders; the ids of the decisions on them that can be made once more."""
+    """Places random orders; returns the ids of their decisions that can be replayed."""
     skus = [product.sku for product in sample_products()][:40]
-    places = [place.location_id for place in sample_locations()]
-    found: list[str] = []
-    while len(found) < count:
-        wanted = [random_order(dice, skus, places) for _ in range(count - len(found))]
-        batch = allocation_pb.BatchAllocateOrdersRequest(requests=wanted)
+    location_ids = [location.location_id for location in sample_locations()]
+    decision_ids: list[str] = []
+    while len(decision_ids) < count:
+        orders = [random_order(dice, skus, location_ids) for _ in range(count - len(decision_ids))]
+        batch = allocation_pb.BatchAllocateOrdersRequest(requests=orders)
         results = (await retailer.allocations.BatchAllocateOrders(batch)).results
         assert [result.error.message for result in results if result.HasField("error")] == []
-        made = [result.allocation for result in results]
-        found += [one.decision.decision_id for one in made if one.state != allocation_pb.Allocation.STATE_REFUSED]
-        found = list(dict.fromkeys(found))
-    return found
+        sold = [result.allocation for result in results]
+        decision_ids += [x.decision.decision_id for x in sold if x.state != allocation_pb.Allocation.STATE_REFUSED]
+        decision_ids = list(dict.fromkeys(decision_ids))
+    return decision_ids
 
 
-def random_order(dice: random.Random, skus: list[str], places: list[str]) -> allocation_pb.AllocateOrderRequest:
+def random_order(dice: random.Random, skus: list[str], location_ids: list[str]) -> allocation_pb.AllocateOrderRequest:
     lines = [
         order_pb2.OrderLine(sku=sku, unit_count=dice.choice([1, 1, 2, 5, 40]), unit_price=price(dice))
         for sku in dice.sample(skus, dice.randint(1, 4))
@@ -282,7 +280,7 @@ def random_order(dice: random.Random, skus: list[str], places: list[str]) -> all
     )
     if dice.random() < 0.2:
         request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
-        request.pickup_location_id = dice.choice(places)
+        request.pickup_location_id = dice.choice(location_ids)
     if dice.random() < 0.8:
         request.destination.country = dice.choice(["US", "US", "CA"])
     if dice.random() < 0.6:
@@ -298,7 +296,7 @@ def price(dice: random.Random) -> Any:
 
 
 async def change_rules(retailer: Retailer, folder: Path, dice: random.Random) -> None:
-    """Puts other rules into the folder and waits until they are in force."""
+    """Writes other rules into the folder and waits until they are in force."""
     before = (await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())).policy_revision
     await asyncio.to_thread(write_rules, folder, random_rules(dice))
     for _ in range(200):
@@ -354,14 +352,14 @@ rules:
 kind: exposure
 name: trust
 rules:
-  - {{name: old, when: {{stock.age_minutes: {{more_than: {dice.randint(60, 4_000)}}}}}, block: not heard of}}
+  - {{name: old, when: {{stock.age_minutes: {{more_than: {dice.randint(60, 4_000)}}}}}, block: stale}}
 """,
     )
 
 
-async def change_catalogue(retailer: Retailer, dice: random.Random) -> None:
-    places = sample_locations()
-    for place in places:
-        place.status = dice.choice(catalog_pb.Location.Status.values()[1:])
-        place.priority = dice.randint(1, 50)
-    await retailer.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=places))
+async def change_catalog(retailer: Retailer, dice: random.Random) -> None:
+    locations = sample_locations()
+    for location in locations:
+        location.status = dice.choice(catalog_pb.Location.Status.values()[1:])
+        location.priority = dice.randint(1, 50)
+    await retailer.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=locations))

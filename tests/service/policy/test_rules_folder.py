@@ -1,4 +1,4 @@
-"""What is read of a rules folder, whatever lies in it."""
+"""Reading a rules folder, with links, unreadable files and everything else that may be in it."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import pytest
 
 from service.cli.commands.check_command import run
 from service.policy import rules_folder
-from service.policy.rules_folder import find
+from service.policy.rules_folder import read_folder
 
-NOBODY = 65_534
+NOBODY_UID = 65_534
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "rules"
-    made.mkdir()
-    return made
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    return rules
 
 
 def problems(folder: Path) -> list[tuple[str, str]]:
-    return [(problem.file, problem.message) for problem in find(folder).problems]
+    return [(problem.file, problem.message) for problem in read_folder(folder).problems]
 
 
-def test_files_are_named_as_planners_know_them(folder: Path) -> None:
+def test_files_are_named_by_their_path_in_the_rules_folder(folder: Path) -> None:
     (folder / "buffers").mkdir()
     rules = ("a.yaml", "b.yml", "buffers/stores.yaml", "buffers/stores_test.yaml")
     for name in (*rules, "README.md", "a.yaml~", ".#a.yaml"):
         (folder / name).write_text(name)
 
-    found = find(folder)
+    rules_folder_content = read_folder(folder)
 
-    assert sorted(found.files) == [f"rules/{name}" for name in rules]
-    assert not found.problems
+    assert sorted(rules_folder_content.files) == [f"rules/{name}" for name in rules]
+    assert not rules_folder_content.problems
 
 
-def test_links_that_stay_inside_are_followed_as_kubernetes_makes_them(folder: Path) -> None:
+def test_links_inside_the_folder_are_followed_as_kubernetes_creates_them(folder: Path) -> None:
     (folder / "..2026_11_27/buffers").mkdir(parents=True)
     (folder / "..2026_11_27/all.yaml").write_text("all")
     (folder / "..2026_11_27/buffers/stores.yaml").write_text("stores")
@@ -48,23 +48,23 @@ def test_links_that_stay_inside_are_followed_as_kubernetes_makes_them(folder: Pa
     (folder / "all.yaml").symlink_to("..data/all.yaml")
     (folder / "buffers").symlink_to("..data/buffers")
 
-    assert find(folder).files == {"rules/all.yaml": b"all", "rules/buffers/stores.yaml": b"stores"}
-    assert not find(folder).problems
+    assert read_folder(folder).files == {"rules/all.yaml": b"all", "rules/buffers/stores.yaml": b"stores"}
+    assert not read_folder(folder).problems
 
 
-def test_a_link_out_of_the_folder_is_told_and_not_followed(folder: Path) -> None:
+def test_a_link_out_of_the_folder_is_a_problem_and_not_followed(folder: Path) -> None:
     (folder.parent / "secret.yaml").write_text("secret")
     (folder / "a.yaml").symlink_to("../secret.yaml")
     (folder / "b").symlink_to("..")
 
-    assert find(folder).files == {}
+    assert read_folder(folder).files == {}
     assert problems(folder) == [
         ("rules/a.yaml", "this link leads to a file outside the rules, which is not read"),
         ("rules/b", "this link leads to a folder outside the rules, which is not read"),
     ]
 
 
-def test_a_link_that_leads_nowhere_is_told(folder: Path) -> None:
+def test_a_broken_link_is_a_problem(folder: Path) -> None:
     (folder / "a.yaml").symlink_to("gone.yaml")
     (folder / "b.yaml").symlink_to("b.yaml")
 
@@ -74,43 +74,43 @@ def test_a_link_that_leads_nowhere_is_told(folder: Path) -> None:
     ]
 
 
-def test_links_that_go_round_in_circles_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_circular_links_end_at_the_limit_of_entries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules_folder, "MAX_ENTRIES", 500)
-    for name, other in (("a", "b"), ("b", "a")):
+    for name, target in (("a", "b"), ("b", "a")):
         (folder / name).mkdir()
         (folder / name / "up").symlink_to("..")
-        (folder / name / "one").symlink_to(f"../{other}")
-        (folder / name / "two").symlink_to(f"../{other}")
+        (folder / name / "one").symlink_to(f"../{target}")
+        (folder / name / "two").symlink_to(f"../{target}")
     (folder / "all.yaml").write_text("all")
 
-    found = find(folder)
+    rules_folder_content = read_folder(folder)
 
-    assert found.files == {"rules/all.yaml": b"all"}
-    assert "too-large" in {problem.code for problem in found.problems}
+    assert rules_folder_content.files == {"rules/all.yaml": b"all"}
+    assert "too-large" in {problem.code for problem in rules_folder_content.problems}
 
 
-def test_a_name_that_is_no_text_is_told(folder: Path) -> None:
+def test_a_file_name_that_is_not_text_is_a_problem(folder: Path) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.yaml")).touch()
 
-    assert problems(folder) == [("rules/\udcff.yaml", "this file's name is no plain text")]
+    assert problems(folder) == [("rules/\udcff.yaml", "this file's name is not plain text")]
 
 
-def test_what_is_no_file_keeps_nobody_waiting(folder: Path) -> None:
+def test_pipes_and_folders_named_like_rules_are_ignored(folder: Path) -> None:
     os.mkfifo(folder / "pipe.yaml")
     (folder / "folder.yaml").mkdir()
 
-    assert not find(folder).files
-    assert not find(folder).problems
+    assert not read_folder(folder).files
+    assert not read_folder(folder).problems
 
 
-def test_a_folder_that_is_not_there_is_a_problem_of_the_whole(folder: Path) -> None:
+def test_a_missing_folder_is_a_problem(folder: Path) -> None:
     folder.rmdir()
 
     assert problems(folder) == [(".", "the rules folder cannot be read: No such file or directory")]
 
 
-def test_what_may_not_be_read_is_told() -> None:
-    """A file and a folder whose permissions are wrong; whoever may read everything becomes nobody for a moment."""
+def test_files_and_folders_without_permission_are_problems() -> None:
+    """Runs as the user nobody if the tests run as root, who may read everything."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve() / "rules"
         (folder / "shut").mkdir(parents=True)
@@ -120,17 +120,17 @@ def test_what_may_not_be_read_is_told() -> None:
         (folder / "a.yaml").chmod(0)
         (folder / "shut").chmod(0)
         with without_privileges():
-            found = find(folder)
+            rules_folder_content = read_folder(folder)
         (folder / "shut").chmod(0o700)
 
-    assert found.files == {"rules/b.yaml": b"b"}
-    assert [(problem.file, problem.message) for problem in found.problems] == [
+    assert rules_folder_content.files == {"rules/b.yaml": b"b"}
+    assert [(problem.file, problem.message) for problem in rules_folder_content.problems] == [
         ("rules/a.yaml", "this cannot be read: Permission denied"),
         ("rules/shut", "this cannot be read: Permission denied"),
     ]
 
 
-def test_the_check_of_a_folder_tells_what_it_could_not_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_check_command_reports_unreadable_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a.yaml").symlink_to("../secret.yaml")
 
     assert run(folder) == 1
@@ -139,19 +139,19 @@ def test_the_check_of_a_folder_tells_what_it_could_not_read(folder: Path, capsys
     )
 
 
-def test_a_folder_beyond_all_bounds_is_read_no_further(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_above_the_size_limit_is_read_up_to_the_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules_folder, "MAX_FOLDER_BYTES", 1_000)
     for number in range(10):
         (folder / f"{number}.yaml").write_text("x" * 300)
 
-    assert sum(map(len, find(folder).files.values())) == 1_001
+    assert sum(map(len, read_folder(folder).files.values())) == 1_001
 
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
     before = os.geteuid()
     if before == 0:
-        os.seteuid(NOBODY)
+        os.seteuid(NOBODY_UID)
     try:
         yield
     finally:

@@ -286,9 +286,7 @@ async def test_only_the_units_of_the_exception_are_cancelled(shop: Retailer) -> 
 
 
 @pytest.mark.parametrize("kind", ["oversell", "review", "sync_failed"])
-async def test_a_resolution_that_the_kind_does_not_allow_is_refused(
-    shop: Retailer, kind: str
-) -> None:
+async def test_a_resolution_that_the_kind_does_not_allow_is_refused(shop: Retailer, kind: str) -> None:
     if kind == "oversell":
         await oversold(shop)
     elif kind == "review":
