@@ -1,4 +1,4 @@
-"""The database goes away, answers get lost, servers are killed, callers give up: no unit is lost or promised twice."""
+"""Lost database, lost responses, killed servers, callers that give up: no unit is lost or promised twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.app.application import running
 from service.database.database import plain_url
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of
-from tests.retailer import HOLD, SOLD, Retailer, State, change, movement, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, change, moved, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -40,21 +40,21 @@ from truestock.v1 import (
 Code = grpc.StatusCode
 
 
-class Wire:
-    """What lies between a service and PostgreSQL: it can be cut, and lose a COMMIT or its answer."""
+class FaultyProxy:
+    """A proxy between a service and PostgreSQL that can disconnect, and lose a COMMIT or its confirmation."""
 
     def __init__(self, target: str, path: Path) -> None:
-        self.lose_commits = self.lose_commit_answers = 0
+        self.lose_commits = self.lose_confirmations = 0
         self.pause_before = b"\x00 nothing"
-        self.paused, self.go_on = asyncio.Event(), asyncio.Event()
+        self.paused, self.resume = asyncio.Event(), asyncio.Event()
         self._target, self._path = target, path
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def mend(self) -> None:
-        self._server = await asyncio.start_unix_server(self._carry, self._path)
+    async def connect(self) -> None:
+        self._server = await asyncio.start_unix_server(self._forward, self._path)
 
-    async def cut(self) -> None:
+    async def disconnect(self) -> None:
         assert self._server is not None
         self._server.close()
         for connection in self._connections:
@@ -62,42 +62,46 @@ class Wire:
         await asyncio.gather(*self._connections, return_exceptions=True)
         self._path.unlink(missing_ok=True)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         far_reader, far_writer = await asyncio.open_unix_connection(self._target)
         lost = asyncio.Event()
-        ways = [
-            asyncio.create_task(self._up(reader, far_writer, lost)),
-            asyncio.create_task(self._down(far_reader, writer, lost)),
+        directions = [
+            asyncio.create_task(self._to_database(reader, far_writer, lost)),
+            asyncio.create_task(self._to_service(far_reader, writer, lost)),
         ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             pass
         finally:
             self._connections.discard(task)
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
             writer.close()
             far_writer.close()
 
-    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+    async def _to_database(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+    ) -> None:
         while data := await reader.read(1 << 16):
             if self.pause_before in data:
                 self.paused.set()
-                await self.go_on.wait()
+                await self.resume.wait()
             if b"COMMIT" in data and self.lose_commits:
                 self.lose_commits -= 1
                 return
-            if b"COMMIT" in data and self.lose_commit_answers:
-                self.lose_commit_answers -= 1
+            if b"COMMIT" in data and self.lose_confirmations:
+                self.lose_confirmations -= 1
                 lost.set()
             writer.write(data)
 
-    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+    async def _to_service(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+    ) -> None:
         while data := await reader.read(1 << 16):
             if lost.is_set():
                 return
@@ -105,19 +109,19 @@ class Wire:
 
 
 @pytest.fixture
-async def wired(database_url: str) -> AsyncIterator[tuple[Retailer, Wire]]:
-    """A service whose way to the database is a wire, with a hundred mugs."""
-    folder = Path(tempfile.mkdtemp(prefix="wire-"))
+async def proxied(database_url: str) -> AsyncIterator[tuple[Retailer, FaultyProxy]]:
+    """A service connected to the database by a FaultyProxy, with a hundred mugs in stock."""
+    folder = Path(tempfile.mkdtemp(prefix="proxy-"))
     before, query = database_url.split("?host=")
     host, port = query.split("&port=")
-    wire = Wire(f"{host}/.s.PGSQL.{port}", folder / f".s.PGSQL.{port}")
-    await wire.mend()
+    proxy = FaultyProxy(f"{host}/.s.PGSQL.{port}", folder / f".s.PGSQL.{port}")
+    await proxy.connect()
     async with AsyncExitStack() as stack:
         shop = await RetailerMaker(f"{before}?host={folder}&port={port}", stack).make()
         shop.database_url = database_url
         await shop.stock({("MUG", "dc"): 100})
-        yield shop, wire
-    await wire.cut()
+        yield shop, proxy
+    await proxy.disconnect()
     shutil.rmtree(folder)
 
 
@@ -130,35 +134,35 @@ async def shop(retailer: Retailer) -> Retailer:
 # Lost commits
 
 
-@pytest.mark.parametrize("what", ["lose_commits", "lose_commit_answers"])
-async def test_a_lost_commit_is_noticed_and_every_write_happens_once(wired: tuple[Retailer, Wire], what: str) -> None:
-    shop, wire = wired
-    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 3)
+@pytest.mark.parametrize("fault", ["lose_commits", "lose_confirmations"])
+async def test_after_a_lost_commit_every_write_happens_once(proxied: tuple[Retailer, FaultyProxy], fault: str) -> None:
+    shop, proxy = proxied
+    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 3)
 
-    async def unlucky(call: Awaitable[Any]) -> Any:
-        setattr(wire, what, 2)
-        answer = await call
-        assert getattr(wire, what) == 0
-        return answer
+    async def with_fault(call: Awaitable[Any]) -> Any:
+        setattr(proxy, fault, 2)
+        response = await call
+        assert getattr(proxy, fault) == 0
+        return response
 
-    held = await unlucky(shop.allocate("A-1", {"MUG": 5}, HOLD))
-    await unlucky(shop.confirm(held.allocation_id))
-    await unlucky(shop.cancel(held.allocation_id, {"1": 2}))
-    other = await unlucky(shop.allocate("A-2", {"MUG": 4}, HOLD))
-    await unlucky(shop.release(other.allocation_id))
-    await unlucky(shop.record(change("MUG", "dc", movement=received)))
+    held = await with_fault(shop.allocate("A-1", {"MUG": 5}, HOLD))
+    await with_fault(shop.confirm(held.allocation_id))
+    await with_fault(shop.cancel(held.allocation_id, {"1": 2}))
+    released = await with_fault(shop.allocate("A-2", {"MUG": 4}, HOLD))
+    await with_fault(shop.release(released.allocation_id))
+    await with_fault(shop.record(change("MUG", "dc", movement=received)))
 
     level = await shop.level("MUG", "dc")
     assert (level.on_hand_count, level.allocated_count, level.held_count) == (103, 3, 0)
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_whose_commit_was_lost_is_counted_once(wired: tuple[Retailer, Wire]) -> None:
-    shop, wire = wired
+async def test_an_order_whose_commit_was_lost_is_counted_once(proxied: tuple[Retailer, FaultyProxy]) -> None:
+    shop, proxy = proxied
 
-    wire.lose_commit_answers = 1
+    proxy.lose_confirmations = 1
     held = await shop.allocate("A-1", {"MUG": 2}, SOLD)
-    wire.lose_commit_answers = 1
+    proxy.lose_confirmations = 1
     await shop.cancel(held.allocation_id, {"1": 1})
 
     assert shop.metric("sold_units_total", channel="web") == 2
@@ -166,26 +170,28 @@ async def test_an_order_whose_commit_was_lost_is_counted_once(wired: tuple[Retai
     assert shop.metric("cancelled_units_total", channel="web") == 1
 
 
-# The database away
+# Database unavailable
 
 
-async def test_while_the_database_is_away_every_call_is_told_to_try_again(wired: tuple[Retailer, Wire]) -> None:
-    shop, wire = wired
+async def test_without_the_database_every_call_is_refused_with_a_retry_time(
+    proxied: tuple[Retailer, FaultyProxy],
+) -> None:
+    shop, proxy = proxied
     held = await shop.allocate("A-1", {"MUG": 2}, HOLD)
-    calls = everything(shop, held.allocation_id)
+    calls = database_calls(shop, held.allocation_id)
 
-    await wire.cut()
-    while_away = dict(zip(calls, await asyncio.gather(*(refusal(call()) for call in calls.values())), strict=True))
-    await wire.mend()
+    await proxy.disconnect()
+    errors = dict(zip(calls, await asyncio.gather(*(refusal(call()) for call in calls.values())), strict=True))
+    await proxy.connect()
     for call in calls.values():
         await call()
 
-    assert {name: error.code for name, error in while_away.items()} == dict.fromkeys(calls, Code.UNAVAILABLE)
-    assert all(error.retry_seconds for error in while_away.values())
+    assert {name: error.code for name, error in errors.items()} == dict.fromkeys(calls, Code.UNAVAILABLE)
+    assert all(error.retry_seconds for error in errors.values())
     assert (await shop.ledger()).balanced
 
 
-async def test_connections_that_are_ended_under_load_lose_nothing(shop: Retailer) -> None:
+async def test_terminated_connections_under_load_lose_no_order(shop: Retailer) -> None:
     async def end_connections() -> None:
         for _ in range(5):
             await asyncio.sleep(0.1)
@@ -194,73 +200,73 @@ async def test_connections_that_are_ended_under_load_lose_nothing(shop: Retailer
                 "WHERE datname = current_database() AND application_name = 'truestock'"
             )
 
-    answers, _ = await asyncio.gather(
-        asyncio.gather(*(in_turn(shop, f"A-{n}", 15) for n in range(10))), end_connections()
+    unit_counts, _ = await asyncio.gather(
+        asyncio.gather(*(allocate_in_turn(shop, f"A-{n}", 15) for n in range(10))), end_connections()
     )
 
-    assert sum(answers) == 100
+    assert sum(unit_counts) == 100
     assert await shop.sellable("MUG") == 0
     assert (await shop.ledger()).balanced
 
 
-async def in_turn(shop: Retailer, name: str, count: int) -> int:
-    """Units that orders of one unit each, one after the other, were promised."""
+async def allocate_in_turn(shop: Retailer, name: str, count: int) -> int:
+    """Allocates orders of one unit each, one after the other; returns the promised units."""
     return sum([sum(promised(await shop.allocate(f"{name}-{n}", {"MUG": 1})).values()) for n in range(count)])
 
 
-# Errors of the database
+# Database errors
 
 
-async def test_a_serialization_failure_is_tried_again(shop: Retailer) -> None:
+async def test_a_serialization_failure_is_retried(shop: Retailer) -> None:
     await break_movements(shop, "nextval('faults') <= 3", errcode="40001")
 
-    answer = await shop.allocate("A-1", {"MUG": 2})
+    response = await shop.allocate("A-1", {"MUG": 2})
 
-    assert promised(answer) == {"dc": 2}
+    assert promised(response) == {"dc": 2}
     assert shop.metric("database_retries_total", operation="allocate") == 3
     assert shop.metric("sold_orders_total", channel="web") == 1
     assert (await shop.ledger()).balanced
 
 
-async def test_a_failure_that_does_not_end_uses_up_no_id_and_leaves_no_rows(shop: Retailer) -> None:
-    same = request_id()
+async def test_a_permanent_failure_uses_no_request_id_and_leaves_no_rows(shop: Retailer) -> None:
+    same_id = request_id()
     await break_movements(shop, "true", errcode="40001")
 
-    error = await refusal(shop.allocate("A-1", {"MUG": 2}, request_id=same))
+    error = await refusal(shop.allocate("A-1", {"MUG": 2}, request_id=same_id))
 
     assert (error.code, error.reason, error.retry_seconds) == (Code.UNAVAILABLE, "NOT_READY", 1)
     assert not await shop.sql("SELECT FROM allocation UNION ALL SELECT FROM request WHERE method = 'AllocateOrder'")
     await shop.sql("DROP TRIGGER broken ON stock_movement")
-    assert promised(await shop.allocate("A-1", {"MUG": 3}, request_id=same)) == {"dc": 3}
+    assert promised(await shop.allocate("A-1", {"MUG": 3}, request_id=same_id)) == {"dc": 3}
 
 
 @pytest.mark.parametrize(
     "errcode", ["57014", "53100", "53200", "25006", "55P03"], ids=["cancelled", "disk", "memory", "standby", "lock"]
 )
-async def test_a_moment_of_trouble_in_the_database_is_tried_again(shop: Retailer, errcode: str) -> None:
-    """A cancelled statement, a full disk, no memory, a failover to another server, a lock that came too late."""
+async def test_a_transient_database_error_is_retried(shop: Retailer, errcode: str) -> None:
+    """A cancelled statement, a full disk, no memory, a failover to a standby, a lock timeout."""
     await break_movements(shop, "nextval('faults') <= 1", errcode=errcode)
 
     assert promised(await shop.allocate("A-1", {"MUG": 2})) == {"dc": 2}
 
 
-async def test_an_order_that_fails_unexpectedly_fails_alone(shop: Retailer) -> None:
+async def test_an_order_with_an_unexpected_error_fails_alone(shop: Retailer) -> None:
     await shop.sql("CREATE FUNCTION broken() RETURNS trigger AS 'BEGIN RAISE division_by_zero; END' LANGUAGE plpgsql")
     await shop.sql(
         "CREATE TRIGGER broken BEFORE INSERT ON allocation FOR EACH ROW WHEN (new.order_id = 'A-13') "
         "EXECUTE FUNCTION broken()"
     )
 
-    answers = await asyncio.gather(*(shop.allocate(f"A-{n}", {"MUG": 1}) for n in range(50)), return_exceptions=True)
+    responses = await asyncio.gather(*(shop.allocate(f"A-{n}", {"MUG": 1}) for n in range(50)), return_exceptions=True)
 
-    failed = [n for n, answer in enumerate(answers) if isinstance(answer, BaseException)]
+    failed = [n for n, response in enumerate(responses) if isinstance(response, BaseException)]
     assert failed == [13]
     assert await shop.sellable("MUG") == 51
     assert (await shop.ledger()).balanced
 
 
 async def break_movements(shop: Retailer, condition: str, *, errcode: str) -> None:
-    """Every new movement of an order raises a database error while the condition holds."""
+    """Makes every new movement of an order raise a database error while the condition holds."""
     await shop.sql("CREATE SEQUENCE faults")
     await shop.sql(
         f"CREATE FUNCTION broken() RETURNS trigger AS $$ BEGIN IF {condition} THEN "
@@ -272,24 +278,24 @@ async def break_movements(shop: Retailer, condition: str, *, errcode: str) -> No
     )
 
 
-# Callers that give up, and too many of them
+# Callers that give up, and overload
 
 
-async def test_an_order_whose_caller_gave_up_is_promised_once_when_it_comes_again(shop: Retailer) -> None:
+async def test_an_order_retried_after_a_timeout_is_promised_once(shop: Retailer) -> None:
     ids = [request_id() for _ in range(20)]
     async with locked(shop, "stock_level"):
-        orders = [order(f"A-{n}", request_id=same) for n, same in enumerate(ids)]
+        orders = [order(f"A-{n}", request_id=id) for n, id in enumerate(ids)]
         errors = await asyncio.gather(*(refusal(shop.allocations.AllocateOrder(x, timeout=0.4)) for x in orders))
-    answers = await asyncio.gather(*(shop.allocations.AllocateOrder(x) for x in orders))
+    responses = await asyncio.gather(*(shop.allocations.AllocateOrder(x) for x in orders))
 
     assert {error.code for error in errors} == {Code.DEADLINE_EXCEEDED}
-    assert {tuple(promised(answer.allocation).items()) for answer in answers} == {(("dc", 1),)}
+    assert {tuple(promised(response.allocation).items()) for response in responses} == {(("dc", 1),)}
     assert await shop.sellable("MUG") == 80
     assert shop.metric("sold_units_total", channel="web") == 20
     assert (await shop.ledger()).balanced
 
 
-async def test_orders_whose_callers_gave_up_leave_nothing_behind(shop: Retailer) -> None:
+async def test_orders_of_callers_that_timed_out_leave_no_tasks_or_queue(shop: Retailer) -> None:
     tasks_before = len(asyncio.all_tasks())
     async with locked(shop, "stock_level"):
         await asyncio.gather(
@@ -298,12 +304,12 @@ async def test_orders_whose_callers_gave_up_leave_nothing_behind(shop: Retailer)
     await asyncio.sleep(0.3)
 
     assert len(asyncio.all_tasks()) <= tasks_before
-    # What was in flight already is carried out; what waited behind it is not.
+    # Orders already in a transaction are carried out; queued ones are not.
     assert len(await shop.sql("SELECT FROM allocation")) <= 20
     assert shop.metric("allocator_queued_orders") == 0
 
 
-async def test_a_call_that_its_caller_gave_up_is_not_counted_as_answered(shop: Retailer) -> None:
+async def test_a_timed_out_call_is_counted_as_cancelled(shop: Retailer) -> None:
     async with locked(shop, "stock_level"):
         await refusal(shop.allocations.AllocateOrder(order("A-1"), timeout=0.3))
         await asyncio.sleep(0.1)
@@ -313,10 +319,10 @@ async def test_a_call_that_its_caller_gave_up_is_not_counted_as_answered(shop: R
     assert shop.metric("rpc_duration_seconds_count", method=method, code="CANCELLED") == 1
 
 
-async def test_past_the_bound_of_the_queue_orders_are_refused_at_once(
+async def test_orders_beyond_the_queue_limit_are_refused_at_once(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "QUEUED_ORDERS", 50)
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 50)
     async with locked(shop, "stock_level"):
         first = asyncio.create_task(shop.allocate("A-0", {"MUG": 1}))
         await asyncio.sleep(0.2)
@@ -326,57 +332,57 @@ async def test_past_the_bound_of_the_queue_orders_are_refused_at_once(
         errors = await asyncio.gather(*(refusal(shop.allocate(f"B-{n}", {"MUG": 1})) for n in range(50)))
         seconds = time.perf_counter() - started
 
-    answers = [await first, *await asyncio.gather(*waiting)]
+    responses = [await first, *await asyncio.gather(*waiting)]
     assert {(error.code, error.reason) for error in errors} == {(Code.RESOURCE_EXHAUSTED, "OVERLOADED")}
     assert all(error.retry_seconds for error in errors)
     assert seconds < 1
-    assert {tuple(promised(answer).items()) for answer in answers} == {(("dc", 1),)}
+    assert {tuple(promised(response).items()) for response in responses} == {(("dc", 1),)}
     assert shop.metric("allocator_shed_orders_total") == 50
 
 
-async def test_what_is_promised_can_be_confirmed_and_given_back_while_orders_are_refused(
+async def test_holds_can_be_confirmed_and_released_while_orders_are_refused(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.stock({("CUP", "dc"): 2})
-    paid, left = [await shop.allocate(f"C-{n}", {"CUP": 1}, HOLD) for n in range(2)]
-    monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
+    to_confirm, to_release = [await shop.allocate(f"C-{n}", {"CUP": 1}, HOLD) for n in range(2)]
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
 
     error = await refusal(shop.allocate("A-1", {"MUG": 1}))
 
     assert error.code == Code.RESOURCE_EXHAUSTED
-    assert (await shop.confirm(paid.allocation_id)).state == State.STATE_CONFIRMED
-    assert (await shop.release(left.allocation_id)).state == State.STATE_RELEASED
+    assert (await shop.confirm(to_confirm.allocation_id)).state == State.STATE_CONFIRMED
+    assert (await shop.release(to_release.allocation_id)).state == State.STATE_RELEASED
 
 
-async def test_a_part_of_an_order_that_is_held_can_be_confirmed_while_orders_are_refused(
+async def test_a_partly_held_order_can_be_confirmed_while_orders_are_refused(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await shop.allocate("A-1", {"MUG": 101}, HOLD)
-    monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
 
     paid = await shop.confirm(held.allocation_id)
 
     assert paid.state == State.STATE_CONFIRMED
 
 
-async def test_after_a_slow_moment_a_burst_of_orders_is_served(shop: Retailer) -> None:
+async def test_a_burst_of_orders_is_served_after_a_slow_transaction(shop: Retailer) -> None:
     async with locked(shop, "stock_level"):
         slow = asyncio.create_task(shop.allocate("A-0", {"MUG": 1}))
         await asyncio.sleep(3)
     await slow
 
     burst = [order(f"A-{n}") for n in range(1, 21)]
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(shop.allocations.AllocateOrder(x, timeout=0.5) for x in burst), return_exceptions=True
     )
 
-    assert not [answer for answer in answers if isinstance(answer, BaseException)]
+    assert not [response for response in responses if isinstance(response, BaseException)]
 
 
-# Nonsense is the caller's fault, not ours
+# Invalid values
 
 
-async def test_what_the_database_cannot_store_is_refused_and_named(shop: Retailer) -> None:
+async def test_values_that_the_database_cannot_store_are_refused_as_invalid(shop: Retailer) -> None:
     ancient = change("MUG", "dc", at=datetime(1, 1, 1, tzinfo=UTC), count=stock_pb.StockCount(on_hand_count=3))
     nul = base64.urlsafe_b64encode(b"\x00\x1fdc").decode()
 
@@ -389,10 +395,10 @@ async def test_what_the_database_cannot_store_is_refused_and_named(shop: Retaile
     assert {error.code for error in errors} == {Code.INVALID_ARGUMENT}
 
 
-# What reads see
+# Reads
 
 
-async def test_what_may_be_sold_is_told_while_a_writer_is_at_work(shop: Retailer) -> None:
+async def test_availability_can_be_read_while_a_writer_holds_locks(shop: Retailer) -> None:
     async with locked(shop, "stock_level", "allocation"):
         async with asyncio.timeout(2):
             count = await shop.sellable("MUG")
@@ -400,18 +406,18 @@ async def test_what_may_be_sold_is_told_while_a_writer_is_at_work(shop: Retailer
     assert count == 100
 
 
-async def test_an_order_is_shown_whole_while_it_is_planned_anew(wired: tuple[Retailer, Wire]) -> None:
-    shop, wire = wired
+async def test_an_order_is_read_consistently_while_it_is_replanned(proxied: tuple[Retailer, FaultyProxy]) -> None:
+    shop, proxy = proxied
     held = await shop.allocate("A-1", {"MUG": 2}, HOLD)
     async with AsyncExitStack() as stack:
-        other = await RetailerMaker(shop.database_url, stack).make()
-        wire.pause_before = b"FROM promise JOIN order_line"
-        look = asyncio.create_task(shop.get(held.allocation_id))
-        await wire.paused.wait()
-        await other.allocate("A-1", {"MUG": 3}, HOLD)
-        wire.go_on.set()
+        second = await RetailerMaker(shop.database_url, stack).make()
+        proxy.pause_before = b"FROM promise JOIN order_line"
+        reading = asyncio.create_task(shop.get(held.allocation_id))
+        await proxy.paused.wait()
+        await second.allocate("A-1", {"MUG": 3}, HOLD)
+        proxy.resume.set()
 
-        seen = (await look).allocation
+        seen = (await reading).allocation
 
     line = seen.lines[0]
     assert line.unit_count == line.promised_count == sum(promised(seen).values())
@@ -420,7 +426,7 @@ async def test_an_order_is_shown_whole_while_it_is_planned_anew(wired: tuple[Ret
 # Servers that stop
 
 
-async def test_a_service_that_stops_answers_the_orders_that_it_has(shop: Retailer) -> None:
+async def test_a_service_that_stops_answers_its_open_orders(shop: Retailer) -> None:
     settings = Settings(
         address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=shop.database_url, rules=PLAIN_RULES
     )
@@ -431,36 +437,36 @@ async def test_a_service_that_stops_answers_the_orders_that_it_has(shop: Retaile
             await stub.AllocateOrder(order("A"))
             calls = [asyncio.ensure_future(outcome(stub.AllocateOrder(order(f"A-{n}")))) for n in range(60)]
             await asyncio.sleep(0.02)
-        answers = await asyncio.gather(*calls)
+        responses = await asyncio.gather(*calls)
 
-    counts = Counter([Code.OK, *(code for code, _ in answers)])
-    # A call that no handler has seen yet is cancelled by gRPC itself when the server closes.
+    counts = Counter([Code.OK, *(code for code, _ in responses)])
+    # gRPC itself cancels a call that has not reached a handler when the server closes.
     assert set(counts) <= {Code.OK, Code.UNAVAILABLE, Code.CANCELLED}
     assert 100 - counts[Code.OK] - counts[Code.CANCELLED] <= await shop.sellable("MUG") <= 100 - counts[Code.OK]
     assert (await shop.ledger()).balanced
 
 
-async def test_a_killed_service_loses_no_order_that_it_acknowledged(shop: Retailer) -> None:
+async def test_a_killed_service_loses_no_acknowledged_order(shop: Retailer) -> None:
     await shop.count({("MUG", "dc"): 5_000})
     orders = [order(f"A-{n}", request_id=request_id()) for n in range(4_000)]
     acknowledged: dict[str, str] = {}
 
     async with killable(shop.database_url) as (process, stub):
 
-        async def send(part: list[allocation_pb.AllocateOrderRequest]) -> None:
-            for one in part:
-                code, answer = await outcome(stub.AllocateOrder(one))
+        async def send(requests: list[allocation_pb.AllocateOrderRequest]) -> None:
+            for request in requests:
+                code, response = await outcome(stub.AllocateOrder(request))
                 if code != Code.OK:
                     return
-                acknowledged[one.order_id] = answer.allocation.allocation_id
+                acknowledged[request.order_id] = response.allocation.allocation_id
                 if len(acknowledged) == 300:
                     process.send_signal(signal.SIGKILL)
 
         await asyncio.gather(*(send(orders[n::40]) for n in range(40)))
-    sent_again = [one for one in orders if one.order_id in acknowledged or int(one.order_id[2:]) < 600]
-    answers = await asyncio.gather(*(shop.allocations.AllocateOrder(one) for one in sent_again))
+    retries = [request for request in orders if request.order_id in acknowledged or int(request.order_id[2:]) < 600]
+    responses = await asyncio.gather(*(shop.allocations.AllocateOrder(request) for request in retries))
 
-    ids = {answer.allocation.order_id: answer.allocation.allocation_id for answer in answers}
+    ids = {response.allocation.order_id: response.allocation.allocation_id for response in responses}
     stored = {row["order_id"]: str(row["id"]) for row in await shop.sql("SELECT order_id, id FROM allocation")}
     assert 300 <= len(acknowledged) < 4_000
     assert acknowledged.items() <= ids.items() <= stored.items()
@@ -470,7 +476,7 @@ async def test_a_killed_service_loses_no_order_that_it_acknowledged(shop: Retail
 
 @asynccontextmanager
 async def killable(database_url: str) -> AsyncIterator[tuple[subprocess.Popen[str], Any]]:
-    """A service in a process of its own."""
+    """A service in its own process, which the test may kill."""
     flags = ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--rules", str(PLAIN_RULES)]
     process = await asyncio.to_thread(
         subprocess.Popen,
@@ -497,8 +503,8 @@ def order(order_id: str, **fields: Any) -> allocation_pb.AllocateOrderRequest:
     )
 
 
-def everything(shop: Retailer, allocation_id: str) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """Every kind of call that needs the database."""
+def database_calls(shop: Retailer, allocation_id: str) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """One call of every kind that needs the database."""
     return {
         "AllocateOrder": lambda: shop.allocate("A-2", {"MUG": 2}),
         "AllocateOrder, dry": lambda: shop.allocate("A-3", {"MUG": 2}, validate_only=True),
@@ -521,7 +527,7 @@ async def outcome(call: Awaitable[Any]) -> tuple[grpc.StatusCode, Any]:
 
 
 class Refusal:
-    """What a refused caller hears."""
+    """The error of a refused call: its code, reason and retry time."""
 
     def __init__(self, error: grpc.aio.AioRpcError) -> None:
         self.code, self.reason, self.retry_seconds = error.code(), "", 0.0
@@ -536,15 +542,15 @@ class Refusal:
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
     try:
-        answer = await call
+        response = await call
     except grpc.aio.AioRpcError as error:
         return Refusal(error)
-    raise AssertionError(f"expected an error, got {answer}")
+    raise AssertionError(f"expected an error, got {response}")
 
 
 @asynccontextmanager
 async def locked(shop: Retailer, *tables: str) -> AsyncIterator[None]:
-    """Every row of the tables is locked, as by a writer that takes its time."""
+    """Locks every row of the tables while the block lasts, like a slow writer."""
     connection = await asyncpg.connect(plain_url(shop.database_url))
     try:
         async with connection.transaction():

@@ -1,4 +1,4 @@
-"""Several services on one database, and everything that can happen to an order at once."""
+"""Several services on one database, and concurrent operations on the same orders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from service.database.database import plain_url
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, line_units, movement, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, change, line_units, moved, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -26,40 +26,40 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
-SKUS, PLACES = ("CUP", "MUG", "POT"), ("dc", "high-street")
-NO_ANSWERS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
-"""What a caller may hear who comes too late, or changes the product of a line that has left; all else is our fault."""
+SKUS, LOCATION_IDS = ("CUP", "MUG", "POT"), ("dc", "high-street")
+EXPECTED_REFUSALS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
+"""Errors for a caller that is too late or changes the product of a shipped line; any other error is a defect."""
 
 
-class Trade:
-    """Random carts, sales, payments, parcels, rejections, returns, counts and movements, reproducible by their seed."""
+class RandomTrade:
+    """Random holds, sales, payments, shipments, rejections, returns, counts and movements, reproducible by seed."""
 
     def __init__(self, shops: list[Retailer], seed: int) -> None:
         self.shops = shops
         self.dice = random.Random(seed)
         self.ids: dict[str, str] = {}
         self.shipments: dict[str, shipment_pb2.Shipment] = {}
-        """Shipments as some answer told of them, which may be long ago."""
+        """Shipments by id, as some earlier response had them."""
         self.acknowledged: set[str] = set()
-        self.moves: list[Callable[[], Awaitable[None]]] = [
+        self.operations: list[Callable[[], Awaitable[None]]] = [
             *[self.order] * 5,
             self.pay,
             self.pay,
             self.release,
             self.cancel,
-            self.count,
-            self.move,
-            self.look,
+            self.record_count,
+            self.record_movement,
+            self.read,
             self.ship,
             self.ship,
             self.reject,
             self.reassign,
-            self.take_back,
+            self.record_return,
         ]
 
-    async def run(self, move_count: int) -> None:
-        for _ in range(move_count):
-            await self.dice.choice(self.moves)()
+    async def run(self, operation_count: int) -> None:
+        for _ in range(operation_count):
+            await self.dice.choice(self.operations)()
             if self.dice.random() < 0.02:
                 await asyncio.sleep(1)
 
@@ -83,32 +83,32 @@ class Trade:
             request.destination.country = self.dice.choice(["US", "CA"])
         if self.dice.random() < 0.2:
             request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
-        answer = await self._call("AllocateOrder", request)
-        if answer is not None:
-            self.ids[order_id] = answer.allocation.allocation_id
+        response = await self._call("AllocateOrder", request)
+        if response is not None:
+            self.ids[order_id] = response.allocation.allocation_id
 
     async def pay(self) -> None:
-        await self._call("ConfirmAllocation", allocation_pb.ConfirmAllocationRequest(**self._known()))
+        await self._call("ConfirmAllocation", allocation_pb.ConfirmAllocationRequest(**self._allocation()))
 
     async def release(self) -> None:
-        await self._call("ReleaseAllocation", allocation_pb.ReleaseAllocationRequest(**self._known()))
+        await self._call("ReleaseAllocation", allocation_pb.ReleaseAllocationRequest(**self._allocation()))
 
     async def cancel(self) -> None:
         line = allocation_pb.LineCancellation(line_id=self.dice.choice(["1", "2", "x0"]), unit_count=1)
-        request = allocation_pb.CancelOrderLinesRequest(cancellations=[line], **self._known())
+        request = allocation_pb.CancelOrderLinesRequest(cancellations=[line], **self._allocation())
         await self._call("CancelOrderLines", request)
 
     async def ship(self) -> None:
-        """A parcel leaves or is fetched, some of it or all, as its order has it; the other of the two is refused."""
-        made = self._shipment()
+        """Ships or collects all units or one; the operation that does not fit the method of the order is refused."""
+        fields = self._shipment()
         if self.dice.random() < 0.3:
-            await self._call("CollectShipment", fulfillment_pb.CollectShipmentRequest(**made))
+            await self._call("CollectShipment", fulfillment_pb.CollectShipmentRequest(**fields))
             return
         if self.dice.random() < 0.3:
-            await self._call("AcceptShipment", fulfillment_pb.AcceptShipmentRequest(**made))
+            await self._call("AcceptShipment", fulfillment_pb.AcceptShipmentRequest(**fields))
             return
         units = {self.dice.choice(["1", "2", "x0"]): 1} if self.dice.random() < 0.5 else {}
-        await self._call("ShipShipment", fulfillment_pb.ShipShipmentRequest(lines=line_units(units), **made))
+        await self._call("ShipShipment", fulfillment_pb.ShipShipmentRequest(lines=line_units(units), **fields))
 
     async def reject(self) -> None:
         reason = self.dice.choice(["NOT_FOUND", "DAMAGED", "NO_CAPACITY"])
@@ -116,38 +116,36 @@ class Trade:
         await self._call("RejectShipment", fulfillment_pb.RejectShipmentRequest(reason=number, **self._shipment()))
 
     async def reassign(self) -> None:
-        place = self.dice.choice(["", *PLACES])
-        request = allocation_pb.ReassignShipmentRequest(location_id=place, actor="kim", **self._shipment())
+        location_id = self.dice.choice(["", *LOCATION_IDS])
+        request = allocation_pb.ReassignShipmentRequest(location_id=location_id, actor="kim", **self._shipment())
         await self._call("ReassignShipment", request)
 
-    async def take_back(self) -> None:
+    async def record_return(self) -> None:
         request = fulfillment_pb.RecordReturnRequest(
             lines=line_units({self.dice.choice(["1", "2", "x0"]): 1}),
             disposition=fulfillment_pb.RETURN_DISPOSITION_SELLABLE,
-            location_id=self.dice.choice(PLACES),
-            **self._known(),
+            location_id=self.dice.choice(LOCATION_IDS),
+            **self._allocation(),
         )
         await self._call("RecordReturn", request)
 
-    async def look(self) -> None:
-        allocation_id = self._known()["allocation_id"]
-        await self._answered(self.dice.choice(self.shops).get(allocation_id))
+    async def read(self) -> None:
+        allocation_id = self._allocation()["allocation_id"]
+        await self._response(self.dice.choice(self.shops).get(allocation_id))
 
-    async def count(self) -> None:
-        # Often below what is promised there.
-        said = stock_pb.StockCount(on_hand_count=self.dice.choice([0, 3, 6, 12, 25]))
-        await self._record(change(*self._level(), at=datetime.now(UTC), count=said))
+    async def record_count(self) -> None:
+        # Often below the promised units there.
+        count = stock_pb.StockCount(on_hand_count=self.dice.choice([0, 3, 6, 12, 25]))
+        await self._record(change(*self._level(), at=datetime.now(UTC), count=count))
 
-    async def move(self) -> None:
+    async def record_movement(self) -> None:
         kind = self.dice.choice([stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD])
-        await self._record(
-            change(*self._level(), at=datetime.now(UTC), movement=movement(kind, self.dice.randint(1, 4)))
-        )
+        await self._record(change(*self._level(), at=datetime.now(UTC), movement=moved(kind, self.dice.randint(1, 4))))
 
     def _level(self) -> tuple[str, str]:
-        return self.dice.choice(SKUS), self.dice.choice(PLACES)
+        return self.dice.choice(SKUS), self.dice.choice(LOCATION_IDS)
 
-    def _known(self) -> dict[str, Any]:
+    def _allocation(self) -> dict[str, Any]:
         allocation_id = self.dice.choice(list(self.ids.values()) or [str(uuid.uuid4())])
         return {"allocation_id": allocation_id, "request_id": request_id()}
 
@@ -155,43 +153,42 @@ class Trade:
         shipment_id = self.dice.choice(list(self.shipments) or [str(uuid.uuid4())])
         return {"shipment_id": shipment_id, "request_id": request_id()}
 
-    async def _record(self, said: stock_pb.StockChange) -> None:
-        await self.dice.choice(self.shops).record(said, source=f"till-{self.dice.randrange(3)}")
+    async def _record(self, stock_change: stock_pb.StockChange) -> None:
+        await self.dice.choice(self.shops).record(stock_change, source=f"till-{self.dice.randrange(3)}")
 
     async def _call(self, method: str, request: Any) -> Any:
-        """Sends a request once, or at once through two services, which must hear the same."""
+        """Sends a request once, or concurrently through two services, which must give the same response."""
         shops = self.dice.sample(self.shops, 2 if self.dice.random() < 0.3 else 1)
-        heard = await asyncio.gather(*(self._answered(_sent(shop, method, request)) for shop in shops))
-        answers = [answer for answer in heard if answer is not None]
-        assert all(answer == answers[0] for answer in answers)
-        self.acknowledged.update(answer.allocation.allocation_id for answer in answers)
-        self.shipments.update((made.shipment_id, made) for answer in answers for made in answer.allocation.shipments)
-        return answers[0] if answers else None
+        results = await asyncio.gather(*(self._response(_call_of(shop, method, request)) for shop in shops))
+        responses = [response for response in results if response is not None]
+        assert all(response == responses[0] for response in responses)
+        self.acknowledged.update(response.allocation.allocation_id for response in responses)
+        shipments = [shipment for response in responses for shipment in response.allocation.shipments]
+        self.shipments.update((shipment.shipment_id, shipment) for shipment in shipments)
+        return responses[0] if responses else None
 
-    async def _answered(self, call: Awaitable[Any]) -> Any:
+    async def _response(self, call: Awaitable[Any]) -> Any:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            if error.code() not in NO_ANSWERS:
+            if error.code() not in EXPECTED_REFUSALS:
                 raise
             return None
 
 
-def _sent(shop: Retailer, method: str, request: Any) -> Awaitable[Any]:
-    stub = shop.allocations if hasattr(shop.allocations, method) else shop.fulfillment
+def _call_of(shop: Retailer, method: str, request: Any) -> Awaitable[Any]:
+    stub = shop.allocations if hasattr(shop.allocations, method) else shop.fulfilment
     call: Awaitable[Any] = getattr(stub, method)(request, timeout=60)
     return call
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happens_at_once_nothing_is_promised_that_is_not_there(
-    retailers: RetailerMaker, seed: int
-) -> None:
+async def test_concurrent_operations_never_promise_more_than_the_stock(retailers: RetailerMaker, seed: int) -> None:
     shops = [await retailers.make(RESOLVED_RULES) for _ in range(3)]
-    await shops[0].stock({(sku, place): 12 for sku in SKUS for place in PLACES})
-    waits = catalog_pb.Product(sku="MUG", tags=["launch"])
-    await shops[0].catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[waits]))
-    trade = Trade(shops, seed)
+    await shops[0].stock({(sku, location_id): 12 for sku in SKUS for location_id in LOCATION_IDS})
+    product = catalog_pb.Product(sku="MUG", tags=["launch"])
+    await shops[0].catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
+    trade = RandomTrade(shops, seed)
 
     await asyncio.gather(*(trade.run(30) for _ in range(12)))
     report = await shops[0].ledger()
@@ -205,9 +202,9 @@ async def test_whatever_happens_at_once_nothing_is_promised_that_is_not_there(
 
 
 async def promised_beyond_stock(shop: Retailer) -> list[Any]:
-    """Levels at which more was promised than was there, as each transaction left them: their history, replayed.
+    """Stock levels with more promised units than stock after some transaction, from their movements.
 
-    Inside a transaction a count may be below the promises for as long as it takes to move them elsewhere.
+    Within a transaction a count may be below the promises until they are rerouted.
     """
     return await shop.sql(
         """
@@ -234,101 +231,103 @@ async def deadlocks(shop: Retailer) -> int:
     return count
 
 
-# A payment for less than the whole order is planned anew: what happened meanwhile must not be undone.
+# A payment of a partly allocated order replans it, which must not undo concurrent changes.
 
 
-async def test_units_cancelled_while_a_payment_is_planned_anew_stay_cancelled(retailers: RetailerMaker) -> None:
-    one, two = [await retailers.make() for _ in range(2)]
-    await one.stock({("MUG", "dc"): 3})
-    held = await one.allocate("A-1", {"MUG": 5}, HOLD)
+async def test_units_cancelled_while_a_payment_replans_stay_cancelled(retailers: RetailerMaker) -> None:
+    first, second = [await retailers.make() for _ in range(2)]
+    await first.stock({("MUG", "dc"): 3})
+    held = await first.allocate("A-1", {"MUG": 5}, HOLD)
 
-    async with planning_waits(one):
-        paying = asyncio.create_task(one.confirm(held.allocation_id))
+    async with blocked_planning(first):
+        paying = asyncio.create_task(first.confirm(held.allocation_id))
         await asyncio.sleep(0.3)
-        await two.cancel(held.allocation_id, {"1": 4})
+        await second.cancel(held.allocation_id, {"1": 4})
     await paying
 
-    line = (await one.get(held.allocation_id)).allocation.lines[0]
+    line = (await first.get(held.allocation_id)).allocation.lines[0]
     assert (line.promised_count, line.cancelled_count, line.short_count) == (1, 4, 0)
-    assert (await one.ledger()).balanced
+    assert (await first.ledger()).balanced
 
 
-async def test_a_cart_released_while_its_payment_is_planned_anew_is_not_sold(retailers: RetailerMaker) -> None:
-    one, two = [await retailers.make() for _ in range(2)]
-    await one.stock({("MUG", "dc"): 3})
-    held = await one.allocate("A-1", {"MUG": 5}, HOLD)
+async def test_a_hold_released_while_its_payment_replans_is_not_sold(retailers: RetailerMaker) -> None:
+    first, second = [await retailers.make() for _ in range(2)]
+    await first.stock({("MUG", "dc"): 3})
+    held = await first.allocate("A-1", {"MUG": 5}, HOLD)
 
-    async with planning_waits(one):
-        paying = asyncio.create_task(outcome(one.confirm(held.allocation_id)))
+    async with blocked_planning(first):
+        paying = asyncio.create_task(outcome(first.confirm(held.allocation_id)))
         await asyncio.sleep(0.3)
-        freed = await outcome(two.release(held.allocation_id))
+        released = await outcome(second.release(held.allocation_id))
     paid = await paying
 
-    # Whichever came first, the other is told that it came too late.
-    assert sorted([paid, freed]) == ["FAILED_PRECONDITION", "OK"]
-    assert (await one.ledger()).balanced
+    # One of the two is refused, whichever is second.
+    assert sorted([paid, released]) == ["FAILED_PRECONDITION", "OK"]
+    assert (await first.ledger()).balanced
 
 
-async def test_a_changed_order_is_not_changed_back_by_a_late_payment(retailers: RetailerMaker) -> None:
-    one, two = [await retailers.make() for _ in range(2)]
-    await one.stock({("MUG", "dc"): 9})
-    held = await one.allocate("A-1", {"MUG": 1}, HOLD, hold_duration=timedelta(seconds=1))
+async def test_a_late_payment_does_not_undo_an_amendment(retailers: RetailerMaker) -> None:
+    first, second = [await retailers.make() for _ in range(2)]
+    await first.stock({("MUG", "dc"): 9})
+    held = await first.allocate("A-1", {"MUG": 1}, HOLD, hold_duration=timedelta(seconds=1))
     await asyncio.sleep(1.1)
 
-    async with planning_waits(one):
-        paying = asyncio.create_task(one.confirm(held.allocation_id))
+    async with blocked_planning(first):
+        paying = asyncio.create_task(first.confirm(held.allocation_id))
         await asyncio.sleep(0.3)
-        await two.allocate("A-1", {"MUG": 3}, SOLD)
+        await second.allocate("A-1", {"MUG": 3}, SOLD)
     await paying
 
-    assert promised((await one.get(held.allocation_id)).allocation) == {"dc": 3}
+    assert promised((await first.get(held.allocation_id)).allocation) == {"dc": 3}
 
 
-# Two doors at once
+# Concurrent requests through two services
 
 
-async def test_one_order_that_comes_through_two_doors_with_other_contents_is_one_promise(
+async def test_one_order_with_different_lines_through_two_services_is_one_promise(
     retailers: RetailerMaker,
 ) -> None:
     shops = [await retailers.make() for _ in range(2)]
     await shops[0].stock({("MUG", "dc"): 30, ("CUP", "dc"): 30})
 
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(shops[n % 2].allocate("A-1", {"MUG": 1 + n % 3, "CUP": 1 + n % 4}) for n in range(24))
     )
 
-    last = (await shops[0].get(answers[0].allocation_id)).allocation
-    assert {answer.allocation_id for answer in answers} == {last.allocation_id}
-    assert last.lines in [answer.lines for answer in answers]
+    last = (await shops[0].get(responses[0].allocation_id)).allocation
+    assert {response.allocation_id for response in responses} == {last.allocation_id}
+    assert last.lines in [response.lines for response in responses]
     assert await shops[0].sellable("MUG") == 30 - last.lines[0].unit_count
     assert (await shops[0].ledger()).balanced
 
 
-async def test_one_change_id_for_two_products_at_once_counts_once(retailers: RetailerMaker) -> None:
-    one, two = [await retailers.make() for _ in range(2)]
-    await one.stock({("MUG", "dc"): 0, ("CUP", "dc"): 0})
-    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
+async def test_a_change_id_used_for_two_products_concurrently_counts_once(retailers: RetailerMaker) -> None:
+    first, second = [await retailers.make() for _ in range(2)]
+    await first.stock({("MUG", "dc"): 0, ("CUP", "dc"): 0})
+    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
 
     for turn in range(8):
-        said = [change(sku, "dc", at=datetime.now(UTC), change_id=f"r-{turn}", movement=received) for sku in SKUS[:2]]
-        results = await asyncio.gather(one.record(said[0]), two.record(said[1]))
+        changes = [
+            change(sku, "dc", at=datetime.now(UTC), change_id=f"r-{turn}", movement=received) for sku in SKUS[:2]
+        ]
+        results = await asyncio.gather(first.record(changes[0]), second.record(changes[1]))
         names = sorted(stock_pb.StockChangeResult.ChangeResult.Name(result[0].result) for result in results)
         assert names == ["CHANGE_RESULT_ACCEPTED", "CHANGE_RESULT_DUPLICATE"]
 
 
-# What is counted
+# Metrics
 
 
-async def test_an_order_that_changes_again_and_again_is_counted_as_what_it_is(retailer: Retailer) -> None:
-    """Each order's figures never count twice, whatever becomes of its lines, places and causes."""
+async def test_metrics_count_a_repeatedly_amended_order_once(retailer: Retailer) -> None:
+    """No unit of an order counts twice when its lines, locations or causes change."""
     await retailer.stock({("MUG", "dc"): 3})
-    there, here = order_pb2.Destination(country="US"), order_pb2.Destination(country="CA")
+    united_states, canada = order_pb2.Destination(country="US"), order_pb2.Destination(country="CA")
 
-    await retailer.allocate("A-1", {"MUG": 5}, destination=here)
-    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 2)
+    await retailer.allocate("A-1", {"MUG": 5}, destination=canada)
+    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 2)
     await retailer.record(change("MUG", "dc", at=datetime.now(UTC), movement=received))
     await retailer.allocate("A-2", {"MUG": 2})
-    short = await retailer.allocate("A-1", {"MUG": 5}, destination=there)
+    short = await retailer.allocate("A-1", {"MUG": 5}, destination=united_states)
 
     causes = ("race", "stale_feed", "over_published")
     assert short.shortages[0].unit_count == 2
@@ -337,7 +336,7 @@ async def test_an_order_that_changes_again_and_again_is_counted_as_what_it_is(re
     assert retailer.metric("manual_interventions_total", channel="web", reason="oversell") == 1
 
 
-async def test_a_sold_order_that_shrinks_and_grows_again_is_not_sold_twice(retailer: Retailer) -> None:
+async def test_a_sold_order_that_shrinks_and_grows_again_is_counted_once(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
 
     for units in (5, 2, 5):
@@ -356,17 +355,17 @@ async def outcome(call: Awaitable[Any]) -> str:
 
 
 @asynccontextmanager
-async def planning_waits(shop: Retailer) -> AsyncIterator[None]:
-    """An order for mugs is being decided in this service and does not get on, so that others for mugs queue."""
+async def blocked_planning(shop: Retailer) -> AsyncIterator[None]:
+    """Blocks this service while it plans an order for mugs, so that other orders for mugs queue."""
     await shop.allocate("B-1", {"MUG": 1}, HOLD)
     connection = await asyncpg.connect(plain_url(shop.database_url))
     try:
         async with connection.transaction():
             await connection.execute("SELECT FROM allocation WHERE order_id = 'B-1' FOR UPDATE")
-            elsewhere = order_pb2.Destination(country="US")
-            stuck = asyncio.create_task(shop.allocate("B-1", {"MUG": 1}, HOLD, destination=elsewhere))
+            new_destination = order_pb2.Destination(country="US")
+            blocked = asyncio.create_task(shop.allocate("B-1", {"MUG": 1}, HOLD, destination=new_destination))
             await asyncio.sleep(0.3)
             yield
     finally:
         await connection.close()
-    await stuck
+    await blocked
