@@ -8,7 +8,7 @@ from typing import Any
 
 from google.type.money_pb2 import Money
 
-from tests.retailer import Retailer, change, moved
+from tests.retailer import Retailer, change, movement
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     exception_pb2,
@@ -81,7 +81,7 @@ async def report_failure(shop: Retailer, **fields: Any) -> Record:
 
 
 async def receive(shop: Retailer, units: int, location_id: str = "dc") -> None:
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, units)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, units)
     await shop.record(change("MUG", location_id, at=datetime.now(UTC), movement=received))
 
 

@@ -1,4 +1,4 @@
-"""Writing what orders became, whole and set-based; what they were is read in `order_store`."""
+"""Writes changed orders as a whole, one statement per table; `order_store` reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from service.orders.order_exceptions import OrderException
 from service.version import VERSION
 
 _TAG_SEPARATOR = "\x1f"
-"""Between the tags of one order, because an unnested list of lists loses its inner borders."""
+"""Joins the tags of one order: `unnest` flattens an array of arrays, so each list is sent as a text."""
 
 _DELETES = [
     Statement(delete(table).where(table.c.allocation_id == any_of("ids", Uuid)))
@@ -218,10 +218,10 @@ _INSERTS = {
 
 @dataclass(slots=True)
 class OrderWrites:
-    """What one transaction does to orders.
+    """Everything that one transaction writes about orders.
 
-    `replaced` are allocations that had contents before; `replanned` are those of them whose exceptions rest on a plan
-    that is no more.
+    `replaced` are allocations that had contents before; `replanned` are those of them that got a new plan, which
+    supersedes their open exceptions.
     """
 
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
@@ -229,7 +229,7 @@ class OrderWrites:
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
     catalogs: list[StoredCatalog] = field(default_factory=list)
-    """What the decisions were made in."""
+    """The catalogs with which the decisions were x."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
     exception_events: list[tuple[object, ...]] = field(default_factory=list)
@@ -237,69 +237,69 @@ class OrderWrites:
     def raise_exceptions(
         self, allocation_id: UUID, raised: Iterable[OrderException], now: datetime, new_id: Callable[[], UUID]
     ) -> None:
-        """Adds exceptions of one order, with the beginning of their history."""
-        for one in raised:
+        """Adds exceptions of one order, with the first events of their history."""
+        for raised_exception in raised:
             id = new_id()
-            self.exceptions.append(one.row(id, allocation_id, now))
-            for told in one.first_events(id):
-                self.exception_events.append((new_id(), id, told.event, told.actor, told.description, now))
+            self.exceptions.append(raised_exception.row(id, allocation_id, now))
+            for event in raised_exception.first_events(id):
+                self.exception_events.append((new_id(), id, event.event, event.actor, event.description, now))
 
-    def add_decision(self, record: AllocationRecord, caught: DecisionInputs, now: datetime) -> None:
-        """Adds the record's newest decision; of a hold that was refused no inputs are kept."""
-        explained = record.decision.SerializeToString(deterministic=True)
-        inputs, catalog = caught.serialize(explained, short=record.state == REFUSED)
-        made = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explained)
-        self.decisions.append((*made, inputs, catalog.hash if catalog else None, now))
+    def add_decision(self, record: AllocationRecord, inputs: DecisionInputs, now: datetime) -> None:
+        """Adds the record's newest decision; of a refused hold no inputs are stored."""
+        explanation = record.decision.SerializeToString(deterministic=True)
+        stored_inputs, catalog = inputs.serialize(explanation, short=record.state == REFUSED)
+        row = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explanation)
+        self.decisions.append((*row, stored_inputs, catalog.hash if catalog else None, now))
         if catalog is not None:
             self.catalogs.append(catalog)
 
 
-async def write(connection: Connection, changes: OrderWrites) -> None:
-    """Writes allocations whole, and what is remembered of how they came about."""
-    if changes.replaced:
+async def write(connection: Connection, writes: OrderWrites) -> None:
+    """Writes allocations as a whole, with their decisions, events and exceptions."""
+    if writes.replaced:
         for statement in _DELETES:
-            await statement.run(connection, ids=list(changes.replaced))
-    if changes.replanned:
-        await superseded_exceptions.supersede(connection, list(changes.replanned))
-    await decision_log.store_catalogs(connection, changes.catalogs)
-    if changes.records:
-        rows = [_allocation_row(record) for record in changes.records.values()]
-        await _UPDATE.run(connection, **transposed(list(_ALLOCATION), rows))
-    for name, parts in _child_rows(changes).items():
-        if parts:
+            await statement.run(connection, ids=list(writes.replaced))
+    if writes.replanned:
+        await superseded_exceptions.supersede(connection, list(writes.replanned))
+    await decision_log.store_catalogs(connection, writes.catalogs)
+    if writes.records:
+        allocations = [_allocation_row(record) for record in writes.records.values()]
+        await _UPDATE.run(connection, **transposed(list(_ALLOCATION), allocations))
+    for name, rows in _child_rows(writes).items():
+        if rows:
             columns, statement = _INSERTS[name]
-            await statement.run(connection, **transposed(list(columns), parts))
-    watched = [one for one in changes.replaced if changes.records[one].needs_person]
-    if watched:
-        await superseded_exceptions.supersede_obsolete(connection, watched)
+            await statement.run(connection, **transposed(list(columns), rows))
+    needing_person = [id for id in writes.replaced if writes.records[id].needs_person]
+    if needing_person:
+        await superseded_exceptions.supersede_obsolete(connection, needing_person)
 
 
-def _child_rows(changes: OrderWrites) -> dict[str, list[tuple[object, ...]]]:
-    records = changes.records.values()
+def _child_rows(writes: OrderWrites) -> dict[str, list[tuple[object, ...]]]:
+    records = writes.records.values()
     return {
         "lines": [row for record in records for row in _line_rows(record)],
         "shipments": [row for record in records for row in _shipment_rows(record)],
         "promises": [row for record in records for row in _promise_rows(record)],
         "shortages": [row for record in records for row in _shortage_rows(record)],
-        "decisions": changes.decisions,
-        "events": changes.events,
-        "exceptions": changes.exceptions,
-        "exception_events": changes.exception_events,
+        "decisions": writes.decisions,
+        "events": writes.events,
+        "exceptions": writes.exceptions,
+        "exception_events": writes.exception_events,
     }
 
 
 def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
-    to = record.destination
-    point = to.coordinates if to else None
+    destination = record.destination
+    point = destination.coordinates if destination else None
     return (
         record.id,
         record.state,
         record.outcome.value,
         record.commitment.value,
         record.method,
-        to.country if to else None,
-        to.region if to else None,
-        to.postal_code if to else None,
+        destination.country if destination else None,
+        destination.region if destination else None,
+        destination.postal_code if destination else None,
         point.latitude if point else None,
         point.longitude if point else None,
         record.pickup_location_id,
@@ -340,20 +340,20 @@ def _promise_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     skus = {line.line_id: line.sku for line in record.lines}
     return [
         (
-            made.id,
+            x.id,
             line_id,
             record.id,
             skus[line_id],
-            made.location_id,
+            x.location_id,
             "held" if held else "allocated",
-            made.units.get(line_id, 0),
+            x.units.get(line_id, 0),
             record.expire_time if held else None,
-            made.shipped.get(line_id, 0),
-            made.returned.get(line_id, 0),
-            made.rejected.get(line_id, 0),
+            x.shipped.get(line_id, 0),
+            x.returned.get(line_id, 0),
+            x.rejected.get(line_id, 0),
         )
-        for made in record.shipments
-        for line_id in made.line_ids
+        for x in record.shipments
+        for line_id in x.line_ids
     ]
 
 

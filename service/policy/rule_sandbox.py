@@ -39,7 +39,13 @@ class RuleSandbox:
 
 async def _run(files: Mapping[str, bytes]) -> SandboxReport:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service.policy.sandbox_process", str(limits.SANDBOX_SECONDS), str(limits.SANDBOX_BYTES)),
+        *(
+            sys.executable,
+            "-m",
+            "service.policy.sandbox_process",
+            str(limits.SANDBOX_SECONDS),
+            str(limits.SANDBOX_BYTES),
+        ),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -28,7 +28,7 @@ from service.app.application import running
 from service.database.database import plain_url
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of
-from tests.retailer import HOLD, SOLD, Retailer, State, change, moved, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, change, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -137,7 +137,7 @@ async def shop(retailer: Retailer) -> Retailer:
 @pytest.mark.parametrize("fault", ["lose_commits", "lose_confirmations"])
 async def test_after_a_lost_commit_every_write_happens_once(proxied: tuple[Retailer, FaultyProxy], fault: str) -> None:
     shop, proxy = proxied
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 3)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 3)
 
     async def with_fault(call: Awaitable[Any]) -> Any:
         setattr(proxy, fault, 2)

@@ -16,7 +16,7 @@ import pytest
 
 from service.database.database import plain_url
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, line_units, moved, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, change, line_units, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -140,7 +140,9 @@ class RandomTrade:
 
     async def record_movement(self) -> None:
         kind = self.dice.choice([stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD])
-        await self._record(change(*self._level(), at=datetime.now(UTC), movement=moved(kind, self.dice.randint(1, 4))))
+        await self._record(
+            change(*self._level(), at=datetime.now(UTC), movement=movement(kind, self.dice.randint(1, 4)))
+        )
 
     def _level(self) -> tuple[str, str]:
         return self.dice.choice(SKUS), self.dice.choice(LOCATION_IDS)
@@ -177,7 +179,7 @@ class RandomTrade:
 
 
 def _call_of(shop: Retailer, method: str, request: Any) -> Awaitable[Any]:
-    stub = shop.allocations if hasattr(shop.allocations, method) else shop.fulfilment
+    stub = shop.allocations if hasattr(shop.allocations, method) else shop.fulfillment
     call: Awaitable[Any] = getattr(stub, method)(request, timeout=60)
     return call
 
@@ -304,7 +306,7 @@ async def test_one_order_with_different_lines_through_two_services_is_one_promis
 async def test_a_change_id_used_for_two_products_concurrently_counts_once(retailers: RetailerMaker) -> None:
     first, second = [await retailers.make() for _ in range(2)]
     await first.stock({("MUG", "dc"): 0, ("CUP", "dc"): 0})
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
 
     for turn in range(8):
         changes = [
@@ -324,7 +326,7 @@ async def test_metrics_count_a_repeatedly_amended_order_once(retailer: Retailer)
     united_states, canada = order_pb2.Destination(country="US"), order_pb2.Destination(country="CA")
 
     await retailer.allocate("A-1", {"MUG": 5}, destination=canada)
-    received = moved(stock_pb.MOVEMENT_KIND_RECEIVED, 2)
+    received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 2)
     await retailer.record(change("MUG", "dc", at=datetime.now(UTC), movement=received))
     await retailer.allocate("A-2", {"MUG": 2})
     short = await retailer.allocate("A-1", {"MUG": 5}, destination=united_states)

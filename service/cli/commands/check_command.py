@@ -1,4 +1,4 @@
-"""`truestock check`: reads a rules folder, tells everything that is wrong with it, and runs its tests."""
+"""`truestock check`: reads a rules folder, reports every problem in it, and runs its rule tests."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from policies.testing.suites import RuleTestResult, run_suites, testable_rules
 from service.cli.console import count, print_json, say
 from service.policy.rules_folder import RulesFolder, problems_text, read_folder
 
-LOOK_SECONDS = 0.25
-"""`--watch` looks at the folder so often."""
+POLL_SECONDS = 0.25
+"""Time between two looks of `--watch` at the folder."""
 
 
 class Format(StrEnum):
-    """How problems are told: to a person, to a program, or as annotations of a pull request on GitHub."""
+    """Output for people, for programs, or as annotations of a pull request on GitHub."""
 
     TEXT = "text"
     JSON = "json"
@@ -30,8 +30,8 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """What came of checking a folder. `problems` are sorted; `rule_count` is 0 where the rules could not be read."""
+class CheckReport:
+    """The result of checking a folder. `problems` are sorted; `rule_count` is 0 if the rules could not be read."""
 
     problems: tuple[Problem, ...]
     results: tuple[RuleTestResult, ...]
@@ -41,116 +41,118 @@ class Check:
 
     @property
     def failed_count(self) -> int:
-        """Tests that failed."""
+        """How many tests failed."""
         return sum(not result.passed for result in self.results)
 
     @property
     def summary(self) -> str:
-        """One line for the end of the output."""
+        """The last line of the output."""
         if not self.rule_count:
-            return f"{count(len(self.problems), 'problem')} in {count(self.file_count, 'file')}; no test was run"
-        said = f"{count(self.rule_count, 'rule')} in {count(self.file_count, 'file')}"
+            return f"{count(len(self.problems), 'problem')} in {count(self.file_count, 'file')}; no test ran"
+        rules = f"{count(self.rule_count, 'rule')} in {count(self.file_count, 'file')}"
         tests = f"{count(len(self.results), 'test')}: {len(self.results) - self.failed_count} passed"
-        return f"{said}, {tests}, {self.failed_count} failed"
+        return f"{rules}, {tests}, {self.failed_count} failed"
 
 
 def run(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
-    """Checks the folder and prints what it found. Returns 0 where all is well, 1 with problems, 2 without a folder."""
+    """Checks the folder and prints the result. Returns 0 without problems, 1 with problems, 2 without a folder."""
     if not path.is_dir():
-        say(f"there is no rules folder {path}; name the folder that planners edit, such as: truestock check rules")
+        say(f"there is no rules folder {path}; name an existing folder, such as: truestock check rules")
         return 2
-    # '.' has no name, and paths would lack their first part.
+    # '.' has no name of its own, so printed paths would lack their first part.
     folder = path.absolute()
     return _print(read_folder(folder), folder, Format(output_format), allow_untested=allow_untested)
 
 
-def run_at_every_save(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
-    """Does the same at once and again whenever the folder has changed, until KeyboardInterrupt."""
+def run_on_every_save(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
+    """Checks the folder now and after every change of it, until KeyboardInterrupt."""
     if not path.is_dir():
         return run(path)
-    for found in _saves(path.absolute()):
+    for contents in _saved_contents(path.absolute()):
         started = time.perf_counter()
-        _print(found, path.absolute(), Format(output_format), allow_untested=allow_untested)
+        _print(contents, path.absolute(), Format(output_format), allow_untested=allow_untested)
         seconds = time.perf_counter() - started
-        say(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.1f} s; checks again at every save, Ctrl-C ends it")
+        say(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.1f} s; waiting for the next save, Ctrl-C stops")
     return 0
 
 
-def _saves(folder: Path) -> Iterator[RulesFolder]:
-    """What is in the folder, again and again as it changes; never while it is still changing."""
-    seen = before = read_folder(folder)
-    yield seen
+def _saved_contents(folder: Path) -> Iterator[RulesFolder]:
+    """Yields the folder's contents now and after every change, once two looks in a row find the same."""
+    checked = previous = read_folder(folder)
+    yield checked
     while True:
-        # Looking is quick and notices every kind of save, which watches of file systems do not.
-        time.sleep(LOOK_SECONDS)
-        found = read_folder(folder)
-        if found == before != seen:
-            seen = found
-            yield found
-        before = found
+        # Polling is quick and notices every kind of save, which file system notifications do not.
+        time.sleep(POLL_SECONDS)
+        current = read_folder(folder)
+        if current == previous != checked:
+            checked = current
+            yield current
+        previous = current
 
 
-def _print(found: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
-    """Checks what was found and prints what came of it; returns the exit code."""
-    checked = check(found.files, found.problems, allow_untested=allow_untested)
+def _print(contents: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
+    """Checks the folder's contents and prints the result; returns the exit code."""
+    report = check(contents.files, contents.problems, allow_untested=allow_untested)
     match output_format:
         case Format.JSON:
-            _print_json(checked)
+            _print_json(report)
         case Format.GITHUB:
-            _print_annotations(checked, folder.parent)
+            _print_annotations(report, folder.parent)
         case Format.TEXT:
-            _print_text(checked, found.files)
-    return 1 if checked.problems else 0
+            _print_text(report, contents.files)
+    return 1 if report.problems else 0
 
 
-def check(files: Mapping[str, bytes], unread: Sequence[Problem] = (), *, allow_untested: bool = False) -> Check:
-    """Reads the rules and runs the tests among these files of a rules folder, by path; `unread` is what kept others."""
+def check(
+    files: Mapping[str, bytes], unreadable: Sequence[Problem] = (), *, allow_untested: bool = False
+) -> CheckReport:
+    """Reads the rules and runs the tests in `files`, by path; `unreadable` are problems of other files."""
     reading = read(files)
-    report = run_suites(reading.policy_set, files)
-    problems = sorted({*unread, *reading.problems, *report.problems})
+    tests = run_suites(reading.policy_set, files)
+    problems = sorted({*unreadable, *reading.problems, *tests.problems})
     untested = [problem for problem in problems if problem.code == "rule-untested"]
     if allow_untested:
         problems = [problem for problem in problems if problem.code != "rule-untested"]
-    return Check(
+    return CheckReport(
         problems=tuple(problems),
-        results=report.results,
+        results=tests.results,
         rule_count=len(list(testable_rules(reading.policy_set))) if reading.policy_set else 0,
         file_count=sum(map(is_rule_file, files)),
         untested_count=len(untested),
     )
 
 
-def _print_text(checked: Check, files: dict[str, bytes]) -> None:
-    evidence = _evidence(checked.results)
-    for problem in checked.problems:
+def _print_text(report: CheckReport, files: dict[str, bytes]) -> None:
+    evidence = _evidence(report.results)
+    for problem in report.problems:
         typer.echo(problems_text((problem,), files), nl=False)
         for line in evidence.get(problem, ()):
             typer.echo(f"    {terminal_safe(line)}")
         typer.echo()
-    typer.echo(checked.summary)
-    if checked.untested_count:
-        typer.echo(f"{count(checked.untested_count, 'rule')} without a test that makes it fire")
+    typer.echo(report.summary)
+    if report.untested_count:
+        typer.echo(f"{count(report.untested_count, 'rule')} not covered by any test")
 
 
-def _print_annotations(checked: Check, parent: Path) -> None:
-    """GitHub's workflow commands, with paths from where the workflow runs."""
-    evidence = _evidence(checked.results)
-    for problem in checked.problems:
+def _print_annotations(report: CheckReport, parent: Path) -> None:
+    """Prints GitHub workflow commands, with paths relative to the folder in which the workflow runs."""
+    evidence = _evidence(report.results)
+    for problem in report.problems:
         lines = [f"{problem.message} [{problem.code}]", *([f"help: {problem.help}"] if problem.help else [])]
         text = "\n".join(map(terminal_safe, [*lines, *evidence.get(problem, ())]))
         typer.echo(f"::error{_position(problem, parent)}::{_escaped(text)}")
-    typer.echo(checked.summary)
+    typer.echo(report.summary)
 
 
-def _print_json(checked: Check) -> None:
+def _print_json(report: CheckReport) -> None:
     print_json(
         {
-            "summary": checked.summary,
-            "rule_count": checked.rule_count,
-            "file_count": checked.file_count,
-            "untested_count": checked.untested_count,
-            "problems": [_safe_values(problem.as_dict()) for problem in checked.problems],
-            "tests": [_as_dict(result) for result in checked.results],
+            "summary": report.summary,
+            "rule_count": report.rule_count,
+            "file_count": report.file_count,
+            "untested_count": report.untested_count,
+            "problems": [_safe_values(problem.as_dict()) for problem in report.problems],
+            "tests": [_as_dict(result) for result in report.results],
         }
     )
 
@@ -168,17 +170,17 @@ def _as_dict(result: RuleTestResult) -> dict[str, object]:
 
 
 def _safe_values(values: Mapping[str, str | int]) -> dict[str, str | int]:
-    # A file's name may hold bytes that are no text, which JSON could not say.
+    # A file name may contain bytes that are not text, which JSON cannot hold.
     return {key: terminal_safe(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def _evidence(results: Sequence[RuleTestResult]) -> dict[Problem, tuple[str, ...]]:
-    """The figures behind each failed test, by its problem."""
+    """The stock and order values behind each failed test, by its problem."""
     return {result.problem: result.evidence for result in results if result.problem}
 
 
 def _position(problem: Problem, parent: Path) -> str:
-    """Where GitHub shows a problem; nothing for a problem of the whole folder."""
+    """The file, line and column of a GitHub annotation; empty for a problem of the whole folder."""
     if problem.file == FOLDER:
         return ""
     file = _escaped(terminal_safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")

@@ -1,4 +1,4 @@
-"""`truestock exceptions`: what a desk reads and does at a terminal."""
+"""`truestock exceptions`: how people list and resolve exceptions at a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
 def ask(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, server_address: str, tmp_path: Path
 ) -> Ask:
-    """Runs commands against a shop that has sold a bowl more than it has."""
+    """Runs commands against a shop that has oversold one bowl."""
     monkeypatch.setenv("TRUESTOCK_SERVER", server_address)
 
     def run(*arguments: str) -> Result:
@@ -41,25 +41,25 @@ def ask(
 
 def only(ask: Ask) -> dict[str, Any]:
     listed = ask("exceptions", "--all", "--json")
-    (one,) = json.loads(listed.out)
-    found: dict[str, Any] = one
-    return found
+    exception: dict[str, Any]
+    (exception,) = json.loads(listed.out)
+    return exception
 
 
-def test_what_is_to_be_settled_is_a_table_of_who_and_until_when(ask: Ask) -> None:
-    one = only(ask)
+def test_open_exceptions_are_listed_with_order_and_owner(ask: Ask) -> None:
+    exception = only(ask)
 
     result = ask("exceptions")
 
     assert result.code == 0
-    assert one["exception_id"] in result.out
+    assert exception["exception_id"] in result.out
     assert "1 unit short: BOWL" in result.out
-    assert f"{one['channel_id']}/{one['order_id']}" in result.out
-    assert one["owner"] in result.out
+    assert f"{exception['channel_id']}/{exception['order_id']}" in result.out
+    assert exception["owner"] in result.out
 
 
-def test_a_list_is_of_what_is_asked_for(ask: Ask) -> None:
-    asked = {
+def test_exceptions_are_filtered_by_kind_channel_owner_and_due_time(ask: Ask) -> None:
+    expected_counts = {
         ("--kind", "oversell"): 1,
         ("--kind", "late-shipment"): 0,
         ("--channel", "shopify"): 1,
@@ -68,31 +68,31 @@ def test_a_list_is_of_what_is_asked_for(ask: Ask) -> None:
         ("--overdue",): 0,
     }
 
-    counts = {filters: len(ask("exceptions", *filters, "--json").data) for filters in asked}
+    counts = {filters: len(ask("exceptions", *filters, "--json").data) for filters in expected_counts}
 
-    assert counts == asked
+    assert counts == expected_counts
 
 
-def test_an_exception_is_assigned_shown_and_settled(ask: Ask) -> None:
+def test_an_exception_is_assigned_shown_and_resolved(ask: Ask) -> None:
     id = only(ask)["exception_id"]
 
-    given = ask("exceptions", "assign", id, "--to", "anna", "--by", "boss")
-    settled = ask("exceptions", "resolve", id, "--as", "cancelled", "--note", "[told]", "--by", "anna")
+    assigned = ask("exceptions", "assign", id, "--to", "anna", "--by", "boss")
+    resolved = ask("exceptions", "resolve", id, "--resolution", "cancelled", "--note", "[told]", "--by", "anna")
     shown = ask("exceptions", "show", id)
     explained = ask("explain", "shopify/1")
 
-    assert (given.code, settled.code) == (0, 0)
-    assert "assigned to" in given.out
+    assert (assigned.code, resolved.code) == (0, 0)
+    assert "assigned to" in assigned.out
     for text in ("cancelled by anna", "[told]", "Assigned to anna.", "boss"):
         assert text in shown.out
     for text in ("anna", "cancelled by anna", "exception_resolved"):
         assert text in explained.out
-    assert ask("exceptions").out == "There is nothing to settle.\n"
+    assert ask("exceptions").out == "No matching exceptions.\n"
     assert only(ask)["resolution"] == "EXCEPTION_RESOLUTION_CANCELLED"
 
 
-def test_a_resolution_that_does_not_fit_is_a_sentence_with_those_that_do(ask: Ask) -> None:
-    result = ask("exceptions", "resolve", only(ask)["exception_id"], "--as", "approved")
+def test_an_unsuitable_resolution_is_refused_with_the_suitable_ones(ask: Ask) -> None:
+    result = ask("exceptions", "resolve", only(ask)["exception_id"], "--resolution", "approved")
 
     assert result.code == 1
     assert "EXCEPTION_RESOLUTION_BACKORDERED" in result.err
@@ -102,15 +102,18 @@ def test_a_resolution_that_does_not_fit_is_a_sentence_with_those_that_do(ask: As
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resolve", SOME_ID, "--as", "sorted"), "--as 'sorted' is not one of rerouted, backordered, cancelled"),
-        (("resolve", SOME_ID, "--as", "other"), "--as other needs a --note"),
-        (("resolve", SOME_ID), "Missing option '--as'"),
+        (
+            ("resolve", SOME_ID, "--resolution", "sorted"),
+            "--resolution 'sorted' is not one of rerouted, backordered, cancelled",
+        ),
+        (("resolve", SOME_ID, "--resolution", "other"), "--resolution other needs a --note"),
+        (("resolve", SOME_ID), "Missing option '--resolution'"),
         (("show", "1"), "is not an exception's id"),
         (("--kind", "oversold"), "--kind 'oversold' is not one of oversell"),
-        (("--overdue", "show", SOME_ID), "write options behind the command"),
+        (("--overdue", "show", SOME_ID), "write options after the subcommand"),
     ],
 )
-def test_wrong_usage_is_told(
+def test_wrong_usage_is_explained_with_exit_code_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")

@@ -1,4 +1,4 @@
-"""Who is to settle what went wrong with an order, through the API."""
+"""Who must resolve the exceptions of an order, and how, through the API."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def shop(retailers: RetailerMaker, tmp_path: Path) -> Retailer:
     return await retailers.make(folder)
 
 
-async def raised(shop: Retailer, order: allocation_pb.Allocation) -> list[exception_pb2.ExceptionRecord]:
+async def exceptions_of(shop: Retailer, order: allocation_pb.Allocation) -> list[exception_pb2.ExceptionRecord]:
     return list((await shop.get(order.allocation_id)).exceptions)
 
 
@@ -67,59 +67,59 @@ async def test_an_oversell_goes_to_the_owner_whom_the_rule_names_in_time(shop: R
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
 
     sold = await shop.allocate("A-1", {"MUG": 3})
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    assert found.state == exception_pb2.ExceptionRecord.STATE_RESOLVED
-    assert (found.resolution, found.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
-    assert (found.kind, found.description) == ("oversell", "2 units short: MUG")
-    assert (found.owner, found.action, found.escalate_to) == ("brand-desk", "backorder", "operations-lead")
-    assert found.rule == "launch (rules/owners.yaml:3)"
-    assert found.due_time.ToDatetime() - sold.create_time.ToDatetime() == timedelta(hours=2)
+    assert exception.state == exception_pb2.ExceptionRecord.STATE_RESOLVED
+    assert (exception.resolution, exception.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
+    assert (exception.kind, exception.description) == ("oversell", "2 units short: MUG")
+    assert (exception.owner, exception.action, exception.escalate_to) == ("brand-desk", "backorder", "operations-lead")
+    assert exception.rule == "launch (rules/owners.yaml:3)"
+    assert exception.due_time.ToDatetime() - sold.create_time.ToDatetime() == timedelta(hours=2)
 
 
-async def test_what_a_rule_says_to_do_still_needs_a_person(shop: Retailer) -> None:
+async def test_an_exception_whose_action_only_a_person_can_take_needs_a_person(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
 
     sold = await shop.allocate("A-1", {"MUG": 3}, pickup_location_id="dc", method=order_pb2.FULFILLMENT_METHOD_PICKUP)
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    assert (found.owner, found.action) == ("stores", "transfer")
+    assert (exception.owner, exception.action) == ("stores", "transfer")
     assert sold.needs_person
     assert sold.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
     assert promised(sold) == {"dc": 1}
     assert shop.metric("manual_interventions_total", channel="web", reason="oversell") == 1
 
 
-async def test_products_that_different_rules_settle_are_different_exceptions(shop: Retailer) -> None:
+async def test_shortages_that_different_rules_handle_are_different_exceptions(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1, ("BOWL", "dc"): 0, ("CUP", "dc"): 0})
     launch = catalog_pb.Product(sku="MUG", tags=["launch"])
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[launch]))
 
     sold = await shop.allocate("A-1", {"MUG": 2, "BOWL": 1, "CUP": 3})
 
-    found = {(one.owner, one.description) for one in await raised(shop, sold)}
-    assert found == {("brand-desk", "1 unit short: MUG"), ("operations", "4 units short: BOWL, CUP")}
+    exceptions = {(x.owner, x.description) for x in await exceptions_of(shop, sold)}
+    assert exceptions == {("brand-desk", "1 unit short: MUG"), ("operations", "4 units short: BOWL, CUP")}
     assert shop.metric("manual_interventions_total", channel="web", reason="oversell") == 1
 
 
-async def test_units_that_the_policy_does_not_bring_together_are_unfillable(shop: Retailer) -> None:
+async def test_units_beyond_the_limit_on_shipments_are_unfillable(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 2, ("MUG", "north"): 1})
 
     sold = await shop.allocate("A-1", {"MUG": 3})
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    assert (found.kind, found.owner, found.escalate_to) == ("unfillable", "operations", "")
+    assert (exception.kind, exception.owner, exception.escalate_to) == ("unfillable", "operations", "")
 
 
-async def test_a_plan_that_is_reviewed_has_an_owner(shop: Retailer) -> None:
+async def test_a_plan_that_needs_review_has_an_owner(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 2})
 
     sold = await shop.allocate("A-1", {"MUG": 1}, order_value=Money(currency_code="USD", units=1000))
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
     assert sold.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
-    assert (found.kind, found.owner, found.action) == ("review", "desk", "hold")
-    assert found.description == "review rule dear (rules/routing.yaml:7)"
+    assert (exception.kind, exception.owner, exception.action) == ("review", "desk", "hold")
+    assert exception.description == "review rule dear (rules/routing.yaml:7)"
 
 
 @pytest.mark.parametrize("by_confirming", [True, False])
@@ -127,29 +127,29 @@ async def test_a_cart_that_needs_review_has_an_owner_once_it_is_sold(shop: Retai
     await shop.stock({("MUG", "dc"): 2})
     value = Money(currency_code="USD", units=1000)
     cart = await shop.allocate("A-1", {"MUG": 1}, HOLD, order_value=value)
-    before = await raised(shop, cart)
+    before = await exceptions_of(shop, cart)
 
     sold = (
         await shop.confirm(cart.allocation_id)
         if by_confirming
         else await shop.allocate("A-1", {"MUG": 1}, order_value=value)
     )
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
     assert before == []
     assert sold.needs_person
-    assert (found.kind, found.owner, found.rule) == ("review", "desk", "review (rules/owners.yaml:6)")
+    assert (exception.kind, exception.owner, exception.rule) == ("review", "desk", "review (rules/owners.yaml:6)")
 
 
-async def test_without_exception_rules_operations_have_a_day(retailers: RetailerMaker) -> None:
+async def test_without_exception_rules_operations_has_a_day_to_act(retailers: RetailerMaker) -> None:
     shop = await retailers.make(PLAIN_RULES)
     await shop.stock({("MUG", "dc"): 1})
 
     sold = await shop.allocate("A-1", {"MUG": 2})
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    assert (found.owner, found.action, found.rule) == ("operations", "review", "built-in")
-    assert found.due_time.ToDatetime() - sold.create_time.ToDatetime() == timedelta(days=1)
+    assert (exception.owner, exception.action, exception.rule) == ("operations", "review", "built-in")
+    assert exception.due_time.ToDatetime() - sold.create_time.ToDatetime() == timedelta(days=1)
 
 
 async def test_an_order_without_trouble_has_no_exceptions(shop: Retailer) -> None:
@@ -158,11 +158,11 @@ async def test_an_order_without_trouble_has_no_exceptions(shop: Retailer) -> Non
     sold = await shop.allocate("A-1", {"MUG": 1})
     refused = await shop.allocate("A-2", {"MUG": 1}, HOLD)
 
-    assert await raised(shop, sold) == []
-    assert await raised(shop, refused) == []
+    assert await exceptions_of(shop, sold) == []
+    assert await exceptions_of(shop, refused) == []
 
 
-async def test_explain_says_who_is_to_do_what_until_when(shop: Retailer) -> None:
+async def test_explain_shows_the_owner_and_the_rule_of_an_exception(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     sold = await shop.allocate("A-1", {"MUG": 2})
     console = Console(width=200, file=StringIO())
@@ -176,38 +176,39 @@ async def test_explain_says_who_is_to_do_what_until_when(shop: Retailer) -> None
     assert "rest (rules/owners.yaml:7)" in text
 
 
-async def test_what_policy_settles_at_once_is_written_as_settled_by_policy(shop: Retailer) -> None:
+async def test_an_exception_that_a_policy_resolves_at_once_is_stored_as_resolved_by_policy(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     sold = await shop.allocate("A-1", {"MUG": 1})
     now = datetime.now(UTC)
-    settlement = ExceptionHandling(
-        "rule", Source("rules/owners.yaml", 7), "backorder", "desk", timedelta(hours=1), None
+    handling = ExceptionHandling("rule", Source("rules/owners.yaml", 7), "backorder", "desk", timedelta(hours=1), None)
+    resolved = OrderException(
+        "oversell", "2 units short: MUG", handling, now, "1", resolution="backordered", sku="MUG", line_ids=("1", "2")
     )
-    settled = OrderException(
-        "oversell", "2 units short: MUG", settlement, now, "1", resolution="backordered", sku="MUG", line_ids=("1", "2")
-    )
-    changes = OrderWrites()
-    changes.raise_exceptions(UUID(sold.allocation_id), [settled], now, new_id)
+    writes = OrderWrites()
+    writes.raise_exceptions(UUID(sold.allocation_id), [resolved], now, new_id)
 
     connection = await asyncpg.connect(plain_url(shop.database_url))
-    await write(connection, changes)
+    await write(connection, writes)
     await connection.close()
-    (found,) = await raised(shop, sold)
+    (exception,) = await exceptions_of(shop, sold)
 
-    assert (found.state, found.needs_person) == (exception_pb2.ExceptionRecord.STATE_RESOLVED, False)
-    assert (found.resolution, found.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
-    assert found.resolve_time == found.create_time
+    assert (exception.state, exception.needs_person) == (exception_pb2.ExceptionRecord.STATE_RESOLVED, False)
+    assert (exception.resolution, exception.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
+    assert exception.resolve_time == exception.create_time
     rows = await shop.sql("SELECT line_ids FROM exception")
     assert [row["line_ids"] for row in rows] == [["1", "2"]]
-    told = await shop.sql("SELECT event, description FROM exception_event ORDER BY id")
-    assert [tuple(row) for row in told] == [("raised", "2 units short: MUG"), ("resolved", "Resolved: backordered.")]
+    events = await shop.sql("SELECT event, description FROM exception_event ORDER BY id")
+    assert [tuple(row) for row in events] == [
+        ("raised", "2 units short: MUG"),
+        ("resolved", "Resolved: backordered."),
+    ]
 
 
-async def test_explain_says_once_everything_is_settled(shop: Retailer) -> None:
+async def test_explain_shows_when_no_exception_is_open_any_more(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     sold = await shop.allocate("A-1", {"MUG": 2})
-    (found,) = await raised(shop, sold)
-    await shop.resolve(found.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED)
+    (exception,) = await exceptions_of(shop, sold)
+    await shop.resolve(exception.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED)
     console = Console(width=200, file=StringIO())
 
     print_explanation(console, await shop.get(sold.allocation_id))
@@ -218,29 +219,29 @@ async def test_explain_says_once_everything_is_settled(shop: Retailer) -> None:
     assert "cancelled by anna" in text
 
 
-async def test_a_rejection_whose_units_are_cancelled_otherwise_is_overtaken(shop: Retailer) -> None:
+async def test_a_rejection_whose_units_are_cancelled_is_superseded(shop: Retailer) -> None:
     await shop.stock({("MUG", "south"): 2, ("CUP", "south"): 1})
     sold = await shop.allocate("A-1", {"MUG": 2, "CUP": 1})
     await shop.reject(sold.shipments[0], "no_capacity", {"1": 2})
 
     await shop.cancel(sold.allocation_id, {"1": 1})
-    (half,) = await raised(shop, sold)
+    (before,) = await exceptions_of(shop, sold)
     await shop.cancel(sold.allocation_id, {"1": 1})
-    (done,) = await raised(shop, sold)
+    (after,) = await exceptions_of(shop, sold)
 
-    assert half.state == exception_pb2.ExceptionRecord.STATE_OPEN
-    assert (done.kind, done.state) == ("rejected", exception_pb2.ExceptionRecord.STATE_SUPERSEDED)
+    assert before.state == exception_pb2.ExceptionRecord.STATE_OPEN
+    assert (after.kind, after.state) == ("rejected", exception_pb2.ExceptionRecord.STATE_SUPERSEDED)
 
 
-async def test_a_review_is_overtaken_once_everything_has_left(shop: Retailer) -> None:
+async def test_a_review_is_superseded_once_everything_has_shipped(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 2})
     sold = await shop.allocate("A-1", {"MUG": 2}, order_value=Money(currency_code="USD", units=1000))
 
     await shop.ship(sold.shipments[0], {"1": 1})
-    (half,) = await raised(shop, sold)
+    (before,) = await exceptions_of(shop, sold)
     shipped = await shop.ship(sold.shipments[0])
-    (done,) = await raised(shop, sold)
+    (after,) = await exceptions_of(shop, sold)
 
-    assert half.state == exception_pb2.ExceptionRecord.STATE_OPEN
-    assert done.state == exception_pb2.ExceptionRecord.STATE_SUPERSEDED
+    assert before.state == exception_pb2.ExceptionRecord.STATE_OPEN
+    assert after.state == exception_pb2.ExceptionRecord.STATE_SUPERSEDED
     assert shipped.outcome == order_pb2.OUTCOME_ALLOCATED
