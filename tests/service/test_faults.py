@@ -322,7 +322,7 @@ async def test_a_timed_out_call_is_counted_as_cancelled(shop: Retailer) -> None:
 async def test_orders_beyond_the_queue_limit_are_refused_at_once(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 50)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 50)
     async with locked(shop, "stock_level"):
         first = asyncio.create_task(shop.allocate("A-0", {"MUG": 1}))
         await asyncio.sleep(0.2)
@@ -345,7 +345,7 @@ async def test_holds_can_be_confirmed_and_released_while_orders_are_refused(
 ) -> None:
     await shop.stock({("CUP", "dc"): 2})
     to_confirm, to_release = [await shop.allocate(f"C-{n}", {"CUP": 1}, HOLD) for n in range(2)]
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
 
     error = await refusal(shop.allocate("A-1", {"MUG": 1}))
 
@@ -358,7 +358,7 @@ async def test_a_partly_held_order_can_be_confirmed_while_orders_are_refused(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await shop.allocate("A-1", {"MUG": 101}, HOLD)
-    monkeypatch.setattr(limits, "QUEUE_ORDERS", 0)
+    monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
 
     paid = await shop.confirm(held.allocation_id)
 
