@@ -143,7 +143,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
 def _level(row: asyncpg.Record, details: LevelDetails) -> stock_pb.StockLevel:
     return stock_messages.stock_level(
         row,
-        levels.level_of(row, row["lapsed_units"]),
+        levels.level_of(row, row["expired_units"]),
         level_details.unavailable_message(details.unavailable),
         level_details.incoming_message(details.incoming),
     )

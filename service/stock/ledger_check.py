@@ -1,4 +1,4 @@
-"""The proof that every figure is the sum of its movements and every promise is kept: `truestock verify-ledger`."""
+"""Checks that every stock level is the sum of its movements and every promise is covered: `truestock verify-ledger`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from service.database.tables import (
 )
 
 _MOST_LISTED = 50
-"""Differences that are listed; all are counted."""
+"""Differences listed for each check; all of them are counted."""
 
 _FIGURES = ("on_hand", "unavailable", "held", "allocated")
 _level, _movement = stock_level.c, stock_movement.c
 
 
 def _level_differences() -> Select[Any]:
-    """Levels whose figures are not the sum of their movements."""
+    """Stock levels whose figures are not the sum of their movements."""
     sums = (
         select(
             _movement.sku,
@@ -57,10 +57,10 @@ def _level_differences() -> Select[Any]:
 
 
 def _reason_differences() -> Select[Any]:
-    """Units that are not sellable for one reason, where they are not the sum of the movements with that reason."""
-    named = _movement.reason.in_([literal_column(f"'{reason}'") for reason in REASONS])
-    reason = case((named, _movement.reason), else_=literal_column(f"'{OTHER}'")).label("reason")
-    moved = (
+    """Unavailable units of one reason that are not the sum of the movements with that reason."""
+    has_reason = _movement.reason.in_([literal_column(f"'{reason}'") for reason in REASONS])
+    reason = case((has_reason, _movement.reason), else_=literal_column(f"'{OTHER}'")).label("reason")
+    movements = (
         select(_movement.sku, _movement.location_id, reason, func.sum(_movement.unavailable_delta).label("units"))
         .where(_movement.unavailable_delta != literal_column("0"))
         .group_by(_movement.sku, _movement.location_id, reason)
@@ -68,22 +68,22 @@ def _reason_differences() -> Select[Any]:
     )
     keys = ("sku", "location_id", "reason")
     joined = stock_unavailable.join(
-        moved, and_(*(moved.c[key] == stock_unavailable.c[key] for key in keys)), isouter=True, full=True
+        movements, and_(*(movements.c[key] == stock_unavailable.c[key] for key in keys)), isouter=True, full=True
     )
-    known, summed = func.coalesce(stock_unavailable.c.unit_count, 0), func.coalesce(moved.c.units, 0)
+    stored, summed = func.coalesce(stock_unavailable.c.unit_count, 0), func.coalesce(movements.c.units, 0)
     return (
         select(
-            *(func.coalesce(stock_unavailable.c[key], moved.c[key]).label(key) for key in keys),
-            known.label("unavailable"),
+            *(func.coalesce(stock_unavailable.c[key], movements.c[key]).label(key) for key in keys),
+            stored.label("unavailable"),
             summed.label("unavailable_sum"),
         )
         .select_from(joined)
-        .where(known != summed)
+        .where(stored != summed)
     )
 
 
 def _reason_total_differences() -> Select[Any]:
-    """Levels whose unavailable units are not the sum of their units by reason."""
+    """Stock levels whose unavailable units are not the sum of their units by reason."""
     by_reason = (
         select(
             stock_unavailable.c.sku,
@@ -99,28 +99,28 @@ def _reason_total_differences() -> Select[Any]:
         isouter=True,
         full=True,
     )
-    whole, summed = func.coalesce(_level.unavailable, 0), func.coalesce(by_reason.c.units, 0)
+    total, summed = func.coalesce(_level.unavailable, 0), func.coalesce(by_reason.c.units, 0)
     return (
         select(
             func.coalesce(_level.sku, by_reason.c.sku).label("sku"),
             func.coalesce(_level.location_id, by_reason.c.location_id).label("location_id"),
-            whole.label("unavailable"),
+            total.label("unavailable"),
             summed.label("unavailable_by_reason"),
         )
         .select_from(joined)
-        .where(whole != summed)
+        .where(total != summed)
     )
 
 
 def _promise_differences() -> Select[Any]:
-    """Levels whose held and allocated units are not what is promised there."""
+    """Stock levels whose held and allocated units are not the units promised there."""
 
-    def of(state: str) -> Any:
+    def units_in_state(state: str) -> Any:
         units = func.sum(promise.c.unit_count).filter(promise.c.state == literal_column(f"'{state}'"))
         return func.coalesce(units, 0).label(state)
 
     promised = (
-        select(promise.c.sku, promise.c.location_id, of("held"), of("allocated"))
+        select(promise.c.sku, promise.c.location_id, units_in_state("held"), units_in_state("allocated"))
         .group_by(promise.c.sku, promise.c.location_id)
         .subquery("promised")
     )
@@ -144,7 +144,7 @@ def _promise_differences() -> Select[Any]:
 
 
 def _line_differences() -> Select[Any]:
-    """Lines of live promises whose units are not all promised, shipped, short or cancelled."""
+    """Lines of held or confirmed orders whose units are not all promised, shipped, short or cancelled."""
 
     def total(table: Any, column: Any, name: str) -> Any:
         return (
@@ -178,8 +178,8 @@ def _line_differences() -> Select[Any]:
 
 
 def _transfer_differences() -> Select[Any]:
-    """Units of transfers that did not leave or arrive as their lines say."""
-    moved = (
+    """Transfer lines whose dispatched or received units differ from the stock movements."""
+    movements = (
         select(
             _movement.reason.label("transfer_id"),
             _movement.sku,
@@ -191,38 +191,38 @@ def _transfer_differences() -> Select[Any]:
         .subquery("moved")
     )
     columns = (transfer_line.c.transfer_id, transfer_line.c.sku)
-    whose = transfer.join(transfer_line, transfer_line.c.transfer_id == transfer.c.id)
-    left = select(
+    lines = transfer.join(transfer_line, transfer_line.c.transfer_id == transfer.c.id)
+    dispatched = select(
         *columns, transfer.c.from_location_id.label("location_id"), (-transfer_line.c.dispatched).label("units")
     )
-    came = select(*columns, transfer.c.to_location_id.label("location_id"), transfer_line.c.received.label("units"))
-    said = union_all(left.select_from(whose), came.select_from(whose)).subquery("said")
+    received = select(*columns, transfer.c.to_location_id.label("location_id"), transfer_line.c.received.label("units"))
+    stated = union_all(dispatched.select_from(lines), received.select_from(lines)).subquery("stated")
     keys = ("transfer_id", "sku", "location_id")
-    joined = moved.join(said, and_(*(moved.c[key] == said.c[key] for key in keys)), isouter=True, full=True)
-    moved_units, said_units = func.coalesce(moved.c.units, 0), func.coalesce(said.c.units, 0)
+    joined = movements.join(stated, and_(*(movements.c[key] == stated.c[key] for key in keys)), isouter=True, full=True)
+    moved_units, stated_units = func.coalesce(movements.c.units, 0), func.coalesce(stated.c.units, 0)
     return (
         select(
-            *(func.coalesce(moved.c[key], said.c[key]).label(key) for key in keys),
+            *(func.coalesce(movements.c[key], stated.c[key]).label(key) for key in keys),
             moved_units.label("moved"),
-            said_units.label("said"),
+            stated_units.label("on_transfer"),
         )
         .select_from(joined)
-        .where(moved_units != said_units)
+        .where(moved_units != stated_units)
     )
 
 
 def _check(query: Select[Any]) -> Statement:
-    found = query.subquery("found")
-    return Statement(select(found, func.count().over().label("differences")).limit(_MOST_LISTED))
+    differing = query.subquery("differing")
+    return Statement(select(differing, func.count().over().label("differences")).limit(_MOST_LISTED))
 
 
 _CHECKS = {
-    "a figure is not the sum of its movements": _check(_level_differences()),
-    "unavailable units of a reason are not the sum of its movements": _check(_reason_differences()),
-    "unavailable units are not the sum of their reasons": _check(_reason_total_differences()),
-    "a figure is not what is promised": _check(_promise_differences()),
-    "a line's units are not all promised, shipped, short or cancelled": _check(_line_differences()),
-    "a transfer is not what left and arrived": _check(_transfer_differences()),
+    "stock level differs from the sum of its movements": _check(_level_differences()),
+    "unavailable units of a reason differ from the sum of their movements": _check(_reason_differences()),
+    "unavailable units differ from the sum over their reasons": _check(_reason_total_differences()),
+    "held or allocated units differ from the units promised": _check(_promise_differences()),
+    "order line has units that are not promised, shipped, short or cancelled": _check(_line_differences()),
+    "transfer differs from its stock movements": _check(_transfer_differences()),
 }
 _in_transit = (
     select(func.coalesce(func.sum(func.greatest(0, transfer_line.c.dispatched - transfer_line.c.received)), 0))
@@ -262,7 +262,7 @@ _LIMIT_RESOURCES = Statement(
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """What the proof came to. `totals` are units and rows over everything; `differences` are sentences, bounded."""
+    """Result of a ledger check: `totals` are units and rows over all stock; `differences` are sentences, at most 50 of a kind."""
 
     totals: dict[str, int]
     on_hand_by_kind: dict[str, int]
@@ -271,11 +271,11 @@ class LedgerReport:
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing differs."""
+        """Whether the check found no difference."""
         return self.difference_count == 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as programs read it."""
+        """The report as a JSON object."""
         return {
             "balanced": self.balanced,
             **self.totals,
@@ -286,24 +286,28 @@ class LedgerReport:
 
 
 async def verify(connection: Connection, *, statement_seconds: float = 0) -> LedgerReport:
-    """Checks everything in one snapshot, so that it can run beside a busy service.
+    """Checks all stock in one database snapshot and locks nothing, so it can run beside a busy service.
 
-    Raises asyncpg.QueryCanceledError where a statement takes longer than `statement_seconds`; 0 is for ever.
+    Raises asyncpg.QueryCanceledError if a statement takes longer than `statement_seconds`; 0 means no limit.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # One core is enough: whoever trades needs the others.
+        # The check uses one core and leaves the others to the service.
         await _LIMIT_RESOURCES.rows(connection, milliseconds=str(int(statement_seconds * 1000)))
         totals = (await _TOTALS.rows(connection))[0]
-        moved = {row["kind"]: int(row["units"]) for row in await _MOVED_UNITS.rows(connection) if row["units"]}
+        on_hand_by_kind = {
+            row["kind"]: int(row["units"]) for row in await _MOVED_UNITS.rows(connection) if row["units"]
+        }
         differences: list[str] = []
-        count = 0
+        difference_count = 0
         for sentence, check in _CHECKS.items():
             rows = await check.rows(connection)
-            count += rows[0]["differences"] if rows else 0
+            difference_count += rows[0]["differences"] if rows else 0
             differences += [_sentence(sentence, row) for row in rows]
-    return LedgerReport({name: int(units) for name, units in totals.items()}, moved, tuple(differences), count)
+    return LedgerReport(
+        {name: int(units) for name, units in totals.items()}, on_hand_by_kind, tuple(differences), difference_count
+    )
 
 
-def _sentence(what: str, row: Any) -> str:
+def _sentence(problem: str, row: Any) -> str:
     figures = ", ".join(f"{name} {value}" for name, value in row.items() if name != "differences")
-    return f"{what}: {figures}"
+    return f"{problem}: {figures}"

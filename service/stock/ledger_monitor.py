@@ -1,4 +1,4 @@
-"""The service proves its own ledger now and then, and tells by metrics what that came to."""
+"""Verifies the ledger of the running service at intervals and reports the result in metrics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from service.stock import ledger_check
 log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = STATEMENT_SECONDS - 5
-"""What a statement of the proof may take: PostgreSQL gives it up before we give PostgreSQL up."""
+"""Limit for one statement of the check: PostgreSQL cancels it before our own statement timeout does."""
 
 
 class LedgerMonitor:
-    """Several services on one database may each have one: a proof reads one snapshot and locks nothing."""
+    """Several services on one database may each run one: a check reads one snapshot and locks nothing."""
 
     def __init__(self, database: Database, metrics: Metrics, seconds: float) -> None:
         self._database = database
@@ -28,32 +28,32 @@ class LedgerMonitor:
         self._seconds = seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Proves the ledger every so many seconds until `stop` is set; never where that is 0."""
+        """Verifies the ledger at the configured interval until `stop` is set; never if the interval is 0."""
         if not self._seconds:
             return
-        # Not at once: a service that has just started has other things to do.
+        # The first check waits one interval, because a service that has just started has other work to do.
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), self._seconds)
-        proving = asyncio.ensure_future(every(self._seconds, stop, self.verify))
+        verifying = asyncio.ensure_future(every(self._seconds, stop, self.verify))
         await stop.wait()
-        # A service that stops does not wait for a proof that nobody will hear of.
-        proving.cancel()
+        # A service that stops does not wait for a check whose result nobody would see.
+        verifying.cancel()
         with suppress(asyncio.CancelledError):
-            await proving
+            await verifying
 
     async def verify(self) -> None:
-        """Proves the ledger once; what is found is left in the metrics, and in the log where it is bad."""
+        """Verifies the ledger once and sets the metrics; logs an error if it differs."""
         try:
             async with self._database.connection("verify_ledger") as connection:
                 report = await ledger_check.verify(connection, statement_seconds=CHECK_SECONDS)
         except asyncpg.QueryCanceledError:
-            log.warning("the ledger is too large to be proved beside the trade; run `truestock verify-ledger` instead")
+            log.warning("ledger check took too long beside the running service; run `truestock verify-ledger` instead")
             return
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            # The pulse tells that the database is away; the metric's time tells that this proof was not made.
-            log.warning("the ledger was not proved", error=str(error))
+            # Health checks report that the database is away; the timestamp metric shows that this check did not run.
+            log.warning("ledger was not verified", error=str(error))
             return
         self._metrics.ledger_differences.set(report.difference_count)
         self._metrics.ledger_verified.set_to_current_time()
         if not report.balanced:
-            log.error("the ledger differs", differences=report.difference_count, first=report.differences[0])
+            log.error("ledger has differences", differences=report.difference_count, first=report.differences[0])

@@ -1,4 +1,4 @@
-"""Stock levels and their movements in PostgreSQL: lock, read, write, always in the order of (SKU, location)."""
+"""Stock levels and their movements in PostgreSQL: lock, read and write, always in order of (SKU, location)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from service.stock.stock_book import Book, Key, PromisedUnits
 
 _level = stock_level.c
 
-# Constants, not parameters: a partial index serves only a statement that states its condition.
+# Constants, not parameters: PostgreSQL uses a partial index only if the statement contains its condition.
 _HELD: ColumnElement[Any] = literal_column("'held'")
 _ZERO: ColumnElement[Any] = literal_column("0")
 
@@ -55,15 +55,17 @@ _LOCK = Statement(
 )
 _SKUS_NEEDED = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
 
-# The clock comes from the same statement as the levels, and a row comes even where there is no level.
+# The clock is read by the same statement as the levels, and one row is returned even if there is no level.
 _clock = select(func.clock_timestamp().label("now")).subquery("clock")
-_waits = exists().where(shortage.c.sku == _level.sku, shortage.c.backordered)
+_has_backorder = exists().where(shortage.c.sku == _level.sku, shortage.c.backordered)
 _READ = Statement(
-    select(_clock.c.now, stock_level, _waits.label("waits")).select_from(
+    select(_clock.c.now, stock_level, _has_backorder.label("has_backorder")).select_from(
         _clock.outerjoin(stock_level, _level.sku == any_of("skus", Text), full=False)
     )
 )
 
+# A hold ends at its expire_time by the database clock, whether or not the sweeper has run. Every query applies that
+# rule itself, so a sweeper that is late or stopped keeps no units from sale.
 _EXPIRED = Statement(
     select(promise)
     .where(
@@ -76,31 +78,35 @@ _EXPIRED = Statement(
 )
 
 
-def _unlocked(lapsing_skus: ColumnElement[bool]) -> Select[Any]:
-    """Levels as one statement sees them, beside the units of holds that have expired by its own clock."""
+def _unlocked_levels(expired_skus: ColumnElement[bool]) -> Select[Any]:
+    """Levels in one statement, each with its units of holds that have expired by the clock of that statement."""
+    # One statement reads levels and expired holds, so both come from one snapshot. Between two statements the sweeper
+    # could commit, and an expired hold would be counted twice or not at all.
     clock = select(func.statement_timestamp().label("now")).subquery("clock")
-    lapsed = (
+    expired = (
         select(promise.c.sku, promise.c.location_id, func.sum(promise.c.unit_count).label("units"))
         .where(
-            lapsing_skus,
+            expired_skus,
             promise.c.state == _HELD,
             promise.c.unit_count > _ZERO,
             promise.c.expire_time <= func.statement_timestamp(),
         )
         .group_by(promise.c.sku, promise.c.location_id)
-        .subquery("lapsed")
+        .subquery("expired")
     )
     joined = clock.outerjoin(stock_level, true()).outerjoin(
-        lapsed, (lapsed.c.sku == _level.sku) & (lapsed.c.location_id == _level.location_id)
+        expired, (expired.c.sku == _level.sku) & (expired.c.location_id == _level.location_id)
     )
-    columns = (clock.c.now, stock_level, func.coalesce(lapsed.c.units, 0).label("lapsed_units"))
+    columns = (clock.c.now, stock_level, func.coalesce(expired.c.units, 0).label("expired_units"))
     return select(*columns).select_from(joined)
 
 
-_READ_UNLOCKED = Statement(_unlocked(promise.c.sku == any_of("skus", Text)).where(_level.sku == any_of("skus", Text)))
+_READ_UNLOCKED = Statement(
+    _unlocked_levels(promise.c.sku == any_of("skus", Text)).where(_level.sku == any_of("skus", Text))
+)
 _CLOCK = Statement(select(func.statement_timestamp().label("now")))
 _PAGE = Statement(
-    _unlocked(true())
+    _unlocked_levels(true())
     .where(
         tuple_(_level.sku, _level.location_id)
         > tuple_(parameter("after_sku", Text), parameter("after_location", Text)),
@@ -154,78 +160,81 @@ _MOVEMENT: Columns = {
     "reason": Text,
     "effective_time": Moment,
 }
-_moved = unnested("moved", **_MOVEMENT)
+_appended = unnested("movement", **_MOVEMENT)
 _APPEND = Statement(
     insert(stock_movement).from_select(
-        [*_MOVEMENT, "ingest_time"], select(*(_moved.c[name] for name in _MOVEMENT), parameter("now", Moment))
+        [*_MOVEMENT, "ingest_time"], select(*(_appended.c[name] for name in _MOVEMENT), parameter("now", Moment))
     )
 )
 
-_gone = unnested("gone", shipment_id=Uuid, line_id=Text)
-_EMPTY = Statement(
+_emptied = unnested("emptied", shipment_id=Uuid, line_id=Text)
+_EMPTY_PROMISES = Statement(
     update(promise)
     .values(unit_count=0)
-    .where(promise.c.shipment_id == _gone.c.shipment_id, promise.c.line_id == _gone.c.line_id)
+    .where(promise.c.shipment_id == _emptied.c.shipment_id, promise.c.line_id == _emptied.c.line_id)
 )
 
 
 async def lock(connection: Connection, skus: Iterable[str]) -> set[Key]:
-    """Locks every level of these SKUs, in order, and says which. Figures are read later: by now they may be old.
+    """Locks every level of these SKUs, in order, and returns their keys; `open_book` reads the figures afterwards.
 
-    Orders that the transaction is known to need (NEEDED) need the levels of all their products.
+    Also locks the levels of all products of the orders that the transaction needs (NEEDED).
     """
-    wanted = set(skus)
+    all_skus = set(skus)
     if NEEDED.get():
-        wanted |= {row["sku"] for row in await _SKUS_NEEDED.rows(connection, ids=list(NEEDED.get()))}
-    return {(r["sku"], r["location_id"]) for r in await _LOCK.rows(connection, skus=sorted(wanted))}
+        all_skus |= {row["sku"] for row in await _SKUS_NEEDED.rows(connection, ids=list(NEEDED.get()))}
+    return {(r["sku"], r["location_id"]) for r in await _LOCK.rows(connection, skus=sorted(all_skus))}
 
 
 async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[], UUID]) -> Book:
-    """Reads the levels that are locked, with the clock taken after the locks, and gives back what has expired by it.
+    """Reads the locked levels and then the clock, and releases the holds that have expired by it.
 
-    A level that somebody made since is left alone: two transactions that both saw it would sell it twice.
+    A level that was created after the locks is left out: two transactions that both read it would sell it twice.
     """
     skus = sorted({sku for sku, _ in locked})
+    # Under READ COMMITTED a statement that waits for locks keeps the snapshot from before the wait. Only a later
+    # statement sees what others committed meanwhile; one that locked and read at once returned 13 of 10 units
+    # when a sweeper committed during the wait.
     rows = await _READ.rows(connection, skus=skus)
     now: datetime = rows[0]["now"]
     levels = {(r["sku"], r["location_id"]): level_of(r) for r in rows if (r["sku"], r["location_id"]) in locked}
     book = Book(now, levels, new_id)
-    book.backordered_skus = {r["sku"] for r in rows if r["waits"]}
+    book.backordered_skus = {r["sku"] for r in rows if r["has_backorder"]}
     expired = await _EXPIRED.rows(connection, skus=skus, now=now)
     book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
     return book
 
 
 async def read(connection: Connection, skus: Iterable[str]) -> tuple[datetime, dict[Key, StockLevel]]:
-    """Levels as one statement sees them, expired holds left out by its clock; for answers that promise nothing."""
+    """The clock and the levels without expired holds, read in one statement without locks; for read-only answers."""
     rows = await _READ_UNLOCKED.rows(connection, skus=sorted(set(skus)))
     now = rows[0]["now"] if rows else await clock(connection)
-    return now, {(r["sku"], r["location_id"]): level_of(r, r["lapsed_units"]) for r in rows}
+    return now, {(r["sku"], r["location_id"]): level_of(r, r["expired_units"]) for r in rows}
 
 
 async def page(
     connection: Connection, after: Key, count: int, skus: Sequence[str], location_ids: Sequence[str]
 ) -> tuple[datetime, list[asyncpg.Record]]:
-    """At most `count` levels behind the key `after`, in order; empty filters let everything through."""
+    """At most `count` levels after the key `after`, in order; an empty filter matches everything."""
     values = {"after_sku": after[0], "after_location": after[1], "count": count}
     rows = await _PAGE.rows(connection, skus=list(skus), location_ids=list(location_ids), **values)
     return (rows[0]["now"] if rows else await clock(connection)), rows
 
 
 async def clock(connection: Connection) -> datetime:
-    """The database's clock, the only one that decides."""
+    """The clock of the database, the only clock that decides."""
     rows = await _CLOCK.rows(connection)
     now: datetime = rows[0]["now"]
     return now
 
 
 async def ensure(connection: Connection, keys: Iterable[Key]) -> None:
-    """Makes an empty level where there is none; the product and the location must exist."""
+    """Creates empty levels where there are none; the products and locations must exist."""
     await _ENSURE.run(connection, **transposed(["sku", "location_id"], sorted(set(keys))))
 
 
 async def write(connection: Connection, book: Book) -> None:
-    """Writes what happened in a book: levels, units by reason, movements and emptied promises."""
+    """Writes the changes of a book: levels, unavailable units by reason, movements, and promises of expired holds."""
     if not book.movements:
         return
     names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated"]
@@ -236,17 +245,17 @@ async def write(connection: Connection, book: Book) -> None:
     await _APPEND.run(connection, now=book.now, **transposed(list(_MOVEMENT), _movement_rows(book)))
     if book.expired_promises:
         rows = [(p.shipment_id, p.line_id) for p in book.expired_promises]
-        await _EMPTY.run(connection, **transposed(["shipment_id", "line_id"], rows))
+        await _EMPTY_PROMISES.run(connection, **transposed(["shipment_id", "line_id"], rows))
 
 
-def level_of(row: asyncpg.Record, lapsed_units: int = 0) -> StockLevel:
-    """A row of `stock_level` in the words of `policies`, without holds that have expired."""
+def level_of(row: asyncpg.Record, expired_units: int = 0) -> StockLevel:
+    """A row of `stock_level` as a value of `policies`, without `expired_units` of holds."""
     return StockLevel(
         sku=row["sku"],
         location_id=row["location_id"],
         on_hand=row["on_hand"],
         unavailable=row["unavailable"],
-        held=row["held"] - lapsed_units,
+        held=row["held"] - expired_units,
         allocated=row["allocated"],
         as_of_time=row["as_of_time"],
         counted_time=row["counted_time"],
@@ -258,7 +267,7 @@ def level_of(row: asyncpg.Record, lapsed_units: int = 0) -> StockLevel:
 
 
 def promised_units(row: asyncpg.Record) -> PromisedUnits:
-    """A row of `promise`, as far as giving it back needs."""
+    """The columns of a row of `promise` that are needed to release it."""
     return PromisedUnits(
         shipment_id=row["shipment_id"],
         line_id=row["line_id"],

@@ -1,4 +1,4 @@
-"""Where the figures of stock levels come from in PostgreSQL: who said them, the count that they rest on, and trust."""
+"""Where the figures of stock levels come from, in PostgreSQL: source, time, last count, and confidence in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READ_BASES = Statement(
     ).where(_level.sku == any_of("skus", Text))
 )
 
-_HEARD: Columns = {
+_FIGURE: Columns = {
     "sku": Text,
     "location_id": Text,
     "as_of_time": Moment,
@@ -38,38 +38,38 @@ _HEARD: Columns = {
     "count_confidence": Double,
     "tracked": Boolean,
 }
-_heard = unnested("heard", **_HEARD)
-_stays = ("counted_time", "counted_units", "counted_source", "unavailable_time", "count_confidence", "tracked")
-_HEAR = Statement(
+_figure = unnested("figure", **_FIGURE)
+_KEPT_IF_NONE = ("counted_time", "counted_units", "counted_source", "unavailable_time", "count_confidence", "tracked")
+_RECORD = Statement(
     update(stock_level)
     .values(
-        as_of_time=func.greatest(_level.as_of_time, _heard.c.as_of_time),
-        **{name: func.coalesce(_heard.c[name], _level[name]) for name in _stays},
-        # A count without a sequence leaves none of the one before it.
+        as_of_time=func.greatest(_level.as_of_time, _figure.c.as_of_time),
+        **{name: func.coalesce(_figure.c[name], _level[name]) for name in _KEPT_IF_NONE},
+        # A count without a sequence clears the sequence of the count before it.
         counted_sequence=case(
-            (_heard.c.counted_time.is_not(None), _heard.c.counted_sequence), else_=_level.counted_sequence
+            (_figure.c.counted_time.is_not(None), _figure.c.counted_sequence), else_=_level.counted_sequence
         ),
-        physical_count_time=func.greatest(_level.physical_count_time, _heard.c.physical_count_time),
+        physical_count_time=func.greatest(_level.physical_count_time, _figure.c.physical_count_time),
         ingest_time=parameter("now", Moment),
-        source=_heard.c.source,
-        version=_level.version + case((_heard.c.tracked != _level.tracked, 1), else_=0),
+        source=_figure.c.source,
+        version=_level.version + case((_figure.c.tracked != _level.tracked, 1), else_=0),
     )
-    .where(_level.sku == _heard.c.sku, _level.location_id == _heard.c.location_id)
+    .where(_level.sku == _figure.c.sku, _level.location_id == _figure.c.location_id)
 )
-_trusted = unnested("trusted", sku=Text, location_id=Text, confidence=Double)
-_TRUST = Statement(
+_lowered = unnested("lowered", sku=Text, location_id=Text, confidence=Double)
+_SET_CONFIDENCE = Statement(
     update(stock_level)
-    .values(count_confidence=_trusted.c.confidence)
-    .where(_level.sku == _trusted.c.sku, _level.location_id == _trusted.c.location_id)
+    .values(count_confidence=_lowered.c.confidence)
+    .where(_level.sku == _lowered.c.sku, _level.location_id == _lowered.c.location_id)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedFigure:
-    """What a source said of one level: since when the figure is true, and the count that it rests on, if it is one.
+    """What a source reports of one level: the time at which the figure is true, and the count if it is a count.
 
-    What is None stays as it was. `unavailable_time` is set where the count says what is not sellable,
-    `physical_count_time` where a person counted, `tracked` where that changes.
+    Fields that are None keep their stored value. `unavailable_time` is set if the count states unavailable units,
+    `physical_count_time` if a person counted, `tracked` if tracking starts or stops.
     """
 
     sku: str
@@ -85,20 +85,20 @@ class ReportedFigure:
 
 @dataclass(frozen=True, slots=True)
 class CountBasis:
-    """What a level's figures rest on: its last accepted count, and the last that said what is not sellable."""
+    """The counts that a level is based on: its last accepted count, and the time of the last with unavailable units."""
 
     anchor: Anchor | None
     unavailable_time: datetime | None
 
 
 async def record(connection: Connection, now: datetime, figures: Iterable[ReportedFigure]) -> None:
-    """Notes who said a figure, when it was true, and what it rests on."""
-    rows = [_heard_row(figure) for figure in figures]
+    """Stores the source, the time and the count behind each figure."""
+    rows = [_figure_row(figure) for figure in figures]
     if rows:
-        await _HEAR.run(connection, now=now, **transposed(list(_HEARD), rows))
+        await _RECORD.run(connection, now=now, **transposed(list(_FIGURE), rows))
 
 
-def _heard_row(figure: ReportedFigure) -> tuple[object, ...]:
+def _figure_row(figure: ReportedFigure) -> tuple[object, ...]:
     count = figure.anchor
     return (
         *(figure.sku, figure.location_id, figure.as_of_time, figure.source),
@@ -108,9 +108,9 @@ def _heard_row(figure: ReportedFigure) -> tuple[object, ...]:
 
 
 async def lower_confidence(connection: Connection, book: Book, keys: Sequence[Key]) -> None:
-    """Lowers the confidence in levels of a book, which are locked: somebody could not find there what they should.
+    """Lowers the confidence in locked levels of a book, because a location did not find units that should be there.
 
-    Once for each time that it happened; a key that is named twice is doubted twice.
+    Confidence falls once for each key: a key that occurs twice lowers it twice.
     """
     for key in keys:
         level = book.levels[key]
@@ -118,24 +118,25 @@ async def lower_confidence(connection: Connection, book: Book, keys: Sequence[Ke
         book.levels[key] = replace(level, count_confidence=confidence)
     rows = [(*key, book.levels[key].count_confidence) for key in sorted(set(keys))]
     if rows:
-        await _TRUST.run(connection, **transposed(["sku", "location_id", "confidence"], rows))
+        await _SET_CONFIDENCE.run(connection, **transposed(["sku", "location_id", "confidence"], rows))
 
 
 async def anchors(connection: Connection, locked: set[Key]) -> dict[Key, Anchor]:
     """The last accepted counts of locked levels."""
-    found = await bases(connection, locked)
-    return {key: basis.anchor for key, basis in found.items() if basis.anchor is not None}
+    bases_by_key = await bases(connection, locked)
+    return {key: basis.anchor for key, basis in bases_by_key.items() if basis.anchor is not None}
 
 
 async def bases(connection: Connection, locked: set[Key]) -> dict[Key, CountBasis]:
-    """What the figures of locked levels rest on."""
+    """The counts that locked levels are based on."""
     rows = await _READ_BASES.rows(connection, skus=sorted({sku for sku, _ in locked}))
     return {key: _basis(r) for r in rows if (key := (r["sku"], r["location_id"])) in locked}
 
 
 def _basis(row: asyncpg.Record) -> CountBasis:
-    counted = row["counted_time"] is not None
-    named = (row["counted_source"] or "", row["counted_sequence"])
+    has_count = row["counted_time"] is not None
+    source_and_sequence = (row["counted_source"] or "", row["counted_sequence"])
     return CountBasis(
-        Anchor(row["counted_time"], row["counted_units"], *named) if counted else None, row["unavailable_time"]
+        Anchor(row["counted_time"], row["counted_units"], *source_and_sequence) if has_count else None,
+        row["unavailable_time"],
     )
