@@ -262,7 +262,7 @@ _LIMIT_RESOURCES = Statement(
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """Result of a ledger check: `totals` are units and rows over all stock; `differences` are sentences, at most 50 of a kind."""
+    """Result of a ledger check: `totals` count rows and units; `differences` are sentences, at most 50 of a kind."""
 
     totals: dict[str, int]
     on_hand_by_kind: dict[str, int]

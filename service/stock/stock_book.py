@@ -1,6 +1,6 @@
-"""The working copy of stock within one transaction: figures that shrink as orders are planned, and every movement.
+"""The working copy of stock within one transaction: its levels, which change as orders are planned, and every movement.
 
-Nothing here reads or writes the database; `levels` does, before and after.
+Nothing here reads or writes the database; `levels` does that before and after.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One change of the figures of one product at one location, in units, and why."""
+    """One change of the stock of one product at one location, in units, with its kind and reason."""
 
     id: UUID
     sku: str
@@ -42,7 +42,7 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class PromisedUnits:
-    """A row of `promise`, as far as giving it back needs."""
+    """The columns of a row of `promise` that are needed to release it."""
 
     shipment_id: UUID
     line_id: str
@@ -64,7 +64,7 @@ class LineUnits:
 
 @dataclass(frozen=True, slots=True)
 class Deltas:
-    """By how many units figures change."""
+    """Changes of the figures of a level, in units."""
 
     on_hand: int = 0
     unavailable: int = 0
@@ -74,14 +74,14 @@ class Deltas:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """When units moved, and whether a count that was made since has it in already, so that on hand stays."""
+    """When units moved; `is_counted` if a later count includes the movement already, so that on hand stays."""
 
     time: datetime
     is_counted: bool = False
 
 
 class Book:
-    """Stock figures of one transaction, read under lock at `now`."""
+    """Stock levels of one transaction, read under lock at `now`."""
 
     def __init__(self, now: datetime, levels: dict[Key, StockLevel], new_id: Callable[[], UUID]) -> None:
         self.now = now
@@ -89,56 +89,62 @@ class Book:
         self.movements: list[Movement] = []
         self.expired_promises: list[PromisedUnits] = []
         self.backordered_skus: set[str] = set()
-        """SKUs that backorders wait for."""
+        """SKUs with open backorders."""
         self.new_id = new_id
 
-    def hold(self, part: LineUnits) -> None:
-        """Promises available units to an order that is not paid yet."""
-        self._move("held", part, Deltas(held=part.unit_count))
+    def hold(self, units: LineUnits) -> None:
+        """Holds available units for an order that is not paid yet."""
+        self._move("held", units, Deltas(held=units.unit_count))
 
-    def allocate(self, part: LineUnits) -> None:
-        """Promises available units to an order that is sold."""
-        self._move("allocated", part, Deltas(allocated=part.unit_count))
+    def allocate(self, units: LineUnits) -> None:
+        """Allocates available units to a sold order."""
+        self._move("allocated", units, Deltas(allocated=units.unit_count))
 
-    def confirm(self, part: LineUnits) -> None:
-        """Held units become allocated ones."""
-        self._move("confirmed", part, Deltas(held=-part.unit_count, allocated=part.unit_count))
+    def confirm(self, units: LineUnits) -> None:
+        """Turns held units into allocated ones."""
+        self._move("confirmed", units, Deltas(held=-units.unit_count, allocated=units.unit_count))
 
-    def release(self, part: LineUnits, *, was_held: bool, reason: str | None = None) -> None:
-        """Gives promised units back."""
-        back = Deltas(held=-part.unit_count) if was_held else Deltas(allocated=-part.unit_count)
-        self._move("released", part, back, reason=reason)
+    def release(self, units: LineUnits, *, was_held: bool, reason: str | None = None) -> None:
+        """Releases promised units."""
+        deltas = Deltas(held=-units.unit_count) if was_held else Deltas(allocated=-units.unit_count)
+        self._move("released", units, deltas, reason=reason)
 
-    def fulfill(self, kind: str, part: LineUnits, at: Occurrence) -> None:
-        """Promised units leave the location, `shipped` or `collected`: on hand falls, and so does the promise."""
-        gone = 0 if at.is_counted else -part.unit_count
-        self._move(kind, part, Deltas(on_hand=gone, allocated=-part.unit_count), at=at)
+    def fulfill(self, kind: str, units: LineUnits, occurrence: Occurrence) -> None:
+        """Subtracts `shipped` or `collected` units from on hand and from allocated."""
+        on_hand = 0 if occurrence.is_counted else -units.unit_count
+        self._move(kind, units, Deltas(on_hand=on_hand, allocated=-units.unit_count), occurrence=occurrence)
 
-    def write_off(self, part: LineUnits, at: Occurrence, *, reason: str) -> None:
-        """Units turn out not to be there. Their promise is released apart."""
-        gone = 0 if at.is_counted else -part.unit_count
-        self._move("lost", part, Deltas(on_hand=gone), reason=reason, at=at)
+    def write_off(self, units: LineUnits, occurrence: Occurrence, *, reason: str) -> None:
+        """Subtracts units that were not found from on hand; their promise is released separately."""
+        on_hand = 0 if occurrence.is_counted else -units.unit_count
+        self._move("lost", units, Deltas(on_hand=on_hand), reason=reason, occurrence=occurrence)
 
-    def make_unavailable(self, part: LineUnits, *, reason: str) -> None:
-        """Units that are there are not sellable any more."""
-        self._move("set_aside", part, Deltas(unavailable=part.unit_count), reason=reason)
+    def make_unavailable(self, units: LineUnits, *, reason: str) -> None:
+        """Makes units on hand unavailable."""
+        self._move("set_aside", units, Deltas(unavailable=units.unit_count), reason=reason)
 
-    def receive_return(self, part: LineUnits, at: Occurrence, *, reason: str | None) -> None:
-        """Units came back to a location: sellable where there is no `reason` why they are not."""
-        here = 0 if at.is_counted else part.unit_count
-        self._move("returned", part, Deltas(on_hand=here, unavailable=here if reason else 0), reason=reason, at=at)
+    def receive_return(self, units: LineUnits, occurrence: Occurrence, *, reason: str | None) -> None:
+        """Adds returned units to on hand, and to unavailable if there is a `reason` why they are not sellable."""
+        on_hand = 0 if occurrence.is_counted else units.unit_count
+        self._move(
+            "returned",
+            units,
+            Deltas(on_hand=on_hand, unavailable=on_hand if reason else 0),
+            reason=reason,
+            occurrence=occurrence,
+        )
 
     def expire(self, promises: Iterable[PromisedUnits]) -> None:
-        """Gives back holds whose time is over; their rows are emptied when the book is written."""
+        """Releases holds that have expired; their rows are emptied when the book is written."""
         for promise in promises:
-            part = LineUnits(
+            units = LineUnits(
                 promise.allocation_id, promise.line_id, (promise.sku, promise.location_id), promise.unit_count
             )
-            self._move("expired", part, Deltas(held=-promise.unit_count))
+            self._move("expired", units, Deltas(held=-promise.unit_count))
             self.expired_promises.append(promise)
 
     def apply(self, movement: Movement) -> None:
-        """Changes the figures by a movement and keeps it for writing."""
+        """Applies a movement to its level and keeps it for writing."""
         key = (movement.sku, movement.location_id)
         level = self.levels[key]
         self.levels[key] = replace(
@@ -151,43 +157,56 @@ class Book:
         self.movements.append(movement)
 
     def _move(
-        self, kind: str, part: LineUnits, deltas: Deltas, *, reason: str | None = None, at: Occurrence | None = None
+        self,
+        kind: str,
+        units: LineUnits,
+        deltas: Deltas,
+        *,
+        reason: str | None = None,
+        occurrence: Occurrence | None = None,
     ) -> None:
         self.apply(
             Movement(
                 id=self.new_id(),
-                sku=part.key[0],
-                location_id=part.key[1],
+                sku=units.key[0],
+                location_id=units.key[1],
                 kind=kind,
                 on_hand=deltas.on_hand,
                 unavailable=deltas.unavailable,
                 held=deltas.held,
                 allocated=deltas.allocated,
                 source=ORDERS,
-                effective_time=self._effective_time(part.key, at),
-                result="absorbed" if at and at.is_counted else "accepted",
-                allocation_id=part.allocation_id,
-                line_id=part.line_id,
+                effective_time=self._effective_time(units.key, occurrence),
+                result="absorbed" if occurrence and occurrence.is_counted else "accepted",
+                allocation_id=units.allocation_id,
+                line_id=units.line_id,
                 reason=reason,
             )
         )
 
-    def _effective_time(self, key: Key, at: Occurrence | None) -> datetime:
-        """When units moved: after the last count, unless that has them in, even where its source's clock is ahead."""
-        time = at.time if at else self.now
-        counted = self.levels[key].counted_time
-        if counted is None or counted < time or (at is not None and at.is_counted):
+    def _effective_time(self, key: Key, occurrence: Occurrence | None) -> datetime:
+        """When units moved: after the last count, unless that count includes them."""
+        time = occurrence.time if occurrence else self.now
+        counted_time = self.levels[key].counted_time
+        if counted_time is None or counted_time < time or (occurrence is not None and occurrence.is_counted):
             return time
-        return counted + timedelta(microseconds=1)
+        # The clock of the count's source may be ahead of ours. A movement dated before the count would look included in
+        # it, and the same count sent again would bring back units that have shipped since.
+        return counted_time + timedelta(microseconds=1)
 
     def changed_keys(self) -> set[Key]:
-        """The levels that something happened to."""
+        """The keys of the levels that have movements."""
         return {(m.sku, m.location_id) for m in self.movements}
 
     def changes(self) -> dict[Key, tuple[int, int, int, int]]:
-        """What the movements add up to: (on hand, unavailable, held, allocated) by key, in lock order."""
+        """Sums of the movements as (on hand, unavailable, held, allocated) by key, in lock order."""
         sums: dict[Key, tuple[int, int, int, int]] = {}
         for m in self.movements:
-            a, b, c, d = sums.get((m.sku, m.location_id), (0, 0, 0, 0))
-            sums[m.sku, m.location_id] = (a + m.on_hand, b + m.unavailable, c + m.held, d + m.allocated)
+            on_hand, unavailable, held, allocated = sums.get((m.sku, m.location_id), (0, 0, 0, 0))
+            sums[m.sku, m.location_id] = (
+                on_hand + m.on_hand,
+                unavailable + m.unavailable,
+                held + m.held,
+                allocated + m.allocated,
+            )
         return dict(sorted(sums.items()))

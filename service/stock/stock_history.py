@@ -1,6 +1,6 @@
-"""What happened to stock figures since a moment at their source: read from the ledger, and from what is being recorded.
+"""Changes of stock levels after a moment: from the ledger, and from the transaction at hand.
 
-A count is of a moment that is past. What moved after it belongs on top of it, wherever it stands in the ledger.
+A count is of a past moment. Movements that are effective after it are added to it, in any order of arrival.
 """
 
 from __future__ import annotations
@@ -18,49 +18,53 @@ from service.database.database import Connection, Statement, transposed, unneste
 from service.database.tables import Moment, stock_movement
 from service.stock.stock_book import Key, Movement
 
-Moments = set[tuple[Key, datetime]]
-"""((SKU, location id), time at the source)."""
+CountMoments = set[tuple[Key, datetime]]
+"""((SKU, location id), time of the count at its source)."""
 
 _movement = stock_movement.c
 _IS_COUNT = _movement.kind == literal_column("'counted'")
 
 
 def _effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElement[Any]:
-    """What a movement would do if it counted: also of one that was absorbed by a count."""
-    whens: list[tuple[Any, Any]] = [
+    """The units that a movement changes; those that it states if a count absorbed it."""
+    sign_by_kind: list[tuple[Any, Any]] = [
         (_movement.kind == literal_column(f"'{kind}'"), literal_column(str(sign))) for kind, sign in signs.items()
     ]
-    stated = func.coalesce(_movement.reported_count, literal_column("0")) * case(*whens, else_=literal_column("0"))
+    stated = func.coalesce(_movement.reported_count, literal_column("0")) * case(
+        *sign_by_kind, else_=literal_column("0")
+    )
+    # A count with a higher sequence is the newer one even if its time is earlier. Movements that the previous count had
+    # absorbed may then lie after the new count, and are added to it.
     return case((_movement.result == literal_column("'absorbed'"), stated), else_=accepted)
 
 
-_at = unnested("at", sku=Text, location_id=Text, since=Moment)
+_since = unnested("at", sku=Text, location_id=Text, since=Moment)
 _after = (
-    (_movement.sku == _at.c.sku)
-    & (_movement.location_id == _at.c.location_id)
-    & (_movement.effective_time > _at.c.since)
+    (_movement.sku == _since.c.sku)
+    & (_movement.location_id == _since.c.location_id)
+    & (_movement.effective_time > _since.c.since)
 )
 _ON_HAND = Statement(
     select(
-        *(_at.c[name] for name in ("sku", "location_id", "since")),
+        *(_since.c[name] for name in ("sku", "location_id", "since")),
         cast(func.sum(_effect(_movement.on_hand_delta, MOVEMENT_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
         cast(func.sum(_movement.on_hand_delta), BigInteger).label("changed"),
     )
-    .select_from(_at.join(stock_movement, _after))
-    .group_by(_at.c.sku, _at.c.location_id, _at.c.since)
+    .select_from(_since.join(stock_movement, _after))
+    .group_by(_since.c.sku, _since.c.location_id, _since.c.since)
 )
 _UNAVAILABLE = Statement(
     select(
-        *(_at.c[name] for name in ("sku", "location_id", "since")),
+        *(_since.c[name] for name in ("sku", "location_id", "since")),
         _movement.reason,
         cast(func.sum(_effect(_movement.unavailable_delta, SETTING_ASIDE_SIGNS)).filter(~_IS_COUNT), BigInteger).label(
             "moved"
         ),
         cast(func.sum(_movement.unavailable_delta), BigInteger).label("changed"),
     )
-    .select_from(_at.join(stock_movement, _after))
+    .select_from(_since.join(stock_movement, _after))
     .where((_movement.unavailable_delta != literal_column("0")) | (_movement.result == literal_column("'absorbed'")))
-    .group_by(_at.c.sku, _at.c.location_id, _at.c.since, _movement.reason)
+    .group_by(_since.c.sku, _since.c.location_id, _since.c.since, _movement.reason)
 )
 
 _net = unnested("at", sku=Text, location_id=Text, since=Moment, until=Moment)
@@ -88,35 +92,35 @@ _ALLOCATED = Statement(
 
 @dataclass(slots=True)
 class History:
-    """What the ledger has after moments that counts are of, and what the transaction at hand has added to it.
+    """Movements in the ledger after the moments of counts, and those that the transaction at hand adds with `add`.
 
-    `add` tells it of each movement that is made. Units are summed over what counts and, where a count is to be put
-    below them, over what an earlier count had absorbed.
+    Sums are over movements that changed the figure and, for a new count that lies before them, also over movements
+    that an earlier count had absorbed.
     """
 
     on_hand: dict[tuple[Key, datetime], tuple[int, int]] = field(default_factory=dict)
-    """(moved, changed) by moment: movements apart from counts, and all that changed the figure."""
+    """(moved, changed) by moment: units of all movements but counts, and the change of the figure."""
     unavailable: dict[tuple[Key, datetime], dict[str, tuple[int, int]]] = field(default_factory=dict)
-    """The same of unavailable units, by reason."""
+    """The same for unavailable units, by reason."""
     allocated: dict[tuple[Key, datetime, datetime], list[tuple[int, int]]] = field(default_factory=dict)
-    """(since the watermark, since the count) of each order that changed, by (key, count, watermark)."""
+    """(units since the watermark, units since the count) of each changed order, by (key, count, watermark)."""
     added: dict[Key, list[Movement]] = field(default_factory=dict)
 
     def add(self, movement: Movement) -> None:
-        """Remembers a movement of the transaction at hand."""
+        """Adds a movement of the transaction at hand."""
         self.added.setdefault((movement.sku, movement.location_id), []).append(movement)
 
     def moved_since(self, key: Key, since: datetime) -> int:
-        """Units that moved on hand after the moment, counts apart."""
+        """On-hand units of movements after the moment, without counts."""
         later = (m for m in self._added_after(key, since) if m.kind != "counted")
         return self.on_hand.get((key, since), (0, 0))[0] + sum(map(_on_hand_effect, later))
 
     def on_hand_change_since(self, key: Key, since: datetime) -> int:
-        """Units by which the on-hand figure was changed by whatever is effective after the moment."""
+        """Change of the on-hand figure by everything effective after the moment, in units."""
         return self.on_hand.get((key, since), (0, 0))[1] + sum(m.on_hand for m in self._added_after(key, since))
 
     def made_unavailable_since(self, key: Key, since: datetime) -> dict[str, int]:
-        """Units that were set aside after the moment less those put back, by reason, counts apart."""
+        """Units set aside after the moment minus units put back, by reason, without counts."""
         sums = {reason: moved for reason, (moved, _) in self.unavailable.get((key, since), {}).items()}
         for movement in self._added_after(key, since):
             if movement.kind != "counted":
@@ -125,36 +129,36 @@ class History:
         return sums
 
     def unavailable_change_since(self, key: Key, since: datetime) -> int:
-        """Units by which the unavailable figure was changed by whatever is effective after the moment."""
-        known = sum(changed for _, changed in self.unavailable.get((key, since), {}).values())
-        return known + sum(m.unavailable for m in self._added_after(key, since))
+        """Change of the unavailable figure by everything effective after the moment, in units."""
+        recorded = sum(changed for _, changed in self.unavailable.get((key, since), {}).values())
+        return recorded + sum(m.unavailable for m in self._added_after(key, since))
 
     def _added_after(self, key: Key, since: datetime) -> Iterable[Movement]:
         return (movement for movement in self.added.get(key, ()) if movement.effective_time > since)
 
 
 async def read(
-    connection: Connection, moments: Moments, aside: Moments, net: set[tuple[Key, datetime, datetime]]
+    connection: Connection, moments: CountMoments, unavailable: CountMoments, net: set[tuple[Key, datetime, datetime]]
 ) -> History:
-    """The history after `moments`; that of unavailable units after `aside`; of allocated ones for `net` counts.
+    """Reads on-hand history after `moments`, unavailable after `unavailable`, and allocated units for `net` counts.
 
-    `net` are (key, time of the count, watermark). To be read once the levels are locked.
+    `net` are (key, time of the count, watermark). Call it after the levels are locked.
     """
     history = History()
     names = ["sku", "location_id", "since"]
     if moments:
         rows = sorted((*key, since) for key, since in moments)
-        for r in await _ON_HAND.rows(connection, **transposed(names, rows)):
-            history.on_hand[(r["sku"], r["location_id"]), r["since"]] = (r["moved"] or 0, r["changed"] or 0)
-    if aside:
-        rows = sorted((*key, since) for key, since in aside)
-        for r in await _UNAVAILABLE.rows(connection, **transposed(names, rows)):
-            _add_reason(history.unavailable.setdefault(((r["sku"], r["location_id"]), r["since"]), {}), r)
+        for row in await _ON_HAND.rows(connection, **transposed(names, rows)):
+            history.on_hand[(row["sku"], row["location_id"]), row["since"]] = (row["moved"] or 0, row["changed"] or 0)
+    if unavailable:
+        rows = sorted((*key, since) for key, since in unavailable)
+        for row in await _UNAVAILABLE.rows(connection, **transposed(names, rows)):
+            _add_reason(history.unavailable.setdefault(((row["sku"], row["location_id"]), row["since"]), {}), row)
     if net:
         watermarks = sorted((*key, since, until) for key, since, until in net)
-        for r in await _ALLOCATED.rows(connection, **transposed([*names, "until"], watermarks)):
-            at = ((r["sku"], r["location_id"]), r["since"], r["until"])
-            history.allocated.setdefault(at, []).append((r["since_watermark"], r["since_count"]))
+        for row in await _ALLOCATED.rows(connection, **transposed([*names, "until"], watermarks)):
+            count_key = ((row["sku"], row["location_id"]), row["since"], row["until"])
+            history.allocated.setdefault(count_key, []).append((row["since_watermark"], row["since_count"]))
     return history
 
 

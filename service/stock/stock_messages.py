@@ -19,7 +19,7 @@ def stock_level(
     unavailable: Sequence[stock_pb.UnavailableUnits] = (),
     incoming: Sequence[stock_pb.IncomingUnits] = (),
 ) -> stock_pb.StockLevel:
-    """A stock level, the row that it was read from, and what is not sellable or on its way there."""
+    """A stock level as a message, with its row, its unavailable units by reason and its incoming units."""
     return stock_pb.StockLevel(
         sku=level.sku,
         location_id=level.location_id,

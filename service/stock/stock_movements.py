@@ -32,7 +32,7 @@ _FILTERS: dict[str, ColumnElement[bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class MovementsPage:
-    """Which movements to list: those behind (heard time, id) that pass every filter; what is empty filters nothing."""
+    """Which movements to list: those before (ingest time, id) that pass every filter; an empty filter matches all."""
 
     skus: Sequence[str]
     location_ids: Sequence[str]
@@ -50,16 +50,16 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     if fields.size("skus", request.skus, 0, limits.SKUS):
         for index, sku in enumerate(request.skus):
             fields.sku(f"skus[{index}]", sku)
-    for name, values, most in (
+    for name, values, limit in (
         ("location_ids", request.location_ids, limits.LOCATION_FILTER),
         ("kinds", request.kinds, limits.MOVEMENT_KINDS),
     ):
-        if fields.size(name, values, 0, most):
+        if fields.size(name, values, 0, limit):
             for index, value in enumerate(values):
                 fields.text(f"{name}[{index}]", value, longest=limits.ID_LENGTH, required=True)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
-    start, end = _moment(fields, request, "start_time"), _moment(fields, request, "end_time")
-    if start is not None and end is not None and end <= start:
+    start_time, end_time = _optional_time(fields, request, "start_time"), _optional_time(fields, request, "end_time")
+    if start_time is not None and end_time is not None and end_time <= start_time:
         fields.wrong("end_time", "must be after start_time")
     count = fields.page_size(request.page_size)
     before = page_tokens.read_time_and_id(fields, request.page_token) or (page_tokens.NEWEST, UUID(int=0))
@@ -69,27 +69,29 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
         location_ids=list(request.location_ids),
         kinds=list(request.kinds),
         allocation_id=allocation_id,
-        start_time=start,
-        end_time=end,
+        start_time=start_time,
+        end_time=end_time,
         before=before,
         count=count,
     )
 
 
 async def rows(connection: Connection, page: MovementsPage, count: int) -> list[asyncpg.Record]:
-    """At most `count` movements of a page, the newest first."""
-    stated = {name: getattr(page, name) for name in _FILTERS if getattr(page, name)}
-    statement = _listing(frozenset(stated))
-    return await statement.rows(connection, before_time=page.before[0], before_id=page.before[1], count=count, **stated)
+    """At most `count` movements of a page, newest first."""
+    filters = {name: getattr(page, name) for name in _FILTERS if getattr(page, name)}
+    statement = _listing(frozenset(filters))
+    return await statement.rows(
+        connection, before_time=page.before[0], before_id=page.before[1], count=count, **filters
+    )
 
 
 def token(row: asyncpg.Record) -> str:
-    """The token of the page behind this movement."""
+    """The token of the page that starts after this movement."""
     return page_tokens.time_token(row["ingest_time"], row["id"])
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
-    """A row of `stock_movement` as the API shows it."""
+    """A row of `stock_movement` as a message of the API."""
     return stock_pb.StockMovementRecord(
         movement_id=str(row["id"]),
         sku=row["sku"],
@@ -113,19 +115,19 @@ def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
 
 @cache
 def _listing(filters: frozenset[str]) -> Statement:
-    """The statement with just these filters: one that may be left out would keep PostgreSQL from using an index."""
-    behind = tuple_(_movement.ingest_time, _movement.id) < tuple_(
+    """The statement with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
+    before = tuple_(_movement.ingest_time, _movement.id) < tuple_(
         parameter("before_time", Moment), parameter("before_id", Uuid)
     )
     return Statement(
         select(stock_movement)
-        .where(behind, *(_FILTERS[name] for name in sorted(filters)))
+        .where(before, *(_FILTERS[name] for name in sorted(filters)))
         .order_by(_movement.ingest_time.desc(), _movement.id.desc())
         .limit(parameter("count", Integer))
     )
 
 
-def _moment(fields: Fields, request: stock_pb.ListStockMovementsRequest, name: str) -> datetime | None:
+def _optional_time(fields: Fields, request: stock_pb.ListStockMovementsRequest, name: str) -> datetime | None:
     if not request.HasField(name):  # type: ignore[arg-type]
         return None
     return fields.moment(name, getattr(request, name), given=True)

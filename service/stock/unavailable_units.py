@@ -1,7 +1,6 @@
-"""The unavailable units of stock levels by reason, in PostgreSQL. Changed only under the lock of their level.
+"""Unavailable units of stock levels by reason, in PostgreSQL. Changed only under the lock of their level.
 
-Nobody has to call this to keep the break-down right: `levels.write` books every unavailable unit of a book's movements
-under its reason.
+`levels.write` keeps these sums up to date from the movements of a book; no other caller has to.
 """
 
 from __future__ import annotations
@@ -40,33 +39,33 @@ _READ = Statement(
 
 
 def changes_of(movements: Iterable[Movement]) -> dict[tuple[str, str, str], int]:
-    """What movements add up to, in units by (SKU, location, reason); what comes to nothing is left out."""
+    """Sums of unavailable units of movements by (SKU, location, reason), without sums of 0."""
     sums: dict[tuple[str, str, str], int] = {}
-    for moved in movements:
-        if moved.unavailable:
-            at = (moved.sku, moved.location_id, reason_of(moved.reason))
-            sums[at] = sums.get(at, 0) + moved.unavailable
-    return {at: units for at, units in sorted(sums.items()) if units}
+    for movement in movements:
+        if movement.unavailable:
+            key = (movement.sku, movement.location_id, reason_of(movement.reason))
+            sums[key] = sums.get(key, 0) + movement.unavailable
+    return {key: units for key, units in sorted(sums.items()) if units}
 
 
 async def apply(connection: Connection, deltas: Mapping[tuple[str, str, str], int]) -> None:
-    """Adds units by (SKU, location, reason); the levels are locked, and their own figures changed, by the caller."""
+    """Adds units by (SKU, location, reason); the caller has locked the levels and changes their own figures."""
     if not deltas:
         return
-    rows = sorted((*at, units) for at, units in deltas.items())
+    rows = sorted((*key, units) for key, units in deltas.items())
     await _ENSURE.run(connection, **transposed(["sku", "location_id", "reason"], [row[:3] for row in rows]))
     await _CHANGE.run(connection, **transposed(["sku", "location_id", "reason", "units"], rows))
 
 
 async def read(connection: Connection, keys: Iterable[Key]) -> dict[Key, dict[str, int]]:
-    """Units by reason of each of these levels that has any; a reason of which there are none is left out."""
-    wanted = set(keys)
-    if not wanted:
+    """Unavailable units by reason of each of these levels; levels and reasons without units are left out."""
+    requested = set(keys)
+    if not requested:
         return {}
-    skus, places = sorted({sku for sku, _ in wanted}), sorted({place for _, place in wanted})
-    found: dict[Key, dict[str, int]] = {}
-    for row in await _READ.rows(connection, skus=skus, location_ids=places):
+    skus, location_ids = sorted({sku for sku, _ in requested}), sorted({location_id for _, location_id in requested})
+    units_by_reason: dict[Key, dict[str, int]] = {}
+    for row in await _READ.rows(connection, skus=skus, location_ids=location_ids):
         key = (row["sku"], row["location_id"])
-        if key in wanted and row["unit_count"]:
-            found.setdefault(key, {})[row["reason"]] = row["unit_count"]
-    return found
+        if key in requested and row["unit_count"]:
+            units_by_reason.setdefault(key, {})[row["reason"]] = row["unit_count"]
+    return units_by_reason

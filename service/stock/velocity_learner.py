@@ -1,8 +1,8 @@
-"""Learns from the ledger how fast products sell, in the background, each sale once, however many services there are.
+"""Learns sales velocity from the ledger in the background; each sale counts once, however many services run.
 
-The formula is in `policies/velocity.py`; here is which sales are new. A transaction that is still open may write
-movements that nobody sees yet, so only transactions below a snapshot's horizon are read: all of them have ended. How
-far that was is kept in the transaction that keeps what was learnt.
+The formula is in `policies/stock/velocity.py`; this file finds the new sales. An open transaction may still commit
+movements, so only transactions below the horizon of a snapshot are read: all of them have ended. The position is stored
+in the same transaction as the velocities.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.database.tables import Moment, TransactionId, ledger_reader, produc
 
 LEARN_SECONDS = 60.0
 LEARN_MOVEMENTS = 20_000
-"""Movements of one transaction of the learner; a larger transaction of somebody else is read whole."""
+"""Movements read in one transaction of the learner; a larger transaction of another writer is read whole."""
 
 _NAME = "velocity"
 _movement = stock_movement.c
@@ -48,13 +48,13 @@ _HORIZON = Statement(
         .offset(parameter("most", Integer))
         .limit(literal_column("1"))
         .scalar_subquery()
-        .label("full"),
+        .label("batch_end"),
         func.clock_timestamp().label("now"),
     )
 )
 
 _sold_at_pos = case(
-    # A count may have had the sale in it already: it was a sale all the same.
+    # A sale that a later count absorbed is still a sale.
     (
         (_movement.kind == literal_column("'sold'"))
         & _movement.result.in_([literal_column("'accepted'"), literal_column("'absorbed'")]),
@@ -63,7 +63,7 @@ _sold_at_pos = case(
     else_=literal_column("0"),
 )
 _sold_in_orders = case(
-    # What leaves the house was sold when it was allocated.
+    # Units that ship or are collected were counted as sold when they were allocated.
     (_movement.kind.in_([literal_column("'shipped'"), literal_column("'collected'")]), literal_column("0")),
     else_=_movement.allocated_delta,
 )
@@ -77,11 +77,12 @@ _SALES = Statement(
 _READ_VELOCITIES = Statement(
     select(product.c.sku, product.c.learned_velocity, product.c.learned_velocity_time)
     .where(product.c.sku == any_of("skus", Text))
-    # In the order in which upserts write products, so that neither waits for the other for ever.
+    # Upserts lock products in the same order, so the two cannot deadlock. FOR NO KEY UPDATE, because inserts of stock
+    # levels check their foreign key to product and FOR UPDATE would make them wait.
     .order_by(product.c.sku.collate("C"))
     .with_for_update(key_share=True)
 )
-_learned = unnested("learnt", sku=Text, velocity=Double)
+_learned = unnested("learned", sku=Text, velocity=Double)
 _STORE = Statement(
     update(product)
     .values(learned_velocity=_learned.c.velocity, learned_velocity_time=parameter("now", Moment))
@@ -96,7 +97,7 @@ _ADVANCE = Statement(
 
 @dataclass(frozen=True, slots=True)
 class _TransactionRange:
-    """Transactions that have all ended, from `begin` on and before `end`, and when that was found out."""
+    """Ended transactions from `begin` up to but not including `end`, and the time at which they were found."""
 
     begin: int
     end: int
@@ -105,7 +106,7 @@ class _TransactionRange:
 
 
 class VelocityLearner:
-    """Several services on one database may each have one: while one of them learns, the others do nothing."""
+    """Several services on one database may each run one: while one learns, the others do nothing."""
 
     def __init__(self, database: Database, *, movements: int = LEARN_MOVEMENTS) -> None:
         self._database = database
@@ -116,43 +117,43 @@ class VelocityLearner:
         await every(LEARN_SECONDS, stop, self.learn)
 
     async def learn(self) -> None:
-        """Learns from everything that has happened since the last time. Raises NotReady."""
+        """Learns from all movements since the last run. Raises NotReady."""
         while await self._database.transaction("learn_velocity", self._learn_batch):
             pass
 
     async def _learn_batch(self, connection: Connection) -> bool:
-        """Learns from at most so many movements; returns whether there may be more."""
+        """Learns from one batch of movements; returns whether there may be more."""
         await _ENSURE_READER.run(connection)
         row = await _LOCK.row(connection)
         if row is None:
             return False
-        stretch = await self._next_range(connection, row["horizon"])
-        if stretch is None:
+        transactions = await self._next_range(connection, row["horizon"])
+        if transactions is None:
             return False
         sales: dict[str, list[Sale]] = {}
-        for sold in await _SALES.rows(connection, horizon=stretch.begin, end=stretch.end):
-            sales.setdefault(sold["sku"], []).append(Sale(sold["units"], sold["effective_time"]))
-        await _store(connection, sales, stretch.now)
-        await _ADVANCE.run(connection, end=stretch.end)
-        return not stretch.is_last
+        for sale in await _SALES.rows(connection, horizon=transactions.begin, end=transactions.end):
+            sales.setdefault(sale["sku"], []).append(Sale(sale["units"], sale["effective_time"]))
+        await _store(connection, sales, transactions.now)
+        await _ADVANCE.run(connection, end=transactions.end)
+        return not transactions.is_last
 
     async def _next_range(self, connection: Connection, horizon: int) -> _TransactionRange | None:
-        found = await _HORIZON.row(connection, horizon=horizon, most=self._movements)
-        assert found is not None
-        ended, full = found["ended"], found["full"]
+        row = await _HORIZON.row(connection, horizon=horizon, most=self._movements)
+        assert row is not None
+        ended, batch_end = row["ended"], row["batch_end"]
         if ended <= horizon:
             return None
-        if full is None or full >= ended:
-            return _TransactionRange(horizon, ended, found["now"], is_last=True)
-        # A transaction is read whole, also where it alone is more than enough.
-        return _TransactionRange(horizon, max(full, horizon + 1), found["now"], is_last=False)
+        if batch_end is None or batch_end >= ended:
+            return _TransactionRange(horizon, ended, row["now"], is_last=True)
+        # A transaction is read whole, even if it alone exceeds the batch.
+        return _TransactionRange(horizon, max(batch_end, horizon + 1), row["now"], is_last=False)
 
 
 async def _store(connection: Connection, sales: Mapping[str, Iterable[Sale]], now: datetime) -> None:
     if not sales:
         return
-    known = {row["sku"]: _velocity(row) for row in await _READ_VELOCITIES.rows(connection, skus=sorted(sales))}
-    rows = [(sku, updated_velocity(velocity, sales[sku], now).units_per_day) for sku, velocity in known.items()]
+    velocities = {row["sku"]: _velocity(row) for row in await _READ_VELOCITIES.rows(connection, skus=sorted(sales))}
+    rows = [(sku, updated_velocity(velocity, sales[sku], now).units_per_day) for sku, velocity in velocities.items()]
     await _STORE.run(connection, now=now, **transposed(["sku", "velocity"], rows))
 
 
