@@ -1,4 +1,4 @@
-"""Feeds as they are declared: requests checked and turned into rows, and rows turned into messages."""
+"""Declarations of feeds: requests checked and turned into rows, and rows turned into messages."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ Row = dict[str, Any]
 ROLE = dict(enumerate(FEED_ROLES, start=1))
 BASIS = dict(enumerate(FEED_BASES, start=1))
 OPEN_ORDER = dict(enumerate(OPEN_ORDERS, start=1))
-"""Enum numbers of the API by their words; 0 is unspecified."""
+"""Words of the database by enum number of the API; 0 is unspecified."""
 
 
 def feed_rows(feeds: Sequence[catalog_pb.Feed]) -> list[Row]:
     """Raises InvalidFields."""
     fields = Fields()
     rows: list[Row] = []
-    seen: dict[str, int] = {}
+    first_index: dict[str, int] = {}
     if fields.size("feeds", feeds, 1, limits.UPSERTS):
         for index, message in enumerate(feeds):
-            if message.source in seen:
-                fields.wrong(f"feeds[{index}].source", f"'{message.source}' is feeds[{seen[message.source]}] too")
-            seen.setdefault(message.source, index)
+            if message.source in first_index:
+                fields.wrong(
+                    f"feeds[{index}].source",
+                    f"'{message.source}' is also feeds[{first_index[message.source]}]; declare each source once",
+                )
+            first_index.setdefault(message.source, index)
             rows.append(_feed(fields, f"feeds[{index}]", message))
     fields.finish()
     return rows
 
 
 def feed_message(row: asyncpg.Record) -> catalog_pb.Feed:
-    """A row of `feed` as the API shows it."""
+    """A row of `feed` as a message of the API."""
     return catalog_pb.Feed(
         source=row["source"],
         role=_enum_number(ROLE, row["role"]),
@@ -53,7 +56,9 @@ def feed_message(row: asyncpg.Record) -> catalog_pb.Feed:
 def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
     fields.text(f"{at}.source", message.source, longest=limits.ID_LENGTH, required=True)
     if message.source in OWN_SOURCES:
-        fields.wrong(f"{at}.source", f"'{message.source}' is the service's own; name the till or the warehouse system")
+        fields.wrong(
+            f"{at}.source", f"'{message.source}' is reserved for Truestock; name the POS or the warehouse system"
+        )
     cadence = message.cadence_minutes if message.HasField("cadence_minutes") else None
     if cadence is not None:
         fields.whole_number(f"{at}.cadence_minutes", cadence, 1, limits.CADENCE_MINUTES)
@@ -72,16 +77,16 @@ def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
     }
 
 
-def _ids(fields: Fields, at: str, names: Sequence[str], most: int) -> list[str]:
-    if fields.size(at, names, 0, most):
-        for index, name in enumerate(names):
-            fields.text(f"{at}[{index}]", name, longest=limits.ID_LENGTH, required=True)
-    return sorted(set(names))
+def _ids(fields: Fields, at: str, ids: Sequence[str], limit: int) -> list[str]:
+    if fields.size(at, ids, 0, limit):
+        for index, entry in enumerate(ids):
+            fields.text(f"{at}[{index}]", entry, longest=limits.ID_LENGTH, required=True)
+    return sorted(set(ids))
 
 
 def _enum_word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -> str:
     if number not in words:
-        fields.wrong(at, f"must be set to one of: {', '.join(words.values())}")
+        fields.wrong(at, f"must be one of: {', '.join(words.values())}")
     return words.get(number, "")
 
 

@@ -1,4 +1,4 @@
-"""Feeds that fall silent: noted when they speak, noticed when they have not for three times as long as they should."""
+"""Stale feeds: records when declared feeds report, and raises an exception once one has missed three cadences."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from service.stock import levels
 
 STALE = "stale_feed"
 STALE_AFTER_CADENCES = 3
-"""A feed is stale once it has not spoken for this many times its cadence."""
+"""A feed is stale once it has not reported for this many times its cadence."""
 
 
-def _silent(columns: FromClause, now: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether a feed has not been heard in time; one that never was, since it was declared."""
+def _is_stale(columns: FromClause, now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a feed is stale, counted from its last report, or from its declaration if it never reported."""
     since = func.coalesce(columns.c.ingest_time, columns.c.update_time)
-    patience = columns.c.cadence_minutes * literal_column(f"interval '{STALE_AFTER_CADENCES} minutes'")
-    return func.coalesce(since + patience < now, literal_column("false"))
+    stale_after = columns.c.cadence_minutes * literal_column(f"interval '{STALE_AFTER_CADENCES} minutes'")
+    return func.coalesce(since + stale_after < now, literal_column("false"))
 
 
 _before = (
@@ -39,7 +39,7 @@ _RECORD_REPORTS = Statement(
     update(feed)
     .values(ingest_time=func.greatest(feed.c.ingest_time, parameter("now", Moment)))
     .where(feed.c.source == _before.c.source)
-    .returning(feed.c.source, _silent(_before, parameter("now", Moment)).label("was_silent"))
+    .returning(feed.c.source, _is_stale(_before, parameter("now", Moment)).label("was_stale"))
 )
 
 _open = (
@@ -47,57 +47,57 @@ _open = (
     .where(exception.c.state == literal_column("'open'"), exception.c.kind == literal_column(f"'{STALE}'"))
     .subquery("open")
 )
-_SILENT = Statement(
+_STALE_FEEDS = Statement(
     select(feed.c.source, feed.c.ingest_time, feed.c.cadence_minutes)
     .select_from(feed.outerjoin(_open, _open.c.subject == feed.c.source))
-    .where(_silent(feed, func.statement_timestamp()), _open.c.subject.is_(None))
+    .where(_is_stale(feed, func.statement_timestamp()), _open.c.subject.is_(None))
     .order_by(feed.c.source)
 )
 _REPORTING_AGAIN = Statement(
     select(_open.c.subject)
     .select_from(_open.outerjoin(feed, feed.c.source == _open.c.subject))
-    .where(func.coalesce(~_silent(feed, func.statement_timestamp()), literal_column("true")))
+    .where(func.coalesce(~_is_stale(feed, func.statement_timestamp()), literal_column("true")))
 )
 
 
 async def record_reports(
     connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]
 ) -> list[UUID]:
-    """Notes that declared feeds have spoken, and settles that they were silent. The last write of a transaction.
+    """Records that declared feeds report and resolves their exceptions. The last write of a transaction.
 
-    Returns the exceptions that are settled, to be counted after the commit.
+    Returns the exceptions that are resolved, to be counted after the commit.
     """
     rows = await _RECORD_REPORTS.rows(connection, now=now, sources=sorted(set(sources)))
-    back = [row["source"] for row in rows if row["was_silent"]]
-    return await _resolve(connection, now, back, new_id)
+    reporting_again = [row["source"] for row in rows if row["was_stale"]]
+    return await _resolve(connection, now, reporting_again, new_id)
 
 
 async def check(
     connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]
 ) -> tuple[list[RaisedException], list[UUID]]:
-    """Raises an exception for each feed that has fallen silent, once, and settles those of feeds that speak again.
+    """Raises one exception for each stale feed and resolves those of feeds that report again.
 
-    Several services may do so at once. Returns the exceptions that are new, and those that are settled.
+    Several services may run it at once. Returns the new and the resolved exceptions.
     """
-    silent = [
+    stale = [
         Incident(STALE, row["source"], _description(row["source"], row["ingest_time"]), source=row["source"])
-        for row in await _SILENT.rows(connection)
+        for row in await _STALE_FEEDS.rows(connection)
     ]
-    back = [row["subject"] for row in await _REPORTING_AGAIN.rows(connection)]
-    if not silent and not back:
+    reporting_again = [row["subject"] for row in await _REPORTING_AGAIN.rows(connection)]
+    if not stale and not reporting_again:
         return [], []
     now = await levels.clock(connection)
-    settled = await _resolve(connection, now, back, new_id)
-    return await incidents.raise_all(connection, policy_set, now, silent, new_id), settled
+    settled = await _resolve(connection, now, reporting_again, new_id)
+    return await incidents.raise_all(connection, policy_set, now, stale, new_id), settled
 
 
 async def _resolve(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
-    description = "The feed speaks again, or is no longer expected to."
+    description = "The feed reports again, or is no longer expected to report."
     return await incidents.resolve_all(
         connection, now, STALE, sources, resolution=COMPLETED, description=description, new_id=new_id
     )
 
 
 def _description(source: str, ingest_time: datetime | None) -> str:
-    since = f"has said nothing since {ingest_time:%Y-%m-%d %H:%M} UTC" if ingest_time else "has never said anything"
-    return f"{source} {since}; see whether it still runs. Figures that rest on it grow old."
+    since = f"has not reported since {ingest_time:%Y-%m-%d %H:%M} UTC" if ingest_time else "has never reported"
+    return f"Feed '{source}' {since}. Check that it still runs; until it reports, its stock levels get older."

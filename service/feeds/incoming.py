@@ -1,4 +1,4 @@
-"""Units that are on their way to a location, in PostgreSQL. Changed only under the lock of the level they go to."""
+"""Incoming units of announced deliveries, in PostgreSQL. Changed only under the lock of the level that they go to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.feeds.stock_change import ReportedIncoming, StockChange
 Key = tuple[str, str, str, str]
 """(SKU, location id, reference, source)."""
 Deliveries = dict[Key, tuple[int, datetime | None]]
-"""(units to come, when) by key."""
+"""(incoming units, expected time) by key."""
 
 _incoming = stock_incoming.c
 _READ = Statement(
@@ -34,7 +34,7 @@ _DELIVERY: Columns = {
     "unit_count": Integer,
     "expect_time": Moment,
 }
-_delivery = unnested("kept", **_DELIVERY)
+_delivery = unnested("delivery", **_DELIVERY)
 _insert = insert(stock_incoming).from_select(
     [*_DELIVERY, "ingest_time"],
     select(*(_delivery.c[name] for name in _DELIVERY), parameter("now", Moment)).where(
@@ -58,17 +58,17 @@ _DELETE_COMPLETE = Statement(
 async def write(
     connection: Connection, now: datetime, deliveries: Sequence[DeliveryArrival | tuple[StockChange, ReportedIncoming]]
 ) -> None:
-    """Keeps what was said of deliveries, in the order in which it was said, and takes off what has arrived."""
+    """Stores announced deliveries and subtracts arrivals from them, in the given order."""
     if not deliveries:
         return
     before = await _read(connection, deliveries)
     after: Deliveries = dict(before)
-    for said in deliveries:
-        if isinstance(said, DeliveryArrival):
-            _subtract_arrival(after, said)
+    for delivery in deliveries:
+        if isinstance(delivery, DeliveryArrival):
+            _subtract_arrival(after, delivery)
         else:
-            change, coming = said
-            after[*change.key, coming.reference, change.source] = (coming.units, coming.expect_time)
+            change, incoming = delivery
+            after[*change.key, incoming.reference, change.source] = (incoming.units, incoming.expect_time)
     rows = [(*key, *figures) for key, figures in sorted(after.items()) if before.get(key) != figures]
     if rows:
         values = transposed(list(_DELIVERY), rows)
@@ -76,26 +76,30 @@ async def write(
         await _DELETE_COMPLETE.run(connection, **values)
 
 
-def _subtract_arrival(said: Deliveries, arrival: DeliveryArrival) -> None:
-    """Takes units off their delivery: what the same source announced first, then what others did; never below 0."""
-    named = (*arrival.change.key, arrival.reference)
-    left = arrival.units
-    for key in sorted((k for k in said if k[:3] == named), key=lambda k: (k[3] != arrival.change.source, k)):
-        units, expected = said[key]
-        taken = min(left, units)
-        said[key] = (units - taken, expected)
-        left -= taken
+def _subtract_arrival(deliveries: Deliveries, arrival: DeliveryArrival) -> None:
+    """Subtracts units from their delivery, never below 0: first from announcements of the same source."""
+    delivery_key = (*arrival.change.key, arrival.reference)
+    remaining = arrival.units
+    for key in sorted(
+        (k for k in deliveries if k[:3] == delivery_key), key=lambda k: (k[3] != arrival.change.source, k)
+    ):
+        units, expect_time = deliveries[key]
+        arrived = min(remaining, units)
+        deliveries[key] = (units - arrived, expect_time)
+        remaining -= arrived
 
 
 async def _read(
     connection: Connection, deliveries: Iterable[DeliveryArrival | tuple[StockChange, ReportedIncoming]]
 ) -> Deliveries:
-    names = [
-        (*said.change.key, said.reference) if isinstance(said, DeliveryArrival) else (*said[0].key, said[1].reference)
-        for said in deliveries
+    delivery_keys = [
+        (*delivery.change.key, delivery.reference)
+        if isinstance(delivery, DeliveryArrival)
+        else (*delivery[0].key, delivery[1].reference)
+        for delivery in deliveries
     ]
-    skus, places, references = (sorted(set(column)) for column in zip(*names, strict=True))
-    rows = await _READ.rows(connection, skus=skus, location_ids=places, references=references)
+    skus, location_ids, references = (sorted(set(column)) for column in zip(*delivery_keys, strict=True))
+    rows = await _READ.rows(connection, skus=skus, location_ids=location_ids, references=references)
     return {
         (r["sku"], r["location_id"], r["reference"], r["source"]): (r["unit_count"], r["expect_time"]) for r in rows
     }

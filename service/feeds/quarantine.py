@@ -1,4 +1,4 @@
-"""Changes of stock that cannot be recorded yet, kept as they came until their cause is mended."""
+"""Stock changes that cannot be recorded yet, stored as sent until their cause is fixed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from service.database.tables import Moment, location, product, stock_level, stoc
 from service.feeds.stock_change import StockChange, stored_change
 
 RETRY_BATCH = 1_000
-"""Changes that are taken up again in one transaction."""
+"""Quarantined changes that one transaction retries."""
 
 _stored = stock_quarantine.c
 _CHANGE: Columns = {
@@ -39,7 +39,7 @@ _CHANGE: Columns = {
     "reason": Text,
     "effective_time": Moment,
 }
-_new = unnested("kept", **_CHANGE)
+_new = unnested("change", **_CHANGE)
 _insert = insert(stock_quarantine).from_select(
     [*_CHANGE, "ingest_time"],
     select(*(_new.c[name] for name in _CHANGE), parameter("now", Moment)).order_by(_new.c.source, _new.c.change_id),
@@ -52,7 +52,7 @@ _STORE = Statement(
         },
     )
 )
-_recorded = unnested("gone", source=Text, change_id=Text)
+_recorded = unnested("recorded", source=Text, change_id=Text)
 _REMOVE = Statement(
     delete(stock_quarantine).where(_stored.source == _recorded.c.source, _stored.change_id == _recorded.c.change_id)
 )
@@ -63,17 +63,17 @@ def _has_cause(cause: QuarantineCause) -> ColumnElement[bool]:
 
 
 def _due() -> Select[tuple[object, ...]]:
-    """What is worth another try, in the order in which it was true."""
-    found = stock_quarantine.join(product, product.c.sku == _stored.sku)
-    found = found.join(location, location.c.id == _stored.location_id)
-    found = found.outerjoin(
+    """Quarantined changes that may be recordable by now, by effective time."""
+    tables = stock_quarantine.join(product, product.c.sku == _stored.sku)
+    tables = tables.join(location, location.c.id == _stored.location_id)
+    tables = tables.outerjoin(
         stock_level, and_(stock_level.c.sku == _stored.sku, stock_level.c.location_id == _stored.location_id)
     )
-    worth_it = or_(
+    is_retryable = or_(
         _has_cause(QuarantineCause.UNMAPPED),
         and_(_has_cause(QuarantineCause.AHEAD), _stored.effective_time <= func.statement_timestamp()),
-        # Something was heard of the level since: a later count that settles which of two was right, or that units were
-        # set aside which are now put back.
+        # The level was reported since: a later count can decide between two counts of one moment, and units that a
+        # change puts back may have been set aside.
         and_(
             stock_level.c.ingest_time > _stored.ingest_time,
             or_(
@@ -84,7 +84,7 @@ def _due() -> Select[tuple[object, ...]]:
     )
     columns = (_stored.source, _stored.change_id, _stored.content, _stored.cause)
     order = (_stored.effective_time, _stored.source, _stored.change_id)
-    return select(*columns).select_from(found).where(worth_it).order_by(*order).limit(parameter("count", Integer))
+    return select(*columns).select_from(tables).where(is_retryable).order_by(*order).limit(parameter("count", Integer))
 
 
 _DUE = Statement(_due())
@@ -94,20 +94,20 @@ _DUE_OF = Statement(
 
 
 async def store(
-    connection: Connection, now: datetime, kept: Sequence[tuple[StockChange, QuarantineCause, str]]
+    connection: Connection, now: datetime, quarantined: Sequence[tuple[StockChange, QuarantineCause, str]]
 ) -> None:
-    """Keeps changes aside, each with why; what was kept of the same source under the same id is replaced."""
-    once = {(change.source, change.change_id): (change, cause, reason) for change, cause, reason in kept}
+    """Stores changes with their cause and reason; replaces those stored with the same source and change id."""
+    latest = {(change.source, change.change_id): (change, cause, reason) for change, cause, reason in quarantined}
     rows = [
         (c.source, c.change_id, c.sku, c.location_id, c.content, cause.value, reason, c.effective_time)
-        for c, cause, reason in once.values()
+        for c, cause, reason in latest.values()
     ]
     if rows:
         await _STORE.run(connection, now=now, **transposed(list(_CHANGE), rows))
 
 
 async def remove(connection: Connection, ids: Iterable[tuple[str, str]]) -> None:
-    """Forgets changes by (source, change id): they have been recorded."""
+    """Removes changes by (source, change id), because they have been recorded."""
     rows = sorted(set(ids))
     if rows:
         await _REMOVE.run(connection, **transposed(["source", "change_id"], rows))
@@ -116,12 +116,13 @@ async def remove(connection: Connection, ids: Iterable[tuple[str, str]]) -> None
 async def due(
     connection: Connection, skus: Sequence[str] = (), location_ids: Sequence[str] = ()
 ) -> tuple[list[StockChange], int]:
-    """Changes that are worth another try, in the order in which they were true, and how many there were.
+    """Quarantined changes to retry, by effective time, and how many rows were read.
 
-    At most REPLAYED_AT_ONCE, of these SKUs or locations, of all if none are named. What can no longer be read stays.
+    At most RETRY_BATCH, for these SKUs or locations, or for all if none are given. Changes that today's limits refuse
+    stay in quarantine.
     """
-    named = bool(skus or location_ids)
-    values = {"skus": list(skus), "location_ids": list(location_ids)} if named else {}
-    rows = await (_DUE_OF if named else _DUE).rows(connection, count=RETRY_BATCH, **values)
+    is_filtered = bool(skus or location_ids)
+    values = {"skus": list(skus), "location_ids": list(location_ids)} if is_filtered else {}
+    rows = await (_DUE_OF if is_filtered else _DUE).rows(connection, count=RETRY_BATCH, **values)
     changes = [stored_change(row["source"], row["content"]) for row in rows]
     return [change for change in changes if change is not None], len(rows)

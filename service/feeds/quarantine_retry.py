@@ -1,4 +1,4 @@
-"""Taking up again what was kept aside: as soon as a mapping arrives, and in the background whatever is worth a try."""
+"""Retries quarantined stock changes: at once when a product or location is mapped, and regularly in the background."""
 
 from __future__ import annotations
 
@@ -44,34 +44,36 @@ _MAPPED = {
 
 
 class QuarantineRetry:
-    """Several services on one database may each have one: what one has recorded is a duplicate for the others."""
+    """Several services on one database may each run one: a change that one records is a duplicate for the others."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Takes up what can be, and looks for feeds that have fallen silent, until `stop` is set."""
+        """Retries quarantined changes and checks for stale feeds until `stop` is set."""
         await asyncio.gather(
             every(RETRY_SECONDS, stop, self.retry_due), every(FEED_CHECK_SECONDS, stop, self.check_feeds)
         )
 
     async def retry_mapped(self, *, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> None:
-        """Records what waited for these products or locations, which are committed; the rest is left to `sweep`."""
+        """Records changes that waited for these products or locations, which are committed."""
         try:
             await self._retry_batch(skus, location_ids)
         except NotReady:
-            log.warning("what waited for a mapping is recorded a little later: the database is away")
+            log.warning("database is away; stock changes that waited for a mapping will be retried in the background")
         except Exception:
-            # The mapping is committed and its caller must hear so; the sweep tries again what waited for it.
-            log.exception("what waited for a mapping could not be recorded yet")
+            # The mapping is committed, so its call must succeed; the background retry records the changes later.
+            log.exception(
+                "stock changes that waited for a mapping could not be recorded; they will be retried in the background"
+            )
 
     async def retry_due(self) -> None:
-        """Records whatever can be recorded by now."""
+        """Records all quarantined changes that can be recorded by now."""
         while await self._retry_batch() == quarantine.RETRY_BATCH:
             pass
 
     async def check_feeds(self) -> None:
-        """Raises an exception for each feed that has fallen silent, and settles those of feeds that speak again."""
+        """Raises an exception for each stale feed and resolves those of feeds that report again."""
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[list[RaisedException], list[UUID]]:
@@ -82,31 +84,31 @@ class QuarantineRetry:
         incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
 
     async def _retry_batch(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
-        """One transaction; returns how many changes it looked at. Where its commit went unheard, nothing is left."""
+        """Retries one batch in one transaction and returns how many changes it read."""
         policy_set = self._deps.policies()
 
         async def work(
             connection: Connection,
         ) -> tuple[int, list[RecordedChange], UnitOfWork | None, dict[str, list[UUID]]]:
-            changes, seen = await quarantine.due(connection, skus, location_ids)
+            changes, change_count = await quarantine.due(connection, skus, location_ids)
             results: list[RecordedChange] = []
             unit_of_work = None
             if changes:
                 results, unit_of_work = await stock_intake.record(
                     connection, changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
                 )
-            return seen, results, unit_of_work, await self._resolve_mapped(connection)
+            return change_count, results, unit_of_work, await self._resolve_mapped(connection)
 
-        seen, results, unit_of_work, settled = await self._deps.database.transaction("retry_quarantine", work)
+        change_count, results, unit_of_work, settled = await self._deps.database.transaction("retry_quarantine", work)
         stock_intake.count_results(self._deps.metrics, results)
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         for kind, ids in settled.items():
             incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
-        return seen
+        return change_count
 
     async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
-        """Settles what was open about products and locations that the catalogue has by now; returns it by kind."""
+        """Resolves exceptions about products and locations that are in the catalog now; returns their ids by kind."""
         settled = {}
         for kind, statement in _MAPPED.items():
             rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
@@ -118,7 +120,7 @@ class QuarantineRetry:
                     kind,
                     subjects,
                     resolution=MAPPED,
-                    description="The catalogue has it now.",
+                    description="It is in the catalog now.",
                     new_id=self._deps.new_id,
                 )
         return settled

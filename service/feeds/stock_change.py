@@ -1,4 +1,4 @@
-"""What a source states of one product at one location: a StockChange, checked and turned into plain values."""
+"""A StockChange that a source reports for one product at one location, checked and turned into plain values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _REASONS = {0: OTHER, **{getattr(stock_pb, f"UNAVAILABLE_REASON_{reason.upper()}
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """The units that somebody counted. `unavailable_total` and `unavailable`, by reason, are None where not stated.
+    """Counted units. `unavailable_total`, and `unavailable` by reason, are None if not stated.
 
-    `orders_until` is the watermark of a feed that is net of open orders. `computed` is where nobody looked.
+    `orders_until` is the watermark of a feed that is net of open orders. `computed` if no person counted.
     """
 
     units: int
@@ -32,7 +32,7 @@ class ReportedCount:
 
 @dataclass(frozen=True, slots=True)
 class ReportedMovement:
-    """Units that came, went, or were set aside or put back for a reason."""
+    """Units that came, left, or were set aside or put back for a reason."""
 
     kind: str
     units: int
@@ -42,7 +42,7 @@ class ReportedMovement:
 
 @dataclass(frozen=True, slots=True)
 class ReportedIncoming:
-    """All units of one delivery that are still to come."""
+    """All units of one delivery that have not arrived yet."""
 
     reference: str
     units: int
@@ -51,9 +51,9 @@ class ReportedIncoming:
 
 @dataclass(frozen=True, slots=True)
 class StockChange:
-    """One thing that a source says. It has a count, a movement or both, or else `coming`, or says `untracked`.
+    """One change that a source reports: a count, a movement or both, or `incoming`, or `untracked`.
 
-    `content` is the StockChange as it came.
+    `content` is the serialized StockChange message.
     """
 
     source: str
@@ -75,17 +75,17 @@ class StockChange:
 
 
 def checked_change(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> StockChange | None:
-    """What a source says, or None where something of it is wrong, which `fields` then know."""
+    """The change, or None after adding its problems to `fields`."""
     before = len(fields.violations)
     fields.text(f"{at}.change_id", change.change_id, longest=limits.CHANGE_ID_LENGTH, required=True)
     fields.sku(f"{at}.sku", change.sku)
     fields.text(f"{at}.location_id", change.location_id, longest=limits.ID_LENGTH, required=True)
-    given = change.HasField("effective_time")
-    effective_time = fields.moment(f"{at}.effective_time", change.effective_time, given=given)
-    count, move, coming = _reported(fields, at, change)
+    is_given = change.HasField("effective_time")
+    effective_time = fields.moment(f"{at}.effective_time", change.effective_time, given=is_given)
+    count, movement, incoming = _reported(fields, at, change)
     if count is not None and count.orders_until and effective_time and count.orders_until > effective_time:
-        wrong = "is after effective_time; name the last order that the count has in it"
-        fields.wrong(f"{at}.{change.WhichOneof('change')}.orders_until_time", wrong)
+        problem = "is after effective_time; give the time of the last order that the count includes"
+        fields.wrong(f"{at}.{change.WhichOneof('change')}.orders_until_time", problem)
     if len(fields.violations) > before or effective_time is None:
         return None
     return StockChange(
@@ -97,14 +97,14 @@ def checked_change(fields: Fields, at: str, source: str, change: stock_pb.StockC
         content=change.SerializeToString(deterministic=True),
         sequence=change.sequence if change.HasField("sequence") else None,
         count=count,
-        movement=move,
-        incoming=coming,
+        movement=movement,
+        incoming=incoming,
         untracked=change.WhichOneof("change") == "untracked",
     )
 
 
 def stored_change(source: str, content: bytes) -> StockChange | None:
-    """A change that was kept as it came; None where today's bounds would refuse it."""
+    """A change from its stored message; None if today's limits refuse it."""
     return checked_change(Fields(), "change", source, stock_pb.StockChange.FromString(content))
 
 
@@ -123,29 +123,29 @@ def _reported(
         case "untracked":
             return None, None, None
         case _:
-            wrong = "must be a count, a movement, a counted_movement, incoming units or untracked"
-            fields.wrong(f"{at}.change", wrong)
+            problem = "must be a count, a movement, a counted_movement, incoming units or untracked"
+            fields.wrong(f"{at}.change", problem)
             return None, None, None
 
 
 def _counted_movement(
-    fields: Fields, at: str, said: stock_pb.CountedMovement
+    fields: Fields, at: str, message: stock_pb.CountedMovement
 ) -> tuple[ReportedCount, ReportedMovement]:
     for name in ("movement", "count"):
-        if not said.HasField(name):
+        if not message.HasField(name):
             fields.wrong(f"{at}.{name}", "must not be empty")
-    move = _movement(fields, f"{at}.movement", said.movement)
-    if move.kind in SETTING_ASIDE_SIGNS:
-        fields.wrong(f"{at}.movement.kind", "does not change what is on hand; send it as a movement of its own")
-    return _count(fields, f"{at}.count", said.count), move
+    movement = _movement(fields, f"{at}.movement", message.movement)
+    if movement.kind in SETTING_ASIDE_SIGNS:
+        fields.wrong(f"{at}.movement.kind", "does not change on hand; send it as a separate movement")
+    return _count(fields, f"{at}.count", message.count), movement
 
 
 def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> ReportedCount:
     fields.whole_number(f"{at}.on_hand_count", count.on_hand_count, 0, limits.COUNTED_UNITS)
     total = count.unavailable_count if count.HasField("unavailable_count") else None
     if total is not None and not 0 <= total <= count.on_hand_count:
-        wrong = f"is {total}; it must be 0 to on_hand_count, {count.on_hand_count}"
-        fields.wrong(f"{at}.unavailable_count", wrong)
+        problem = f"is {total}; it must be 0 to on_hand_count, {count.on_hand_count}"
+        fields.wrong(f"{at}.unavailable_count", problem)
     until = None
     if count.HasField("orders_until_time"):
         until = fields.moment(f"{at}.orders_until_time", count.orders_until_time, given=True)
@@ -154,17 +154,17 @@ def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> ReportedCount
 
 
 def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str, int]:
-    """Units by reason, each named once, and no more of them than are on hand or than the total says."""
+    """Units by reason, each reason once; their sum is at most on hand and equals a stated total."""
     units: dict[str, int] = {}
     if not fields.size(f"{at}.unavailable", count.unavailable, 0, len(REASONS)):
         return units
-    for index, one in enumerate(count.unavailable):
+    for index, entry in enumerate(count.unavailable):
         where = f"{at}.unavailable[{index}]"
-        reason = _reason(fields, f"{where}.reason", one.reason)
-        fields.whole_number(f"{where}.unit_count", one.unit_count, 0, limits.COUNTED_UNITS)
+        reason = _reason(fields, f"{where}.reason", entry.reason)
+        fields.whole_number(f"{where}.unit_count", entry.unit_count, 0, limits.COUNTED_UNITS)
         if reason in units:
-            fields.wrong(f"{where}.reason", f"'{reason}' is named before; name each reason once")
-        units[reason] = one.unit_count
+            fields.wrong(f"{where}.reason", f"'{reason}' is given twice; give each reason once")
+        units[reason] = entry.unit_count
     total = sum(units.values())
     if total > count.on_hand_count:
         fields.wrong(f"{at}.unavailable", f"is {total} in all; on_hand_count is {count.on_hand_count}")
@@ -176,30 +176,30 @@ def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str,
 def _movement(fields: Fields, at: str, movement: stock_pb.StockMovement) -> ReportedMovement:
     kind = _KINDS.get(movement.kind, "")
     if not kind:
-        fields.wrong(f"{at}.kind", "must be one of the MovementKinds, such as MOVEMENT_KIND_RECEIVED")
-    lowest = -limits.COUNTED_UNITS if kind == "adjusted" else 1
-    fields.whole_number(f"{at}.unit_count", movement.unit_count, lowest, limits.COUNTED_UNITS)
+        fields.wrong(f"{at}.kind", "must be a MovementKind, such as MOVEMENT_KIND_RECEIVED")
+    minimum = -limits.COUNTED_UNITS if kind == "adjusted" else 1
+    fields.whole_number(f"{at}.unit_count", movement.unit_count, minimum, limits.COUNTED_UNITS)
     if movement.unit_count == 0:
         fields.wrong(f"{at}.unit_count", "must not be 0")
     reason = _reason(fields, f"{at}.reason", movement.reason)
     if movement.reason and kind not in SETTING_ASIDE_SIGNS:
-        fields.wrong(f"{at}.reason", "is for units that are set aside or put back; leave it out")
+        fields.wrong(f"{at}.reason", "applies only to units set aside or put back; omit it")
     reference = fields.text(f"{at}.incoming_reference", movement.incoming_reference, longest=limits.CHANGE_ID_LENGTH)
     if reference and kind != "received":
-        fields.wrong(f"{at}.incoming_reference", "is for units that are received; leave it out")
+        fields.wrong(f"{at}.incoming_reference", "applies only to received units; omit it")
     return ReportedMovement(kind, movement.unit_count, reason if kind in SETTING_ASIDE_SIGNS else None, reference)
 
 
 def _incoming(fields: Fields, at: str, incoming: stock_pb.IncomingUnits) -> ReportedIncoming:
     fields.text(f"{at}.reference", incoming.reference, longest=limits.CHANGE_ID_LENGTH, required=True)
     fields.whole_number(f"{at}.unit_count", incoming.unit_count, 0, limits.COUNTED_UNITS)
-    expected = None
+    expect_time = None
     if incoming.HasField("expect_time"):
-        expected = fields.moment(f"{at}.expect_time", incoming.expect_time, given=True)
-    return ReportedIncoming(incoming.reference, incoming.unit_count, expected)
+        expect_time = fields.moment(f"{at}.expect_time", incoming.expect_time, given=True)
+    return ReportedIncoming(incoming.reference, incoming.unit_count, expect_time)
 
 
 def _reason(fields: Fields, at: str, number: int) -> str:
     if number not in _REASONS:
-        fields.wrong(at, "must be one of the UnavailableReasons, such as UNAVAILABLE_REASON_DAMAGED")
+        fields.wrong(at, "must be an UnavailableReason, such as UNAVAILABLE_REASON_DAMAGED")
     return _REASONS.get(number, OTHER)

@@ -1,4 +1,4 @@
-"""What recorded changes of stock raise and settle: what is not mapped, figures that differ, counts to repeat."""
+"""Exceptions that recorded stock changes raise and resolve: unmapped records, mismatches and counts to repeat."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ UNMAPPED_PRODUCT, UNMAPPED_LOCATION = "unmapped_product", "unmapped_location"
 
 
 def observation_subject(result: RecordedChange) -> str:
-    """The subject of an observation that differs: who saw it, of what, where."""
+    """The subject of a mismatching observation: source, SKU and location."""
     return f"{result.change.source}/{result.change.sku}/{result.change.location_id}"
 
 
 def recount_subject(result: RecordedChange) -> str:
-    """The subject of two counts of one moment: what is to be counted again, and where."""
+    """The subject of two counts of one moment: the SKU and location to count again."""
     return f"{result.change.sku}/{result.change.location_id}"
 
 
@@ -40,64 +40,70 @@ async def raise_and_resolve(
     locations: Mapping[str, Location],
     new_id: Callable[[], UUID],
 ) -> tuple[list[RaisedException], list[UUID]]:
-    """Raises what the results ask somebody to settle, and settles what they have cured; the last word counts.
+    """Raises exceptions for the results and resolves mismatches that are over; the last result about a subject decides.
 
-    Returns what is new, and the mismatches that are settled.
+    Returns the new exceptions and the resolved mismatches.
     """
-    found: dict[tuple[str, str], Incident] = {}
-    cured: set[str] = set()
+    incidents_by_key: dict[tuple[str, str], Incident] = {}
+    agreed: set[str] = set()
     for result in results:
         if result.cause is QuarantineCause.UNMAPPED:
-            found |= {(one.kind, one.subject): one for one in _unmapped(result, products, locations)}
+            incidents_by_key |= {
+                (incident.kind, incident.subject): incident for incident in _unmapped(result, products, locations)
+            }
         for subject, incident in _mismatches(result, products, locations):
-            found.pop((MISMATCH, subject), None)
-            cured.discard(subject)
+            incidents_by_key.pop((MISMATCH, subject), None)
+            agreed.discard(subject)
             if incident is None:
-                cured.add(subject)
+                agreed.add(subject)
             else:
-                found[MISMATCH, subject] = incident
-    description = "A later count agrees."
-    settled = await incidents.resolve_all(
-        connection, now, MISMATCH, sorted(cured), resolution=STOCK_CORRECTED, description=description, new_id=new_id
+                incidents_by_key[MISMATCH, subject] = incident
+    description = "A later count agrees with stock on hand."
+    resolved = await incidents.resolve_all(
+        connection, now, MISMATCH, sorted(agreed), resolution=STOCK_CORRECTED, description=description, new_id=new_id
     )
-    return await incidents.raise_all(connection, policy_set, now, found.values(), new_id), settled
+    return await incidents.raise_all(connection, policy_set, now, incidents_by_key.values(), new_id), resolved
 
 
 def _unmapped(
     result: RecordedChange, products: Mapping[str, Product], locations: Mapping[str, Location]
 ) -> list[Incident]:
-    change, found = result.change, []
+    change, unmapped = result.change, []
     if change.sku not in products:
-        said = f"{change.source} speaks of product '{change.sku}', which is not in the catalogue; upsert it."
-        place = locations.get(change.location_id)
-        found.append(Incident(UNMAPPED_PRODUCT, change.sku, said, location=place, sku=change.sku, source=change.source))
+        description = f"{change.source} reports product '{change.sku}', which is not in the catalog; upsert it."
+        location = locations.get(change.location_id)
+        unmapped.append(
+            Incident(UNMAPPED_PRODUCT, change.sku, description, location=location, sku=change.sku, source=change.source)
+        )
     if change.location_id not in locations:
-        said = f"{change.source} speaks of location '{change.location_id}', which is not in the catalogue; upsert it."
-        item = products.get(change.sku)
-        found.append(
+        description = (
+            f"{change.source} reports location '{change.location_id}', which is not in the catalog; upsert it."
+        )
+        product = products.get(change.sku)
+        unmapped.append(
             Incident(
                 UNMAPPED_LOCATION,
                 change.location_id,
-                said,
-                product=item,
+                description,
+                product=product,
                 location_id=change.location_id,
                 source=change.source,
             )
         )
-    return found
+    return unmapped
 
 
 def _mismatches(
     result: RecordedChange, products: Mapping[str, Product], locations: Mapping[str, Location]
 ) -> list[tuple[str, Incident | None]]:
-    """What a result says of mismatches, by subject: that there is one, or None where it is over."""
+    """The mismatches that a result raises or ends, by subject; None if the mismatch is over."""
     change = result.change
 
-    def incident(subject: str, said: str) -> Incident:
+    def incident(subject: str, description: str) -> Incident:
         return Incident(
             MISMATCH,
             subject,
-            said,
+            description,
             location=locations.get(change.location_id),
             product=products.get(change.sku),
             sku=change.sku,
@@ -105,10 +111,10 @@ def _mismatches(
             source=change.source,
         )
 
-    what = f"{change.sku} at {change.location_id}"
+    stock = f"{change.sku} at {change.location_id}"
     if result.cause is QuarantineCause.RECOUNT:
         return [
-            (recount_subject(result), incident(recount_subject(result), f"{what}: {change.source} {result.reason}."))
+            (recount_subject(result), incident(recount_subject(result), f"{stock}: {change.source} {result.reason}."))
         ]
     if result.result is ChangeResult.ACCEPTED and change.count is not None and result.difference is None:
         return [(recount_subject(result), None)]
@@ -116,6 +122,8 @@ def _mismatches(
         return []
     if not result.mismatch:
         return [(observation_subject(result), None)]
-    by = f"{unit_count_text(abs(result.difference))} {'more' if result.difference > 0 else 'fewer'}"
-    said = f"{change.source} sees {by} of {what} than are known; count there, or mend the feed."
-    return [(observation_subject(result), incident(observation_subject(result), said))]
+    difference = f"{unit_count_text(abs(result.difference))} {'more' if result.difference > 0 else 'fewer'}"
+    description = (
+        f"{change.source} reports {difference} of {stock} than are on hand; count again there or fix the feed."
+    )
+    return [(observation_subject(result), incident(observation_subject(result), description))]

@@ -1,4 +1,4 @@
-"""Counts, movements and announcements from sources, recorded in one transaction with a result for each."""
+"""Records counts, movements and announced deliveries in one transaction, with a result for each change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from service.stock.stock_book import Book, Key
 from service.stock.stock_history import History
 
 _movement = stock_movement.c
-_reported = unnested("said", source=Text, change_id=Text)
+_reported = unnested("reported", source=Text, change_id=Text)
 _RECORDED_BEFORE = Statement(
     select(_movement.source, _movement.change_id).join(
         _reported, (_reported.c.source == _movement.source) & (_reported.c.change_id == _movement.change_id)
@@ -54,47 +54,47 @@ async def record(
     cache: CatalogCache,
     policy_set: PolicySet,
 ) -> tuple[list[RecordedChange], UnitOfWork]:
-    """Records changes in the order in which they came; what cannot be recorded is kept in quarantine.
+    """Records changes in the given order and quarantines those that cannot be recorded.
 
-    They may be of several sources. Locks levels like every other writer. A source's change id counts once, whatever
-    comes with it the second time.
+    They may come from several sources. Locks levels like every other writer. A change id counts once for its source,
+    whatever the second change with it contains.
     """
     version, products = await catalog_store.products(connection, {change.sku for change in changes})
-    known = await cache.at(connection, version)
-    unmapped = {change.key: _unmapped(change, products, known) for change in changes}
+    catalog = await cache.at(connection, version)
+    unmapped = {change.key: _unmapped(change, products, catalog) for change in changes}
     mapped = [change for change in changes if not unmapped[change.key]]
     await order_store.lock_needed(connection)
     await levels.ensure(connection, {change.key for change in mapped})
     locked = await levels.lock(connection, {change.sku for change in mapped})
     book = await levels.open_book(connection, locked, new_id)
-    recording = await _recorder(connection, book, mapped, known.feeds)
-    results = [recording.record(change, unmapped[change.key]) for change in changes]
+    recorder = await _recorder(connection, book, mapped, catalog.feeds)
+    results = [recorder.record(change, unmapped[change.key]) for change in changes]
     unit_of_work = UnitOfWork(book)
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
-    await provenance.record(connection, book.now, recording.figures.values())
-    await incoming.write(connection, book.now, recording.deliveries)
+    await provenance.record(connection, book.now, recorder.figures.values())
+    await incoming.write(connection, book.now, recorder.deliveries)
     await _update_quarantine(connection, book.now, results)
-    raised, settled = await stock_incidents.raise_and_resolve(
+    raised, resolved = await stock_incidents.raise_and_resolve(
         connection,
         book.now,
         results,
         policy_set=policy_set,
         products=products,
-        locations=known.locations,
+        locations=catalog.locations,
         new_id=new_id,
     )
     unit_of_work.raised += raised
-    unit_of_work.resolved[stock_incidents.MISMATCH, STOCK_CORRECTED] = settled
-    declared = {change.source for change in changes} & known.feeds.keys()
+    unit_of_work.resolved[stock_incidents.MISMATCH, STOCK_CORRECTED] = resolved
+    declared = {change.source for change in changes} & catalog.feeds.keys()
     if declared:
-        spoken = await feed_silence.record_reports(connection, book.now, declared, new_id)
-        unit_of_work.resolved[feed_silence.STALE, COMPLETED] = spoken
+        resumed = await feed_silence.record_reports(connection, book.now, declared, new_id)
+        unit_of_work.resolved[feed_silence.STALE, COMPLETED] = resumed
     return results, unit_of_work
 
 
 def count_results(metrics: Metrics, results: Sequence[RecordedChange]) -> None:
-    """Counts what was recorded, after the commit."""
+    """Counts the recorded changes in the metrics, after the commit."""
     for result in results:
         metrics.stock_changes.labels(result.result.value).inc()
         if result.mismatch and result.difference is not None:
@@ -102,21 +102,23 @@ def count_results(metrics: Metrics, results: Sequence[RecordedChange]) -> None:
             metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
 
 
-def _unmapped(change: StockChange, products: Mapping[str, Product], known: Catalog) -> str:
-    """Why a change cannot be placed, empty where it can: it names what the catalogue does not have."""
-    again = "; it is recorded once that is upserted"
+def _unmapped(change: StockChange, products: Mapping[str, Product], catalog: Catalog) -> str:
+    """Which product or location of a change is not in the catalog; empty if both are."""
+    advice = "is not in the catalog; the change is recorded once it is upserted"
     if change.sku not in products:
-        return f"no product '{change.sku}'{again}"
-    return "" if change.location_id in known.locations else f"no location '{change.location_id}'{again}"
+        return f"product '{change.sku}' {advice}"
+    return "" if change.location_id in catalog.locations else f"location '{change.location_id}' {advice}"
 
 
 async def _recorder(
     connection: Connection, book: Book, changes: Sequence[StockChange], feeds: Mapping[str, Feed]
 ) -> ChangeRecorder:
-    """Everything that the changes are assessed by, read under the locks."""
+    """A recorder with everything that the changes are assessed by, read under the locks."""
     locked = set(book.levels)
-    said = sorted({(change.source, change.change_id) for change in changes})
-    heard = await _RECORDED_BEFORE.rows(connection, **transposed(["source", "change_id"], said)) if said else []
+    change_ids = sorted({(change.source, change.change_id) for change in changes})
+    recorded = (
+        await _RECORDED_BEFORE.rows(connection, **transposed(["source", "change_id"], change_ids)) if change_ids else []
+    )
     return ChangeRecorder(
         book=book,
         feeds=feeds,
@@ -124,46 +126,46 @@ async def _recorder(
         history=await _history(connection, changes, feeds),
         unavailable=await unavailable_units.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
         untracked_since=await _untracked_since(connection, book),
-        recorded_ids={(row["source"], row["change_id"]) for row in heard},
+        recorded_ids={(row["source"], row["change_id"]) for row in recorded},
     )
 
 
 async def _history(connection: Connection, changes: Sequence[StockChange], feeds: Mapping[str, Feed]) -> History:
-    """What happened after the moments that counts are of; no more of it than their feeds' meaning asks for."""
-    moments, aside, net = set(), set(), set()
+    """Movements after the times of the counts, as far as the basis of their feeds needs them."""
+    moments, unavailable, net = set(), set(), set()
     for change in changes:
         if change.count is None:
             continue
-        feed, at = feeds.get(change.source) or Feed(change.source), (change.key, change.effective_time)
-        moments.add(at)
+        feed, count_key = feeds.get(change.source) or Feed(change.source), (change.key, change.effective_time)
+        moments.add(count_key)
         if feed.counts_available or _concerns_unavailable(change):
-            aside.add(at)
+            unavailable.add(count_key)
         if feed.is_net:
-            net.add((*at, change.count.orders_until or change.effective_time))
-    return await stock_history.read(connection, moments, aside, net)
+            net.add((*count_key, change.count.orders_until or change.effective_time))
+    return await stock_history.read(connection, moments, unavailable, net)
 
 
 def _concerns_unavailable(change: StockChange) -> bool:
-    """Whether the change speaks of units that are there and not sellable."""
+    """Whether the change is about unavailable units."""
     if change.count is not None:
         return change.count.unavailable_total is not None or change.count.unavailable is not None
     return change.movement is not None and change.movement.kind in SETTING_ASIDE_SIGNS
 
 
 async def _untracked_since(connection: Connection, book: Book) -> dict[Key, datetime]:
-    """When sources said that they no longer track the levels which are not tracked now."""
+    """When sources stopped tracking the levels that are not tracked now."""
     skus = sorted({sku for (sku, _), level in book.levels.items() if not level.tracked})
     rows = await _UNTRACKED_SINCE.rows(connection, skus=skus) if skus else []
     return {(row["sku"], row["location_id"]): row["since"] for row in rows}
 
 
 async def _update_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
-    """Keeps what was quarantined, and lets go of what has been recorded at last."""
-    kept = [
+    """Stores quarantined changes and removes those that have been recorded."""
+    quarantined = [
         (r.change, r.cause or QuarantineCause.UNMAPPED, r.reason)
         for r in results
         if r.result is ChangeResult.QUARANTINED
     ]
-    await quarantine.store(connection, now, kept)
-    settled = [(r.change.source, r.change.change_id) for r in results if r.result is not ChangeResult.QUARANTINED]
-    await quarantine.remove(connection, settled)
+    await quarantine.store(connection, now, quarantined)
+    recorded = [(r.change.source, r.change.change_id) for r in results if r.result is not ChangeResult.QUARANTINED]
+    await quarantine.remove(connection, recorded)

@@ -17,7 +17,7 @@ from truestock.v1 import stock_service_pb2 as stock_pb
 
 @dataclass(frozen=True, slots=True)
 class RecordRequest:
-    """A RecordStockChanges request that is well-formed."""
+    """A valid RecordStockChanges request."""
 
     source: str
     changes: Sequence[StockChange]
@@ -26,7 +26,7 @@ class RecordRequest:
 
 @dataclass(frozen=True, slots=True)
 class LevelsPage:
-    """Which levels to list: filters that are empty let everything through, `after` is the last key already seen."""
+    """Which levels to list: an empty filter matches everything; `after` is the last key of the page before."""
 
     skus: Sequence[str]
     location_ids: Sequence[str]
@@ -35,27 +35,29 @@ class LevelsPage:
 
 
 def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest:
-    """Raises InvalidFields with everything that is wrong."""
+    """Raises InvalidFields with every problem."""
     fields = Fields()
     source = fields.text("source", request.source, longest=limits.ID_LENGTH, required=True)
     if source in OWN_SOURCES:
-        fields.wrong("source", f"'{source}' is the service's own; name the till, the warehouse system or the person")
+        fields.wrong(
+            "source", f"'{source}' is reserved for Truestock; name the POS, the warehouse system or the person"
+        )
     request_id = fields.uuid("request_id", request.request_id)
     changes: list[StockChange] = []
     if fields.size("changes", request.changes, 1, limits.STOCK_CHANGES):
         for index, change in enumerate(request.changes):
-            made = checked_change(fields, f"changes[{index}]", source or "", change)
-            if made is not None:
-                changes.append(made)
+            checked = checked_change(fields, f"changes[{index}]", source or "", change)
+            if checked is not None:
+                changes.append(checked)
     fields.finish()
     return RecordRequest(source or "", changes, request_id)
 
 
 def streamed_request(message: stock_pb.StreamStockChangesRequest, source: str) -> RecordRequest:
-    """One message of a stream whose earlier ones named `source`, empty before the first. Raises InvalidFields."""
+    """One message of a stream; `source` is from its earlier messages, empty for the first. Raises InvalidFields."""
     if source and message.source not in ("", source):
-        wrong = f"is '{message.source}', and this stream is '{source}'; open a stream for each source"
-        raise InvalidFields([Violation("source", wrong)])
+        problem = f"is '{message.source}', but this stream is for '{source}'; open one stream for each source"
+        raise InvalidFields([Violation("source", problem)])
     return record_request(stock_pb.RecordStockChangesRequest(source=source or message.source, changes=message.changes))
 
 
