@@ -87,8 +87,8 @@ async def check(
     if not stale and not reporting_again:
         return [], []
     now = await levels.clock(connection)
-    settled = await _resolve(connection, now, reporting_again, new_id)
-    return await incidents.raise_all(connection, policy_set, now, stale, new_id), settled
+    resolved = await _resolve(connection, now, reporting_again, new_id)
+    return await incidents.raise_all(connection, policy_set, now, stale, new_id), resolved
 
 
 async def _resolve(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:

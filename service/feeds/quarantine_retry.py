@@ -79,9 +79,9 @@ class QuarantineRetry:
         async def work(connection: Connection) -> tuple[list[RaisedException], list[UUID]]:
             return await feed_silence.check(connection, policy_set, self._deps.new_id)
 
-        raised, settled = await self._deps.database.transaction("check_feed_silence", work)
+        raised, resolved = await self._deps.database.transaction("check_feed_silence", work)
         incidents.count_raised(self._deps.metrics, raised)
-        incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, settled)
+        incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, resolved)
 
     async def _retry_batch(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """Retries one batch in one transaction and returns how many changes it read."""
@@ -99,22 +99,22 @@ class QuarantineRetry:
                 )
             return change_count, results, unit_of_work, await self._resolve_mapped(connection)
 
-        change_count, results, unit_of_work, settled = await self._deps.database.transaction("retry_quarantine", work)
+        change_count, results, unit_of_work, resolved = await self._deps.database.transaction("retry_quarantine", work)
         stock_intake.count_results(self._deps.metrics, results)
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
-        for kind, ids in settled.items():
+        for kind, ids in resolved.items():
             incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
         return change_count
 
     async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
         """Resolves exceptions about products and locations that are in the catalog now; returns their ids by kind."""
-        settled = {}
+        resolved = {}
         for kind, statement in _MAPPED.items():
             rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
             subjects = [row["subject"] for row in rows]
             if subjects:
-                settled[kind] = await incidents.resolve_all(
+                resolved[kind] = await incidents.resolve_all(
                     connection,
                     await levels.clock(connection),
                     kind,
@@ -123,4 +123,4 @@ class QuarantineRetry:
                     description="It is in the catalog now.",
                     new_id=self._deps.new_id,
                 )
-        return settled
+        return resolved

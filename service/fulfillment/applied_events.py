@@ -1,4 +1,4 @@
-"""Effects of events on shipment lines, each kept, so that it happens once, however often and when it is heard."""
+"""Effects of events on shipment lines, stored so that each event takes effect once, however often it is sent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _APPLIED_LINES = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What an event did to units of one line of a shipment."""
+    """The effect of an event on units of one shipment line."""
 
     shipment_id: UUID
     line_id: str
@@ -41,13 +41,13 @@ class Effect:
 
 
 async def applied_lines(connection: Connection, shipment_ids: Iterable[UUID], effect: str, event_id: str) -> set[str]:
-    """The lines on which this event has had this effect already. The order is locked."""
+    """The lines on which this event has already had this effect. The caller has locked the order."""
     rows = await _APPLIED_LINES.rows(connection, shipment_ids=list(shipment_ids), effect=effect, event_id=event_id)
     return {row["line_id"] for row in rows}
 
 
 async def record(connection: Connection, effects: Iterable[Effect]) -> None:
-    """Keeps what an event has done."""
+    """Stores the effects of an event."""
     rows = [(x.shipment_id, x.line_id, x.effect, x.event_id, x.unit_count) for x in effects]
     if rows:
         await _RECORD.run(connection, **transposed(list(_EFFECT), rows))

@@ -1,4 +1,4 @@
-"""What locations do with shipments, each move in one transaction: lock, read, move, what follows, write."""
+"""Actions on shipments, each in one transaction: lock, read, apply, rebalance, write."""
 
 from __future__ import annotations
 
@@ -34,71 +34,84 @@ Work = Callable[[Connection], Awaitable[tuple[allocation_pb.Allocation, UnitOfWo
 
 
 class FulfillmentOperations:
-    """Moves of shipments, and returns. Never shed: what happened has happened."""
+    """Actions on shipments, and returns. Never shed under load, because they report what has happened already."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def perform(self, wanted: ShipmentRequest, asked: IdempotentRequest) -> allocation_pb.Allocation:
-        """The order after a move of one of its shipments. Raises NotFound, WrongState, TooManyUnits."""
+    async def perform(
+        self, request: ShipmentRequest, idempotent_request: IdempotentRequest
+    ) -> allocation_pb.Allocation:
+        """Applies an action to a shipment; returns its order. Raises NotFound, WrongState, TooManyUnits."""
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
-            row = await _ALLOCATION_OF.row(connection, id=wanted.shipment_id)
+            row = await _ALLOCATION_OF.row(connection, id=request.shipment_id)
             if row is None:
-                raise _no_shipment(wanted.shipment_id)
+                raise _no_shipment(request.shipment_id)
             unit_of_work, locked = await self._open(connection, row["allocation_id"])
-            step = await self._transition(
-                connection, unit_of_work, locked, wanted=wanted, asked=asked, policy_set=policy_set
+            transition = await self._transition(
+                connection,
+                unit_of_work,
+                locked,
+                request=request,
+                idempotent_request=idempotent_request,
+                policy_set=policy_set,
             )
-            if wanted.action is ShipmentAction.REASSIGN:
-                reassignment.reassign(step)
+            if request.action is ShipmentAction.REASSIGN:
+                reassignment.reassign(transition)
             else:
-                perform(step)
-                await provenance.lower_confidence(connection, unit_of_work.book, not_found_levels(step))
-            await applied_events.record(connection, step.effects)
+                perform(transition)
+                await provenance.lower_confidence(connection, unit_of_work.book, not_found_levels(transition))
+            await applied_events.record(connection, transition.effects)
             return await self._finish(connection, unit_of_work, row["allocation_id"], policy_set)
 
-        return await self._once_per_request(f"shipment_{wanted.action}", asked, work)
+        return await self._once_per_request(f"shipment_record{request.action}", idempotent_request, work)
 
-    async def record_return(self, wanted: ReturnRequest, asked: IdempotentRequest) -> allocation_pb.Allocation:
-        """The order after units of it came back. Raises NotFound, TooManyUnits."""
+    async def record_return(
+        self, request: ReturnRequest, idempotent_request: IdempotentRequest
+    ) -> allocation_pb.Allocation:
+        """Records returned units of an order; returns the order. Raises NotFound, TooManyUnits."""
         policy_set = self._deps.policies()
-        event_id = wanted.event_id or str(asked.key.id)
+        event_id = request.event_id or str(idempotent_request.key.id)
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
-            if wanted.location_id and await catalog_store.missing_locations(connection, [wanted.location_id]):
-                raise NotFound("location", {"location_id": wanted.location_id}, ADD_LOCATION_FIRST)
-            place = wanted.location_id or None
-            unit_of_work, locked = await self._open(connection, wanted.allocation_id, place)
-            record = unit_of_work.records[wanted.allocation_id]
-            shipment_ids = [made.id for made in record.shipments]
-            heard = await applied_events.applied_lines(connection, shipment_ids, returns.RETURNED, event_id)
-            counted = await self._counted_levels(connection, locked, wanted.event_time)
-            effects = returns.record_return(unit_of_work, record, wanted, event_id, heard=heard, is_counted=counted)
+            if request.location_id and await catalog_store.missing_locations(connection, [request.location_id]):
+                raise NotFound("location", {"location_id": request.location_id}, ADD_LOCATION_FIRST)
+            new_location_id = request.location_id or None
+            unit_of_work, locked = await self._open(connection, request.allocation_id, new_location_id)
+            record = unit_of_work.records[request.allocation_id]
+            shipment_ids = [shipment_record.id for shipment_record in record.shipments]
+            applied_lines = await applied_events.applied_lines(connection, shipment_ids, returns.RETURNED, event_id)
+            counted_levels = await self._counted_levels(connection, locked, request.event_time)
+            effects = returns.record_return(
+                unit_of_work, record, request, event_id, applied_lines=applied_lines, counted_levels=counted_levels
+            )
             await applied_events.record(connection, effects)
-            return await self._finish(connection, unit_of_work, wanted.allocation_id, policy_set)
+            return await self._finish(connection, unit_of_work, request.allocation_id, policy_set)
 
-        return await self._once_per_request("return", asked, work)
+        return await self._once_per_request("return", idempotent_request, work)
 
-    async def _once_per_request(self, operation: str, asked: IdempotentRequest, work: Work) -> allocation_pb.Allocation:
+    async def _once_per_request(
+        self, operation: str, idempotent_request: IdempotentRequest, work: Work
+    ) -> allocation_pb.Allocation:
         answer, unit_of_work = await idempotency.once(
-            self._deps.database, operation, asked, allocation_pb.Allocation, work
+            self._deps.database, operation, idempotent_request, allocation_pb.Allocation, work
         )
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         return answer
 
     async def _open(
-        self, connection: Connection, allocation_id: UUID, new_place: str | None = None
+        self, connection: Connection, allocation_id: UUID, new_location_id: str | None = None
     ) -> tuple[UnitOfWork, set[tuple[str, str]]]:
-        """The order and the stock of its products, locked; with a level at a place where there may be none yet."""
+        """Locks and reads the order and the stock of its products; creates missing levels at `new_location_id`."""
         if not await order_store.lock(connection, [allocation_id]):
             raise no_allocation(allocation_id)
         skus = await order_store.line_skus(connection, [allocation_id])
-        if new_place:
-            known = skus - await catalog_store.missing_products(connection, skus)
-            await levels.ensure(connection, {(sku, new_place) for sku in known})
+        if new_location_id:
+            known_skus = skus - await catalog_store.missing_products(connection, skus)
+            await levels.ensure(connection, {(sku, new_location_id) for sku in known_skus})
         locked = await levels.lock(connection, skus)
         unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
         unit_of_work.load((await order_store.read(connection, [allocation_id])).values())
@@ -110,28 +123,34 @@ class FulfillmentOperations:
         unit_of_work: UnitOfWork,
         locked: set[tuple[str, str]],
         *,
-        wanted: ShipmentRequest,
-        asked: IdempotentRequest,
+        request: ShipmentRequest,
+        idempotent_request: IdempotentRequest,
         policy_set: PolicySet,
     ) -> ShipmentTransition:
         (record,) = unit_of_work.records.values()
-        made = next((one for one in record.shipments if one.id == wanted.shipment_id), None)
-        if made is None:
-            raise _no_shipment(wanted.shipment_id)
-        event_id = wanted.event_id or str(asked.key.id)
-        effect = effect_of(wanted.action)
-        heard = await applied_events.applied_lines(connection, [made.id], effect, event_id) if effect else set()
-        known = await context(connection, self._deps.catalog_cache, policy_set, {line.sku for line in record.lines})
+        shipment_record = next(
+            (candidate for candidate in record.shipments if candidate.id == request.shipment_id), None
+        )
+        if shipment_record is None:
+            raise _no_shipment(request.shipment_id)
+        event_id = request.event_id or str(idempotent_request.key.id)
+        effect = effect_of(request.action)
+        applied_lines = (
+            await applied_events.applied_lines(connection, [shipment_record.id], effect, event_id) if effect else set()
+        )
+        planning_context = await context(
+            connection, self._deps.catalog_cache, policy_set, {line.sku for line in record.lines}
+        )
         return ShipmentTransition(
-            request=wanted,
+            request=request,
             event_id=event_id,
             unit_of_work=unit_of_work,
-            channel_context=known.of(record.channel_id),
+            channel_context=planning_context.of(record.channel_id),
             record=record,
-            shipment=made,
-            applied_lines=heard,
+            shipment=shipment_record,
+            applied_lines=applied_lines,
             counted_levels=await self._counted_levels(
-                connection, locked, wanted.event_time, known.catalog.feeds, made.assign_time
+                connection, locked, request.event_time, planning_context.catalog.feeds, shipment_record.assign_time
             ),
         )
 
@@ -143,7 +162,7 @@ class FulfillmentOperations:
         feeds: Mapping[str, Feed] | None = None,
         promised_time: datetime | None = None,
     ) -> dict[tuple[str, str], bool]:
-        """By level: whether a count has in already what happened at the event's time to units promised at another."""
+        """By level: whether a count already includes an event at `event_time` on units promised at `promised_time`."""
         if event_time is None:
             return {}
         anchors = await provenance.anchors(connection, set(locked))
@@ -161,5 +180,5 @@ class FulfillmentOperations:
 
 
 def _no_shipment(shipment_id: UUID) -> NotFound:
-    advice = "it may have been planned anew: look at its order with GetAllocation"
+    advice = "it may have been replanned; look up its order with GetAllocation or `truestock explain`"
     return NotFound("shipment", {"shipment_id": str(shipment_id)}, advice)

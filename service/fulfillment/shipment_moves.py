@@ -1,4 +1,4 @@
-"""What each move of a shipment does to its order and to the book. Nothing here reads or writes the database."""
+"""What each action on a shipment does to its order and to stock. Nothing here reads or writes the database."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from service.orders.order_exceptions import OrderException
 from service.stock.stock_book import Book, Occurrence
 
 REJECTED = "rejected"
-"""Why units were routed anew, and the cause of an oversell where nobody else has them."""
+"""The cause of rerouted units, and of an oversell if no other location has them."""
 
 _NOT_FOUND = "not_found"
 _UNAVAILABLE_REASONS = {"damaged": "damaged", "set_aside": "display"}
-"""Why rejected units that are there are not sellable, by the reason of the rejection."""
+"""Why rejected units are unavailable, by reason of the rejection."""
 _EFFECTS = {
     ShipmentAction.SHIP: "shipped",
     ShipmentAction.DELIVER: "delivered",
@@ -46,7 +46,7 @@ _TARGET_STATES = {
 
 @dataclass(slots=True)
 class ShipmentTransition:
-    """One move of one shipment, of an order that is locked; `heard` are lines on which the event had its effect."""
+    """One action on a shipment of a locked order; on `applied_lines` its event has taken effect before."""
 
     request: ShipmentRequest
     event_id: str
@@ -56,7 +56,7 @@ class ShipmentTransition:
     shipment: ShipmentRecord
     applied_lines: set[str]
     counted_levels: Mapping[tuple[str, str], bool] = field(default_factory=dict)
-    """By level: whether a count has in already what happened at the event's time."""
+    """By level: whether a count already includes what happened at the time of the event."""
     effects: list[Effect] = field(default_factory=list)
 
     @property
@@ -70,193 +70,219 @@ class ShipmentTransition:
         return Occurrence(self.request.event_time or self.book.now, self.counted_levels.get(key, False))
 
 
-def effect_of(move: ShipmentAction) -> str:
-    """The effect that a move has on lines, in a word; empty where it has none."""
-    return {**_EFFECTS, ShipmentAction.RETURN_UNCOLLECTED: "uncollected"}.get(move, "")
+def effect_of(action: ShipmentAction) -> str:
+    """The name of the effect that an action has on lines; empty if it has none."""
+    return {**_EFFECTS, ShipmentAction.RETURN_UNCOLLECTED: "uncollected"}.get(action, "")
 
 
-def perform(step: ShipmentTransition) -> None:
-    """Makes the move and notes what became of the order. A move that a later event has in already does nothing.
+def perform(transition: ShipmentTransition) -> None:
+    """Performs the action and records the change of the order. An action that a later event implies does nothing.
 
     Raises WrongState, NotFound (line), TooManyUnits.
     """
-    if step.applied_lines and step.applied_lines >= set(step.request.lines):
+    if transition.applied_lines and transition.applied_lines >= set(transition.request.lines):
         return
-    _check(step)
-    if check_action(step.request.action, step.shipment.state) is ActionCheck.LATE:
-        _check_late(step)
+    _check(transition)
+    if check_action(transition.request.action, transition.shipment.state) is ActionCheck.LATE:
+        _check_late(transition)
         return
-    step.record.update_time = step.book.now
-    _PERFORM[step.request.action](step)
+    transition.record.update_time = transition.book.now
+    _PERFORM[transition.request.action](transition)
 
 
-def _check(step: ShipmentTransition) -> None:
-    move, record, shipment = step.request.action, step.record, step.shipment
-    wanted = _TARGET_STATES[move].value
+def _check(transition: ShipmentTransition) -> None:
+    action, record, shipment = transition.request.action, transition.record, transition.shipment
+    requested_state = _TARGET_STATES[action].value
     if record.commitment is not Commitment.SOLD:
-        advice = "its order is not sold yet: confirm the allocation first"
-        raise WrongState("shipment", str(shipment.id), record.state_at(step.book.now), wanted, advice)
-    if METHOD_OF.get(move, record.method) != record.method:
-        advice = "ship and deliver are for orders that are shipped, the others for orders that are picked up"
-        raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", wanted, advice)
-    if move is ShipmentAction.ACCEPT and is_in_review(record):
-        advice = "a person has to approve the order first: see `truestock exceptions`"
-        raise WrongState("shipment", str(shipment.id), "in review", wanted, advice)
-    if check_action(move, shipment.state) is ActionCheck.REFUSED:
+        advice = "its order is not sold yet; confirm the allocation first"
+        raise WrongState("shipment", str(shipment.id), record.state_at(transition.book.now), requested_state, advice)
+    if METHOD_OF.get(action, record.method) != record.method:
+        advice = "ship and deliver are for shipped orders, the other actions for pickup orders"
+        raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", requested_state, advice)
+    if action is ShipmentAction.ACCEPT and is_in_review(record):
+        advice = "a person has to approve the order first; see `truestock exceptions`"
+        raise WrongState("shipment", str(shipment.id), "in review", requested_state, advice)
+    if check_action(action, shipment.state) is ActionCheck.REFUSED:
         advice = "look at its order with GetAllocation or `truestock explain`"
-        raise WrongState("shipment", str(shipment.id), shipment.state.value, wanted, advice)
+        raise WrongState("shipment", str(shipment.id), shipment.state.value, requested_state, advice)
 
 
-def _check_late(step: ShipmentTransition) -> None:
-    """What a later event has in already can be no more than that, and of lines that the shipment has."""
-    _check_lines(step)
-    for line_id, units in step.request.lines.items():
-        had = step.shipment.shipped.get(line_id, 0) + step.shipment.rejected.get(line_id, 0)
-        if units > had:
-            raise TooManyUnits(line_id, units, 0, _EFFECTS[step.request.action])
+def _check_late(transition: ShipmentTransition) -> None:
+    """Checks that a late action names lines of the shipment, and at most the units that shipped or were rejected."""
+    _check_lines(transition)
+    for line_id, units in transition.request.lines.items():
+        handled = transition.shipment.shipped.get(line_id, 0) + transition.shipment.rejected.get(line_id, 0)
+        if units > handled:
+            raise TooManyUnits(line_id, units, 0, _EFFECTS[transition.request.action])
 
 
-def requested_units(step: ShipmentTransition) -> dict[str, int]:
-    """The units that a move is about, by line: those that are named, else everything that has not left."""
-    if not step.request.lines:
-        return {line_id: units for line_id, units in step.shipment.units.items() if line_id not in step.applied_lines}
-    _check_lines(step)
-    asked = {line_id: units for line_id, units in step.request.lines.items() if line_id not in step.applied_lines}
-    for line_id, units in asked.items():
-        left = step.shipment.units.get(line_id, 0)
-        if units > left:
-            raise TooManyUnits(line_id, units, left, _EFFECTS[step.request.action])
-    return asked
+def requested_units(transition: ShipmentTransition) -> dict[str, int]:
+    """The units of an action by line: those in the request, or all that have not shipped if it names none."""
+    if not transition.request.lines:
+        return {
+            line_id: units
+            for line_id, units in transition.shipment.units.items()
+            if line_id not in transition.applied_lines
+        }
+    _check_lines(transition)
+    units_by_line = {
+        line_id: units for line_id, units in transition.request.lines.items() if line_id not in transition.applied_lines
+    }
+    for line_id, units in units_by_line.items():
+        remaining = transition.shipment.units.get(line_id, 0)
+        if units > remaining:
+            raise TooManyUnits(line_id, units, remaining, _EFFECTS[transition.request.action])
+    return units_by_line
 
 
-def _check_lines(step: ShipmentTransition) -> None:
-    known = set(step.shipment.line_ids)
+def _check_lines(transition: ShipmentTransition) -> None:
+    line_ids = set(transition.shipment.line_ids)
     missing = {
-        f"lines[{place}].line_id": line_id for place, line_id in enumerate(step.request.lines) if line_id not in known
+        f"lines[{index}].line_id": line_id
+        for index, line_id in enumerate(transition.request.lines)
+        if line_id not in line_ids
     }
     if missing:
-        raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(known)[:20])}")
+        raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(line_ids)[:20])}")
 
 
-def _accept(step: ShipmentTransition) -> None:
-    step.shipment.state, step.shipment.accept_time = ShipmentState.ACCEPTED, step.book.now
-    step.unit_of_work.record(AllocationChange(step.record, "accepted", f"{step.shipment.location_id} works on it."))
-
-
-def _mark_ready(step: ShipmentTransition) -> None:
-    step.shipment.accept_time = step.shipment.accept_time or step.book.now
-    step.shipment.state = ShipmentState.READY_FOR_PICKUP
-    step.unit_of_work.record(
-        AllocationChange(step.record, "ready_for_pickup", f"It waits at {step.shipment.location_id}.")
+def _accept(transition: ShipmentTransition) -> None:
+    transition.shipment.state, transition.shipment.accept_time = ShipmentState.ACCEPTED, transition.book.now
+    transition.unit_of_work.record(
+        AllocationChange(transition.record, "accepted", f"{transition.shipment.location_id} accepted the shipment.")
     )
 
 
-def _ship(step: ShipmentTransition) -> None:
-    left = _fulfill(step, "shipped")
-    sentence = f"{unit_count_text(left)} left {step.shipment.location_id}."
-    step.unit_of_work.record(AllocationChange(step.record, "shipped", sentence))
-
-
-def _deliver(step: ShipmentTransition) -> None:
-    # What arrived has left, heard or not.
-    left = _fulfill(step, "shipped")
-    step.shipment.state, step.shipment.deliver_time = ShipmentState.DELIVERED, step.book.now
-    unheard = f" {unit_count_text(left)} had not been heard to leave." if left else ""
-    step.unit_of_work.record(
-        AllocationChange(step.record, "delivered", f"What left {step.shipment.location_id} arrived.{unheard}")
+def _mark_ready(transition: ShipmentTransition) -> None:
+    transition.shipment.accept_time = transition.shipment.accept_time or transition.book.now
+    transition.shipment.state = ShipmentState.READY_FOR_PICKUP
+    transition.unit_of_work.record(
+        AllocationChange(
+            transition.record, "ready_for_pickup", f"Ready for pickup at {transition.shipment.location_id}."
+        )
     )
 
 
-def _collect(step: ShipmentTransition) -> None:
-    left = _fulfill(step, "collected")
-    step.shipment.state, step.shipment.deliver_time = ShipmentState.COLLECTED, step.book.now
-    step.unit_of_work.record(
-        AllocationChange(step.record, "collected", f"{unit_count_text(left)} fetched at {step.shipment.location_id}.")
+def _ship(transition: ShipmentTransition) -> None:
+    unit_count = _fulfill(transition, "shipped")
+    sentence = f"{unit_count_text(unit_count)} shipped from {transition.shipment.location_id}."
+    transition.unit_of_work.record(AllocationChange(transition.record, "shipped", sentence))
+
+
+def _deliver(transition: ShipmentTransition) -> None:
+    # Delivered units must have shipped, even if no event reported it.
+    unit_count = _fulfill(transition, "shipped")
+    transition.shipment.state, transition.shipment.deliver_time = ShipmentState.DELIVERED, transition.book.now
+    unreported = f" {unit_count_text(unit_count)} not reported as shipped before." if unit_count else ""
+    transition.unit_of_work.record(
+        AllocationChange(
+            transition.record, "delivered", f"Shipment from {transition.shipment.location_id} delivered.{unreported}"
+        )
     )
 
 
-def _fulfill(step: ShipmentTransition, kind: str) -> int:
-    """Units leave the location; returns how many."""
+def _collect(transition: ShipmentTransition) -> None:
+    unit_count = _fulfill(transition, "collected")
+    transition.shipment.state, transition.shipment.deliver_time = ShipmentState.COLLECTED, transition.book.now
+    transition.unit_of_work.record(
+        AllocationChange(
+            transition.record,
+            "collected",
+            f"{unit_count_text(unit_count)} collected at {transition.shipment.location_id}.",
+        )
+    )
+
+
+def _fulfill(transition: ShipmentTransition, kind: str) -> int:
+    """Ships or hands over the requested units; returns how many."""
     total = 0
-    for line_id, units in requested_units(step).items():
-        step.book.fulfill(kind, step.record.line_units(step.shipment, line_id, units), step.occurrence(line_id))
-        step.shipment.shipped[line_id] = step.shipment.shipped.get(line_id, 0) + units
-        step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.SHIPPED)
-        _record_effect(step, line_id, units)
+    for line_id, units in requested_units(transition).items():
+        transition.book.fulfill(
+            kind, transition.record.line_units(transition.shipment, line_id, units), transition.occurrence(line_id)
+        )
+        transition.shipment.shipped[line_id] = transition.shipment.shipped.get(line_id, 0) + units
+        transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.SHIPPED)
+        _record_effect(transition, line_id, units)
         total += units
-    if is_in_review(step.record) and not step.record.promised():
-        # Nothing is left that a person could keep from going out.
-        step.record.outcome = outcome_of(step.record, in_review=False)
+    if is_in_review(transition.record) and not transition.record.promised():
+        # No promised unit remains that a review could stop.
+        transition.record.outcome = outcome_of(transition.record, in_review=False)
     return total
 
 
-def _return_uncollected(step: ShipmentTransition) -> None:
+def _return_uncollected(transition: ShipmentTransition) -> None:
     total = 0
-    for line_id, units in requested_units(step).items():
-        part = step.record.line_units(step.shipment, line_id, units)
-        step.book.release(part, was_held=False, reason="uncollected")
-        step.record.line(line_id).cancelled += units
-        step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.UNCOLLECTED)
-        _record_effect(step, line_id, units)
+    for line_id, units in requested_units(transition).items():
+        line_units = transition.record.line_units(transition.shipment, line_id, units)
+        transition.book.release(line_units, was_held=False, reason="uncollected")
+        transition.record.line(line_id).cancelled += units
+        transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.UNCOLLECTED)
+        _record_effect(transition, line_id, units)
         total += units
-    step.record.cancel_if_empty()
-    sentence = f"Nobody fetched {unit_count_text(total)}: they are {step.shipment.location_id}'s stock again."
-    step.unit_of_work.record(AllocationChange(step.record, "uncollected", sentence))
+    transition.record.cancel_if_empty()
+    sentence = f"{unit_count_text(total)} not collected and available at {transition.shipment.location_id} again."
+    transition.unit_of_work.record(AllocationChange(transition.record, "uncollected", sentence))
 
 
-def _reject(step: ShipmentTransition) -> None:
-    """Takes units off the location and does what the exception rules say of a rejection."""
-    asked, reason = requested_units(step), step.request.reason
-    in_review = is_in_review(step.record)
-    for line_id, units in asked.items():
-        _reject_line(step, line_id, units)
-    step.shipment.reject_reason = reason
-    exception = _rejection(step, asked)
+def _reject(transition: ShipmentTransition) -> None:
+    """Removes units from the shipment and does what the exception rules decide for a rejection."""
+    units_by_line, reason = requested_units(transition), transition.request.reason
+    in_review = is_in_review(transition.record)
+    for line_id, units in units_by_line.items():
+        _reject_line(transition, line_id, units)
+    transition.shipment.reject_reason = reason
+    exception = _rejection(transition, units_by_line)
     action = exception.handling.action
-    rejected = AllocationChange(step.record, "rejected", exception.description)
+    rejected = AllocationChange(transition.record, "rejected", exception.description)
     if action == "reroute":
-        planned = replan_units(step.channel_context, step.book, step.record, asked, cause=REJECTED)
-        step.unit_of_work.record(replace(rejected, exceptions=(_rerouted_exception(exception, planned),)))
-        step.unit_of_work.record(planned)
+        rerouting = replan_units(
+            transition.channel_context, transition.book, transition.record, units_by_line, cause=REJECTED
+        )
+        transition.unit_of_work.record(replace(rejected, exceptions=(_rerouted_exception(exception, rerouting),)))
+        transition.unit_of_work.record(rerouting)
         return
-    step.unit_of_work.record(_without_rerouting(step, rejected, exception, asked, in_review=in_review))
+    transition.unit_of_work.record(
+        _without_rerouting(transition, rejected, exception, units_by_line, in_review=in_review)
+    )
 
 
-def _reject_line(step: ShipmentTransition, line_id: str, units: int) -> None:
-    """Takes rejected units off the shipment; the reason says what they are now."""
-    part, reason = step.record.line_units(step.shipment, line_id, units), step.request.reason
-    step.book.release(part, was_held=False, reason=reason)
+def _reject_line(transition: ShipmentTransition, line_id: str, units: int) -> None:
+    """Removes rejected units of a line from the shipment; the reason decides what happens to their stock."""
+    line_units, reason = transition.record.line_units(transition.shipment, line_id, units), transition.request.reason
+    transition.book.release(line_units, was_held=False, reason=reason)
     if reason == _NOT_FOUND:
-        step.book.write_off(part, step.occurrence(line_id), reason=reason)
+        transition.book.write_off(line_units, transition.occurrence(line_id), reason=reason)
     elif reason in _UNAVAILABLE_REASONS:
-        step.book.make_unavailable(part, reason=_UNAVAILABLE_REASONS[reason])
-    step.shipment.rejected[line_id] = step.shipment.rejected.get(line_id, 0) + units
-    step.shipment.remove_units(line_id, units, step.book.now, ended=ShipmentState.REJECTED)
-    _record_effect(step, line_id, units)
+        transition.book.make_unavailable(line_units, reason=_UNAVAILABLE_REASONS[reason])
+    transition.shipment.rejected[line_id] = transition.shipment.rejected.get(line_id, 0) + units
+    transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.REJECTED)
+    _record_effect(transition, line_id, units)
 
 
-def not_found_levels(step: ShipmentTransition) -> list[tuple[str, str]]:
-    """The levels where units that were promised were not found: how far they can be trusted falls."""
-    if step.request.action is not ShipmentAction.REJECT or step.request.reason != _NOT_FOUND:
+def not_found_levels(transition: ShipmentTransition) -> list[tuple[str, str]]:
+    """The levels where a location did not find promised units; confidence in them is lowered."""
+    if transition.request.action is not ShipmentAction.REJECT or transition.request.reason != _NOT_FOUND:
         return []
-    return [(step.record.line(one.line_id).sku, step.shipment.location_id) for one in step.effects]
+    return [
+        (transition.record.line(effect.line_id).sku, transition.shipment.location_id) for effect in transition.effects
+    ]
 
 
-def _rejection(step: ShipmentTransition, units: Mapping[str, int]) -> OrderException:
-    record, location_id = step.record, step.shipment.location_id
+def _rejection(transition: ShipmentTransition, units: Mapping[str, int]) -> OrderException:
+    record, location_id = transition.record, transition.shipment.location_id
     order = record.order_of(tuple(_order_lines(record, units)), Commitment.SOLD)
     skus = {line.sku for line in order.lines}
     context = replace(
-        exception_context(step.channel_context, step.book.now, order),
-        location=step.channel_context.locations.get(location_id),
-        product=step.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
+        exception_context(transition.channel_context, transition.book.now, order),
+        location=transition.channel_context.locations.get(location_id),
+        product=transition.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
     )
-    why = step.request.reason.replace("_", " ")
-    description = f"{location_id} cannot supply {unit_count_text(sum(units.values()))} ({why})."
-    found = order_exceptions.of_rejection(step.channel_context.policy_set, context, description)
+    reason = transition.request.reason.replace("_", " ")
+    description = f"{location_id} cannot supply {unit_count_text(sum(units.values()))} ({reason})."
+    exception = order_exceptions.of_rejection(transition.channel_context.policy_set, context, description)
     return replace(
-        found,
-        shipment_id=step.shipment.id,
+        exception,
+        shipment_id=transition.shipment.id,
         line_ids=tuple(units),
         sku=next(iter(skus)) if len(skus) == 1 else None,
     )
@@ -264,46 +290,52 @@ def _rejection(step: ShipmentTransition, units: Mapping[str, int]) -> OrderExcep
 
 def _order_lines(record: AllocationRecord, units: Mapping[str, int]) -> list[OrderLine]:
     lines = (record.line(line_id) for line_id in units)
-    return [OrderLine(x.line_id, x.sku, units[x.line_id], x.unit_price) for x in lines]
+    return [OrderLine(line.line_id, line.sku, units[line.line_id], line.unit_price) for line in lines]
 
 
-def _rerouted_exception(exception: OrderException, planned: AllocationChange) -> OrderException:
-    """How rerouting settled a rejection; what it could not place has an exception of its own."""
-    if planned.rerouted:
-        return replace(exception, resolution="rerouted", note=planned.description)
-    return replace(exception, resolution="no_action", note="No other location has it: see the exception beside it.")
+def _rerouted_exception(exception: OrderException, rerouting: AllocationChange) -> OrderException:
+    """A rejection resolved by rerouting; units that found no location have a separate exception."""
+    if rerouting.rerouted:
+        return replace(exception, resolution="rerouted", note=rerouting.description)
+    return replace(
+        exception,
+        resolution="no_action",
+        note="No other location has the units; see the shortage exception of the order.",
+    )
 
 
 def _without_rerouting(
-    step: ShipmentTransition,
+    transition: ShipmentTransition,
     rejected: AllocationChange,
     exception: OrderException,
     units: Mapping[str, int],
     *,
     in_review: bool,
 ) -> AllocationChange:
-    """A rejection that is not rerouted: its units wait for stock, are taken off, or are somebody's to settle."""
-    record, action = step.record, exception.handling.action
-    waits = action in ("backorder", "hold")
-    taken_off = 0
+    """A rejection that is not rerouted: its units are backordered, cancelled, or short until a person decides."""
+    record, action = transition.record, exception.handling.action
+    is_backordered = action in ("backorder", "hold")
+    cancelled = 0
     for line_id, count in units.items():
         line = record.line(line_id)
         if action == "cancel":
             line.cancelled += count
-            taken_off += count
+            cancelled += count
             continue
-        record.add_shortage(ShortageRecord(line_id, line.sku, count, "unfillable", REJECTED, backordered=waits))
+        record.add_shortage(
+            ShortageRecord(line_id, line.sku, count, "unfillable", REJECTED, backordered=is_backordered)
+        )
     record.cancel_if_empty()
     if record.state == CONFIRMED:
         record.outcome = outcome_of(record, in_review=in_review)
     resolution = {"backorder": "backordered", "cancel": "cancelled"}.get(action)
     raised = mark_needs_person(record, [replace(exception, resolution=resolution)])
-    return replace(rejected, exceptions=raised, cancelled=taken_off)
+    return replace(rejected, exceptions=raised, cancelled=cancelled)
 
 
-def _record_effect(step: ShipmentTransition, line_id: str, units: int) -> None:
-    effect = effect_of(step.request.action)
-    step.effects.append(Effect(step.shipment.id, line_id, effect, step.event_id, units))
+def _record_effect(transition: ShipmentTransition, line_id: str, units: int) -> None:
+    effect = effect_of(transition.request.action)
+    transition.effects.append(Effect(transition.shipment.id, line_id, effect, transition.event_id, units))
 
 
 _PERFORM = {

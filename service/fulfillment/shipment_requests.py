@@ -33,9 +33,9 @@ _STATES = {number: ShipmentState(word) for word, number in order_messages.SHIPME
 
 @dataclass(frozen=True, slots=True)
 class ShipmentRequest:
-    """What happened to one shipment. `lines` are units by line, empty for everything that has not left.
+    """An action on one shipment. `lines` are units by line, empty for all units that have not shipped.
 
-    `event_id` is the caller's, empty where it named none; `event_time` is None where it happens now.
+    `event_id` is from the caller, empty if not given; `event_time` is None if the action happens now.
     """
 
     action: ShipmentAction
@@ -51,7 +51,7 @@ class ShipmentRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReturnRequest:
-    """Units by line that came back to a location, or were refunded without coming back."""
+    """Units by line that were returned to a location, or refunded without a return."""
 
     allocation_id: UUID
     request_id: UUID | None
@@ -64,7 +64,7 @@ class ReturnRequest:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentsPage:
-    """Which shipments to list; filters that are empty let everything through."""
+    """Which shipments to list; an empty filter matches everything."""
 
     location_ids: Sequence[str]
     states: Sequence[ShipmentState]
@@ -73,19 +73,19 @@ class ShipmentsPage:
     count: int
 
 
-def shipment_request(move: ShipmentAction, request: Any) -> ShipmentRequest:
+def shipment_request(action: ShipmentAction, request: Any) -> ShipmentRequest:
     """A request about one shipment. Raises InvalidFields."""
     fields = Fields()
     shipment_id = fields.uuid("shipment_id", request.shipment_id, required=True)
     request_id = fields.uuid("request_id", request.request_id)
-    asked = {name.name for name in request.DESCRIPTOR.fields}
-    lines = _lines(fields, request.lines, at_least=0) if "lines" in asked else {}
-    event_id = _event_id(fields, request) if "event_id" in asked else ""
-    event_time = _event_time(fields, request) if "event_time" in asked else None
-    reason = _reason(fields, request) if move is ShipmentAction.REJECT else ""
+    field_names = {name.name for name in request.DESCRIPTOR.fields}
+    lines = _lines(fields, request.lines, at_least=0) if "lines" in field_names else {}
+    event_id = _event_id(fields, request) if "event_id" in field_names else ""
+    event_time = _event_time(fields, request) if "event_time" in field_names else None
+    reason = _reason(fields, request) if action is ShipmentAction.REJECT else ""
     fields.finish()
     assert shipment_id is not None
-    return ShipmentRequest(move, shipment_id, request_id, lines, event_id, event_time, reason)
+    return ShipmentRequest(action, shipment_id, request_id, lines, event_id, event_time, reason)
 
 
 def reassignment_request(request: allocation_pb.ReassignShipmentRequest) -> ShipmentRequest:
@@ -108,11 +108,15 @@ def return_request(request: fulfillment_pb.RecordReturnRequest) -> ReturnRequest
     lines = _lines(fields, request.lines, at_least=1)
     disposition = DISPOSITIONS.get(request.disposition, "")
     if not disposition:
-        fields.wrong("disposition", "must be one of the ReturnDispositions, such as RETURN_DISPOSITION_SELLABLE")
+        fields.wrong("disposition", "must be a ReturnDisposition, such as RETURN_DISPOSITION_SELLABLE")
     location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH) or ""
     if disposition and bool(location_id) == (disposition == NOT_RETURNED):
-        wrong = "is not for units that did not come back" if location_id else "must say where the units are now"
-        fields.wrong("location_id", wrong)
+        problem = (
+            "must be empty for units that were not returned"
+            if location_id
+            else "must name the location that has the units now"
+        )
+        fields.wrong("location_id", problem)
     event_id, event_time = _event_id(fields, request), _event_time(fields, request)
     fields.finish()
     assert allocation_id is not None
@@ -129,7 +133,7 @@ def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPag
     if fields.size("states", request.states, 0, len(_STATES)):
         for index, state in enumerate(request.states):
             if state not in _STATES:
-                fields.wrong(f"states[{index}]", f"{state} is not a Shipment.State that can be asked for")
+                fields.wrong(f"states[{index}]", f"{state} is not a Shipment.State to filter by")
             else:
                 states.append(_STATES[state])
     given = request.HasField("assigned_before")
@@ -148,7 +152,7 @@ def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_leas
             line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH, required=True) or ""
             fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
             if line_id in units:
-                fields.wrong(f"{at}.line_id", f"line '{line_id}' is named twice")
+                fields.wrong(f"{at}.line_id", f"line '{line_id}' is given twice; give each line once")
             units[line_id] = line.unit_count
     return units
 
@@ -162,12 +166,12 @@ def _event_time(fields: Fields, request: Message) -> datetime | None:
         return None
     moment = fields.moment("event_time", request.event_time, given=True)  # type: ignore[attr-defined]
     if moment is not None and moment > datetime.now(UTC) + limits.CLOCK_SKEW:
-        fields.wrong("event_time", "is more than 5 minutes in the future; mend the sender's clock")
+        fields.wrong("event_time", "is more than 5 minutes in the future; check the clock of the sender")
     return moment
 
 
 def _reason(fields: Fields, request: fulfillment_pb.RejectShipmentRequest) -> str:
     reason = REJECT_REASONS.get(request.reason, "")
     if not reason:
-        fields.wrong("reason", "must be one of the RejectReasons, such as REJECT_REASON_NOT_FOUND")
+        fields.wrong("reason", "must be a RejectReason, such as REJECT_REASON_NOT_FOUND")
     return reason

@@ -1,4 +1,4 @@
-"""Listing shipments: the work lists of locations."""
+"""Pages of shipments: the work lists of locations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGE = Statement(
     select(shipment, allocation.c.channel_id, allocation.c.order_id)
     .join(allocation, allocation.c.id == _shipment.allocation_id)
     .where(
-        # What is only held has been given to nobody yet.
+        # A location starts work on an order only after it is sold, so held orders are left out.
         allocation.c.commitment == literal_column("'sold'"),
         or_(
             func.cardinality(parameters("location_ids", Text)) == 0,
@@ -43,28 +43,28 @@ _LINES = Statement(
 )
 
 
-async def page(connection: Connection, wanted: ShipmentsPage) -> tuple[list[shipment_pb2.Shipment], bool]:
+async def page(connection: Connection, request: ShipmentsPage) -> tuple[list[shipment_pb2.Shipment], bool]:
     """The shipments of one page, oldest first, and whether there are more."""
-    after_time, after_id = wanted.after or (None, None)
+    after_time, after_id = request.after or (None, None)
     rows = await _PAGE.rows(
         connection,
-        location_ids=list(wanted.location_ids),
-        states=[state.value for state in wanted.states],
-        before=wanted.assigned_before,
+        location_ids=list(request.location_ids),
+        states=[state.value for state in request.states],
+        before=request.assigned_before,
         after_time=after_time,
         after_id=after_id,
-        count=wanted.count + 1,
+        count=request.count + 1,
     )
-    shown = rows[: wanted.count]
+    shown = rows[: request.count]
     lines: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
     for row in await _LINES.rows(connection, ids=[row["id"] for row in shown]):
         lines[row["shipment_id"]].append(row)
-    return [_message(row, lines[row["id"]]) for row in shown], len(rows) > wanted.count
+    return [_message(row, lines[row["id"]]) for row in shown], len(rows) > request.count
 
 
 def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:
-    made = order_store.shipment_of(row)
+    shipment_record = order_store.shipment_of(row)
     for line in lines:
-        order_store.add_promise_row(made, line)
+        order_store.add_promise_row(shipment_record, line)
     skus = {line["line_id"]: line["sku"] for line in lines}
-    return order_messages.shipment(made, skus, row["allocation_id"], (row["channel_id"], row["order_id"]))
+    return order_messages.shipment(shipment_record, skus, row["allocation_id"], (row["channel_id"], row["order_id"]))

@@ -1,4 +1,4 @@
-"""Stock that moves between two locations: it leaves one, is nobody's on its way, and arrives at the other."""
+"""Transfers of stock between two locations: subtracted at one, unsellable in transit, added at the other."""
 
 from __future__ import annotations
 
@@ -45,9 +45,12 @@ class TransferOperations:
         self._deps = deps
 
     async def execute(
-        self, step: Dispatch | Receipt, asked: IdempotentRequest, policy_set: PolicySet
+        self, step: Dispatch | Receipt, idempotent_request: IdempotentRequest, policy_set: PolicySet
     ) -> stock_pb.TransferStockResponse:
-        """All of it or nothing. Raises NotFound, InsufficientStock, WrongState, InvalidFields, RequestIdReused."""
+        """Dispatches or receives, all or nothing.
+
+        Raises NotFound, InsufficientStock, WrongState, InvalidFields, RequestIdReused.
+        """
 
         async def work(connection: Connection) -> tuple[stock_pb.TransferStockResponse, UnitOfWork]:
             if isinstance(step, Dispatch):
@@ -57,7 +60,9 @@ class TransferOperations:
             return stock_pb.TransferStockResponse(transfer=transfer_store.message(record)), unit_of_work
 
         answer_type = stock_pb.TransferStockResponse
-        answer, unit_of_work = await idempotency.once(self._deps.database, "transfer", asked, answer_type, work)
+        answer, unit_of_work = await idempotency.once(
+            self._deps.database, "transfer", idempotent_request, answer_type, work
+        )
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         return answer
@@ -66,9 +71,9 @@ class TransferOperations:
         self, connection: Connection, step: Dispatch, policy_set: PolicySet
     ) -> tuple[TransferRecord, UnitOfWork]:
         await _check_known(connection, step)
-        # The destination gets its levels now, so that they show what is on its way to them.
+        # The destination gets its levels now, so that they can show the incoming units.
         book = await self._open(connection, {(sku, step.to_location_id) for sku in step.units})
-        made = TransferRecord(
+        transfer = TransferRecord(
             id=step.transfer_id,
             from_location_id=step.from_location_id,
             to_location_id=step.to_location_id,
@@ -76,46 +81,48 @@ class TransferOperations:
             expect_time=step.expect_time,
             dispatch_time=book.now,
         )
-        if not await transfer_store.add(connection, made):
-            return await _repeated_dispatch(connection, made), UnitOfWork(book)
+        if not await transfer_store.add(connection, transfer):
+            return await _repeated_dispatch(connection, transfer), UnitOfWork(book)
         _check_available(book, step)
         for sku, units in sorted(step.units.items()):
             self._move(book, "transferred_out", (sku, step.from_location_id), -units, step.transfer_id)
-        return made, await self._write(connection, book, policy_set)
+        return transfer, await self._write(connection, book, policy_set)
 
     async def _receive(
         self, connection: Connection, step: Receipt, policy_set: PolicySet
     ) -> tuple[TransferRecord, UnitOfWork]:
-        known = await transfer_store.find(connection, step.transfer_id)
-        if known is None:
+        transfer = await transfer_store.find(connection, step.transfer_id)
+        if transfer is None:
             raise NotFound("transfer", {"transfer_id": step.transfer_id}, _ADVICE_DISPATCH)
-        _check_lines(known, step)
-        to = known.to_location_id
-        book = await self._open(connection, {(sku, to) for sku in step.units})
-        # Levels are locked before the transfer, as in a dispatch; what has arrived is read under both locks.
-        known = await transfer_store.find(connection, step.transfer_id, lock=True) or known
-        if known.complete_time is not None:
-            return _completed_already(known, step), UnitOfWork(book)
-        _check_figures(book, known, step)
-        after = known.with_received(step.units, book.now, complete=step.complete)
-        unheard = [sku for sku in sorted(step.units) if book.levels[sku, to].as_of_time is None]
+        _check_lines(transfer, step)
+        location_id = transfer.to_location_id
+        book = await self._open(connection, {(sku, location_id) for sku in step.units})
+        # Levels are locked before the transfer, as in a dispatch; received units are read under both locks.
+        transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
+        if transfer.complete_time is not None:
+            return _completed_already(transfer, step), UnitOfWork(book)
+        _check_figures(book, transfer, step)
+        after = transfer.with_received(step.units, book.now, complete=step.complete)
+        unreported_skus = [sku for sku in sorted(step.units) if book.levels[sku, location_id].as_of_time is None]
         for sku, units in sorted(step.units.items()):
-            self._move(book, "transferred_in", (sku, to), units, step.transfer_id)
+            self._move(book, "transferred_in", (sku, location_id), units, step.transfer_id)
         unit_of_work = await self._write(connection, book, policy_set)
-        # A figure that a source vouched for keeps its age: that units arrived does not say that the rest is there.
-        await provenance.record(connection, book.now, [ReportedFigure(sku, to, book.now, TRANSFERS) for sku in unheard])
+        # A level that a source has reported keeps its age: the receipt does not confirm its other units.
+        await provenance.record(
+            connection, book.now, [ReportedFigure(sku, location_id, book.now, TRANSFERS) for sku in unreported_skus]
+        )
         await transfer_store.receive(connection, after, step.units)
         unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
 
-    async def _open(self, connection: Connection, made: set[Key]) -> Book:
+    async def _open(self, connection: Connection, keys: set[Key]) -> Book:
         await order_store.lock_needed(connection)
-        await levels.ensure(connection, made)
-        locked = await levels.lock(connection, {sku for sku, _ in made})
+        await levels.ensure(connection, keys)
+        locked = await levels.lock(connection, {sku for sku, _ in keys})
         return await levels.open_book(connection, locked, self._deps.new_id)
 
     async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> UnitOfWork:
-        """Writes a book in which stock has moved, and what follows from that for orders."""
+        """Rebalances orders over the changed stock and writes the book."""
         unit_of_work = UnitOfWork(book)
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
@@ -141,20 +148,20 @@ class TransferOperations:
     async def _raise_mismatch(
         self, connection: Connection, book: Book, after: TransferRecord, policy_set: PolicySet
     ) -> list[RaisedException]:
-        """Raises an exception where a transfer has ended with other units than it began with; returns it if new."""
+        """Raises an exception if a completed transfer did not receive the dispatched units; returns it if new."""
         differing = {sku: line for sku, line in after.lines.items() if line.missing}
         if after.complete_time is None or not differing:
             return []
         version, products = await catalog_store.products(connection, differing)
-        known = await self._deps.catalog_cache.at(connection, version)
-        only = next(iter(differing)) if len(differing) == 1 else None
+        catalog = await self._deps.catalog_cache.at(connection, version)
+        only_sku = next(iter(differing)) if len(differing) == 1 else None
         incident = Incident(
             kind="mismatch",
             subject=after.id,
             description=_mismatch_description(after, differing.items()),
-            location=known.locations.get(after.to_location_id),
-            product=products.get(only) if only else None,
-            sku=only,
+            location=catalog.locations.get(after.to_location_id),
+            product=products.get(only_sku) if only_sku else None,
+            sku=only_sku,
             location_id=after.to_location_id,
             source=TRANSFERS,
         )
@@ -164,24 +171,27 @@ class TransferOperations:
 async def _check_known(connection: Connection, step: Dispatch) -> None:
     skus = await catalog_store.missing_products(connection, step.units)
     if skus:
-        wrong = {f"{step.fields[sku]}.sku": sku for sku in sorted(skus)}
-        raise NotFound("product", wrong, ADD_PRODUCT_FIRST)
-    named = {"dispatch.from_location_id": step.from_location_id, "dispatch.to_location_id": step.to_location_id}
-    locations = await catalog_store.missing_locations(connection, named.values())
+        missing = {f"{step.fields[sku]}.sku": sku for sku in sorted(skus)}
+        raise NotFound("product", missing, ADD_PRODUCT_FIRST)
+    locations_by_field = {
+        "dispatch.from_location_id": step.from_location_id,
+        "dispatch.to_location_id": step.to_location_id,
+    }
+    locations = await catalog_store.missing_locations(connection, locations_by_field.values())
     if locations:
-        wrong = {field: id for field, id in named.items() if id in locations}
-        raise NotFound("location", wrong, ADD_LOCATION_FIRST)
+        missing = {field: id for field, id in locations_by_field.items() if id in locations}
+        raise NotFound("location", missing, ADD_LOCATION_FIRST)
 
 
-async def _repeated_dispatch(connection: Connection, made: TransferRecord) -> TransferRecord:
-    """The transfer as it stands, where a dispatch is sent again. Raises InvalidFields where it says something else."""
-    known = await transfer_store.find(connection, made.id)
-    assert known is not None
-    fields = list(transfer_store.differing_fields(known, made))
+async def _repeated_dispatch(connection: Connection, dispatched: TransferRecord) -> TransferRecord:
+    """The stored transfer of a repeated dispatch. Raises InvalidFields if the two dispatches differ."""
+    stored = await transfer_store.find(connection, dispatched.id)
+    assert stored is not None
+    fields = list(transfer_store.differing_fields(stored, dispatched))
     if fields:
-        what = f"differs from what transfer '{made.id}' was dispatched with; give another transfer an id of its own"
-        raise InvalidFields([Violation(f"dispatch.{field}", what) for field in fields])
-    return known
+        problem = f"differs from the dispatch of transfer '{dispatched.id}'; use a new transfer_id for a new transfer"
+        raise InvalidFields([Violation(f"dispatch.{field}", problem) for field in fields])
+    return stored
 
 
 def _check_available(book: Book, step: Dispatch) -> None:
@@ -195,41 +205,43 @@ def _check_available(book: Book, step: Dispatch) -> None:
         raise InsufficientStock(step.from_location_id, short)
 
 
-def _check_lines(known: TransferRecord, step: Receipt) -> None:
-    strange = {f"{step.fields[sku]}.sku": sku for sku in step.units if sku not in known.lines}
-    if strange:
-        lines = ", ".join(sorted(known.lines)[:20])
-        advice = f"its products are: {lines}; record what came without having been dispatched as found"
-        raise NotFound("transfer line", strange, advice)
+def _check_lines(transfer: TransferRecord, step: Receipt) -> None:
+    unknown = {f"{step.fields[sku]}.sku": sku for sku in step.units if sku not in transfer.lines}
+    if unknown:
+        lines = ", ".join(sorted(transfer.lines)[:20])
+        advice = (
+            f"the transfer contains: {lines}; record units that were not dispatched as found, with RecordStockChanges"
+        )
+        raise NotFound("transfer line", unknown, advice)
 
 
-def _completed_already(known: TransferRecord, step: Receipt) -> TransferRecord:
-    """The transfer as it stands, where only its end is said again. Raises WrongState where more should arrive."""
+def _completed_already(transfer: TransferRecord, step: Receipt) -> TransferRecord:
+    """The stored transfer if it is only completed again. Raises WrongState if units are received after completion."""
     if step.units:
-        advice = "record units that turned up as found, with RecordStockChanges"
-        raise WrongState("transfer", known.id, "settled", "received", advice)
-    return known
+        advice = "record units that arrived later as found, with RecordStockChanges"
+        raise WrongState("transfer", transfer.id, "completed", "received", advice)
+    return transfer
 
 
-def _check_figures(book: Book, known: TransferRecord, step: Receipt) -> None:
-    """Raises InvalidFields where a figure would pass what the database has room for."""
+def _check_figures(book: Book, transfer: TransferRecord, step: Receipt) -> None:
+    """Raises InvalidFields if a figure would exceed COUNTED_UNITS."""
     too_many = [
-        Violation(f"{step.fields[sku]}.unit_count", f"would take a figure past {limits.COUNTED_UNITS:,} units")
+        Violation(f"{step.fields[sku]}.unit_count", f"would bring a figure above {limits.COUNTED_UNITS:,} units")
         for sku, units in step.units.items()
-        if book.levels[sku, known.to_location_id].on_hand + units > limits.COUNTED_UNITS
-        or known.lines[sku].received + units > limits.COUNTED_UNITS
+        if book.levels[sku, transfer.to_location_id].on_hand + units > limits.COUNTED_UNITS
+        or transfer.lines[sku].received + units > limits.COUNTED_UNITS
     ]
     if too_many:
         raise InvalidFields(too_many)
 
 
 def _mismatch_description(after: TransferRecord, differing: Iterable[tuple[str, TransferLine]]) -> str:
-    said = [
+    differences = [
         f"{unit_count_text(line.missing)} of '{sku}' did not arrive"
         if line.missing > 0
-        else f"{unit_count_text(-line.missing)} of '{sku}' more than left"
+        else f"{unit_count_text(-line.missing)} of '{sku}' more than were dispatched arrived"
         for sku, line in sorted(differing)
     ]
-    more = f"; and {len(said) - 5} more products" if len(said) > 5 else ""
-    way = f"from '{after.from_location_id}' to '{after.to_location_id}'"
-    return f"Transfer '{after.id}' {way} is settled, and {'; '.join(said[:5])}{more}."
+    more = f"; and {len(differences) - 5} more products" if len(differences) > 5 else ""
+    route = f"from '{after.from_location_id}' to '{after.to_location_id}'"
+    return f"Transfer '{after.id}' {route} is complete, but {'; '.join(differences[:5])}{more}."

@@ -15,7 +15,7 @@ from truestock.v1 import stock_service_pb2 as stock_pb
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Units, by SKU, that leave a location for another; `fields` are where the request names each SKU."""
+    """Units by SKU that leave one location for another; `fields` maps each SKU to its field in the request."""
 
     transfer_id: str
     from_location_id: str
@@ -27,7 +27,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Units, by SKU, that arrived; `complete` where nothing more will."""
+    """Units by SKU that arrived; `complete` if no more will."""
 
     transfer_id: str
     units: Mapping[str, int]
@@ -37,7 +37,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class TransfersPage:
-    """Which transfers to list: behind (dispatch time, id), from or to a location unless it is empty."""
+    """Which transfers to list: before (dispatch time, id), from or to the location unless it is empty."""
 
     location_id: str
     in_transit_only: bool
@@ -46,7 +46,7 @@ class TransfersPage:
 
 
 def transfer_request(request: stock_pb.TransferStockRequest) -> tuple[Dispatch | Receipt, UUID | None]:
-    """What is to happen to a transfer, and the request id. Raises InvalidFields with everything that is wrong."""
+    """The step of a transfer and the request id. Raises InvalidFields with every problem."""
     fields = Fields()
     fields.text("transfer_id", request.transfer_id, longest=limits.TRANSFER_ID_LENGTH, required=True)
     request_id = fields.uuid("request_id", request.request_id)
@@ -77,35 +77,40 @@ def _dispatch(fields: Fields, transfer_id: str, message: stock_pb.TransferDispat
     for name in ("from_location_id", "to_location_id"):
         fields.text(f"{at}.{name}", getattr(message, name), longest=limits.ID_LENGTH, required=True)
     if message.from_location_id and message.from_location_id == message.to_location_id:
-        fields.wrong(f"{at}.to_location_id", "is where the units come from; a transfer goes to another location")
+        fields.wrong(f"{at}.to_location_id", "must differ from from_location_id")
     expect_time = None
     if message.HasField("expect_time"):
         expect_time = fields.moment(f"{at}.expect_time", message.expect_time, given=True)
-    units, named = _units(fields, f"{at}.units", message.units, fewest=1)
-    return Dispatch(transfer_id, message.from_location_id, message.to_location_id, units, expect_time, named)
+    units, field_by_sku = _units(fields, f"{at}.units", message.units, minimum=1)
+    return Dispatch(transfer_id, message.from_location_id, message.to_location_id, units, expect_time, field_by_sku)
 
 
 def _receipt(fields: Fields, transfer_id: str, message: stock_pb.TransferReceipt) -> Receipt:
     if not message.units and not message.complete:
-        fields.wrong("receipt.units", "must not be empty, unless nothing more will come: set `complete` then")
-    units, named = _units(fields, "receipt.units", message.units, fewest=0)
-    return Receipt(transfer_id, units, message.complete, named)
+        fields.wrong(
+            "receipt.units", "must not be empty unless `complete` is set, which means that no more units will arrive"
+        )
+    units, field_by_sku = _units(fields, "receipt.units", message.units, minimum=0)
+    return Receipt(transfer_id, units, message.complete, field_by_sku)
 
 
 def _units(
-    fields: Fields, at: str, stated: Sequence[stock_pb.TransferUnits], *, fewest: int
+    fields: Fields, at: str, entries: Sequence[stock_pb.TransferUnits], *, minimum: int
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Units by SKU, and the field that names each SKU."""
+    """Units by SKU, and the field of each SKU."""
     units: dict[str, int] = {}
-    named: dict[str, str] = {}
-    if not fields.size(at, stated, fewest, limits.TRANSFER_LINES):
-        return units, named
-    for index, one in enumerate(stated):
+    field_by_sku: dict[str, str] = {}
+    if not fields.size(at, entries, minimum, limits.TRANSFER_LINES):
+        return units, field_by_sku
+    for index, entry in enumerate(entries):
         field = f"{at}[{index}]"
-        fields.sku(f"{field}.sku", one.sku)
-        fields.whole_number(f"{field}.unit_count", one.unit_count, 1, limits.COUNTED_UNITS)
-        if one.sku in units:
-            fields.wrong(f"{field}.sku", f"'{one.sku}' is {named[one.sku]} too; add their units up")
-        units.setdefault(one.sku, one.unit_count)
-        named.setdefault(one.sku, field)
-    return units, named
+        fields.sku(f"{field}.sku", entry.sku)
+        fields.whole_number(f"{field}.unit_count", entry.unit_count, 1, limits.COUNTED_UNITS)
+        if entry.sku in units:
+            fields.wrong(
+                f"{field}.sku",
+                f"'{entry.sku}' is also in {field_by_sku[entry.sku]}; give each SKU once, with the sum of its units",
+            )
+        units.setdefault(entry.sku, entry.unit_count)
+        field_by_sku.setdefault(entry.sku, field)
+    return units, field_by_sku

@@ -1,4 +1,4 @@
-"""Transfers in PostgreSQL: what left, what arrived, and which are listed. Stock moves in `transfer_operations`."""
+"""Transfers in PostgreSQL: dispatched and received units, and pages. Stock changes in `transfer_operations`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ADD_LINES = Statement(
         ["transfer_id", "sku", "dispatched"], select(parameter("id", Text), _added.c.sku, _added.c.dispatched)
     )
 )
-_receipt = unnested("arrived", sku=Text, units=Integer)
+_receipt = unnested("receipt", sku=Text, units=Integer)
 _RECEIVE = Statement(
     update(transfer_line)
     .values(received=_line.received + _receipt.c.units)
@@ -67,20 +67,20 @@ _PAGE = Statement(
 
 @dataclass(frozen=True, slots=True)
 class TransferLine:
-    """Units of one product that left, and those that have arrived, which may be more."""
+    """Dispatched and received units of one product; more may be received than dispatched."""
 
     dispatched: int
     received: int = 0
 
     @property
     def missing(self) -> int:
-        """Units that left and have not arrived; below 0 where more arrived than left."""
+        """Dispatched minus received units; below 0 if more arrived than were dispatched."""
         return self.dispatched - self.received
 
 
 @dataclass(frozen=True, slots=True)
 class TransferRecord:
-    """Stock on its way between two locations; `lines` are by SKU. It is settled once `complete_time` is set."""
+    """A transfer between two locations; `lines` are by SKU. It is complete once `complete_time` is set."""
 
     id: str
     from_location_id: str
@@ -91,32 +91,32 @@ class TransferRecord:
     complete_time: datetime | None = None
 
     def with_received(self, units: Mapping[str, int], now: datetime, *, complete: bool) -> TransferRecord:
-        """The transfer after a receipt, settled where everything has come or nothing more will."""
+        """The transfer after a receipt, complete if everything has arrived or `complete` is set."""
         lines = {
             sku: TransferLine(line.dispatched, line.received + units.get(sku, 0)) for sku, line in self.lines.items()
         }
-        is_over = complete or all(line.missing <= 0 for line in lines.values())
-        return replace(self, lines=lines, complete_time=now if is_over else None)
+        is_complete = complete or all(line.missing <= 0 for line in lines.values())
+        return replace(self, lines=lines, complete_time=now if is_complete else None)
 
 
 async def find(connection: Connection, id: str, *, lock: bool = False) -> TransferRecord | None:
-    """A transfer by its id, its row locked where asked for; None where there is none."""
+    """The transfer with this id, its row locked if `lock` is set; None if there is none."""
     row = await (_LOCK if lock else _READ).row(connection, id=id)
-    # The lines are read by a later statement than the one that may have waited, so they are not old.
+    # The lines are read by a later statement than the one that may have waited for the lock, so they are current.
     return None if row is None else (await _with_lines(connection, [row]))[0]
 
 
 async def page(
     connection: Connection, location_id: str, before: tuple[datetime, str], count: int, *, in_transit_only: bool
 ) -> list[TransferRecord]:
-    """At most `count` transfers, the newest first, behind the one named by (dispatch time, id)."""
+    """At most `count` transfers before (dispatch time, id), newest first."""
     filters = {"location_id": location_id, "in_transit_only": in_transit_only}
     rows = await _PAGE.rows(connection, before_time=before[0], before_id=before[1], count=count, **filters)
     return await _with_lines(connection, rows)
 
 
 async def add(connection: Connection, record: TransferRecord) -> bool:
-    """Writes a new transfer; returns False, and writes nothing, where its id is known."""
+    """Writes a new transfer; returns False and writes nothing if the id exists."""
     names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time")
     if await _ADD.row(connection, **{name: getattr(record, name) for name in names}) is None:
         return False
@@ -126,7 +126,7 @@ async def add(connection: Connection, record: TransferRecord) -> bool:
 
 
 async def receive(connection: Connection, after: TransferRecord, units: Mapping[str, int]) -> None:
-    """Writes that these units arrived, and whether the transfer is settled by it."""
+    """Writes received units, and the completion of the transfer if it is complete."""
     if units:
         await _RECEIVE.run(connection, id=after.id, **transposed(["sku", "units"], sorted(units.items())))
     if after.complete_time is not None:
@@ -134,13 +134,13 @@ async def receive(connection: Connection, after: TransferRecord, units: Mapping[
 
 
 def message(record: TransferRecord) -> stock_pb.Transfer:
-    """A transfer as the API shows it, its lines by SKU."""
-    is_over = record.complete_time is not None
+    """A transfer as a message of the API, its lines by SKU."""
+    is_complete = record.complete_time is not None
     return stock_pb.Transfer(
         transfer_id=record.id,
         from_location_id=record.from_location_id,
         to_location_id=record.to_location_id,
-        state=stock_pb.Transfer.STATE_COMPLETED if is_over else stock_pb.Transfer.STATE_IN_TRANSIT,
+        state=stock_pb.Transfer.STATE_COMPLETED if is_complete else stock_pb.Transfer.STATE_IN_TRANSIT,
         lines=[
             stock_pb.TransferLine(sku=sku, dispatched_count=line.dispatched, received_count=line.received)
             for sku, line in sorted(record.lines.items())
@@ -151,13 +151,13 @@ def message(record: TransferRecord) -> stock_pb.Transfer:
     )
 
 
-def differing_fields(one: TransferRecord, other: TransferRecord) -> Iterable[str]:
-    """The fields of a dispatch in which two differ."""
+def differing_fields(stored: TransferRecord, repeated: TransferRecord) -> Iterable[str]:
+    """The fields in which two dispatches differ."""
     for name in ("from_location_id", "to_location_id", "expect_time"):
-        if getattr(one, name) != getattr(other, name):
+        if getattr(stored, name) != getattr(repeated, name):
             yield name
-    if {sku: line.dispatched for sku, line in one.lines.items()} != {
-        sku: line.dispatched for sku, line in other.lines.items()
+    if {sku: line.dispatched for sku, line in stored.lines.items()} != {
+        sku: line.dispatched for sku, line in repeated.lines.items()
     }:
         yield "units"
 
