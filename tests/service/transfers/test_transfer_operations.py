@@ -141,7 +141,7 @@ async def test_more_may_arrive_than_left_and_somebody_is_told(shop: Retailer) ->
     await receive(shop, "T-1", {"MUG": 6})
 
     assert await on_hand(shop) == (6, 6)
-    assert "2 units of 'MUG' more than left" in (await mismatches(shop))[0]["description"]
+    assert "2 units of 'MUG' more than were dispatched arrived" in (await mismatches(shop))[0]["description"]
     assert (await shop.ledger()).balanced
 
 
@@ -189,7 +189,7 @@ async def test_a_transfers_id_is_for_one_dispatch(
     error = await refused(dispatch(shop, "T-1", stated, way=way))
 
     assert error.is_(INVALID, "INVALID_FIELD", field)
-    assert "give another transfer an id of its own" in error.message
+    assert "use a new transfer_id for a new transfer" in error.message
     assert (await shop.level("MUG", "dc")).on_hand_count == 6
 
 
