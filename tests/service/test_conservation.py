@@ -26,7 +26,7 @@ LIVES = int(os.environ.get("TRUESTOCK_LIVES", "0"))
 SHRINK = not LIVES or "TRUESTOCK_SHRINK" in os.environ
 
 
-def test_whatever_happens_every_unit_is_somewhere_and_no_promise_is_empty(life: type[RandomRetailer]) -> None:
+def test_random_operations_conserve_every_unit_and_promise_only_real_stock(life: type[RandomRetailer]) -> None:
     run_state_machine_as_test(
         life,
         settings=settings(

@@ -55,7 +55,7 @@ async def channels(shop: Retailer, **places: Sequence[str]) -> None:
     ("id", "channel", "available"),
     [("vendure-av-all", "web", 220), ("vendure-av-T_1", "one", 100), ("vendure-av-T_2", "two", 120)],
 )
-async def test_each_channel_is_told_what_its_locations_have(
+async def test_each_channel_can_sell_the_stock_of_its_locations(
     retailer: Retailer, id: str, channel: str, available: int
 ) -> None:
     await retailer.stock({("V", "t-1"): 100, ("V", "t-2"): 120})
@@ -64,7 +64,7 @@ async def test_each_channel_is_told_what_its_locations_have(
     assert await retailer.sellable("V", channel) == available
 
 
-async def test_a_channel_sells_nothing_that_only_another_channels_location_has(retailer: Retailer) -> None:
+async def test_a_channel_cannot_sell_stock_at_a_location_of_another_channel(retailer: Retailer) -> None:
     """vendure-anti-2356."""
     await retailer.stock({("V", "a"): 0, ("V", "b"): 10})
     await channels(retailer, alpha=["a"], beta=["b"])
@@ -75,7 +75,7 @@ async def test_a_channel_sells_nothing_that_only_another_channels_location_has(r
     assert refused.state == allocation_pb.Allocation.STATE_REFUSED
 
 
-async def test_what_is_held_is_not_available_at_the_locations_that_are_asked_about(retailer: Retailer) -> None:
+async def test_held_units_are_not_available_at_the_requested_locations(retailer: Retailer) -> None:
     """medusa-a1, and medusa-a2 and medusa-a3 at the location that has the hold."""
     await retailer.stock({("I", "l-1"): 4, ("I", "l-2"): 4, ("I", "l-3"): 3})
     await channels(retailer, first=["l-1", "l-2"], second=["l-2"])
@@ -122,9 +122,7 @@ class Threshold:
     ],
     ids=lambda case: case.id,
 )
-async def test_a_threshold_is_a_rule_that_holds_units_back(
-    retailers: RetailerMaker, tmp_path: Path, case: Threshold
-) -> None:
+async def test_a_threshold_is_a_buffer_rule(retailers: RetailerMaker, tmp_path: Path, case: Threshold) -> None:
     (tmp_path / "routing.yaml").write_text(PLAIN)
     if case.threshold:
         rule = f"{{name: threshold, hold_back: {{units: {case.threshold}}}}}"
@@ -139,7 +137,7 @@ async def test_a_threshold_is_a_rule_that_holds_units_back(
 
 
 @pytest.mark.parametrize(("id", "on_hand", "asked"), [("vendure-thr-5", 3, 8), ("medusa-r3", 2, 3)])
-async def test_what_may_be_backordered_is_promised_when_it_comes(
+async def test_backordered_units_are_allocated_when_they_arrive(
     retailers: RetailerMaker, tmp_path: Path, id: str, on_hand: int, asked: int
 ) -> None:
     """The peers promise units that are not there at once; here they wait, first in line, and are no allocation yet."""
@@ -160,7 +158,7 @@ async def test_what_may_be_backordered_is_promised_when_it_comes(
 # Holds
 
 
-async def test_a_hold_takes_from_what_is_available_and_not_from_on_hand(retailer: Retailer) -> None:
+async def test_a_hold_reduces_available_and_not_on_hand(retailer: Retailer) -> None:
     """ct-reserve-effect; medusa-r1."""
     await retailer.stock({("V", "ch"): 10})
 
@@ -169,7 +167,7 @@ async def test_a_hold_takes_from_what_is_available_and_not_from_on_hand(retailer
     assert await figures(retailer, "V", "ch") == (10, 3, 7)
 
 
-async def test_a_hold_of_more_than_there_is_says_how_much_there_is(retailer: Retailer) -> None:
+async def test_a_hold_of_more_than_is_available_gets_the_available_units(retailer: Retailer) -> None:
     """medusa-r2: the peer refuses the whole; a cart here gets what there is, is told what is short, and is let go."""
     await retailer.stock({("I", "l-1"): 2})
 
@@ -180,7 +178,7 @@ async def test_a_hold_of_more_than_there_is_says_how_much_there_is(retailer: Ret
     assert await figures(retailer, "I", "l-1") == (2, 0, 2)
 
 
-async def test_a_location_that_never_stocked_a_product_promises_none_of_it(retailer: Retailer) -> None:
+async def test_a_location_that_never_stocked_a_product_cannot_promise_it(retailer: Retailer) -> None:
     """medusa-r4: an error there, the answer no here."""
     await retailer.stock({("I", "l-1"): 2})
     await retailer.locations("l-3")
@@ -200,7 +198,7 @@ async def test_a_location_that_never_stocked_a_product_promises_none_of_it(retai
         ("medusa-r7", 10),
     ],
 )
-async def test_a_hold_of_three_can_become_any_that_fits(retailer: Retailer, id: str, units: int) -> None:
+async def test_a_hold_can_change_to_any_available_quantity(retailer: Retailer, id: str, units: int) -> None:
     await retailer.stock({("I", "l-1"): 10})
     await retailer.allocate("1", {"I": 3}, HOLD)
 
@@ -211,7 +209,7 @@ async def test_a_hold_of_three_can_become_any_that_fits(retailer: Retailer, id: 
 
 
 @pytest.mark.parametrize(("id", "released", "left"), [("medusa-r8", 2, 2), ("medusa-r9", 3, 0)])
-async def test_what_holds_give_back_is_given_back_once(retailer: Retailer, id: str, released: int, left: int) -> None:
+async def test_a_released_hold_is_released_once(retailer: Retailer, id: str, released: int, left: int) -> None:
     """The peer releases by line or by location, ours by order. It holds six of two; ours would not: six are there."""
     await retailer.stock({("I", "l-1"): 6})
     carts = [await retailer.allocate(f"c-{n}", {"I": 2}, HOLD) for n in range(3)]
@@ -223,7 +221,7 @@ async def test_what_holds_give_back_is_given_back_once(retailer: Retailer, id: s
     assert await figures(retailer, "I", "l-1") == (6, left, 6 - left)
 
 
-async def test_a_hold_that_has_lapsed_is_not_revived_by_looking_at_the_cart_again(retailer: Retailer) -> None:
+async def test_an_expired_hold_is_not_revived_by_the_same_cart(retailer: Retailer) -> None:
     """bebop-533, and ct-expiry-lag: the peer may count a lapsed hold for minutes, ours is free at its second."""
     await retailer.stock({("P", "s"): 1})
     first = await retailer.allocate("A", {"P": 1}, HOLD, hold_duration=timedelta(seconds=1))
@@ -241,7 +239,7 @@ async def test_a_hold_that_has_lapsed_is_not_revived_by_looking_at_the_cart_agai
 
 
 @pytest.mark.parametrize(("units", "on_hand"), [(2, 4), (-1, 1)])
-async def test_an_adjustment_adds_or_takes_away(retailer: Retailer, units: int, on_hand: int) -> None:
+async def test_an_adjustment_adds_or_subtracts_units(retailer: Retailer, units: int, on_hand: int) -> None:
     """medusa-adj."""
     await retailer.stock({("I", "l-1"): 2})
 
@@ -251,7 +249,7 @@ async def test_an_adjustment_adds_or_takes_away(retailer: Retailer, units: int, 
     assert (await figures(retailer, "I", "l-1"))[0] == on_hand
 
 
-async def test_all_that_there_is_can_be_sold_and_nothing_is_negative(retailer: Retailer) -> None:
+async def test_all_available_units_can_be_sold_and_nothing_becomes_negative(retailer: Retailer) -> None:
     """magento-825."""
     await retailer.stock({("sku1", "default"): 10})
 
@@ -261,7 +259,7 @@ async def test_all_that_there_is_can_be_sold_and_nothing_is_negative(retailer: R
 
 
 @pytest.mark.parametrize(("id", "stock", "sold"), [("magento-1246", 100, 5), ("magento-2130", 1, 1)])
-async def test_what_ships_is_taken_once(retailer: Retailer, id: str, stock: int, sold: int) -> None:
+async def test_shipped_units_are_subtracted_once(retailer: Retailer, id: str, stock: int, sold: int) -> None:
     await retailer.stock({("P", "s1"): stock, ("P", "s2"): 0})
     order = await retailer.allocate("1", {"P": sold})
 
@@ -270,7 +268,7 @@ async def test_what_ships_is_taken_once(retailer: Retailer, id: str, stock: int,
     assert await figures(retailer, "P", "s1") == (stock - sold, 0, stock - sold)
 
 
-async def test_a_feed_that_counts_what_is_sold_and_not_shipped_takes_no_promise_away(retailer: Retailer) -> None:
+async def test_a_gross_count_keeps_allocated_units(retailer: Retailer) -> None:
     """woofusion-170: a feed that is gross of open orders. `magento-2269`, its mirror image, is a feed that is net."""
     await retailer.stock({("A", "s"): 2})
     await retailer.allocate("1", {"A": 2})
@@ -280,7 +278,7 @@ async def test_a_feed_that_counts_what_is_sold_and_not_shipped_takes_no_promise_
     assert await figures(retailer, "A", "s") == (2, 2, 0)
 
 
-async def test_goods_that_arrive_are_added_to_what_is_there_and_not_to_what_is_free(retailer: Retailer) -> None:
+async def test_received_units_are_added_to_on_hand(retailer: Retailer) -> None:
     """libracore-41."""
     await retailer.stock({("A", "s"): 30})
     await retailer.allocate("1", {"A": 29})
@@ -290,7 +288,7 @@ async def test_goods_that_arrive_are_added_to_what_is_there_and_not_to_what_is_f
     assert await figures(retailer, "A", "s") == (80, 29, 51)
 
 
-async def test_an_order_that_is_not_picked_yet_counts_as_much_as_one_that_is(retailer: Retailer) -> None:
+async def test_unshipped_orders_reduce_available_units_like_shipped_ones(retailer: Retailer) -> None:
     """odoo-magento-226."""
     await retailer.stock({("A", "s"): 5})
     first, _ = [await retailer.allocate(order, {"A": 1}) for order in ("1", "2")]
@@ -300,7 +298,7 @@ async def test_an_order_that_is_not_picked_yet_counts_as_much_as_one_that_is(ret
     assert await figures(retailer, "A", "s") == (4, 1, 3)
 
 
-async def test_more_than_is_on_hand_is_never_allocated_so_it_never_ships(retailer: Retailer) -> None:
+async def test_more_than_on_hand_is_never_allocated_and_never_ships(retailer: Retailer) -> None:
     """vendure-ship-short: eight allocated of three. Here a count of three leaves three allocated, and five short.
 
     Shipping eight is refused as there and shipping three is not; the five are no allocation but a shortage, with cause.
@@ -322,7 +320,7 @@ async def test_more_than_is_on_hand_is_never_allocated_so_it_never_ships(retaile
 
 @pytest.mark.parametrize("id", ["vendure-anti-3508", "medusa-16569", "django-shop-888"])
 @pytest.mark.parametrize("commitment", [HOLD, SOLD])
-async def test_the_last_unit_goes_to_one_of_two_who_come_at_once(
+async def test_the_last_unit_goes_to_one_of_two_orders_at_once(
     retailers: RetailerMaker, id: str, commitment: int
 ) -> None:
     one, two = [await retailers.make() for _ in range(2)]

@@ -83,7 +83,7 @@ async def test_a_till_that_was_offline_ends_at_93_in_every_order_of_arrival(reta
     assert (await retailer.ledger()).balanced
 
 
-async def test_a_movement_with_its_count_that_comes_after_newer_counts_moves_nothing(retailer: Retailer) -> None:
+async def test_a_counted_movement_older_than_the_last_count_changes_nothing(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(15.5 * 60), count=counted(40)))
 
@@ -96,7 +96,7 @@ async def test_a_movement_with_its_count_that_comes_after_newer_counts_moves_not
     assert {tuple(row.values()) for row in rows} == {("sold", "absorbed", 2), ("counted", "stale", 50)}
 
 
-async def test_a_movement_with_its_count_is_in_the_ledger_as_what_it_was(retailer: Retailer) -> None:
+async def test_the_ledger_shows_a_counted_movement_by_its_kind(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(50)))
 
@@ -116,7 +116,7 @@ async def test_a_long_number_as_a_sku_survives_unchanged(retailer: Retailer) -> 
     assert (await retailer.level(sku, "dc")).sku == sku
 
 
-async def test_the_rest_of_a_batch_applies_where_some_of_it_was_heard_before(retailer: Retailer) -> None:
+async def test_new_changes_of_a_batch_apply_when_others_are_duplicates(retailer: Retailer) -> None:
     skus = [f"P-{n}" for n in range(100)]
     await shelf(retailer, *skus)
     batch = [change(sku, "dc", at=at(0), change_id=f"count-{sku}", count=counted(7)) for sku in skus]
@@ -131,7 +131,7 @@ async def test_the_rest_of_a_batch_applies_where_some_of_it_was_heard_before(ret
     assert rows[0]["units"] == 700
 
 
-async def test_versions_10_12_11_end_at_12_whatever_their_times(retailer: Retailer) -> None:
+async def test_counts_with_sequences_10_12_11_end_at_12_whatever_their_times(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     for sequence, minute in ((10, 5), (12, 2), (11, 9)):
         await retailer.record(change("MUG", "dc", at=at(minute), sequence=sequence, count=counted(sequence)))
@@ -139,7 +139,7 @@ async def test_versions_10_12_11_end_at_12_whatever_their_times(retailer: Retail
     assert (await retailer.level("MUG", "dc")).on_hand_count == 12
 
 
-async def test_a_movement_counts_on_a_version_that_is_newer_and_of_an_earlier_time(retailer: Retailer) -> None:
+async def test_a_movement_is_added_to_a_newer_count_with_an_earlier_time(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(9), sequence=1, count=counted(50)))
     await retailer.record(change("MUG", "dc", at=at(7), movement=movement(TILL_SALE, 4)))
@@ -150,7 +150,7 @@ async def test_a_movement_counts_on_a_version_that_is_newer_and_of_an_earlier_ti
     assert (await retailer.ledger()).balanced
 
 
-async def test_a_product_that_is_no_longer_tracked_is_not_sold_and_not_0(retailer: Retailer) -> None:
+async def test_an_untracked_product_is_not_sold_and_keeps_its_figures(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(8)))
     before = await retailer.allocate("1", {"MUG": 3}, SOLD)
@@ -170,7 +170,9 @@ async def test_a_product_that_is_no_longer_tracked_is_not_sold_and_not_0(retaile
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-async def test_a_later_count_tracks_it_again_in_any_order(retailer: Retailer, order: tuple[int, ...]) -> None:
+async def test_a_later_count_resumes_tracking_in_any_order_of_arrival(
+    retailer: Retailer, order: tuple[int, ...]
+) -> None:
     await shelf(retailer, "MUG", "BOWL")
     said = [
         change("MUG", "dc", at=at(0), count=counted(8)),
@@ -203,7 +205,7 @@ async def test_units_are_set_aside_and_put_back_for_their_reason(retailer: Retai
     assert (await retailer.ledger()).balanced
 
 
-async def test_a_count_says_what_is_not_sellable_and_what_was_set_aside_since_is_on_top(retailer: Retailer) -> None:
+async def test_units_set_aside_after_a_count_are_added_to_its_unavailable_units(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     stated = [stock_pb.UnavailableUnits(reason=DAMAGED, unit_count=4)]
     await retailer.record(change("MUG", "dc", at=at(9), movement=aside(DISPLAY, 1)))
@@ -216,7 +218,7 @@ async def test_a_count_says_what_is_not_sellable_and_what_was_set_aside_since_is
     assert (await retailer.ledger()).balanced
 
 
-async def test_a_smaller_total_of_what_is_not_sellable_takes_from_what_has_no_name_first(retailer: Retailer) -> None:
+async def test_a_smaller_total_of_unavailable_units_is_subtracted_from_other_first(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(10, unavailable_count=3)))
     await retailer.record(change("MUG", "dc", at=at(1), movement=aside(DAMAGED, 2)))
@@ -227,7 +229,7 @@ async def test_a_smaller_total_of_what_is_not_sellable_takes_from_what_has_no_na
     assert (await retailer.ledger()).balanced
 
 
-async def test_confidence_is_learnt_from_what_people_count(retailer: Retailer) -> None:
+async def test_confidence_is_learned_from_physical_counts(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     confidence = "SELECT count_confidence, physical_count_time FROM stock_level"
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(10)))
@@ -246,7 +248,7 @@ async def test_confidence_is_learnt_from_what_people_count(retailer: Retailer) -
     assert (await retailer.sql(confidence))[0]["count_confidence"] == pytest.approx(0.958)
 
 
-async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(retailer: Retailer) -> None:
+async def test_confidence_falls_at_a_location_that_does_not_find_its_units(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     await retailer.count({("MUG", "dc"): 5}, at=datetime.now(UTC))
     key = ("MUG", "dc")
@@ -262,7 +264,7 @@ async def test_a_location_that_cannot_find_what_it_should_have_is_trusted_less(r
     assert rows[0]["count_confidence"] == known == pytest.approx(0.49)
 
 
-async def test_two_counts_of_one_moment_are_told_and_settled_by_a_recount(retailer: Retailer) -> None:
+async def test_two_counts_of_one_moment_raise_a_mismatch_that_a_recount_resolves(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(8)))
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(9)))
@@ -276,7 +278,7 @@ async def test_two_counts_of_one_moment_are_told_and_settled_by_a_recount(retail
     assert [tuple(row.values()) for row in settled] == [("resolved", "stock_corrected")]
 
 
-async def test_what_is_on_its_way_shrinks_as_it_arrives_and_is_not_sold(retailer: Retailer) -> None:
+async def test_incoming_units_shrink_as_they_arrive_and_are_not_sold(retailer: Retailer) -> None:
     await shelf(retailer, "MUG")
     coming = stock_pb.IncomingUnits(reference="PO-1", unit_count=30)
     came = stock_pb.StockMovement(kind=RECEIVED, unit_count=12, incoming_reference="PO-1")
@@ -308,7 +310,7 @@ async def test_units_are_adjusted_up_and_down(retailer: Retailer) -> None:
     assert [(await retailer.level("I", place)).on_hand_count for place in ("one", "two")] == [4, 1]
 
 
-async def test_what_is_received_is_on_top_of_what_is_sold_and_not_shipped(retailer: Retailer) -> None:
+async def test_received_units_are_added_to_sold_units_that_have_not_shipped(retailer: Retailer) -> None:
     await retailer.stock({("A", "s"): 30})
     await retailer.allocate("1", {"A": 29}, SOLD)
 
@@ -318,7 +320,7 @@ async def test_what_is_received_is_on_top_of_what_is_sold_and_not_shipped(retail
     assert (level.on_hand_count, level.available_count) == (80, 51)
 
 
-async def test_fifty_calls_with_one_request_id_are_one_effect_others_fifty(
+async def test_fifty_calls_with_one_request_id_count_once_and_with_fifty_ids_fifty_times(
     retailers: RetailerMaker,
 ) -> None:
     shops = [await retailers.make(), await retailers.make()]
@@ -344,7 +346,7 @@ async def test_fifty_calls_with_one_request_id_are_one_effect_others_fifty(
     assert (await shops[0].ledger()).balanced
 
 
-async def test_everything_that_is_wrong_with_a_change_is_named(retailer: Retailer) -> None:
+async def test_every_wrong_field_of_a_change_is_named(retailer: Retailer) -> None:
     late = counted(5, unavailable_count=1, unavailable=[stock_pb.UnavailableUnits(reason=DAMAGED, unit_count=2)] * 2)
     late.orders_until_time.FromDatetime(at(9))
     said = [
@@ -384,7 +386,7 @@ STORIES = st.lists(st.tuples(st.sampled_from(sorted(SAYINGS)), st.integers(1, 20
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(story=STORIES, data=st.data())
-async def test_any_story_comes_to_one_figure_in_any_order(
+async def test_any_changes_end_at_one_figure_in_any_order(
     retailer: Retailer, story: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     skus = [f"{request_id()[:18]}-{n}" for n in range(4)]

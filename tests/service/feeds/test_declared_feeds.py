@@ -60,13 +60,13 @@ async def test_feeds_are_listed_as_they_were_declared(retailer: Retailer) -> Non
     assert (list(stored["wms"].location_ids), stored["wms"].cadence_minutes) == (["dc"], 60)
 
 
-async def test_a_feed_that_is_only_checked_is_not_declared(retailer: Retailer) -> None:
+async def test_a_validate_only_declaration_stores_no_feed(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER), validate_only=True)
 
     assert not await known(retailer)
 
 
-async def test_two_feeds_cannot_own_one_figure(retailer: Retailer) -> None:
+async def test_two_feeds_cannot_own_one_stock_level(retailer: Retailer) -> None:
     await retailer.locations("dc", "annex")
     await declare(retailer, Feed(source="wms", role=OWNER, location_ids=["dc"]))
 
@@ -97,7 +97,7 @@ async def test_every_wrong_field_of_a_feed_is_named(retailer: Retailer) -> None:
     }
 
 
-async def test_of_fifty_feeds_that_race_for_one_figure_one_owns_it(retailers: RetailerMaker) -> None:
+async def test_one_of_fifty_feeds_that_race_for_a_stock_level_owns_it(retailers: RetailerMaker) -> None:
     shops = [await retailers.make(), await retailers.make()]
 
     async def race(number: int) -> bool:
@@ -113,7 +113,7 @@ async def test_of_fifty_feeds_that_race_for_one_figure_one_owns_it(retailers: Re
     assert len(await known(shops[0])) == 1
 
 
-async def test_an_observer_moves_nothing_and_its_word_is_kept(retailer: Retailer) -> None:
+async def test_an_observer_changes_no_stock_and_its_reports_are_in_the_ledger(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="camera", role=OBSERVER))
     await retailer.stock({("MUG", "dc"): 10})
 
@@ -133,7 +133,7 @@ async def test_an_observer_moves_nothing_and_its_word_is_kept(retailer: Retailer
     assert (await retailer.ledger()).balanced
 
 
-async def test_an_undeclared_source_is_compared_where_another_owns_and_its_movements_count(retailer: Retailer) -> None:
+async def test_an_undeclared_source_is_compared_with_the_owner_and_its_movements_count(retailer: Retailer) -> None:
     await retailer.locations("dc")
     await declare(retailer, Feed(source="counter", role=OWNER, location_ids=["dc"]))
     await retailer.stock({("MUG", "dc"): 10})
@@ -151,7 +151,7 @@ async def test_an_undeclared_source_is_compared_where_another_owns_and_its_movem
     assert (await retailer.level("MUG", "dc")).on_hand_count == 8
 
 
-async def test_drift_is_told_once_counted_each_time_and_settled_when_the_observer_agrees(retailer: Retailer) -> None:
+async def test_drift_raises_one_exception_and_is_resolved_when_the_observer_agrees(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="camera", role=OBSERVER, tolerance_units=1))
     await retailer.stock({("MUG", "dc"): 10})
 
@@ -168,7 +168,7 @@ async def test_drift_is_told_once_counted_each_time_and_settled_when_the_observe
     assert retailer.metric("inventory_mismatch_units_total", location="dc") == 7
 
 
-async def test_a_net_feed_does_not_take_an_open_order_off_twice(retailer: Retailer) -> None:
+async def test_a_net_feed_does_not_subtract_an_open_order_twice(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, open_orders=NET))
     await retailer.stock({("A", "s"): 0})
     await retailer.count({("A", "s"): 2}, at=ago(0.5), source="erp")
@@ -197,7 +197,7 @@ async def test_an_order_after_the_watermark_is_still_in_a_net_count(retailer: Re
     assert (level.on_hand_count, level.available_count) == (10, 6)
 
 
-async def test_what_left_before_a_net_count_and_is_heard_after_it_is_not_there(retailer: Retailer) -> None:
+async def test_a_shipment_from_before_a_net_count_is_subtracted_when_reported_after_it(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, open_orders=NET))
     await retailer.stock({("A", "s"): 0})
     await retailer.count({("A", "s"): 10}, at=ago(0.5), source="erp")
@@ -214,7 +214,7 @@ async def test_what_left_before_a_net_count_and_is_heard_after_it_is_not_there(r
     assert (await retailer.ledger()).balanced
 
 
-async def test_an_order_that_is_heard_after_a_net_count_does_not_leave_it_twice(retailer: Retailer) -> None:
+async def test_an_order_allocated_after_a_net_count_is_not_subtracted_from_it_twice(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, open_orders=NET))
     await retailer.stock({("A", "s"): 0})
     left_time = datetime.now(UTC)
@@ -226,7 +226,7 @@ async def test_an_order_that_is_heard_after_a_net_count_does_not_leave_it_twice(
     assert (await retailer.level("A", "s")).on_hand_count == 6
 
 
-async def test_a_gross_feed_leaves_open_orders_to_be_taken_off(retailer: Retailer) -> None:
+async def test_open_orders_are_subtracted_from_a_gross_count(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER))
     await retailer.stock({("A", "s"): 0})
     await retailer.count({("A", "s"): 2}, at=ago(0.5), source="erp")
@@ -237,7 +237,7 @@ async def test_a_gross_feed_leaves_open_orders_to_be_taken_off(retailer: Retaile
     assert (await retailer.level("A", "s")).available_count == 0
 
 
-async def test_a_count_of_what_is_available_leaves_out_what_is_set_aside(retailer: Retailer) -> None:
+async def test_a_count_of_available_units_excludes_units_set_aside(retailer: Retailer) -> None:
     await retailer.stock({("A", "s"): 0})
     await declare(retailer, Feed(source="erp", role=OWNER, basis=Feed.BASIS_AVAILABLE))
     aside = stock_pb.StockMovement(
@@ -253,9 +253,7 @@ async def test_a_count_of_what_is_available_leaves_out_what_is_set_aside(retaile
     assert results[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
 
 
-async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
-    retailer: Retailer, replay: QuarantineRetry
-) -> None:
+async def test_a_silent_feed_raises_one_exception_until_it_reports(retailer: Retailer, replay: QuarantineRetry) -> None:
     await retailer.stock({("MUG", "dc"): 10})
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5), Feed(source="erp", role=OBSERVER))
     await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
@@ -269,7 +267,9 @@ async def test_a_feed_that_falls_silent_is_told_once_until_it_speaks(
     assert [(row["state"], row["resolution"]) for row in settled] == [("resolved", "completed")]
 
 
-async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
+async def test_the_exception_of_a_silent_feed_is_resolved_when_no_cadence_is_declared(
+    retailer: Retailer, replay: QuarantineRetry
+) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5))
     await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
     await replay.check_feeds()
@@ -281,7 +281,9 @@ async def test_a_silent_feed_that_may_be_silent_is_settled(retailer: Retailer, r
     assert [row["state"] for row in rows] == ["resolved"]
 
 
-async def test_a_feed_that_speaks_again_is_counted_as_settled(retailer: Retailer, replay: QuarantineRetry) -> None:
+async def test_the_exception_of_a_feed_that_reports_again_is_counted_as_resolved(
+    retailer: Retailer, replay: QuarantineRetry
+) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, cadence_minutes=1))
     await retailer.stock({("A", "s"): 0})
     await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', ingest_time = NULL")

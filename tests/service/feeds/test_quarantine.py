@@ -35,7 +35,7 @@ async def exceptions(retailer: Retailer) -> set[tuple[Any, ...]]:
     return {tuple(row.values()) for row in rows}
 
 
-async def test_what_waited_for_a_product_is_recorded_when_it_is_mapped(retailer: Retailer) -> None:
+async def test_changes_that_wait_for_a_product_are_recorded_when_it_is_mapped(retailer: Retailer) -> None:
     await retailer.locations("dc")
     said = [
         change("NEW", "dc", at=at(9), movement=movement(TILL_SALE, 3)),
@@ -55,7 +55,7 @@ async def test_what_waited_for_a_product_is_recorded_when_it_is_mapped(retailer:
     assert (await retailer.ledger()).balanced
 
 
-async def test_what_was_replayed_counts_once_when_the_source_sends_it_again(retailer: Retailer) -> None:
+async def test_a_retried_change_counts_once_when_the_source_sends_it_again(retailer: Retailer) -> None:
     await retailer.locations("dc")
     sale = change("NEW", "dc", at=at(9), movement=movement(RECEIVED, 3))
     await retailer.record(sale, sale)
@@ -67,7 +67,7 @@ async def test_what_was_replayed_counts_once_when_the_source_sends_it_again(reta
     assert (await retailer.level("NEW", "dc")).on_hand_count == 3
 
 
-async def test_a_change_waits_until_both_its_product_and_its_location_are_known(retailer: Retailer) -> None:
+async def test_a_change_waits_until_its_product_and_its_location_are_in_the_catalog(retailer: Retailer) -> None:
     await retailer.record(change("NEW", "moon", at=at(9), count=counted(3)))
     both = await exceptions(retailer)
 
@@ -84,7 +84,7 @@ async def test_a_change_waits_until_both_its_product_and_its_location_are_known(
     assert (await retailer.level("NEW", "moon")).on_hand_count == 3
 
 
-async def test_what_is_said_while_the_mapping_arrives_counts_once(
+async def test_changes_reported_while_the_mapping_arrives_count_once(
     retailers: RetailerMaker, replay: QuarantineRetry
 ) -> None:
     shops = [await retailers.make(), await retailers.make()]
@@ -121,7 +121,9 @@ async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(
     assert (early, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
 
 
-async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, replay: QuarantineRetry) -> None:
+async def test_units_can_be_put_back_only_after_they_were_set_aside(
+    retailer: Retailer, replay: QuarantineRetry
+) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     now = datetime.now(UTC)
     put_back, set_aside = stock_pb.MOVEMENT_KIND_PUT_BACK, stock_pb.MOVEMENT_KIND_SET_ASIDE
@@ -136,7 +138,7 @@ async def test_units_are_put_back_once_they_were_set_aside(retailer: Retailer, r
     assert (await retailer.ledger()).balanced
 
 
-async def test_what_is_settled_by_a_mapping_is_counted(retailer: Retailer) -> None:
+async def test_exceptions_resolved_by_a_mapping_are_counted(retailer: Retailer) -> None:
     await retailer.locations("dc")
     await retailer.record(change("MUG", "dc", count=counted(4)))
 

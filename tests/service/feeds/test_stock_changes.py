@@ -18,7 +18,7 @@ def counted(units: int) -> stock_pb.StockCount:
     return stock_pb.StockCount(on_hand_count=units)
 
 
-async def test_a_figure_is_the_last_count_and_what_moved_since(retailer: Retailer) -> None:
+async def test_changes_from_before_the_last_count_change_nothing(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 0})
     ten = NINE + timedelta(hours=1)
 
@@ -32,7 +32,7 @@ async def test_a_figure_is_the_last_count_and_what_moved_since(retailer: Retaile
     assert (await retailer.level("MUG", "dc")).on_hand_count == 0
 
 
-async def test_a_late_movement_counts_on_top_of_an_earlier_count(retailer: Retailer) -> None:
+async def test_a_movement_after_a_count_is_added_although_it_arrived_first(retailer: Retailer) -> None:
     await product_at(retailer, "MUG", "dc")
     ten = NINE + timedelta(hours=1)
 
@@ -45,7 +45,7 @@ async def test_a_late_movement_counts_on_top_of_an_earlier_count(retailer: Retai
     assert (await retailer.ledger()).balanced
 
 
-async def test_changes_come_to_the_same_figure_in_any_order(retailer: Retailer) -> None:
+async def test_changes_end_at_the_same_figure_in_any_order(retailer: Retailer) -> None:
     ten = NINE + timedelta(hours=1)
     for sku, order in (("A", (0, 1, 2)), ("B", (2, 1, 0)), ("C", (1, 2, 0))):
         await product_at(retailer, sku, "dc")
@@ -71,7 +71,7 @@ async def test_a_count_older_than_the_last_is_stale(retailer: Retailer) -> None:
     assert (await retailer.level("MUG", "dc")).on_hand_count == 8
 
 
-async def test_two_counts_of_one_moment_ask_for_a_recount(retailer: Retailer) -> None:
+async def test_two_counts_of_one_moment_need_a_recount(retailer: Retailer) -> None:
     await product_at(retailer, "MUG", "dc")
     await retailer.record(change("MUG", "dc", at=NINE, count=counted(8)))
 
@@ -108,7 +108,7 @@ async def test_the_same_movement_fifty_times_at_once_counts_once(retailers: Reta
     assert (await shops[0].ledger()).balanced
 
 
-async def test_an_unknown_sku_is_kept_aside_and_recorded_once_it_is_known(retailer: Retailer) -> None:
+async def test_an_unknown_sku_is_quarantined_and_recorded_once_it_is_in_the_catalog(retailer: Retailer) -> None:
     await retailer.locations("dc")
     count = change("NEW", "dc", at=NINE, change_id="count-1", count=counted(4))
 
@@ -123,7 +123,7 @@ async def test_an_unknown_sku_is_kept_aside_and_recorded_once_it_is_known(retail
     assert not await retailer.sql("SELECT FROM stock_quarantine")
 
 
-async def test_one_unmapped_change_does_not_keep_the_others_out(retailer: Retailer) -> None:
+async def test_one_unmapped_change_does_not_stop_the_others(retailer: Retailer) -> None:
     await product_at(retailer, "MUG", "dc")
 
     results = await retailer.record(
@@ -136,7 +136,7 @@ async def test_one_unmapped_change_does_not_keep_the_others_out(retailer: Retail
     ]
 
 
-async def test_a_clock_that_runs_ahead_is_not_believed(retailer: Retailer) -> None:
+async def test_a_change_more_than_five_minutes_ahead_is_quarantined(retailer: Retailer) -> None:
     await product_at(retailer, "MUG", "dc")
     soon, late = datetime.now(UTC) + timedelta(minutes=4), datetime.now(UTC) + timedelta(minutes=6)
 
@@ -150,7 +150,7 @@ async def test_a_clock_that_runs_ahead_is_not_believed(retailer: Retailer) -> No
     ]
 
 
-async def test_a_retry_with_the_same_request_id_gets_the_same_fates(retailer: Retailer) -> None:
+async def test_a_retry_with_the_same_request_id_gets_the_same_results(retailer: Retailer) -> None:
     await product_at(retailer, "MUG", "dc")
     request = stock_pb.RecordStockChangesRequest(
         source="wms", request_id=request_id(), changes=[change("MUG", "dc", at=NINE, count=counted(4))]
@@ -178,7 +178,7 @@ async def test_counts_and_orders_at_once_lose_nothing(retailers: RetailerMaker) 
     assert (await shops[0].ledger()).balanced
 
 
-async def test_the_first_count_ever_and_orders_at_once_never_oversell(retailers: RetailerMaker) -> None:
+async def test_the_first_count_and_orders_at_once_never_oversell(retailers: RetailerMaker) -> None:
     shops = [await retailers.make(), await retailers.make()]
     for turn in range(5):
         sku = f"NEW-{turn}"

@@ -42,7 +42,7 @@ async def shop(retailer: Retailer) -> Retailer:
     return retailer
 
 
-async def test_each_message_is_acknowledged_in_order_with_its_fates(shop: Retailer) -> None:
+async def test_each_message_is_acknowledged_in_order_with_its_results(shop: Retailer) -> None:
     messages = [said(found("1"), found("2"), source="till"), said(found("2"), found("3")), said(found("4"))]
     answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
 
@@ -56,7 +56,7 @@ async def test_each_message_is_acknowledged_in_order_with_its_fates(shop: Retail
     assert shop.metric("stock_changes_total", result="accepted") == 5
 
 
-async def test_a_source_named_once_speaks_for_the_whole_stream(shop: Retailer) -> None:
+async def test_a_source_named_once_applies_to_the_whole_stream(shop: Retailer) -> None:
     messages = [said(found("1"), source="till"), said(found("2"))]
     [_ async for _ in shop.stock_service.StreamStockChanges(iter(messages))]
 
@@ -95,7 +95,7 @@ async def test_a_message_over_the_byte_limit_ends_the_stream(shop: Retailer) -> 
     assert (await shop.level("MUG", "dc")).on_hand_count == 11
 
 
-async def test_a_feed_that_breaks_off_has_lost_nothing_acknowledged(shop: Retailer) -> None:
+async def test_a_stream_that_breaks_off_loses_no_acknowledged_change(shop: Retailer) -> None:
     call = shop.stock_service.StreamStockChanges()
     acknowledged = 0
     for number in range(5):
@@ -128,7 +128,7 @@ async def test_two_feeds_stream_side_by_side(shop: Retailer) -> None:
     assert (await shop.level("MUG", "dc")).on_hand_count == 70
 
 
-async def test_a_service_that_stops_ends_the_stream_so_that_the_feed_goes_on_elsewhere(
+async def test_a_service_that_stops_ends_the_stream_so_that_the_feed_reconnects(
     retailers: RetailerMaker,
 ) -> None:
     shop = await retailers.make()

@@ -46,7 +46,7 @@ async def figures(shop: Retailer, sku: str, place: str) -> tuple[int, int, int, 
 # Shipping
 
 
-async def test_what_ships_leaves_on_hand_and_the_promise_together(shop: Retailer) -> None:
+async def test_shipped_units_are_subtracted_from_on_hand_and_allocated_together(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     order = await shop.allocate("A-1", {"MUG": 3})
 
@@ -58,7 +58,7 @@ async def test_what_ships_leaves_on_hand_and_the_promise_together(shop: Retailer
     assert (await shop.ledger()).balanced
 
 
-async def test_a_line_that_leaves_in_three_parcels_is_three_effects_and_a_parcel_heard_twice_is_one(
+async def test_a_line_ships_in_three_parcels_and_a_repeated_parcel_counts_once(
     shop: Retailer,
 ) -> None:
     await shop.stock({("MUG", "dc"): 9})
@@ -72,7 +72,7 @@ async def test_a_line_that_leaves_in_three_parcels_is_three_effects_and_a_parcel
     assert (await shop.ledger()).balanced
 
 
-async def test_more_than_is_left_cannot_leave_and_nothing_changes(shop: Retailer) -> None:
+async def test_more_units_than_remain_cannot_ship_and_nothing_changes(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 9, ("CUP", "dc"): 9})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 5, "CUP": 1})).shipments
 
@@ -83,7 +83,7 @@ async def test_more_than_is_left_cannot_leave_and_nothing_changes(shop: Retailer
     assert await figures(shop, "CUP", "dc") == (9, 0, 1, 8)
 
 
-async def test_a_parcel_that_arrived_has_left_whether_or_not_that_was_heard(shop: Retailer) -> None:
+async def test_a_delivered_shipment_counts_as_shipped_even_if_not_reported(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3})).shipments
 
@@ -110,7 +110,7 @@ async def test_events_of_a_shipment_end_in_one_state_in_any_order(
     assert (await shop.ledger()).balanced
 
 
-async def test_what_a_later_count_has_in_already_does_not_leave_twice(shop: Retailer) -> None:
+async def test_a_shipment_that_a_later_count_includes_is_not_subtracted_twice(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3})).shipments
     left = datetime.now(UTC) - timedelta(seconds=40)
@@ -125,7 +125,9 @@ async def test_what_a_later_count_has_in_already_does_not_leave_twice(shop: Reta
 @pytest.mark.parametrize(
     ("units", "said"), [({"1": 4}, "line 1 has 0 units left"), ({"9": 1}, "no line of the shipment '9'")]
 )
-async def test_what_never_was_in_a_parcel_did_not_leave_late(shop: Retailer, units: dict[str, int], said: str) -> None:
+async def test_units_that_were_not_in_a_shipment_cannot_ship_late(
+    shop: Retailer, units: dict[str, int], said: str
+) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3})).shipments
     await shop.deliver(shipment)
@@ -135,7 +137,7 @@ async def test_what_never_was_in_a_parcel_did_not_leave_late(shop: Retailer, uni
     assert said in (error.details() or "")
 
 
-async def test_a_shipment_of_an_order_that_nobody_has_paid_for_cannot_leave(shop: Retailer) -> None:
+async def test_a_shipment_of_an_unpaid_order_cannot_ship(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3}, HOLD)).shipments
 
@@ -145,7 +147,7 @@ async def test_a_shipment_of_an_order_that_nobody_has_paid_for_cannot_leave(shop
     assert "not sold yet" in (error.details() or "")
 
 
-async def test_units_are_cancelled_after_acceptance_and_not_after_they_left(shop: Retailer) -> None:
+async def test_units_can_be_cancelled_after_acceptance_but_not_after_shipping(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 9})
     order = await shop.allocate("A-1", {"MUG": 5})
     await shop.accept(order.shipments[0])
@@ -161,7 +163,7 @@ async def test_units_are_cancelled_after_acceptance_and_not_after_they_left(shop
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_that_is_cancelled_whole_after_it_left_in_part_keeps_what_left(shop: Retailer) -> None:
+async def test_cancelling_a_partly_shipped_order_keeps_its_shipped_units(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 9})
     order = await shop.allocate("A-1", {"MUG": 5})
     await shop.ship(order.shipments[0], {"1": 2})
@@ -173,7 +175,7 @@ async def test_an_order_that_is_cancelled_whole_after_it_left_in_part_keeps_what
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_that_is_stated_anew_plans_what_has_not_left(shop: Retailer) -> None:
+async def test_a_changed_order_replans_its_unshipped_units(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 9, ("CUP", "dc"): 9})
     order = await shop.allocate("A-1", {"MUG": 5})
     await shop.ship(order.shipments[0], {"1": 2})
@@ -188,7 +190,7 @@ async def test_an_order_that_is_stated_anew_plans_what_has_not_left(shop: Retail
 # Rejections
 
 
-async def test_units_that_are_not_found_leave_on_hand_and_are_rerouted_at_once(shop: Retailer) -> None:
+async def test_units_not_found_are_subtracted_from_on_hand_and_rerouted(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
     order = await shop.allocate("A-1", {"MUG": 2})
 
@@ -200,7 +202,7 @@ async def test_units_that_are_not_found_leave_on_hand_and_are_rerouted_at_once(s
     assert (await shop.ledger()).balanced
 
 
-async def test_a_rejection_that_policy_settles_needs_no_person_and_says_so(shop: Retailer) -> None:
+async def test_a_rejection_that_policy_resolves_needs_no_person_and_records_it(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
     order = await shop.allocate("A-1", {"MUG": 2})
 
@@ -215,7 +217,7 @@ async def test_a_rejection_that_policy_settles_needs_no_person_and_says_so(shop:
     assert shop.metric("manual_interventions_total", channel="web", reason="rejected") == 0
 
 
-async def test_what_no_other_location_has_is_an_oversell_because_it_was_rejected(shop: Retailer) -> None:
+async def test_rejected_units_that_no_other_location_has_are_an_oversell(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 1})
     order = await shop.allocate("A-1", {"MUG": 2})
 
@@ -241,7 +243,7 @@ async def test_a_location_that_rejected_a_line_is_not_asked_for_it_again(shop: R
     assert await shop.sellable("MUG") == 18
 
 
-async def test_units_that_are_not_found_lower_the_trust_in_the_figures_of_their_location(shop: Retailer) -> None:
+async def test_units_not_found_lower_the_count_confidence_of_the_location(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
     order = await shop.allocate("A-1", {"MUG": 2})
     await shop.reject(order.shipments[0], "not_found")
@@ -254,7 +256,7 @@ async def test_units_that_are_not_found_lower_the_trust_in_the_figures_of_their_
 
 
 @pytest.mark.parametrize(("reason", "figure"), [("damaged", (3, 2, 0, 1)), ("set_aside", (3, 2, 0, 1))])
-async def test_units_that_are_there_and_not_good_become_unavailable(
+async def test_units_rejected_as_damaged_or_set_aside_become_unavailable(
     shop: Retailer, reason: str, figure: tuple[int, int, int, int]
 ) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
@@ -280,7 +282,7 @@ async def test_a_rejection_of_some_units_leaves_the_others_where_they_are(shop: 
 # Pickup and returns
 
 
-async def test_an_order_waits_at_the_counter_and_is_fetched(shop: Retailer) -> None:
+async def test_a_pickup_order_becomes_ready_and_is_collected(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 2}, method=PICKUP, pickup_location_id="a-store")).shipments
 
@@ -292,7 +294,7 @@ async def test_an_order_waits_at_the_counter_and_is_fetched(shop: Retailer) -> N
     assert await figures(shop, "MUG", "a-store") == (1, 0, 0, 1)
 
 
-async def test_what_nobody_fetched_is_the_stores_stock_again(shop: Retailer) -> None:
+async def test_uncollected_units_are_available_at_the_store_again(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 2}, method=PICKUP, pickup_location_id="a-store")).shipments
     await shop.mark_ready(shipment)
@@ -309,7 +311,7 @@ async def test_what_nobody_fetched_is_the_stores_stock_again(shop: Retailer) -> 
     ("disposition", "figure"),
     [("sellable", (2, 0, 0, 2)), ("inspect", (2, 2, 0, 0)), ("damaged", (2, 2, 0, 0))],
 )
-async def test_units_come_back_to_the_named_location_as_what_they_are_now(
+async def test_returned_units_are_added_to_the_named_location_by_disposition(
     shop: Retailer, disposition: str, figure: tuple[int, int, int, int]
 ) -> None:
     await shop.stock({("MUG", "dc"): 5, ("CUP", "a-store"): 0})
@@ -324,7 +326,7 @@ async def test_units_come_back_to_the_named_location_as_what_they_are_now(
     assert (await shop.ledger()).balanced
 
 
-async def test_more_than_left_cannot_come_back(shop: Retailer) -> None:
+async def test_more_units_than_shipped_cannot_be_returned(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     order = await shop.allocate("A-1", {"MUG": 3})
     await shop.ship(order.shipments[0], {"1": 2})
@@ -334,7 +336,7 @@ async def test_more_than_left_cannot_come_back(shop: Retailer) -> None:
     assert "line 1 has 2 units left, so 3 cannot be returned" in (error.details() or "")
 
 
-async def test_a_refund_without_the_goods_moves_no_stock(shop: Retailer) -> None:
+async def test_a_refund_without_a_return_changes_no_stock(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     order = await shop.allocate("A-1", {"MUG": 3})
     await shop.ship(order.shipments[0])
@@ -347,7 +349,7 @@ async def test_a_refund_without_the_goods_moves_no_stock(shop: Retailer) -> None
 # Reassigning
 
 
-async def test_a_person_moves_a_shipment_to_a_location_that_has_it(shop: Retailer) -> None:
+async def test_a_person_reassigns_a_shipment_to_a_location_that_has_the_units(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
     order = await shop.allocate("A-1", {"MUG": 2})
     request = allocation_pb.ReassignShipmentRequest(
@@ -362,7 +364,7 @@ async def test_a_person_moves_a_shipment_to_a_location_that_has_it(shop: Retaile
     assert (await shop.ledger()).balanced
 
 
-async def test_a_person_moves_nothing_to_a_location_that_is_closed(shop: Retailer) -> None:
+async def test_a_shipment_cannot_be_reassigned_to_a_closed_location(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 3})
     order = await shop.allocate("A-1", {"MUG": 2})
     await shop.locations("b-store", status=catalog_pb.Location.STATUS_CLOSED)
@@ -376,7 +378,7 @@ async def test_a_person_moves_nothing_to_a_location_that_is_closed(shop: Retaile
     assert await states(shop, order) == {"a-store": "ASSIGNED"}
 
 
-async def test_a_shipment_stays_where_it_is_if_nowhere_else_has_all_of_it(shop: Retailer) -> None:
+async def test_a_shipment_stays_if_no_other_location_has_all_its_units(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 3, ("MUG", "b-store"): 1})
     order = await shop.allocate("A-1", {"MUG": 2})
     request = allocation_pb.ReassignShipmentRequest(shipment_id=order.shipments[0].shipment_id, actor="kim")
@@ -391,7 +393,7 @@ async def test_a_shipment_stays_where_it_is_if_nowhere_else_has_all_of_it(shop: 
 # What follows from a change of stock
 
 
-async def test_a_count_below_the_promises_reroutes_the_youngest_order(shop: Retailer) -> None:
+async def test_a_count_below_the_allocated_units_reroutes_the_newest_order(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 4, ("MUG", "b-store"): 4})
     old, young = [await shop.allocate(order, {"MUG": 2}) for order in ("A-1", "A-2")]
 
@@ -403,7 +405,7 @@ async def test_a_count_below_the_promises_reroutes_the_youngest_order(shop: Reta
     assert (await shop.ledger()).balanced
 
 
-async def test_what_a_store_works_on_is_rerouted_last(shop: Retailer) -> None:
+async def test_accepted_shipments_are_rerouted_last(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 4, ("MUG", "b-store"): 4})
     old, young = [await shop.allocate(order, {"MUG": 2}) for order in ("A-1", "A-2")]
     await shop.accept(young.shipments[0])
@@ -414,7 +416,7 @@ async def test_what_a_store_works_on_is_rerouted_last(shop: Retailer) -> None:
     assert promised((await shop.get(old.allocation_id)).allocation) | {"a-store": 0} == {"a-store": 0, "b-store": 2}
 
 
-async def test_a_count_below_the_promises_that_nobody_can_make_good_is_an_oversell(shop: Retailer) -> None:
+async def test_a_count_below_the_allocated_units_without_other_stock_is_an_oversell(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 4})
     order = await shop.allocate("A-1", {"MUG": 3})
 
@@ -427,7 +429,7 @@ async def test_a_count_below_the_promises_that_nobody_can_make_good_is_an_overse
     assert (await shop.ledger()).balanced
 
 
-async def test_a_hold_that_no_longer_fits_shrinks_and_is_no_oversell(shop: Retailer) -> None:
+async def test_a_hold_larger_than_a_new_count_shrinks_and_is_no_oversell(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 4})
     held = await shop.allocate("A-1", {"MUG": 3}, HOLD)
 
@@ -439,7 +441,7 @@ async def test_a_hold_that_no_longer_fits_shrinks_and_is_no_oversell(shop: Retai
     assert (await shop.ledger()).balanced
 
 
-async def test_a_hold_that_shrinks_keeps_others_from_letting_its_other_product_lapse(shop: Retailer) -> None:
+async def test_shrinking_a_hold_locks_the_levels_of_all_its_products(shop: Retailer) -> None:
     """An order is written whole, and a hold lapses under its level's lock alone: so all its levels are taken first."""
     await shop.stock({("MUG", "a-store"): 4, ("POT", "a-store"): 4})
     await shop.allocate("A-1", {"MUG": 3, "POT": 3}, HOLD)
@@ -465,7 +467,7 @@ async def launch(shop: Retailer, tag: str = "launch") -> None:
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[product]))
 
 
-async def test_backorders_are_filled_in_their_turn_in_the_transaction_in_which_stock_arrives(shop: Retailer) -> None:
+async def test_arriving_stock_fills_backorders_by_priority_and_age_in_one_transaction(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 0})
     await launch(shop)
     first = await shop.allocate("A-1", {"MUG": 2})
@@ -482,7 +484,7 @@ async def test_backorders_are_filled_in_their_turn_in_the_transaction_in_which_s
     assert (await shop.ledger()).balanced
 
 
-async def test_what_another_order_gives_back_goes_to_a_backorder_first(shop: Retailer) -> None:
+async def test_units_released_by_an_order_fill_backorders_first(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 2})
     await launch(shop)
     taken = await shop.allocate("A-1", {"MUG": 2})
@@ -525,7 +527,7 @@ async def test_a_backorder_is_an_oversell_and_needs_no_person(shop: Retailer) ->
     assert sum(shop.metric("oversold_units_total", channel="web", cause=cause) for cause in causes) == 2
 
 
-async def test_what_policy_cancels_was_sold_and_oversold_first(shop: Retailer) -> None:
+async def test_units_that_policy_cancels_count_as_sold_and_oversold(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     await launch(shop, "clearance")
 
@@ -554,7 +556,7 @@ async def test_an_order_of_which_policy_cancels_everything_is_cancelled(shop: Re
 
 
 @pytest.mark.parametrize("method", ["accept", "ship", "deliver"])
-async def test_fifty_at_once_with_one_request_id_are_one(shop: Retailer, method: str) -> None:
+async def test_fifty_calls_at_once_with_one_request_id_take_effect_once(shop: Retailer, method: str) -> None:
     await shop.stock({("MUG", "dc"): 9})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3})).shipments
     same = request_id()
@@ -566,7 +568,7 @@ async def test_fifty_at_once_with_one_request_id_are_one(shop: Retailer, method:
     assert (await shop.ledger()).balanced
 
 
-async def test_fifty_parcels_of_one_unit_at_once_never_ship_more_than_there_are(shop: Retailer) -> None:
+async def test_fifty_parcels_of_one_unit_at_once_never_ship_more_than_allocated(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 90})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 20})).shipments
 
@@ -579,7 +581,7 @@ async def test_fifty_parcels_of_one_unit_at_once_never_ship_more_than_there_are(
     assert (await shop.ledger()).balanced
 
 
-async def test_fifty_returns_at_once_with_other_ids_take_back_what_left_and_no_more(shop: Retailer) -> None:
+async def test_fifty_returns_at_once_never_return_more_than_shipped(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 20})
     order = await shop.allocate("A-1", {"MUG": 20})
     await shop.ship(order.shipments[0])
@@ -593,7 +595,7 @@ async def test_fifty_returns_at_once_with_other_ids_take_back_what_left_and_no_m
     assert (await shop.ledger()).balanced
 
 
-async def test_the_work_list_of_a_location_is_its_sold_shipments_oldest_first(shop: Retailer) -> None:
+async def test_the_work_list_of_a_location_has_its_sold_shipments_oldest_first(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 9, ("MUG", "b-store"): 9})
     for number in range(3):
         await shop.allocate(f"A-{number}", {"MUG": 1})

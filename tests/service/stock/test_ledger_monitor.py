@@ -43,7 +43,7 @@ async def proved(shop: Retailer) -> float:
     return shop.metric("ledger_differences")
 
 
-async def test_a_figure_that_somebody_tampered_with_shows_in_the_metric(shop: Retailer) -> None:
+async def test_a_stock_level_changed_outside_the_service_shows_in_the_metric(shop: Retailer) -> None:
     good = await proved(shop)
     await shop.sql("UPDATE stock_level SET on_hand = on_hand + 1")
     bad = await proved(shop)
@@ -52,14 +52,14 @@ async def test_a_figure_that_somebody_tampered_with_shows_in_the_metric(shop: Re
     assert (good, bad, await proved(shop)) == (0, 1, 0)
 
 
-async def test_orders_are_taken_while_the_ledger_is_proved(shop: Retailer) -> None:
+async def test_orders_are_allocated_while_the_ledger_is_verified(shop: Retailer) -> None:
     orders = await asyncio.gather(*(shop.allocate(f"A-{number}", {"MUG": 1}) for number in range(30)))
 
     assert sum(line.promised_count for order in orders for line in order.lines) == 10
     assert await proved(shop) == 0
 
 
-async def test_a_proof_that_takes_too_long_is_given_up(
+async def test_a_ledger_check_that_takes_too_long_is_cancelled(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database = await Database.open(shop.database_url, shop.service.metrics, connections=1)

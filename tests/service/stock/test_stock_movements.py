@@ -37,7 +37,7 @@ async def movements(shop: Retailer, **fields: Any) -> list[stock_pb.StockMovemen
             return found
 
 
-async def test_everything_that_moved_a_figure_is_listed_the_newest_first(shop: Retailer) -> None:
+async def test_every_movement_of_a_stock_level_is_listed_newest_first(shop: Retailer) -> None:
     order = await shop.allocate("A-1", {"MUG": 2})
     await shop.cancel(order.allocation_id, {order.lines[0].line_id: 2})
 
@@ -52,7 +52,7 @@ async def test_everything_that_moved_a_figure_is_listed_the_newest_first(shop: R
     assert (found[2].source, found[2].reported_count, found[2].result) == ("counter", 10, "accepted")
 
 
-async def test_what_was_heard_and_moved_nothing_is_listed_too(shop: Retailer) -> None:
+async def test_absorbed_movements_are_listed_too(shop: Retailer) -> None:
     old = datetime.now(UTC) - timedelta(days=1)
     await shop.record(change("MUG", "dc", at=old, change_id="late", movement=movement(SOLD_AT_TILL, 1)), source="till")
 
@@ -62,7 +62,7 @@ async def test_what_was_heard_and_moved_nothing_is_listed_too(shop: Retailer) ->
     assert found[0].effective_time.ToDatetime(UTC) == old
 
 
-async def test_movements_are_found_by_what_they_are_about(shop: Retailer) -> None:
+async def test_movements_are_filtered_by_order_kind_sku_and_location(shop: Retailer) -> None:
     first = await shop.allocate("A-1", {"MUG": 2, "BOWL": 1})
     await shop.allocate("A-2", {"MUG": 1})
 
@@ -75,7 +75,7 @@ async def test_movements_are_found_by_what_they_are_about(shop: Retailer) -> Non
     assert not await movements(shop, location_ids=["nowhere"])
 
 
-async def test_movements_are_found_by_when_they_were_heard(shop: Retailer) -> None:
+async def test_movements_are_filtered_by_ingest_time(shop: Retailer) -> None:
     await asyncio.sleep(0.01)
     between = (await shop.sql("SELECT clock_timestamp() AS now"))[0]["now"]
     await shop.allocate("A-1", {"MUG": 2})
@@ -114,15 +114,13 @@ async def test_pages_neither_repeat_nor_leave_out_a_movement(shop: Retailer) -> 
         ({"start_time": Timestamp(seconds=-9)}, "start_time"),
     ],
 )
-async def test_a_question_about_movements_that_is_no_question_is_refused(
-    shop: Retailer, fields: dict[str, Any], field: str
-) -> None:
+async def test_an_invalid_request_for_movements_is_refused(shop: Retailer, fields: dict[str, Any], field: str) -> None:
     request = stock_pb.ListStockMovementsRequest(**fields)
 
     assert (await refused(shop.stock_service.ListStockMovements(request))).is_(INVALID, "INVALID_FIELD", field)
 
 
-async def test_a_level_says_why_units_are_not_sellable_and_how_sure_its_count_is(shop: Retailer) -> None:
+async def test_a_stock_level_shows_unavailable_reasons_and_count_confidence(shop: Retailer) -> None:
     counted = datetime(2026, 11, 20, 9, tzinfo=UTC)
     await shop.sql("INSERT INTO stock_unavailable VALUES ('MUG', 'dc', 'display', 1), ('MUG', 'dc', 'damaged', 2)")
     await shop.sql(
@@ -142,14 +140,14 @@ async def test_a_level_says_why_units_are_not_sellable_and_how_sure_its_count_is
     assert not (await shop.level("MUG", "store")).HasField("count_confidence")
 
 
-async def test_a_levels_version_rises_with_every_change_of_its_figures(shop: Retailer) -> None:
+async def test_the_version_of_a_stock_level_rises_with_every_change(shop: Retailer) -> None:
     before = (await shop.level("MUG", "dc")).version
     await shop.allocate("A-1", {"MUG": 2})
 
     assert (await shop.level("MUG", "dc")).version > before
 
 
-async def test_a_level_with_deliveries_without_end_shows_the_earliest(shop: Retailer) -> None:
+async def test_a_stock_level_shows_its_hundred_earliest_deliveries(shop: Retailer) -> None:
     await shop.sql(
         "INSERT INTO stock_incoming SELECT 'wms', 'PO-' || lpad(n::text, 3, '0'), 'MUG', 'dc', n, "
         "CASE WHEN n % 2 = 0 THEN now() + n * interval '1 hour' END, now() FROM generate_series(1, 300) AS n"
@@ -162,9 +160,7 @@ async def test_a_level_with_deliveries_without_end_shows_the_earliest(shop: Reta
     assert all(one.HasField("expect_time") for one in incoming)
 
 
-async def test_a_page_of_levels_takes_a_few_statements_however_long_it_is(
-    shop: Retailer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_of_stock_levels_reads_its_details_once(shop: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:
     await shop.stock({(f"SKU-{number}", "dc"): 1 for number in range(150)})
     reads = 0
     read = level_details.read

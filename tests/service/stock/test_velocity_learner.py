@@ -65,7 +65,7 @@ async def sold_at_till(shop: Retailer, units: int, at: datetime | None = None) -
     await shop.record(said, source="till")
 
 
-async def test_orders_and_tills_both_sell(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_orders_and_pos_sales_both_count_as_sold(shop: Retailer, learner: VelocityLearner) -> None:
     await shop.allocate("A-1", {"MUG": 5})
     await sold_at_till(shop, 2)
 
@@ -75,7 +75,9 @@ async def test_orders_and_tills_both_sell(shop: Retailer, learner: VelocityLearn
     assert await learnt(shop, "BOWL") is None
 
 
-async def test_a_sale_is_counted_once_however_often_somebody_learns(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_a_sale_is_counted_once_however_often_velocity_is_learned(
+    shop: Retailer, learner: VelocityLearner
+) -> None:
     await shop.allocate("A-1", {"MUG": 5})
     for _ in range(3):
         await learner.learn()
@@ -85,7 +87,7 @@ async def test_a_sale_is_counted_once_however_often_somebody_learns(shop: Retail
     assert await learnt(shop) == pytest.approx(8 * NEW, rel=0.01)
 
 
-async def test_a_hold_sells_when_it_is_paid(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_a_hold_counts_as_sold_when_it_is_confirmed(shop: Retailer, learner: VelocityLearner) -> None:
     held = await shop.allocate("A-1", {"MUG": 5}, HOLD)
     await learner.learn()
     before = await learnt(shop)
@@ -96,7 +98,7 @@ async def test_a_hold_sells_when_it_is_paid(shop: Retailer, learner: VelocityLea
     assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
-async def test_what_is_cancelled_was_not_sold(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_cancelled_units_do_not_count_as_sold(shop: Retailer, learner: VelocityLearner) -> None:
     order = await shop.allocate("A-1", {"MUG": 5})
     await learner.learn()
     await shop.cancel(order.allocation_id, {order.lines[0].line_id: 2})
@@ -105,7 +107,7 @@ async def test_what_is_cancelled_was_not_sold(shop: Retailer, learner: VelocityL
     assert await learnt(shop) == pytest.approx(3 * NEW, rel=0.01)
 
 
-async def test_what_leaves_the_house_is_not_sold_again(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_shipped_units_do_not_count_as_sold_again(shop: Retailer, learner: VelocityLearner) -> None:
     order = await shop.allocate("A-1", {"MUG": 5})
     await learner.learn()
     await shop.ship(order.shipments[0])
@@ -115,7 +117,7 @@ async def test_what_leaves_the_house_is_not_sold_again(shop: Retailer, learner: 
     assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
-async def test_an_order_that_is_routed_anew_has_sold_once(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_a_rerouted_order_counts_as_sold_once(shop: Retailer, learner: VelocityLearner) -> None:
     await shop.stock({("MUG", "store"): 50})
     order = await shop.allocate("A-1", {"MUG": 5})
     await shop.count({("MUG", order.shipments[0].location_id): 2}, at=datetime.now(UTC))
@@ -178,9 +180,7 @@ async def test_services_that_learn_at_once_while_orders_come_count_each_sale_onc
     assert await learnt(shop, "BOWL") == pytest.approx(60 * NEW, rel=0.01)
 
 
-async def test_a_sale_that_is_heard_after_a_count_has_sold_all_the_same(
-    shop: Retailer, learner: VelocityLearner
-) -> None:
+async def test_a_sale_reported_after_a_count_still_counts_as_sold(shop: Retailer, learner: VelocityLearner) -> None:
     await sold_at_till(shop, 7, at=datetime.now(UTC) - timedelta(hours=1))
 
     await learner.learn()
@@ -189,7 +189,7 @@ async def test_a_sale_that_is_heard_after_a_count_has_sold_all_the_same(
     assert await learnt(shop) == pytest.approx(7 * NEW, rel=0.01)
 
 
-async def test_an_import_of_products_keeps_what_was_learnt(shop: Retailer, learner: VelocityLearner) -> None:
+async def test_an_import_of_products_keeps_the_learned_velocity(shop: Retailer, learner: VelocityLearner) -> None:
     await shop.allocate("A-1", {"MUG": 5})
     await learner.learn()
 
@@ -199,7 +199,7 @@ async def test_an_import_of_products_keeps_what_was_learnt(shop: Retailer, learn
     assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
-async def test_rules_see_what_was_learnt_unless_planners_state_it(
+async def test_rules_use_the_learned_velocity_unless_the_product_states_one(
     retailers: RetailerMaker, learner: VelocityLearner, tmp_path: Path
 ) -> None:
     for name, rules in (("cover", BUFFER), ("plain", ROUTING)):

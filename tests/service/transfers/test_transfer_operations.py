@@ -71,7 +71,7 @@ async def mismatches(shop: Retailer) -> list[Any]:
     return await shop.sql("SELECT subject, sku, location_id, description FROM exception WHERE kind = 'mismatch'")
 
 
-async def test_what_is_on_its_way_is_nobodys_sellable_stock(shop: Retailer) -> None:
+async def test_units_in_transit_are_not_sellable(shop: Retailer) -> None:
     transfer = await dispatch(shop, "T-1", {"MUG": 4})
 
     assert transfer.state == State.STATE_IN_TRANSIT
@@ -81,7 +81,7 @@ async def test_what_is_on_its_way_is_nobodys_sellable_stock(shop: Retailer) -> N
     assert (await shop.ledger()).totals["in_transit_units"] == 4
 
 
-async def test_what_arrives_can_be_sold_there(shop: Retailer) -> None:
+async def test_received_units_are_sellable_at_the_destination(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
 
     transfer = await receive(shop, "T-1", {"MUG": 4})
@@ -103,7 +103,7 @@ async def test_a_transfer_may_arrive_in_parts(shop: Retailer) -> None:
     assert (second.state, lines(second)) == (State.STATE_COMPLETED, {"BOWL": (2, 2), "MUG": (4, 4)})
 
 
-async def test_what_arrives_goes_to_backorders_before_anybody_else(retailers: RetailerMaker) -> None:
+async def test_received_units_fill_backorders_first(retailers: RetailerMaker) -> None:
     shop = await retailers.make(RESOLVED_RULES)
     await shop.stock({("MUG", "dc"): 4})
     await shop.locations("store")
@@ -121,7 +121,7 @@ async def test_what_arrives_goes_to_backorders_before_anybody_else(retailers: Re
     assert (await shop.ledger()).balanced
 
 
-async def test_what_never_arrives_is_lost_and_somebody_is_told(shop: Retailer) -> None:
+async def test_missing_units_of_a_completed_transfer_raise_a_mismatch(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
 
     transfer = await receive(shop, "T-1", {"MUG": 3}, complete=True)
@@ -135,7 +135,7 @@ async def test_what_never_arrives_is_lost_and_somebody_is_told(shop: Retailer) -
     assert (await shop.ledger()).totals["in_transit_units"] == 0
 
 
-async def test_more_may_arrive_than_left_and_somebody_is_told(shop: Retailer) -> None:
+async def test_more_units_than_dispatched_are_received_and_raise_a_mismatch(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
 
     await receive(shop, "T-1", {"MUG": 6})
@@ -145,7 +145,7 @@ async def test_more_may_arrive_than_left_and_somebody_is_told(shop: Retailer) ->
     assert (await shop.ledger()).balanced
 
 
-async def test_only_what_is_not_promised_can_leave(shop: Retailer) -> None:
+async def test_only_available_units_can_be_dispatched(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 8})
 
     error = await refused(dispatch(shop, "T-1", {"MUG": 3, "BOWL": 1}))
@@ -156,13 +156,13 @@ async def test_only_what_is_not_promised_can_leave(shop: Retailer) -> None:
     assert not await shop.sql("SELECT FROM transfer")
 
 
-async def test_nothing_can_leave_where_nothing_was_ever_stocked(shop: Retailer) -> None:
+async def test_nothing_can_be_dispatched_from_a_location_without_stock(shop: Retailer) -> None:
     error = await refused(dispatch(shop, "T-1", {"MUG": 1}, way=("store", "dc")))
 
     assert error.is_(FAILED, "TOO_MANY_UNITS", "dispatch.units[0].unit_count")
 
 
-async def test_a_dispatch_that_is_sent_again_is_answered_as_the_transfer_stands(shop: Retailer) -> None:
+async def test_a_repeated_dispatch_returns_the_current_transfer(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
     await receive(shop, "T-1", {"MUG": 1})
 
@@ -180,7 +180,7 @@ async def test_a_dispatch_that_is_sent_again_is_answered_as_the_transfer_stands(
         ({"MUG": 4}, ("dc", "annex"), "dispatch.to_location_id"),
     ],
 )
-async def test_a_transfers_id_is_for_one_dispatch(
+async def test_a_transfer_id_belongs_to_one_dispatch(
     shop: Retailer, stated: dict[str, int], way: tuple[str, str], field: str
 ) -> None:
     await shop.locations("annex")
@@ -193,14 +193,14 @@ async def test_a_transfers_id_is_for_one_dispatch(
     assert (await shop.level("MUG", "dc")).on_hand_count == 6
 
 
-async def test_what_was_not_dispatched_cannot_be_received(shop: Retailer) -> None:
+async def test_a_transfer_that_was_not_dispatched_cannot_be_received(shop: Retailer) -> None:
     error = await refused(receive(shop, "T-1", {"MUG": 1}))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "transfer_id")
     assert "dispatch it first" in error.message
 
 
-async def test_a_product_that_is_not_in_the_transfer_is_found_not_received(shop: Retailer) -> None:
+async def test_a_product_that_is_not_in_the_transfer_cannot_be_received(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
 
     error = await refused(receive(shop, "T-1", {"BOWL": 1}))
@@ -209,7 +209,7 @@ async def test_a_product_that_is_not_in_the_transfer_is_found_not_received(shop:
     assert "as found" in error.message
 
 
-async def test_nothing_more_arrives_of_a_settled_transfer(shop: Retailer) -> None:
+async def test_no_units_can_be_received_after_a_transfer_is_complete(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
     await receive(shop, "T-1", {"MUG": 3}, complete=True)
 
@@ -229,7 +229,7 @@ async def test_nothing_more_arrives_of_a_settled_transfer(shop: Retailer) -> Non
         ({"MUG": 1}, ("nowhere", "dc"), "dispatch.from_location_id"),
     ],
 )
-async def test_a_transfer_of_something_unknown_is_named(
+async def test_an_unknown_product_or_location_of_a_transfer_is_named(
     shop: Retailer, stated: dict[str, int], way: tuple[str, str], field: str
 ) -> None:
     error = await refused(dispatch(shop, "T-1", stated, way=way))
@@ -237,7 +237,7 @@ async def test_a_transfer_of_something_unknown_is_named(
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", field)
 
 
-async def test_everything_that_is_wrong_with_a_transfer_is_named_at_once(shop: Retailer) -> None:
+async def test_every_wrong_field_of_a_transfer_is_named_at_once(shop: Retailer) -> None:
     step = stock_pb.TransferDispatch(
         from_location_id="dc", to_location_id="dc", units=[*units({"MUG": 0}), *units({"MUG": 2})]
     )
@@ -252,13 +252,13 @@ async def test_everything_that_is_wrong_with_a_transfer_is_named_at_once(shop: R
 
 
 @pytest.mark.parametrize("step", [{}, {"receipt": stock_pb.TransferReceipt()}])
-async def test_a_transfer_says_what_happens(shop: Retailer, step: dict[str, Any]) -> None:
+async def test_a_transfer_needs_a_step_with_content(shop: Retailer, step: dict[str, Any]) -> None:
     error = await refused(shop.stock_service.TransferStock(stock_pb.TransferStockRequest(transfer_id="T-1", **step)))
 
     assert error.is_(INVALID, "INVALID_FIELD", "receipt.units" if step else "step")
 
 
-async def test_a_feed_cannot_call_itself_what_transfers_are_called(shop: Retailer) -> None:
+async def test_a_feed_cannot_use_the_source_name_of_transfers(shop: Retailer) -> None:
     said = change("MUG", "dc", movement=movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1))
 
     error = await refused(shop.record(said, source="transfers"))
@@ -266,7 +266,7 @@ async def test_a_feed_cannot_call_itself_what_transfers_are_called(shop: Retaile
     assert error.is_(INVALID, "INVALID_FIELD", "source")
 
 
-async def test_what_is_on_its_way_is_shown_where_it_goes_the_earliest_first(shop: Retailer) -> None:
+async def test_incoming_units_are_shown_at_their_destination_earliest_first(shop: Retailer) -> None:
     today = datetime.now(UTC).replace(microsecond=0)
     await dispatch(shop, "T-1", {"MUG": 1})
     await dispatch(shop, "T-2", {"MUG": 2}, expected=today + timedelta(days=3))
@@ -283,7 +283,7 @@ async def test_what_is_on_its_way_is_shown_where_it_goes_the_earliest_first(shop
     assert not (await shop.level("MUG", "dc")).incoming
 
 
-async def test_a_store_that_was_never_counted_knows_the_age_of_what_arrived(shop: Retailer) -> None:
+async def test_a_store_that_was_never_counted_dates_its_stock_from_the_receipt(shop: Retailer) -> None:
     counted = (await shop.level("BOWL", "dc")).as_of_time
     await dispatch(shop, "T-1", {"MUG": 4})
     await dispatch(shop, "T-2", {"BOWL": 1})
@@ -298,7 +298,7 @@ async def test_a_store_that_was_never_counted_knows_the_age_of_what_arrived(shop
     assert (vouched.source, vouched.as_of_time) == ("counter", counted)
 
 
-async def test_transfers_are_listed_the_newest_first_in_pages(shop: Retailer) -> None:
+async def test_transfers_are_listed_newest_first_in_pages(shop: Retailer) -> None:
     await shop.locations("annex")
     for number in range(5):
         await dispatch(shop, f"T-{number}", {"MUG": 1}, way=("dc", "annex" if number == 3 else "store"))
@@ -328,7 +328,7 @@ async def test_a_page_token_of_something_else_is_refused(shop: Retailer, token: 
     assert (await refused(shop.stock_service.ListStockMovements(movements))).fields == ["page_token"]
 
 
-async def test_a_dispatch_sent_50_times_at_once_leaves_once(shop: Retailer) -> None:
+async def test_a_dispatch_sent_50_times_at_once_is_dispatched_once(shop: Retailer) -> None:
     same = request_id()
 
     answers = await asyncio.gather(*(dispatch(shop, "T-1", {"MUG": 4}, request_id=same) for _ in range(50)))
@@ -340,7 +340,7 @@ async def test_a_dispatch_sent_50_times_at_once_leaves_once(shop: Retailer) -> N
     assert (await shop.ledger()).balanced
 
 
-async def test_50_dispatches_at_once_never_take_more_than_is_available(shop: Retailer) -> None:
+async def test_50_dispatches_at_once_never_exceed_available_stock(shop: Retailer) -> None:
     async def one(number: int) -> bool:
         try:
             await dispatch(shop, f"T-{number}", {"MUG": 1, "BOWL": 1}, request_id=request_id())
@@ -356,7 +356,7 @@ async def test_50_dispatches_at_once_never_take_more_than_is_available(shop: Ret
     assert (await shop.ledger()).totals["in_transit_units"] == 6
 
 
-async def test_one_transfers_id_dispatched_50_times_under_different_request_ids_leaves_once(shop: Retailer) -> None:
+async def test_one_transfer_sent_50_times_with_different_request_ids_is_dispatched_once(shop: Retailer) -> None:
     await asyncio.gather(*(dispatch(shop, "T-1", {"MUG": 4}, request_id=request_id()) for _ in range(50)))
 
     assert await on_hand(shop) == (6, 0)
@@ -383,7 +383,7 @@ async def test_dispatches_race_orders_for_the_last_units(shop: Retailer) -> None
     assert (await shop.ledger()).balanced
 
 
-async def test_a_receipt_sent_50_times_at_once_arrives_once(shop: Retailer) -> None:
+async def test_a_receipt_sent_50_times_at_once_is_received_once(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
     same = request_id()
 
@@ -392,7 +392,7 @@ async def test_a_receipt_sent_50_times_at_once_arrives_once(shop: Retailer) -> N
     assert await on_hand(shop) == (6, 2)
 
 
-async def test_two_receipts_with_the_same_contents_are_two(shop: Retailer) -> None:
+async def test_two_receipts_with_the_same_contents_both_count(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
 
     for _ in range(2):
@@ -402,7 +402,7 @@ async def test_two_receipts_with_the_same_contents_are_two(shop: Retailer) -> No
     assert await on_hand(shop) == (6, 4)
 
 
-async def test_the_ledger_notices_a_transfer_that_its_movements_do_not_bear_out(shop: Retailer) -> None:
+async def test_the_ledger_check_finds_a_transfer_that_differs_from_its_movements(shop: Retailer) -> None:
     await dispatch(shop, "T-1", {"MUG": 4})
     await shop.sql("UPDATE transfer_line SET dispatched = 5")
 
@@ -451,7 +451,7 @@ steps = st.one_of(
 )
 
 
-async def test_units_are_conserved_whatever_is_dispatched_received_and_settled(retailers: RetailerMaker) -> None:
+async def test_units_are_conserved_whatever_is_dispatched_received_and_completed(retailers: RetailerMaker) -> None:
     shop = await retailers.make()
     numbers = iter(range(10_000))
     loop = asyncio.get_running_loop()
