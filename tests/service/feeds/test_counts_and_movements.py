@@ -1,4 +1,4 @@
-"""Counts and movements as adapters hand them over, in any order of arrival, on the real store."""
+"""Counts and movements as adapters send them, in any order of arrival, on a real database."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def aside(reason: int, units: int) -> stock_pb.StockMovement:
     return stock_pb.StockMovement(kind=SET_ASIDE, unit_count=units, reason=reason)  # type: ignore[arg-type]
 
 
-async def shelf(retailer: Retailer, *skus: str, place: str = "dc") -> None:
+async def create_uncounted(retailer: Retailer, *skus: str, location_id: str = "dc") -> None:
     """Products and a location, never counted."""
-    await retailer.locations(place)
+    await retailer.locations(location_id)
     products = [catalog_pb.Product(sku=sku) for sku in skus]
     await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
 
@@ -62,21 +62,24 @@ async def by_reason(retailer: Retailer) -> dict[str, int]:
 
 
 async def test_a_till_that_was_offline_ends_at_93_in_every_order_of_arrival(retailer: Retailer) -> None:
-    # 100, 97; offline, then all at once: 95, 95 and 93, each after the sale that made it so.
-    story: list[tuple[int, dict[str, Any]]] = [
+    # Counts of 100 and 97; then, offline and sent together: 95, 95 and 93, each after its sale.
+    reports: list[tuple[int, dict[str, Any]]] = [
         (0, {"count": counted(100)}),
         (10, {"count": counted(97)}),
         (20, {"counted_movement": sold_then_counted(2, 95)}),
         (25, {"count": counted(95)}),
         (30, {"counted_movement": sold_then_counted(2, 93)}),
     ]
-    orders = list(itertools.permutations(range(len(story))))
-    await shelf(retailer, *(f"SKU-{n}" for n in range(len(orders))))
+    orders = list(itertools.permutations(range(len(reports))))
+    await create_uncounted(retailer, *(f"SKU-{number}" for number in range(len(orders))))
 
-    # One message for each place in the order: every product hears its own story in an order of its own.
-    for turn in range(len(story)):
-        said = [change(f"SKU-{n}", "dc", at=at(story[o[turn]][0]), **story[o[turn]][1]) for n, o in enumerate(orders)]
-        await retailer.record(*said, source="square")
+    # One message for each position: every product gets the same changes in an order of its own.
+    for position in range(len(reports)):
+        changes = [
+            change(f"SKU-{number}", "dc", at=at(reports[order[position]][0]), **reports[order[position]][1])
+            for number, order in enumerate(orders)
+        ]
+        await retailer.record(*changes, source="square")
 
     rows = await retailer.sql("SELECT DISTINCT on_hand FROM stock_level")
     assert [row["on_hand"] for row in rows] == [93]
@@ -84,7 +87,7 @@ async def test_a_till_that_was_offline_ends_at_93_in_every_order_of_arrival(reta
 
 
 async def test_a_counted_movement_older_than_the_last_count_changes_nothing(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(15.5 * 60), count=counted(40)))
 
     results = await retailer.record(change("MUG", "dc", at=at(0), counted_movement=sold_then_counted(2, 50)))
@@ -97,7 +100,7 @@ async def test_a_counted_movement_older_than_the_last_count_changes_nothing(reta
 
 
 async def test_the_ledger_shows_a_counted_movement_by_its_kind(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(50)))
 
     await retailer.record(change("MUG", "dc", at=at(5), counted_movement=sold_then_counted(2, 47)))
@@ -109,7 +112,7 @@ async def test_the_ledger_shows_a_counted_movement_by_its_kind(retailer: Retaile
 
 async def test_a_long_number_as_a_sku_survives_unchanged(retailer: Retailer) -> None:
     sku = "1732301361504355959"
-    await shelf(retailer, sku)
+    await create_uncounted(retailer, sku)
 
     await retailer.record(change(sku, "dc", at=at(0), count=counted(3)))
 
@@ -118,7 +121,7 @@ async def test_a_long_number_as_a_sku_survives_unchanged(retailer: Retailer) -> 
 
 async def test_new_changes_of_a_batch_apply_when_others_are_duplicates(retailer: Retailer) -> None:
     skus = [f"P-{n}" for n in range(100)]
-    await shelf(retailer, *skus)
+    await create_uncounted(retailer, *skus)
     batch = [change(sku, "dc", at=at(0), change_id=f"count-{sku}", count=counted(7)) for sku in skus]
     await retailer.record(*batch[:40])
 
@@ -132,7 +135,7 @@ async def test_new_changes_of_a_batch_apply_when_others_are_duplicates(retailer:
 
 
 async def test_counts_with_sequences_10_12_11_end_at_12_whatever_their_times(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     for sequence, minute in ((10, 5), (12, 2), (11, 9)):
         await retailer.record(change("MUG", "dc", at=at(minute), sequence=sequence, count=counted(sequence)))
 
@@ -140,7 +143,7 @@ async def test_counts_with_sequences_10_12_11_end_at_12_whatever_their_times(ret
 
 
 async def test_a_movement_is_added_to_a_newer_count_with_an_earlier_time(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(9), sequence=1, count=counted(50)))
     await retailer.record(change("MUG", "dc", at=at(7), movement=movement(TILL_SALE, 4)))
 
@@ -151,7 +154,7 @@ async def test_a_movement_is_added_to_a_newer_count_with_an_earlier_time(retaile
 
 
 async def test_an_untracked_product_is_not_sold_and_keeps_its_figures(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(8)))
     before = await retailer.allocate("1", {"MUG": 3}, SOLD)
 
@@ -165,7 +168,7 @@ async def test_an_untracked_product_is_not_sold_and_keeps_its_figures(retailer: 
     answer = await retailer.availability.CheckAvailability(request)
     assert answer.availabilities[0].locations[0].reasons == ["untracked"]
     assert not refused.shipments
-    assert [one.reason for one in refused.decision.dropped_candidates] == ["untracked"]
+    assert [candidate.reason for candidate in refused.decision.dropped_candidates] == ["untracked"]
     assert (await retailer.get(before.allocation_id)).allocation.shipments
 
 
@@ -173,8 +176,8 @@ async def test_an_untracked_product_is_not_sold_and_keeps_its_figures(retailer: 
 async def test_a_later_count_resumes_tracking_in_any_order_of_arrival(
     retailer: Retailer, order: tuple[int, ...]
 ) -> None:
-    await shelf(retailer, "MUG", "BOWL")
-    said = [
+    await create_uncounted(retailer, "MUG", "BOWL")
+    changes = [
         change("MUG", "dc", at=at(0), count=counted(8)),
         change("MUG", "dc", at=at(5), untracked=stock_pb.Untracked()),
         change("MUG", "dc", at=at(9), count=counted(6)),
@@ -183,13 +186,13 @@ async def test_a_later_count_resumes_tracking_in_any_order_of_arrival(
         change("BOWL", "dc", at=at(3), count=counted(7)),
     ]
     for index in order:
-        await retailer.record(said[index], said[3 + index])
+        await retailer.record(changes[index], changes[3 + index])
 
     assert (await retailer.sellable("MUG"), await retailer.sellable("BOWL")) == (6, 0)
 
 
 async def test_units_are_set_aside_and_put_back_for_their_reason(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     put_back = stock_pb.StockMovement(kind=stock_pb.MOVEMENT_KIND_PUT_BACK, unit_count=1, reason=DISPLAY)
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(10)))
 
@@ -206,7 +209,7 @@ async def test_units_are_set_aside_and_put_back_for_their_reason(retailer: Retai
 
 
 async def test_units_set_aside_after_a_count_are_added_to_its_unavailable_units(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     stated = [stock_pb.UnavailableUnits(reason=DAMAGED, unit_count=4)]
     await retailer.record(change("MUG", "dc", at=at(9), movement=aside(DISPLAY, 1)))
 
@@ -219,7 +222,7 @@ async def test_units_set_aside_after_a_count_are_added_to_its_unavailable_units(
 
 
 async def test_a_smaller_total_of_unavailable_units_is_subtracted_from_other_first(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(10, unavailable_count=3)))
     await retailer.record(change("MUG", "dc", at=at(1), movement=aside(DAMAGED, 2)))
 
@@ -230,7 +233,7 @@ async def test_a_smaller_total_of_unavailable_units_is_subtracted_from_other_fir
 
 
 async def test_confidence_is_learned_from_physical_counts(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     confidence = "SELECT count_confidence, physical_count_time FROM stock_level"
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(10)))
     first = (await retailer.sql(confidence))[0]
@@ -259,55 +262,55 @@ async def test_confidence_falls_at_a_location_that_does_not_find_its_units(retai
         await provenance.lower_confidence(connection, book, [key, key])
     await connection.close()
 
-    known = book.levels[key].count_confidence
+    confidence = book.levels[key].count_confidence
     rows = await retailer.sql("SELECT count_confidence FROM stock_level")
-    assert rows[0]["count_confidence"] == known == pytest.approx(0.49)
+    assert rows[0]["count_confidence"] == confidence == pytest.approx(0.49)
 
 
 async def test_two_counts_of_one_moment_raise_a_mismatch_that_a_recount_resolves(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
+    await create_uncounted(retailer, "MUG")
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(8)))
     await retailer.record(change("MUG", "dc", at=at(0), count=counted(9)))
-    told = await retailer.sql("SELECT state, description FROM exception WHERE kind = 'mismatch'")
+    raised = await retailer.sql("SELECT state, description FROM exception WHERE kind = 'mismatch'")
 
     await retailer.record(change("MUG", "dc", at=at(1), count=counted(9)))
 
-    assert [row["state"] for row in told] == ["open"]
-    assert "count again" in told[0]["description"]
-    settled = await retailer.sql("SELECT state, resolution FROM exception WHERE kind = 'mismatch'")
-    assert [tuple(row.values()) for row in settled] == [("resolved", "stock_corrected")]
+    assert [row["state"] for row in raised] == ["open"]
+    assert "count again" in raised[0]["description"]
+    resolved = await retailer.sql("SELECT state, resolution FROM exception WHERE kind = 'mismatch'")
+    assert [tuple(row.values()) for row in resolved] == [("resolved", "stock_corrected")]
 
 
 async def test_incoming_units_shrink_as_they_arrive_and_are_not_sold(retailer: Retailer) -> None:
-    await shelf(retailer, "MUG")
-    coming = stock_pb.IncomingUnits(reference="PO-1", unit_count=30)
-    came = stock_pb.StockMovement(kind=RECEIVED, unit_count=12, incoming_reference="PO-1")
-    expected = "SELECT unit_count FROM stock_incoming"
+    await create_uncounted(retailer, "MUG")
+    announced_delivery = stock_pb.IncomingUnits(reference="PO-1", unit_count=30)
+    arrival = stock_pb.StockMovement(kind=RECEIVED, unit_count=12, incoming_reference="PO-1")
+    incoming_units = "SELECT unit_count FROM stock_incoming"
 
-    await retailer.record(change("MUG", "dc", at=at(0), incoming=coming), source="erp")
-    announced = await retailer.sellable("MUG")
-    await retailer.record(change("MUG", "dc", at=at(1), movement=came), source="wms")
-    left = await retailer.sql(expected)
-    await retailer.record(change("MUG", "dc", at=at(2), movement=came, change_id="rest"), source="wms")
+    await retailer.record(change("MUG", "dc", at=at(0), incoming=announced_delivery), source="erp")
+    sellable_before = await retailer.sellable("MUG")
+    await retailer.record(change("MUG", "dc", at=at(1), movement=arrival), source="wms")
+    remaining = await retailer.sql(incoming_units)
+    await retailer.record(change("MUG", "dc", at=at(2), movement=arrival, change_id="rest"), source="wms")
     await retailer.record(
         change("MUG", "dc", at=at(3), incoming=stock_pb.IncomingUnits(reference="PO-1")), source="erp"
     )
 
-    assert (announced, await retailer.sellable("MUG")) == (0, 24)
-    assert [row["unit_count"] for row in left] == [18]
-    assert not await retailer.sql(expected)
+    assert (sellable_before, await retailer.sellable("MUG")) == (0, 24)
+    assert [row["unit_count"] for row in remaining] == [18]
+    assert not await retailer.sql(incoming_units)
 
 
 async def test_units_are_adjusted_up_and_down(retailer: Retailer) -> None:
-    await retailer.stock({("I", "one"): 2, ("I", "two"): 2})
+    await retailer.stock({("I", "first"): 2, ("I", "second"): 2})
     now = datetime.now(UTC)
 
     await retailer.record(
-        change("I", "one", at=now, movement=movement(ADJUSTED, 2)),
-        change("I", "two", at=now, movement=movement(ADJUSTED, -1)),
+        change("I", "first", at=now, movement=movement(ADJUSTED, 2)),
+        change("I", "second", at=now, movement=movement(ADJUSTED, -1)),
     )
 
-    assert [(await retailer.level("I", place)).on_hand_count for place in ("one", "two")] == [4, 1]
+    assert [(await retailer.level("I", location_id)).on_hand_count for location_id in ("first", "second")] == [4, 1]
 
 
 async def test_received_units_are_added_to_sold_units_that_have_not_shipped(retailer: Retailer) -> None:
@@ -326,10 +329,10 @@ async def test_fifty_calls_with_one_request_id_count_once_and_with_fifty_ids_fif
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].stock({("MUG", "dc"): 0, ("BOWL", "dc"): 0})
     now = datetime.now(UTC)
-    same = stock_pb.RecordStockChangesRequest(
+    repeated = stock_pb.RecordStockChangesRequest(
         source="wms", request_id=request_id(), changes=[change("MUG", "dc", at=now, movement=movement(RECEIVED, 1))]
     )
-    others = [
+    distinct = [
         stock_pb.RecordStockChangesRequest(
             source="wms",
             request_id=request_id(),
@@ -338,7 +341,9 @@ async def test_fifty_calls_with_one_request_id_count_once_and_with_fifty_ids_fif
         for _ in range(50)
     ]
 
-    calls = [shops[n % 2].stock_service.RecordStockChanges(one) for n, one in enumerate([same] * 50 + others)]
+    calls = [
+        shops[n % 2].stock_service.RecordStockChanges(request) for n, request in enumerate([repeated] * 50 + distinct)
+    ]
     answers = await asyncio.gather(*calls)
 
     assert {answer.results[0].result for answer in answers} == {ChangeResult.CHANGE_RESULT_ACCEPTED}
@@ -349,20 +354,20 @@ async def test_fifty_calls_with_one_request_id_count_once_and_with_fifty_ids_fif
 async def test_every_wrong_field_of_a_change_is_named(retailer: Retailer) -> None:
     late = counted(5, unavailable_count=1, unavailable=[stock_pb.UnavailableUnits(reason=DAMAGED, unit_count=2)] * 2)
     late.orders_until_time.FromDatetime(at(9))
-    said = [
+    changes = [
         change("MUG", "dc", at=at(0), count=late),
         change("MUG", "dc", at=at(0), counted_movement=stock_pb.CountedMovement(movement=aside(DISPLAY, 1))),
         change("MUG", "dc", at=at(0), incoming=stock_pb.IncomingUnits(unit_count=-1)),
     ]
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await retailer.record(*said)
+        await retailer.record(*changes)
 
     bad = error_details_pb2.BadRequest()
     status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     assert status is not None
     assert status.details[1].Unpack(bad)
-    assert {one.field for one in bad.field_violations} == {
+    assert {violation.field for violation in bad.field_violations} == {
         "changes[0].count.unavailable[1].reason",
         "changes[0].count.unavailable",
         "changes[0].count.orders_until_time",
@@ -373,29 +378,36 @@ async def test_every_wrong_field_of_a_change_is_named(retailer: Retailer) -> Non
     }
 
 
-SAYINGS: dict[str, Callable[[int], dict[str, Any]]] = {
+CHANGE_FIELDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "count": lambda units: {"count": counted(units)},
     "sale": lambda units: {"movement": movement(TILL_SALE, units)},
     "receipt": lambda units: {"movement": movement(RECEIVED, units)},
     "both": lambda units: {"counted_movement": sold_then_counted(1, units)},
 }
-STORIES = st.lists(st.tuples(st.sampled_from(sorted(SAYINGS)), st.integers(1, 20)), min_size=2, max_size=6)
+CHANGES = st.lists(st.tuples(st.sampled_from(sorted(CHANGE_FIELDS)), st.integers(1, 20)), min_size=2, max_size=6)
 
 
 @settings(
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(story=STORIES, data=st.data())
+@given(changes=CHANGES, data=st.data())
 async def test_any_changes_end_at_one_figure_in_any_order(
-    retailer: Retailer, story: list[tuple[str, int]], data: st.DataObject
+    retailer: Retailer, changes: list[tuple[str, int]], data: st.DataObject
 ) -> None:
-    skus = [f"{request_id()[:18]}-{n}" for n in range(4)]
-    await shelf(retailer, *skus)
-    said = [SAYINGS[kind](units) for kind, units in story]
-    turns = [list(range(len(story)))] + [data.draw(st.permutations(range(len(story)))) for _ in skus[1:]]
-    for turn in range(len(story)):
+    skus = [f"{request_id()[:18]}-{number}" for number in range(4)]
+    await create_uncounted(retailer, *skus)
+    fields = [CHANGE_FIELDS[kind](units) for kind, units in changes]
+    orders_of_arrival = [list(range(len(changes)))] + [
+        data.draw(st.permutations(range(len(changes)))) for _ in skus[1:]
+    ]
+    for position in range(len(changes)):
         await retailer.record(
-            *(change(sku, "dc", at=at(turns[n][turn]), **said[turns[n][turn]]) for n, sku in enumerate(skus))
+            *(
+                change(
+                    sku, "dc", at=at(orders_of_arrival[number][position]), **fields[orders_of_arrival[number][position]]
+                )
+                for number, sku in enumerate(skus)
+            )
         )
 
     assert len({(await retailer.level(sku, "dc")).on_hand_count for sku in skus}) == 1

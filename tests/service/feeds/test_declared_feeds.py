@@ -1,4 +1,4 @@
-"""Declared feeds: what their numbers mean, whose numbers count, and feeds that fall silent."""
+"""Declared feeds: the basis of their counts, which feed owns a stock level, and feeds that fall silent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def declare(retailer: Retailer, *feeds: Feed, **more: Any) -> catalog_pb.U
     return answer
 
 
-async def known(retailer: Retailer) -> list[Feed]:
+async def listed_feeds(retailer: Retailer) -> list[Feed]:
     return list((await retailer.catalog.ListFeeds(catalog_pb.ListFeedsRequest())).feeds)
 
 
@@ -54,7 +54,7 @@ async def test_feeds_are_listed_as_they_were_declared(retailer: Retailer) -> Non
     answer = await declare(retailer, wms, erp)
 
     assert (answer.created_count, answer.updated_count) == (2, 0)
-    stored = {feed.source: feed for feed in await known(retailer)}
+    stored = {feed.source: feed for feed in await listed_feeds(retailer)}
     assert stored["erp"] == erp
     assert (stored["wms"].basis, stored["wms"].open_orders) == (Feed.BASIS_ON_HAND, Feed.OPEN_ORDERS_GROSS)
     assert (list(stored["wms"].location_ids), stored["wms"].cadence_minutes) == (["dc"], 60)
@@ -63,7 +63,7 @@ async def test_feeds_are_listed_as_they_were_declared(retailer: Retailer) -> Non
 async def test_a_validate_only_declaration_stores_no_feed(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER), validate_only=True)
 
-    assert not await known(retailer)
+    assert not await listed_feeds(retailer)
 
 
 async def test_two_feeds_cannot_own_one_stock_level(retailer: Retailer) -> None:
@@ -92,7 +92,7 @@ async def test_every_wrong_field_of_a_feed_is_named(retailer: Retailer) -> None:
     status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     assert status is not None
     assert status.details[1].Unpack(bad)
-    assert {one.field.removeprefix("feeds[0].") for one in bad.field_violations} == {
+    assert {violation.field.removeprefix("feeds[0].") for violation in bad.field_violations} == {
         *("source", "role", "cadence_minutes", "tolerance_units", "skus[0]"),
     }
 
@@ -107,10 +107,10 @@ async def test_one_of_fifty_feeds_that_race_for_a_stock_level_owns_it(retailers:
             return False
         return True
 
-    won = await asyncio.gather(*(race(number) for number in range(50)))
+    declared = await asyncio.gather(*(race(number) for number in range(50)))
 
-    assert sum(won) == 1
-    assert len(await known(shops[0])) == 1
+    assert sum(declared) == 1
+    assert len(await listed_feeds(shops[0])) == 1
 
 
 async def test_an_observer_changes_no_stock_and_its_reports_are_in_the_ledger(retailer: Retailer) -> None:
@@ -126,10 +126,10 @@ async def test_an_observer_changes_no_stock_and_its_reports_are_in_the_ledger(re
 
     assert [result.result for result in results] == [ChangeResult.CHANGE_RESULT_OBSERVED] * 3
     assert (await retailer.level("MUG", "dc")).on_hand_count == 10
-    kept = await retailer.sql(
+    movements = await retailer.sql(
         "SELECT result, on_hand_delta, reported_count FROM stock_movement WHERE source = 'camera'"
     )
-    assert {(row["result"], row["on_hand_delta"]) for row in kept} == {("observed", 0)}
+    assert {(row["result"], row["on_hand_delta"]) for row in movements} == {("observed", 0)}
     assert (await retailer.ledger()).balanced
 
 
@@ -155,8 +155,8 @@ async def test_drift_raises_one_exception_and_is_resolved_when_the_observer_agre
     await declare(retailer, Feed(source="camera", role=OBSERVER, tolerance_units=1))
     await retailer.stock({("MUG", "dc"): 10})
 
-    for seen in (9, 7, 6):
-        await retailer.count({("MUG", "dc"): seen}, at=ago(0), source="camera")
+    for units in (9, 7, 6):
+        await retailer.count({("MUG", "dc"): units}, at=ago(0), source="camera")
     before = await mismatches(retailer)
     await retailer.count({("MUG", "dc"): 10}, at=ago(0), source="camera")
 
@@ -189,9 +189,9 @@ async def test_an_order_after_the_watermark_is_still_in_a_net_count(retailer: Re
     watermark = datetime.now(UTC)
     await retailer.allocate("2", {"A": 3}, SOLD)
 
-    said = counted(9)
-    said.orders_until_time.FromDatetime(watermark)
-    await retailer.record(change("A", "s", at=datetime.now(UTC), count=said), source="erp")
+    count = counted(9)
+    count.orders_until_time.FromDatetime(watermark)
+    await retailer.record(change("A", "s", at=datetime.now(UTC), count=count), source="erp")
 
     level = await retailer.level("A", "s")
     assert (level.on_hand_count, level.available_count) == (10, 6)
@@ -202,14 +202,14 @@ async def test_a_shipment_from_before_a_net_count_is_subtracted_when_reported_af
     await retailer.stock({("A", "s"): 0})
     await retailer.count({("A", "s"): 10}, at=ago(0.5), source="erp")
     order = await retailer.allocate("1", {"A": 4}, SOLD)
-    left_time = datetime.now(UTC)
+    ship_time = datetime.now(UTC)
     await retailer.count({("A", "s"): 6}, at=datetime.now(UTC), source="erp")
 
-    await retailer.ship(order.shipments[0], {"1": 2}, event_time=left_time)
-    heard_late = await retailer.level("A", "s")
+    await retailer.ship(order.shipments[0], {"1": 2}, event_time=ship_time)
+    after_shipping = await retailer.level("A", "s")
     await retailer.count({("A", "s"): 6}, at=datetime.now(UTC), source="erp")
 
-    assert (heard_late.on_hand_count, heard_late.allocated_count, heard_late.available_count) == (8, 2, 6)
+    assert (after_shipping.on_hand_count, after_shipping.allocated_count, after_shipping.available_count) == (8, 2, 6)
     assert (await retailer.level("A", "s")).on_hand_count == 8
     assert (await retailer.ledger()).balanced
 
@@ -217,11 +217,11 @@ async def test_a_shipment_from_before_a_net_count_is_subtracted_when_reported_af
 async def test_an_order_allocated_after_a_net_count_is_not_subtracted_from_it_twice(retailer: Retailer) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, open_orders=NET))
     await retailer.stock({("A", "s"): 0})
-    left_time = datetime.now(UTC)
+    ship_time = datetime.now(UTC)
     await retailer.count({("A", "s"): 6}, at=datetime.now(UTC), source="erp")
     order = await retailer.allocate("1", {"A": 2}, SOLD)
 
-    await retailer.ship(order.shipments[0], event_time=left_time)
+    await retailer.ship(order.shipments[0], event_time=ship_time)
 
     assert (await retailer.level("A", "s")).on_hand_count == 6
 
@@ -263,8 +263,8 @@ async def test_a_silent_feed_raises_one_exception_until_it_reports(retailer: Ret
     await retailer.count({("MUG", "dc"): 10}, at=ago(0), source="wms")
 
     assert [(row["subject"], row["state"]) for row in raised] == [("wms", "open")]
-    settled = await retailer.sql("SELECT state, resolution FROM exception WHERE kind = 'stale_feed'")
-    assert [(row["state"], row["resolution"]) for row in settled] == [("resolved", "completed")]
+    resolved = await retailer.sql("SELECT state, resolution FROM exception WHERE kind = 'stale_feed'")
+    assert [(row["state"], row["resolution"]) for row in resolved] == [("resolved", "completed")]
 
 
 async def test_the_exception_of_a_silent_feed_is_resolved_when_no_cadence_is_declared(

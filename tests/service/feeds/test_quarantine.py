@@ -1,4 +1,4 @@
-"""Changes that cannot be recorded yet: kept aside, told, and recorded in order once they can be."""
+"""Changes that cannot be recorded yet: quarantined, raised as exceptions, and recorded in order once they can be."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ async def exceptions(retailer: Retailer) -> set[tuple[Any, ...]]:
 
 async def test_changes_that_wait_for_a_product_are_recorded_when_it_is_mapped(retailer: Retailer) -> None:
     await retailer.locations("dc")
-    said = [
+    changes = [
         change("NEW", "dc", at=at(9), movement=movement(TILL_SALE, 3)),
         change("NEW", "dc", at=at(5), count=counted(20)),
         change("NEW", "dc", at=at(1), movement=movement(RECEIVED, 100)),
     ]
-    for one in said:
-        await retailer.record(one)
+    for reported in changes:
+        await retailer.record(reported)
     await retailer.count({("NEW", "dc"): 8}, at=at(3), source="other")
     assert await exceptions(retailer) == {("unmapped_product", "NEW", "open", None, 3)}
 
@@ -69,13 +69,13 @@ async def test_a_retried_change_counts_once_when_the_source_sends_it_again(retai
 
 async def test_a_change_waits_until_its_product_and_its_location_are_in_the_catalog(retailer: Retailer) -> None:
     await retailer.record(change("NEW", "moon", at=at(9), count=counted(3)))
-    both = await exceptions(retailer)
+    raised = await exceptions(retailer)
 
     await product(retailer, "NEW")
     waiting = await retailer.sql("SELECT FROM stock_quarantine")
     await retailer.locations("moon")
 
-    assert {(row[0], row[1], row[2]) for row in both} == {
+    assert {(row[0], row[1], row[2]) for row in raised} == {
         ("unmapped_product", "NEW", "open"),
         ("unmapped_location", "moon", "open"),
     }
@@ -89,10 +89,10 @@ async def test_changes_reported_while_the_mapping_arrives_count_once(
 ) -> None:
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].locations("dc")
-    said = [change("NEW", "dc", at=at(n), movement=movement(RECEIVED, 1)) for n in range(30)]
+    changes = [change("NEW", "dc", at=at(n), movement=movement(RECEIVED, 1)) for n in range(30)]
 
     await asyncio.gather(
-        *(shops[n % 2].record(one, source="till") for n, one in enumerate(said)),
+        *(shops[n % 2].record(reported, source="till") for n, reported in enumerate(changes)),
         product(shops[0], "NEW"),
         replay.retry_due(),
     )
@@ -111,14 +111,14 @@ async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(
     await retailer.record(ahead)
 
     await replay.retry_due()
-    early = (await retailer.level("MUG", "dc")).on_hand_count
-    # The source's clock was an hour ahead; what it says comes true as time goes by.
+    on_hand_before = (await retailer.level("MUG", "dc")).on_hand_count
+    # Time passes until the effective time of the change.
     await retailer.sql("UPDATE stock_quarantine SET effective_time = now() - interval '1 second'")
     ahead.effective_time.FromDatetime(datetime.now(UTC))
     await retailer.sql("UPDATE stock_quarantine SET content = $1", ahead.SerializeToString(deterministic=True))
     await replay.retry_due()
 
-    assert (early, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
+    assert (on_hand_before, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
 
 
 async def test_units_can_be_put_back_only_after_they_were_set_aside(

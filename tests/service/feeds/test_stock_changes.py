@@ -1,4 +1,4 @@
-"""What sources say of stock, and what is then on hand."""
+"""Counts and movements that sources report, and the resulting stock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_changes_from_before_the_last_count_change_nothing(retailer: Retai
 
 
 async def test_a_movement_after_a_count_is_added_although_it_arrived_first(retailer: Retailer) -> None:
-    await product_at(retailer, "MUG", "dc")
+    await create_uncounted(retailer, "MUG", "dc")
     ten = NINE + timedelta(hours=1)
 
     await retailer.record(change("MUG", "dc", at=ten + timedelta(minutes=5), movement=movement(SOLD_AT_TILL, 3)))
@@ -48,21 +48,21 @@ async def test_a_movement_after_a_count_is_added_although_it_arrived_first(retai
 async def test_changes_end_at_the_same_figure_in_any_order(retailer: Retailer) -> None:
     ten = NINE + timedelta(hours=1)
     for sku, order in (("A", (0, 1, 2)), ("B", (2, 1, 0)), ("C", (1, 2, 0))):
-        await product_at(retailer, sku, "dc")
-        said = [
+        await create_uncounted(retailer, sku, "dc")
+        changes = [
             change(sku, "dc", at=ten - timedelta(minutes=5), movement=movement(RECEIVED, 7)),
             change(sku, "dc", at=ten, count=counted(20)),
             change(sku, "dc", at=ten + timedelta(minutes=5), movement=movement(SOLD_AT_TILL, 3)),
         ]
         for index in order:
-            await retailer.record(said[index])
+            await retailer.record(changes[index])
 
     assert {(await retailer.level(sku, "dc")).on_hand_count for sku in "ABC"} == {17}
     assert (await retailer.ledger()).balanced
 
 
 async def test_a_count_older_than_the_last_is_stale(retailer: Retailer) -> None:
-    await product_at(retailer, "MUG", "dc")
+    await create_uncounted(retailer, "MUG", "dc")
     await retailer.record(change("MUG", "dc", at=NINE, count=counted(8)))
 
     results = await retailer.record(change("MUG", "dc", at=NINE - timedelta(hours=1), count=counted(99)))
@@ -72,7 +72,7 @@ async def test_a_count_older_than_the_last_is_stale(retailer: Retailer) -> None:
 
 
 async def test_two_counts_of_one_moment_need_a_recount(retailer: Retailer) -> None:
-    await product_at(retailer, "MUG", "dc")
+    await create_uncounted(retailer, "MUG", "dc")
     await retailer.record(change("MUG", "dc", at=NINE, count=counted(8)))
 
     results = await retailer.record(change("MUG", "dc", at=NINE, count=counted(9)))
@@ -116,7 +116,7 @@ async def test_an_unknown_sku_is_quarantined_and_recorded_once_it_is_in_the_cata
     assert first[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
     assert len(await retailer.sql("SELECT FROM stock_quarantine")) == 1
 
-    await product_at(retailer, "NEW", "dc")
+    await create_uncounted(retailer, "NEW", "dc")
     second = await retailer.record(count)
     assert second[0].result == ChangeResult.CHANGE_RESULT_DUPLICATE
     assert (await retailer.level("NEW", "dc")).on_hand_count == 4
@@ -124,7 +124,7 @@ async def test_an_unknown_sku_is_quarantined_and_recorded_once_it_is_in_the_cata
 
 
 async def test_one_unmapped_change_does_not_stop_the_others(retailer: Retailer) -> None:
-    await product_at(retailer, "MUG", "dc")
+    await create_uncounted(retailer, "MUG", "dc")
 
     results = await retailer.record(
         change("MUG", "moon", at=NINE, count=counted(4)), change("MUG", "dc", at=NINE, count=counted(4))
@@ -137,7 +137,7 @@ async def test_one_unmapped_change_does_not_stop_the_others(retailer: Retailer) 
 
 
 async def test_a_change_more_than_five_minutes_ahead_is_quarantined(retailer: Retailer) -> None:
-    await product_at(retailer, "MUG", "dc")
+    await create_uncounted(retailer, "MUG", "dc")
     soon, late = datetime.now(UTC) + timedelta(minutes=4), datetime.now(UTC) + timedelta(minutes=6)
 
     results = await retailer.record(
@@ -151,7 +151,7 @@ async def test_a_change_more_than_five_minutes_ahead_is_quarantined(retailer: Re
 
 
 async def test_a_retry_with_the_same_request_id_gets_the_same_results(retailer: Retailer) -> None:
-    await product_at(retailer, "MUG", "dc")
+    await create_uncounted(retailer, "MUG", "dc")
     request = stock_pb.RecordStockChangesRequest(
         source="wms", request_id=request_id(), changes=[change("MUG", "dc", at=NINE, count=counted(4))]
     )
@@ -180,12 +180,12 @@ async def test_counts_and_orders_at_once_lose_nothing(retailers: RetailerMaker) 
 
 async def test_the_first_count_and_orders_at_once_never_oversell(retailers: RetailerMaker) -> None:
     shops = [await retailers.make(), await retailers.make()]
-    for turn in range(5):
-        sku = f"NEW-{turn}"
-        await product_at(shops[0], sku, "dc")
+    for round_number in range(5):
+        sku = f"NEW-{round_number}"
+        await create_uncounted(shops[0], sku, "dc")
         await asyncio.gather(
             shops[0].count({(sku, "dc"): 3}),
-            *(shops[n % 2].allocate(f"A-{turn}-{n}", {sku: 1}, SOLD) for n in range(20)),
+            *(shops[n % 2].allocate(f"A-{round_number}-{n}", {sku: 1}, SOLD) for n in range(20)),
         )
         level = await shops[0].level(sku, "dc")
         assert level.allocated_count <= 3
@@ -193,7 +193,7 @@ async def test_the_first_count_and_orders_at_once_never_oversell(retailers: Reta
 
 
 async def test_levels_come_in_pages_without_gaps(retailer: Retailer) -> None:
-    await retailer.stock({(f"P-{n}", place): n for n in range(7) for place in ("a", "b")})
+    await retailer.stock({(f"P-{n}", location_id): n for n in range(7) for location_id in ("a", "b")})
 
     listed, token = [], ""
     while True:
@@ -204,10 +204,10 @@ async def test_levels_come_in_pages_without_gaps(retailer: Retailer) -> None:
         if not token:
             break
 
-    assert listed == [(f"P-{n}", place) for n in range(7) for place in ("a", "b")]
+    assert listed == [(f"P-{n}", location_id) for n in range(7) for location_id in ("a", "b")]
 
 
-async def product_at(retailer: Retailer, sku: str, place: str) -> None:
+async def create_uncounted(retailer: Retailer, sku: str, location_id: str) -> None:
     """A product and a location, never counted."""
-    await retailer.locations(place)
+    await retailer.locations(location_id)
     await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))

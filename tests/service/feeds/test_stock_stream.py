@@ -1,4 +1,4 @@
-"""Feeds that speak all day: what was acknowledged is stored, in the order of the messages."""
+"""Streams of stock changes: acknowledged changes are stored, in the order of the messages."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ChangeResult = stock_pb.StockChangeResult
 FOUND = stock_pb.MOVEMENT_KIND_FOUND
 
 
-def said(*changes: stock_pb.StockChange, source: str = "") -> stock_pb.StreamStockChangesRequest:
+def stream_message(*changes: stock_pb.StockChange, source: str = "") -> stock_pb.StreamStockChangesRequest:
     return stock_pb.StreamStockChangesRequest(source=source, changes=changes)
 
 
-def found(change_id: str, units: int = 1) -> stock_pb.StockChange:
+def found_units(change_id: str, units: int = 1) -> stock_pb.StockChange:
     return change("MUG", "dc", change_id=change_id, movement=movement(FOUND, units))
 
 
@@ -43,7 +43,11 @@ async def shop(retailer: Retailer) -> Retailer:
 
 
 async def test_each_message_is_acknowledged_in_order_with_its_results(shop: Retailer) -> None:
-    messages = [said(found("1"), found("2"), source="till"), said(found("2"), found("3")), said(found("4"))]
+    messages = [
+        stream_message(found_units("1"), found_units("2"), source="till"),
+        stream_message(found_units("2"), found_units("3")),
+        stream_message(found_units("4")),
+    ]
     answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
 
     results = [[(result.change_id, result.result) for result in answer.results] for answer in answers]
@@ -57,7 +61,7 @@ async def test_each_message_is_acknowledged_in_order_with_its_results(shop: Reta
 
 
 async def test_a_source_named_once_applies_to_the_whole_stream(shop: Retailer) -> None:
-    messages = [said(found("1"), source="till"), said(found("2"))]
+    messages = [stream_message(found_units("1"), source="till"), stream_message(found_units("2"))]
     [_ async for _ in shop.stock_service.StreamStockChanges(iter(messages))]
 
     rows = await shop.sql("SELECT source FROM stock_movement WHERE kind = 'found'")
@@ -67,10 +71,13 @@ async def test_a_source_named_once_applies_to_the_whole_stream(shop: Retailer) -
 @pytest.mark.parametrize(
     ("messages", "field"),
     [
-        ([said(found("1"))], "source"),
-        ([said(found("1"), source="till"), said(found("2"), source="wms")], "source"),
-        ([said(found("1"), source="till"), said()], "changes"),
-        ([said(found("1"), source="till"), said(stock_pb.StockChange(change_id="2"))], "changes[0].sku"),
+        ([stream_message(found_units("1"))], "source"),
+        ([stream_message(found_units("1"), source="till"), stream_message(found_units("2"), source="wms")], "source"),
+        ([stream_message(found_units("1"), source="till"), stream_message()], "changes"),
+        (
+            [stream_message(found_units("1"), source="till"), stream_message(stock_pb.StockChange(change_id="2"))],
+            "changes[0].sku",
+        ),
     ],
 )
 async def test_a_message_that_is_refused_ends_the_stream(
@@ -89,7 +96,11 @@ async def test_a_message_that_is_refused_ends_the_stream(
 async def test_a_message_over_the_byte_limit_ends_the_stream(shop: Retailer) -> None:
     large = change("MUG", "dc", change_id="x" * (2 << 20), movement=movement(FOUND, 1))
 
-    refused = await ended(shop.stock_service.StreamStockChanges(iter([said(found("1"), source="till"), said(large)])))
+    refused = await ended(
+        shop.stock_service.StreamStockChanges(
+            iter([stream_message(found_units("1"), source="till"), stream_message(large)])
+        )
+    )
 
     assert (refused.code, refused.reason) == (Code.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE")
     assert (await shop.level("MUG", "dc")).on_hand_count == 11
@@ -99,10 +110,10 @@ async def test_a_stream_that_breaks_off_loses_no_acknowledged_change(shop: Retai
     call = shop.stock_service.StreamStockChanges()
     acknowledged = 0
     for number in range(5):
-        await call.write(said(found(str(number)), source="till"))
+        await call.write(stream_message(found_units(str(number)), source="till"))
         acknowledged += len((await call.read()).results)
     call.cancel()
-    again = [said(found(str(number)), source="till") for number in range(3, 7)]
+    again = [stream_message(found_units(str(number)), source="till") for number in range(3, 7)]
     answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(again))]
 
     assert acknowledged == 5
@@ -119,7 +130,7 @@ async def test_a_stream_that_breaks_off_loses_no_acknowledged_change(shop: Retai
 
 async def test_two_feeds_stream_side_by_side(shop: Retailer) -> None:
     async def feed(source: str) -> None:
-        messages = [said(found(str(number)), source=source) for number in range(20)]
+        messages = [stream_message(found_units(str(number)), source=source) for number in range(20)]
         answers = [answer async for answer in shop.stock_service.StreamStockChanges(iter(messages))]
         assert all(answer.results[0].result == ChangeResult.CHANGE_RESULT_ACCEPTED for answer in answers)
 
@@ -134,7 +145,7 @@ async def test_a_service_that_stops_ends_the_stream_so_that_the_feed_reconnects(
     shop = await retailers.make()
     await shop.stock({("MUG", "dc"): 10})
     call = shop.stock_service.StreamStockChanges()
-    await call.write(said(found("1"), source="till"))
+    await call.write(stream_message(found_units("1"), source="till"))
     await call.read()
     stopping = asyncio.create_task(retailers.stop(shop))
 
@@ -146,11 +157,11 @@ async def test_a_service_that_stops_ends_the_stream_so_that_the_feed_reconnects(
 
 async def test_a_stream_is_one_call_in_the_metrics_and_hanging_up_is_no_error(shop: Retailer) -> None:
     async def messages() -> AsyncIterator[stock_pb.StreamStockChangesRequest]:
-        yield said(found("1"), source="till")
+        yield stream_message(found_units("1"), source="till")
 
     [_ async for _ in shop.stock_service.StreamStockChanges(messages())]
     call = shop.stock_service.StreamStockChanges()
-    await call.write(said(found("2"), source="till"))
+    await call.write(stream_message(found_units("2"), source="till"))
     await call.read()
     call.cancel()
 

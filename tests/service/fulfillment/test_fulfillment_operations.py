@@ -1,4 +1,4 @@
-"""What locations do with shipments, and what that does to stock and to the order."""
+"""Actions of locations on shipments, and their effect on stock and orders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
 
 @pytest.fixture
 async def shop(retailers: RetailerMaker) -> Retailer:
-    """Rejections are rerouted; what is oversold of a launch waits, of a clearance is cancelled, else a person looks."""
+    """Rejections are rerouted; oversold launch products are backordered, clearance cancelled, others raised."""
     return await retailers.make(RESOLVED_RULES)
 
 
@@ -37,9 +37,9 @@ async def states(shop: Retailer, order: allocation_pb.Allocation) -> dict[str, s
     return {x.location_id: State.Name(x.state).removeprefix("STATE_") for x in shipments}
 
 
-async def figures(shop: Retailer, sku: str, place: str) -> tuple[int, int, int, int]:
+async def figures(shop: Retailer, sku: str, location_id: str) -> tuple[int, int, int, int]:
     """On hand, unavailable, allocated and available."""
-    level = await shop.level(sku, place)
+    level = await shop.level(sku, location_id)
     return level.on_hand_count, level.unavailable_count, level.allocated_count, level.available_count
 
 
@@ -113,20 +113,20 @@ async def test_events_of_a_shipment_end_in_one_state_in_any_order(
 async def test_a_shipment_that_a_later_count_includes_is_not_subtracted_twice(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3})).shipments
-    left = datetime.now(UTC) - timedelta(seconds=40)
-    await shop.count({("MUG", "dc"): 2}, at=left + timedelta(seconds=20))
+    ship_time = datetime.now(UTC) - timedelta(seconds=40)
+    await shop.count({("MUG", "dc"): 2}, at=ship_time + timedelta(seconds=20))
 
-    await shop.ship(shipment, event_time=left)
+    await shop.ship(shipment, event_time=ship_time)
 
     assert await figures(shop, "MUG", "dc") == (2, 0, 0, 2)
     assert (await shop.ledger()).balanced
 
 
 @pytest.mark.parametrize(
-    ("units", "said"), [({"1": 4}, "line 1 has 0 units left"), ({"9": 1}, "no line of the shipment '9'")]
+    ("units", "message"), [({"1": 4}, "line 1 has 0 units left"), ({"9": 1}, "no line of the shipment '9'")]
 )
 async def test_units_that_were_not_in_a_shipment_cannot_ship_late(
-    shop: Retailer, units: dict[str, int], said: str
+    shop: Retailer, units: dict[str, int], message: str
 ) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (shipment,) = (await shop.allocate("A-1", {"MUG": 3})).shipments
@@ -134,7 +134,7 @@ async def test_units_that_were_not_in_a_shipment_cannot_ship_late(
 
     error = await refused(shop.ship(shipment, units))
 
-    assert said in (error.details() or "")
+    assert message in (error.details() or "")
 
 
 async def test_a_shipment_of_an_unpaid_order_cannot_ship(shop: Retailer) -> None:
@@ -168,10 +168,10 @@ async def test_cancelling_a_partly_shipped_order_keeps_its_shipped_units(shop: R
     order = await shop.allocate("A-1", {"MUG": 5})
     await shop.ship(order.shipments[0], {"1": 2})
 
-    rest = await shop.cancel(order.allocation_id, {"1": 3})
+    cancelled = await shop.cancel(order.allocation_id, {"1": 3})
 
-    assert rest.shipments[0].state == State.STATE_SHIPPED
-    assert rest.state == allocation_pb.Allocation.STATE_CONFIRMED
+    assert cancelled.shipments[0].state == State.STATE_SHIPPED
+    assert cancelled.state == allocation_pb.Allocation.STATE_CONFIRMED
     assert (await shop.ledger()).balanced
 
 
@@ -287,10 +287,10 @@ async def test_a_pickup_order_becomes_ready_and_is_collected(shop: Retailer) -> 
     (shipment,) = (await shop.allocate("A-1", {"MUG": 2}, method=PICKUP, pickup_location_id="a-store")).shipments
 
     waiting = await shop.mark_ready(shipment)
-    fetched = await shop.collect(shipment)
+    collected = await shop.collect(shipment)
 
     assert waiting.shipments[0].state == State.STATE_READY_FOR_PICKUP
-    assert fetched.shipments[0].state == State.STATE_COLLECTED
+    assert collected.shipments[0].state == State.STATE_COLLECTED
     assert await figures(shop, "MUG", "a-store") == (1, 0, 0, 1)
 
 
@@ -299,10 +299,10 @@ async def test_uncollected_units_are_available_at_the_store_again(shop: Retailer
     (shipment,) = (await shop.allocate("A-1", {"MUG": 2}, method=PICKUP, pickup_location_id="a-store")).shipments
     await shop.mark_ready(shipment)
 
-    left = await shop.return_uncollected(shipment)
+    returned = await shop.return_uncollected(shipment)
 
-    assert left.state == allocation_pb.Allocation.STATE_CANCELLED
-    assert left.shipments[0].state == State.STATE_UNCOLLECTED
+    assert returned.state == allocation_pb.Allocation.STATE_CANCELLED
+    assert returned.shipments[0].state == State.STATE_UNCOLLECTED
     assert await figures(shop, "MUG", "a-store") == (3, 0, 0, 3)
     assert (await shop.ledger()).balanced
 
@@ -319,10 +319,10 @@ async def test_returned_units_are_added_to_the_named_location_by_disposition(
     await shop.ship(order.shipments[0])
 
     for _ in range(2):
-        back = await shop.record_return(order.allocation_id, {"1": 2}, disposition, "a-store", event_id="r-1")
+        returned = await shop.record_return(order.allocation_id, {"1": 2}, disposition, "a-store", event_id="r-1")
 
     assert await figures(shop, "MUG", "a-store") == figure
-    assert back.lines[0].returned_count == 2
+    assert returned.lines[0].returned_count == 2
     assert (await shop.ledger()).balanced
 
 
@@ -346,7 +346,7 @@ async def test_a_refund_without_a_return_changes_no_stock(shop: Retailer) -> Non
     assert await figures(shop, "MUG", "dc") == (2, 0, 0, 2)
 
 
-# Reassigning
+# Reassignment
 
 
 async def test_a_person_reassigns_a_shipment_to_a_location_that_has_the_units(shop: Retailer) -> None:
@@ -390,29 +390,29 @@ async def test_a_shipment_stays_if_no_other_location_has_all_its_units(shop: Ret
     assert (await shop.ledger()).balanced
 
 
-# What follows from a change of stock
+# Rebalancing after a change of stock
 
 
 async def test_a_count_below_the_allocated_units_reroutes_the_newest_order(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 4, ("MUG", "b-store"): 4})
-    old, young = [await shop.allocate(order, {"MUG": 2}) for order in ("A-1", "A-2")]
+    old, newer = [await shop.allocate(order, {"MUG": 2}) for order in ("A-1", "A-2")]
 
     await shop.count({("MUG", "a-store"): 3})
 
     assert promised((await shop.get(old.allocation_id)).allocation) == {"a-store": 2}
-    assert promised((await shop.get(young.allocation_id)).allocation) == {"a-store": 1, "b-store": 1}
+    assert promised((await shop.get(newer.allocation_id)).allocation) == {"a-store": 1, "b-store": 1}
     assert shop.metric("rerouted_units_total", channel="web", cause="count_correction") == 1
     assert (await shop.ledger()).balanced
 
 
 async def test_accepted_shipments_are_rerouted_last(shop: Retailer) -> None:
     await shop.stock({("MUG", "a-store"): 4, ("MUG", "b-store"): 4})
-    old, young = [await shop.allocate(order, {"MUG": 2}) for order in ("A-1", "A-2")]
-    await shop.accept(young.shipments[0])
+    old, newer = [await shop.allocate(order, {"MUG": 2}) for order in ("A-1", "A-2")]
+    await shop.accept(newer.shipments[0])
 
     await shop.count({("MUG", "a-store"): 2})
 
-    assert promised((await shop.get(young.allocation_id)).allocation) == {"a-store": 2}
+    assert promised((await shop.get(newer.allocation_id)).allocation) == {"a-store": 2}
     assert promised((await shop.get(old.allocation_id)).allocation) | {"a-store": 0} == {"a-store": 0, "b-store": 2}
 
 
@@ -442,7 +442,7 @@ async def test_a_hold_larger_than_a_new_count_shrinks_and_is_no_oversell(shop: R
 
 
 async def test_shrinking_a_hold_locks_the_levels_of_all_its_products(shop: Retailer) -> None:
-    """An order is written whole, and a hold lapses under its level's lock alone: so all its levels are taken first."""
+    """An order is written whole, while a hold expires under the lock of its level only, so all of them are locked."""
     await shop.stock({("MUG", "a-store"): 4, ("POT", "a-store"): 4})
     await shop.allocate("A-1", {"MUG": 3, "POT": 3}, HOLD)
 
@@ -452,12 +452,12 @@ async def test_shrinking_a_hold_locks_the_levels_of_all_its_products(shop: Retai
             await connection.execute("SELECT FROM stock_level WHERE sku = 'POT' FOR UPDATE")
             counting = asyncio.create_task(shop.count({("MUG", "a-store"): 1}))
             await asyncio.sleep(0.5)
-            waited = not counting.done()
+            has_waited = not counting.done()
     finally:
         await connection.close()
     await counting
 
-    assert waited
+    assert has_waited
     assert (await shop.level("MUG", "a-store")).held_count == 1
     assert (await shop.ledger()).balanced
 
@@ -487,10 +487,10 @@ async def test_arriving_stock_fills_backorders_by_priority_and_age_in_one_transa
 async def test_units_released_by_an_order_fill_backorders_first(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 2})
     await launch(shop)
-    taken = await shop.allocate("A-1", {"MUG": 2})
+    first = await shop.allocate("A-1", {"MUG": 2})
     waiting = await shop.allocate("A-2", {"MUG": 1})
 
-    await shop.cancel(taken.allocation_id, {"1": 2})
+    await shop.cancel(first.allocation_id, {"1": 2})
 
     assert promised((await shop.get(waiting.allocation_id)).allocation) == {"dc": 1}
     assert await shop.sellable("MUG") == 1
@@ -552,7 +552,7 @@ async def test_an_order_of_which_policy_cancels_everything_is_cancelled(shop: Re
     assert (await shop.ledger()).balanced
 
 
-# The same again, and all at once
+# Repeated and concurrent calls
 
 
 @pytest.mark.parametrize("method", ["accept", "ship", "deliver"])
@@ -575,8 +575,8 @@ async def test_fifty_parcels_of_one_unit_at_once_never_ship_more_than_allocated(
     calls = (shop.ship(shipment, {"1": 1}, event_id=f"p-{n}", request_id=request_id()) for n in range(50))
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
-    # What comes after everything has left is late, not refused: the shipment is shipped.
-    assert [one for one in answers if isinstance(one, BaseException)] == []
+    # Parcels after the last unit are late and not refused, because the shipment is shipped.
+    assert [answer for answer in answers if isinstance(answer, BaseException)] == []
     assert await figures(shop, "MUG", "dc") == (70, 0, 0, 70)
     assert (await shop.ledger()).balanced
 

@@ -1,4 +1,4 @@
-"""The service proves its own ledger while it trades, and tells by metrics what that came to."""
+"""The running service verifies its own ledger and reports the result in metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.retailer import Retailer
 
 @pytest.fixture
 async def shop(database_url: str) -> AsyncIterator[Retailer]:
-    """A service that proves its ledger ten times a second."""
+    """A service that verifies its ledger ten times a second."""
     settings = Settings(
         address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
@@ -33,8 +33,8 @@ async def shop(database_url: str) -> AsyncIterator[Retailer]:
         yield shop
 
 
-async def proved(shop: Retailer) -> float:
-    """The differences of a proof that has begun after now."""
+async def verified_differences(shop: Retailer) -> float:
+    """The differences found by a ledger check that starts after this call."""
     for _ in range(2):
         last = shop.metric("ledger_verified_timestamp_seconds")
         async with asyncio.timeout(10):
@@ -44,19 +44,19 @@ async def proved(shop: Retailer) -> float:
 
 
 async def test_a_stock_level_changed_outside_the_service_shows_in_the_metric(shop: Retailer) -> None:
-    good = await proved(shop)
+    good = await verified_differences(shop)
     await shop.sql("UPDATE stock_level SET on_hand = on_hand + 1")
-    bad = await proved(shop)
+    bad = await verified_differences(shop)
     await shop.sql("UPDATE stock_level SET on_hand = on_hand - 1")
 
-    assert (good, bad, await proved(shop)) == (0, 1, 0)
+    assert (good, bad, await verified_differences(shop)) == (0, 1, 0)
 
 
 async def test_orders_are_allocated_while_the_ledger_is_verified(shop: Retailer) -> None:
     orders = await asyncio.gather(*(shop.allocate(f"A-{number}", {"MUG": 1}) for number in range(30)))
 
     assert sum(line.promised_count for order in orders for line in order.lines) == 10
-    assert await proved(shop) == 0
+    assert await verified_differences(shop) == 0
 
 
 async def test_a_ledger_check_that_takes_too_long_is_cancelled(

@@ -1,4 +1,4 @@
-"""The ledger as it is listed, and everything that a stock level says."""
+"""Listed movements of the ledger, and the details of stock levels."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ async def shop(retailer: Retailer) -> Retailer:
 
 async def movements(shop: Retailer, **fields: Any) -> list[stock_pb.StockMovementRecord]:
     """Every movement that passes the filters, page by page."""
-    found: list[stock_pb.StockMovementRecord] = []
+    records: list[stock_pb.StockMovementRecord] = []
     request = stock_pb.ListStockMovementsRequest(**fields)
     while True:
         page = await shop.stock_service.ListStockMovements(request)
-        found.extend(page.stock_movements)
+        records.extend(page.stock_movements)
         request.page_token = page.next_page_token
         if not page.next_page_token:
-            return found
+            return records
 
 
 async def test_every_movement_of_a_stock_level_is_listed_newest_first(shop: Retailer) -> None:
     order = await shop.allocate("A-1", {"MUG": 2})
     await shop.cancel(order.allocation_id, {order.lines[0].line_id: 2})
 
-    found = await movements(shop, skus=["MUG"], location_ids=["dc"])
+    records = await movements(shop, skus=["MUG"], location_ids=["dc"])
 
-    assert [(one.kind, one.on_hand_delta, one.allocated_delta) for one in found] == [
+    assert [(record.kind, record.on_hand_delta, record.allocated_delta) for record in records] == [
         ("released", 0, -2),
         ("allocated", 0, 2),
         ("counted", 10, 0),
     ]
-    assert {one.allocation_id for one in found[:2]} == {order.allocation_id}
-    assert (found[2].source, found[2].reported_count, found[2].result) == ("counter", 10, "accepted")
+    assert {record.allocation_id for record in records[:2]} == {order.allocation_id}
+    assert (records[2].source, records[2].reported_count, records[2].result) == ("counter", 10, "accepted")
 
 
 async def test_absorbed_movements_are_listed_too(shop: Retailer) -> None:
     old = datetime.now(UTC) - timedelta(days=1)
     await shop.record(change("MUG", "dc", at=old, change_id="late", movement=movement(SOLD_AT_TILL, 1)), source="till")
 
-    found = await movements(shop, kinds=["sold"])
+    records = await movements(shop, kinds=["sold"])
 
-    assert [(one.change_id, one.result, one.on_hand_delta) for one in found] == [("late", "absorbed", 0)]
-    assert found[0].effective_time.ToDatetime(UTC) == old
+    assert [(record.change_id, record.result, record.on_hand_delta) for record in records] == [("late", "absorbed", 0)]
+    assert records[0].effective_time.ToDatetime(UTC) == old
 
 
 async def test_movements_are_filtered_by_order_kind_sku_and_location(shop: Retailer) -> None:
@@ -68,7 +68,7 @@ async def test_movements_are_filtered_by_order_kind_sku_and_location(shop: Retai
 
     of_order = await movements(shop, allocation_id=first.allocation_id)
 
-    assert sorted(one.sku for one in of_order) == ["BOWL", "MUG"]
+    assert sorted(record.sku for record in of_order) == ["BOWL", "MUG"]
     assert len(await movements(shop, kinds=["allocated"])) == 3
     assert len(await movements(shop, kinds=["allocated"], skus=["MUG"])) == 2
     assert len(await movements(shop, location_ids=["store"])) == 1
@@ -82,22 +82,24 @@ async def test_movements_are_filtered_by_ingest_time(shop: Retailer) -> None:
     moment = Timestamp()
     moment.FromDatetime(between)
 
-    assert [one.kind for one in await movements(shop, start_time=moment)] == ["allocated"]
-    assert {one.kind for one in await movements(shop, end_time=moment)} == {"counted"}
+    assert [record.kind for record in await movements(shop, start_time=moment)] == ["allocated"]
+    assert {record.kind for record in await movements(shop, end_time=moment)} == {"counted"}
 
 
 async def test_pages_neither_repeat_nor_leave_out_a_movement(shop: Retailer) -> None:
     for number in range(4):
-        # Changes of one call are heard at the same moment.
-        said = [change("MUG", place, at=datetime.now(UTC), movement=movement(RECEIVED, number + 1)) for place in
-                ("dc", "store", "dc")]  # fmt: skip
-        await shop.record(*said)
+        # Changes of record call have the same ingest time.
+        changes = [
+            change("MUG", location_id, at=datetime.now(UTC), movement=movement(RECEIVED, number + 1))
+            for location_id in ("dc", "store", "dc")
+        ]
+        await shop.record(*changes)
 
     whole, pieces = await movements(shop), await movements(shop, page_size=4)
 
     assert len(whole) == 15
-    assert [one.movement_id for one in pieces] == [one.movement_id for one in whole]
-    assert len({one.movement_id for one in whole}) == 15
+    assert [record.movement_id for record in pieces] == [record.movement_id for record in whole]
+    assert len({record.movement_id for record in whole}) == 15
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ async def test_a_stock_level_shows_unavailable_reasons_and_count_confidence(shop
 
     level = await shop.level("MUG", "dc")
 
-    assert [(one.reason, one.unit_count) for one in level.unavailable] == [
+    assert [(record.reason, record.unit_count) for record in level.unavailable] == [
         (stock_pb.UNAVAILABLE_REASON_DAMAGED, 2),
         (stock_pb.UNAVAILABLE_REASON_DISPLAY, 1),
     ]
@@ -156,8 +158,8 @@ async def test_a_stock_level_shows_its_hundred_earliest_deliveries(shop: Retaile
     incoming = (await shop.level("MUG", "dc")).incoming
 
     assert len(incoming) == 100
-    assert [one.unit_count for one in incoming[:3]] == [2, 4, 6]
-    assert all(one.HasField("expect_time") for one in incoming)
+    assert [record.unit_count for record in incoming[:3]] == [2, 4, 6]
+    assert all(record.HasField("expect_time") for record in incoming)
 
 
 async def test_a_page_of_stock_levels_reads_its_details_once(shop: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How fast products sell, learnt from the ledger: each sale once, whoever learns, and seen by rules."""
+"""Sales velocity learned from the ledger: each sale counts once, and rules use it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ policies:
   - {name: plain, position: 100, rank: [priority], otherwise: exception}
 """
 NEW = 1 / TIME_CONSTANT_DAYS
-"""Units a day that one unit sold now comes to."""
+"""Velocity in units a day after one unit sold now."""
 
 
 @pytest.fixture
@@ -54,15 +54,15 @@ def learner(database: Database) -> VelocityLearner:
     return VelocityLearner(database)
 
 
-async def learnt(shop: Retailer, sku: str = "MUG") -> float | None:
+async def learned_velocity(shop: Retailer, sku: str = "MUG") -> float | None:
     answer = await shop.catalog.ListProducts(catalog_pb.ListProductsRequest(skus=[sku]))
     product = answer.products[0]
     return product.learned_velocity_per_day if product.HasField("learned_velocity_per_day") else None
 
 
 async def sold_at_till(shop: Retailer, units: int, at: datetime | None = None) -> None:
-    said = change("MUG", "dc", at=at or datetime.now(UTC), movement=movement(stock_pb.MOVEMENT_KIND_SOLD, units))
-    await shop.record(said, source="till")
+    sale = change("MUG", "dc", at=at or datetime.now(UTC), movement=movement(stock_pb.MOVEMENT_KIND_SOLD, units))
+    await shop.record(sale, source="till")
 
 
 async def test_orders_and_pos_sales_both_count_as_sold(shop: Retailer, learner: VelocityLearner) -> None:
@@ -71,8 +71,8 @@ async def test_orders_and_pos_sales_both_count_as_sold(shop: Retailer, learner: 
 
     await learner.learn()
 
-    assert await learnt(shop) == pytest.approx(7 * NEW, rel=0.01)
-    assert await learnt(shop, "BOWL") is None
+    assert await learned_velocity(shop) == pytest.approx(7 * NEW, rel=0.01)
+    assert await learned_velocity(shop, "BOWL") is None
 
 
 async def test_a_sale_is_counted_once_however_often_velocity_is_learned(
@@ -84,18 +84,18 @@ async def test_a_sale_is_counted_once_however_often_velocity_is_learned(
     await shop.allocate("A-2", {"MUG": 3})
     await learner.learn()
 
-    assert await learnt(shop) == pytest.approx(8 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(8 * NEW, rel=0.01)
 
 
 async def test_a_hold_counts_as_sold_when_it_is_confirmed(shop: Retailer, learner: VelocityLearner) -> None:
     held = await shop.allocate("A-1", {"MUG": 5}, HOLD)
     await learner.learn()
-    before = await learnt(shop)
+    before = await learned_velocity(shop)
     await shop.confirm(held.allocation_id)
     await learner.learn()
 
     assert before is None
-    assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
 async def test_cancelled_units_do_not_count_as_sold(shop: Retailer, learner: VelocityLearner) -> None:
@@ -104,7 +104,7 @@ async def test_cancelled_units_do_not_count_as_sold(shop: Retailer, learner: Vel
     await shop.cancel(order.allocation_id, {order.lines[0].line_id: 2})
     await learner.learn()
 
-    assert await learnt(shop) == pytest.approx(3 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(3 * NEW, rel=0.01)
 
 
 async def test_shipped_units_do_not_count_as_sold_again(shop: Retailer, learner: VelocityLearner) -> None:
@@ -114,7 +114,7 @@ async def test_shipped_units_do_not_count_as_sold_again(shop: Retailer, learner:
     await learner.learn()
 
     assert (await shop.level("MUG", "dc")).on_hand_count == 95
-    assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
 async def test_a_rerouted_order_counts_as_sold_once(shop: Retailer, learner: VelocityLearner) -> None:
@@ -123,9 +123,9 @@ async def test_a_rerouted_order_counts_as_sold_once(shop: Retailer, learner: Vel
     await shop.count({("MUG", order.shipments[0].location_id): 2}, at=datetime.now(UTC))
     await learner.learn()
 
-    moved_to = {made.location_id for made in (await shop.get(order.allocation_id)).allocation.shipments}
-    assert len(moved_to) == 2
-    assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
+    location_ids = {shipment.location_id for shipment in (await shop.get(order.allocation_id)).allocation.shipments}
+    assert len(location_ids) == 2
+    assert await learned_velocity(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
 async def test_a_sale_of_a_fortnight_ago_counts_a_third(shop: Retailer, learner: VelocityLearner) -> None:
@@ -137,7 +137,7 @@ async def test_a_sale_of_a_fortnight_ago_counts_a_third(shop: Retailer, learner:
 
     await learner.learn()
 
-    assert await learnt(shop, "CUP") == pytest.approx(NEW * 0.3679, rel=0.01)
+    assert await learned_velocity(shop, "CUP") == pytest.approx(NEW * 0.3679, rel=0.01)
 
 
 async def test_a_sale_that_is_committed_late_is_not_missed(
@@ -145,7 +145,7 @@ async def test_a_sale_that_is_committed_late_is_not_missed(
 ) -> None:
     connection = await asyncpg.connect(plain_url(database_url))
     try:
-        # An early transaction number, whose sale appears after later ones have been read.
+        # A transaction with an early number, whose sale becomes visible after later ones have been read.
         async with connection.transaction():
             await connection.execute(
                 "INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, "
@@ -154,13 +154,13 @@ async def test_a_sale_that_is_committed_late_is_not_missed(
             )
             await shop.allocate("A-1", {"MUG": 5})
             await learner.learn()
-            early = await learnt(shop)
+            early = await learned_velocity(shop)
     finally:
         await connection.close()
     await learner.learn()
 
     assert early is None
-    assert await learnt(shop) == pytest.approx(9 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(9 * NEW, rel=0.01)
 
 
 async def test_services_that_learn_at_once_while_orders_come_count_each_sale_once(
@@ -176,8 +176,8 @@ async def test_services_that_learn_at_once_while_orders_come_count_each_sale_onc
     await asyncio.gather(*orders, *map(keep_learning, learners))
     await learners[0].learn()
 
-    assert await learnt(shop) == pytest.approx(60 * NEW, rel=0.01)
-    assert await learnt(shop, "BOWL") == pytest.approx(60 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(60 * NEW, rel=0.01)
+    assert await learned_velocity(shop, "BOWL") == pytest.approx(60 * NEW, rel=0.01)
 
 
 async def test_a_sale_reported_after_a_count_still_counts_as_sold(shop: Retailer, learner: VelocityLearner) -> None:
@@ -186,7 +186,7 @@ async def test_a_sale_reported_after_a_count_still_counts_as_sold(shop: Retailer
     await learner.learn()
 
     assert (await shop.level("MUG", "dc")).on_hand_count == 100
-    assert await learnt(shop) == pytest.approx(7 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(7 * NEW, rel=0.01)
 
 
 async def test_an_import_of_products_keeps_the_learned_velocity(shop: Retailer, learner: VelocityLearner) -> None:
@@ -196,7 +196,7 @@ async def test_an_import_of_products_keeps_the_learned_velocity(shop: Retailer, 
     again = catalog_pb.Product(sku="MUG", display_name="Mug", learned_velocity_per_day=99)
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[again]))
 
-    assert await learnt(shop) == pytest.approx(5 * NEW, rel=0.01)
+    assert await learned_velocity(shop) == pytest.approx(5 * NEW, rel=0.01)
 
 
 async def test_rules_use_the_learned_velocity_unless_the_product_states_one(
@@ -207,11 +207,11 @@ async def test_rules_use_the_learned_velocity_unless_the_product_states_one(
     shop = await retailers.make(tmp_path)
     await shop.stock({("MUG", "dc"): 100})
     await shop.allocate("A-1", {"MUG": 28}, SOLD)
-    unknown = await shop.sellable("MUG")
+    without_velocity = await shop.sellable("MUG")
     await learner.learn()
-    known = await shop.sellable("MUG")
+    with_learned_velocity = await shop.sellable("MUG")
     stated = catalog_pb.Product(sku="MUG", velocity_per_day=1)
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[stated]))
 
-    # 28 sold are 2 a day: a week's cover is 14 units, of the 72 that are left.
-    assert (unknown, known, await shop.sellable("MUG")) == (72, 58, 65)
+    # 28 units sold are 2 a day, so a week of cover is 14 of the remaining 72 units.
+    assert (without_velocity, with_learned_velocity, await shop.sellable("MUG")) == (72, 58, 65)

@@ -1,4 +1,4 @@
-"""Stock on its way between two locations: who may sell it, what arrives, and what is lost."""
+"""Transfers between two locations: unsellable in transit, received in parts, and missing units."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ async def test_missing_units_of_a_completed_transfer_raise_a_mismatch(shop: Reta
 
     assert transfer.state == State.STATE_COMPLETED
     assert await on_hand(shop) == (6, 3)
-    told = await mismatches(shop)
-    assert [(row["subject"], row["sku"], row["location_id"]) for row in told] == [("T-1", "MUG", "store")]
-    assert "1 unit of 'MUG' did not arrive" in told[0]["description"]
+    raised = await mismatches(shop)
+    assert [(row["subject"], row["sku"], row["location_id"]) for row in raised] == [("T-1", "MUG", "store")]
+    assert "1 unit of 'MUG' did not arrive" in raised[0]["description"]
     assert shop.metric("exceptions_total", kind="mismatch", channel="none") == 1
     assert (await shop.ledger()).totals["in_transit_units"] == 0
 
@@ -259,9 +259,9 @@ async def test_a_transfer_needs_a_step_with_content(shop: Retailer, step: dict[s
 
 
 async def test_a_feed_cannot_use_the_source_name_of_transfers(shop: Retailer) -> None:
-    said = change("MUG", "dc", movement=movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1))
+    receipt = change("MUG", "dc", movement=movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1))
 
-    error = await refused(shop.record(said, source="transfers"))
+    error = await refused(shop.record(receipt, source="transfers"))
 
     assert error.is_(INVALID, "INVALID_FIELD", "source")
 
@@ -278,8 +278,10 @@ async def test_incoming_units_are_shown_at_their_destination_earliest_first(shop
 
     level = await shop.level("MUG", "store")
 
-    coming = [(one.reference, one.unit_count, one.HasField("expect_time")) for one in level.incoming]
-    assert coming == [("T-3", 2, True), ("PO-7", 40, True), ("T-2", 2, True), ("T-1", 1, False)]
+    incoming = [
+        (delivery.reference, delivery.unit_count, delivery.HasField("expect_time")) for delivery in level.incoming
+    ]
+    assert incoming == [("T-3", 2, True), ("PO-7", 40, True), ("T-2", 2, True), ("T-1", 1, False)]
     assert not (await shop.level("MUG", "dc")).incoming
 
 
@@ -305,14 +307,14 @@ async def test_transfers_are_listed_newest_first_in_pages(shop: Retailer) -> Non
     await receive(shop, "T-4", {"MUG": 1})
 
     async def ids(**fields: Any) -> list[str]:
-        found: list[str] = []
+        transfer_ids: list[str] = []
         request = stock_pb.ListTransfersRequest(page_size=2, **fields)
         while True:
             page = await shop.stock_service.ListTransfers(request)
-            found += [one.transfer_id for one in page.transfers]
+            transfer_ids += [transfer.transfer_id for transfer in page.transfers]
             request.page_token = page.next_page_token
             if not page.next_page_token:
-                return found
+                return transfer_ids
 
     assert await ids() == ["T-4", "T-3", "T-2", "T-1", "T-0"]
     assert await ids(location_id="annex") == ["T-3"]
@@ -341,7 +343,7 @@ async def test_a_dispatch_sent_50_times_at_once_is_dispatched_once(shop: Retaile
 
 
 async def test_50_dispatches_at_once_never_exceed_available_stock(shop: Retailer) -> None:
-    async def one(number: int) -> bool:
+    async def dispatch_one(number: int) -> bool:
         try:
             await dispatch(shop, f"T-{number}", {"MUG": 1, "BOWL": 1}, request_id=request_id())
         except grpc.aio.AioRpcError as error:
@@ -349,9 +351,9 @@ async def test_50_dispatches_at_once_never_exceed_available_stock(shop: Retailer
             return False
         return True
 
-    won = await asyncio.gather(*map(one, range(50)))
+    dispatched = await asyncio.gather(*map(dispatch_one, range(50)))
 
-    assert sum(won) == 3
+    assert sum(dispatched) == 3
     assert [(await shop.level(sku, "dc")).on_hand_count for sku in ("MUG", "BOWL")] == [7, 0]
     assert (await shop.ledger()).totals["in_transit_units"] == 6
 
@@ -364,21 +366,21 @@ async def test_one_transfer_sent_50_times_with_different_request_ids_is_dispatch
 
 
 async def test_dispatches_race_orders_for_the_last_units(shop: Retailer) -> None:
-    async def leave(number: int) -> int:
+    async def dispatch_one(number: int) -> int:
         try:
             await dispatch(shop, f"T-{number}", {"MUG": 1})
         except grpc.aio.AioRpcError:
             return 0
         return 1
 
-    async def sell(number: int) -> int:
-        made = await shop.allocate(f"A-{number}", {"MUG": 1})
-        return sum(line.promised_count for line in made.lines)
+    async def sell_one(number: int) -> int:
+        order = await shop.allocate(f"A-{number}", {"MUG": 1})
+        return sum(line.promised_count for line in order.lines)
 
-    taken = await asyncio.gather(*(work(n) for n in range(25) for work in (leave, sell)))
+    unit_counts = await asyncio.gather(*(work(n) for n in range(25) for work in (dispatch_one, sell_one)))
 
     level = await shop.level("MUG", "dc")
-    assert sum(taken) == 10
+    assert sum(unit_counts) == 10
     assert level.available_count == 0
     assert (await shop.ledger()).balanced
 
@@ -412,8 +414,8 @@ async def test_the_ledger_check_finds_a_transfer_that_differs_from_its_movements
     assert "T-1" in report.differences[0]
 
 
-class Yard:
-    """What transfers come to, as plain sums: units in the warehouse, in the store, and of each transfer."""
+class TransferModel:
+    """A plain model of transfers: units in the warehouse, in the store, and of each transfer."""
 
     def __init__(self, on_hand: int) -> None:
         self.dc, self.store = on_hand, 0
@@ -431,8 +433,8 @@ class Yard:
     def receive(self, transfer_id: str, count: int, complete: bool) -> bool:
         if transfer_id not in self.transfers or (not count and not complete):
             return False
-        dispatched, received, settled = self.transfers[transfer_id]
-        if settled:
+        dispatched, received, is_complete = self.transfers[transfer_id]
+        if is_complete:
             return not count
         received += count
         self.store += count
@@ -441,7 +443,9 @@ class Yard:
 
     @property
     def in_transit(self) -> int:
-        return sum(max(0, out - back) for out, back, settled in self.transfers.values() if not settled)
+        return sum(
+            max(0, sent - received) for sent, received, is_complete in self.transfers.values() if not is_complete
+        )
 
 
 ids = st.sampled_from(["T-1", "T-2", "T-3"])
@@ -461,31 +465,31 @@ async def test_units_are_conserved_whatever_is_dispatched_received_and_completed
         sku = f"MUG-{run}"
         await shop.stock({(sku, "dc"): 12})
         await shop.locations("store")
-        yard = Yard(12)
+        model = TransferModel(12)
         for step, transfer_id, count, complete in moves:
-            named = f"{run}/{transfer_id}"
+            full_id = f"{run}/{transfer_id}"
             stated = {sku: count} if count else {}
             if step == "dispatch":
-                expected = yard.dispatch(named, count)
-                call = dispatch(shop, named, stated)
+                expected = model.dispatch(full_id, count)
+                call = dispatch(shop, full_id, stated)
             else:
-                expected = yard.receive(named, count, complete)
-                call = receive(shop, named, stated, complete=complete)
+                expected = model.receive(full_id, count, complete)
+                call = receive(shop, full_id, stated, complete=complete)
             try:
                 await call
                 assert expected
             except grpc.aio.AioRpcError:
                 assert not expected
         level = await shop.level(sku, "dc")
-        arrived = await shop.sql("SELECT on_hand FROM stock_level WHERE sku = $1 AND location_id = 'store'", sku)
-        on_its_way = await shop.sql(
+        received = await shop.sql("SELECT on_hand FROM stock_level WHERE sku = $1 AND location_id = 'store'", sku)
+        in_transit = await shop.sql(
             "SELECT coalesce(sum(greatest(0, dispatched - received)), 0) AS units "
             "FROM transfer_line JOIN transfer ON id = transfer_id WHERE sku = $1 AND complete_time IS NULL",
             sku,
         )
-        assert level.on_hand_count == yard.dc
-        assert (arrived[0]["on_hand"] if arrived else 0) == yard.store
-        assert on_its_way[0]["units"] == yard.in_transit
+        assert level.on_hand_count == model.dc
+        assert (received[0]["on_hand"] if received else 0) == model.store
+        assert in_transit[0]["units"] == model.in_transit
         assert (await shop.ledger()).balanced
 
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
