@@ -1,4 +1,4 @@
-"""What holds of a retailer's stock and orders at any moment, held against what stands on paper."""
+"""What must hold for stock and orders at any moment, compared with the plain model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Allocation = allocation_pb.Allocation
 LIVE = {Allocation.STATE_HELD, Allocation.STATE_CONFIRMED}
 
 MayUse = Callable[[FulfillmentChoice, str], bool]
-"""Whether the rules let an order that goes so use a location."""
+"""Whether the rules let an order with this delivery use a location."""
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """What the service says at one moment: (on hand, unavailable, promised) by level, and the orders."""
+    """The state of the service at one moment: (on hand, unavailable, promised) by level, and the orders."""
 
     levels: dict[LevelKey, tuple[int, int, int]] = field(default_factory=dict)
     orders: dict[str, Allocation] = field(default_factory=dict)
@@ -27,53 +27,68 @@ class Snapshot:
         return self.levels == other.levels and self.orders == other.orders
 
 
-def check_levels(seen: Snapshot, paper: PlainModel) -> None:
-    """Every figure is what was counted and moved, and what is promised is somebody's and is there."""
+def check_levels(snapshot: Snapshot, paper: PlainModel) -> None:
+    """Every figure is the sum of counts and movements; promised units belong to an order and are on hand."""
     promised: Counter[LevelKey] = Counter()
-    for order in seen.orders.values():
-        for made in order.shipments:
-            for line in made.lines:
-                promised[line.sku, made.location_id] += line.unit_count
-    assert {key for key, units in promised.items() if units} <= set(seen.levels)
+    for order in snapshot.orders.values():
+        for shipment in order.shipments:
+            for line in shipment.lines:
+                promised[line.sku, shipment.location_id] += line.unit_count
+    assert {key for key, units in promised.items() if units} <= set(snapshot.levels)
     for key in paper.levels():
-        on_hand, unavailable, claimed = seen.levels[key]
+        on_hand, unavailable, promised_units = snapshot.levels[key]
         assert (on_hand, unavailable) == (paper.on_hand(key), paper.unavailable(key)), key
-        assert claimed == promised[key], key
-        assert claimed <= max(0, on_hand - unavailable), key
+        assert promised_units == promised[key], key
+        assert promised_units <= max(0, on_hand - unavailable), key
 
 
-def check_lines(seen: Snapshot, paper: PlainModel) -> None:
-    """Every unit of every line is promised, has left, is short, waits or was cancelled."""
-    for order, known in seen.orders.items():
+def check_lines(snapshot: Snapshot, paper: PlainModel) -> None:
+    """Every unit of every line is promised, shipped, short, backordered or cancelled."""
+    for order, allocation in snapshot.orders.items():
         lines = paper.orders[order].lines
-        assert {x.line_id for x in known.lines} == set(lines)
-        for line in known.lines:
-            told = lines[line.line_id]
-            said = (line.sku, line.unit_count, line.shipped_count, line.returned_count, line.cancelled_count)
-            assert said == (told.sku, told.ordered, told.shipped, told.returned, told.cancelled), order
+        assert {allocation_line.line_id for allocation_line in allocation.lines} == set(lines)
+        for line in allocation.lines:
+            expected = lines[line.line_id]
+            actual = (line.sku, line.unit_count, line.shipped_count, line.returned_count, line.cancelled_count)
+            assert actual == (
+                expected.sku,
+                expected.ordered,
+                expected.shipped,
+                expected.returned,
+                expected.cancelled,
+            ), order
             accounted = line.promised_count + line.shipped_count + line.short_count
             accounted += line.backordered_count + line.cancelled_count
-            assert known.state not in LIVE or accounted == line.unit_count, (order, line)
+            assert allocation.state not in LIVE or accounted == line.unit_count, (order, line)
 
 
-def check_locations(seen: Snapshot, paper: PlainModel, may_use: MayUse, by_hand: Collection[str]) -> None:
-    """Nothing is promised where the rules forbid it, but for the shipments that a person put there."""
-    for order, known in seen.orders.items():
-        for made in known.shipments:
-            if any(line.unit_count for line in made.lines) and made.shipment_id not in by_hand:
-                assert may_use(paper.orders[order].choice, made.location_id), (order, made)
+def check_locations(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, reassigned: Collection[str]) -> None:
+    """No units are promised where the rules forbid it, except in shipments that a person reassigned."""
+    for order, allocation in snapshot.orders.items():
+        for shipment in allocation.shipments:
+            if any(line.unit_count for line in shipment.lines) and shipment.shipment_id not in reassigned:
+                assert may_use(paper.orders[order].choice, shipment.location_id), (order, shipment)
 
 
-def fillable_backorder(seen: Snapshot, paper: PlainModel, may_use: MayUse, rejected: Collection[str]) -> str:
-    """An order with a backorder for which stock is there, in a sentence; empty where there is none.
+def fillable_backorder(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, rejected: Collection[str]) -> str:
+    """A sentence about a backorder for which stock is available; empty if there is none.
 
-    `rejected` are shipments that a location could not supply: it is not asked again for their products.
+    `rejected` are shipments that a location could not supply; it is not used again for their products.
     """
-    for order, known in seen.orders.items():
-        refused = {(line.sku, x.location_id) for x in known.shipments if x.shipment_id in rejected for line in x.lines}
-        waiting = {line.sku for line in known.lines if line.backordered_count}
-        for (sku, place), (on_hand, unavailable, claimed) in seen.levels.items():
-            is_for_it = sku in waiting and (sku, place) not in refused and may_use(paper.orders[order].choice, place)
-            if is_for_it and on_hand - unavailable - claimed > 0:
-                return f"{order} waits for {sku}, which {place} has"
+    for order, allocation in snapshot.orders.items():
+        rejected_keys = {
+            (line.sku, shipment.location_id)
+            for shipment in allocation.shipments
+            if shipment.shipment_id in rejected
+            for line in shipment.lines
+        }
+        backordered_skus = {line.sku for line in allocation.lines if line.backordered_count}
+        for (sku, location_id), (on_hand, unavailable, promised_units) in snapshot.levels.items():
+            can_fill = (
+                sku in backordered_skus
+                and (sku, location_id) not in rejected_keys
+                and may_use(paper.orders[order].choice, location_id)
+            )
+            if can_fill and on_hand - unavailable - promised_units > 0:
+                return f"{order} is backordered for {sku}, which {location_id} has"
     return ""

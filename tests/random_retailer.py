@@ -1,4 +1,4 @@
-"""A retailer's life in random steps, through the API, with what must hold checked after each."""
+"""A retailer in random steps through the API, with invariants checked after each step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ START = 3
 """Units of each product that each location has at first."""
 ORDERS = ("A-1", "A-2", "A-3", "A-4")
 TAGS = ("", "launch", "clearance")
-"""What policy does with units that are short, by the product's tag: a person looks, they wait, they are taken off."""
+"""Product tags; policy leaves short units to a person, backorders them or cancels them, in this order."""
 REFUSALS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
 
 State = shipment_pb2.Shipment.State
@@ -64,16 +64,16 @@ delivery_ways = st.sampled_from(
 )
 carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
 delays = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
-"""How many steps ago something happened that is heard now."""
+"""How many steps ago an event happened that is reported now."""
 
 
 class RandomRetailer(RuleBasedStateMachine):
-    """One retailer's life, on products of its own in a database that many lives share."""
+    """One retailer with products of its own, in a database that many retailers share."""
 
     runner: ClassVar[asyncio.Runner]
     shop: ClassVar[Retailer]
     resolves_by_policy: ClassVar[bool]
-    """Whether the rules reroute, backorder and cancel, and whether every location that may is used."""
+    """Whether the rules reroute, backorder and cancel, and use every location that they allow."""
     steps_passed: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class RandomRetailer(RuleBasedStateMachine):
         self.moments: list[datetime] = []
         self.allocation_ids: dict[str, str] = {}
         self.calls: list[tuple[Any, Any, Any]] = []
-        """Calls with a request id, and their answers."""
+        """Calls with a request id, and their responses."""
         self.events: list[tuple[Any, Any]] = []
         """Calls with an event id."""
         self.has_unswept_hold = False
@@ -98,7 +98,7 @@ class RandomRetailer(RuleBasedStateMachine):
         self.snapshot = self.run(self._take_snapshot())
 
     def run(self, call: Any) -> Any:
-        """Waits for an answer. The service stands still between the calls."""
+        """Waits for a response. The service does not run between calls."""
         return self.runner.run(_answer(call))
 
     @property
@@ -127,13 +127,13 @@ class RandomRetailer(RuleBasedStateMachine):
 
     @rule(
         sku=skus,
-        place=location_ids,
+        location_id=location_ids,
         units=st.integers(0, 8),
         unavailable=st.sampled_from([None, None, 0, 1]),
         ago=delays,
     )
-    def count(self, sku: int, place: str, units: int, unavailable: int | None, ago: int) -> None:
-        key, when = (self.skus[sku], place), self._moment(ago)
+    def count(self, sku: int, location_id: str, units: int, unavailable: int | None, ago: int) -> None:
+        key, when = (self.skus[sku], location_id), self._moment(ago)
         said = stock_pb.StockCount(on_hand_count=units)
         if unavailable is not None:
             unavailable = said.unavailable_count = min(units, unavailable)
@@ -141,9 +141,9 @@ class RandomRetailer(RuleBasedStateMachine):
         self.paper.record_count(key, when, units, unavailable)
         self._check("count")
 
-    @rule(sku=skus, place=location_ids, kind=st.sampled_from(sorted(KINDS)), units=few, ago=delays)
-    def move(self, sku: int, place: str, kind: int, units: int, ago: int) -> None:
-        key, when = (self.skus[sku], place), self._moment(ago)
+    @rule(sku=skus, location_id=location_ids, kind=st.sampled_from(sorted(KINDS)), units=few, ago=delays)
+    def move(self, sku: int, location_id: str, kind: int, units: int, ago: int) -> None:
+        key, when = (self.skus[sku], location_id), self._moment(ago)
         self._record(key, when, movement=movement(kind, units))
         self.paper.record_movement(key, when, KINDS[kind] * units)
         self._check("move")
@@ -164,11 +164,11 @@ class RandomRetailer(RuleBasedStateMachine):
 
     @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders, sold=st.booleans())
-    def order_as_it_was_stated(self, order: str, sold: bool) -> None:
+    def repeat_an_order(self, order: str, sold: bool) -> None:
         order = self._existing_order(order)
         known = self.paper.orders[order]
         self._order(order, dict(known.ordered_contents()), sold=sold, way=known.choice)
-        self._check("same again")
+        self._check("repeat an order")
 
     def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: FulfillmentChoice) -> None:
         request = allocation_pb.AllocateOrderRequest(
@@ -204,7 +204,7 @@ class RandomRetailer(RuleBasedStateMachine):
         *,
         sold: bool,
     ) -> bool:
-        """Whether the order keeps its contents: it says the same again, or a cart that is paid already."""
+        """Whether the order keeps its contents: the request repeats them, or is a cart of a paid order."""
         if before is None:
             return False
         was_cancelled = any(line.cancelled for line in paper.lines.values())
@@ -242,7 +242,7 @@ class RandomRetailer(RuleBasedStateMachine):
 
     @precondition(lambda self: self.snapshot.orders)
     @rule(order=orders)
-    def an_hour_passes_for_a_cart(self, order: str) -> None:
+    def a_hold_expires(self, order: str) -> None:
         order = self._existing_order(order)
         if self.snapshot.orders[order].state != Allocation.STATE_HELD:
             return
@@ -275,44 +275,48 @@ class RandomRetailer(RuleBasedStateMachine):
     @precondition(lambda self: self.has_shipments)
     @rule(which=small)
     def accept(self, which: int) -> None:
-        _, made = self._shipment(which)
-        request = fulfillment_pb.AcceptShipmentRequest(shipment_id=made.shipment_id, request_id=request_id())
+        _, shipment = self._shipment(which)
+        request = fulfillment_pb.AcceptShipmentRequest(shipment_id=shipment.shipment_id, request_id=request_id())
         self._call(self.shop.fulfillment.AcceptShipment, request)
         self._check("accept")
 
     @precondition(lambda self: self.has_shipments)
     @rule(which=small)
     def mark_ready(self, which: int) -> None:
-        _, made = self._shipment(which)
-        request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=made.shipment_id, request_id=request_id())
+        _, shipment = self._shipment(which)
+        request = fulfillment_pb.MarkReadyForPickupRequest(shipment_id=shipment.shipment_id, request_id=request_id())
         self._call(self.shop.fulfillment.MarkReadyForPickup, request)
         self._check("mark ready")
 
     @precondition(lambda self: self.has_shipments)
     @rule(which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=delays)
     def ship(self, which: int, parts: dict[int, int] | None, ago: int) -> None:
-        order, made = self._shipment(which)
-        units = _units_of(made, parts)
+        order, shipment = self._shipment(which)
+        units = _units_of(shipment, parts)
         request = fulfillment_pb.ShipShipmentRequest(
-            shipment_id=made.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
+            shipment_id=shipment.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
         )
-        self._fulfill(order, made, self.shop.fulfillment.ShipShipment, request, units, ago, is_pickup=False)
+        self._fulfill(order, shipment, self.shop.fulfillment.ShipShipment, request, units, ago, is_pickup=False)
         self._check("ship")
 
     @precondition(lambda self: self.has_shipments)
     @rule(which=small, ago=delays, event=st.booleans())
     def deliver(self, which: int, ago: int, event: bool) -> None:
-        order, made = self._shipment(which)
-        # A carrier may know a parcel by one number from the ramp to the door.
+        order, shipment = self._shipment(which)
+        # A carrier may use one number for a parcel in both its shipped and its delivered event.
         shipped = (
-            [x.event_id for _, x in self.events if getattr(x, "shipment_id", "") == made.shipment_id] if event else []
+            [x.event_id for _, x in self.events if getattr(x, "shipment_id", "") == shipment.shipment_id]
+            if event
+            else []
         )
         request = fulfillment_pb.DeliverShipmentRequest(
-            shipment_id=made.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
+            shipment_id=shipment.shipment_id, event_id=shipped[0] if shipped else _event(), request_id=request_id()
         )
-        answer = self._fulfill(order, made, self.shop.fulfillment.DeliverShipment, request, None, ago, is_pickup=False)
+        answer = self._fulfill(
+            order, shipment, self.shop.fulfillment.DeliverShipment, request, None, ago, is_pickup=False
+        )
         if answer is not None:
-            (now,) = [x for x in answer.allocation.shipments if x.shipment_id == made.shipment_id]
+            (now,) = [x for x in answer.allocation.shipments if x.shipment_id == shipment.shipment_id]
             assert now.state == State.STATE_DELIVERED
             assert not any(line.unit_count for line in now.lines)
         self._check("deliver")
@@ -320,17 +324,17 @@ class RandomRetailer(RuleBasedStateMachine):
     @precondition(lambda self: self.has_shipments)
     @rule(which=small, ago=delays)
     def collect(self, which: int, ago: int) -> None:
-        order, made = self._shipment(which)
+        order, shipment = self._shipment(which)
         request = fulfillment_pb.CollectShipmentRequest(
-            shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+            shipment_id=shipment.shipment_id, event_id=_event(), request_id=request_id()
         )
-        self._fulfill(order, made, self.shop.fulfillment.CollectShipment, request, None, ago, is_pickup=True)
+        self._fulfill(order, shipment, self.shop.fulfillment.CollectShipment, request, None, ago, is_pickup=True)
         self._check("collect")
 
     def _fulfill(
         self,
         order: str,
-        made: shipment_pb2.Shipment,
+        shipment: shipment_pb2.Shipment,
         call: Any,
         request: Any,
         units: dict[str, int] | None,
@@ -338,12 +342,12 @@ class RandomRetailer(RuleBasedStateMachine):
         *,
         is_pickup: bool,
     ) -> Any:
-        """Units leave a location, if they have not: everything where none are named."""
+        """Ships or collects units that have not left; all of them if `units` is None."""
         when = self._event_time(request, ago)
         paper = self.paper.orders[order]
         may = self._is_sold(order) and paper.choice.is_pickup == is_pickup
-        may = may and made.state in (OPEN if is_pickup else LEAVING)
-        there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+        may = may and shipment.state in (OPEN if is_pickup else LEAVING)
+        there = {line.line_id: line.unit_count for line in shipment.lines if line.unit_count}
         leaving = units if units is not None else there
         fits = all(count <= there.get(line_id, 0) for line_id, count in leaving.items())
         answer = self._call(call, request, must=may and fits, must_not=may and not fits)
@@ -351,7 +355,7 @@ class RandomRetailer(RuleBasedStateMachine):
             for line_id, count in leaving.items():
                 line = paper.lines[line_id]
                 line.shipped += count
-                self.paper.record_movement((line.sku, made.location_id), when, -count)
+                self.paper.record_movement((line.sku, shipment.location_id), when, -count)
         return answer
 
     @precondition(lambda self: self.has_shipments)
@@ -375,24 +379,24 @@ class RandomRetailer(RuleBasedStateMachine):
         ago=delays,
     )
     def reject(self, which: int, reason: str, parts: dict[int, int] | None, ago: int) -> None:
-        order, made = self._shipment(which)
-        units = _units_of(made, parts)
+        order, shipment = self._shipment(which)
+        units = _units_of(shipment, parts)
         request = fulfillment_pb.RejectShipmentRequest(
-            shipment_id=made.shipment_id,
+            shipment_id=shipment.shipment_id,
             reason=fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}"),
             lines=line_units(units),
             event_id=_event(),
             request_id=request_id(),
         )
         when = self._event_time(request, ago)
-        may = self._is_sold(order) and made.state in OPEN
-        there = {line.line_id: line.unit_count for line in made.lines if line.unit_count}
+        may = self._is_sold(order) and shipment.state in OPEN
+        there = {line.line_id: line.unit_count for line in shipment.lines if line.unit_count}
         given_up = units if units is not None else there
         fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
         answer = self._call(self.shop.fulfillment.RejectShipment, request, must=may and fits, must_not=may and not fits)
         if answer is not None and may:
             for line_id, count in given_up.items():
-                key = (self.paper.orders[order].lines[line_id].sku, made.location_id)
+                key = (self.paper.orders[order].lines[line_id].sku, shipment.location_id)
                 if reason == "not_found":
                     self.paper.record_movement(key, when, -count)
                 elif reason in ("damaged", "set_aside"):
@@ -400,11 +404,11 @@ class RandomRetailer(RuleBasedStateMachine):
         self._check("reject")
 
     @precondition(lambda self: self.has_shipments)
-    @rule(which=small, place=st.sampled_from(["", *LOCATIONS]))
-    def reassign(self, which: int, place: str) -> None:
-        _, made = self._shipment(which)
+    @rule(which=small, location_id=st.sampled_from(["", *LOCATIONS]))
+    def reassign(self, which: int, location_id: str) -> None:
+        _, shipment = self._shipment(which)
         request = allocation_pb.ReassignShipmentRequest(
-            shipment_id=made.shipment_id, location_id=place, actor="kim", request_id=request_id()
+            shipment_id=shipment.shipment_id, location_id=location_id, actor="kim", request_id=request_id()
         )
         self._call(self.shop.allocations.ReassignShipment, request)
         self._check("reassign")
@@ -413,7 +417,7 @@ class RandomRetailer(RuleBasedStateMachine):
     @rule(
         order=orders,
         parts=st.dictionaries(small, few, min_size=1, max_size=2),
-        place=location_ids,
+        location_id=location_ids,
         disposition=st.sampled_from(DISPOSITIONS),
         ago=delays,
     )
@@ -442,7 +446,7 @@ class RandomRetailer(RuleBasedStateMachine):
                 self.paper.record_movement(key, when, count)
         self._check("take back")
 
-    # The same again
+    # Repeated requests and events
 
     @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 1_000))
@@ -459,14 +463,14 @@ class RandomRetailer(RuleBasedStateMachine):
         again = type(request)()
         again.CopyFrom(request)
         again.request_id = request_id()
-        # One that came too late to do anything may be refused by now.
+        # An event that came too late to do anything may be refused by now.
         self._call(call, again)
         self._check("replay an event", changes=False)
 
-    # What is asked
+    # Calls
 
     def _call(self, call: Any, request: Any, *, must: bool = False, must_not: bool = False) -> Any:
-        """The answer; None where it is no, which changes nothing."""
+        """The response; None if the call is refused, which changes nothing."""
         try:
             answer = self.run(call(request))
         except grpc.aio.AioRpcError as error:
@@ -483,7 +487,7 @@ class RandomRetailer(RuleBasedStateMachine):
         return None
 
     def _existing_order(self, order: str) -> str:
-        """The order that is meant, or one that there is instead."""
+        """The order, or an existing one in its place."""
         known = sorted(self.snapshot.orders)
         return known[ORDERS.index(order) % len(known)]
 
@@ -491,7 +495,7 @@ class RandomRetailer(RuleBasedStateMachine):
         return self.snapshot.orders[order].commitment == SOLD
 
     def _shipment(self, which: int) -> tuple[str, shipment_pb2.Shipment]:
-        """A shipment and its order: those that are open come first."""
+        """A shipment and its order; open shipments come first."""
         made = [(order, one) for order, known in self.snapshot.orders.items() for one in known.shipments]
         made.sort(key=lambda pair: (pair[1].state not in OPEN, pair[0]))
         return made[which % len(made)]
@@ -501,13 +505,13 @@ class RandomRetailer(RuleBasedStateMachine):
         return self.moments[max(0, len(self.moments) - 1 - ago)]
 
     def _event_time(self, request: Any, ago: int) -> datetime:
-        """When an event happened: some steps ago, or now, which it does not say."""
+        """When an event happened: `ago` steps ago, or now, which is not stated in the request."""
         when = self._moment(ago)
         if ago and "event_time" in request.DESCRIPTOR.fields_by_name:
             request.event_time.FromDatetime(when)
         return when
 
-    # What holds
+    # Invariants
 
     def _check(self, step: str, *, changes: bool = True) -> None:
         before, self.snapshot = self.snapshot, self.run(self._take_snapshot())
@@ -530,7 +534,7 @@ class RandomRetailer(RuleBasedStateMachine):
         return not self.has_unswept_hold
 
     def _note_policy_cancellations(self) -> None:
-        """Notes on paper what policy took off: of clearance, and only where it says so."""
+        """Copies the cancellations of policy to the model: of clearance products, and only if the rules cancel."""
         for order, known in self.snapshot.orders.items():
             for line in known.lines:
                 paper = self.paper.orders[order].lines[line.line_id]
@@ -539,7 +543,7 @@ class RandomRetailer(RuleBasedStateMachine):
                     paper.cancelled = line.cancelled_count
 
     def _reassigned_by_person(self) -> set[str]:
-        """The shipments that somebody put where they are."""
+        """The shipments at locations that a person chose."""
         return {
             made.shipment_id
             for _, request, answer in self.calls
@@ -552,21 +556,21 @@ class RandomRetailer(RuleBasedStateMachine):
         rejects = [one for _, one in self.events if isinstance(one, fulfillment_pb.RejectShipmentRequest)]
         return fillable_backorder(self.snapshot, self.paper, self._may_use, {one.shipment_id for one in rejects})
 
-    def _may_use(self, way: FulfillmentChoice, place: str) -> bool:
-        """Whether the rules let an order use a location. The buffered ones know no countries."""
-        if place == "shut" or (way.is_pickup and place != way.pickup_at):
+    def _may_use(self, way: FulfillmentChoice, location_id: str) -> bool:
+        """Whether the rules let an order use a location. The buffered rules do not restrict countries."""
+        if location_id == "shut" or (way.is_pickup and location_id != way.pickup_at):
             return False
-        return not (self.resolves_by_policy and place == "b-store" and way.country not in (None, "US"))
+        return not (self.resolves_by_policy and location_id == "b-store" and way.country not in (None, "US"))
 
 
 def _event() -> str:
     return f"e-{next(_event_numbers)}"
 
 
-def _units_of(made: shipment_pb2.Shipment, parts: dict[int, int] | None) -> dict[str, int] | None:
-    if parts is None or not made.lines:
+def _units_of(shipment: shipment_pb2.Shipment, parts: dict[int, int] | None) -> dict[str, int] | None:
+    if parts is None or not shipment.lines:
         return None
-    return {made.lines[which % len(made.lines)].line_id: count for which, count in parts.items()}
+    return {shipment.lines[which % len(shipment.lines)].line_id: count for which, count in parts.items()}
 
 
 async def _answer(call: Any) -> Any:

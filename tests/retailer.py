@@ -1,4 +1,4 @@
-"""A small retailer for tests: a client of a running service, in the words of the trade."""
+"""A small retailer for tests: a client of a running service."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _changes = itertools.count(1)
 
 
 class Retailer:
-    """One service as its callers see it, with the database beside it for proofs."""
+    """A client of one service, with access to its database for checks."""
 
     def __init__(self, service: Running, channel: grpc.aio.Channel, database_url: str) -> None:
         self.service = service
@@ -68,26 +68,26 @@ class Retailer:
         await self.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
 
     async def stock(self, figures: Mapping[tuple[str, str], int]) -> None:
-        """Makes the products and warehouses that are named, and counts units of (SKU, location)."""
-        skus, places = sorted({sku for sku, _ in figures}), sorted({place for _, place in figures})
-        await self.locations(*places)
+        """Creates products and warehouses, and counts units by (SKU, location)."""
+        skus, location_ids = sorted({sku for sku, _ in figures}), sorted({location_id for _, location_id in figures})
+        await self.locations(*location_ids)
         products = [catalog_pb.Product(sku=sku) for sku in skus]
         await self.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
         await self.count(figures)
 
-    async def locations(self, *places: str, **fields: Any) -> None:
-        made = [
-            catalog_pb.Location(location_id=place, type=catalog_pb.Location.TYPE_WAREHOUSE, **fields)
-            for place in places
+    async def locations(self, *location_ids: str, **fields: Any) -> None:
+        locations = [
+            catalog_pb.Location(location_id=location_id, type=catalog_pb.Location.TYPE_WAREHOUSE, **fields)
+            for location_id in location_ids
         ]
-        await self.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
+        await self.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=locations))
 
     async def count(
         self, figures: Mapping[tuple[str, str], int], *, at: datetime | None = None, source: str = "counter"
     ) -> list[stock_pb.StockChangeResult]:
         changes = [
-            change(sku, place, at=at, count=stock_pb.StockCount(on_hand_count=units))
-            for (sku, place), units in figures.items()
+            change(sku, location_id, at=at, count=stock_pb.StockCount(on_hand_count=units))
+            for (sku, location_id), units in figures.items()
         ]
         return await self.record(*changes, source=source)
 
@@ -120,8 +120,12 @@ class Retailer:
         return allocation
 
     async def cancel(self, allocation_id: str, units: Mapping[str, int], **fields: Any) -> allocation_pb.Allocation:
-        wanted = [allocation_pb.LineCancellation(line_id=line, unit_count=count) for line, count in units.items()]
-        request = allocation_pb.CancelOrderLinesRequest(allocation_id=allocation_id, cancellations=wanted, **fields)
+        cancellations = [
+            allocation_pb.LineCancellation(line_id=line, unit_count=count) for line, count in units.items()
+        ]
+        request = allocation_pb.CancelOrderLinesRequest(
+            allocation_id=allocation_id, cancellations=cancellations, **fields
+        )
         allocation: allocation_pb.Allocation = (await self.allocations.CancelOrderLines(request)).allocation
         return allocation
 
@@ -171,24 +175,26 @@ class Retailer:
     async def cancel_order(
         self, name: str, units: Mapping[str, int] | None = None, **fields: Any
     ) -> allocation_pb.CancelOrderLinesResponse:
-        """Cancels units by line, or everything, of `channel/order`, whether or not it has come."""
-        wanted = [allocation_pb.LineCancellation(line_id=x, unit_count=count) for x, count in (units or {}).items()]
+        """Cancels units by line, or the whole order, of `channel/order`, even if it has not arrived yet."""
+        cancellations = [
+            allocation_pb.LineCancellation(line_id=line, unit_count=count) for line, count in (units or {}).items()
+        ]
         request = allocation_pb.CancelOrderLinesRequest(
-            order=order_reference(name), cancellations=wanted, whole_order=units is None, **fields
+            order=order_reference(name), cancellations=cancellations, whole_order=units is None, **fields
         )
         answer: allocation_pb.CancelOrderLinesResponse = await self.allocations.CancelOrderLines(request)
         return answer
 
     async def channels(self, **platforms: str) -> None:
-        """Makes social channels that speak the words of a platform; an empty one speaks nobody's."""
-        made = [
+        """Creates social channels, each with the platform whose states it uses; empty for none."""
+        channels = [
             catalog_pb.Channel(channel_id=channel_id, kind=catalog_pb.Channel.KIND_SOCIAL, platform=platform)
             for channel_id, platform in platforms.items()
         ]
-        await self.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+        await self.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=channels))
 
     async def find_order(self, name: str) -> allocation_pb.GetAllocationResponse:
-        """What is known of `channel/order`."""
+        """The order `channel/order`."""
         request = allocation_pb.GetAllocationRequest(order=order_reference(name))
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
         return answer
@@ -211,8 +217,8 @@ class Retailer:
             actor=actor,
             **fields,
         )
-        settled: exception_pb2.ExceptionRecord = (await self.exceptions.ResolveException(request)).exception
-        return settled
+        record: exception_pb2.ExceptionRecord = (await self.exceptions.ResolveException(request)).exception
+        return record
 
     async def sellable(self, sku: str, channel_id: str = "web") -> int:
         request = availability_pb.CheckAvailabilityRequest(channel_id=channel_id, skus=[sku])
@@ -220,8 +226,8 @@ class Retailer:
         count: int = answer.availabilities[0].sellable_count
         return count
 
-    async def level(self, sku: str, place: str) -> stock_pb.StockLevel:
-        request = stock_pb.ListStockLevelsRequest(skus=[sku], location_ids=[place])
+    async def level(self, sku: str, location_id: str) -> stock_pb.StockLevel:
+        request = stock_pb.ListStockLevelsRequest(skus=[sku], location_ids=[location_id])
         level: stock_pb.StockLevel = (await self.stock_service.ListStockLevels(request)).stock_levels[0]
         return level
 
@@ -255,12 +261,14 @@ class Retailer:
 
 
 def change(
-    sku: str, place: str, *, at: datetime | None = None, change_id: str = "", **said: Any
+    sku: str, location_id: str, *, at: datetime | None = None, change_id: str = "", **fields: Any
 ) -> stock_pb.StockChange:
-    """One thing that a source says, a minute ago unless a time is named."""
-    made = stock_pb.StockChange(change_id=change_id or f"c-{next(_changes)}", sku=sku, location_id=place, **said)
-    made.effective_time.FromDatetime(at or datetime.now(UTC) - timedelta(minutes=1))
-    return made
+    """A stock change, effective a minute ago unless `at` is given."""
+    stock_change = stock_pb.StockChange(
+        change_id=change_id or f"c-{next(_changes)}", sku=sku, location_id=location_id, **fields
+    )
+    stock_change.effective_time.FromDatetime(at or datetime.now(UTC) - timedelta(minutes=1))
+    return stock_change
 
 
 def line_units(units: Mapping[str, int] | None) -> list[fulfillment_pb.LineUnits]:
@@ -272,7 +280,7 @@ def movement(kind: int, units: int) -> stock_pb.StockMovement:
 
 
 def order_reference(name: str) -> order_pb2.OrderReference:
-    """`channel/order` as the API names it."""
+    """`channel/order` as a reference of the API."""
     channel_id, _, order_id = name.partition("/")
     return order_pb2.OrderReference(channel_id=channel_id, order_id=order_id)
 
@@ -281,17 +289,19 @@ def promised(allocation: allocation_pb.Allocation) -> dict[str, int]:
     """Promised units by location."""
     units: dict[str, int] = {}
     for shipment in allocation.shipments:
-        units[shipment.location_id] = units.get(shipment.location_id, 0) + sum(x.unit_count for x in shipment.lines)
+        units[shipment.location_id] = units.get(shipment.location_id, 0) + sum(
+            line.unit_count for line in shipment.lines
+        )
     return units
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    """Waits until something in the background is done."""
+    """Waits until `holds` returns true."""
     for _ in range(int(seconds / 0.1)):
         if await holds():
             return
         await asyncio.sleep(0.1)
-    raise AssertionError(f"it did not come about within {seconds} s")
+    raise AssertionError(f"the condition did not hold within {seconds} s")
 
 
 async def refused(call: Awaitable[object]) -> grpc.aio.AioRpcError:
