@@ -106,19 +106,25 @@ class RandomRetailer(RuleBasedStateMachine):
         return any(order.shipments for order in self.snapshot.orders.values())
 
     async def _set_up(self) -> None:
-        made = [
+        products = [
             catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
         ]
-        await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=made))
+        await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
 
     async def _take_snapshot(self) -> Snapshot:
         request = stock_pb.ListStockLevelsRequest(skus=self.skus)
         levels = (await self.shop.stock_service.ListStockLevels(request)).stock_levels
-        answers = await asyncio.gather(*(self.shop.get(one) for one in self.allocation_ids.values()))
+        answers = await asyncio.gather(
+            *(self.shop.get(allocation_id) for allocation_id in self.allocation_ids.values())
+        )
         return Snapshot(
             {
-                (x.sku, x.location_id): (x.on_hand_count, x.unavailable_count, x.held_count + x.allocated_count)
-                for x in levels
+                (level.sku, level.location_id): (
+                    level.on_hand_count,
+                    level.unavailable_count,
+                    level.held_count + level.allocated_count,
+                )
+                for level in levels
             },
             {order: answer.allocation for order, answer in zip(self.allocation_ids, answers, strict=True)},
         )
@@ -134,10 +140,10 @@ class RandomRetailer(RuleBasedStateMachine):
     )
     def count(self, sku: int, location_id: str, units: int, unavailable: int | None, ago: int) -> None:
         key, when = (self.skus[sku], location_id), self._moment(ago)
-        said = stock_pb.StockCount(on_hand_count=units)
+        counted = stock_pb.StockCount(on_hand_count=units)
         if unavailable is not None:
-            unavailable = said.unavailable_count = min(units, unavailable)
-        self._record(key, when, count=said)
+            unavailable = counted.unavailable_count = min(units, unavailable)
+        self._record(key, when, count=counted)
         self.paper.record_count(key, when, units, unavailable)
         self._check("count")
 
@@ -148,9 +154,9 @@ class RandomRetailer(RuleBasedStateMachine):
         self.paper.record_movement(key, when, KINDS[kind] * units)
         self._check("move")
 
-    def _record(self, key: LevelKey, when: datetime, **said: Any) -> None:
+    def _record(self, key: LevelKey, when: datetime, **fields: Any) -> None:
         request = stock_pb.RecordStockChangesRequest(
-            source="counter", changes=[change(*key, at=when, **said)], request_id=request_id()
+            source="counter", changes=[change(*key, at=when, **fields)], request_id=request_id()
         )
         self._call(self.shop.stock_service.RecordStockChanges, request)
 
@@ -166,8 +172,8 @@ class RandomRetailer(RuleBasedStateMachine):
     @rule(order=orders, sold=st.booleans())
     def repeat_an_order(self, order: str, sold: bool) -> None:
         order = self._existing_order(order)
-        known = self.paper.orders[order]
-        self._order(order, dict(known.ordered_contents()), sold=sold, way=known.choice)
+        ordered = self.paper.orders[order]
+        self._order(order, dict(ordered.ordered_contents()), sold=sold, way=ordered.choice)
         self._check("repeat an order")
 
     def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: FulfillmentChoice) -> None:
@@ -215,8 +221,8 @@ class RandomRetailer(RuleBasedStateMachine):
         if before.state == Allocation.STATE_CONFIRMED and not sold:
             return True
         if any(line.shipped for line in paper.lines.values()):
-            left = paper.unshipped(lines)
-            return left == paper.unshipped(paper.contents()) and (not left or paper.choice == way)
+            unshipped = paper.unshipped(lines)
+            return unshipped == paper.unshipped(paper.contents()) and (not unshipped or paper.choice == way)
         return (paper.contents(), paper.choice) == (lines, way)
 
     @precondition(lambda self: self.snapshot.orders)
@@ -256,18 +262,18 @@ class RandomRetailer(RuleBasedStateMachine):
     @rule(order=orders, line=small, units=few, shipment=st.sampled_from([None, None, 0, 1]))
     def cancel(self, order: str, line: int, units: int, shipment: int | None) -> None:
         order = self._existing_order(order)
-        known = self.snapshot.orders[order]
-        chosen = known.lines[line % len(known.lines)]
-        wanted = allocation_pb.LineCancellation(line_id=chosen.line_id, unit_count=units)
-        if shipment is not None and known.shipments:
-            wanted.shipment_id = known.shipments[shipment % len(known.shipments)].shipment_id
+        allocation = self.snapshot.orders[order]
+        chosen_line = allocation.lines[line % len(allocation.lines)]
+        cancellation = allocation_pb.LineCancellation(line_id=chosen_line.line_id, unit_count=units)
+        if shipment is not None and allocation.shipments:
+            cancellation.shipment_id = allocation.shipments[shipment % len(allocation.shipments)].shipment_id
         request = allocation_pb.CancelOrderLinesRequest(
-            allocation_id=known.allocation_id, cancellations=[wanted], request_id=request_id()
+            allocation_id=allocation.allocation_id, cancellations=[cancellation], request_id=request_id()
         )
-        left = chosen.promised_count + chosen.short_count + chosen.backordered_count
-        must = known.state in LIVE and units <= left and not wanted.shipment_id
-        if self._call(self.shop.allocations.CancelOrderLines, request, must=must) is not None:
-            self.paper.orders[order].lines[chosen.line_id].cancelled += units
+        cancellable = chosen_line.promised_count + chosen_line.short_count + chosen_line.backordered_count
+        must_succeed = allocation.state in LIVE and units <= cancellable and not cancellation.shipment_id
+        if self._call(self.shop.allocations.CancelOrderLines, request, must_succeed=must_succeed) is not None:
+            self.paper.orders[order].lines[chosen_line.line_id].cancelled += units
         self._check("cancel")
 
     # Shipments
@@ -345,13 +351,13 @@ class RandomRetailer(RuleBasedStateMachine):
         """Ships or collects units that have not left; all of them if `units` is None."""
         when = self._event_time(request, ago)
         paper = self.paper.orders[order]
-        may = self._is_sold(order) and paper.choice.is_pickup == is_pickup
-        may = may and shipment.state in (OPEN if is_pickup else LEAVING)
-        there = {line.line_id: line.unit_count for line in shipment.lines if line.unit_count}
-        leaving = units if units is not None else there
-        fits = all(count <= there.get(line_id, 0) for line_id, count in leaving.items())
-        answer = self._call(call, request, must=may and fits, must_not=may and not fits)
-        if answer is not None and may:
+        is_allowed = self._is_sold(order) and paper.choice.is_pickup == is_pickup
+        is_allowed = is_allowed and shipment.state in (OPEN if is_pickup else LEAVING)
+        units_by_line = {line.line_id: line.unit_count for line in shipment.lines if line.unit_count}
+        leaving = units if units is not None else units_by_line
+        fits = all(count <= units_by_line.get(line_id, 0) for line_id, count in leaving.items())
+        answer = self._call(call, request, must_succeed=is_allowed and fits, must_fail=is_allowed and not fits)
+        if answer is not None and is_allowed:
             for line_id, count in leaving.items():
                 line = paper.lines[line_id]
                 line.shipped += count
@@ -360,16 +366,19 @@ class RandomRetailer(RuleBasedStateMachine):
 
     @precondition(lambda self: self.has_shipments)
     @rule(which=small)
-    def not_collected(self, which: int) -> None:
-        order, made = self._shipment(which)
+    def return_uncollected(self, which: int) -> None:
+        order, shipment = self._shipment(which)
         request = fulfillment_pb.ReturnUncollectedRequest(
-            shipment_id=made.shipment_id, event_id=_event(), request_id=request_id()
+            shipment_id=shipment.shipment_id, event_id=_event(), request_id=request_id()
         )
-        may = self._is_sold(order) and self.paper.orders[order].choice.is_pickup and made.state in OPEN
-        if self._call(self.shop.fulfillment.ReturnUncollected, request, must=may) is not None and may:
-            for line in made.lines:
+        is_allowed = self._is_sold(order) and self.paper.orders[order].choice.is_pickup and shipment.state in OPEN
+        if (
+            self._call(self.shop.fulfillment.ReturnUncollected, request, must_succeed=is_allowed) is not None
+            and is_allowed
+        ):
+            for line in shipment.lines:
                 self.paper.orders[order].lines[line.line_id].cancelled += line.unit_count
-        self._check("not collected")
+        self._check("return uncollected")
 
     @precondition(lambda self: self.has_shipments)
     @rule(
@@ -389,13 +398,18 @@ class RandomRetailer(RuleBasedStateMachine):
             request_id=request_id(),
         )
         when = self._event_time(request, ago)
-        may = self._is_sold(order) and shipment.state in OPEN
-        there = {line.line_id: line.unit_count for line in shipment.lines if line.unit_count}
-        given_up = units if units is not None else there
-        fits = all(count <= there.get(line_id, 0) for line_id, count in given_up.items())
-        answer = self._call(self.shop.fulfillment.RejectShipment, request, must=may and fits, must_not=may and not fits)
-        if answer is not None and may:
-            for line_id, count in given_up.items():
+        is_allowed = self._is_sold(order) and shipment.state in OPEN
+        units_by_line = {line.line_id: line.unit_count for line in shipment.lines if line.unit_count}
+        rejected = units if units is not None else units_by_line
+        fits = all(count <= units_by_line.get(line_id, 0) for line_id, count in rejected.items())
+        answer = self._call(
+            self.shop.fulfillment.RejectShipment,
+            request,
+            must_succeed=is_allowed and fits,
+            must_fail=is_allowed and not fits,
+        )
+        if answer is not None and is_allowed:
+            for line_id, count in rejected.items():
                 key = (self.paper.orders[order].lines[line_id].sku, shipment.location_id)
                 if reason == "not_found":
                     self.paper.record_movement(key, when, -count)
@@ -421,7 +435,7 @@ class RandomRetailer(RuleBasedStateMachine):
         disposition=st.sampled_from(DISPOSITIONS),
         ago=delays,
     )
-    def take_back(self, order: str, parts: dict[int, int], place: str, disposition: str, ago: int) -> None:
+    def record_return(self, order: str, parts: dict[int, int], location_id: str, disposition: str, ago: int) -> None:
         order = self._existing_order(order)
         lines = self.paper.orders[order].lines
         units = {list(lines)[which % len(lines)]: count for which, count in parts.items()}
@@ -429,22 +443,22 @@ class RandomRetailer(RuleBasedStateMachine):
             allocation_id=self.allocation_ids[order],
             lines=line_units(units),
             disposition=fulfillment_pb.ReturnDisposition.Value(f"RETURN_DISPOSITION_{disposition.upper()}"),
-            location_id="" if disposition == "not_returned" else place,
+            location_id="" if disposition == "not_returned" else location_id,
             event_id=_event(),
             request_id=request_id(),
         )
         when = self._event_time(request, ago)
         fits = all(count <= lines[x].shipped - lines[x].returned for x, count in units.items())
-        answer = self._call(self.shop.fulfillment.RecordReturn, request, must=fits, must_not=not fits)
+        answer = self._call(self.shop.fulfillment.RecordReturn, request, must_succeed=fits, must_fail=not fits)
         if answer is not None and disposition != "not_returned":
             for line_id, count in units.items():
                 line = lines[line_id]
                 line.returned += count
-                key = (line.sku, place)
+                key = (line.sku, location_id)
                 if disposition != "sellable" and not self.paper.count_includes(key, when):
                     self.paper.set_aside(key, count)
                 self.paper.record_movement(key, when, count)
-        self._check("take back")
+        self._check("record a return")
 
     # Repeated requests and events
 
@@ -469,36 +483,38 @@ class RandomRetailer(RuleBasedStateMachine):
 
     # Calls
 
-    def _call(self, call: Any, request: Any, *, must: bool = False, must_not: bool = False) -> Any:
+    def _call(self, call: Any, request: Any, *, must_succeed: bool = False, must_fail: bool = False) -> Any:
         """The response; None if the call is refused, which changes nothing."""
         try:
             answer = self.run(call(request))
         except grpc.aio.AioRpcError as error:
             refusal = error
         else:
-            assert not must_not, answer
+            assert not must_fail, answer
             self.calls.append((call, request, answer))
             if getattr(request, "event_id", ""):
                 self.events.append((call, request))
             return answer
         assert refusal.code() in REFUSALS, f"{refusal.code()}: {refusal.details()}"
-        assert not must, refusal.details()
+        assert not must_succeed, refusal.details()
         assert self.has_unswept_hold or self.run(self._take_snapshot()).same_as(self.snapshot), refusal.details()
         return None
 
     def _existing_order(self, order: str) -> str:
         """The order, or an existing one in its place."""
-        known = sorted(self.snapshot.orders)
-        return known[ORDERS.index(order) % len(known)]
+        existing = sorted(self.snapshot.orders)
+        return existing[ORDERS.index(order) % len(existing)]
 
     def _is_sold(self, order: str) -> bool:
         return self.snapshot.orders[order].commitment == SOLD
 
     def _shipment(self, which: int) -> tuple[str, shipment_pb2.Shipment]:
         """A shipment and its order; open shipments come first."""
-        made = [(order, one) for order, known in self.snapshot.orders.items() for one in known.shipments]
-        made.sort(key=lambda pair: (pair[1].state not in OPEN, pair[0]))
-        return made[which % len(made)]
+        shipments = [
+            (order, shipment) for order, allocation in self.snapshot.orders.items() for shipment in allocation.shipments
+        ]
+        shipments.sort(key=lambda pair: (pair[1].state not in OPEN, pair[0]))
+        return shipments[which % len(shipments)]
 
     def _moment(self, ago: int) -> datetime:
         self.moments.append(datetime.now(UTC))
@@ -529,14 +545,14 @@ class RandomRetailer(RuleBasedStateMachine):
         self.steps_passed[step] += 1
 
     async def _is_swept(self) -> bool:
-        left = "SELECT FROM allocation WHERE state = 'held' AND expire_time < clock_timestamp()"
-        self.has_unswept_hold = bool(await self.shop.sql(left))
+        expired_holds = "SELECT FROM allocation WHERE state = 'held' AND expire_time < clock_timestamp()"
+        self.has_unswept_hold = bool(await self.shop.sql(expired_holds))
         return not self.has_unswept_hold
 
     def _note_policy_cancellations(self) -> None:
         """Copies the cancellations of policy to the model: of clearance products, and only if the rules cancel."""
-        for order, known in self.snapshot.orders.items():
-            for line in known.lines:
+        for order, allocation in self.snapshot.orders.items():
+            for line in allocation.lines:
                 paper = self.paper.orders[order].lines[line.line_id]
                 if self.resolves_by_policy and paper.sku.endswith("clearance") and self._is_sold(order):
                     assert line.cancelled_count >= paper.cancelled
@@ -545,16 +561,20 @@ class RandomRetailer(RuleBasedStateMachine):
     def _reassigned_by_person(self) -> set[str]:
         """The shipments at locations that a person chose."""
         return {
-            made.shipment_id
+            shipment.shipment_id
             for _, request, answer in self.calls
             if isinstance(request, allocation_pb.ReassignShipmentRequest) and request.location_id
-            for made in answer.allocation.shipments
-            if made.location_id == request.location_id
+            for shipment in answer.allocation.shipments
+            if shipment.location_id == request.location_id
         }
 
     def _fillable_backorder(self) -> str:
-        rejects = [one for _, one in self.events if isinstance(one, fulfillment_pb.RejectShipmentRequest)]
-        return fillable_backorder(self.snapshot, self.paper, self._may_use, {one.shipment_id for one in rejects})
+        rejections = [
+            rejection for _, rejection in self.events if isinstance(rejection, fulfillment_pb.RejectShipmentRequest)
+        ]
+        return fillable_backorder(
+            self.snapshot, self.paper, self._may_use, {rejection.shipment_id for rejection in rejections}
+        )
 
     def _may_use(self, way: FulfillmentChoice, location_id: str) -> bool:
         """Whether the rules let an order use a location. The buffered rules do not restrict countries."""

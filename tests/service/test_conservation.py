@@ -1,7 +1,7 @@
-"""Whatever a retailer does, in whatever order, every unit is somewhere: a long random life beside a plain model of it.
+"""Random retailers conserve every unit: long random operations, compared with a plain model after each step.
 
-`TRUESTOCK_LIVES=200 pytest tests/service/test_conservation.py` lives longer, with other dice every time; with
-TRUESTOCK_SHRINK also set, what fails is made short, which takes minutes.
+`TRUESTOCK_LIVES=200 pytest tests/service/test_conservation.py` runs 200 longer ones with new random numbers; with
+TRUESTOCK_SHRINK also set, a failing run is shortened, which takes minutes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ LIVES = int(os.environ.get("TRUESTOCK_LIVES", "0"))
 SHRINK = not LIVES or "TRUESTOCK_SHRINK" in os.environ
 
 
-def test_random_operations_conserve_every_unit_and_promise_only_real_stock(life: type[RandomRetailer]) -> None:
+def test_random_operations_conserve_every_unit_and_promise_only_real_stock(
+    random_retailer: type[RandomRetailer],
+) -> None:
     run_state_machine_as_test(
-        life,
+        random_retailer,
         settings=settings(
             max_examples=LIVES or 6,
             stateful_step_count=60 if LIVES else 40,
@@ -44,32 +46,32 @@ def test_random_operations_conserve_every_unit_and_promise_only_real_stock(life:
 
 
 @pytest.fixture(params=[RESOLVED_RULES, BUFFERED_RULES], ids=["resolved", "buffered"])
-def life(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[RandomRetailer]]:
-    """Lives under rules that resolve shortages by policy, or that hold back and leave shortages to people."""
+def random_retailer(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[RandomRetailer]]:
+    """Random retailers with rules that resolve shortages, or with buffer rules that leave shortages to people."""
     rules: Path = request.param
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
             shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
             members = {"runner": runner, "shop": shop}
-            yield type("Life", (RandomRetailer,), members | {"resolves_by_policy": rules == RESOLVED_RULES})
+            yield type("RandomRetailer", (RandomRetailer,), members | {"resolves_by_policy": rules == RESOLVED_RULES})
         finally:
             runner.run(stack.aclose())
 
 
 async def _open_shop(maker: RetailerMaker, rules: Path) -> Retailer:
     shop = await maker.make(rules)
-    kinds = {"dc": catalog_pb.Location.TYPE_WAREHOUSE}
-    made = [
+    types = {"dc": catalog_pb.Location.TYPE_WAREHOUSE}
+    locations = [
         catalog_pb.Location(
-            location_id=place,
-            type=kinds.get(place, catalog_pb.Location.TYPE_STORE),
+            location_id=location_id,
+            type=types.get(location_id, catalog_pb.Location.TYPE_STORE),
             priority=number,
-            status=catalog_pb.Location.STATUS_CLOSED if place == "shut" else catalog_pb.Location.STATUS_OPEN,
-            offers_pickup=place == "a-store",
-            ships_to=catalog_pb.CountryList(countries=["US"]) if place == "b-store" else None,
+            status=catalog_pb.Location.STATUS_CLOSED if location_id == "shut" else catalog_pb.Location.STATUS_OPEN,
+            offers_pickup=location_id == "a-store",
+            ships_to=catalog_pb.CountryList(countries=["US"]) if location_id == "b-store" else None,
         )
-        for number, place in enumerate(LOCATIONS, 1)
+        for number, location_id in enumerate(LOCATIONS, 1)
     ]
-    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=made))
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=locations))
     return shop

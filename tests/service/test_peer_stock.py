@@ -1,9 +1,9 @@
-"""What other systems' tests and issue threads say of stock and its promises, asked of ours: the same, or why not.
+"""Stock cases from the tests and issue threads of other systems: Truestock gives the same result, or says why not.
 
-`id` names the peer's case. Not here: the pickup searches magento-2882 and shopify-dawn-3979, for which there is no
-question yet that asks it, and magento-2269, a feed that is net of open orders. `shopware-bundle` and `ct-modes` have
-no counterpart: a bundle is sold as its parts here, whole and in one order, and whether stock is tracked, and from when
-it is promised, is not a setting: every sale is checked, so nothing is negative by choice.
+`id` names the case of the other system. Not here: the pickup searches magento-2882 and shopify-dawn-3979, which the API
+does not offer yet, and magento-2269, a feed that is net of open orders. `shopware-bundle` and `ct-modes` have no
+counterpart: a bundle is ordered here as its parts, in one order, and tracking of stock is no setting: every sale is
+checked, so no stock is negative by choice.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ policies:
 RECEIVED = stock_pb.MOVEMENT_KIND_RECEIVED
 
 
-async def figures(shop: Retailer, sku: str, place: str) -> tuple[int, int, int]:
+async def figures(shop: Retailer, sku: str, location_id: str) -> tuple[int, int, int]:
     """On hand, held and allocated together, and available."""
-    level = await shop.level(sku, place)
+    level = await shop.level(sku, location_id)
     return level.on_hand_count, level.held_count + level.allocated_count, level.available_count
 
 
-async def channels(shop: Retailer, **places: Sequence[str]) -> None:
+async def channels(shop: Retailer, **location_ids_by_channel: Sequence[str]) -> None:
     """Channels that each sell from some locations only."""
-    made = [
-        catalog_pb.Channel(channel_id=name, kind=catalog_pb.Channel.KIND_WEB, location_ids=its)
-        for name, its in places.items()
+    messages = [
+        catalog_pb.Channel(channel_id=name, kind=catalog_pb.Channel.KIND_WEB, location_ids=location_ids)
+        for name, location_ids in location_ids_by_channel.items()
     ]
-    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=made))
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=messages))
 
 
-# What can be sold
+# Sellable units
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ async def test_damaged_units_cannot_be_promised(retailer: Retailer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Units on hand, what is asked, and what is granted where a rule holds a threshold back."""
+    """Units on hand, requested and granted, with a buffer of `threshold` units."""
 
     id: str
     on_hand: int
     threshold: int
-    asked: int
+    requested: int
     granted: int
 
 
@@ -115,8 +115,8 @@ class Threshold:
         Threshold("vendure-thr0", 3, 0, 5, 3),
         Threshold("vendure-thr2", 3, 2, 2, 1),
         Threshold("vendure-zero", 0, 0, 1, 0),
-        # A threshold below zero is how the peer sells what is not there. Here a hold is of units that exist: it gets
-        # three of eight and five of twenty-five, and a sale is promised the rest when it comes (see the test below).
+        # The other system sells missing units with a threshold below zero. Here a hold is for units on hand: it gets
+        # three of eight, five of twenty-five, and a sale gets the other units when they arrive (see the test below).
         Threshold("vendure-thr-5", 3, 0, 8, 3),
         Threshold("vendure-thr-20", 5, 0, 25, 5),
     ],
@@ -130,29 +130,29 @@ async def test_a_threshold_is_a_buffer_rule(retailers: RetailerMaker, tmp_path: 
     shop = await retailers.make(tmp_path)
     await shop.stock({("V", "t-1"): case.on_hand})
 
-    cart = await shop.allocate("1", {"V": case.asked}, HOLD)
+    cart = await shop.allocate("1", {"V": case.requested}, HOLD)
 
     assert sum(promised(cart).values()) == case.granted
-    assert cart.lines[0].short_count == (case.asked - case.granted if case.granted else 0)
+    assert cart.lines[0].short_count == (case.requested - case.granted if case.granted else 0)
 
 
-@pytest.mark.parametrize(("id", "on_hand", "asked"), [("vendure-thr-5", 3, 8), ("medusa-r3", 2, 3)])
+@pytest.mark.parametrize(("id", "on_hand", "requested"), [("vendure-thr-5", 3, 8), ("medusa-r3", 2, 3)])
 async def test_backordered_units_are_allocated_when_they_arrive(
-    retailers: RetailerMaker, tmp_path: Path, id: str, on_hand: int, asked: int
+    retailers: RetailerMaker, tmp_path: Path, id: str, on_hand: int, requested: int
 ) -> None:
-    """The peers promise units that are not there at once; here they wait, first in line, and are no allocation yet."""
+    """Other systems promise missing units at once; here they are backordered, and not allocated before they arrive."""
     (tmp_path / "routing.yaml").write_text(PLAIN)
     rule = "{name: wait, position: 1, do: backorder, owner: desk, due_in: 1d}"
     (tmp_path / "exceptions.yaml").write_text(f"kind: exception\nrules:\n  - {rule}\n")
     shop = await retailers.make(tmp_path)
     await shop.stock({("V", "t-1"): on_hand})
 
-    order = await shop.allocate("1", {"V": asked})
+    order = await shop.allocate("1", {"V": requested})
     received = change("V", "t-1", at=datetime.now(UTC), movement=movement(RECEIVED, 30))
     await shop.record(received)
 
-    assert (promised(order), order.lines[0].backordered_count) == ({"t-1": on_hand}, asked - on_hand)
-    assert promised((await shop.get(order.allocation_id)).allocation) == {"t-1": asked}
+    assert (promised(order), order.lines[0].backordered_count) == ({"t-1": on_hand}, requested - on_hand)
+    assert promised((await shop.get(order.allocation_id)).allocation) == {"t-1": requested}
 
 
 # Holds
@@ -168,7 +168,7 @@ async def test_a_hold_reduces_available_and_not_on_hand(retailer: Retailer) -> N
 
 
 async def test_a_hold_of_more_than_is_available_gets_the_available_units(retailer: Retailer) -> None:
-    """medusa-r2: the peer refuses the whole; a cart here gets what there is, is told what is short, and is let go."""
+    """medusa-r2: the other system refuses the order; here the cart gets the available units and the shortage."""
     await retailer.stock({("I", "l-1"): 2})
 
     cart = await retailer.allocate("1", {"I": 3}, HOLD)
@@ -179,7 +179,7 @@ async def test_a_hold_of_more_than_is_available_gets_the_available_units(retaile
 
 
 async def test_a_location_that_never_stocked_a_product_cannot_promise_it(retailer: Retailer) -> None:
-    """medusa-r4: an error there, the answer no here."""
+    """medusa-r4: an error there, a refused allocation here."""
     await retailer.stock({("I", "l-1"): 2})
     await retailer.locations("l-3")
     await channels(retailer, third=["l-3"])
@@ -194,7 +194,7 @@ async def test_a_location_that_never_stocked_a_product_cannot_promise_it(retaile
     [
         ("medusa-r5", 7),
         ("medusa-r6", 2),
-        # The peer compares the new total with what is left beside the hold, and refuses. Ten of ten is seven more.
+        # The other system compares the new total with the units beside the hold and refuses. Ten of ten is seven more.
         ("medusa-r7", 10),
     ],
 )
@@ -208,9 +208,9 @@ async def test_a_hold_can_change_to_any_available_quantity(retailer: Retailer, i
     assert await figures(retailer, "I", "l-1") == (10, units, 10 - units)
 
 
-@pytest.mark.parametrize(("id", "released", "left"), [("medusa-r8", 2, 2), ("medusa-r9", 3, 0)])
-async def test_a_released_hold_is_released_once(retailer: Retailer, id: str, released: int, left: int) -> None:
-    """The peer releases by line or by location, ours by order. It holds six of two; ours would not: six are there."""
+@pytest.mark.parametrize(("id", "released", "held"), [("medusa-r8", 2, 2), ("medusa-r9", 3, 0)])
+async def test_a_released_hold_is_released_once(retailer: Retailer, id: str, released: int, held: int) -> None:
+    """The other system releases by line or location, ours by order. It holds six of two; here six are on hand."""
     await retailer.stock({("I", "l-1"): 6})
     carts = [await retailer.allocate(f"c-{n}", {"I": 2}, HOLD) for n in range(3)]
 
@@ -218,11 +218,11 @@ async def test_a_released_hold_is_released_once(retailer: Retailer, id: str, rel
         for _ in range(2):
             await retailer.release(cart.allocation_id)
 
-    assert await figures(retailer, "I", "l-1") == (6, left, 6 - left)
+    assert await figures(retailer, "I", "l-1") == (6, held, 6 - held)
 
 
 async def test_an_expired_hold_is_not_revived_by_the_same_cart(retailer: Retailer) -> None:
-    """bebop-533, and ct-expiry-lag: the peer may count a lapsed hold for minutes, ours is free at its second."""
+    """bebop-533, and ct-expiry-lag: there an expired hold may count for minutes, here it ends at its second."""
     await retailer.stock({("P", "s"): 1})
     first = await retailer.allocate("A", {"P": 1}, HOLD, hold_duration=timedelta(seconds=1))
     await asyncio.sleep(1.05)
@@ -235,7 +235,7 @@ async def test_an_expired_hold_is_not_revived_by_the_same_cart(retailer: Retaile
     assert promised((await retailer.get(second.allocation_id)).allocation) == {"s": 1}
 
 
-# What changes on hand
+# Changes of on hand
 
 
 @pytest.mark.parametrize(("units", "on_hand"), [(2, 4), (-1, 1)])
@@ -269,7 +269,7 @@ async def test_shipped_units_are_subtracted_once(retailer: Retailer, id: str, st
 
 
 async def test_a_gross_count_keeps_allocated_units(retailer: Retailer) -> None:
-    """woofusion-170: a feed that is gross of open orders. `magento-2269`, its mirror image, is a feed that is net."""
+    """woofusion-170: a feed that is gross of open orders. `magento-2269` is the case of a feed that is net."""
     await retailer.stock({("A", "s"): 2})
     await retailer.allocate("1", {"A": 2})
 
@@ -301,7 +301,7 @@ async def test_unshipped_orders_reduce_available_units_like_shipped_ones(retaile
 async def test_more_than_on_hand_is_never_allocated_and_never_ships(retailer: Retailer) -> None:
     """vendure-ship-short: eight allocated of three. Here a count of three leaves three allocated, and five short.
 
-    Shipping eight is refused as there and shipping three is not; the five are no allocation but a shortage, with cause.
+    Shipping eight is refused as there, and shipping three succeeds; the other five are a shortage with a cause.
     """
     await retailer.stock({("V", "t-1"): 8})
     order = await retailer.allocate("1", {"V": 8})
@@ -315,7 +315,7 @@ async def test_more_than_on_hand_is_never_allocated_and_never_ships(retailer: Re
     assert (shipped.lines[0].shipped_count, shipped.lines[0].short_count) == (3, 5)
 
 
-# Two at once
+# Concurrent orders
 
 
 @pytest.mark.parametrize("id", ["vendure-anti-3508", "medusa-16569", "django-shop-888"])
@@ -323,11 +323,13 @@ async def test_more_than_on_hand_is_never_allocated_and_never_ships(retailer: Re
 async def test_the_last_unit_goes_to_one_of_two_orders_at_once(
     retailers: RetailerMaker, id: str, commitment: int
 ) -> None:
-    one, two = [await retailers.make() for _ in range(2)]
-    await one.stock({("V", "a"): 1})
+    first, second = [await retailers.make() for _ in range(2)]
+    await first.stock({("V", "a"): 1})
 
-    answers = await asyncio.gather(one.allocate("1", {"V": 1}, commitment), two.allocate("2", {"V": 1}, commitment))
+    answers = await asyncio.gather(
+        first.allocate("1", {"V": 1}, commitment), second.allocate("2", {"V": 1}, commitment)
+    )
 
     assert sorted(sum(promised(answer).values()) for answer in answers) == [0, 1]
-    assert await figures(one, "V", "a") == (1, 1, 0)
-    assert (await one.ledger()).balanced
+    assert await figures(first, "V", "a") == (1, 1, 0)
+    assert (await first.ledger()).balanced
