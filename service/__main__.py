@@ -1,4 +1,4 @@
-"""The `truestock` command, also as `python -m service`."""
+"""Runs the `truestock` command as `python -m service`."""
 
 from service.cli.main import main
 

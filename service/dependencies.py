@@ -1,4 +1,4 @@
-"""What every business operation is given: settings, database, rules in force, catalog, metrics, ids, shutdown."""
+"""The dependencies of every operation: settings, database, rules in force, catalog, metrics, ids, shutdown."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from service.rpc.streams import ShutdownSignal
 from service.settings import Settings
 
 Background = Callable[[asyncio.Event], Awaitable[None]]
-"""Work that runs until the event is set."""
+"""Work that runs until its event is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """One service's parts, shared by its servicers, operations and background work. `new_id` makes a UUIDv7."""
+    """The parts of one service that its servicers, operations and background work share. `new_id` returns a UUIDv7."""
 
     settings: Settings
     database: Database
@@ -31,7 +31,7 @@ class Dependencies:
     catalog_cache: CatalogCache = field(default_factory=CatalogCache)
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
-    """What runs beside the calls, from when the service accepts calls until it stops."""
+    """Background work, which runs while the service accepts calls."""
 
     def policies(self) -> PolicySet:
         """The rules in force."""

@@ -1,33 +1,35 @@
-"""Bounds on everything that a caller can send. Each is named in the API's documentation."""
+"""Limits of requests, responses and queues. Those that a caller can reach are documented in the API."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 REQUEST_BYTES = 1 << 20
-"""Largest request; a larger one is refused with REQUEST_TOO_LARGE."""
+"""Size of the largest request; a larger one is rejected with REQUEST_TOO_LARGE."""
 RECEIVE_BYTES = 16 << 20
-"""Largest message that is read at all, so that the refusal above can be sent."""
+"""Size of the largest message that gRPC receives: above the limit of requests, so that the error above can be sent."""
 RESPONSE_BYTES = 64 << 20
-"""Largest answer: 500 SKUs at 1,000 locations with their reasons."""
+"""Size of the largest response: 500 SKUs at 1,000 locations with their reasons."""
 
 ORDER_LINES = 500
 LINE_UNITS = 100_000
 SKUS = 500
 LOCATION_FILTER = 500
 STOCK_CHANGES = 1_000
+# Figures are PostgreSQL integers, which end at 2,147,483,647. The sum of two figures within this limit still fits, so
+# no addition fails in the database.
 COUNTED_UNITS = 1_000_000_000
 UPSERTS = 1_000
 CANCELLATIONS = 500
 BATCHED_ORDERS = 500
-"""Orders of one BatchAllocateOrders."""
+"""Orders in one BatchAllocateOrders request."""
 CHANNEL_FILTER = 100
 ALLOCATIONS_PAGE_LIMIT = 500
 ALLOCATIONS_PAGE_BYTES = 16 << 20
-"""A page of allocations ends before it is larger, unless a single one is."""
+"""Size of a page of allocations; only a page with a single allocation may be larger."""
 
 EXCEPTION_FILTER = 100
-"""Entries of each filter of ListExceptions."""
+"""Entries in each filter of ListExceptions."""
 
 PAGE_SIZE = 100
 PAGE_SIZE_LIMIT = 1_000
@@ -58,60 +60,62 @@ HOLD_DEFAULT = timedelta(minutes=15)
 HOLD_SHORTEST = timedelta(seconds=1)
 HOLD_LONGEST = timedelta(hours=4)
 
+# Clocks of sources run ahead by minutes. A count dated much further ahead would absorb every real movement until that
+# time, so it waits in quarantine instead.
 CLOCK_SKEW = timedelta(minutes=5)
-"""A stock change from further ahead of our clock than this is quarantined."""
+"""How far ahead of our clock a stock change may be dated; one dated later is quarantined."""
 REQUEST_ID_RETENTION = timedelta(days=7)
-"""How long a request id makes a retry safe."""
+"""How long a request id is remembered, so that a retry gets the stored response."""
 
 DECISION_BYTES = 1 << 20
-"""Inputs of one decision that are stored; of longer ones only a short record is kept."""
+"""Size of the inputs stored for one decision; if they are larger, only a summary is stored."""
 DECISION_CATALOG_BYTES = 16 << 20
-"""A channel with its locations that is stored for decisions; of decisions in a longer one short records are kept."""
+"""Size of the channel and its locations stored for decisions; if larger, only summaries of its decisions are stored."""
 DECISION_RENEWAL_INTERVAL = timedelta(hours=1)
-"""How often what stored decisions need is marked as in use."""
+"""How often the rules and catalogs that new decisions use are marked as used."""
 DECISION_GRACE = timedelta(days=1)
-"""How much longer than decisions their catalogues and rules are kept, so that none outlives what it needs."""
+"""How much longer than decisions their catalogs and rules are kept, so that no decision outlives its inputs."""
 REPLAYS_WAITING = 8
 REPLAY_POLICY_SETS = 4
-"""Rules of former times that are kept ready for the next replay."""
+"""Past policy sets kept compiled for the next replay."""
 
 POLICY_FILES = 1_000
 SANDBOX_SECONDS = 10
 SANDBOX_BYTES = 1 << 30
-"""Time and memory in which rules that are sent to be tested are read and tested."""
+"""CPU time and memory of a sandbox process that loads and tests the rules of a TestPolicies request."""
 SANDBOXES_AT_ONCE = 2
 SANDBOXES_WAITING = 8
 
 QUEUED_ORDERS = 10_000
-"""Orders that may wait for the allocator; past it they are refused at once."""
+"""Orders that may wait for allocation; further orders are rejected at once."""
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
-"""Orders and lines of one transaction."""
+"""Orders and lines in one transaction."""
 
 CHANNEL_STATUS_LENGTH = 64
 EVENT_ID_LENGTH = 128
 EARLY_CANCELLATION_RETENTION = timedelta(days=30)
-"""How long a cancellation waits for its order."""
+"""How long a cancellation is kept for an order that has not arrived."""
 
 TRANSFER_LINES = 500
 TRANSFER_ID_LENGTH = 128
 MOVEMENT_KINDS = 50
-"""Kinds that a list of movements may be narrowed to."""
+"""Entries in the filter by kind of ListStockMovements."""
 INCOMING_SHOWN = 100
-"""Deliveries on their way that a stock level shows, the earliest."""
+"""Incoming deliveries listed in a stock level, earliest first."""
 
 WATCHED_SKUS = 10_000
-"""SKUs that one watch may name."""
+"""SKUs that one WatchAvailability call may name."""
 WATCHERS = 200
-"""How many may watch availability, and how many orders, at one service."""
+"""WatchAvailability calls, and WatchOrders calls, that one service accepts at a time."""
 WATCHED_CHANNELS = 100
-"""Channels that one watch of orders may name."""
+"""Channels that one WatchOrders call may name."""
 WATCH_CHANGES = 1_000
-"""Changes of availability in one message of a watch."""
+"""Availability changes in one message."""
 WATCH_ORDERS = 100
-"""Changed orders in one message of a watch."""
+"""Changed orders in one message."""
 WATCH_PENDING = 10_000
-"""Changed orders and events that are remembered for one who reads slowly; past it they are looked up again."""
+"""Changed orders and events queued for a slow reader; beyond it, they are read from the database again."""
 HEARTBEAT_DEFAULT = timedelta(seconds=15)
 HEARTBEAT_SHORTEST = timedelta(seconds=1)
 HEARTBEAT_LONGEST = timedelta(minutes=5)
@@ -119,4 +123,4 @@ HEARTBEAT_LONGEST = timedelta(minutes=5)
 FEED_LOCATIONS = 1_000
 FEED_SKUS = 1_000
 CADENCE_MINUTES = 43_200
-"""What one feed declares: its locations and SKUs, and how seldom it may speak."""
+"""Locations and SKUs that one feed may list, and its longest reporting interval."""

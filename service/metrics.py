@@ -1,4 +1,7 @@
-"""What Prometheus scrapes. Numerators and denominators are separate counters; known label values start at 0."""
+"""The metrics that Prometheus scrapes.
+
+Each ratio has its numerator and denominator as separate counters. Counters with known label values start at 0.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment",
 INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
-"""The channel of what is about no channel."""
-_OF_CHANNEL = ("kind", "channel")
+"""Value of the label `channel` for an exception that concerns no channel."""
+_KIND_AND_CHANNEL = ("kind", "channel")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """All metrics of one service, in the registry that it is given."""
+    """All metrics of one service, in the given registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -35,34 +38,45 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"truestock_{name}", text, labels, registry=registry)
 
-        self.sold_units = counter("sold_units", "Units of SOLD orders.", "channel")
-        self.sold_orders = counter("sold_orders", "SOLD orders.", "channel")
-        self.allocated_units = counter("allocated_units", "Units promised to SOLD orders.", "channel", "location")
-        self.oversold_units = counter("oversold_units", "Units sold that are not there.", "channel", "cause")
+        self.sold_units = counter("sold_units", "Units of SOLD orders, before cancellations.", "channel")
+        self.sold_orders = counter("sold_orders", "SOLD orders, confirmed holds included.", "channel")
+        self.allocated_units = counter("allocated_units", "Units of SOLD orders allocated.", "channel", "location")
+        self.oversold_units = counter(
+            "oversold_units", "Units of SOLD orders that were not in stock.", "channel", "cause"
+        )
         self.oversold_orders = counter(
-            "oversold_orders", "SOLD orders with units that are not there.", "channel", "cause"
+            "oversold_orders", "SOLD orders with units that were not in stock.", "channel", "cause"
         )
         self.unfillable_units = counter(
-            "unfillable_units", "Units sold that are there but may not be shipped so.", "channel"
+            "unfillable_units", "Units of SOLD orders in stock that the rules did not allow to ship.", "channel"
         )
         self.buffer_saved_units = counter(
-            "buffer_saved_units", "Units of SOLD orders that only a buffer could supply.", "channel"
+            "buffer_saved_units", "Units of SOLD orders that only a buffer had kept in stock.", "channel"
         )
         self.rerouted_units = counter(
-            "rerouted_units", "Units of SOLD orders that found another place.", "channel", "cause"
+            "rerouted_units", "Units of SOLD orders rerouted to other locations.", "channel", "cause"
         )
-        self.split_orders = counter("split_orders", "SOLD orders in more than one shipment.", "channel")
-        self.manual_interventions = counter("manual_interventions", "Orders that needed a person.", "channel", "reason")
-        self.allocations = counter("allocations", "Answers to orders.", "channel", "outcome")
-        self.cancelled_units = counter("cancelled_units", "Units taken off orders.", "channel")
-        self.expired_holds = counter("expired_holds", "Holds that nobody confirmed in time.", "channel")
-        self.backordered_units = Gauge("truestock_backordered_units", "Units that wait for stock.", registry=registry)
-        self.stock_changes = counter("stock_changes", "Counts and movements heard.", "result")
+        self.split_orders = counter("split_orders", "SOLD orders split into more than one shipment.", "channel")
+        self.manual_interventions = counter(
+            "manual_interventions", "Orders that needed manual intervention, each once.", "channel", "reason"
+        )
+        self.allocations = counter(
+            "allocations",
+            "Orders answered and holds confirmed, by outcome; retries by request_id excluded.",
+            "channel",
+            "outcome",
+        )
+        self.cancelled_units = counter("cancelled_units", "Units of SOLD orders cancelled.", "channel")
+        self.expired_holds = counter("expired_holds", "Holds expired.", "channel")
+        self.backordered_units = Gauge("truestock_backordered_units", "Units on backorder.", registry=registry)
+        self.stock_changes = counter("stock_changes", "Counts and movements processed, by result.", "result")
         self.inventory_mismatches = counter(
-            "inventory_mismatches", "Observations too far from what is known.", "location"
+            "inventory_mismatches",
+            "Counts that were only compared and differed from on hand by more than the tolerance.",
+            "location",
         )
         self.inventory_mismatch_units = counter(
-            "inventory_mismatch_units", "Units by which such observations differed.", "location"
+            "inventory_mismatch_units", "Units by which these counts differed from on hand, without sign.", "location"
         )
         for result in ChangeResult:
             self.stock_changes.labels(result.value)
@@ -71,32 +85,49 @@ class Metrics:
         def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
             return Histogram(f"truestock_{name}", text, labels, buckets=buckets, registry=registry)
 
-        self.rpc_seconds = histogram("rpc_duration_seconds", "Time to answer a call.", "method", "code")
-        self.database_seconds = histogram("database_seconds", "Time with a database connection in hand.", "operation")
-        self.batch_orders = histogram("allocator_batch_orders", "Orders of one transaction.", buckets=BATCH_SIZES)
-        self.read_calls = histogram("availability_batch_calls", "Calls answered from one read.", buckets=BATCH_SIZES)
+        self.rpc_seconds = histogram(
+            "rpc_duration_seconds", "Duration of gRPC calls; of a stream, until it ends.", "method", "code"
+        )
+        self.database_seconds = histogram(
+            "database_seconds", "Time that an operation used a database connection.", "operation"
+        )
+        self.batch_orders = histogram(
+            "allocator_batch_orders", "Orders allocated in one transaction.", buckets=BATCH_SIZES
+        )
+        self.read_calls = histogram(
+            "availability_batch_calls", "CheckAvailability calls answered from one stock read.", buckets=BATCH_SIZES
+        )
         self.database_retries = Counter(
-            "truestock_database_retries", "Transactions run again.", ["operation"], registry=registry
+            "truestock_database_retries", "Database transactions retried.", ["operation"], registry=registry
         )
         self.queued_orders = Gauge(
-            "truestock_allocator_queued_orders", "Orders that wait or are being decided.", registry=registry
+            "truestock_allocator_queued_orders", "Orders queued or being allocated.", registry=registry
         )
         self.shed_orders = Counter(
-            "truestock_allocator_shed_orders", "Orders refused because too many waited.", registry=registry
+            "truestock_allocator_shed_orders",
+            "Orders rejected because the queue was full or their deadline too near.",
+            registry=registry,
         )
         self.policy_reloads = Counter(
-            "truestock_policy_reloads", "Times the rules folder was read.", ["result"], registry=registry
+            "truestock_policy_reloads", "Loads of the rules folder, by result.", ["result"], registry=registry
         )
-        self.policy_info = Gauge("truestock_policy_info", "1 for the rules in force.", ["revision"], registry=registry)
+        self.policy_info = Gauge(
+            "truestock_policy_info",
+            "Always 1; the label names the revision of the rules in force.",
+            ["revision"],
+            registry=registry,
+        )
         self.policy_problems = Gauge(
-            "truestock_policy_problems", "Problems of a refused rules folder.", registry=registry
+            "truestock_policy_problems",
+            "Problems in the rules folder if it was refused; 0 if it was accepted.",
+            registry=registry,
         )
         self.ledger_differences = Gauge(
-            "truestock_ledger_differences", "What the last proof of the ledger found wrong.", registry=registry
+            "truestock_ledger_differences", "Differences that the last ledger check found.", registry=registry
         )
         self.ledger_verified = Gauge(
             "truestock_ledger_verified_timestamp_seconds",
-            "When this service last proved the ledger; 0 is never.",
+            "Unix time of the last ledger check by this service; 0 if none yet.",
             registry=registry,
         )
         for result in RELOAD_RESULTS:
@@ -105,44 +136,50 @@ class Metrics:
 
     def _watches(self, registry: CollectorRegistry) -> None:
         self.availability_watchers = Gauge(
-            "truestock_availability_watchers", "Calls that watch availability.", registry=registry
+            "truestock_availability_watchers", "Open WatchAvailability calls.", registry=registry
         )
-        self.order_watchers = Gauge("truestock_order_watchers", "Calls that watch orders.", registry=registry)
+        self.order_watchers = Gauge("truestock_order_watchers", "Open WatchOrders calls.", registry=registry)
         self.availability_changes_published = Counter(
             "truestock_availability_changes_published",
-            "Figures of products sent to those who watch availability.",
+            "Availability changes published by WatchAvailability.",
             ["channel"],
             registry=registry,
         )
         self.availability_delay = Histogram(
             "truestock_availability_delay_seconds",
-            "From hearing of a movement of stock to telling what may be sold after it.",
+            "Time from receiving a stock change to publishing the availability after it.",
             buckets=SECONDS,
             registry=registry,
         )
         self.availability_refresh = Gauge(
             "truestock_availability_refresh_seconds",
-            "Time to work out all that is watched once; past 15, what the clock changes is told late.",
+            "Duration of the last full refresh of watched availability; above 15 s, changes by time are late.",
             registry=registry,
         )
 
     def _decisions(self, registry: CollectorRegistry) -> None:
         self.decisions_stored_bytes = Counter(
-            "truestock_decisions_stored_bytes", "Bytes of decisions and their inputs.", registry=registry
+            "truestock_decisions_stored_bytes", "Bytes of decisions stored, with their inputs.", registry=registry
         )
         self.decisions_purged = Counter(
-            "truestock_decisions_purged", "Decisions, or their inputs, past their time.", registry=registry
+            "truestock_decisions_purged",
+            "Decisions purged after retention, in full or their inputs only.",
+            registry=registry,
         )
 
     def _exceptions(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"truestock_{name}", text, labels, registry=registry)
 
-        self.exceptions = counter("exceptions", "Exceptions raised; channel none where it is no order's.", *_OF_CHANNEL)
-        self.exceptions_resolved = counter("exceptions_resolved", "Exceptions settled.", "kind", "resolution")
-        self.exceptions_escalated = counter("exceptions_escalated", "Overdue exceptions, by who got them.", "owner")
+        self.exceptions = counter(
+            "exceptions", "Exceptions raised; channel is none if no channel is concerned.", *_KIND_AND_CHANNEL
+        )
+        self.exceptions_resolved = counter("exceptions_resolved", "Exceptions resolved.", "kind", "resolution")
+        self.exceptions_escalated = counter(
+            "exceptions_escalated", "Exceptions escalated when overdue, by new owner.", "owner"
+        )
         self.exceptions_open = Gauge(
-            "truestock_exceptions_open", "Exceptions that nobody has settled.", ["kind", "owner"], registry=registry
+            "truestock_exceptions_open", "Exceptions open.", ["kind", "owner"], registry=registry
         )
         for kind, allowed in ALLOWED.items():
             self.exceptions.labels(kind, NO_CHANNEL)
@@ -150,11 +187,11 @@ class Metrics:
                 self.exceptions_resolved.labels(kind, resolution)
 
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
-        """Starts the counters of these channels and locations at 0, so that their first increase is seen as one."""
+        """Starts the counters of these channels and locations at 0, so that Prometheus sees their first increase."""
         locations = list(location_ids)
         self.start_locations(locations)
         for channel in channel_ids:
-            for plain in (
+            for counter in (
                 self.sold_units,
                 self.sold_orders,
                 self.unfillable_units,
@@ -164,7 +201,7 @@ class Metrics:
                 self.expired_holds,
                 self.availability_changes_published,
             ):
-                plain.labels(channel)
+                counter.labels(channel)
             for cause in OVERSELL_CAUSES:
                 self.oversold_units.labels(channel, cause)
                 self.oversold_orders.labels(channel, cause)
@@ -180,12 +217,12 @@ class Metrics:
                 self.exceptions.labels(kind, channel)
 
     def start_locations(self, location_ids: Iterable[str]) -> None:
-        """Starts the counters of these locations alone at 0."""
+        """Starts the counters that have only the label `location` at 0."""
         for location in location_ids:
             self.inventory_mismatches.labels(location)
             self.inventory_mismatch_units.labels(location)
 
     def policy_in_force(self, revision: str) -> None:
-        """Names the one set of rules that decides from now on."""
+        """Sets the revision of the rules in force."""
         self.policy_info.clear()
         self.policy_info.labels(revision).set(1)

@@ -1,4 +1,4 @@
-"""The version of this software, which every stored decision names."""
+"""The version of this software, stored with every decision."""
 
 from importlib.metadata import version
 

@@ -1,5 +1,4 @@
-"""Decides which location fulfills what.
+"""Decides which locations fulfill an order: queue, batch, order intake, planner, rerouting, backorders, cancellation.
 
-Queue, batch, order intake, planner, rerouting, backorders and cancellation. The SQL of orders is in `orders`; the
-routing decision itself is in `policies.decisions`.
+The SQL of orders is in `orders`; the routing decision is in `policies.decisions`.
 """

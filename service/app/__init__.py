@@ -1,1 +1,4 @@
-"""One running service: start and stop, wiring, process, housekeeping, health and /metrics. No business."""
+"""One running service: start and stop, wiring, process, housekeeping, health probe and /metrics.
+
+Contains no business; periodic business work is in its domain, such as `resolution`.
+"""

@@ -1,5 +1,4 @@
-"""What a channel may sell.
+"""How much a channel may sell: the coalesced stock read, published values, and the changes that may affect them.
 
-Reads of current stock, the figures last published to each channel, and the changes that may have altered them. The
-formula is in `policies.decisions.sellable`; streams are in `watch`.
+The calculation is in `policies.decisions.sellable`; the streams are in `watch`.
 """

@@ -1,1 +1,4 @@
-"""Locations, products, channels and working hours, cached by version. Feeds are in `feeds`."""
+"""Locations, products, channels and working hours, cached by catalog version.
+
+Declared feeds are checked and interpreted in `feeds`.
+"""

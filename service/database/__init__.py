@@ -1,4 +1,4 @@
-"""PostgreSQL: pool, statements, tables, migrations, and the change horizon.
+"""PostgreSQL: connection pool, statements, tables, migrations and the change horizon.
 
-No business; `embedded` runs a server of its own.
+Contains no business: each domain has its own SQL in its `_store` module. `embedded` runs a PostgreSQL server.
 """

@@ -1,4 +1,4 @@
-"""Decisions: stored, purged, replayed, and as messages of the API.
+"""Decisions as they are stored, purged, replayed and sent as API messages.
 
-Making them is in `policies.decisions`.
+Decisions are made in `policies.decisions`.
 """

@@ -1,4 +1,4 @@
 """Exceptions and incidents: model, raising, superseding, SQL, requests and messages.
 
-Resolving them is in `resolution`.
+Resolving them is in `resolution`; Python exceptions are in `errors`.
 """

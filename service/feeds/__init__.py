@@ -1,4 +1,4 @@
-"""What sources report of stock: declared feeds, counts and movements, quarantine, silence, incoming units.
+"""What sources report on stock: declared feeds, counts, movements, quarantine, silent feeds, incoming units.
 
-The figures themselves are in `stock`.
+The stock levels themselves are in `stock`.
 """

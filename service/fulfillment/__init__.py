@@ -1,4 +1,4 @@
-"""What locations do with shipments: accept, ship, deliver, reject, pick up, return, reassign.
+"""What locations do with shipments: accept, reject, ship, deliver, collect, return, reassign.
 
-Planning is in `allocation`.
+Choosing the locations is in `allocation`; the states of a shipment are in `policies.domain.shipments`.
 """

@@ -1,4 +1,4 @@
-"""What every call has.
+"""What every call shares: validation, page tokens, idempotency, streams, the call interceptor, times and money.
 
-Validation, page tokens, idempotency, streams, the interceptor, times and money as messages.
+The requests and messages of one domain are in its package; the errors are in `errors`.
 """

@@ -1,1 +1,4 @@
-"""The sample retailer: an invented catalog with stock, loaded into an empty database."""
+"""The sample retailer: an invented catalog and stock, loaded into an empty database.
+
+Its rules are in the `rules` folder.
+"""

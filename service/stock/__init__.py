@@ -1,4 +1,4 @@
-"""Stock levels: the book of one transaction, provenance, history, movements, ledger check, learned velocity.
+"""Stock levels: the book of one transaction, provenance, history, movements, ledger check and learned velocity.
 
-Who may write them is in `feeds`.
+The reports that change them are in `feeds`; buffers and sellable units are in `policies.decisions`.
 """

@@ -1,1 +1,4 @@
-"""Streams of availability and of orders: subscriptions, what changed, resume tokens."""
+"""Streams of availability and of orders: subscriptions, changes, resume tokens.
+
+The published values are in `availability`; watching the rules folder is in `policy`.
+"""

@@ -307,7 +307,7 @@ async def test_more_than_on_hand_is_never_allocated_and_never_ships(retailer: Re
     order = await retailer.allocate("1", {"V": 8})
     await retailer.count({("V", "t-1"): 3}, at=datetime.now(UTC))
 
-    with pytest.raises(Exception, match="line 1 has 3 units left, so 8 cannot be shipped"):
+    with pytest.raises(Exception, match="line 1 has 3 units remaining, so 8 cannot be shipped"):
         await retailer.ship(order.shipments[0], {"1": 8})
     shipped = await retailer.ship(order.shipments[0], {"1": 3})
 

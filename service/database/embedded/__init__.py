@@ -1,1 +1,4 @@
-"""The embedded PostgreSQL: cluster, server process, guard process, and where its data is kept."""
+"""The embedded PostgreSQL: cluster, server process, guard process and data folder.
+
+Connections, tables and migrations are in `database`.
+"""

@@ -44,7 +44,7 @@ def test_a_feed_that_owns_a_product_of_another_owner_is_refused_by_line(server_a
 
     refused = run("import", "feeds", str(rival), "--server", server_address)
 
-    with pytest.raises(CsvError, match=r"rival\.csv:3:1.*owns what feed 'wms' owns"):
+    with pytest.raises(CsvError, match=r"rival\.csv:3:1.*would own stock that feed 'wms' already owns"):
         raise refused.exception or AssertionError(refused.output)
 
 

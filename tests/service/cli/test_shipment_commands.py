@@ -251,7 +251,7 @@ def test_a_refused_call_prints_one_sentence_and_exits_with_code_1(shop: Run) -> 
 
     assert (too_many.code, too_many.err) == (
         1,
-        "line 1 has 2 units left, so 9 cannot be shipped; nothing was changed\n",
+        "line 1 has 2 units remaining, so 9 cannot be shipped; nothing was changed, so correct the count\n",
     )
     assert "ship and deliver are for orders that are shipped" in no_pickup.err
     assert "no shipment" in unknown.err

@@ -245,7 +245,7 @@ async def test_a_transfer_of_too_many_units_is_refused_in_one_sentence(shop: Ret
     result = await run("transfer", "dispatch", "T-1", "MUG:11", "--from", "dc", "--to", "store")
 
     assert (result.code, result.out) == (1, "")
-    assert "has available 10 units of 'MUG' and 11 are asked for" in result.err
+    assert "location 'dc' has 10 units of 'MUG' available, 11 requested" in result.err
 
 
 @pytest.mark.parametrize(

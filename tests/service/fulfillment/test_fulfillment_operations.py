@@ -79,7 +79,7 @@ async def test_more_units_than_remain_cannot_ship_and_nothing_changes(shop: Reta
     error = await refused(shop.ship(shipment, {"2": 1, "1": 6}))
 
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "line 1 has 5 units left, so 6 cannot be shipped" in (error.details() or "")
+    assert "line 1 has 5 units remaining, so 6 cannot be shipped" in (error.details() or "")
     assert await figures(shop, "CUP", "dc") == (9, 0, 1, 8)
 
 
@@ -333,7 +333,7 @@ async def test_more_units_than_shipped_cannot_be_returned(shop: Retailer) -> Non
 
     error = await refused(shop.record_return(order.allocation_id, {"1": 3}, "sellable", "dc"))
 
-    assert "line 1 has 2 units left, so 3 cannot be returned" in (error.details() or "")
+    assert "line 1 has 2 units remaining, so 3 cannot be returned" in (error.details() or "")
 
 
 async def test_a_refund_without_a_return_changes_no_stock(shop: Retailer) -> None:

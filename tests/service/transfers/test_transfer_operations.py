@@ -151,7 +151,7 @@ async def test_only_available_units_can_be_dispatched(shop: Retailer) -> None:
     error = await refused(dispatch(shop, "T-1", {"MUG": 3, "BOWL": 1}))
 
     assert error.is_(FAILED, "TOO_MANY_UNITS", "dispatch.units[0].unit_count")
-    assert "has available 2 units of 'MUG' and 3 are asked for" in error.message
+    assert "location 'dc' has 2 units of 'MUG' available, 3 requested" in error.message
     assert [(await shop.level(sku, "dc")).on_hand_count for sku in ("MUG", "BOWL")] == [10, 3]
     assert not await shop.sql("SELECT FROM transfer")
 
