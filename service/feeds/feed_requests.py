@@ -91,4 +91,4 @@ def _enum_word(fields: Fields, at: str, number: int, words: Mapping[int, str]) -
 
 
 def _enum_number(words: Mapping[int, str], word: str) -> Any:
-    return next(number for number, known in words.items() if known == word)
+    return next(number for number, candidate in words.items() if candidate == word)

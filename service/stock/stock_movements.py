@@ -1,4 +1,4 @@
-"""The ledger as it is listed: everything that moved a figure, or was heard and did not, the newest first."""
+"""Lists movements of the ledger, newest first, including those that changed no figure."""
 
 from __future__ import annotations
 
