@@ -97,7 +97,7 @@ def _check(transition: ShipmentTransition) -> None:
         advice = "its order is not sold yet; confirm the allocation first"
         raise WrongState("shipment", str(shipment.id), record.state_at(transition.book.now), requested_state, advice)
     if METHOD_OF.get(action, record.method) != record.method:
-        advice = "ship and deliver apply to orders to ship; mark ready, collect and return uncollected apply to pickup orders"
+        advice = "ship and deliver are for orders that are shipped, the other actions for pickup orders"
         raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", requested_state, advice)
     if action is ShipmentAction.ACCEPT and is_in_review(record):
         advice = "a person has to approve the order first; see `truestock exceptions`"
