@@ -170,7 +170,7 @@ def test_a_return_names_the_location_of_the_units_unless_they_were_not_returned(
     nowhere = shop("return", "shopify/1", "1:1", "--disposition", "damaged")
     refunded = shop("return", "shopify/1", "1:1", "--disposition", "not-returned", "--json")
 
-    assert (nowhere.code, nowhere.err) == (1, "location_id: must say where the units are now\n")
+    assert (nowhere.code, nowhere.err) == (1, "location_id: must name the location that has the units now\n")
     assert refunded.code == 0
 
 
