@@ -70,9 +70,9 @@ def add_services(
     deps.background.extend((watch.poller.run, order_watch.poller.run))
     orders = AllocationServicer(
         allocator=queue,
-        desks=OrderOperations(batch, CancellationOperations(deps)),
+        operations=OrderOperations(batch, CancellationOperations(deps)),
         lifecycle=lifecycle,
-        fulfilment=fulfillment,
+        fulfillment=fulfillment,
         database=database,
         folder=folder,
         new_id=new_id,

@@ -1,4 +1,4 @@
-"""AllocationService: which location fulfils an order."""
+"""AllocationService: which locations fulfill an order."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 @dataclass(frozen=True, slots=True)
 class OrderOperations:
-    """Who decides on orders, and who cancels them."""
+    """The operations that allocate orders and that cancel them."""
 
     orders: AllocationBatch
     cancellations: CancellationOperations
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
-    """Orders go through the allocator's queue; moves of what is promised do not wait in it."""
+    """Orders wait in the allocation queue; confirm, release, extend, cancel and reassign do not."""
 
     def __init__(
         self,
         *,
         allocator: AllocationQueue,
-        desks: OrderOperations,
+        operations: OrderOperations,
         lifecycle: Lifecycle,
-        fulfilment: FulfillmentOperations,
+        fulfillment: FulfillmentOperations,
         database: Database,
         folder: ActivePolicies,
         new_id: Callable[[], UUID],
@@ -63,9 +63,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> None:
         self._watch = watch
         self._allocator = allocator
-        self._desk, self._cancel_desk = desks.orders, desks.cancellations
+        self._orders, self._cancellations = operations.orders, operations.cancellations
         self._lifecycle = lifecycle
-        self._fulfilment = fulfilment
+        self._fulfillment = fulfillment
         self._database = database
         self._folder = folder
         self._new_id = new_id
@@ -73,19 +73,19 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def AllocateOrder(
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
-        asked = order_requests.order_request(request)
-        claim = IdempotentRequest.of("AllocateOrder", request, asked.request_id, self._new_id).key
-        ticket = self._ticket(asked, claim, request)
+        order_request = order_requests.order_request(request)
+        key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
+        ticket = self._ticket(order_request, key, request)
         if request.validate_only:
-            return allocation_pb.AllocateOrderResponse(allocation=await self._desk.preview(ticket))
+            return allocation_pb.AllocateOrderResponse(allocation=await self._orders.preview(ticket))
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
         return allocation_pb.AllocateOrderResponse(allocation=allocation)
 
     async def BatchAllocateOrders(
         self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context
     ) -> allocation_pb.BatchAllocateOrdersResponse:
-        async def allocate_one(one: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
-            return (await self.AllocateOrder(one, context)).allocation
+        async def allocate_one(order_request: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+            return (await self.AllocateOrder(order_request, context)).allocation
 
         return await _allocate_each(order_requests.batch_requests(request), allocate_one)
 
@@ -93,57 +93,59 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context
     ) -> allocation_pb.ConfirmAllocationResponse:
         allocation_id, request_id = order_requests.allocation_request_ids(request.allocation_id, request.request_id)
-        asked = IdempotentRequest.of("ConfirmAllocation", request, request_id, self._new_id)
-        allocation = await self._lifecycle.confirm(allocation_id, asked)
+        idempotent = IdempotentRequest.of("ConfirmAllocation", request, request_id, self._new_id)
+        allocation = await self._lifecycle.confirm(allocation_id, idempotent)
         return allocation_pb.ConfirmAllocationResponse(allocation=allocation)
 
     async def ReleaseAllocation(
         self, request: allocation_pb.ReleaseAllocationRequest, context: Context
     ) -> allocation_pb.ReleaseAllocationResponse:
         allocation_id, request_id = order_requests.allocation_request_ids(request.allocation_id, request.request_id)
-        asked = IdempotentRequest.of("ReleaseAllocation", request, request_id, self._new_id)
-        return allocation_pb.ReleaseAllocationResponse(allocation=await self._lifecycle.release(allocation_id, asked))
+        idempotent = IdempotentRequest.of("ReleaseAllocation", request, request_id, self._new_id)
+        return allocation_pb.ReleaseAllocationResponse(
+            allocation=await self._lifecycle.release(allocation_id, idempotent)
+        )
 
     async def ExtendHold(
         self, request: allocation_pb.ExtendHoldRequest, context: Context
     ) -> allocation_pb.ExtendHoldResponse:
         allocation_id, duration, request_id = order_requests.extend_request(request)
-        asked = IdempotentRequest.of("ExtendHold", request, request_id, self._new_id)
-        allocation = await self._lifecycle.extend(allocation_id, asked, duration)
+        idempotent = IdempotentRequest.of("ExtendHold", request, request_id, self._new_id)
+        allocation = await self._lifecycle.extend(allocation_id, idempotent, duration)
         return allocation_pb.ExtendHoldResponse(allocation=allocation)
 
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context
     ) -> allocation_pb.CancelOrderLinesResponse:
-        wanted = order_requests.cancel_request(request)
-        asked = IdempotentRequest.of("CancelOrderLines", request, wanted.request_id, self._new_id)
-        allocation = await self._cancel_desk.cancel(wanted, asked)
+        parsed = order_requests.cancel_request(request)
+        idempotent = IdempotentRequest.of("CancelOrderLines", request, parsed.request_id, self._new_id)
+        allocation = await self._cancellations.cancel(parsed, idempotent)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
 
     async def ReassignShipment(
         self, request: allocation_pb.ReassignShipmentRequest, context: Context
     ) -> allocation_pb.ReassignShipmentResponse:
-        wanted = shipment_requests.reassignment_request(request)
-        asked = IdempotentRequest.of("ReassignShipment", request, wanted.request_id, self._new_id)
-        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfilment.perform(wanted, asked))
+        parsed = shipment_requests.reassignment_request(request)
+        idempotent = IdempotentRequest.of("ReassignShipment", request, parsed.request_id, self._new_id)
+        return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfillment.perform(parsed, idempotent))
 
     async def GetAllocation(
         self, request: allocation_pb.GetAllocationRequest, context: Context
     ) -> allocation_pb.GetAllocationResponse:
-        named = _named(request)
+        identity = _allocation_identity(request)
 
         async def work(connection: Connection) -> allocation_pb.GetAllocationResponse:
-            allocation_id = named if isinstance(named, UUID) else await order_store.find(connection, *named)
-            found = await order_store.read(connection, [allocation_id] if allocation_id else [])
-            if not found or allocation_id is None:
-                raise _no_allocation(named)
+            allocation_id = identity if isinstance(identity, UUID) else await order_store.find(connection, *identity)
+            records = await order_store.read(connection, [allocation_id] if allocation_id else [])
+            if not records or allocation_id is None:
+                raise _no_allocation(identity)
             events = await order_store.events(connection, allocation_id)
-            raised = await order_store.exceptions(connection, allocation_id)
-            raised += await order_exceptions.open_unmapped(connection, found[allocation_id])
+            exceptions = await order_store.exceptions(connection, allocation_id)
+            exceptions += await order_exceptions.open_unmapped(connection, records[allocation_id])
             return allocation_pb.GetAllocationResponse(
-                allocation=order_messages.allocation(found[allocation_id], await levels.clock(connection)),
+                allocation=order_messages.allocation(records[allocation_id], await levels.clock(connection)),
                 timeline=[order_messages.timeline_event(event) for event in events],
-                exceptions=[exception_messages.exception_record(row) for row in raised],
+                exceptions=[exception_messages.exception_record(row) for row in exceptions],
             )
 
         return await self._database.snapshot("get", work)
@@ -158,11 +160,11 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
         return self._watch.watch(watch_requests.order_subscription(request))
 
-    def _ticket(self, asked: OrderRequest, claim: IdempotencyKey, message: Message) -> Ticket:
-        return Ticket(asked, claim, message, self._folder.current.policy_set, self._new_id())
+    def _ticket(self, order_request: OrderRequest, key: IdempotencyKey, message: Message) -> Ticket:
+        return Ticket(order_request, key, message, self._folder.current.policy_set, self._new_id())
 
 
-def _named(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:
+def _allocation_identity(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:
     fields = Fields()
     by_order = request.HasField("order")
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
@@ -175,18 +177,18 @@ def _named(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str
     return allocation_id or (request.order.channel_id, request.order.order_id)
 
 
-def _no_allocation(named: UUID | tuple[str, str]) -> NotFound:
-    if isinstance(named, UUID):
-        return no_allocation(named)
-    return NotFound("order", {"order.order_id": "/".join(named)}, "it has not come through AllocateOrder")
+def _no_allocation(identity: UUID | tuple[str, str]) -> NotFound:
+    if isinstance(identity, UUID):
+        return no_allocation(identity)
+    return NotFound("order", {"order.order_id": "/".join(identity)}, "send it with AllocateOrder first")
 
 
 async def _allocate_each(
     requests: Sequence[allocation_pb.AllocateOrderRequest], allocate_one: AllocateOne
 ) -> allocation_pb.BatchAllocateOrdersResponse:
-    """An answer or an error for each, in the order of the list.
+    """An allocation or an error for each request, in list order.
 
-    All are in the allocator's queue before it looks into it again, so that they go in one or few transactions.
+    All are queued before the allocator takes its next batch, so that they share one or a few transactions.
     """
     results = await asyncio.gather(*(_result(request, allocate_one) for request in requests))
     return allocation_pb.BatchAllocateOrdersResponse(results=results)
@@ -200,5 +202,5 @@ async def _result(
     except TruestockError as error:
         return allocation_pb.BatchAllocateOrdersResult(error=error.status())
     except Exception:
-        # One order's misfortune is not the others'.
+        # An unexpected error of one order must not fail the other orders of the batch.
         return allocation_pb.BatchAllocateOrdersResult(error=internal_error("BatchAllocateOrders"))

@@ -20,7 +20,7 @@ Context = Any
 
 
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
-    """Answers from a fresh read, by the rules in force when the call came."""
+    """Answers from a fresh stock read and the rules in force at the start of the call."""
 
     def __init__(self, reader: AvailabilityReader, folder: ActivePolicies, watch: AvailabilityWatch) -> None:
         self._reader = reader

@@ -22,7 +22,7 @@ Context = Any
 
 
 class CatalogServicer(catalog_grpc.CatalogServiceServicer):
-    """Upserts take whole records, all of a call or none."""
+    """An upsert replaces whole records, and writes all records of a call or none."""
 
     def __init__(self, database: Database, metrics: Metrics, replay: QuarantineRetry) -> None:
         self._database = database
@@ -42,8 +42,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListLocations(
         self, request: catalog_pb.ListLocationsRequest, context: Context
     ) -> catalog_pb.ListLocationsResponse:
-        found, token = await self._page(LOCATIONS, request, catalog_messages.location_message)
-        return catalog_pb.ListLocationsResponse(locations=found, next_page_token=token)
+        messages, token = await self._page(LOCATIONS, request, catalog_messages.location_message)
+        return catalog_pb.ListLocationsResponse(locations=messages, next_page_token=token)
 
     async def UpsertProducts(
         self, request: catalog_pb.UpsertProductsRequest, context: Context
@@ -57,8 +57,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListProducts(
         self, request: catalog_pb.ListProductsRequest, context: Context
     ) -> catalog_pb.ListProductsResponse:
-        found, token = await self._page(PRODUCTS, request, catalog_messages.product_message, request.skus)
-        return catalog_pb.ListProductsResponse(products=found, next_page_token=token)
+        messages, token = await self._page(PRODUCTS, request, catalog_messages.product_message, request.skus)
+        return catalog_pb.ListProductsResponse(products=messages, next_page_token=token)
 
     async def UpsertChannels(
         self, request: catalog_pb.UpsertChannelsRequest, context: Context
@@ -71,8 +71,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListChannels(
         self, request: catalog_pb.ListChannelsRequest, context: Context
     ) -> catalog_pb.ListChannelsResponse:
-        found, token = await self._page(CHANNELS, request, catalog_messages.channel_message)
-        return catalog_pb.ListChannelsResponse(channels=found, next_page_token=token)
+        messages, token = await self._page(CHANNELS, request, catalog_messages.channel_message)
+        return catalog_pb.ListChannelsResponse(channels=messages, next_page_token=token)
 
     async def UpsertFeeds(
         self, request: catalog_pb.UpsertFeedsRequest, context: Context
@@ -82,49 +82,49 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return catalog_pb.UpsertFeedsResponse(created_count=created, updated_count=updated)
 
     async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:
-        found, token = await self._page(FEEDS, request, feed_requests.feed_message)
-        return catalog_pb.ListFeedsResponse(feeds=found, next_page_token=token)
+        messages, token = await self._page(FEEDS, request, feed_requests.feed_message)
+        return catalog_pb.ListFeedsResponse(feeds=messages, next_page_token=token)
 
-    async def _upsert(self, shelf: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
-        """Raises NotFound where a channel or feed names a location that does not exist, and FeedConflict."""
+    async def _upsert(self, table: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
+        """The numbers of records created and updated. Raises NotFound for an unknown location, and FeedConflict."""
 
         async def write(connection: Connection) -> tuple[int, int]:
-            if shelf in (CHANNELS, FEEDS):
-                await _check_locations(connection, "channels" if shelf is CHANNELS else "feeds", rows)
-            if shelf is FEEDS:
+            if table in (CHANNELS, FEEDS):
+                await _check_locations(connection, "channels" if table is CHANNELS else "feeds", rows)
+            if table is FEEDS:
                 await _check_owners(connection, rows, alone=not validate_only)
             if validate_only:
-                return await shelf.known_counts(connection, rows)
-            return await shelf.upsert(connection, rows)
+                return await table.known_counts(connection, rows)
+            return await table.upsert(connection, rows)
 
         return await self._database.transaction("upsert", write)
 
     async def _page(
-        self, shelf: CatalogTable, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
+        self, table: CatalogTable, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
     ) -> tuple[list[Any], str]:
         count, after = catalog_requests.page(request.page_size, request.page_token, keys)
-        rows = await self._database.unlocked("list", lambda connection: shelf.page(connection, after, count + 1, keys))
-        token = rows[count - 1][shelf.key] if len(rows) > count else ""
+        rows = await self._database.unlocked("list", lambda connection: table.page(connection, after, count + 1, keys))
+        token = rows[count - 1][table.key] if len(rows) > count else ""
         return [message(row) for row in rows[:count]], token
 
 
 async def _check_owners(connection: Connection, rows: Sequence[Row], *, alone: bool) -> None:
-    """Raises FeedConflict where two feeds would own one figure. `alone` keeps others from declaring feeds meanwhile."""
+    """Raises FeedConflict if two feeds would own the same stock. `alone` blocks concurrent upserts of the catalog."""
     if alone:
         await catalog_store.claim(connection)
     declared = [feed_of(row) for row in rows]
-    for one in ownership_conflicts(await catalog_store.feeds(connection), declared):
-        index = next(i for i, feed in enumerate(declared) if feed.source == one.source)
-        raise FeedConflict(f"feeds[{index}]", one.source, one.owner, one.location_id, one.sku)
+    for conflict in ownership_conflicts(await catalog_store.feeds(connection), declared):
+        index = next(i for i, feed in enumerate(declared) if feed.source == conflict.source)
+        raise FeedConflict(f"feeds[{index}]", conflict.source, conflict.owner, conflict.location_id, conflict.sku)
 
 
 async def _check_locations(connection: Connection, name: str, rows: Sequence[Row]) -> None:
-    named = {
-        f"{name}[{i}].location_ids[{j}]": location_id
-        for i, row in enumerate(rows)
-        for j, location_id in enumerate(row["location_ids"])
+    location_ids = {
+        f"{name}[{row_index}].location_ids[{index}]": location_id
+        for row_index, row in enumerate(rows)
+        for index, location_id in enumerate(row["location_ids"])
     }
-    missing = await catalog_store.missing_locations(connection, named.values())
+    missing = await catalog_store.missing_locations(connection, location_ids.values())
     if missing:
-        wrong = {field: name for field, name in named.items() if name in missing}
-        raise NotFound("location", wrong, ADD_LOCATION_FIRST)
+        unknown = {field: location_id for field, location_id in location_ids.items() if location_id in missing}
+        raise NotFound("location", unknown, ADD_LOCATION_FIRST)

@@ -1,4 +1,4 @@
-"""ExceptionService: what somebody has to settle, who does, and how it was settled."""
+"""ExceptionService: list, assign and resolve exceptions, and report sync failures."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Context = Any
 
 
 class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
-    """Reads on its own; whatever changes something is the desk's."""
+    """Reads exceptions from the store; ExceptionOperations makes every change."""
 
-    def __init__(self, database: Database, desk: ExceptionOperations, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, database: Database, operations: ExceptionOperations, new_id: Callable[[], UUID]) -> None:
         self._database = database
-        self._desk = desk
+        self._operations = operations
         self._new_id = new_id
 
     async def ListExceptions(
         self, request: exception_pb.ListExceptionsRequest, context: Context
     ) -> exception_pb.ListExceptionsResponse:
-        wanted = exception_requests.exceptions_page(request)
+        page = exception_requests.exceptions_page(request)
         rows = await self._database.unlocked(
-            "list", lambda connection: exception_store.page(connection, wanted, wanted.count + 1)
+            "list", lambda connection: exception_store.page(connection, page, page.count + 1)
         )
-        shown = rows[: wanted.count]
-        more = len(rows) > wanted.count
+        shown = rows[: page.count]
+        more = len(rows) > page.count
         return exception_pb.ListExceptionsResponse(
             exceptions=[exception_messages.exception_record(row) for row in shown],
             next_page_token=page_tokens.time_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
@@ -47,10 +47,10 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
             row = await exception_store.find(connection, exception_id)
             if row is None:
                 raise exception_not_found(exception_id)
-            happened = await exception_store.history(connection, exception_id)
+            events = await exception_store.history(connection, exception_id)
             return exception_pb.GetExceptionResponse(
                 exception=exception_messages.exception_record(row),
-                history=[exception_messages.exception_event(one) for one in happened],
+                history=[exception_messages.exception_event(event) for event in events],
             )
 
         return await self._database.snapshot("get", work)
@@ -58,20 +58,20 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     async def AssignException(
         self, request: exception_pb.AssignExceptionRequest, context: Context
     ) -> exception_pb.AssignExceptionResponse:
-        wanted = exception_requests.assignment(request)
-        asked = IdempotentRequest.of("AssignException", request, wanted.request_id, self._new_id)
-        return await self._desk.assign(wanted, asked)
+        parsed = exception_requests.assignment(request)
+        idempotent = IdempotentRequest.of("AssignException", request, parsed.request_id, self._new_id)
+        return await self._operations.assign(parsed, idempotent)
 
     async def ResolveException(
         self, request: exception_pb.ResolveExceptionRequest, context: Context
     ) -> exception_pb.ResolveExceptionResponse:
-        wanted = exception_requests.resolution_request(request)
-        asked = IdempotentRequest.of("ResolveException", request, wanted.request_id, self._new_id)
-        return await self._desk.resolve(wanted, asked)
+        parsed = exception_requests.resolution_request(request)
+        idempotent = IdempotentRequest.of("ResolveException", request, parsed.request_id, self._new_id)
+        return await self._operations.resolve(parsed, idempotent)
 
     async def ReportSyncFailure(
         self, request: exception_pb.ReportSyncFailureRequest, context: Context
     ) -> exception_pb.ReportSyncFailureResponse:
         failure = exception_requests.sync_failure(request)
-        asked = IdempotentRequest.of("ReportSyncFailure", request, failure.request_id, self._new_id)
-        return await self._desk.report(failure, asked)
+        idempotent = IdempotentRequest.of("ReportSyncFailure", request, failure.request_id, self._new_id)
+        return await self._operations.report(failure, idempotent)

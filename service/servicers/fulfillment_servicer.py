@@ -1,4 +1,4 @@
-"""FulfillmentService: what locations do with the shipments that they were given."""
+"""FulfillmentService: what locations do with their shipments, and returns."""
 
 from __future__ import annotations
 
@@ -24,75 +24,75 @@ Context = Any
 
 
 class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
-    """Every write is one move of one shipment, or one return."""
+    """Every write is one action on one shipment, or one return."""
 
-    def __init__(self, database: Database, fulfilment: FulfillmentOperations, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, database: Database, fulfillment: FulfillmentOperations, new_id: Callable[[], UUID]) -> None:
         self._database = database
-        self._fulfilment = fulfilment
+        self._fulfillment = fulfillment
         self._new_id = new_id
 
     async def AcceptShipment(
         self, request: fulfillment_pb.AcceptShipmentRequest, context: Context
     ) -> fulfillment_pb.AcceptShipmentResponse:
-        allocation = await self._move(ShipmentAction.ACCEPT, "AcceptShipment", request)
+        allocation = await self._perform(ShipmentAction.ACCEPT, "AcceptShipment", request)
         return fulfillment_pb.AcceptShipmentResponse(allocation=allocation)
 
     async def RejectShipment(
         self, request: fulfillment_pb.RejectShipmentRequest, context: Context
     ) -> fulfillment_pb.RejectShipmentResponse:
-        allocation = await self._move(ShipmentAction.REJECT, "RejectShipment", request)
+        allocation = await self._perform(ShipmentAction.REJECT, "RejectShipment", request)
         return fulfillment_pb.RejectShipmentResponse(allocation=allocation)
 
     async def ShipShipment(
         self, request: fulfillment_pb.ShipShipmentRequest, context: Context
     ) -> fulfillment_pb.ShipShipmentResponse:
-        allocation = await self._move(ShipmentAction.SHIP, "ShipShipment", request)
+        allocation = await self._perform(ShipmentAction.SHIP, "ShipShipment", request)
         return fulfillment_pb.ShipShipmentResponse(allocation=allocation)
 
     async def DeliverShipment(
         self, request: fulfillment_pb.DeliverShipmentRequest, context: Context
     ) -> fulfillment_pb.DeliverShipmentResponse:
-        allocation = await self._move(ShipmentAction.DELIVER, "DeliverShipment", request)
+        allocation = await self._perform(ShipmentAction.DELIVER, "DeliverShipment", request)
         return fulfillment_pb.DeliverShipmentResponse(allocation=allocation)
 
     async def MarkReadyForPickup(
         self, request: fulfillment_pb.MarkReadyForPickupRequest, context: Context
     ) -> fulfillment_pb.MarkReadyForPickupResponse:
-        allocation = await self._move(ShipmentAction.MARK_READY, "MarkReadyForPickup", request)
+        allocation = await self._perform(ShipmentAction.MARK_READY, "MarkReadyForPickup", request)
         return fulfillment_pb.MarkReadyForPickupResponse(allocation=allocation)
 
     async def CollectShipment(
         self, request: fulfillment_pb.CollectShipmentRequest, context: Context
     ) -> fulfillment_pb.CollectShipmentResponse:
-        allocation = await self._move(ShipmentAction.COLLECT, "CollectShipment", request)
+        allocation = await self._perform(ShipmentAction.COLLECT, "CollectShipment", request)
         return fulfillment_pb.CollectShipmentResponse(allocation=allocation)
 
     async def ReturnUncollected(
         self, request: fulfillment_pb.ReturnUncollectedRequest, context: Context
     ) -> fulfillment_pb.ReturnUncollectedResponse:
-        allocation = await self._move(ShipmentAction.RETURN_UNCOLLECTED, "ReturnUncollected", request)
+        allocation = await self._perform(ShipmentAction.RETURN_UNCOLLECTED, "ReturnUncollected", request)
         return fulfillment_pb.ReturnUncollectedResponse(allocation=allocation)
 
     async def RecordReturn(
         self, request: fulfillment_pb.RecordReturnRequest, context: Context
     ) -> fulfillment_pb.RecordReturnResponse:
-        wanted = shipment_requests.return_request(request)
-        asked = IdempotentRequest.of("RecordReturn", request, wanted.request_id, self._new_id)
-        return fulfillment_pb.RecordReturnResponse(allocation=await self._fulfilment.record_return(wanted, asked))
+        parsed = shipment_requests.return_request(request)
+        idempotent = IdempotentRequest.of("RecordReturn", request, parsed.request_id, self._new_id)
+        return fulfillment_pb.RecordReturnResponse(allocation=await self._fulfillment.record_return(parsed, idempotent))
 
     async def ListShipments(
         self, request: fulfillment_pb.ListShipmentsRequest, context: Context
     ) -> fulfillment_pb.ListShipmentsResponse:
-        wanted = shipment_requests.shipments_page(request)
-        shown, more = await self._database.snapshot("list", lambda c: work_list.page(c, wanted))
-        last = shown[-1] if more else None
+        page = shipment_requests.shipments_page(request)
+        shipments, more = await self._database.snapshot("list", lambda connection: work_list.page(connection, page))
+        last = shipments[-1] if more else None
         return fulfillment_pb.ListShipmentsResponse(
-            shipments=shown,
+            shipments=shipments,
             next_page_token=page_tokens.token(last.assign_time.ToJsonString(), last.shipment_id) if last else "",
         )
 
-    async def _move(self, move: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:
-        wanted = shipment_requests.shipment_request(move, request)
-        return await self._fulfilment.perform(
-            wanted, IdempotentRequest.of(method, request, wanted.request_id, self._new_id)
+    async def _perform(self, action: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:
+        parsed = shipment_requests.shipment_request(action, request)
+        return await self._fulfillment.perform(
+            parsed, IdempotentRequest.of(method, request, parsed.request_id, self._new_id)
         )

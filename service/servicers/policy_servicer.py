@@ -1,4 +1,4 @@
-"""PolicyService: which rules are in force, what is wrong with a folder that was refused, and what others would do."""
+"""PolicyService: the rules in force, tests of other rules, and stored decisions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_s
 
 
 class PolicyServicer(policy_grpc.PolicyServiceServicer):
-    """For the people who write rules."""
+    """Serves the people who write rules."""
 
     def __init__(self, folder: ActivePolicies, database: Database) -> None:
         self._folder = folder
         self._database = database
-        self._trials = RuleSandbox()
-        self._replays = DecisionReplayer(database)
+        self._sandbox = RuleSandbox()
+        self._replayer = DecisionReplayer(database)
 
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any
@@ -44,12 +44,12 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     async def TestPolicies(
         self, request: policy_pb.TestPoliciesRequest, context: Any
     ) -> policy_pb.TestPoliciesResponse:
-        trial = await self._trials.run(candidate_files(request))
+        outcome = await self._sandbox.run(candidate_files(request))
         return policy_pb.TestPoliciesResponse(
-            policy_revision=trial.revision,
-            problems=[_problem(problem) for problem in trial.problems],
-            results=[_result(tested) for tested in trial.results],
-            untested_rules=[_problem(problem) for problem in trial.untested],
+            policy_revision=outcome.revision,
+            problems=[_problem(problem) for problem in outcome.problems],
+            results=[_result(result) for result in outcome.results],
+            untested_rules=[_problem(problem) for problem in outcome.untested],
         )
 
     async def GetDecision(self, request: policy_pb.GetDecisionRequest, context: Any) -> policy_pb.GetDecisionResponse:
@@ -66,7 +66,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         self, request: policy_pb.ReplayDecisionRequest, context: Any
     ) -> policy_pb.ReplayDecisionResponse:
         stored = await self._stored(request.decision_id)
-        replay = await self._replays.run(stored)
+        replay = await self._replayer.run(stored)
         return policy_pb.ReplayDecisionResponse(
             decision=replay.decision,
             identical=replay.identical,
@@ -80,13 +80,13 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         decision_id = policy_requests.decision_id(text)
         stored = await self._database.unlocked("get", lambda connection: decision_log.find(connection, decision_id))
         if stored is None:
-            advice = "it was never made, or is older than decisions are kept"
+            advice = "it was never made, or it is past retention; check the id"
             raise NotFound("decision", {"decision_id": str(decision_id)}, advice)
         return stored
 
 
 def _problem(problem: Problem) -> policy_pb.PolicyProblem:
-    # Problems quote what was written, which may hold what no text can.
+    # Problems quote rule files, which may contain characters that are not valid text.
     return policy_pb.PolicyProblem(
         file=terminal_safe(problem.file),
         line=problem.line,
@@ -97,12 +97,12 @@ def _problem(problem: Problem) -> policy_pb.PolicyProblem:
     )
 
 
-def _result(tested: SandboxTestResult) -> policy_pb.PolicyTestResult:
+def _result(result: SandboxTestResult) -> policy_pb.PolicyTestResult:
     return policy_pb.PolicyTestResult(
-        suite=terminal_safe(tested.suite),
-        test=terminal_safe(tested.name),
-        passed=tested.passed,
-        difference=terminal_safe(tested.difference),
-        file=tested.file,
-        line=tested.line,
+        suite=terminal_safe(result.suite),
+        test=terminal_safe(result.name),
+        passed=result.passed,
+        difference=terminal_safe(result.difference),
+        file=result.file,
+        line=result.line,
     )

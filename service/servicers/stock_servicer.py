@@ -1,4 +1,4 @@
-"""StockService: what sources say of stock, and what is known."""
+"""StockService: stock changes from sources, transfers, stock levels and movements."""
 
 from __future__ import annotations
 
@@ -35,50 +35,52 @@ _RESULTS = {
 
 
 class StockServicer(stock_grpc.StockServiceServicer):
-    """Each change has a result of its own; all of a call are recorded together."""
+    """Each stock change gets its own result; all changes of a call are recorded in one transaction."""
 
     def __init__(self, deps: Dependencies, transfers: TransferOperations) -> None:
         self._deps = deps
         self._transfers = transfers
-        self._closing = deps.shutdown
+        self._shutdown = deps.shutdown
 
     async def RecordStockChanges(
         self, request: stock_pb.RecordStockChangesRequest, context: Context
     ) -> stock_pb.RecordStockChangesResponse:
-        said = stock_requests.record_request(request)
-        asked = IdempotentRequest.of("RecordStockChanges", request, said.request_id, self._deps.new_id)
-        return await self._record(asked, said)
+        report = stock_requests.record_request(request)
+        idempotent = IdempotentRequest.of("RecordStockChanges", request, report.request_id, self._deps.new_id)
+        return await self._record(idempotent, report)
 
     async def StreamStockChanges(
         self, requests: AsyncIterator[stock_pb.StreamStockChangesRequest], context: Context
     ) -> AsyncIterator[stock_pb.StreamStockChangesResponse]:
         source = ""
-        # The next message is read once this one is answered, so a feed that is faster than the database waits.
-        async for message in self._closing.while_running(requests):
-            said = stock_requests.streamed_request(message, source)
-            source = said.source
+        # The next message is read after this one is acknowledged, so a feed faster than the database has to wait.
+        async for message in self._shutdown.while_running(requests):
+            report = stock_requests.streamed_request(message, source)
+            source = report.source
             answer = await self._record(
-                IdempotentRequest.of("StreamStockChanges", message, None, self._deps.new_id), said
+                IdempotentRequest.of("StreamStockChanges", message, None, self._deps.new_id), report
             )
             yield stock_pb.StreamStockChangesResponse(results=answer.results)
 
-    async def _record(self, asked: IdempotentRequest, said: RecordRequest) -> stock_pb.RecordStockChangesResponse:
-        """Records what a source said in one transaction, once, and counts it."""
+    async def _record(
+        self, idempotent: IdempotentRequest, report: RecordRequest
+    ) -> stock_pb.RecordStockChangesResponse:
+        """Records the changes of one report in one transaction, once, and counts them."""
         policy_set = self._deps.policies()
 
         async def work(
             connection: Connection,
         ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[RecordedChange], UnitOfWork]]:
             results, unit_of_work = await stock_intake.record(
-                connection, said.changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
+                connection, report.changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
             )
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, unit_of_work)
 
         answer_type = stock_pb.RecordStockChangesResponse
-        answer, done = await once(self._deps.database, "record_stock", asked, answer_type, work)
-        if done is not None:
-            results, unit_of_work = done
+        answer, recorded = await once(self._deps.database, "record_stock", idempotent, answer_type, work)
+        if recorded is not None:
+            results, unit_of_work = recorded
             unit_of_work.count(self._deps.metrics)
             stock_intake.count_results(self._deps.metrics, results)
         return answer
@@ -118,8 +120,8 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.TransferStockRequest, context: Context
     ) -> stock_pb.TransferStockResponse:
         step, request_id = transfer_requests.transfer_request(request)
-        asked = IdempotentRequest.of("TransferStock", request, request_id, self._deps.new_id)
-        return await self._transfers.execute(step, asked, self._deps.policies())
+        idempotent = IdempotentRequest.of("TransferStock", request, request_id, self._deps.new_id)
+        return await self._transfers.execute(step, idempotent, self._deps.policies())
 
     async def ListTransfers(
         self, request: stock_pb.ListTransfersRequest, context: Context
@@ -131,9 +133,9 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
             )
 
-        found = await self._deps.database.snapshot("list", work)
-        shown = found[: page.count]
-        more = len(found) > page.count
+        records = await self._deps.database.snapshot("list", work)
+        shown = records[: page.count]
+        more = len(records) > page.count
         return stock_pb.ListTransfersResponse(
             transfers=[transfer_store.message(record) for record in shown],
             next_page_token=page_tokens.time_token(shown[-1].dispatch_time, shown[-1].id) if more else "",
