@@ -1,4 +1,4 @@
-"""What every call goes through: its time is measured, and its errors become statuses in this one place."""
+"""Wraps every call: checks the request size, measures the duration, and turns errors into gRPC statuses."""
 
 from __future__ import annotations
 
@@ -22,60 +22,62 @@ from service.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 OWN_SERVICES = "/truestock."
-"""Only our own methods are measured and translated; health and reflection look after themselves."""
+"""Only methods of our own services are wrapped; the health and reflection services are not."""
 
 Handler = Callable[..., Any]
-"""What answers a call: awaited where one message is the answer, iterated over where many are."""
+"""Handles a call: a coroutine function for a single response, an async generator for a stream."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only in the stubs
-    """Bounds, measures and translates the calls of our services: a stream is one call from its start to its end."""
+    """Wraps the handlers of our services. A stream is one call, from its start to its end."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._wrappings: dict[str, Any] = {}
+        self._wrapped_handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wraps the handler of a call of ours."""
+        """The handler of the call, wrapped if it is one of ours."""
         method: str = handler_call_details.method
-        known = self._wrappings.get(method)
-        if known is not None:
-            return known  # type: ignore[no-any-return]
-        # The stubs do not say so, but a method that nobody serves has no handler.
+        cached = self._wrapped_handlers.get(method)
+        if cached is not None:
+            return cached  # type: ignore[no-any-return]
+        # The handler of an unknown method is None, although the type stubs do not say so.
         handler: Any = await continuation(handler_call_details)
         if handler is None or not method.startswith(OWN_SERVICES):
             return handler  # type: ignore[no-any-return]
-        wrapping: grpc.RpcMethodHandler[Any, Any] = self._wrapped(method.rsplit(".", 1)[-1], handler)
-        self._wrappings[method] = wrapping
-        return wrapping
+        wrapped: grpc.RpcMethodHandler[Any, Any] = self._wrap(method.rsplit(".", 1)[-1], handler)
+        self._wrapped_handlers[method] = wrapped
+        return wrapped
 
-    def _wrapped(self, method: str, handler: Any) -> Any:
+    def _wrap(self, method: str, handler: Any) -> Any:
         if handler.unary_unary:
-            make, answer = grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary)
+            make_handler, wrapped = grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary)
         elif handler.unary_stream:
-            make, answer = grpc.unary_stream_rpc_method_handler, self._stream(method, handler.unary_stream)
+            make_handler, wrapped = grpc.unary_stream_rpc_method_handler, self._stream(method, handler.unary_stream)
         elif handler.stream_stream:
-            make, answer = grpc.stream_stream_rpc_method_handler, self._stream(method, handler.stream_stream)
+            make_handler, wrapped = grpc.stream_stream_rpc_method_handler, self._stream(method, handler.stream_stream)
         else:
-            raise AssertionError(f"{method} takes a stream and gives one answer, which nothing here measures yet")
-        return make(
-            answer,
+            raise AssertionError(
+                f"{method} takes a stream and returns one response, which the interceptor does not support"
+            )
+        return make_handler(
+            wrapped,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, method: str, answer: Handler) -> Handler:
+    def _unary(self, method: str, handler: Handler) -> Handler:
         async def call(request: Message, context: Any) -> Any:
             started, code = time.perf_counter(), "OK"
             try:
                 _check_size(request)
-                return await answer(request, context)
+                return await handler(request, context)
             except BaseException as error:
-                status, code = _ending(method, error)
+                status, code = _status_of(method, error)
                 if status is None:
                     raise
                 await context.abort_with_status(rpc_status.to_status(status))
@@ -84,16 +86,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
         return call
 
-    def _stream(self, method: str, answer: Handler) -> Handler:
+    def _stream(self, method: str, handler: Handler) -> Handler:
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             started, code = time.perf_counter(), "OK"
             try:
-                # A generator that is left half-way is closed at once, so that what it holds is given back.
-                async with aclosing(answer(_checked(request), context)) as answers:
-                    async for one in answers:
-                        yield one
+                # Closes an unfinished generator at once, which releases its watch slot.
+                async with aclosing(handler(_checked(request), context)) as responses:
+                    async for response in responses:
+                        yield response
             except BaseException as error:
-                status, code = _ending(method, error)
+                status, code = _status_of(method, error)
                 if status is None:
                     raise
                 await context.abort_with_status(rpc_status.to_status(status))
@@ -103,10 +105,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         return call
 
 
-def _ending(method: str, error: BaseException) -> tuple[status_pb2.Status | None, str]:
-    """How a call ends that raises this: the status to send, None where none is wanted any more, and its code's name."""
+def _status_of(method: str, error: BaseException) -> tuple[status_pb2.Status | None, str]:
+    """The status to send for an error, None if the caller needs none, and the name of its code."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        # A caller that hangs up is no error.
+        # The caller has cancelled the call, so nobody receives a status.
         return None, grpc.StatusCode.CANCELLED.name
     if isinstance(error, TruestockError):
         return error.status(), error.code.name
@@ -116,7 +118,7 @@ def _ending(method: str, error: BaseException) -> tuple[status_pb2.Status | None
 
 
 def _checked(request: Any) -> Any:
-    """The one request, or those that a caller streams, each of a size that is taken."""
+    """The request, or the stream of requests, with the size of each checked."""
     if not isinstance(request, Message):
         return _each_checked(request)
     _check_size(request)
@@ -136,12 +138,12 @@ def _check_size(request: Message) -> None:
 
 
 def internal_error(method: str) -> status_pb2.Status:
-    """The status of an exception that is being handled: the caller gets an id, the log gets everything."""
+    """Logs the exception being handled, and returns a status that has only an error id."""
     error_id = uuid.uuid4().hex
     log.exception("unexpected error", method=method, error_id=error_id)
     status = status_pb2.Status(
         code=grpc.StatusCode.INTERNAL.value[0],
-        message=f"an unexpected error, which was logged; quote the error id {error_id}",
+        message=f"an unexpected error occurred and was logged; quote error id {error_id} in a support ticket",
     )
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"error_id": error_id})

@@ -1,4 +1,4 @@
-"""Request ids: a write that is sent twice is carried out once, and the second gets the stored answer."""
+"""Idempotency keys: a write sent twice with one request id runs once, and a retry gets the stored response."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _CLAIM = Statement(
         ["id", "method", "content"],
         select(_claimed.c.id, _claimed.c.method, _claimed.c.content).order_by(_claimed.c.id),
     )
+    # The insert of an id waits for any open transaction that has inserted the same id. A retry therefore learns whether
+    # the first attempt committed, and two copies of one request never run side by side.
     .on_conflict_do_nothing()
     .returning(request.c.id)
 )
@@ -36,7 +38,7 @@ _ANSWER = Statement(update(request).values(answer=_answered.c.answer).where(requ
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A request by its id. `content` is its serialised message, empty where the caller named no id."""
+    """A request id with its method. `content` is the serialized request, empty if the caller gave no id."""
 
     id: UUID
     method: str
@@ -45,7 +47,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A request with the id that makes it safe to repeat."""
+    """A request with its idempotency key."""
 
     key: IdempotencyKey
     message: Message
@@ -54,13 +56,13 @@ class IdempotentRequest:
     def of(
         cls, method: str, message: Message, request_id: UUID | None, new_id: Callable[[], UUID]
     ) -> IdempotentRequest:
-        """A call without a request id gets one of its own, so that a lost commit is noticed all the same."""
+        """A call without a request id gets a new one, which detects a commit whose confirmation was lost."""
         return cls(IdempotencyKey(request_id or new_id(), method, serialized(message) if request_id else b""), message)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """A request that was carried out before."""
+    """The stored response of a request that ran before."""
 
     method: str
     content: bytes
@@ -70,72 +72,73 @@ class StoredAnswer:
 async def once(
     database: Database,
     operation: str,
-    asked: IdempotentRequest,
+    idempotent: IdempotentRequest,
     answer_type: type[Answer],
     work: Callable[[Connection], Awaitable[tuple[Answer, Effect]]],
 ) -> tuple[Answer, Effect | None]:
-    """Carries a request out in one transaction, or answers as it was answered before.
+    """Runs a request in one transaction, or returns the stored response if it ran before.
 
-    `work` returns the answer and what is to be counted of it; the latter is None where the request was carried out
-    before this call. Raises RequestIdReused, NotReady, and what `work` raises.
+    `work` returns the response and what the metrics count of it; the latter is None if the request ran before this
+    call. Raises RequestIdReused, NotReady, and what `work` raises.
     """
-    tried: list[tuple[Answer, Effect]] = []
+    attempts: list[tuple[Answer, Effect]] = []
 
     async def attempt(connection: Connection) -> tuple[Answer, Effect | None]:
-        stored = (await claim(connection, [asked.key])).get(asked.key.id)
+        stored = (await claim(connection, [idempotent.key])).get(idempotent.key.id)
         if stored is not None:
-            check_same_request(asked.key, stored, asked.message)
-            known = answer_type.FromString(stored.answer)
-            # An earlier attempt whose commit went through unheard is still to be counted.
-            return next((one for one in tried if one[0] == known), (known, None))
-        made, effect = await work(connection)
-        await store_answers(connection, {asked.key.id: made.SerializeToString()})
-        tried.append((made, effect))
-        return made, effect
+            check_same_request(idempotent.key, stored, idempotent.message)
+            response = answer_type.FromString(stored.answer)
+            # If the stored response is of an earlier attempt of this call, whose commit succeeded although its
+            # confirmation was lost, its effect has not been counted yet.
+            return next((attempted for attempted in attempts if attempted[0] == response), (response, None))
+        response, effect = await work(connection)
+        await store_answers(connection, {idempotent.key.id: response.SerializeToString()})
+        attempts.append((response, effect))
+        return response, effect
 
     return await database.transaction(operation, attempt)
 
 
-async def claim(connection: Connection, claims: Sequence[IdempotencyKey]) -> dict[UUID, StoredAnswer]:
-    """Claims request ids, in order; returns those that were carried out before.
+async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[UUID, StoredAnswer]:
+    """Claims request ids, sorted; returns the stored responses of those that ran before.
 
-    Waits for a transaction in flight that has claimed the same id, so that after a lost commit the outcome is known.
+    Waits for any open transaction that has claimed the same id, so the outcome of a lost commit is known.
     """
-    rows = [(c.id, c.method, c.content) for c in claims]
-    won = {r["id"] for r in await _CLAIM.rows(connection, **transposed(["id", "method", "content"], rows))}
-    known = [c.id for c in claims if c.id not in won]
-    if not known:
+    rows = [(key.id, key.method, key.content) for key in keys]
+    claimed = {row["id"] for row in await _CLAIM.rows(connection, **transposed(["id", "method", "content"], rows))}
+    repeated = [key.id for key in keys if key.id not in claimed]
+    if not repeated:
         return {}
-    rows_stored = await _STORED.rows(connection, ids=known)
-    return {r["id"]: StoredAnswer(r["method"], r["content"], r["answer"]) for r in rows_stored}
+    stored = await _STORED.rows(connection, ids=repeated)
+    return {row["id"]: StoredAnswer(row["method"], row["content"], row["answer"]) for row in stored}
 
 
 async def store_answers(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
-    """Stores the answers of claimed requests, in the transaction that carries them out."""
+    """Stores the responses of claimed requests, in the transaction that runs them."""
     if answers:
         await _ANSWER.run(connection, **transposed(["id", "answer"], list(answers.items())))
 
 
-def check_same_request(claim: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:
-    """Raises RequestIdReused, naming the field that differs, unless the stored request is this one."""
-    if stored.method != claim.method:
-        raise RequestIdReused(str(claim.id), "rpc")
-    if stored.content != claim.content:
+def check_same_request(key: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:
+    """Raises RequestIdReused with the differing field, unless the stored request equals this one."""
+    if stored.method != key.method:
+        raise RequestIdReused(str(key.id), "rpc")
+    if stored.content != key.content:
         first = type(message).FromString(stored.content)
-        raise RequestIdReused(str(claim.id), differing_field(first, message))
+        raise RequestIdReused(str(key.id), differing_field(first, message))
 
 
 def serialized(message: Message) -> bytes:
-    """The message as it is stored, equal for equal messages."""
+    """The serialized message, the same bytes for equal messages."""
     return message.SerializeToString(deterministic=True)
 
 
-def differing_field(one: Message, other: Message) -> str:
-    """The path of the first field in which two messages of one type differ, such as `lines[2].unit_count`."""
-    for descriptor in one.DESCRIPTOR.fields:
-        left, right = getattr(one, descriptor.name), getattr(other, descriptor.name)
+def differing_field(first: Message, second: Message) -> str:
+    """The path of the first field that differs between two messages of one type, such as `lines[2].unit_count`."""
+    for descriptor in first.DESCRIPTOR.fields:
+        left, right = getattr(first, descriptor.name), getattr(second, descriptor.name)
         if left == right and (
-            not descriptor.has_presence or one.HasField(descriptor.name) == other.HasField(descriptor.name)
+            not descriptor.has_presence or first.HasField(descriptor.name) == second.HasField(descriptor.name)
         ):
             continue
         return _path(descriptor.name, left, right)
@@ -147,7 +150,7 @@ def _path(name: str, left: object, right: object) -> str:
         return f"{name}.{differing_field(left, right)}" if left.DESCRIPTOR.fields else name
     if isinstance(left, str | bytes) or not isinstance(left, Sequence) or not isinstance(right, Sequence):
         return name
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return _path(f"{name}[{index}]", a, b)
+    for index, (left_entry, right_entry) in enumerate(zip(left, right, strict=False)):
+        if left_entry != right_entry:
+            return _path(f"{name}[{index}]", left_entry, right_entry)
     return f"{name}[{min(len(left), len(right))}]"

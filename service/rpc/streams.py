@@ -1,4 +1,4 @@
-"""Calls that last until somebody hangs up: bounded in number, counted, and ended at once when the service stops."""
+"""Streams: limited in number, counted, polled for changes, and ended when the service stops."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ log = structlog.get_logger(__name__)
 Message = TypeVar("Message")
 
 RETRY_AFTER = timedelta(seconds=5)
-"""When somebody may try again who found every place taken."""
+"""When a caller may retry after reaching the watch limit."""
 
 
 class ShutdownSignal:
-    """Whether the service is stopping, for whoever would otherwise wait for ever."""
+    """Tells streams that the service is stopping, so that none waits forever."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
-        self._bells: set[asyncio.Event] = set()
+        self._events: set[asyncio.Event] = set()
 
     def set(self) -> None:
-        """From now on every stream ends."""
+        """Ends every stream."""
         self.event.set()
-        for bell in self._bells:
-            bell.set()
+        for event in self._events:
+            event.set()
 
     @contextmanager
-    def notifying(self, bell: asyncio.Event) -> Iterator[None]:
-        """For as long as the block lasts, `bell` is also set when the service stops."""
-        self._bells.add(bell)
+    def notifying(self, event: asyncio.Event) -> Iterator[None]:
+        """During the block, `event` is also set when the service stops."""
+        self._events.add(event)
         try:
             yield
         finally:
-            self._bells.discard(bell)
+            self._events.discard(event)
 
     def raise_if_stopping(self) -> None:
-        """Raises NotReady, so that clients go on elsewhere, once the service is stopping."""
+        """Raises NotReady if the service is stopping, so that clients reconnect to another service."""
         if self.event.is_set():
             raise NotReady("the service is stopping")
 
     async def while_running(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
-        """The messages of a caller, while the service runs. Raises NotReady when it stops, between two messages."""
+        """The messages of a caller's stream. Raises NotReady between two messages when the service stops."""
         stopping = asyncio.ensure_future(self.event.wait())
         try:
             while True:
-                coming = asyncio.ensure_future(anext(messages, None))
+                upcoming = asyncio.ensure_future(anext(messages, None))
                 try:
-                    await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait((upcoming, stopping), return_when=asyncio.FIRST_COMPLETED)
                     self.raise_if_stopping()
-                    message = await coming
+                    message = await upcoming
                 finally:
-                    coming.cancel()
+                    upcoming.cancel()
                 if message is None:
                     return
                 yield message
@@ -68,69 +68,69 @@ class ShutdownSignal:
 
 
 class ChangePoller:
-    """Looks for changes in short turns while somebody watches, and forgets what it knows when nobody does."""
+    """Polls for changes while callers watch, and resets its state when the last one leaves."""
 
     def __init__(
-        self, what: str, seconds: float, look: Callable[[], Awaitable[None]], forget: Callable[[], None]
+        self, subject: str, seconds: float, poll: Callable[[], Awaitable[None]], reset: Callable[[], None]
     ) -> None:
-        self._what = what
+        self._subject = subject
         self._seconds = seconds
-        self._look = look
-        self._forget = forget
+        self._poll = poll
+        self._reset = reset
         self._watchers = 0
-        self._somebody = asyncio.Event()
+        self._is_watched = asyncio.Event()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Somebody watches for as long as the block lasts."""
+        """Counts a watcher during the block."""
         self._watchers += 1
-        self._somebody.set()
+        self._is_watched.set()
         try:
             yield
         finally:
             self._watchers -= 1
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Looks until `stop`, while somebody watches."""
+        """Polls while anyone watches, until `stop` is set."""
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
-                came = asyncio.ensure_future(self._somebody.wait())
-                await asyncio.wait((came, stopping), return_when=asyncio.FIRST_COMPLETED)
-                came.cancel()
+                watched = asyncio.ensure_future(self._is_watched.wait())
+                await asyncio.wait((watched, stopping), return_when=asyncio.FIRST_COMPLETED)
+                watched.cancel()
                 while self._watchers and not stop.is_set():
-                    await self._look_once()
+                    await self._poll_once()
                     await asyncio.wait((stopping,), timeout=self._seconds)
                 if not self._watchers:
-                    self._somebody.clear()
-                    self._forget()
+                    self._is_watched.clear()
+                    self._reset()
         finally:
             stopping.cancel()
 
-    async def _look_once(self) -> None:
+    async def _poll_once(self) -> None:
         try:
-            await self._look()
+            await self._poll()
         except NotReady:
-            # The pulse has said so, once.
-            log.debug("a watch waits for the database", what=self._what)
+            # The health probe has logged it once.
+            log.debug("a watch waits for the database", subject=self._subject)
         except Exception:
-            log.exception("looking for changes failed and will be tried again", what=self._what)
+            log.exception("polling for changes failed and will be retried", subject=self._subject)
 
 
 class SubscriberLimit:
-    """How many may watch something at a time. `gauge` shows how many do."""
+    """Limits how many callers watch one subject at a time; `gauge` shows the current number."""
 
-    def __init__(self, what: str, limit: int, gauge: Gauge) -> None:
-        self._what = what
+    def __init__(self, subject: str, limit: int, gauge: Gauge) -> None:
+        self._subject = subject
         self._limit = limit
         self._gauge = gauge
         self._taken = 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """A seat for as long as the block lasts. Raises WatchLimitReached where there is none."""
+        """Occupies a slot during the block. Raises WatchLimitReached if all are taken."""
         if self._taken >= self._limit:
-            raise WatchLimitReached(self._what, self._taken, RETRY_AFTER)
+            raise WatchLimitReached(self._subject, self._taken, RETRY_AFTER)
         self._taken += 1
         self._gauge.set(self._taken)
         try:

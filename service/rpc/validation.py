@@ -1,4 +1,4 @@
-"""Checks of request fields, collected so that a caller hears of every bad one at once."""
+"""Checks of request fields, collected so that one error names every invalid field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policies.domain.model import Coordinates
 from service import limits
 from service.errors import InvalidFields, Violation
 
-_OWN_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_RETAILER_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -38,32 +38,32 @@ class Fields:
             raise InvalidFields(self.violations)
 
     def wrong(self, field: str, description: str) -> None:
-        """Notes a violation."""
+        """Adds a violation."""
         self.violations.append(Violation(field, description))
 
     def text(self, field: str, value: str, *, longest: int = limits.TEXT_LENGTH, required: bool = False) -> str | None:
-        """Text without control characters; None where it is empty."""
+        """Text without control characters; None if it is empty."""
         if not value.strip():
             if required or value:
-                self.wrong(field, "must not be empty" if required else "must not be blank; leave it out instead")
+                self.wrong(field, "must not be empty" if required else "must not be blank; leave it out")
             return None
         if len(value) > longest:
-            self.wrong(field, f"has {len(value)} characters; at most {longest} are taken")
+            self.wrong(field, f"has {len(value)} characters; at most {longest} are allowed")
         elif _CONTROL.search(value):
             self.wrong(field, "contains control characters")
         elif value != value.strip():
-            self.wrong(field, f"'{value}' has spaces around it; send it without")
+            self.wrong(field, f"'{value}' has spaces around it; remove them")
         return value
 
     def retailer_id(self, field: str, value: str) -> str:
-        """An id that the retailer makes up for a location or channel."""
+        """An id that the retailer chooses for a location or channel."""
         checked = self.text(field, value, longest=limits.ID_LENGTH, required=True)
-        if checked and not _OWN_ID.fullmatch(checked):
-            self.wrong(field, f"'{value}' is not lower-case letters, digits, '-' and '_'")
+        if checked and not _RETAILER_ID.fullmatch(checked):
+            self.wrong(field, f"'{value}' must contain only lower-case letters, digits, '-' and '_'")
         return value
 
     def sku(self, field: str, value: str) -> str:
-        """The retailer's own article number, as it is."""
+        """The retailer's own product number, unchanged."""
         self.text(field, value, longest=limits.SKU_LENGTH, required=True)
         return value
 
@@ -74,17 +74,17 @@ class Fields:
         return value
 
     def size(self, field: str, values: Sequence[object], lowest: int, highest: int) -> bool:
-        """Whether a list has a number of entries that is taken; nothing more need be checked of a list without end."""
+        """Whether the number of entries is allowed; if not, the entries need no further checks."""
         if lowest <= len(values) <= highest:
             return True
         self.wrong(
             field,
-            f"has {len(values):,} entries; {lowest} to {highest:,} are taken" if values else "must not be empty",
+            f"has {len(values):,} entries; {lowest} to {highest:,} are allowed" if values else "must not be empty",
         )
         return False
 
     def tags(self, field: str, values: Sequence[str], most: int) -> frozenset[str]:
-        """At most so many tags, none of them empty."""
+        """At most `most` tags, none of them empty."""
         if self.size(field, values, 0, most):
             for index, value in enumerate(values):
                 self.text(f"{field}[{index}]", value, longest=limits.TAG_LENGTH, required=True)
@@ -107,7 +107,7 @@ class Fields:
             return None
 
     def money(self, field: str, value: Money) -> Decimal | None:
-        """An amount that is 0 or more, at most four decimals kept."""
+        """An amount of 0 or more, rounded to four decimals."""
         if not _CURRENCY.fullmatch(value.currency_code):
             self.wrong(f"{field}.currency_code", f"'{value.currency_code}' is not an ISO 4217 code such as 'USD'")
         amount = Decimal(value.units) + Decimal(value.nanos) / _NANOS
@@ -117,21 +117,21 @@ class Fields:
         return amount.quantize(Decimal("0.0001"))
 
     def rate(self, field: str, value: float) -> float | None:
-        """Units a day; NaN and infinity are no rates."""
+        """Units a day; NaN and infinity are violations."""
         if not (math.isfinite(value) and 0 <= value <= limits.VELOCITY_PER_DAY):
             self.wrong(field, f"is {value}; it must be a number from 0 to {limits.VELOCITY_PER_DAY:,.0f}")
             return None
         return value
 
     def fraction(self, field: str, value: float) -> float | None:
-        """A number from 0 to 1; NaN is none."""
+        """A number from 0 to 1; NaN is a violation."""
         if not 0 <= value <= 1:
             self.wrong(field, f"is {value}; it must be a number from 0 to 1")
             return None
         return value
 
     def moment(self, field: str, value: Timestamp, *, given: bool) -> datetime | None:
-        """A time that must be given, in UTC."""
+        """A required time, in UTC."""
         if not given:
             self.wrong(field, "must not be empty")
             return None
@@ -140,7 +140,7 @@ class Fields:
         except (ValueError, OverflowError):
             moment = None
         if moment is None or moment < _EARLIEST:
-            self.wrong(field, "is no moment between the years 1970 and 9999")
+            self.wrong(field, "is not a time between the years 1970 and 9999")
             return None
         return moment
 
@@ -149,7 +149,7 @@ class Fields:
         try:
             ZoneInfo(value or "UTC")
         except (KeyError, ValueError, OSError):
-            self.wrong(field, f"'{value}' is no IANA time zone such as 'America/Chicago'")
+            self.wrong(field, f"'{value}' is not an IANA time zone such as 'America/Chicago'")
         return value or "UTC"
 
     def uuid(self, field: str, value: str, *, required: bool = False) -> UUID | None:
@@ -165,17 +165,17 @@ class Fields:
             return None
 
     def page(self, size: int, token: str) -> tuple[int, str]:
-        """The number of entries of a page and the key that it starts behind."""
+        """The number of entries of a page, and the key after which it starts."""
         if len(token) > 4 * limits.TEXT_LENGTH or _CONTROL.search(token.replace("\t", "")):
             self.wrong_token()
         return self.page_size(size), token
 
     def page_size(self, size: int) -> int:
-        """The number of entries of a page; 0 leaves it to the service."""
+        """The number of entries of a page; 0 means the default."""
         if size < 0:
             self.wrong("page_size", f"is {size}; it must be 0 or more")
         return min(size or limits.PAGE_SIZE, limits.PAGE_SIZE_LIMIT)
 
     def wrong_token(self) -> None:
-        """Records a page token that names no place of the list."""
+        """Adds a violation for a page token that is not valid for the list."""
         self.wrong("page_token", "is not a next_page_token of this service")

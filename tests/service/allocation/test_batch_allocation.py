@@ -97,7 +97,7 @@ async def test_the_same_order_twice_in_a_batch_is_promised_once(retailer: Retail
     ("orders", "message"),
     [
         ([], "requests: must not be empty"),
-        ([order() for _ in range(501)], "501 entries; 1 to 500 are taken"),
+        ([order() for _ in range(501)], "501 entries; 1 to 500 are allowed"),
         ([order(), order(validate_only=True)], r"requests\[1\].validate_only"),
     ],
 )

@@ -110,7 +110,7 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
         "file.csv:3:2: price: 'nan' is not a price, write it such as 2.55, without currency sign or thousands mark",
         "file.csv:3:4: velocity_per_day: 'inf' is not a number, write it such as 35.15",
         "file.csv:4:5: status: 'activ' is not a valid value, did you mean 'active'?",
-        "file.csv:4:2: price: the price -1 is below 0, leave it empty where there is none",
+        "file.csv:4:2: price: the price -1 is below 0, leave it empty if there is no price",
         "file.csv:5: only some dimensions are given, fill in length_mm, width_mm, height_mm too, or none",
         "file.csv:6: this row has 2 cells, the header has 5, quote cells that contain ','",
         "file.csv:7:1: sku: product 'C' is already in line 5, remove one of the two rows",
