@@ -245,7 +245,9 @@ def promise_units(
     """Promises the planned units. A planned shipment that equals one of the old shipments continues as that one."""
     promise = book.hold if record.state == HELD else book.allocate
     for planned in decision.plan:
-        record.shipments.append(_shipment(channel_context, book, record, planned, old_shipments or []))
+        # Before `append` looks the list up: a shipment that continues is taken out of it by replacing the list.
+        shipment = _shipment(channel_context, book, record, planned, old_shipments or [])
+        record.shipments.append(shipment)
         for line in planned.lines:
             promise(LineUnits(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
 
