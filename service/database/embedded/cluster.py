@@ -1,4 +1,4 @@
-"""PostgreSQL's data folder ("cluster") in an embedded server's place: made whole or not at all, and who is using it."""
+"""PostgreSQL's data folder ("cluster") of an embedded server: creates it whole or not at all, and finds its process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNFINISHED = "unfinished-"
 
 INITDB_OPTIONS = (
     f"--username={USER}",
-    # Whoever can enter the socket's folder may connect: that is the service's user, the server's account and root.
+    # An account that can enter the socket's folder may connect: the service's user, the server's account and root.
     "--auth-local=trust",
     "--auth-host=reject",
     "--encoding=UTF8",
@@ -28,45 +28,45 @@ INITDB_OPTIONS = (
 )
 
 
-def ensure_cluster(place: ServerFolder, lock: int) -> None:
-    """Make the data folder the first time. Raises if one is there that these programs cannot read."""
-    if (place.folder / "PG_VERSION").exists():
+def ensure_cluster(server_folder: ServerFolder, lock: int) -> None:
+    """Create the data folder if it is missing. Raises EmbeddedPostgresError if these programs cannot read the data."""
+    if (server_folder.folder / "PG_VERSION").exists():
         raise EmbeddedPostgresError(
-            f"{place.folder} is the data folder of a PostgreSQL server that Truestock did not make. "
+            f"{server_folder.folder} is the data folder of a PostgreSQL server that Truestock did not create. "
             "Pass the address of that server with --database-url, or another --data-dir."
         )
-    if not place.cluster.exists():
-        _make_cluster(place, lock)
-    found = (place.cluster / "PG_VERSION").read_text().strip()
-    if found != POSTGRES_VERSION:
+    if not server_folder.cluster.exists():
+        _create_cluster(server_folder, lock)
+    data_version = (server_folder.cluster / "PG_VERSION").read_text().strip()
+    if data_version != POSTGRES_VERSION:
         raise EmbeddedPostgresError(
-            f"The data in {place.cluster} were made by PostgreSQL {found}; this Truestock has {POSTGRES_VERSION}. "
-            "Move them with pg_dump of the version that made them, or pass another --data-dir."
+            f"The data in {server_folder.cluster} were created by PostgreSQL {data_version}; this Truestock has "
+            f"{POSTGRES_VERSION}. Move them with pg_dump of the version that created them, or pass another --data-dir."
         )
 
 
-def _make_cluster(place: ServerFolder, lock: int) -> None:
-    """Make a data folder with an empty database beside its place, then give it its name: it is there whole or not."""
-    for leftover in place.folder.glob(f"{UNFINISHED}*"):
+def _create_cluster(server_folder: ServerFolder, lock: int) -> None:
+    """Create a data folder with an empty database under a temporary name, then rename it: it is never partial."""
+    for leftover in server_folder.folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(leftover)
-    new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place.folder))
+    new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=server_folder.folder))
     try:
-        if place.account is not None:
-            os.chown(new, place.account.user, place.account.group)
-        _run_program(place, lock, "initdb", *INITDB_OPTIONS, f"--pgdata={new}")
+        if server_folder.account is not None:
+            os.chown(new, server_folder.account.user, server_folder.account.group)
+        _run_program(server_folder, lock, "initdb", *INITDB_OPTIONS, f"--pgdata={new}")
         single_user = ("--single", "-D", str(new), "-c", "exit_on_error=on", "postgres")
-        _run_program(place, lock, "postgres", *single_user, statement=f"CREATE DATABASE {DATABASE}")
-        new.rename(place.cluster)
+        _run_program(server_folder, lock, "postgres", *single_user, statement=f"CREATE DATABASE {DATABASE}")
+        new.rename(server_folder.cluster)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    _sync_folder(place.folder)
+    _sync_folder(server_folder.folder)
 
 
-def _run_program(place: ServerFolder, lock: int, program: str, *arguments: str, statement: str = "") -> None:
-    """Run one of PostgreSQL's programs to its end, holding the lock. Raises with what it wrote if it fails."""
-    ran = subprocess.run(
-        [str(place.programs / program), *arguments],
-        cwd=place.folder,
+def _run_program(server_folder: ServerFolder, lock: int, program: str, *arguments: str, statement: str = "") -> None:
+    """Run one of PostgreSQL's programs to its end, holding the lock. Raises with its output if it fails."""
+    completed = subprocess.run(
+        [str(server_folder.programs / program), *arguments],
+        cwd=server_folder.folder,
         env={"LC_ALL": "C", "PATH": os.defpath},
         input=statement,
         stdout=subprocess.PIPE,
@@ -74,12 +74,12 @@ def _run_program(place: ServerFolder, lock: int, program: str, *arguments: str, 
         text=True,
         check=False,
         pass_fds=(lock,),
-        **process_options(place.account),
+        **process_options(server_folder.account),
     )
-    if ran.returncode != 0:
+    if completed.returncode != 0:
         raise EmbeddedPostgresError(
-            f"The embedded database could not be made in {place.folder}: {program} ended with exit code "
-            f"{ran.returncode} and wrote\n{last_lines(ran.stdout)}\n"
+            f"The embedded database could not be created in {server_folder.folder}: {program} ended with exit code "
+            f"{completed.returncode} and wrote\n{last_lines(completed.stdout)}\n"
             "Put that right, pass another --data-dir, or pass --database-url."
         )
 
@@ -90,33 +90,35 @@ def _sync_folder(folder: Path) -> None:
     os.close(handle)
 
 
-def server_pid(place: ServerFolder) -> int | None:
-    """The number of the server's main process, as it wrote it; None where no server has left one."""
-    lines = pid_file(place)
+def server_pid(server_folder: ServerFolder) -> int | None:
+    """The process id in the server's pid file; None if there is no pid file."""
+    lines = pid_file(server_folder)
     return int(lines[0]) if lines and lines[0].isdigit() else None
 
 
-def pid_file(place: ServerFolder) -> list[str]:
-    """The lines of postmaster.pid: first the process, eighth the state, with spaces behind it."""
+def pid_file(server_folder: ServerFolder) -> list[str]:
+    """The lines of postmaster.pid: first the process id, eighth the state, which PostgreSQL pads with spaces."""
     try:
-        return [line.strip() for line in (place.cluster / "postmaster.pid").read_text().splitlines()]
+        return [line.strip() for line in (server_folder.cluster / "postmaster.pid").read_text().splitlines()]
     except FileNotFoundError:
         return []
 
 
-def is_server_of(pid: int, place: ServerFolder) -> bool:
-    """Whether the process is PostgreSQL on our data folder: the number alone may belong to anything by now."""
+def is_server_of(pid: int, server_folder: ServerFolder) -> bool:
+    """Whether the process is PostgreSQL on our data folder: the process id alone may have been reused."""
     if sys.platform != "linux":
         command = ["ps", "-o", "args=", "-p", str(pid)]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return "postgres" in shown and str(place.cluster) in shown
+        arguments = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return "postgres" in arguments and str(server_folder.cluster) in arguments
     process = Path("/proc") / str(pid)
     try:
-        return (process / "comm").read_text().strip() == "postgres" and (process / "cwd").samefile(place.cluster)
+        return (process / "comm").read_text().strip() == "postgres" and (process / "cwd").samefile(
+            server_folder.cluster
+        )
     except OSError:
         return False
 
 
 def last_lines(text: str) -> str:
-    """The last twenty lines, set off from the message around them."""
+    """The last twenty lines, indented for a message."""
     return "\n".join(f"    {line}" for line in text.strip().splitlines()[-20:])

@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LOG_BYTES = 5_000_000
-"""The log is begun anew at this size; one older file is kept beside it."""
+"""A new log file starts at this size; one older file is kept."""
 
 STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-"""PostgreSQL's fast shutdown, its immediate one, and the end; each with the seconds it is given."""
+"""PostgreSQL's fast shutdown, its immediate shutdown, and kill; each with the seconds before the next."""
 
 STOP_SECONDS = sum(seconds for _, seconds in STOPPING)
 
@@ -49,7 +49,7 @@ class GuardTask:
 
 
 def main() -> int:
-    """Guard one server until all its processes are gone, and return the server's exit code."""
+    """Guard one server until all its processes have ended, and return the server's exit code."""
     task = GuardTask(**json.loads(sys.argv[1]))
     server = start(task)
     # A signal to the whole service must not end the guard before the service has drained.
@@ -94,7 +94,7 @@ def stop_with_parent(guard: int) -> Callable[[], None] | None:
 
 
 def watch(server: subprocess.Popen[bytes], log: Log) -> None:
-    """Copy the server's output to the log until every process that could write to it is gone; stop it when asked."""
+    """Copy the server's output to the log until all its processes have ended; stop it when standard input ends."""
     assert server.stdout is not None
     output, service = server.stdout.fileno(), sys.stdin.fileno()
     watched, steps, deadline = [output, service], list(STOPPING), float("inf")
@@ -117,20 +117,20 @@ def watch(server: subprocess.Popen[bytes], log: Log) -> None:
 
 
 def wait_for(watched: list[int], deadline: float) -> list[int]:
-    """Those of the file descriptors that can be read; none when the deadline, in monotonic seconds, came first."""
+    """The file descriptors that can be read; empty if the deadline, in monotonic seconds, passes first."""
     seconds = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
     return select.select(watched, [], [], seconds)[0]
 
 
 class Log:
-    """A file of at most `LOG_BYTES`, with the one before it beside it. A full disk loses lines, never the server."""
+    """A file of about `LOG_BYTES` at most, beside its predecessor. A full disk loses lines and raises nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = self._open()
 
     def write(self, text: bytes) -> None:
-        """Append, after beginning a new file where the old one is full."""
+        """Append; start a new file first if the current one is full."""
         with suppress(OSError):
             if os.fstat(self._file).st_size >= LOG_BYTES:
                 self._path.replace(f"{self._path}.1")

@@ -1,8 +1,8 @@
-"""Where an embedded PostgreSQL lives, which binaries it runs, and as whom.
+"""The folder, programs and account of an embedded PostgreSQL.
 
-PostgreSQL refuses to run as root. A service that runs as root therefore gives its server an unprivileged account, and
-where that account cannot reach the wanted folder or the binaries, uses places under /var/lib/truestock instead.
-Permissions of folders that Truestock did not make are never changed.
+PostgreSQL refuses to run as root. A service that runs as root therefore runs its server as an unprivileged account and,
+if that account cannot reach the requested folder or the programs, uses folders under /var/lib/truestock instead.
+Permissions of folders that Truestock did not create are never changed.
 """
 
 from __future__ import annotations
@@ -46,28 +46,28 @@ class ProcessOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An operating system account, by numbers, because data may belong to one that has no name here."""
+    """An operating system account by ids, because data may belong to an account that has no name on this machine."""
 
     user: int
     group: int
 
     @property
     def name(self) -> str:
-        """The account's name, or its number where it has none."""
+        """The account's name, or its user id if it has none."""
         try:
             return pwd.getpwuid(self.user).pw_name
         except KeyError:
             return str(self.user)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether the account may search the folder and all above it. Asks the kernel, which knows access lists too."""
+        """Whether the account may search the folder and all above it. The kernel decides, so access lists count too."""
         command = ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)]
         return _run(command, self).returncode == 0
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFolder:
-    """A folder made for one server, the folder of its programs, and its account; None is the service's own."""
+    """The folder of one server, the folder of its programs, and its account; None is the account of the service."""
 
     folder: Path
     programs: Path
@@ -80,58 +80,63 @@ class ServerFolder:
 
     @property
     def log(self) -> Path:
-        """What the server wrote, bounded by the guard."""
+        """The server's log, which the guard keeps within bounds."""
         return self.folder / "postgres.log"
 
 
-def find_place(asked: Path, state_folder: Path = STATE_FOLDER) -> ServerFolder:
-    """The place for the folder that the caller asked for, always the same for the same folder.
+def find_server_folder(requested: Path, state_folder: Path = STATE_FOLDER) -> ServerFolder:
+    """The server folder for a requested folder, always the same for the same request.
 
-    Raises EmbeddedPostgresError where no server could run, and OSError where a folder cannot be made.
+    Raises EmbeddedPostgresError if no server could run, and OSError if a folder cannot be created.
     """
-    asked = asked.resolve()
+    requested = requested.resolve()
     if os.geteuid() != 0:
-        make_folder(asked, 0o700)
-        return ServerFolder(asked, find_programs(installed_programs(), None, state_folder), None)
-    folder, account = _find_folder_for_root(asked, state_folder)
-    make_folder(folder, 0o711)
+        create_folder(requested, 0o700)
+        return ServerFolder(requested, find_programs(installed_programs(), None, state_folder), None)
+    folder, account = _find_folder_for_root(requested, state_folder)
+    create_folder(folder, 0o711)
     if not account.can_enter(folder):
         raise EmbeddedPostgresError(
             f"The account {account.name!r}, as which PostgreSQL runs because it refuses to run as root, cannot reach "
             f"{folder}. Make every folder above it searchable for that account (chmod o+x), pass another --data-dir, "
             "or pass --database-url."
         )
-    if folder != asked:
-        log.warning("embedded database lives elsewhere", asked=str(asked), used=str(folder), account=account.name)
+    if folder != requested:
+        log.warning(
+            "embedded database is kept in another folder",
+            requested=str(requested),
+            used=str(folder),
+            account=account.name,
+        )
     return ServerFolder(folder, find_programs(installed_programs(), account, state_folder), account)
 
 
-def has_data(asked: Path, state_folder: Path = STATE_FOLDER) -> bool:
-    """Whether a server for the folder has been started before. Makes nothing."""
-    asked = asked.resolve()
-    folders = (asked, _substitute(asked, state_folder)) if os.geteuid() == 0 else (asked,)
+def has_data(requested: Path, state_folder: Path = STATE_FOLDER) -> bool:
+    """Whether a server for the folder has been started before. Creates nothing."""
+    requested = requested.resolve()
+    folders = (requested, _substitute(requested, state_folder)) if os.geteuid() == 0 else (requested,)
     return any(ServerFolder(folder, folder, None).cluster.exists() for folder in folders)
 
 
-def _substitute(asked: Path, state_folder: Path) -> Path:
-    """Where the data of a folder go that the server's account cannot reach."""
-    digest = hashlib.sha256(os.fsencode(asked)).hexdigest()[:12]
-    return state_folder / f"{asked.name.lstrip('.') or 'data'}-{digest}"
+def _substitute(requested: Path, state_folder: Path) -> Path:
+    """Where data are kept if the server's account cannot reach the requested folder."""
+    digest = hashlib.sha256(os.fsencode(requested)).hexdigest()[:12]
+    return state_folder / f"{requested.name.lstrip('.') or 'data'}-{digest}"
 
 
-def _find_folder_for_root(asked: Path, state_folder: Path) -> tuple[Path, Account]:
-    """Where data are already, else the asked folder where an unprivileged account can reach it, else a substitute."""
-    substitute = _substitute(asked, state_folder)
-    for folder in (asked, substitute):
+def _find_folder_for_root(requested: Path, state_folder: Path) -> tuple[Path, Account]:
+    """The folder that has data, else the requested one if an unprivileged account can reach it, else a substitute."""
+    substitute = _substitute(requested, state_folder)
+    for folder in (requested, substitute):
         data = ServerFolder(folder, folder, None).cluster
         if data.exists():
-            # The data decide: another account may be the first choice today than when they were made.
+            # The owner of the data decides: the preferred account may have been another one when they were created.
             return folder, Account(data.stat().st_uid, data.stat().st_gid)
     account = _unprivileged_account()
-    existing = next(folder for folder in (asked, *asked.parents) if folder.exists())
+    existing = next(folder for folder in (requested, *requested.parents) if folder.exists())
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
-    return (asked if account.can_enter(existing) else substitute), account
+    return (requested if account.can_enter(existing) else substitute), account
 
 
 def _unprivileged_account() -> Account:
@@ -143,22 +148,22 @@ def _unprivileged_account() -> Account:
         return Account(entry.pw_uid, entry.pw_gid)
     raise EmbeddedPostgresError(
         "PostgreSQL refuses to run as root, and this system has no account named 'postgres' or 'nobody'. "
-        "Make one (useradd --system postgres), run Truestock as an ordinary user, or pass --database-url."
+        "Create one (useradd --system postgres), run Truestock as an ordinary user, or pass --database-url."
     )
 
 
-def make_folder(folder: Path, mode: int) -> None:
-    """Make the folder and what is missing above it with exactly this mode; leave alone what is there."""
+def create_folder(folder: Path, mode: int) -> None:
+    """Create the folder and its missing parents with exactly this mode; leave existing folders unchanged."""
     if folder.is_dir():
         return
-    make_folder(folder.parent, mode)
+    create_folder(folder.parent, mode)
     folder.mkdir()
-    # The mode of mkdir is narrowed by the umask; the folder is ours, so it may be set.
+    # The umask narrows the mode of mkdir, so the mode is set afterwards.
     folder.chmod(mode)
 
 
 def installed_programs() -> Path:
-    """The programs in the wheel. Found without importing the package, whose own start-up changes permissions."""
+    """The programs in the wheel, found without importing the package, because its import changes permissions."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
@@ -188,25 +193,25 @@ def find_programs(installed: Path, account: Account | None, state_folder: Path) 
 def _try_programs(programs: Path, account: Account | None) -> str:
     """Why the programs do not run, or an empty string if they do."""
     try:
-        ran = _run([str(programs / "initdb"), "--version"], account)
+        completed = _run([str(programs / "initdb"), "--version"], account)
     except OSError as error:
         return str(error)
-    return "" if ran.returncode == 0 else ran.stdout.strip() or f"exit code {ran.returncode}"
+    return "" if completed.returncode == 0 else completed.stdout.strip() or f"exit code {completed.returncode}"
 
 
 def _copy_installation(installation: Path, target: Path) -> None:
-    """Copy what PostgreSQL needs, readable for all. It gets its name at the end, so that no half copy is ever used."""
-    make_folder(target.parent, 0o711)
+    """Copy what PostgreSQL needs, readable for all. The copy is renamed at the end, so that no partial copy is used."""
+    create_folder(target.parent, 0o711)
     site = installation.parents[1]
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=target.parent) as unfinished:
         copy = Path(unfinished, "copy")
-        # Wheels keep foreign libraries beside (Linux) or inside (macOS) the package, at paths the programs know.
+        # Wheels keep shared libraries beside (Linux) or inside (macOS) the package, where the programs look for them.
         for part in (installation, installation.parent / ".dylibs", site / f"{PACKAGE}.libs"):
             if part.exists():
                 ignored = shutil.ignore_patterns("include", "*.a")
                 shutil.copytree(part, copy / part.relative_to(site), symlinks=True, ignore=ignored)
         _make_readable(copy)
-        # Where another service was faster its copy stays; any other failure shows when the copy is tried.
+        # If another service was faster, its copy stays; any other failure shows when the copy is tried.
         with suppress(OSError):
             copy.rename(target)
 
@@ -218,7 +223,7 @@ def _make_readable(copy: Path) -> None:
 
 
 def process_options(account: Account | None) -> ProcessOptions:
-    """How to run a process as the account; nothing for the service's own."""
+    """The `subprocess` arguments that run a process as the account; empty for the account of the service."""
     return {} if account is None else {"user": account.user, "group": account.group, "extra_groups": []}
 
 

@@ -1,7 +1,7 @@
 """The embedded database: a private PostgreSQL 18 from the programs in a PyPI wheel, for a laptop, a trial or a test.
 
 It listens on a Unix socket in a private folder, never on TCP, and ends when the service ends, however that happens.
-Where it lives and as whom is `location`; what outlives a killed service is `guard`.
+Its folder and account are in `location`; the process that stops it after the service was killed is `guard`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from service.database.embedded.cluster import (
     pid_file,
     server_pid,
 )
-from service.database.embedded.location import EmbeddedPostgresError, ServerFolder, find_place
+from service.database.embedded.location import EmbeddedPostgresError, ServerFolder, find_server_folder
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "temporary_postgres"]
 
@@ -54,7 +54,7 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
 }
-"""A small durable server."""
+"""Defaults for a small durable server."""
 
 FIXED_SETTINGS = {
     "listen_addresses": "",
@@ -74,22 +74,22 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, place: ServerFolder, socket_folder: Path, process: subprocess.Popen[bytes], locks: ExitStack
+        self, server_folder: ServerFolder, socket_folder: Path, process: subprocess.Popen[bytes], locks: ExitStack
     ) -> None:
-        self.data_dir = place.folder
-        self.log_file = place.log
+        self.data_dir = server_folder.folder
+        self.log_file = server_folder.log
         self.database_url = _database_url(str(socket_folder))
         self._process = process
         self._locks = locks
 
     @classmethod
     def start(cls, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Self:
-        """Start the server of a folder, and make its database the first time; returns when it takes connections.
+        """Start the server of a folder and create its database if missing; returns when it accepts connections.
 
-        `settings` are PostgreSQL's, over ours. Raises EmbeddedPostgresError, and then leaves nothing running.
+        PostgreSQL's `settings` override SETTINGS. Raises EmbeddedPostgresError, and then leaves nothing running.
         """
         try:
-            return cls._start(find_place(data_dir), {**SETTINGS, **(settings or {}), **FIXED_SETTINGS})
+            return cls._start(find_server_folder(data_dir), {**SETTINGS, **(settings or {}), **FIXED_SETTINGS})
         except OSError as error:
             raise EmbeddedPostgresError(
                 f"The embedded database cannot use {data_dir}: {error}. "
@@ -98,26 +98,26 @@ class EmbeddedPostgres:
 
     @classmethod
     def running_url(cls, data_dir: Path) -> str | None:
-        """Where the folder's server listens, for another process of the same user; None where none runs."""
-        place = find_place(data_dir)
-        pid = server_pid(place)
-        if pid is None or not is_server_of(pid, place):
+        """The URL of the folder's running server, for another process of the same user; None if no server runs."""
+        server_folder = find_server_folder(data_dir)
+        pid = server_pid(server_folder)
+        if pid is None or not is_server_of(pid, server_folder):
             return None
-        return _database_url(pid_file(place)[4])
+        return _database_url(pid_file(server_folder)[4])
 
     @classmethod
-    def _start(cls, place: ServerFolder, settings: Mapping[str, str]) -> Self:
+    def _start(cls, server_folder: ServerFolder, settings: Mapping[str, str]) -> Self:
         with ExitStack() as undo:
-            _claim(place, undo)
-            lock = _wait_for_predecessor(place, undo)
-            _clear_stale_pid(place)
-            ensure_cluster(place, lock)
-            socket_folder = _make_socket_folder(place, undo)
-            log_start = place.log.stat().st_size if place.log.exists() else 0
-            process = _start_guard(place, socket_folder, settings, lock)
+            _reserve(server_folder, undo)
+            lock = _wait_for_predecessor(server_folder, undo)
+            _clear_stale_pid(server_folder)
+            ensure_cluster(server_folder, lock)
+            socket_folder = _create_socket_folder(server_folder, undo)
+            log_start = server_folder.log.stat().st_size if server_folder.log.exists() else 0
+            process = _start_guard(server_folder, socket_folder, settings, lock)
             undo.callback(_end, process)
-            _wait_until_ready(place, process, log_start)
-            return cls(place, socket_folder, process, undo.pop_all())
+            _wait_until_ready(server_folder, process, log_start)
+            return cls(server_folder, socket_folder, process, undo.pop_all())
 
     @property
     def running(self) -> bool:
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Shut the server down fast: open transactions are rolled back, commits are kept. Waits; twice is once."""
+        """Shut the server down fast and wait: open transactions are rolled back, commits are kept. Repeatable."""
         self._locks.close()
 
     def __enter__(self) -> Self:
@@ -139,7 +139,7 @@ class EmbeddedPostgres:
 def temporary_postgres(*, settings: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
     """A server whose data are deleted at the end, for tests, demos and measurements."""
     folder = Path(tempfile.mkdtemp(prefix="truestock-data-"))
-    # Lets the server's account in where the service is root; the data inside have a private folder of their own.
+    # If the service is root, the server's account must enter; the data inside have a private folder of their own.
     folder.chmod(0o711)
     used = folder
     try:
@@ -155,39 +155,39 @@ def _database_url(socket_folder: str) -> str:
     return f"postgresql://{USER}@/{DATABASE}?host={socket_folder}&port={PORT}"
 
 
-def _claim(place: ServerFolder, undo: ExitStack) -> None:
-    """Make this process the only service of the folder, until it ends. Raises if another one is."""
-    path = place.folder / "service.lock"
-    claim = _open_lock(path, undo)
-    if not _try_lock(claim):
+def _reserve(server_folder: ServerFolder, undo: ExitStack) -> None:
+    """Reserve the folder for this process until it ends. Raises if another service has reserved it."""
+    path = server_folder.folder / "service.lock"
+    lock = _open_lock(path, undo)
+    if not _try_lock(lock):
         holder = path.read_text().strip()
         raise EmbeddedPostgresError(
-            f"The embedded database in {place.folder} is in use by another Truestock service, process "
+            f"The embedded database in {server_folder.folder} is in use by another Truestock service, process "
             f"{holder or 'unknown'}. Stop that one, pass another --data-dir, or pass --database-url so that both "
             "services share a server."
         )
-    os.ftruncate(claim, 0)
-    os.write(claim, f"{os.getpid()}\n".encode())
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
 
 
-def _wait_for_predecessor(place: ServerFolder, undo: ExitStack) -> int:
-    """A lock that the guard and every process of the server inherit, so that it is free when the last of them is gone.
+def _wait_for_predecessor(server_folder: ServerFolder, undo: ExitStack) -> int:
+    """A lock that the guard and every process of the server inherit, so that it is free once all of them have ended.
 
     A service that was killed a moment ago leaves a server that is still shutting down.
     """
-    lock = _open_lock(place.folder / "server.lock", undo)
+    lock = _open_lock(server_folder.folder / "server.lock", undo)
     deadline = time.monotonic() + RELEASE_SECONDS
-    asked = False
+    interrupted = False
     while not _try_lock(lock):
-        pid = server_pid(place)
-        if pid is not None and not asked and is_server_of(pid, place):
-            # Its guard does so too, unless that was killed as well.
+        pid = server_pid(server_folder)
+        if pid is not None and not interrupted and is_server_of(pid, server_folder):
+            # Its guard sends this signal too, unless it was killed as well.
             os.kill(pid, SIGINT)
-            asked = True
+            interrupted = True
         if time.monotonic() > deadline:
             raise EmbeddedPostgresError(
-                f"The database server of an earlier service does not let go of {place.folder}: process {pid}. "
-                f"Look at {place.log}, stop that process (kill -INT {pid}), and start again."
+                f"The database server of an earlier service still uses {server_folder.folder}: process {pid}. "
+                f"Look at {server_folder.log}, stop that process (kill -INT {pid}), and start again."
             )
         time.sleep(POLL_SECONDS)
     return lock
@@ -207,31 +207,33 @@ def _try_lock(lock: int) -> bool:
     return True
 
 
-def _clear_stale_pid(place: ServerFolder) -> None:
-    """Remove what a killed server left. Raises if somebody started a server in our data folder by hand.
+def _clear_stale_pid(server_folder: ServerFolder) -> None:
+    """Remove the pid file of a killed server. Raises if a server was started in our data folder by hand.
 
-    PostgreSQL removes the file itself where no process has that number, but after a restart of the machine another
-    process may have it.
+    PostgreSQL removes the file itself if no process has that id, but after a restart of the machine another process may
+    have it.
     """
-    pid = server_pid(place)
-    if pid is not None and is_server_of(pid, place):
+    pid = server_pid(server_folder)
+    if pid is not None and is_server_of(pid, server_folder):
         raise EmbeddedPostgresError(
-            f"A PostgreSQL server that Truestock did not start, process {pid}, is using {place.cluster}. "
+            f"A PostgreSQL server that Truestock did not start, process {pid}, is using {server_folder.cluster}. "
             f"Stop it (kill -INT {pid}), or pass its address with --database-url."
         )
-    (place.cluster / "postmaster.pid").unlink(missing_ok=True)
+    (server_folder.cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _make_socket_folder(place: ServerFolder, undo: ExitStack) -> Path:
+def _create_socket_folder(server_folder: ServerFolder, undo: ExitStack) -> Path:
     """A new private folder with a short name: a socket's path has a limit, a data folder's has none."""
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
         length = len(os.fsencode(Path(parent, "truestock-12345678", f".s.PGSQL.{PORT}.lock")))
-        if length > LONGEST_SOCKET_PATH or (place.account is not None and not place.account.can_enter(Path(parent))):
+        if length > LONGEST_SOCKET_PATH or (
+            server_folder.account is not None and not server_folder.account.can_enter(Path(parent))
+        ):
             continue
         folder = Path(tempfile.mkdtemp(prefix="truestock-", dir=parent))
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        if place.account is not None:
-            os.chown(folder, place.account.user, place.account.group)
+        if server_folder.account is not None:
+            os.chown(folder, server_folder.account.user, server_folder.account.group)
         return folder
     raise EmbeddedPostgresError(
         f"No folder for the database's socket: {tempfile.gettempdir()} has too long a name or is closed to the "
@@ -240,21 +242,21 @@ def _make_socket_folder(place: ServerFolder, undo: ExitStack) -> Path:
 
 
 def _start_guard(
-    place: ServerFolder, socket_folder: Path, settings: Mapping[str, str], lock: int
+    server_folder: ServerFolder, socket_folder: Path, settings: Mapping[str, str], lock: int
 ) -> subprocess.Popen[bytes]:
     """The guard's process. It stops the server when its standard input, a pipe that only we hold, ends."""
     settings = {**settings, "unix_socket_directories": f'"{socket_folder}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     task = guard.GuardTask(
-        command=[str(place.programs / "postgres"), "-D", str(place.cluster), *options],
-        folder=str(place.folder),
-        log=str(place.log),
+        command=[str(server_folder.programs / "postgres"), "-D", str(server_folder.cluster), *options],
+        folder=str(server_folder.folder),
+        log=str(server_folder.log),
         socket_folder=str(socket_folder),
         lock=lock,
-        user=None if place.account is None else place.account.user,
-        group=None if place.account is None else place.account.group,
+        user=None if server_folder.account is None else server_folder.account.user,
+        group=None if server_folder.account is None else server_folder.account.group,
     )
-    with place.log.open("ab") as log:
+    with server_folder.log.open("ab") as log:
         return subprocess.Popen(
             # The guard needs the standard library alone: -I ignores PYTHON* variables and keeps service/ off the import
             # path, -S leaves out site-packages, and a path to the file works from any folder.
@@ -273,14 +275,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_until_ready(place: ServerFolder, process: subprocess.Popen[bytes], log_start: int) -> None:
-    """Return when the server says in its pid file that it takes connections. Raises with its log if it ends before."""
+def _wait_until_ready(server_folder: ServerFolder, process: subprocess.Popen[bytes], log_start: int) -> None:
+    """Return when the server's pid file says that it accepts connections. Raises with its log if it ends before."""
     deadline = time.monotonic() + START_SECONDS
-    while pid_file(place)[7:8] != ["ready"]:
+    while pid_file(server_folder)[7:8] != ["ready"]:
         if process.poll() is not None or time.monotonic() > deadline:
             raise EmbeddedPostgresError(
-                f"The embedded database in {place.folder} did not start. Its log, {place.log}, ends\n"
-                f"{last_lines(_log_since(place.log, log_start))}\n"
+                f"The embedded database in {server_folder.folder} did not start. Its log, {server_folder.log}, ends\n"
+                f"{last_lines(_log_since(server_folder.log, log_start))}\n"
                 "Put that right, pass another --data-dir, or pass --database-url."
             )
         time.sleep(POLL_SECONDS)
@@ -288,7 +290,7 @@ def _wait_until_ready(place: ServerFolder, process: subprocess.Popen[bytes], log
 
 def _log_since(log: Path, start: int) -> str:
     with log.open("rb") as file, suppress(OSError):
-        # The guard may have begun a new file since.
+        # The guard may have started a new file since.
         file.seek(start if start <= log.stat().st_size else 0)
         return file.read().decode(errors="replace")
     return ""

@@ -23,7 +23,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from service.database.embedded import guard
-from service.database.embedded.location import STATE_FOLDER, Account, find_place, find_programs, installed_programs
+from service.database.embedded.location import (
+    STATE_FOLDER,
+    Account,
+    find_programs,
+    find_server_folder,
+    installed_programs,
+)
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, temporary_postgres
 
 ROOT = Path(__file__).parents[3]
@@ -43,38 +49,38 @@ signal.pause()
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as several accounts")
 only_linux = pytest.mark.skipif(
-    sys.platform != "linux", reason="other systems do not tell a process of its parent's end"
+    sys.platform != "linux", reason="other systems do not signal a process when its parent ends"
 )
 
 
 @pytest.fixture
 def empty_folder() -> Iterator[Path]:
-    """A folder that the server's account can reach, which pytest's own, private, is not for root."""
-    made = Path(tempfile.mkdtemp())
-    made.chmod(0o711)
-    yield made
-    shutil.rmtree(made)
+    """A folder that the server's account can reach; pytest's own folder is private, so root's server cannot."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
 def shared_folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp())
-    made.chmod(0o711)
-    start(made).stop()
-    yield made
-    shutil.rmtree(made)
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o711)
+    start(folder).stop()
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
 def folder(shared_folder: Path) -> Iterator[Path]:
-    """A folder with a stopped server's data. Tests share it, because making or copying one is what takes time."""
+    """A folder with a stopped server's data. Tests share it, because creating or copying one takes most of the time."""
     yield shared_folder
     wait_until(lambda: not processes_in(shared_folder))
 
 
 @pytest.fixture
 def own_folder(shared_folder: Path, empty_folder: Path) -> Path:
-    """A copy of such a folder, for a test that damages it."""
+    """A copy of that folder, for a test that damages it."""
     subprocess.run(["cp", "-a", shared_folder / "pgdata", empty_folder / "pgdata"], check=True)
     return empty_folder
 
@@ -86,7 +92,7 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 
 def ask(server: EmbeddedPostgres | str, statement: str) -> Any:
-    """The first value that the database answers."""
+    """The first value of the statement's result."""
 
     async def fetch() -> Any:
         connection = await asyncpg.connect(server if isinstance(server, str) else server.database_url)
@@ -115,7 +121,7 @@ def start(folder: Path) -> EmbeddedPostgres:
 
 @contextmanager
 def service_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another service, in a session of its own as in a terminal of its own, whose first line is `starting`."""
+    """Another service in a session of its own, as in another terminal; its first line is `starting`."""
     command = [sys.executable, "-c", SERVICE, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
@@ -136,7 +142,7 @@ def socket_folder_of(url: str) -> Path:
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
-    """Every process that works in the folder or names it in its command line, but those of the tests' services."""
+    """Processes that work in the folder or name it in their command line, without the tests' services."""
     return [process for process in psutil.process_iter() if concerns(process, folder)]
 
 
@@ -158,9 +164,9 @@ def guard_of(folder: Path) -> psutil.Process:
     return parent
 
 
-def wait_until(true: Callable[[], object]) -> None:
+def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
-    while not true():
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -172,7 +178,7 @@ def test_a_new_folder_gets_an_empty_database_in_utf8(server: EmbeddedPostgres) -
 
 
 def test_nothing_listens_on_tcp(server: EmbeddedPostgres) -> None:
-    listening = [found for found in postmaster(server.data_dir).net_connections() if found.status == "LISTEN"]
+    listening = [socket for socket in postmaster(server.data_dir).net_connections() if socket.status == "LISTEN"]
 
     assert listening == []
 
@@ -181,20 +187,20 @@ def test_sqlalchemy_connects_with_the_same_url(server: EmbeddedPostgres) -> None
     async def select() -> object:
         engine = create_async_engine(server.database_url.replace("postgresql:", "postgresql+asyncpg:"))
         async with engine.connect() as connection:
-            found = (await connection.execute(text("SELECT 7"))).scalar()
+            value = (await connection.execute(text("SELECT 7"))).scalar()
         await engine.dispose()
-        return found
+        return value
 
     assert asyncio.run(select()) == 7
 
 
-def test_settings_of_the_caller_win_over_ours_but_never_open_a_port(folder: Path) -> None:
+def test_settings_of_the_caller_override_the_defaults_but_never_open_a_port(folder: Path) -> None:
     with EmbeddedPostgres.start(folder, settings={**FAST, "max_connections": "7", "listen_addresses": "*"}) as server:
         assert ask(server, "SHOW max_connections") == "7"
         assert ask(server, "SHOW listen_addresses") == ""
 
 
-def test_a_commit_is_durable_unless_the_caller_says_otherwise(empty_folder: Path) -> None:
+def test_commits_are_durable_by_default(empty_folder: Path) -> None:
     with EmbeddedPostgres.start(empty_folder) as server:
         assert (ask(server, "SHOW fsync"), ask(server, "SHOW synchronous_commit")) == ("on", "on")
 
@@ -207,7 +213,7 @@ def test_other_accounts_cannot_connect(server: EmbeddedPostgres) -> None:
     assert not NOBODY.can_enter(server.data_dir / "pgdata")
 
 
-def test_data_survive_a_restart_and_stopping_twice_is_stopping_once(folder: Path) -> None:
+def test_data_survive_a_restart_and_a_server_may_be_stopped_twice(folder: Path) -> None:
     server = start(folder)
     number = remember(server)
     server.stop()
@@ -237,7 +243,7 @@ def test_data_survive_a_kill_of_postgres(folder: Path) -> None:
         assert recall(again) == number
 
 
-def test_no_process_is_left_after_kill_9(folder: Path) -> None:
+def test_no_process_remains_after_kill_9(folder: Path) -> None:
     with service_process(folder) as service:
         socket_folder = socket_folder_of(read_line(service))
         assert len(processes_in(folder)) > 2
@@ -249,7 +255,7 @@ def test_no_process_is_left_after_kill_9(folder: Path) -> None:
 
 
 @only_linux
-def test_no_process_is_left_after_kill_9_of_service_and_guard_at_once(folder: Path) -> None:
+def test_no_process_remains_after_kill_9_of_service_and_guard_at_once(folder: Path) -> None:
     with service_process(folder) as service:
         socket_folder = socket_folder_of(read_line(service))
 
@@ -260,7 +266,7 @@ def test_no_process_is_left_after_kill_9_of_service_and_guard_at_once(folder: Pa
     socket_folder.rmdir()
 
 
-def test_no_process_is_left_after_kill_9_while_the_database_is_made(empty_folder: Path) -> None:
+def test_no_process_remains_after_kill_9_while_the_database_is_created(empty_folder: Path) -> None:
     with service_process(empty_folder) as service:
         wait_until(lambda: list(empty_folder.glob("unfinished-*/PG_VERSION")))
         service.kill()
@@ -272,7 +278,7 @@ def test_no_process_is_left_after_kill_9_while_the_database_is_made(empty_folder
         assert not list(empty_folder.glob("unfinished-*"))
 
 
-def test_ctrl_c_in_the_terminal_leaves_postgres_to_the_service(folder: Path) -> None:
+def test_ctrl_c_in_the_terminal_does_not_stop_postgres_before_the_service(folder: Path) -> None:
     with service_process(folder) as service:
         url = read_line(service)
 
@@ -283,7 +289,7 @@ def test_ctrl_c_in_the_terminal_leaves_postgres_to_the_service(folder: Path) -> 
         assert ask(url, "SELECT 7") == 7
 
 
-def test_a_second_service_on_the_same_folder_is_told_who_holds_it(folder: Path) -> None:
+def test_a_second_service_on_the_same_folder_is_refused_with_the_process_id_of_the_first(folder: Path) -> None:
     with service_process(folder) as service:
         read_line(service)
 
@@ -291,8 +297,8 @@ def test_a_second_service_on_the_same_folder_is_told_who_holds_it(folder: Path) 
             start(folder)
 
 
-def test_a_server_that_someone_started_by_hand_is_left_alone(folder: Path) -> None:
-    with hand_started(folder) as by_hand:
+def test_a_server_that_was_started_by_hand_is_not_stopped(folder: Path) -> None:
+    with started_by_hand(folder) as by_hand:
         with pytest.raises(EmbeddedPostgresError, match=rf"process {by_hand.pid}, is using"):
             start(folder)
 
@@ -300,9 +306,9 @@ def test_a_server_that_someone_started_by_hand_is_left_alone(folder: Path) -> No
 
 
 @contextmanager
-def hand_started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started_by_hand(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     owner = (folder / "pgdata").stat()
-    command = [str(find_place(folder).programs / "postgres"), "-D", str(folder / "pgdata")]
+    command = [str(find_server_folder(folder).programs / "postgres"), "-D", str(folder / "pgdata")]
     options = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     command += ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder / 'pgdata'}"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, **options) as process:  # type: ignore[call-overload]
@@ -330,18 +336,18 @@ def test_a_stale_pid_file_that_names_another_process_stops_nothing(folder: Path)
 def test_data_of_another_major_version_are_refused(own_folder: Path) -> None:
     (own_folder / "pgdata" / "PG_VERSION").write_text("16\n")
 
-    with pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 16; this Truestock has 18\..*pg_dump"):
+    with pytest.raises(EmbeddedPostgresError, match=r"created by PostgreSQL 16; this Truestock has 18\..*pg_dump"):
         start(own_folder)
 
 
 def test_a_data_folder_of_another_server_is_refused(empty_folder: Path) -> None:
     (empty_folder / "PG_VERSION").write_text("18\n")
 
-    with pytest.raises(EmbeddedPostgresError, match=r"Truestock did not make.*--database-url"):
+    with pytest.raises(EmbeddedPostgresError, match=r"Truestock did not create.*--database-url"):
         start(empty_folder)
 
 
-def test_a_server_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> None:
+def test_a_server_that_does_not_start_reports_the_end_of_its_log(folder: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match='invalid value for parameter "shared_buffers": "plenty"'):
         EmbeddedPostgres.start(folder, settings={"shared_buffers": "plenty"})
 
@@ -349,7 +355,7 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> 
     start(folder).stop()
 
 
-def test_a_database_that_cannot_be_made_says_why(empty_folder: Path) -> None:
+def test_a_database_that_cannot_be_created_reports_why(empty_folder: Path) -> None:
     (empty_folder / "data").write_text("This is a file.")
 
     with pytest.raises(EmbeddedPostgresError, match=r"cannot use .*/data: .*--data-dir"):
@@ -362,17 +368,17 @@ def test_a_folder_with_a_long_name_and_spaces_works(empty_folder: Path) -> None:
 
 
 @only_root
-def test_a_private_parent_folder_is_not_loosened(empty_folder: Path) -> None:
+def test_permissions_of_a_private_parent_folder_stay_unchanged(empty_folder: Path) -> None:
     empty_folder.chmod(0o700)
-    asked = empty_folder / "data"
+    requested = empty_folder / "data"
 
-    server = start(asked)
+    server = start(requested)
     try:
         number = remember(server)
         server.stop()
         assert empty_folder.stat().st_mode & 0o777 == 0o700
         assert server.data_dir.parent == STATE_FOLDER
-        with start(asked) as again:
+        with start(requested) as again:
             assert again.data_dir == server.data_dir
             assert recall(again) == number
     finally:
@@ -381,7 +387,7 @@ def test_a_private_parent_folder_is_not_loosened(empty_folder: Path) -> None:
 
 
 @only_root
-def test_data_behind_a_folder_that_became_private_are_not_silently_begun_anew(own_folder: Path) -> None:
+def test_data_in_a_folder_that_became_private_are_not_replaced_by_an_empty_database(own_folder: Path) -> None:
     own_folder.chmod(0o700)
 
     with pytest.raises(EmbeddedPostgresError, match=rf"cannot reach {own_folder}\. .*chmod o\+x"):
@@ -389,7 +395,7 @@ def test_data_behind_a_folder_that_became_private_are_not_silently_begun_anew(ow
 
 
 @only_root
-def test_data_made_by_another_account_are_opened_as_that_account(own_folder: Path) -> None:
+def test_data_of_another_account_are_opened_as_that_account(own_folder: Path) -> None:
     for path in (own_folder / "pgdata", *(own_folder / "pgdata").rglob("*")):
         os.chown(path, NOBODY.user, NOBODY.group)
 
@@ -399,19 +405,19 @@ def test_data_made_by_another_account_are_opened_as_that_account(own_folder: Pat
 
 
 @only_root
-def test_programs_behind_a_private_folder_are_copied_once(empty_folder: Path) -> None:
+def test_programs_in_a_private_folder_are_copied_once(empty_folder: Path) -> None:
     installed = private_installation(empty_folder)
 
     programs = find_programs(installed, NOBODY, empty_folder / "state")
 
     assert programs.is_relative_to(empty_folder / "state")
     assert (empty_folder / "private").stat().st_mode & 0o777 == 0o700
-    made = programs.stat().st_ctime_ns
-    assert find_programs(installed, NOBODY, empty_folder / "state").stat().st_ctime_ns == made
+    created = programs.stat().st_ctime_ns
+    assert find_programs(installed, NOBODY, empty_folder / "state").stat().st_ctime_ns == created
 
 
 def private_installation(folder: Path) -> Path:
-    """Installed as by root with a umask of 077."""
+    """Programs as root installs them with a umask of 077."""
     (folder / "private").mkdir()
     copy_installation(folder / "private")
     for path in (folder / "private", *(folder / "private").rglob("*")):
@@ -452,24 +458,24 @@ def test_an_ordinary_user_runs_the_server_as_itself(empty_folder: Path) -> None:
 
 
 def python_for_everyone() -> str:
-    """A supported Python that nobody may run: the one of these tests may live in root's home."""
+    """A supported Python that the account `nobody` may run: the Python of these tests may be in root's home."""
     check = "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))"
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         try:
-            ran = subprocess.run([python, "-I", "-c", check], cwd="/", user=NOBODY.user, check=False)
+            completed = subprocess.run([python, "-I", "-c", check], cwd="/", user=NOBODY.user, check=False)
         except OSError:
             continue
-        if ran.returncode == 0:
+        if completed.returncode == 0:
             return python
     pytest.skip("no supported Python that an ordinary user can run")
 
 
 def site_packages_for_everyone(folder: Path) -> Path:
-    """What the embedded database imports, where everybody can read it: the checkout may be private."""
+    """The imports of the embedded database in a folder that every account can read: the checkout may be private."""
     site = folder / "site"
     shutil.copytree(ROOT / "service", site / "service")
     copy_installation(site)
-    import structlog  # noqa: PLC0415 - only its folder is wanted
+    import structlog  # noqa: PLC0415 - only its folder is used
     import typing_extensions  # noqa: PLC0415
 
     shutil.copytree(Path(structlog.__file__).parent, site / "structlog")
@@ -479,11 +485,11 @@ def site_packages_for_everyone(folder: Path) -> Path:
     return site
 
 
-def test_the_log_stays_within_bounds(empty_folder: Path) -> None:
+def test_the_log_stays_within_its_size_limit(empty_folder: Path) -> None:
     lock = os.open(empty_folder / "lock", os.O_RDWR | os.O_CREAT)
     noisy = ["/bin/sh", "-c", "yes 'a line of a log' | head -c 30000000"]
     task = guard.GuardTask(
-        noisy, str(empty_folder), str(empty_folder / "log"), str(empty_folder / "gone"), lock, None, None
+        noisy, str(empty_folder), str(empty_folder / "log"), str(empty_folder / "no-socket"), lock, None, None
     )
 
     command = [sys.executable, "-I", "-S", guard.__file__, task.to_json()]

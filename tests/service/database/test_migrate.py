@@ -1,4 +1,4 @@
-"""The tables that migrations make are those that the code declares, and data come through both ways."""
+"""Migrations create the tables that the code declares, and keep data in both directions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.database.database import plain_url, sqlalchemy_url
 from service.database.tables import TransactionId, metadata
 
 
-async def move(url: str, revision: str, *, down: bool = False) -> None:
+async def migrate_to(url: str, revision: str, *, down: bool = False) -> None:
     steps = command.downgrade if down else command.upgrade
     await asyncio.to_thread(steps, migrate.alembic_config(url), revision)
 
@@ -32,41 +32,41 @@ async def differences(url: str) -> list[Any]:
 
     engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool)
     async with engine.connect() as connection:
-        found = await connection.run_sync(compare)
+        changes = await connection.run_sync(compare)
     await engine.dispose()
-    return found
+    return changes
 
 
-async def test_migrations_make_the_tables_that_the_code_declares(
+async def test_migrations_create_the_tables_that_the_code_declares(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # SQLAlchemy knows no xid8 of its own.
+    # SQLAlchemy does not know the type xid8.
     monkeypatch.setitem(postgresql_base.ischema_names, "xid8", TransactionId)
 
     assert await differences(database_url) == []
 
 
-async def test_orders_and_figures_come_through_the_migration_and_back(empty_database_url: str) -> None:
-    await move(empty_database_url, "0003")
+async def test_orders_and_stock_survive_the_migration_and_the_downgrade(empty_database_url: str) -> None:
+    await migrate_to(empty_database_url, "0003")
     connection = await asyncpg.connect(plain_url(empty_database_url))
     try:
         await connection.execute(OLD_DATA)
 
-        await move(empty_database_url, "head")
+        await migrate_to(empty_database_url, "head")
         level = await connection.fetchrow("SELECT tracked, version, unavailable FROM stock_level")
-        by_reason = await connection.fetchrow("SELECT reason, unit_count FROM stock_unavailable")
+        unavailable = await connection.fetchrow("SELECT reason, unit_count FROM stock_unavailable")
         line = await connection.fetchrow("SELECT oversold, cancelled FROM order_line")
-        raised = await connection.fetchrow("SELECT state, needs_person, resolution FROM exception")
-        await move(empty_database_url, "0003", down=True)
-        short = await connection.fetchrow("SELECT unit_count, cause FROM shortage")
+        exception = await connection.fetchrow("SELECT state, needs_person, resolution FROM exception")
+        await migrate_to(empty_database_url, "0003", down=True)
+        shortage = await connection.fetchrow("SELECT unit_count, cause FROM shortage")
     finally:
         await connection.close()
 
     assert tuple(level or ()) == (True, 0, 2)
-    assert tuple(by_reason or ()) == ("other", 2)
+    assert tuple(unavailable or ()) == ("other", 2)
     assert tuple(line or ()) == (3, 0)
-    assert tuple(raised or ()) == ("open", True, None)
-    assert tuple(short or ()) == (3, "race")
+    assert tuple(exception or ()) == ("open", True, None)
+    assert tuple(shortage or ()) == (3, "race")
 
 
 OLD_DATA = """
