@@ -41,9 +41,9 @@ def location_message(row: asyncpg.Record) -> catalog_pb.Location:
     if row["ships_to"] is not None:
         message.ships_to.SetInParent()
         message.ships_to.countries.extend(row["ships_to"])
-    works = working_hours.message_of(row)
-    if works is not None:
-        message.working_time.CopyFrom(works)
+    working_time = working_hours.message_of(row)
+    if working_time is not None:
+        message.working_time.CopyFrom(working_time)
     return message
 
 
@@ -82,4 +82,4 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
 
 
 def _number(words: Mapping[int, str], word: str) -> Any:
-    return next(number for number, known in words.items() if known == word)
+    return next(number for number, number_word in words.items() if number_word == word)

@@ -1,4 +1,4 @@
-"""Catalog requests, checked and turned into rows."""
+"""Validates catalog requests and turns them into rows."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ Row = dict[str, Any]
 
 
 def location_rows(locations: Sequence[catalog_pb.Location]) -> list[Row]:
-    """Raises InvalidFields."""
-    return _rows("locations", locations, "location_id", _location)
+    """Rows of `location`. Raises InvalidFields."""
+    return _read_all("locations", locations, "location_id", _location)
 
 
 def product_rows(products: Sequence[catalog_pb.Product]) -> list[Row]:
-    """Raises InvalidFields."""
-    return _rows("products", products, "sku", _product)
+    """Rows of `product`. Raises InvalidFields."""
+    return _read_all("products", products, "sku", _product)
 
 
 def channel_rows(channels: Sequence[catalog_pb.Channel]) -> list[Row]:
-    """Raises InvalidFields."""
-    return _rows("channels", channels, "channel_id", _channel)
+    """Rows of `channel`. Raises InvalidFields."""
+    return _read_all("channels", channels, "channel_id", _channel)
 
 
 def page(page_size: int, page_token: str, skus: Sequence[str] = ()) -> tuple[int, str]:
-    """How many entries, behind which key. Raises InvalidFields."""
+    """The page size and the key after which the page starts. Raises InvalidFields."""
     fields = Fields()
     if fields.size("skus", skus, 0, limits.SKUS):
         for index, sku in enumerate(skus):
             fields.sku(f"skus[{index}]", sku)
-    count, after = fields.page(page_size, page_token)
+    size, after = fields.page(page_size, page_token)
     fields.finish()
-    return count, after
+    return size, after
 
 
-def _rows(name: str, messages: Sequence[Any], key: str, read: Any) -> list[Row]:
+def _read_all(name: str, messages: Sequence[Any], key: str, read: Any) -> list[Row]:
     fields = Fields()
     rows: list[Row] = []
-    seen: dict[str, int] = {}
+    first_indexes: dict[str, int] = {}
     if fields.size(name, messages, 1, limits.UPSERTS):
         for index, message in enumerate(messages):
-            identity = getattr(message, key)
-            if identity in seen:
-                fields.wrong(f"{name}[{index}].{key}", f"'{identity}' is {name}[{seen[identity]}] too")
-            seen.setdefault(identity, index)
+            record_id = getattr(message, key)
+            if record_id in first_indexes:
+                fields.wrong(f"{name}[{index}].{key}", f"'{record_id}' is {name}[{first_indexes[record_id]}] too")
+            first_indexes.setdefault(record_id, index)
             rows.append(read(fields, f"{name}[{index}]", message))
     fields.finish()
     return rows

@@ -38,8 +38,8 @@ _CHANNELS = Statement(select(channel).order_by(channel.c.id))
 _FEEDS = Statement(select(feed).order_by(feed.c.source))
 _RAISE_VERSION = Statement(update(catalog_version).values(version=catalog_version.c.version + 1))
 _VERSION = Statement(select(catalog_version.c.version))
-_KNOWN_LOCATIONS = Statement(select(location.c.id).where(location.c.id == any_of("ids", Text)))
-_KNOWN_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of("skus", Text)))
+_EXISTING_LOCATIONS = Statement(select(location.c.id).where(location.c.id == any_of("ids", Text)))
+_EXISTING_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of("skus", Text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,9 @@ async def read(connection: Connection) -> Catalog:
     """Every location, channel and declared feed."""
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
     current = await version(connection)
-    locations = [location_of(r) for r in await _LOCATIONS.rows(connection)]
-    channels = [channel_of(r) for r in await _CHANNELS.rows(connection)]
-    declared = await feeds(connection)
-    return Catalog(current, {x.id: x for x in locations}, {x.id: x for x in channels}, declared)
+    locations = {row["id"]: location_of(row) for row in await _LOCATIONS.rows(connection)}
+    channels = {row["id"]: channel_of(row) for row in await _CHANNELS.rows(connection)}
+    return Catalog(current, locations, channels, await feeds(connection))
 
 
 async def feeds(connection: Connection) -> dict[str, Feed]:
@@ -90,19 +89,19 @@ async def products(connection: Connection, skus: Iterable[str]) -> tuple[int, di
     """The catalog version, and the products of those SKUs that exist."""
     rows = await _PRODUCTS.rows(connection, skus=sorted(set(skus)))
     current = rows[0]["version"] if rows else 0
-    return current, {r["sku"]: product_of(r) for r in rows if r["sku"] is not None}
+    return current, {row["sku"]: product_of(row) for row in rows if row["sku"] is not None}
 
 
 async def missing_locations(connection: Connection, ids: Iterable[str]) -> set[str]:
     """The ids that no location has."""
     requested = set(ids)
-    return requested - {r["id"] for r in await _KNOWN_LOCATIONS.rows(connection, ids=sorted(requested))}
+    return requested - {row["id"] for row in await _EXISTING_LOCATIONS.rows(connection, ids=sorted(requested))}
 
 
 async def missing_products(connection: Connection, skus: Iterable[str]) -> set[str]:
     """The SKUs that no product has."""
     requested = set(skus)
-    return requested - {r["sku"] for r in await _KNOWN_PRODUCTS.rows(connection, skus=sorted(requested))}
+    return requested - {row["sku"] for row in await _EXISTING_PRODUCTS.rows(connection, skus=sorted(requested))}
 
 
 async def claim(connection: Connection) -> None:
@@ -119,40 +118,41 @@ class CatalogTable:
         """`learned` columns are written by the service: an upsert leaves them unchanged."""
         self.table = table
         self.key = key
-        columns = [c.name for c in table.columns if c.name not in ("create_time", "update_time", *learned)]
+        kept_columns = ("create_time", "update_time", *learned)
+        columns = [column.name for column in table.columns if column.name not in kept_columns]
         values = insert(table).values({name: parameter(name, table.c[name].type) for name in columns})
         changed = {name: values.excluded[name] for name in columns if name != key}
         self._upsert = Statement(
             values.on_conflict_do_update(index_elements=[key], set_={**changed, "update_time": func.clock_timestamp()})
         )
         id_column = table.c[key]
-        self._known = Statement(select(id_column).where(id_column == any_of("ids", Text)))
+        self._existing_ids = Statement(select(id_column).where(id_column == any_of("ids", Text)))
         page = (
             select(table, func.statement_timestamp().label("now"))
             .where(id_column > parameter("after", Text))
             .order_by(id_column)
         )
         self._page = Statement(page.limit(parameter("count", Integer)))
-        self._named_page = Statement(page.where(id_column == any_of("ids", Text)).limit(parameter("count", Integer)))
+        self._page_of_ids = Statement(page.where(id_column == any_of("ids", Text)).limit(parameter("count", Integer)))
 
     async def upsert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Writes whole records, one transaction at a time; returns (created, updated)."""
         await claim(connection)
-        counts = await self.known_counts(connection, rows)
+        counts = await self.upsert_counts(connection, rows)
         await self._upsert.run_for_each(connection, sorted(map(dict, rows), key=lambda row: str(row[self.key])))
         return counts
 
-    async def known_counts(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-        """How many of these records are new, and how many exist."""
-        known = await self._known.rows(connection, ids=[row[self.key] for row in rows])
-        return len(rows) - len(known), len(known)
+    async def upsert_counts(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+        """How many of these records an upsert would create, and how many it would update."""
+        existing = await self._existing_ids.rows(connection, ids=[row[self.key] for row in rows])
+        return len(rows) - len(existing), len(existing)
 
     async def page(
         self, connection: Connection, after: str, count: int, ids: Sequence[str] = ()
     ) -> list[asyncpg.Record]:
         """At most `count` records with keys after `after`, by key."""
         if ids:
-            return await self._named_page.rows(connection, after=after, count=count, ids=list(ids))
+            return await self._page_of_ids.rows(connection, after=after, count=count, ids=list(ids))
         return await self._page.rows(connection, after=after, count=count)
 
 
@@ -189,8 +189,8 @@ def location_of(row: asyncpg.Record) -> Location:
 def channel_of(row: asyncpg.Record) -> Channel:
     """A row of `channel` as a value of `policies`."""
     location_ids = frozenset(row["location_ids"])
-    name = (row["id"], row["kind"], row["display_name"])
-    return Channel(*name, location_ids, row["cancellation_headroom"], row["platform"])
+    identity = (row["id"], row["kind"], row["display_name"])
+    return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"])
 
 
 def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:

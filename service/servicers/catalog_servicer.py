@@ -94,7 +94,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
             if table is FEEDS:
                 await _check_owners(connection, rows, alone=not validate_only)
             if validate_only:
-                return await table.known_counts(connection, rows)
+                return await table.upsert_counts(connection, rows)
             return await table.upsert(connection, rows)
 
         return await self._database.transaction("upsert", write)
