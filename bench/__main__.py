@@ -12,8 +12,8 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import calls, cold, decisions, hot, reload
-from bench.report import Report
+from bench import call_cost, cold_skus, hot_sku, rule_evaluation, rule_reloads
+from bench.bench_report import Report
 from bench.rounds import Pace, WrongAnswer
 from service.cli.console import add_row, new_table, print_json, say, stdout_console
 from service.database.embedded.postgres import temporary_postgres
@@ -36,13 +36,17 @@ class Measurement:
 
 
 MEASUREMENTS = {
-    hot.NAME: Measurement(hot.measure, hot.PACE, "one hot SKU: our allocator ÷ a transaction per order"),
-    calls.NAME: Measurement(calls.measure, calls.PACE, "CheckAvailability and AllocateOrder ÷ an empty call"),
-    cold.NAME: Measurement(cold.measure, cold.PACE, "p99 of cold SKUs while one is hot ÷ while none is"),
-    decisions.NAME: Measurement(
-        decisions.measure, decisions.PACE, "rules from memory ÷ durable-rules; 1,000 rules ÷ 10"
+    hot_sku.NAME: Measurement(hot_sku.measure, hot_sku.PACE, "one hot SKU: our allocator ÷ a transaction per order"),
+    call_cost.NAME: Measurement(
+        call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ an empty call"
     ),
-    reload.NAME: Measurement(reload.measure, reload.PACE, "failed and mixed answers, and memory, while rules change"),
+    cold_skus.NAME: Measurement(cold_skus.measure, cold_skus.PACE, "p99 of cold SKUs while one is hot ÷ while none is"),
+    rule_evaluation.NAME: Measurement(
+        rule_evaluation.measure, rule_evaluation.PACE, "rules from memory ÷ durable-rules; 1,000 rules ÷ 10"
+    ),
+    rule_reloads.NAME: Measurement(
+        rule_reloads.measure, rule_reloads.PACE, "failed and mixed answers, and memory, while rules change"
+    ),
 }
 ALL = "all"
 

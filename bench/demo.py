@@ -19,7 +19,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from bench.shop import RULES
+from bench.bench_retailer import RULES
 from service.app.application import Running, running
 from service.cli.client import Client, connect
 from service.cli.console import add_row, count, new_table, stdout_console

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from bench import calls, cold, decisions, hot, reload
+from bench import call_cost, cold_skus, hot_sku, rule_evaluation, rule_reloads
 from bench.__main__ import MEASUREMENTS, Measurement
+from bench.bench_retailer import open_shop
 from bench.rounds import Pace, WrongAnswer
-from bench.shop import open_shop
 
 TINY = Pace(rounds=1, seconds=0.05)
 RATIOS = {
-    hot.NAME: {
+    hot_sku.NAME: {
         "allocator_vs_transaction_1",
         "allocator_vs_transaction_8",
         "allocator_vs_transaction_grpc_8",
     },
-    calls.NAME: {"check_availability_vs_empty", "allocate_vs_empty"},
-    cold.NAME: {"cold_p99_ratio"},
-    decisions.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
-    reload.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
+    call_cost.NAME: {"check_availability_vs_empty", "allocate_vs_empty"},
+    cold_skus.NAME: {"cold_p99_ratio"},
+    rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
+    rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
 }
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few callers, SKUs and questions: this is about whether it runs."""
-    monkeypatch.setattr(hot, "POOL_SIZES", (4,))
-    monkeypatch.setattr(hot, "FEW", (1,))
-    monkeypatch.setattr(hot, "MANY", 8)
-    monkeypatch.setattr(cold, "COLD", cold.COLD[:10])
-    monkeypatch.setattr(cold, "CALLERS", 8)
-    monkeypatch.setattr(calls, "CALLERS", 8)
-    monkeypatch.setattr(decisions, "CONTEXTS", 500)
-    monkeypatch.setattr(decisions, "PROVEN", 50)
-    monkeypatch.setattr(reload, "RELOADS", 6)
+    monkeypatch.setattr(hot_sku, "POOL_SIZES", (4,))
+    monkeypatch.setattr(hot_sku, "FEW", (1,))
+    monkeypatch.setattr(hot_sku, "MANY", 8)
+    monkeypatch.setattr(cold_skus, "COLD", cold_skus.COLD[:10])
+    monkeypatch.setattr(cold_skus, "CALLERS", 8)
+    monkeypatch.setattr(call_cost, "CALLERS", 8)
+    monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
+    monkeypatch.setattr(rule_evaluation, "PROVEN", 50)
+    monkeypatch.setattr(rule_reloads, "RELOADS", 6)
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)

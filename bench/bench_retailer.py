@@ -14,8 +14,8 @@ import asyncpg
 from google.type.latlng_pb2 import LatLng
 from prometheus_client import CollectorRegistry
 
+from bench.bench_calls import CHANNEL_ID, UNITS, sold_order
 from bench.rounds import WrongAnswer
-from bench.wire import CHANNEL_ID, UNITS, sold_order
 from policies.policy_set import PolicySet
 from service.allocation.allocation_queue import Ticket
 from service.app.wiring import new_id

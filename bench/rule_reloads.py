@@ -14,13 +14,13 @@ from statistics import median, quantiles
 
 import psutil
 
-from bench.observers import CHECKED, ORDERED, Seen, observers
-from bench.report import Ratio, Report
+from bench.allocators import allocator
+from bench.answer_observers import CHECKED, ORDERED, Seen, observers
+from bench.bench_calls import UNITS
+from bench.bench_report import Ratio, Report
+from bench.bench_retailer import PLACES, Shop, open_shop
+from bench.bench_server import serving
 from bench.rounds import Figures, Pace, WrongAnswer
-from bench.serving import serving
-from bench.shop import PLACES, Shop, open_shop
-from bench.transactions import allocator
-from bench.wire import UNITS
 from policies.engine.rule_engine import Engine
 from policies.reading import rules_reader
 from service.policy.active_policies import ActivePolicies

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 
-from bench.callers import closed_loop
-from bench.load import Generator, Stream, Task, generator
-from bench.report import Ratio, Report, ratio
+from bench.allocators import POOL_SIZES, Orders, allocator, transaction_per_order
+from bench.bench_calls import ALLOCATE
+from bench.bench_report import Ratio, Report, ratio
+from bench.bench_retailer import Shop, open_shop
+from bench.bench_server import serving
+from bench.call_loops import closed_loop
+from bench.load_generator import Generator, Stream, Task, generator
 from bench.rounds import Figures, Pace, interleaved
-from bench.serving import serving
-from bench.shop import Shop, open_shop
-from bench.transactions import POOL_SIZES, Orders, allocator, transaction_per_order
-from bench.wire import ALLOCATE
 
 NAME = "hot"
 PACE = Pace(rounds=5, seconds=2.0)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from bench.report import Report, ratio
+from bench.bench_report import Report, ratio
+from bench.bench_retailer import RULES
 from bench.rounds import Figures, Pace, WrongAnswer, interleaved
-from bench.shop import RULES
 from policies.domain.model import Channel, Context, Location, Product, StockLevel
 from policies.engine.conditions import All, Comparison, Operator
 from policies.engine.matcher import Matcher

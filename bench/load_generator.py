@@ -20,9 +20,9 @@ from pathlib import Path
 from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 
-from bench.callers import Call, closed_loop, open_loop
+from bench.bench_calls import ALLOCATE, CHANNEL_ID, CHECK, EMPTY, UNITS, sold_order
+from bench.call_loops import Call, closed_loop, open_loop
 from bench.rounds import Figures, WrongAnswer
-from bench.wire import ALLOCATE, CHANNEL_ID, CHECK, EMPTY, UNITS, sold_order
 from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb, order_pb2
 
 CHANNELS = 4
@@ -74,7 +74,7 @@ async def generator() -> AsyncIterator[Generator]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bench.load",
+        "bench.load_generator",
         cwd=Path(__file__).parent.parent,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

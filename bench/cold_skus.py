@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from statistics import median
 
-from bench.load import Generator, Stream, Task, generator
-from bench.report import Report, ratio
+from bench.allocators import allocator
+from bench.bench_calls import ALLOCATE
+from bench.bench_report import Report, ratio
+from bench.bench_retailer import Shop, open_shop
+from bench.bench_server import serving
+from bench.load_generator import Generator, Stream, Task, generator
 from bench.rounds import Figures, Pace, interleaved
-from bench.serving import serving
-from bench.shop import Shop, open_shop
-from bench.transactions import allocator
-from bench.wire import ALLOCATE
 
 NAME = "cold"
 PACE = Pace(rounds=5, seconds=5.0)

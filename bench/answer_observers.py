@@ -19,8 +19,8 @@ from pathlib import Path
 
 from grpc import aio
 
+from bench.bench_calls import CHANNEL_ID, sold_order
 from bench.rounds import WrongAnswer
-from bench.wire import CHANNEL_ID, sold_order
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -67,7 +67,7 @@ class Observers:
 async def observers(address: str) -> AsyncIterator[Observers]:
     """Callers of a server, each of whom has had an answer; they end with the block if not before."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.observers", address),
+        *(sys.executable, "-m", "bench.answer_observers", address),
         cwd=Path(__file__).parent.parent,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from bench.shop import Shop
+from bench.bench_retailer import Shop
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.app.wiring import new_id

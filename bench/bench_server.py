@@ -11,9 +11,9 @@ from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import _async as health_aio, health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from bench.shop import Shop
-from bench.transactions import CONNECTIONS, Orders
-from bench.wire import EMPTY_SERVICE
+from bench.allocators import CONNECTIONS, Orders
+from bench.bench_calls import EMPTY_SERVICE
+from bench.bench_retailer import Shop
 from service.app.application import GRPC_OPTIONS
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.database.database import Database
