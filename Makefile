@@ -40,7 +40,7 @@ check: setup ## Lint, format, types, imports between packages, protos and their 
 	$(BIN)/python tools/protos.py check
 	$(BIN)/python -m tools.schema check
 
-bench: setup ## Measure everything, as ratios of arms that take turns; takes minutes
+bench: setup ## Run all benchmarks; takes minutes
 	$(BIN)/python -m bench run all
 
 protos: setup ## Make the Python stubs beside the .proto files anew

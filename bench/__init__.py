@@ -1,1 +1,1 @@
-"""Measurements of Truestock: load and ratios of arms that take turns in one run. `python -m bench list` names them."""
+"""Benchmarks of Truestock as ratios of variants that run in turns. `python -m bench list` lists them."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: lists the measurements and runs them, each on a PostgreSQL of its own that is thrown away."""
+"""`python -m bench`: lists the benchmarks and runs them, each on a temporary PostgreSQL of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.cli.console import add_row, new_table, print_json, say, stdout_cons
 from service.database.embedded.postgres import temporary_postgres
 
 app = typer.Typer(
-    help="Measures Truestock, as ratios of arms that take turns.",
+    help="Runs benchmarks of Truestock; each compares variants that run in turns and reports ratios.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,93 +27,93 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """One thing that is measured, on the database that a URL names."""
+class Benchmark:
+    """A function that measures on the database with the given URL, and its usual pace."""
 
     measure: Callable[[str, Pace], Awaitable[Report]]
     pace: Pace
     help: str
 
 
-MEASUREMENTS = {
-    hot_sku.NAME: Measurement(hot_sku.measure, hot_sku.PACE, "one hot SKU: our allocator ÷ a transaction per order"),
-    call_cost.NAME: Measurement(
-        call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ an empty call"
+BENCHMARKS = {
+    hot_sku.NAME: Benchmark(hot_sku.measure, hot_sku.PACE, "one hot SKU: allocation queue ÷ transaction per order"),
+    call_cost.NAME: Benchmark(call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ an empty call"),
+    cold_skus.NAME: Benchmark(
+        cold_skus.measure, cold_skus.PACE, "p99 of orders of cold SKUs: with a hot SKU ÷ without"
     ),
-    cold_skus.NAME: Measurement(cold_skus.measure, cold_skus.PACE, "p99 of cold SKUs while one is hot ÷ while none is"),
-    rule_evaluation.NAME: Measurement(
-        rule_evaluation.measure, rule_evaluation.PACE, "rules from memory ÷ durable-rules; 1,000 rules ÷ 10"
+    rule_evaluation.NAME: Benchmark(
+        rule_evaluation.measure, rule_evaluation.PACE, "cached rules ÷ durable-rules; 1,000 rules ÷ 10 rules"
     ),
-    rule_reloads.NAME: Measurement(
-        rule_reloads.measure, rule_reloads.PACE, "failed and mixed answers, and memory, while rules change"
+    rule_reloads.NAME: Benchmark(
+        rule_reloads.measure, rule_reloads.PACE, "failed calls, mixed decisions and memory while rules change"
     ),
 }
 ALL = "all"
 
 
 @app.command("list")
-def list_measurements() -> None:
-    """Lists the measurements."""
-    made = new_table("name", "what is measured", "rounds", "seconds", numbers=("rounds", "seconds"))
-    for name, measurement in MEASUREMENTS.items():
-        add_row(made, name, measurement.help, measurement.pace.rounds, f"{measurement.pace.seconds:g}")
-    stdout_console().print(made)
+def list_benchmarks() -> None:
+    """Lists the benchmarks."""
+    table = new_table("name", "what is measured", "rounds", "seconds", numbers=("rounds", "seconds"))
+    for name, benchmark in BENCHMARKS.items():
+        add_row(table, name, benchmark.help, benchmark.pace.rounds, f"{benchmark.pace.seconds:g}")
+    stdout_console().print(table)
 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(MEASUREMENTS)}; or {ALL}.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHMARKS)}; or {ALL}.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.05, max=120, help="Seconds of each arm in each round.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, max=100, help="How often the arms take turns.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.05, max=120, help="Seconds that each variant runs in each round.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, max=100, help="Number of rounds.")] = None,
 ) -> None:
-    """Runs a measurement, or all. Exits with 1 where an answer under load was wrong."""
-    if name not in (*MEASUREMENTS, ALL):
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(MEASUREMENTS)} and {ALL}", param_hint="NAME")
-    # Logs of what is measured must not stand in the JSON, and a thousand reloads say nothing one by one.
-    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
-    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    """Runs one benchmark, or all. Exits with 1 if the service answered wrongly under load."""
+    if name not in (*BENCHMARKS, ALL):
+        raise typer.BadParameter(f"{name!r} is unknown; use one of {', '.join(BENCHMARKS)}, {ALL}", param_hint="NAME")
+    # Logs go to standard error, out of the JSON, and only from warnings up: a thousand reloads would fill the screen.
+    warnings_only = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=warnings_only, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     reports = []
-    for chosen in MEASUREMENTS if name == ALL else [name]:
+    for benchmark_name in BENCHMARKS if name == ALL else [name]:
         if not json:
-            say(f"Measuring {chosen}: {MEASUREMENTS[chosen].help} …")
-        reports.append(_measured(MEASUREMENTS[chosen], seconds, rounds))
+            say(f"Running {benchmark_name}: {BENCHMARKS[benchmark_name].help} …")
+        reports.append(_run(BENCHMARKS[benchmark_name], seconds, rounds))
         if not json:
             reports[-1].show(stdout_console())
     if json:
-        print_json(_joined(reports) if name == ALL else reports[0].as_dict())
+        print_json(_merge(reports) if name == ALL else reports[0].as_dict())
 
 
-def _measured(measurement: Measurement, seconds: float | None, rounds: int | None) -> Report:
-    pace = replace(
-        measurement.pace, seconds=seconds or measurement.pace.seconds, rounds=rounds or measurement.pace.rounds
-    )
+def _run(benchmark: Benchmark, seconds: float | None, rounds: int | None) -> Report:
+    pace = replace(benchmark.pace, seconds=seconds or benchmark.pace.seconds, rounds=rounds or benchmark.pace.rounds)
     try:
         with temporary_postgres() as server:
-            report = asyncio.run(_within(measurement, server.database_url, pace))
-    except WrongAnswer as wrong:
-        say(f"Wrong under load: {wrong}")
-        raise typer.Exit(1) from wrong
-    _check_durable(report)
+            report = asyncio.run(_measure(benchmark, server.database_url, pace))
+    except WrongAnswer as error:
+        say(f"Wrong answer under load: {error}")
+        raise typer.Exit(1) from error
+    _check_durability(report)
     return report
 
 
-async def _within(measurement: Measurement, url: str, pace: Pace) -> Report:
-    return await measurement.measure(url, pace)
+async def _measure(benchmark: Benchmark, url: str, pace: Pace) -> Report:
+    return await benchmark.measure(url, pace)
 
 
-def _check_durable(report: Report) -> None:
-    """Figures of a database that does not sync are worth nothing beside those of one that does."""
+def _check_durability(report: Report) -> None:
+    """Exits with 1 if commits were not durable: such figures cannot be compared with those of a durable database."""
     for setting in ("fsync", "synchronous_commit"):
         if report.settings.get(setting, "on") != "on":
-            say(f"{setting} is {report.settings[setting]}; nothing that was measured is durable")
+            say(f"{setting} is {report.settings[setting]}, so commits were not durable; set it to on and run again")
             raise typer.Exit(1)
 
 
-def _joined(reports: list[Report]) -> dict[str, object]:
+def _merge(reports: list[Report]) -> dict[str, object]:
     return {
         "ratios": {ratio.name: round(ratio.value, 4) for report in reports for ratio in report.ratios},
-        "measurements": {report.name: report.as_dict() for report in reports},
+        "benchmarks": {report.name: report.as_dict() for report in reports},
     }
 
 

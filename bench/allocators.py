@@ -1,4 +1,7 @@
-"""The baseline: a transaction per order, as most services have it. Same statements and rows, locks and plan as ours."""
+"""The two allocators that are compared: the service's allocation queue, and a baseline with a transaction per order.
+
+Both run the same statements, locks and planning; the baseline is how most services allocate.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from bench.bench_retailer import Shop
+from bench.bench_retailer import BenchRetailer
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.app.wiring import new_id
@@ -16,50 +19,51 @@ from service.errors import TruestockError
 from service.settings import Settings
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
-CONNECTIONS = Settings.model_fields["connections"].default
+CONNECTIONS = Settings.model_fields["database_pool_size"].default
 POOL_SIZES = (4, 8, 16, 32)
-"""Connections that the baseline may have; it is measured with those that suit it best."""
+"""Numbers of connections that the baseline may use; it is measured with the best of them."""
 
 
-class Orders(Protocol):
-    """Whatever answers orders: the allocator, or the baseline."""
+class Allocator(Protocol):
+    """Allocates orders: the allocation queue or the baseline."""
 
     async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
-        """The answer to one order. `deadline` is in seconds from now."""
+        """The allocation of one order. `deadline` is in seconds from now."""
         ...
 
 
 class TransactionPerOrder:
-    """Locks the hot rows with SELECT … FOR UPDATE for each order; PostgreSQL is the queue."""
+    """Locks the stock levels with SELECT … FOR UPDATE for each order, so that orders queue in PostgreSQL."""
 
-    def __init__(self, desk: AllocationBatch) -> None:
-        self._desk = desk
+    def __init__(self, batches: AllocationBatch) -> None:
+        self._batches = batches
 
     async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
-        """The answer to one order; nobody is refused for a deadline."""
-        (outcome,) = await self._desk.decide([ticket])
+        """The allocation of one order; `deadline` is ignored."""
+        (outcome,) = await self._batches.decide([ticket])
         if isinstance(outcome, TruestockError):
             raise outcome
         return outcome
 
 
 @asynccontextmanager
-async def allocator(shop: Shop) -> AsyncIterator[Orders]:
-    """Our allocator as the service has it."""
-    database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
-    made = AllocationQueue(_desk(shop, database).decide, shop.metrics, max_in_flight=CONNECTIONS - 2)
-    yield made
-    await made.close()
+async def allocation_queue(retailer: BenchRetailer) -> AsyncIterator[Allocator]:
+    """The allocation queue as the service runs it."""
+    database = await Database.open(retailer.url, retailer.metrics, connections=CONNECTIONS)
+    batches = _batches(retailer, database)
+    queue = AllocationQueue(batches.decide, retailer.metrics, max_in_flight=CONNECTIONS - 2)
+    yield queue
+    await queue.close()
     await database.close()
 
 
 @asynccontextmanager
-async def transaction_per_order(shop: Shop, connections: int) -> AsyncIterator[Orders]:
+async def transaction_per_order(retailer: BenchRetailer, connections: int) -> AsyncIterator[Allocator]:
     """The baseline with a pool of its own."""
-    database = await Database.open(shop.url, shop.metrics, connections=connections)
-    yield TransactionPerOrder(_desk(shop, database))
+    database = await Database.open(retailer.url, retailer.metrics, connections=connections)
+    yield TransactionPerOrder(_batches(retailer, database))
     await database.close()
 
 
-def _desk(shop: Shop, database: Database) -> AllocationBatch:
-    return AllocationBatch(Dependencies(Settings(), database, shop.folder, shop.metrics, new_id))
+def _batches(retailer: BenchRetailer, database: Database) -> AllocationBatch:
+    return AllocationBatch(Dependencies(Settings(), database, retailer.policies, retailer.metrics, new_id))

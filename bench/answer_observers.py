@@ -1,7 +1,7 @@
-"""Callers that look at what they are told: a process of its own that asks until its input ends, then says what it saw.
+"""Callers that record the answers they get: a process of its own that calls until its input ends, then prints counts.
 
-What is seen is counted by answer, in one word each: the revision that is said to have decided, and what was decided.
-Callers are here too: `Observers` is the other end, in the process that serves.
+An answer is counted under one word: the policy revision that it names, and what was decided.
+`Observers` is the other end, in the process that serves.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ from truestock.v1 import (
 )
 
 CALLERS = 4
-"""Of each kind; each asks again when it has its answer."""
+"""Callers of each kind; each calls again when it has its answer."""
 CALL_SECONDS = 10.0
 READY = b"ready\n"
-ORDERED, CHECKED = "ORDERED", "CHECKED"
-"""One product is sold and the other only asked about, so that what can be sold of it depends on rules alone."""
+ORDERED_SKU, CHECKED_SKU = "ORDERED", "CHECKED"
+"""One product is sold and the other only checked, so that its sellable units depend on rules alone."""
 
 
 @dataclass(slots=True)
-class Seen:
-    """How often each answer was seen, by revision and decision, and how often each way of failing."""
+class ObservedAnswers:
+    """Counts of answers by revision and decision, and of failed calls by error."""
 
     orders: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
-    def answers(self) -> Counter[str]:
-        """All that were answered, of both kinds."""
+    def all(self) -> Counter[str]:
+        """Counts of the answers to orders and checks together."""
         return self.orders + self.checks
 
 
 class Observers:
-    """Observers that run."""
+    """Running observers."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def end(self) -> Seen:
-        """Lets every call be answered; returns what was seen."""
-        # Without input to write, some versions of Python would leave its end open.
-        said, _ = await self._process.communicate(b"")
-        return Seen(*(Counter(counted) for counted in json.loads(said)))
+    async def stop(self) -> ObservedAnswers:
+        """Waits until every open call is answered; returns what was observed."""
+        # Without input to write, some versions of Python do not close the pipe.
+        output, _ = await self._process.communicate(b"")
+        return ObservedAnswers(*(Counter(counts) for counts in json.loads(output)))
 
 
 @asynccontextmanager
-async def observers(address: str) -> AsyncIterator[Observers]:
-    """Callers of a server, each of whom has had an answer; they end with the block if not before."""
+async def running_observers(address: str) -> AsyncIterator[Observers]:
+    """Observers of a server that have had their first answers; their process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.answer_observers", address),
         cwd=Path(__file__).parent.parent,
@@ -75,7 +75,7 @@ async def observers(address: str) -> AsyncIterator[Observers]:
     assert process.stdout is not None
     try:
         if await process.stdout.readline() != READY:
-            raise WrongAnswer("the observers ended; what they said is above")
+            raise WrongAnswer("the observers ended; their error is printed above")
         yield Observers(process)
     finally:
         if process.returncode is None:
@@ -83,56 +83,60 @@ async def observers(address: str) -> AsyncIterator[Observers]:
             await process.wait()
 
 
-async def _observe(address: str) -> Seen:
-    seen, stop = Seen(), asyncio.Event()
+async def _observe(address: str) -> ObservedAnswers:
+    observed, stop = ObservedAnswers(), asyncio.Event()
     async with aio.insecure_channel(address) as channel, asyncio.TaskGroup() as tasks:
-        asked = [(_order(channel), seen.orders), (_check(channel), seen.checks)]
-        for ask, answers in asked:
-            answers[await ask()] += 1
+        calls = [(_order_call(channel), observed.orders), (_check_call(channel), observed.checks)]
+        for call, answers in calls:
+            answers[await call()] += 1
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
-        for ask, answers in asked * CALLERS:
-            tasks.create_task(_caller(ask, answers, seen.failures, stop))
+        for call, answers in calls * CALLERS:
+            tasks.create_task(_call_until(stop, call, answers, observed.failures))
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         stop.set()
-    return seen
+    return observed
 
 
-async def _caller(
-    ask: Callable[[], Awaitable[str]], answers: Counter[str], failures: Counter[str], stop: asyncio.Event
+async def _call_until(
+    stop: asyncio.Event, call: Callable[[], Awaitable[str]], answers: Counter[str], failures: Counter[str]
 ) -> None:
     while not stop.is_set():
         try:
-            answers[await ask()] += 1
+            answers[await call()] += 1
         except aio.AioRpcError as error:
             failures[f"{error.code().name}: {error.details()}"] += 1
 
 
-def _order(channel: aio.Channel) -> Callable[[], Awaitable[str]]:
+def _order_call(channel: aio.Channel) -> Callable[[], Awaitable[str]]:
     stub = allocation_grpc.AllocationServiceStub(channel)
-    run, numbers = uuid.uuid4().hex, itertools.count()
+    run_id, order_numbers = uuid.uuid4().hex, itertools.count()
 
     async def order() -> str:
-        request = sold_order(ORDERED, f"{run}-{next(numbers)}")
-        answer: allocation_pb.AllocateOrderResponse = await stub.AllocateOrder(request, timeout=CALL_SECONDS)
-        decision = answer.allocation.decision
-        places = [shipment.location_id for shipment in answer.allocation.shipments]
+        request = sold_order(ORDERED_SKU, f"{run_id}-{next(order_numbers)}")
+        response: allocation_pb.AllocateOrderResponse = await stub.AllocateOrder(request, timeout=CALL_SECONDS)
+        decision = response.allocation.decision
+        location_ids = [shipment.location_id for shipment in response.allocation.shipments]
         rules = sorted({rule.rule for rule in decision.fired_rules})
-        return _word(decision.policy_revision, decision.routing_policy, *places, *rules)
+        return _word(decision.policy_revision, decision.routing_policy, *location_ids, *rules)
 
     return order
 
 
-def _check(channel: aio.Channel) -> Callable[[], Awaitable[str]]:
+def _check_call(channel: aio.Channel) -> Callable[[], Awaitable[str]]:
     stub = availability_grpc.AvailabilityServiceStub(channel)
-    request = availability_pb.CheckAvailabilityRequest(channel_id=CHANNEL_ID, skus=[CHECKED], include_locations=True)
+    request = availability_pb.CheckAvailabilityRequest(
+        channel_id=CHANNEL_ID, skus=[CHECKED_SKU], include_locations=True
+    )
 
     async def check() -> str:
-        answer: availability_pb.CheckAvailabilityResponse = await stub.CheckAvailability(request, timeout=CALL_SECONDS)
-        (found,) = answer.availabilities
-        rules = sorted({rule.rule for rule in found.fired_rules})
-        held_back = sorted({str(place.buffer_count) for place in found.locations})
-        return _word(answer.policy_revision, str(found.sellable_count), *held_back, *rules)
+        response: availability_pb.CheckAvailabilityResponse = await stub.CheckAvailability(
+            request, timeout=CALL_SECONDS
+        )
+        (availability,) = response.availabilities
+        rules = sorted({rule.rule for rule in availability.fired_rules})
+        buffers = sorted({str(location.buffer_count) for location in availability.locations})
+        return _word(response.policy_revision, str(availability.sellable_count), *buffers, *rules)
 
     return check
 
@@ -142,5 +146,5 @@ def _word(*parts: str) -> str:
 
 
 if __name__ == "__main__":
-    found = asyncio.run(_observe(sys.argv[1]))
-    print(json.dumps([found.orders, found.checks, found.failures]))  # noqa: T201 - what the other end reads
+    observed = asyncio.run(_observe(sys.argv[1]))
+    print(json.dumps([observed.orders, observed.checks, observed.failures]))  # noqa: T201 - `Observers.stop` reads it

@@ -1,11 +1,11 @@
-"""What both ends of the wire agree on: calls, channel and stock. Imports little, because the generator starts often."""
+"""Calls, channel and stock that server and load generator share. Imports little, because generators start often."""
 
 from __future__ import annotations
 
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 EMPTY_SERVICE = "truestock.v1.Bench"
-"""Its name begins as our own services' do, so that the interceptor measures its calls like theirs."""
+"""In the package of our own services, so that the interceptor measures its calls as it measures theirs."""
 
 ALLOCATE = "/truestock.v1.AllocationService/AllocateOrder"
 CHECK = "/truestock.v1.AvailabilityService/CheckAvailability"
@@ -13,11 +13,11 @@ EMPTY = f"/{EMPTY_SERVICE}/DoNothing"
 
 CHANNEL_ID = "tiktok_shop"
 UNITS = 1_000_000
-"""Units of every SKU at every place, so that no run sells out: how quickly one says no is not measured here."""
+"""Units of every SKU at every location: nothing sells out, because shortages would be measured instead of sales."""
 
 
 def sold_order(sku: str, order_id: str) -> allocation_pb.AllocateOrderRequest:
-    """A paid order of one unit, to an address in Texas."""
+    """A paid order of one unit to an address in Texas."""
     return allocation_pb.AllocateOrderRequest(
         channel_id=CHANNEL_ID,
         order_id=order_id,

@@ -1,4 +1,4 @@
-"""What a measurement came to: figures of every arm, ratios of arms, and where that was; as a table and as JSON."""
+"""The results of a benchmark as a table and as JSON: ratios, figures of every variant, settings and the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.cli.console import add_row, new_table
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One arm's figure divided by another's, round by round. `bar` is DESIGN.md section 8's, if it has one."""
+    """One variant's figure divided by another's, round by round, with the target that it must meet, if any."""
 
     name: str
     rounds: tuple[float, ...]
@@ -31,8 +31,8 @@ class Ratio:
         return median(self.rounds)
 
     @property
-    def bar(self) -> str:
-        """The bar in words, empty where there is none."""
+    def target(self) -> str:
+        """The target in words; empty if there is none."""
         if self.at_least is not None:
             return f"≥ {self.at_least:g}"
         return "" if self.at_most is None else f"≤ {self.at_most:g}"
@@ -40,64 +40,66 @@ class Ratio:
 
 def ratio(
     name: str,
-    over: Sequence[Figures],
-    under: Sequence[Figures],
+    numerators: Sequence[Figures],
+    denominators: Sequence[Figures],
     figure: str,
     *,
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Ratio:
-    """The ratio of one figure of two arms that took turns."""
-    rounds = tuple(a[figure] / b[figure] for a, b in zip(over, under, strict=True))
+    """The ratio of one figure of two variants, round by round."""
+    pairs = zip(numerators, denominators, strict=True)
+    rounds = tuple(numerator[figure] / denominator[figure] for numerator, denominator in pairs)
     return Ratio(name, rounds, at_least, at_most)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One measurement. `settings` are what it depends on, durability before all."""
+    """The results of one benchmark. `settings` are what they depend on, above all the durability of commits."""
 
     name: str
     pace: Pace
-    arms: Mapping[str, Sequence[Figures]]
+    variants: Mapping[str, Sequence[Figures]]
     ratios: Sequence[Ratio]
     settings: Mapping[str, str | float] = field(default_factory=dict)
-    proof: str = ""
+    verified: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        """For --json."""
+        """The object that --json prints."""
         return {
             "name": self.name,
             "ratios": {ratio.name: round(ratio.value, 4) for ratio in self.ratios},
             "spread": {ratio.name: [round(min(ratio.rounds), 4), round(max(ratio.rounds), 4)] for ratio in self.ratios},
-            "bars": {ratio.name: ratio.bar for ratio in self.ratios if ratio.bar},
-            "arms": {name: list(figures) for name, figures in self.arms.items()},
+            "targets": {ratio.name: ratio.target for ratio in self.ratios if ratio.target},
+            "variants": {name: list(figures) for name, figures in self.variants.items()},
             "rounds": self.pace.rounds,
             "seconds": self.pace.seconds,
             "settings": dict(self.settings),
             "machine": machine(),
-            "proof": self.proof,
+            "verified": self.verified,
         }
 
     def show(self, console: Console) -> None:
-        """Prints the ratios, then the medians of every arm."""
-        console.print(f"[bold]{self.name}[/]  {self.pace.rounds} rounds of {self.pace.seconds:g} s, arms taking turns")
-        ratios = new_table("ratio", "median", "min", "max", "bar", numbers=("median", "min", "max"))
-        for found in self.ratios:
-            add_row(ratios, found.name, *map(_short, (found.value, min(found.rounds), max(found.rounds))), found.bar)
+        """Prints the ratios, then the medians of every variant."""
+        console.print(f"[bold]{self.name}[/]  {self.pace.rounds} rounds, {self.pace.seconds:g} s per variant and round")
+        ratios = new_table("ratio", "median", "min", "max", "target", numbers=("median", "min", "max"))
+        for ratio in self.ratios:
+            spread = (ratio.value, min(ratio.rounds), max(ratio.rounds))
+            add_row(ratios, ratio.name, *map(_short, spread), ratio.target)
         console.print(ratios)
-        figures = new_table("arm", "figure", "median", "min", "max", numbers=("median", "min", "max"))
-        for arm, rounds in self.arms.items():
+        figures = new_table("variant", "figure", "median", "min", "max", numbers=("median", "min", "max"))
+        for variant, rounds in self.variants.items():
             for name in rounds[0]:
                 values = [figure[name] for figure in rounds]
-                add_row(figures, arm, name, *map(_short, (median(values), min(values), max(values))))
+                add_row(figures, variant, name, *map(_short, (median(values), min(values), max(values))))
         console.print(figures)
-        for name, value in {**self.settings, **machine(), "proof": self.proof}.items():
+        for name, value in {**self.settings, **machine(), "verified": self.verified}.items():
             console.print(f"  {name}: {value}", markup=False)
         console.print()
 
 
 def machine() -> dict[str, str | float]:
-    """What the figures come from; ratios of one run may be compared with another machine's, figures may not."""
+    """The machine and the versions. Ratios may be compared with those of another machine, figures may not."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 0,
@@ -110,10 +112,10 @@ def machine() -> dict[str, str | float]:
 
 
 def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if not information.exists():
+    cpu_info = Path("/proc/cpuinfo")
+    if not cpu_info.exists():
         return platform.processor()
-    names = [line.partition(":")[2].strip() for line in information.read_text().splitlines() if "model name" in line]
+    names = [line.partition(":")[2].strip() for line in cpu_info.read_text().splitlines() if "model name" in line]
     return names[0] if names else platform.processor()
 
 

@@ -1,4 +1,4 @@
-"""The retailer that is measured: a warehouse and nine stores, the repository's rules, and the proof at the end."""
+"""The retailer of the benchmarks: a warehouse, nine stores, the repository's rules, and a check of stock at the end."""
 
 from __future__ import annotations
 
@@ -37,102 +37,111 @@ from truestock.v1 import (
 )
 
 RULES = Path(__file__).parent.parent / "rules"
-PLACES = ("dc", *(f"store-{number}" for number in range(1, 10)))
-DURABILITY = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "commit_delay", "server_version")
+LOCATION_IDS = ("dc", *(f"store-{number}" for number in range(1, 10)))
+DURABILITY_SETTINGS = (
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "wal_sync_method",
+    "commit_delay",
+    "server_version",
+)
 
-_numbers = itertools.count(1)
+_order_numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
-class Shop:
-    """A migrated database with the retailer in it. `sold` counts, by SKU, the orders of one unit that were answered."""
+class BenchRetailer:
+    """A migrated database with the retailer in it. `sold` counts answered orders of one unit by SKU."""
 
     url: str
-    folder: ActivePolicies
+    policies: ActivePolicies
     metrics: Metrics
     sold: Counter[str] = field(default_factory=Counter)
 
-    def ticket(self, sku: str) -> Ticket:
-        """A new SOLD order of one unit, as the servicer would hand it to the allocator."""
-        message = sold_order(sku, f"order-{next(_numbers)}")
-        asked = order_requests.order_request(message)
-        claim = IdempotencyKey(new_id(), "AllocateOrder", b"")
-        return Ticket(asked, claim, message, self.folder.current.policy_set, new_id())
+    def new_ticket(self, sku: str) -> Ticket:
+        """A new SOLD order of one unit, as the servicer passes it to the allocation queue."""
+        message = sold_order(sku, f"order-{next(_order_numbers)}")
+        order = order_requests.order_request(message)
+        key = IdempotencyKey(new_id(), "AllocateOrder", b"")
+        return Ticket(order, key, message, self.policies.current.policy_set, new_id())
 
-    async def stock(self, skus: Iterable[str]) -> None:
-        """Makes products and counts UNITS of each at every place."""
-        wanted = list(skus)
+    async def add_products(self, skus: Iterable[str]) -> None:
+        """Creates products and counts UNITS of each at every location."""
+        skus = list(skus)
+        policy_set = self.policies.in_force()
         database = await Database.open(self.url, self.metrics, connections=1)
-        await database.transaction("stock", lambda connection: _stock(connection, wanted, self.folder.in_force()))
+        await database.transaction("stock", lambda connection: _add_products(connection, skus, policy_set))
         await database.close()
 
-    async def prove(self) -> str:
-        """What was proven, in words. Raises WrongAnswer unless the ledger balances and every order has its unit."""
+    async def verify(self) -> str:
+        """What was verified. Raises WrongAnswer unless the ledger balances and each order has its unit allocated."""
         connection = await asyncpg.connect(plain_url(self.url))
         try:
             report = await ledger_check.verify(connection)
-            promised = {
+            allocated = {
                 row["sku"]: row["units"]
                 for row in await connection.fetch(
                     "SELECT sku, sum(allocated)::int AS units FROM stock_level GROUP BY sku"
                 )
             }
-            over = await connection.fetchval(
+            oversold_count = await connection.fetchval(
                 "SELECT count(*) FROM stock_level WHERE held + allocated > on_hand - unavailable"
             )
         finally:
             await connection.close()
         if not report.balanced:
             raise WrongAnswer(f"the ledger does not balance: {'; '.join(report.differences[:3])}")
-        if over:
-            raise WrongAnswer(f"{over} stock levels have more promised than there is")
-        _compare(self.sold, promised)
+        if oversold_count:
+            raise WrongAnswer(f"{oversold_count} stock levels have more units held and allocated than in stock")
+        _compare(self.sold, allocated)
         return (
-            f"ledger balanced over {report.totals['movements']:,} movements; {self.sold.total():,} orders answered, "
-            "as many units promised, none above what is there"
+            f"ledger balances over {report.totals['movements']:,} movements; {self.sold.total():,} orders answered, "
+            "as many units allocated, no stock level oversold"
         )
 
-    async def durability(self) -> dict[str, str | float]:
-        """The settings of PostgreSQL that decide whether a commit is one."""
+    async def durability_settings(self) -> dict[str, str | float]:
+        """The settings of PostgreSQL that decide whether a commit is durable."""
         connection = await asyncpg.connect(plain_url(self.url))
         try:
-            return {name: str(await connection.fetchval(f"SHOW {name}")) for name in DURABILITY}
+            return {name: str(await connection.fetchval(f"SHOW {name}")) for name in DURABILITY_SETTINGS}
         finally:
             await connection.close()
 
 
 @asynccontextmanager
-async def open_shop(url: str) -> AsyncIterator[Shop]:
+async def open_retailer(url: str) -> AsyncIterator[BenchRetailer]:
     """The retailer in an empty database, which is migrated first."""
     await migrate.migrate(url)
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(url, metrics, connections=1)
     try:
-        await database.transaction("catalogue", _fill)
+        await database.transaction("catalogue", _add_locations_and_channel)
     finally:
         await database.close()
-    metrics.start_channels([CHANNEL_ID], PLACES)
-    yield Shop(url, ActivePolicies(RULES, metrics), metrics)
+    metrics.start_channels([CHANNEL_ID], LOCATION_IDS)
+    yield BenchRetailer(url, ActivePolicies(RULES, metrics), metrics)
 
 
-def _compare(sold: Mapping[str, int], promised: Mapping[str, int]) -> None:
-    for sku, orders in sold.items():
-        if promised.get(sku, 0) != orders:
+def _compare(sold: Mapping[str, int], allocated: Mapping[str, int]) -> None:
+    for sku, order_count in sold.items():
+        if allocated.get(sku, 0) != order_count:
             raise WrongAnswer(
-                f"{orders} orders of one {sku} were answered and {promised.get(sku, 0)} units are promised"
+                f"{order_count} orders of one {sku} were answered, but {allocated.get(sku, 0)} units are allocated"
             )
 
 
-async def _fill(connection: Connection) -> None:
+async def _add_locations_and_channel(connection: Connection) -> None:
+    locations = [_location(number) for number in range(len(LOCATION_IDS))]
     channel = catalog_pb.Channel(channel_id=CHANNEL_ID, kind=catalog_pb.Channel.KIND_SOCIAL)
-    await LOCATIONS.upsert(connection, catalog_requests.location_rows([_place(i) for i in range(len(PLACES))]))
+    await LOCATIONS.upsert(connection, catalog_requests.location_rows(locations))
     await CHANNELS.upsert(connection, catalog_requests.channel_rows([channel]))
 
 
-def _place(number: int) -> catalog_pb.Location:
+def _location(number: int) -> catalog_pb.Location:
     is_store = number > 0
     return catalog_pb.Location(
-        location_id=PLACES[number],
+        location_id=LOCATION_IDS[number],
         type=catalog_pb.Location.TYPE_STORE if is_store else catalog_pb.Location.TYPE_WAREHOUSE,
         country="US",
         coordinates=LatLng(latitude=30 + number, longitude=-80 - 4 * number),
@@ -141,21 +150,21 @@ def _place(number: int) -> catalog_pb.Location:
     )
 
 
-async def _stock(connection: Connection, skus: list[str], policy_set: PolicySet) -> None:
+async def _add_products(connection: Connection, skus: list[str], policy_set: PolicySet) -> None:
     for start in range(0, len(skus), 100):
-        some = skus[start : start + 100]
-        await PRODUCTS.upsert(connection, catalog_requests.product_rows([_product(sku) for sku in some]))
-        counted = await levels.clock(connection) - timedelta(minutes=1)
+        batch = skus[start : start + 100]
+        await PRODUCTS.upsert(connection, catalog_requests.product_rows([_product(sku) for sku in batch]))
+        counted_time = await levels.clock(connection) - timedelta(minutes=1)
         changes = [
             stock_pb.StockChange(
-                change_id=f"{sku}@{place}",
+                change_id=f"{sku}@{location_id}",
                 sku=sku,
-                location_id=place,
-                effective_time=proto_values.timestamp(counted),
+                location_id=location_id,
+                effective_time=proto_values.timestamp(counted_time),
                 count=stock_pb.StockCount(on_hand_count=UNITS),
             )
-            for sku in some
-            for place in PLACES
+            for sku in batch
+            for location_id in LOCATION_IDS
         ]
         request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
         counts = record_request(request).changes

@@ -1,4 +1,4 @@
-"""A gRPC server as the service has it, in this process, with a call that does nothing beside the real ones."""
+"""A gRPC server in this process with all services of Truestock, and an empty call for comparison."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import _async as health_aio, health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from bench.allocators import CONNECTIONS, Orders
+from bench.allocators import CONNECTIONS, Allocator
 from bench.bench_calls import EMPTY_SERVICE
-from bench.bench_retailer import Shop
+from bench.bench_retailer import BenchRetailer
 from service.app.application import GRPC_OPTIONS
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.database.database import Database
@@ -23,11 +23,11 @@ from service.settings import Settings
 
 
 @asynccontextmanager
-async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
-    """Serves what `service.app.application` does, with `orders` for the allocator; yields the address."""
-    database = await Database.open(shop.url, shop.metrics, connections=CONNECTIONS)
-    server = grpc.aio.server(interceptors=[CallInterceptor(shop.metrics)], options=GRPC_OPTIONS)
-    _add_services(server, shop, database, orders)
+async def running_server(retailer: BenchRetailer, allocator: Allocator) -> AsyncIterator[str]:
+    """Serves what `service.app.application` serves, with this allocator; yields the address."""
+    database = await Database.open(retailer.url, retailer.metrics, connections=CONNECTIONS)
+    server = grpc.aio.server(interceptors=[CallInterceptor(retailer.metrics)], options=GRPC_OPTIONS)
+    _add_services(server, retailer, database, allocator)
     _add_empty_call(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -38,16 +38,16 @@ async def serving(shop: Shop, orders: Orders) -> AsyncIterator[str]:
         await database.close()
 
 
-def _add_services(server: grpc.aio.Server, shop: Shop, database: Database, orders: Orders) -> None:
-    """All of them, because what a call costs depends on how many methods are registered."""
-    deps = Dependencies(Settings(), database, shop.folder, shop.metrics, new_id)
-    add_services(deps, server, orders)  # type: ignore[arg-type]  # The baseline stands in for the allocator.
+def _add_services(server: grpc.aio.Server, retailer: BenchRetailer, database: Database, allocator: Allocator) -> None:
+    """Adds all services, because the cost of a call depends on how many methods are registered."""
+    deps = Dependencies(Settings(), database, retailer.policies, retailer.metrics, new_id)
+    add_services(deps, server, allocator)  # type: ignore[arg-type]  # The baseline stands in for the queue.
     health_pb2_grpc.add_HealthServicer_to_server(health_aio.HealthServicer(), server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
 def _add_empty_call(server: grpc.aio.Server) -> None:
-    """Registered in the way that generated code registers a method, so that it takes the same path."""
+    """Registers the empty call as generated code registers a method, so that it takes the same path."""
     handlers = {
         "DoNothing": grpc.unary_unary_rpc_method_handler(
             _do_nothing, request_deserializer=Empty.FromString, response_serializer=Empty.SerializeToString

@@ -1,4 +1,4 @@
-"""Callers: a closed loop, in which each asks again when it has its answer, and an open one, which waits for nobody."""
+"""Two ways to load a server: in a closed loop a caller waits for its answer; in an open loop calls start at a rate."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from service.cli.files.order_replay import percentile
 Call = Callable[[], Awaitable[object]]
 
 TICK_SECONDS = 0.002
-"""The shortest sleep of an open loop; calls that are due by its end go together."""
+"""The shortest sleep of an open loop; calls that are due by its end start together."""
 
 
 async def closed_loop(call: Call, callers: int, seconds: float) -> Figures:
-    """Every caller calls until the time is over, and then ends its last call: everything that began is counted."""
+    """Each caller calls again when it has its answer. Calls that are open when the time is over are completed."""
     latencies: list[float] = []
-    started = time.perf_counter()
-    end = started + seconds
+    loop_start = time.perf_counter()
+    loop_end = loop_start + seconds
 
     async def caller() -> None:
-        begun = time.perf_counter()
-        while begun < end:
+        call_start = time.perf_counter()
+        while call_start < loop_end:
             await call()
-            ended = time.perf_counter()
-            latencies.append(ended - begun)
-            begun = ended
+            call_end = time.perf_counter()
+            latencies.append(call_end - call_start)
+            call_start = call_end
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(callers):
             tasks.create_task(caller())
-    return figures_of(latencies, time.perf_counter() - started)
+    return figures_of(latencies, time.perf_counter() - loop_start)
 
 
 async def open_loop(call: Call, per_second: float, seconds: float) -> Figures:
-    """Calls at a steady rate, whether or not answers come. A latency counts from when its call was due."""
+    """Starts calls at a steady rate without waiting for answers. Latency counts from when a call is due."""
     latencies: list[float] = []
-    started = time.perf_counter()
+    loop_start = time.perf_counter()
 
-    async def timed(due: float) -> None:
+    async def timed_call(due: float) -> None:
         await call()
         latencies.append(time.perf_counter() - due)
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(max(1, round(per_second * seconds))):
-            due = started + number / per_second
+            due = loop_start + number / per_second
             wait = due - time.perf_counter()
             if wait > 0:
-                # A little late is no harm, because latencies count from when calls are due; a busy loop is.
+                # A call may start a little late, because latency counts from when it is due; a busy loop takes CPU.
                 await asyncio.sleep(max(wait, TICK_SECONDS))
-            tasks.create_task(timed(due))
-    return figures_of(latencies, time.perf_counter() - started)
+            tasks.create_task(timed_call(due))
+    return figures_of(latencies, time.perf_counter() - loop_start)
 
 
 def figures_of(latencies_seconds: Sequence[float], seconds: float) -> Figures:
-    """Calls, calls a second, and percentiles of their time."""
+    """The number of calls, calls per second, and latency percentiles."""
     milliseconds = [latency * 1_000 for latency in latencies_seconds]
     return {
         "calls": len(milliseconds),

@@ -1,17 +1,17 @@
-"""What a viral SKU does to the others: how long orders of cold SKUs take while one is hot, and while none is."""
+"""The effect of a hot SKU on the others: the latency of orders of cold SKUs with and without load on the hot one."""
 
 from __future__ import annotations
 
 from functools import partial
 from statistics import median
 
-from bench.allocators import allocator
+from bench.allocators import allocation_queue
 from bench.bench_calls import ALLOCATE
 from bench.bench_report import Report, ratio
-from bench.bench_retailer import Shop, open_shop
-from bench.bench_server import serving
-from bench.load_generator import Generator, Stream, Task, generator
-from bench.rounds import Figures, Pace, interleaved
+from bench.bench_retailer import BenchRetailer, open_retailer
+from bench.bench_server import running_server
+from bench.load_generator import CallStream, LoadGenerator, LoadTask, running_generator
+from bench.rounds import Figures, Pace, run_in_turns
 
 NAME = "cold"
 PACE = Pace(rounds=5, seconds=5.0)
@@ -19,56 +19,62 @@ HOT = "HOT"
 COLD = tuple(f"COLD-{number}" for number in range(200))
 COLD_PER_SECOND = 60.0
 CALLERS = 256
-"""Who find out how many hot orders a second can be answered at most."""
+"""Callers that measure how many orders of the hot SKU can be answered per second at most."""
 
 
 async def measure(url: str, pace: Pace = PACE) -> Report:
-    """Open loop at both ends, the hot SKU at half of what was found to be possible. Raises WrongAnswer."""
-    async with generator() as caller, open_shop(url) as shop, allocator(shop) as ours, serving(shop, ours) as address:
-        await shop.stock([HOT, *COLD])
-        capacity = await _capacity(shop, caller, address, pace)
-        cold = Stream("cold", ALLOCATE, COLD, per_second=COLD_PER_SECOND)
-        hot = Stream("hot", ALLOCATE, [HOT], per_second=capacity / 2)
-        found = await interleaved(
-            {
-                "cold alone": partial(_cold, shop, caller, address, [cold]),
-                "cold beside hot": partial(_cold, shop, caller, address, [cold, hot]),
-            },
-            pace,
-        )
+    """Open loop for hot and cold SKUs, the hot one at half of its measured capacity. Raises WrongAnswer."""
+    async with (
+        running_generator() as generator,
+        open_retailer(url) as retailer,
+        allocation_queue(retailer) as queue,
+        running_server(retailer, queue) as address,
+    ):
+        await retailer.add_products([HOT, *COLD])
+        capacity = await _hot_capacity(retailer, generator, address, pace)
+        cold = CallStream("cold", ALLOCATE, COLD, per_second=COLD_PER_SECOND)
+        hot = CallStream("hot", ALLOCATE, [HOT], per_second=capacity / 2)
+        variants = {
+            "cold alone": partial(_order, retailer, generator, address, [cold]),
+            "cold with hot": partial(_order, retailer, generator, address, [cold, hot]),
+        }
+        figures = await run_in_turns(variants, pace)
         return Report(
             name=NAME,
             pace=pace,
-            arms=found,
-            ratios=[ratio("cold_p99_ratio", found["cold beside hot"], found["cold alone"], "p99_ms", at_most=2.0)],
+            variants=figures,
+            ratios=[ratio("cold_p99_ratio", figures["cold with hot"], figures["cold alone"], "p99_ms", at_most=2.0)],
             settings={
-                **await shop.durability(),
+                **await retailer.durability_settings(),
                 "hot_capacity_per_second": round(capacity),
                 "hot_per_second": round(capacity / 2),
                 "cold_per_second": COLD_PER_SECOND,
             },
-            proof=await shop.prove(),
+            verified=await retailer.verify(),
         )
 
 
-async def _capacity(shop: Shop, caller: Generator, address: str, pace: Pace) -> float:
-    turns = []
+async def _hot_capacity(retailer: BenchRetailer, generator: LoadGenerator, address: str, pace: Pace) -> float:
+    """Orders of the hot SKU per second, as the median of three runs."""
+    rates = []
     for _ in range(3):
-        task = Task(address, pace.seconds / 2, [Stream("hot", ALLOCATE, [HOT], callers=CALLERS)])
-        figures = (await caller.run(task))["hot"]
-        shop.sold[HOT] += int(figures["calls"])
-        turns.append(figures["calls_per_second"])
-    return median(turns)
+        task = LoadTask(address, pace.seconds / 2, [CallStream("hot", ALLOCATE, [HOT], callers=CALLERS)])
+        figures = (await generator.run(task))["hot"]
+        retailer.sold[HOT] += int(figures["calls"])
+        rates.append(figures["calls_per_second"])
+    return median(rates)
 
 
-async def _cold(shop: Shop, caller: Generator, address: str, streams: list[Stream], seconds: float) -> Figures:
-    """The cold orders' figures, with what the hot ones came to beside them."""
-    found = await caller.run(Task(address, seconds, streams))
-    calls = int(found["cold"]["calls"])
-    # The generator takes the SKUs in turn, beginning with the first every time.
+async def _order(
+    retailer: BenchRetailer, generator: LoadGenerator, address: str, streams: list[CallStream], seconds: float
+) -> Figures:
+    """The figures of the cold SKUs' orders, and those of the hot SKU as `hot_…` if it is ordered too."""
+    figures = await generator.run(LoadTask(address, seconds, streams))
+    calls = int(figures["cold"]["calls"])
+    # The generator orders the SKUs in turn and starts each run with the first.
     for number, sku in enumerate(COLD):
-        shop.sold[sku] += calls // len(COLD) + (number < calls % len(COLD))
-    if "hot" not in found:
-        return found["cold"]
-    shop.sold[HOT] += int(found["hot"]["calls"])
-    return found["cold"] | {f"hot_{name}": value for name, value in found["hot"].items()}
+        retailer.sold[sku] += calls // len(COLD) + (number < calls % len(COLD))
+    if "hot" not in figures:
+        return figures["cold"]
+    retailer.sold[HOT] += int(figures["hot"]["calls"])
+    return figures["cold"] | {f"hot_{name}": value for name, value in figures["hot"].items()}

@@ -1,7 +1,7 @@
-"""The load generator: a process of its own that makes the calls it is told to, and says what they came to.
+"""The load generator: a process of its own that makes the calls of a task and returns their figures.
 
-A task is one line of JSON on standard input, its answer one line on standard output. It ends when its input ends.
-Callers are here too: `Generator` is the other end, in the process that serves.
+A task is one line of JSON on standard input, its result one line on standard output. The process ends with its input.
+`LoadGenerator` is the other end, in the process that serves.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from bench.call_loops import Call, closed_loop, open_loop
 from bench.rounds import Figures, WrongAnswer
 from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb, order_pb2
 
-CHANNELS = 4
+CONNECTIONS = 4
 """TCP connections that the calls share."""
 CALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """Calls of one kind: by `callers` who wait for answers, or `per_second` whoever waits."""
+class CallStream:
+    """Calls of one method: a closed loop of `callers`, or an open loop with `per_second` calls."""
 
     name: str
     method: str
@@ -42,35 +42,35 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """Streams that run at the same time."""
+class LoadTask:
+    """Streams of calls that run at the same time."""
 
     address: str
     seconds: float
-    streams: Sequence[Stream] = field(default_factory=tuple)
+    streams: Sequence[CallStream] = field(default_factory=tuple)
 
 
-class Generator:
-    """A load generator that runs."""
+class LoadGenerator:
+    """A running load generator."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def run(self, task: Task) -> dict[str, Figures]:
-        """The figures of each stream. Raises WrongAnswer where a call failed or was answered wrongly."""
+    async def run(self, task: LoadTask) -> dict[str, Figures]:
+        """The figures of each stream by name, and of the `generator`. Raises WrongAnswer if a call fails."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asdict(task)).encode() + b"\n")
         line = await self._process.stdout.readline()
         if not line:
-            raise WrongAnswer("the load generator ended; what it said is above")
-        found: dict[str, Figures] = json.loads(line)
-        return found
+            raise WrongAnswer("the load generator ended; its error is printed above")
+        figures: dict[str, Figures] = json.loads(line)
+        return figures
 
 
 @asynccontextmanager
-async def generator() -> AsyncIterator[Generator]:
-    """A load generator's process, which ends with the block."""
+async def running_generator() -> AsyncIterator[LoadGenerator]:
+    """A load generator whose process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -80,94 +80,94 @@ async def generator() -> AsyncIterator[Generator]:
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        yield Generator(process)
+        yield LoadGenerator(process)
     finally:
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
 
 
-async def _serve_tasks() -> None:
+async def _run_tasks() -> None:
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        said = json.loads(line)
-        streams = [Stream(**stream) for stream in said.pop("streams")]
-        found = await _run(Task(**said, streams=streams))
-        sys.stdout.write(json.dumps(found) + "\n")
+        fields = json.loads(line)
+        streams = [CallStream(**stream) for stream in fields.pop("streams")]
+        figures = await _run(LoadTask(**fields, streams=streams))
+        sys.stdout.write(json.dumps(figures) + "\n")
         sys.stdout.flush()
 
 
-async def _run(task: Task) -> dict[str, Figures]:
-    # Distinct options keep gRPC from sharing one connection between the channels.
-    channels = [aio.insecure_channel(task.address, options=[("bench.number", i)]) for i in range(CHANNELS)]
-    started = time.process_time()
+async def _run(task: LoadTask) -> dict[str, Figures]:
+    # gRPC shares one connection between channels with equal options, so each channel gets an option of its own.
+    channels = [aio.insecure_channel(task.address, options=[("bench.number", number)]) for number in range(CONNECTIONS)]
+    start_cpu_seconds = time.process_time()
     try:
-        found = await asyncio.gather(*(_stream(task, stream, channels) for stream in task.streams))
+        figures = await asyncio.gather(*(_run_stream(task, stream, channels) for stream in task.streams))
     finally:
         for channel in channels:
             await channel.close(None)
-    spent = time.process_time() - started
-    figures = dict(zip([stream.name for stream in task.streams], found, strict=True))
-    return {**figures, "generator": {"processor_seconds": spent}}
+    cpu_seconds = time.process_time() - start_cpu_seconds
+    names = [stream.name for stream in task.streams]
+    return {**dict(zip(names, figures, strict=True)), "generator": {"cpu_seconds": cpu_seconds}}
 
 
-async def _stream(task: Task, stream: Stream, channels: Sequence[aio.Channel]) -> Figures:
-    call = _KINDS[stream.method](stream, channels)
+async def _run_stream(task: LoadTask, stream: CallStream, channels: Sequence[aio.Channel]) -> Figures:
+    call = _CALLS[stream.method](stream, channels)
     if stream.callers:
         return await closed_loop(call, stream.callers, task.seconds)
     return await open_loop(call, stream.per_second, task.seconds)
 
 
-def _allocations(stream: Stream, channels: Sequence[aio.Channel]) -> Call:
-    """New orders, each of one unit of the next SKU; every answer must promise that unit."""
-    calls = itertools.cycle([_method(channel, ALLOCATE) for channel in channels])
-    skus, run = itertools.cycle(stream.skus), uuid.uuid4().hex
-    numbers = itertools.count()
+def _allocate_order(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    """New orders, each of one unit of the next SKU; every answer must allocate that unit."""
+    calls = itertools.cycle([_raw_call(channel, ALLOCATE) for channel in channels])
+    skus, run_id = itertools.cycle(stream.skus), uuid.uuid4().hex
+    order_numbers = itertools.count()
 
     async def allocate() -> None:
-        message = sold_order(next(skus), f"{run}-{next(numbers)}")
-        raw = await next(calls)(message.SerializeToString(), timeout=CALL_SECONDS)
-        answer = allocation_pb.AllocateOrderResponse.FromString(raw)
-        if answer.allocation.outcome != order_pb2.OUTCOME_ALLOCATED:
-            raise WrongAnswer(f"an order that can be filled was answered with {answer}")
+        request = sold_order(next(skus), f"{run_id}-{next(order_numbers)}")
+        response_bytes = await next(calls)(request.SerializeToString(), timeout=CALL_SECONDS)
+        response = allocation_pb.AllocateOrderResponse.FromString(response_bytes)
+        if response.allocation.outcome != order_pb2.OUTCOME_ALLOCATED:
+            raise WrongAnswer(f"an order for which stock exists was not allocated: {response}")
 
     return allocate
 
 
-def _checks(stream: Stream, channels: Sequence[aio.Channel]) -> Call:
-    calls = itertools.cycle([_method(channel, CHECK) for channel in channels])
-    question = availability_pb.CheckAvailabilityRequest(channel_id=CHANNEL_ID, skus=stream.skus).SerializeToString()
+def _check_availability(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = itertools.cycle([_raw_call(channel, CHECK) for channel in channels])
+    request = availability_pb.CheckAvailabilityRequest(channel_id=CHANNEL_ID, skus=stream.skus).SerializeToString()
 
     async def check() -> None:
-        raw = await next(calls)(question, timeout=CALL_SECONDS)
-        count = availability_pb.CheckAvailabilityResponse.FromString(raw).availabilities[0].sellable_count
+        response_bytes = await next(calls)(request, timeout=CALL_SECONDS)
+        count = availability_pb.CheckAvailabilityResponse.FromString(response_bytes).availabilities[0].sellable_count
         if not 0 < count <= 10 * UNITS:
-            raise WrongAnswer(f"{count} units are said to be sellable")
+            raise WrongAnswer(f"{count} units are reported sellable; expected 1 to {10 * UNITS}")
 
     return check
 
 
-def _empty_calls(stream: Stream, channels: Sequence[aio.Channel]) -> Call:
-    calls = itertools.cycle([_method(channel, EMPTY) for channel in channels])
+def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = itertools.cycle([_raw_call(channel, EMPTY) for channel in channels])
 
-    async def ask() -> None:
+    async def call() -> None:
         Empty.FromString(await next(calls)(b"", timeout=CALL_SECONDS))
 
-    return ask
+    return call
 
 
-_KINDS: dict[str, Callable[[Stream, Sequence[aio.Channel]], Call]] = {
-    ALLOCATE: _allocations,
-    CHECK: _checks,
-    EMPTY: _empty_calls,
+_CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
+    ALLOCATE: _allocate_order,
+    CHECK: _check_availability,
+    EMPTY: _call_empty,
 }
 
 
-def _method(channel: aio.Channel, path: str) -> Callable[..., Awaitable[bytes]]:
-    """Bytes in, bytes out: the generator should cost as little as it can."""
+def _raw_call(channel: aio.Channel, path: str) -> Callable[..., Awaitable[bytes]]:
+    """A call of bytes for bytes, so that the generator itself uses little CPU."""
     call: Callable[..., Awaitable[bytes]] = channel.unary_unary(path, None, None)
     return call
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve_tasks())
+    asyncio.run(_run_tasks())

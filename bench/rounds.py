@@ -1,4 +1,4 @@
-"""Taking turns: the arms of a measurement run A B A B …, so that what the machine does meanwhile hits all of them."""
+"""Runs the variants of a benchmark in turns, A B A B …, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 Figures = dict[str, float]
-"""What one arm came to in one round, by name; units stand last in the names."""
+"""Results of one variant in one round, by name; names end with the unit."""
 
-Arm = Callable[[float], Awaitable[Figures]]
-"""Works for about so many seconds, and says what that came to."""
+Variant = Callable[[float], Awaitable[Figures]]
+"""Works for about the given number of seconds and returns its figures."""
 
 
 class WrongAnswer(Exception):
-    """What was measured is not right, so its speed means nothing. The message says what is wrong."""
+    """The service answered wrongly under load, so its speed means nothing. The message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often the arms take turns, and for how many seconds each time."""
+    """The number of rounds, and the seconds that each variant runs in each round."""
 
     rounds: int
     seconds: float
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.seconds <= 0:
-            raise ValueError(f"{self.rounds} rounds of {self.seconds} s measure nothing")
+            raise ValueError(f"{self.rounds} rounds of {self.seconds} s measure nothing; both must be above 0")
 
 
-async def interleaved(arms: Mapping[str, Arm], pace: Pace) -> dict[str, list[Figures]]:
-    """The figures of each arm, round by round. A short turn of each goes first and is not counted."""
-    for arm in arms.values():
-        await arm(min(1.0, pace.seconds / 2))
-    found: dict[str, list[Figures]] = {name: [] for name in arms}
+async def run_in_turns(variants: Mapping[str, Variant], pace: Pace) -> dict[str, list[Figures]]:
+    """The figures of each variant, round by round. Each variant first runs a short warm-up that is not counted."""
+    for variant in variants.values():
+        await variant(min(1.0, pace.seconds / 2))
+    figures: dict[str, list[Figures]] = {name: [] for name in variants}
     for _ in range(pace.rounds):
-        for name, arm in arms.items():
-            found[name].append(await arm(pace.seconds))
-    return found
+        for name, variant in variants.items():
+            figures[name].append(await variant(pace.seconds))
+    return figures

@@ -1,4 +1,4 @@
-"""What rules cost: decisions from memory beside durable-rules evaluating the same rules each time. No database."""
+"""The cost of rules: cached answers beside durable-rules, which evaluates the same rules each time. No database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.bench_report import Report, ratio
 from bench.bench_retailer import RULES
-from bench.rounds import Figures, Pace, WrongAnswer, interleaved
+from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
 from policies.domain.model import Channel, Context, Location, Product, StockLevel
 from policies.engine.conditions import All, Comparison, Operator
 from policies.engine.matcher import Matcher
@@ -25,93 +25,95 @@ NAME = "decisions"
 PACE = Pace(rounds=7, seconds=0.5)
 SEED = 20_261_127
 CONTEXTS = 20_000
-"""Questions that every arm is asked again and again."""
-PROVEN = 2_000
-"""Of these so many are answered three ways, which must agree."""
+"""Contexts that every variant evaluates again and again."""
+CROSS_CHECKED = 2_000
+"""Contexts that cache, engine and plain Python evaluate; their results must agree."""
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
 AGES_MINUTES = (5, 10, 15, 30, 60, 120, 240, 720, 1_440, 2_880)
 
-Question = Callable[[Context], object]
+Evaluate = Callable[[Context], object]
 
 
 async def measure(url: str, pace: Pace = PACE) -> Report:
-    """Decisions a second; one is what exposure and buffer rules say of one SKU at one place. `url` is not used.
+    """Decisions per second; a decision applies exposure and buffer rules to a SKU at a location. `url` is not used.
 
-    Products are Zipf-distributed, ages of figures vary from a minute to days. Raises WrongAnswer.
+    Products are Zipf-distributed, ages of stock levels vary from a minute to days. Raises WrongAnswer.
     """
     contexts = _contexts(CONTEXTS)
-    matchers = _matchers(_shipped())
+    matchers = _matchers(_repository_rules())
     misses, first_seconds, miss_us = _first_pass(contexts)
-    few, many = _generated(10), _generated(1_000)
-    _prove([*matchers, few, many], contexts[:PROVEN])
-    for matcher in (*matchers, few, many):
-        # What comes once is in `first_pass`; from here on memory is what it is in steady state.
+    few_rules, many_rules = _generated_rules(10), _generated_rules(1_000)
+    _cross_check([*matchers, few_rules, many_rules], contexts[:CROSS_CHECKED])
+    for matcher in (*matchers, few_rules, many_rules):
+        # Fills the caches, so that the variants measure the steady state; `_first_pass` measures the misses.
         for context in contexts:
             matcher.fired(context)
-    found = await interleaved(
+    figures = await run_in_turns(
         {
-            "memory": partial(_ask, [m.fired for m in matchers], contexts),
-            "durable-rules": partial(_ask, [m.fired_by_engine for m in matchers], contexts),
-            "memory, 10 rules": partial(_ask, [few.fired], contexts),
-            "memory, 1000 rules": partial(_ask, [many.fired], contexts),
+            "cache": partial(_evaluate, [matcher.fired for matcher in matchers], contexts),
+            "durable-rules": partial(_evaluate, [matcher.fired_by_engine for matcher in matchers], contexts),
+            "cache, 10 rules": partial(_evaluate, [few_rules.fired], contexts),
+            "cache, 1000 rules": partial(_evaluate, [many_rules.fired], contexts),
         },
         pace,
     )
+    cache, engine = figures["cache"], figures["durable-rules"]
+    cache_10, cache_1000 = figures["cache, 10 rules"], figures["cache, 1000 rules"]
     return Report(
         name=NAME,
         pace=pace,
-        arms=found,
+        variants=figures,
         ratios=[
-            ratio("memoised_vs_durable_rules", found["memory"], found["durable-rules"], "per_second", at_least=20.0),
-            ratio("rules_1000_vs_10", found["memory, 1000 rules"], found["memory, 10 rules"], "us_each", at_most=1.2),
+            ratio("memoised_vs_durable_rules", cache, engine, "decisions_per_second", at_least=20.0),
+            ratio("rules_1000_vs_10", cache_1000, cache_10, "us_per_decision", at_most=1.2),
         ],
         settings={
             "contexts": CONTEXTS,
             "hit_rate": 1 - misses / (CONTEXTS * len(matchers)),
             "miss_us": miss_us,
-            "first_pass_us_each": first_seconds / CONTEXTS * 1e6,
-            "signatures": sum(m.answer_count for m in matchers),
-            "signatures_of_10_rules": few.answer_count,
-            "signatures_of_1000_rules": many.answer_count,
+            "first_pass_us_per_decision": first_seconds / CONTEXTS * 1e6,
+            "cached_answers": sum(matcher.answer_count for matcher in matchers),
+            "cached_answers_of_10_rules": few_rules.answer_count,
+            "cached_answers_of_1000_rules": many_rules.answer_count,
         },
-        proof=f"memory, engine and plain Python agree on {PROVEN:,} contexts, also for the 10 and 1,000 rules",
+        verified=f"cache, engine and plain Python agree on {CROSS_CHECKED:,} contexts, also for the 10 and 1,000 rules",
     )
 
 
-async def _ask(questions: Sequence[Question], contexts: Sequence[Context], seconds: float) -> Figures:
-    started = time.perf_counter()
+async def _evaluate(evaluations: Sequence[Evaluate], contexts: Sequence[Context], seconds: float) -> Figures:
+    start = time.perf_counter()
     count = 0
-    while (spent := time.perf_counter() - started) < seconds:
+    while (elapsed := time.perf_counter() - start) < seconds:
         for context in contexts[count % len(contexts) :][:500]:
-            for question in questions:
-                question(context)
+            for evaluate in evaluations:
+                evaluate(context)
             count += 1
-    return {"us_each": spent / count * 1e6, "per_second": count / spent}
+    return {"us_per_decision": elapsed / count * 1e6, "decisions_per_second": count / elapsed}
 
 
 def _first_pass(contexts: Sequence[Context]) -> tuple[int, float, float]:
-    """Misses and seconds of asking everything once of rules that were just read, and the microseconds of one miss."""
-    matchers = _matchers(_shipped())
-    started = time.perf_counter()
+    """Evaluates every context once with empty caches: misses, seconds for all, and microseconds per miss."""
+    matchers = _matchers(_repository_rules())
+    start = time.perf_counter()
     miss_seconds = 0.0
     for context in contexts:
         for matcher in matchers:
-            begun, before = time.perf_counter(), matcher.misses
+            call_start, misses_before = time.perf_counter(), matcher.misses
             matcher.fired(context)
-            miss_seconds += (time.perf_counter() - begun) * (matcher.misses - before)
+            miss_seconds += (time.perf_counter() - call_start) * (matcher.misses - misses_before)
     misses = sum(matcher.misses for matcher in matchers)
-    return misses, time.perf_counter() - started, miss_seconds / misses * 1e6
+    return misses, time.perf_counter() - start, miss_seconds / misses * 1e6
 
 
-def _prove(matchers: Sequence[Matcher[Any]], contexts: Sequence[Context]) -> None:
+def _cross_check(matchers: Sequence[Matcher[Any]], contexts: Sequence[Context]) -> None:
     for context in contexts:
         for matcher in matchers:
             answers = {matcher.fired(context), matcher.fired_by_engine(context), matcher.fired_by_oracle(context)}
             if len(answers) > 1:
-                raise WrongAnswer(f"{context} is answered in different ways: {answers}")
+                raise WrongAnswer(f"cache, engine and plain Python disagree about {context}: {answers}")
 
 
-def _shipped() -> PolicySet:
+def _repository_rules() -> PolicySet:
     reading = read(read_folder(RULES).files)
     if reading.policy_set is None:
         raise WrongAnswer(f"the repository's rules have problems: {reading.problems[0]}")
@@ -122,41 +124,41 @@ def _matchers(policy_set: PolicySet) -> list[Matcher[Any]]:
     return [policy_set.exposure_matcher, *(buffer.matcher for buffer in policy_set.buffers_of(Scope.LOCATION))]
 
 
-def _generated(count: int) -> Matcher[int]:
-    """So many rules of the kind that planners write: some SKUs, a sort of place and channel, an age."""
-    chance = random.Random(SEED)
+def _generated_rules(count: int) -> Matcher[int]:
+    """Rules such as planners write: some SKUs, a type of location, kinds of channel, an age of stock."""
+    generator = random.Random(SEED)
     skus = [product.sku for product in _products()]
-    return Matcher.of([(number, _condition(chance, skus)) for number in range(count)])
+    return Matcher.of([(number, _condition(generator, skus)) for number in range(count)])
 
 
-def _condition(chance: random.Random, skus: Sequence[str]) -> All:
+def _condition(generator: random.Random, skus: Sequence[str]) -> All:
     return All(
         (
-            Comparison("product.sku", Operator.IN, tuple(chance.sample(skus, 5))),
-            Comparison("location.type", Operator.IS, (chance.choice(("store", "warehouse")),)),
-            Comparison("channel.kind", Operator.IN, tuple(chance.sample(("web", "social", "marketplace"), 2))),
-            Comparison("stock.age_minutes", Operator.MORE_THAN, (float(chance.choice(AGES_MINUTES)),)),
+            Comparison("product.sku", Operator.IN, tuple(generator.sample(skus, 5))),
+            Comparison("location.type", Operator.IS, (generator.choice(("store", "warehouse")),)),
+            Comparison("channel.kind", Operator.IN, tuple(generator.sample(("web", "social", "marketplace"), 2))),
+            Comparison("stock.age_minutes", Operator.MORE_THAN, (float(generator.choice(AGES_MINUTES)),)),
         )
     )
 
 
 def _contexts(count: int) -> list[Context]:
-    chance = random.Random(SEED)
+    generator = random.Random(SEED)
     locations, channels, products = _locations(), _channels(), _products()
-    chance.shuffle(products)
+    generator.shuffle(products)
     weights = [1 / rank for rank in range(1, len(products) + 1)]
     return [
-        _context(chance, product, chance.choice(locations), chance.choice(channels))
-        for product in chance.choices(products, weights, k=count)
+        _context(generator, product, generator.choice(locations), generator.choice(channels))
+        for product in generator.choices(products, weights, k=count)
     ]
 
 
-def _context(chance: random.Random, product: Product, location: Location, channel: Channel) -> Context:
-    age = timedelta(minutes=chance.lognormvariate(3.5, 2.0))
+def _context(generator: random.Random, product: Product, location: Location, channel: Channel) -> Context:
+    age = timedelta(minutes=generator.lognormvariate(3.5, 2.0))
     stock = StockLevel(
         sku=product.sku,
         location_id=location.id,
-        on_hand=chance.randrange(200),
+        on_hand=generator.randrange(200),
         as_of_time=NOW - age,
         counted_time=NOW - age,
     )

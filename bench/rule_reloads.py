@@ -1,4 +1,4 @@
-"""Rules that change while orders come: a thousand reloads under load, of two folders that decide differently."""
+"""A thousand reloads of rules while orders arrive, alternating between two folders that decide differently."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from statistics import median, quantiles
 
 import psutil
 
-from bench.allocators import allocator
-from bench.answer_observers import CHECKED, ORDERED, Seen, observers
+from bench.allocators import allocation_queue
+from bench.answer_observers import CHECKED_SKU, ORDERED_SKU, ObservedAnswers, running_observers
 from bench.bench_calls import UNITS
 from bench.bench_report import Ratio, Report
-from bench.bench_retailer import PLACES, Shop, open_shop
-from bench.bench_server import serving
+from bench.bench_retailer import LOCATION_IDS, BenchRetailer, open_retailer
+from bench.bench_server import running_server
 from bench.rounds import Figures, Pace, WrongAnswer
 from policies.engine.rule_engine import Engine
 from policies.reading import rules_reader
@@ -30,120 +30,124 @@ from service.policy.rules_folder import RulesFolder, read_folder
 NAME = "reload"
 PACE = Pace(rounds=10, seconds=5.0)
 RELOADS = 100
-"""In each round, one after another, spread over its seconds; the first round is what the last is compared with."""
-REST_SECONDS = 0.02
-"""After each reload at least; what nobody was told of was not under load."""
+"""Reloads in each round, spread over its seconds. Growth compares the last round with the first."""
+MIN_PAUSE_SECONDS = 0.02
+"""The shortest pause after a reload, so that calls are answered by its rules."""
 TICK_SECONDS = 0.005
 
-FOLDERS = {"dc": 2, "store-1": 3}
-"""The place that each folder prefers and the units that it keeps at every place."""
+BUFFER_UNITS = {"dc": 2, "store-1": 3}
+"""The location that each folder prefers, and the units that it buffers at every location."""
 
 
 async def measure(url: str, pace: Pace = PACE) -> Report:
-    """Failed calls, decisions that mix revisions, and memory, while rules change. Raises WrongAnswer."""
+    """Failed calls, decisions that mix revisions, and growth of memory and threads. Raises WrongAnswer."""
     with tempfile.TemporaryDirectory() as folder:
-        alternatives = {place: read_folder(made) for place, made in _folders(Path(folder))}
-        async with open_shop(url) as shop, _reloading(shop, Path(folder)) as address:
-            rounds, seen = await _under_load(shop, address, alternatives, pace)
-            shop.sold[ORDERED] += seen.orders.total()
-            proof = await shop.prove() if not seen.failures else "calls failed, so orders cannot be compared"
+        rules = {location_id: read_folder(rules_folder) for location_id, rules_folder in _write_folders(Path(folder))}
+        async with open_retailer(url) as retailer, _running_server(retailer, Path(folder)) as address:
+            rounds, observed = await _reload_under_load(retailer, address, rules, pace)
+            retailer.sold[ORDERED_SKU] += observed.orders.total()
+            verified = "calls failed, so orders cannot be compared" if observed.failures else await retailer.verify()
             return Report(
                 name=NAME,
                 pace=pace,
-                arms={"reloads": rounds},
+                variants={"reloads": rounds},
                 ratios=[
-                    Ratio("failed_calls", (float(seen.failures.total()),), at_most=0.0),
-                    Ratio("mixed_decisions", (float(_mixed(seen, alternatives)),), at_most=0.0),
+                    Ratio("failed_calls", (float(observed.failures.total()),), at_most=0.0),
+                    Ratio("mixed_decisions", (float(_mixed_count(observed, rules)),), at_most=0.0),
                     Ratio("rss_growth_ratio", (rounds[-1]["rss_mib"] / rounds[0]["rss_mib"],), at_most=1.05),
                     Ratio("threads_growth_ratio", (rounds[-1]["threads"] / rounds[0]["threads"],), at_most=1.0),
                 ],
                 settings={
-                    **await shop.durability(),
+                    **await retailer.durability_settings(),
                     "reloads": len(rounds) * RELOADS,
-                    "orders": seen.orders.total(),
-                    "checks": seen.checks.total(),
-                    "answers_by_kind": "; ".join(f"{word}: {count:,}" for word, count in sorted(seen.answers.items())),
-                    "failures": "; ".join(f"{word}: {count:,}" for word, count in seen.failures.most_common(5)),
+                    "orders": observed.orders.total(),
+                    "checks": observed.checks.total(),
+                    "answers_by_kind": "; ".join(f"{word}: {count:,}" for word, count in sorted(observed.all.items())),
+                    "failures": "; ".join(f"{word}: {count:,}" for word, count in observed.failures.most_common(5)),
                 },
-                proof=proof,
+                verified=verified,
             )
 
 
-async def _under_load(
-    shop: Shop, address: str, alternatives: Mapping[str, RulesFolder], pace: Pace
-) -> tuple[list[Figures], Seen]:
-    """The figures of each round, and what callers saw all the while."""
-    upcoming = itertools.cycle(alternatives.values())
-    async with observers(address) as callers:
-        rounds = [await _round(shop.folder, upcoming, pace.seconds) for _ in range(pace.rounds)]
-        return rounds, await callers.end()
+async def _reload_under_load(
+    retailer: BenchRetailer, address: str, rules: Mapping[str, RulesFolder], pace: Pace
+) -> tuple[list[Figures], ObservedAnswers]:
+    """The figures of each round, and the answers that callers got meanwhile."""
+    next_rules = itertools.cycle(rules.values())
+    async with running_observers(address) as observers:
+        rounds = [await _round(retailer.policies, next_rules, pace.seconds) for _ in range(pace.rounds)]
+        return rounds, await observers.stop()
 
 
-async def _round(folder: ActivePolicies, upcoming: Iterator[RulesFolder], seconds: float) -> Figures:
-    """RELOADS reloads as the service makes them, and how the process is after them."""
-    started, times = time.perf_counter(), []
-    lags: list[float] = []
-    ticking = asyncio.ensure_future(_tick(lags))
+async def _round(policies: ActivePolicies, next_rules: Iterator[RulesFolder], seconds: float) -> Figures:
+    """Reloads RELOADS times as the service does, and then measures the process."""
+    round_start, reload_seconds = time.perf_counter(), []
+    delays: list[float] = []
+    delay_task = asyncio.ensure_future(_record_delays(delays))
     for number in range(1, RELOADS + 1):
-        begun = time.perf_counter()
-        if not await load_in_thread(folder, next(upcoming)):
-            raise WrongAnswer(f"rules that are good were not taken: {folder.current.problems}")
-        times.append(time.perf_counter() - begun)
-        await asyncio.sleep(max(REST_SECONDS, started + seconds * number / RELOADS - time.perf_counter()))
-    ticking.cancel()
+        reload_start = time.perf_counter()
+        if not await load_in_thread(policies, next(next_rules)):
+            raise WrongAnswer(f"valid rules were refused: {policies.current.problems}")
+        reload_seconds.append(time.perf_counter() - reload_start)
+        next_due = round_start + seconds * number / RELOADS
+        await asyncio.sleep(max(MIN_PAUSE_SECONDS, next_due - time.perf_counter()))
+    delay_task.cancel()
     gc.collect()
     process = psutil.Process()
     return {
         "rss_mib": process.memory_info().rss / 2**20,
         "threads": process.num_threads(),
-        "engines": sum(isinstance(one, Engine) for one in gc.get_objects()),
-        "reload_p50_ms": median(times) * 1e3,
-        "reload_max_ms": max(times) * 1e3,
-        "stall_p99_ms": quantiles([*lags, 0.0, 0.0], n=100)[-1] * 1e3,
-        "stall_max_ms": max(lags, default=0.0) * 1e3,
+        "rule_engines": sum(isinstance(item, Engine) for item in gc.get_objects()),
+        "reload_p50_ms": median(reload_seconds) * 1e3,
+        "reload_max_ms": max(reload_seconds) * 1e3,
+        "event_loop_delay_p99_ms": quantiles([*delays, 0.0, 0.0], n=100)[-1] * 1e3,
+        "event_loop_delay_max_ms": max(delays, default=0.0) * 1e3,
     }
 
 
-async def _tick(lags: list[float]) -> None:
-    """Notes how much later than asked the event loop comes back, which is how long calls wait besides their work."""
+async def _record_delays(delays: list[float]) -> None:
+    """Records how late the event loop wakes this task, which is how long calls wait on top of their own work."""
     while True:
-        asked = time.perf_counter()
+        sleep_start = time.perf_counter()
         await asyncio.sleep(TICK_SECONDS)
-        lags.append(time.perf_counter() - asked - TICK_SECONDS)
+        delays.append(time.perf_counter() - sleep_start - TICK_SECONDS)
 
 
-def _mixed(seen: Seen, alternatives: Mapping[str, RulesFolder]) -> int:
-    """Answers that are not those of the revision that they name. Raises WrongAnswer where one folder was never seen."""
-    right = set()
-    for place, found in alternatives.items():
-        units, revision = FOLDERS[place], rules_reader.revision(found.files)
-        rule, sellable = f"keep-{units}", len(PLACES) * (UNITS - units)
-        right |= {f"{revision}/from-{place}/{place}/{rule}", f"{revision}/{sellable}/{units}/{rule}"}
-    if not right <= set(seen.answers):
-        raise WrongAnswer(f"of {right} callers were only told {seen.answers}")
-    return sum(count for word, count in seen.answers.items() if word not in right)
+def _mixed_count(observed: ObservedAnswers, rules: Mapping[str, RulesFolder]) -> int:
+    """Answers that do not follow from the revision that they name. Raises WrongAnswer if a folder decided no answer."""
+    expected = set()
+    for location_id, folder in rules.items():
+        units, revision = BUFFER_UNITS[location_id], rules_reader.revision(folder.files)
+        rule, sellable = f"keep-{units}", len(LOCATION_IDS) * (UNITS - units)
+        expected |= {
+            f"{revision}/from-{location_id}/{location_id}/{rule}",
+            f"{revision}/{sellable}/{units}/{rule}",
+        }
+    if not expected <= set(observed.all):
+        raise WrongAnswer(f"callers should have got each of {expected}, but got {observed.all}")
+    return sum(count for word, count in observed.all.items() if word not in expected)
 
 
 @asynccontextmanager
-async def _reloading(shop: Shop, folder: Path) -> AsyncIterator[str]:
-    """A service whose rules are those that this measurement makes."""
-    shop.folder = ActivePolicies(folder / PLACES[0] / "rules", shop.metrics)
-    await shop.stock([ORDERED, CHECKED])
-    async with allocator(shop) as ours, serving(shop, ours) as address:
+async def _running_server(retailer: BenchRetailer, folder: Path) -> AsyncIterator[str]:
+    """A server with the rules of this benchmark."""
+    retailer.policies = ActivePolicies(folder / LOCATION_IDS[0] / "rules", retailer.metrics)
+    await retailer.add_products([ORDERED_SKU, CHECKED_SKU])
+    async with allocation_queue(retailer) as queue, running_server(retailer, queue) as address:
         yield address
 
 
-def _folders(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The folder of each place, by place. What is in force at first comes last."""
-    for place, units in reversed(FOLDERS.items()):
-        made = folder / place / "rules"
-        made.mkdir(parents=True)
-        (made / "buffer.yaml").write_text(_buffer(units))
-        (made / "routing.yaml").write_text(_routing(place))
-        yield place, made
+def _write_folders(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Writes the rules folder of each location, by location id. The rules in force at first come last."""
+    for location_id, units in reversed(BUFFER_UNITS.items()):
+        rules_folder = folder / location_id / "rules"
+        rules_folder.mkdir(parents=True)
+        (rules_folder / "buffer.yaml").write_text(_buffer_file(units))
+        (rules_folder / "routing.yaml").write_text(_routing_file(location_id))
+        yield location_id, rules_folder
 
 
-def _buffer(units: int) -> str:
+def _buffer_file(units: int) -> str:
     return f"""kind: buffer
 name: everywhere
 scope: location
@@ -154,13 +158,13 @@ rules:
 """
 
 
-def _routing(place: str) -> str:
+def _routing_file(location_id: str) -> str:
     return f"""kind: routing
 policies:
-  - name: from-{place}
+  - name: from-{location_id}
     position: 100
     exclude:
       - {{name: not-working, when: {{location.status: [paused, stocktake]}}}}
-    rank: [{{prefer: {{when: {{location.id: {place}}}}}}}]
+    rank: [{{prefer: {{when: {{location.id: {location_id}}}}}}}]
     otherwise: exception
 """
