@@ -1,4 +1,4 @@
-"""Says in one sentence what is missing to build durable-rules, which has no wheels, for the Python that runs this."""
+"""Checks that the running Python can build durable-rules, which has no wheels, and says what is missing."""
 
 import os
 import shlex
@@ -13,12 +13,12 @@ DEBIAN = "Debian/Ubuntu: apt-get install build-essential python3-dev"
 MACOS = "macOS: xcode-select --install"
 
 
-def missing() -> str | None:
-    """What to install, or None where an extension compiles."""
-    # What setuptools uses: the environment first, then the compiler that this Python was built with.
+def missing_requirement() -> str | None:
+    """What to install, or None if an extension compiles."""
+    # Like setuptools: the environment first, then the compiler that this Python was built with.
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     if shutil.which(compiler[0]) is None:
-        return f"Truestock needs a C compiler, and there is no {compiler[0]}: install gcc ({DEBIAN}; {MACOS})."
+        return f"Truestock needs a C compiler, but {compiler[0]} is not installed: install gcc ({DEBIAN}; {MACOS})."
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         package = f"Debian/Ubuntu: apt-get install python{version}-dev; Fedora: dnf install python{version}-devel"
@@ -30,7 +30,7 @@ def missing() -> str | None:
 
 
 def compile_extension(compiler: list[str]) -> str:
-    """The end of what the compiler says to the smallest extension; empty where it succeeds."""
+    """Compiles the smallest extension; returns the end of the error output, empty if it succeeds."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "smallest.c")
         source.write_text("#include <Python.h>\n#include <stdlib.h>\nint smallest(void) { return 0; }\n")
@@ -38,9 +38,11 @@ def compile_extension(compiler: list[str]) -> str:
         command = [*compiler, *includes, "-fPIC", "-shared", str(source), "-o", str(Path(folder, "smallest.so"))]
         if sys.platform == "darwin":
             command.append("-Wl,-undefined,dynamic_lookup")
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if ran.returncode == 0 else ran.stderr.strip()[-500:] or f"exit code {ran.returncode}"
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if completed.returncode == 0:
+        return ""
+    return completed.stderr.strip()[-500:] or f"exit code {completed.returncode}"
 
 
 if __name__ == "__main__":
-    sys.exit(missing())
+    sys.exit(missing_requirement())

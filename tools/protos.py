@@ -1,6 +1,6 @@
-"""Lints the .proto files, and makes or checks the Python stubs beside them.
+"""Lints the .proto files, and generates or checks the Python stubs beside them.
 
-Everything comes from wheels (protoc, buf, googleapis' .proto files): buf's own registry is not reachable everywhere.
+protoc, buf and the .proto files of googleapis come from wheels, because some networks block buf's own registry.
 """
 
 import filecmp
@@ -20,7 +20,7 @@ STUBS = "*_pb2*.py*"
 
 
 def main() -> str | None:
-    """Do what the command line says; the answer is what went wrong."""
+    """Runs the action on the command line; returns an error message, or None."""
     actions = {"lint": lint, "generate": generate_in_place, "check": check}
     if len(sys.argv) != 2 or sys.argv[1] not in actions:
         return f"usage: python {sys.argv[0]} {'|'.join(actions)}"
@@ -28,7 +28,7 @@ def main() -> str | None:
 
 
 def lint() -> str | None:
-    """Let buf lint a descriptor set, and of that only our own files, by the rules in buf.yaml."""
+    """Lints our own files in a descriptor set with buf, by the rules in buf.yaml."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder, "image.binpb")
         protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={image}")
@@ -37,23 +37,23 @@ def lint() -> str | None:
 
 
 def generate_in_place() -> None:
-    """Make every stub anew, and remove those whose .proto file is gone."""
+    """Deletes all stubs and generates them again, so that none remains without its .proto file."""
     for stub in PROTOS.rglob(STUBS):
         stub.unlink()
     generate(PROTOS)
 
 
 def check() -> str | None:
-    """Make the stubs in a folder that is thrown away, and compare."""
+    """Generates the stubs into a temporary folder and compares them with those in the repository."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        fresh, kept = stubs(Path(folder)), stubs(PROTOS)
+        expected, present = stubs(Path(folder)), stubs(PROTOS)
         stale = [
             str(name)
-            for name in sorted(fresh | kept)
-            if not (name in fresh and name in kept and filecmp.cmp(Path(folder, name), PROTOS / name, shallow=False))
+            for name in sorted(expected | present)
+            if name not in expected & present or not filecmp.cmp(Path(folder, name), PROTOS / name, shallow=False)
         ]
-    return f"Stubs are not those of the .proto files: {', '.join(stale)}. Run make protos." if stale else None
+    return f"Stubs differ from the .proto files: {', '.join(stale)}. Run make protos." if stale else None
 
 
 def stubs(folder: Path) -> set[Path]:
@@ -62,20 +62,20 @@ def stubs(folder: Path) -> set[Path]:
 
 
 def generate(target: Path) -> None:
-    """Write the stubs and their types into the folder."""
+    """Writes the stubs and their types into the folder."""
     outputs = ("--python_out", "--grpc_python_out", "--mypy_out", "--mypy_grpc_out")
     protoc(*(f"{output}={target}" for output in outputs))
 
 
 def protoc(*options: str) -> None:
-    """Run protoc on all our files; its plug-ins are beside the Python that runs this."""
+    """Runs protoc on all our files; its plug-ins are beside the running Python."""
     files = [path.relative_to(PROTOS) for path in sorted(PROTOS.rglob("*.proto"))]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"-I{GOOGLEAPIS}", *options, *map(str, files)]
     path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", os.defpath)])
-    # mypy-protobuf says on standard error what it writes; that matters only when something fails.
-    ran = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        sys.exit(f"protoc failed:\n{ran.stderr}")
+    # mypy-protobuf lists the files that it writes on standard error, so output is shown only if protoc fails.
+    completed = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        sys.exit(f"protoc failed:\n{completed.stderr}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Writes the parts of rules/README.md that come from the code: the table of facts and the list of problems.
+"""Writes the parts of rules/README.md that come from the code: the table of facts and the list of problem codes.
 
-`python -m tools.rules_guide` writes them anew; a test keeps them in step.
+`python -m tools.rules_guide` writes them; a test checks that they are current.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ def main() -> None:
 
 
 def guide(text: str) -> str:
-    """The guide with its generated parts as the code now has them. Raises ValueError where their marks are missing."""
+    """The guide with its generated parts replaced. Raises ValueError if the marks of a part are missing."""
     for name, part in PARTS.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, mark, after = rest.partition(end)
+        start_mark, end_mark = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, _, remaining = text.partition(start_mark)
+        _, mark, after = remaining.partition(end_mark)
         if not mark:
-            raise ValueError(f"the guide has no part between '{begin.strip()}' and '{end}'")
-        text = f"{before}{begin}\n{part()}\n{end}{after}"
+            raise ValueError(f"the guide has no part between '{start_mark.strip()}' and '{end_mark}'; add the marks")
+        text = f"{before}{start_mark}\n{part()}\n{end_mark}{after}"
     return text
 
 
 def facts() -> str:
     """The table of facts, in Markdown."""
-    rows = ["| fact | says | is | known in |", "|---|---|---|---|"]
+    rows = ["| fact | meaning | value | known in |", "|---|---|---|---|"]
     return "\n".join([*rows, *(_row(fact) for fact in FACTS.values())]) + "\n"
 
 
 def codes() -> str:
     """A paragraph for each code of a problem, in Markdown."""
-    known = {**problems.CODES, **suites.CODES}
-    return "\n\n".join(f"**`{code}`** {known[code]}" for code in sorted(known)) + "\n"
+    meanings = {**problems.CODES, **suites.CODES}
+    return "\n\n".join(f"**`{code}`** {meanings[code]}" for code in sorted(meanings)) + "\n"
 
 
 def _row(fact: Fact) -> str:

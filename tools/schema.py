@@ -1,6 +1,6 @@
-"""Writes or checks the JSON Schemas in rules/schema/, by which editors complete and underline rule files.
+"""Writes or checks the JSON Schemas in rules/schema/, with which editors complete and check rule files.
 
-`python -m tools.schema generate` writes them anew; `check` fails where they are not what the code says.
+`python -m tools.schema generate` writes them; `check` fails if they differ from the code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[1] / "rules" / "schema"
 
 
 def main() -> str | None:
-    """Do what the command line says; the answer is what went wrong."""
+    """Runs the action on the command line; returns an error message, or None."""
     actions = {"generate": generate, "check": check}
     if len(sys.argv) != 2 or sys.argv[1] not in actions:
         return f"usage: python -m tools.schema {'|'.join(actions)}"
@@ -24,28 +24,29 @@ def main() -> str | None:
 
 
 def generate() -> None:
-    """Write every schema anew, and remove those that there are no longer."""
+    """Writes every schema and deletes files of schemas that no longer exist."""
     FOLDER.mkdir(exist_ok=True)
-    for name in kept().keys() - fresh().keys():
+    for name in present_files().keys() - expected_files().keys():
         (FOLDER / name).unlink()
-    for name, text in fresh().items():
+    for name, text in expected_files().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 
 
 def check() -> str | None:
-    """Compare the files with what would be written."""
-    made, there = fresh(), kept()
-    stale = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
-    return f"Schemas are not those of the code: {', '.join(stale)}. Run make schema." if stale else None
+    """Compares the files with what `generate` would write."""
+    expected, present = expected_files(), present_files()
+    names = expected.keys() | present.keys()
+    stale = sorted(name for name in names if expected.get(name) != present.get(name))
+    return f"Schemas differ from the code: {', '.join(stale)}. Run make schema." if stale else None
 
 
-def fresh() -> Mapping[str, str]:
-    """What the files are to hold, by name."""
-    return {f"{name}.schema.json": json.dumps(make(), indent=1) + "\n" for name, make in SCHEMAS.items()}
+def expected_files() -> Mapping[str, str]:
+    """The texts that the files should have, by file name."""
+    return {f"{name}.schema.json": json.dumps(schema(), indent=1) + "\n" for name, schema in SCHEMAS.items()}
 
 
-def kept() -> Mapping[str, str]:
-    """What they hold."""
+def present_files() -> Mapping[str, str]:
+    """The texts that the files have, by file name."""
     return {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.schema.json")}
 
 
