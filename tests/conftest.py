@@ -1,4 +1,4 @@
-"""A real PostgreSQL for every test that asks, and real services on it."""
+"""Fixtures: a real PostgreSQL, databases in it, and real services on them."""
 
 from __future__ import annotations
 
@@ -31,43 +31,43 @@ from tests.retailer import Retailer
 REPOSITORY = Path(__file__).parent.parent
 RULES = REPOSITORY / "rules"
 PLAIN_RULES = Path(__file__).parent / "rules"
-"""Rules that hold nothing back, for tests of what orders do to stock."""
+"""Rules without buffers, for tests of what orders do to stock."""
 RESOLVED_RULES = Path(__file__).parent / "rules_resolved"
-"""The same, and exception rules that policy carries out: reroute, backorder, cancel."""
+"""The same rules, with exception rules that reroute, backorder and cancel without a person."""
 
-_numbers = itertools.count()
+_database_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL whose database `template` has the newest schema. Its data need not survive, so it does not sync."""
+    """A PostgreSQL with a migrated template database. Its data need not survive a crash, so it does not sync."""
     with temporary_postgres(settings={"fsync": "off", "full_page_writes": "off", "max_connections": "200"}) as server:
-        asyncio.run(_make_template(server.database_url))
+        asyncio.run(_create_template(server.database_url))
         yield server.database_url
 
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> str:
     """A database without tables."""
-    return asyncio.run(_make_database(postgres_url, "template1"))
+    return asyncio.run(_create_database(postgres_url, "template1"))
 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """A migrated database without a retailer in it."""
-    return asyncio.run(_make_database(postgres_url, "template_truestock"))
+    """A migrated database without data."""
+    return asyncio.run(_create_database(postgres_url, "template_truestock"))
 
 
 @pytest.fixture
 def server_address(database_url: str) -> Iterator[str]:
-    """A service in a process of its own, with the repository's rules, on an empty migrated database."""
+    """A service in a process of its own, with the repository's rules, on a migrated database without data."""
     with service_process("--database-url", database_url, "--rules", str(RULES)) as address:
         yield address
 
 
 @pytest.fixture
 async def retailers(database_url: str) -> AsyncIterator[RetailerMaker]:
-    """Makes services in this process, all on one database, and clients of them."""
+    """Starts services in this process, all on one database, with a client of each."""
     async with AsyncExitStack() as stack:
         yield RetailerMaker(database_url, stack)
 
@@ -79,8 +79,8 @@ async def retailer(retailers: RetailerMaker) -> Retailer:
 
 
 @pytest.fixture
-async def replay(database_url: str) -> AsyncIterator[QuarantineRetry]:
-    """What services do in the background with what was kept aside and with silent feeds; here when a test says so."""
+async def quarantine_retry(database_url: str) -> AsyncIterator[QuarantineRetry]:
+    """Retries quarantined changes and finds silent feeds when a test says so; services do it in the background."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=4)
     yield QuarantineRetry(Dependencies(Settings(), database, ActivePolicies(PLAIN_RULES, metrics), metrics, new_id))
@@ -88,7 +88,7 @@ async def replay(database_url: str) -> AsyncIterator[QuarantineRetry]:
 
 
 class RetailerMaker:
-    """Services on one database."""
+    """Starts and stops services on one database."""
 
     def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
         self.database_url = database_url
@@ -96,7 +96,7 @@ class RetailerMaker:
         self._services: dict[Retailer, AsyncExitStack] = {}
 
     async def stop(self, retailer: Retailer) -> None:
-        """Stops the retailer's service; its client stays, as clients do."""
+        """Stops the retailer's service; its client stays open."""
         await self._services.pop(retailer).aclose()
 
     async def make(
@@ -112,10 +112,10 @@ class RetailerMaker:
             watch_poll_seconds=0.05,
             watch_refresh_seconds=watch_refresh_seconds,
         )
-        alone = await self._stack.enter_async_context(AsyncExitStack())
-        service = await alone.enter_async_context(running(settings))
+        service_stack = await self._stack.enter_async_context(AsyncExitStack())
+        service = await service_stack.enter_async_context(running(settings))
         retailer = await self._stack.enter_async_context(Retailer.connect(service, self.database_url))
-        self._services[retailer] = alone
+        self._services[retailer] = service_stack
         await retailer.set_up()
         return retailer
 
@@ -142,27 +142,27 @@ def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[st
 
 def _address_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    heard = []
+    lines = []
     for line in process.stdout:
-        heard.append(line)
-        found = re.search(r"gRPC\s+(\S+)", line)
-        if found:
-            return found.group(1)
-    raise AssertionError(f"the service did not start:\n{''.join(heard)}")
+        lines.append(line)
+        address = re.search(r"gRPC\s+(\S+)", line)
+        if address:
+            return address.group(1)
+    raise AssertionError(f"the service did not start:\n{''.join(lines)}")
 
 
-async def _make_template(url: str) -> None:
-    await _create(url, "template_truestock", "template1")
-    await migrate.migrate(_named(url, "template_truestock"))
+async def _create_template(url: str) -> None:
+    await _copy_template(url, "template_truestock", "template1")
+    await migrate.migrate(_url_of(url, "template_truestock"))
 
 
-async def _make_database(url: str, template: str) -> str:
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _create(url, name, template)
-    return _named(url, name)
+async def _create_database(url: str, template: str) -> str:
+    name = f"test_{os.getpid()}_{next(_database_numbers)}"
+    await _copy_template(url, name, template)
+    return _url_of(url, name)
 
 
-async def _create(url: str, name: str, template: str) -> None:
+async def _copy_template(url: str, name: str, template: str) -> None:
     connection = await asyncpg.connect(plain_url(url))
     try:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
@@ -170,5 +170,5 @@ async def _create(url: str, name: str, template: str) -> None:
         await connection.close()
 
 
-def _named(url: str, name: str) -> str:
+def _url_of(url: str, name: str) -> str:
     return url.replace("/truestock?", f"/{name}?")

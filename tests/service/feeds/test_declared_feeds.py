@@ -253,12 +253,14 @@ async def test_a_count_of_available_units_excludes_units_set_aside(retailer: Ret
     assert results[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
 
 
-async def test_a_silent_feed_raises_one_exception_until_it_reports(retailer: Retailer, replay: QuarantineRetry) -> None:
+async def test_a_silent_feed_raises_one_exception_until_it_reports(
+    retailer: Retailer, quarantine_retry: QuarantineRetry
+) -> None:
     await retailer.stock({("MUG", "dc"): 10})
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5), Feed(source="erp", role=OBSERVER))
     await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
 
-    await asyncio.gather(*(replay.check_feeds() for _ in range(5)))
+    await asyncio.gather(*(quarantine_retry.check_feeds() for _ in range(5)))
     raised = await retailer.sql("SELECT subject, state FROM exception WHERE kind = 'stale_feed'")
     await retailer.count({("MUG", "dc"): 10}, at=ago(0), source="wms")
 
@@ -268,26 +270,26 @@ async def test_a_silent_feed_raises_one_exception_until_it_reports(retailer: Ret
 
 
 async def test_the_exception_of_a_silent_feed_is_resolved_when_no_cadence_is_declared(
-    retailer: Retailer, replay: QuarantineRetry
+    retailer: Retailer, quarantine_retry: QuarantineRetry
 ) -> None:
     await declare(retailer, Feed(source="wms", role=OWNER, cadence_minutes=5))
     await retailer.sql("UPDATE feed SET ingest_time = now() - interval '16 minutes'")
-    await replay.check_feeds()
+    await quarantine_retry.check_feeds()
 
     await declare(retailer, Feed(source="wms", role=OWNER))
-    await replay.check_feeds()
+    await quarantine_retry.check_feeds()
 
     rows = await retailer.sql("SELECT state FROM exception WHERE kind = 'stale_feed'")
     assert [row["state"] for row in rows] == ["resolved"]
 
 
 async def test_the_exception_of_a_feed_that_reports_again_is_counted_as_resolved(
-    retailer: Retailer, replay: QuarantineRetry
+    retailer: Retailer, quarantine_retry: QuarantineRetry
 ) -> None:
     await declare(retailer, Feed(source="erp", role=OWNER, cadence_minutes=1))
     await retailer.stock({("A", "s"): 0})
     await retailer.sql("UPDATE feed SET update_time = update_time - interval '1 hour', ingest_time = NULL")
-    await replay.check_feeds()
+    await quarantine_retry.check_feeds()
 
     await retailer.count({("A", "s"): 2}, source="erp")
 

@@ -85,7 +85,7 @@ async def test_a_change_waits_until_its_product_and_its_location_are_in_the_cata
 
 
 async def test_changes_reported_while_the_mapping_arrives_count_once(
-    retailers: RetailerMaker, replay: QuarantineRetry
+    retailers: RetailerMaker, quarantine_retry: QuarantineRetry
 ) -> None:
     shops = [await retailers.make(), await retailers.make()]
     await shops[0].locations("dc")
@@ -94,9 +94,9 @@ async def test_changes_reported_while_the_mapping_arrives_count_once(
     await asyncio.gather(
         *(shops[n % 2].record(reported, source="till") for n, reported in enumerate(changes)),
         product(shops[0], "NEW"),
-        replay.retry_due(),
+        quarantine_retry.retry_due(),
     )
-    await asyncio.gather(*(replay.retry_due() for _ in range(3)))
+    await asyncio.gather(*(quarantine_retry.retry_due() for _ in range(3)))
 
     assert (await shops[0].level("NEW", "dc")).on_hand_count == 30
     assert (await shops[0].ledger()).balanced
@@ -104,25 +104,25 @@ async def test_changes_reported_while_the_mapping_arrives_count_once(
 
 
 async def test_a_change_from_the_future_is_recorded_when_its_time_has_come(
-    retailer: Retailer, replay: QuarantineRetry
+    retailer: Retailer, quarantine_retry: QuarantineRetry
 ) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     ahead = change("MUG", "dc", at=datetime.now(UTC) + timedelta(hours=1), count=counted(9))
     await retailer.record(ahead)
 
-    await replay.retry_due()
+    await quarantine_retry.retry_due()
     on_hand_before = (await retailer.level("MUG", "dc")).on_hand_count
     # Time passes until the effective time of the change.
     await retailer.sql("UPDATE stock_quarantine SET effective_time = now() - interval '1 second'")
     ahead.effective_time.FromDatetime(datetime.now(UTC))
     await retailer.sql("UPDATE stock_quarantine SET content = $1", ahead.SerializeToString(deterministic=True))
-    await replay.retry_due()
+    await quarantine_retry.retry_due()
 
     assert (on_hand_before, (await retailer.level("MUG", "dc")).on_hand_count) == (5, 9)
 
 
 async def test_units_can_be_put_back_only_after_they_were_set_aside(
-    retailer: Retailer, replay: QuarantineRetry
+    retailer: Retailer, quarantine_retry: QuarantineRetry
 ) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     now = datetime.now(UTC)
@@ -130,7 +130,7 @@ async def test_units_can_be_put_back_only_after_they_were_set_aside(
 
     early = await retailer.record(change("MUG", "dc", at=now, movement=movement(put_back, 2)))
     await retailer.record(change("MUG", "dc", at=now - timedelta(seconds=1), movement=movement(set_aside, 3)))
-    await replay.retry_due()
+    await quarantine_retry.retry_due()
 
     assert early[0].result == ChangeResult.CHANGE_RESULT_QUARANTINED
     assert (await retailer.level("MUG", "dc")).unavailable_count == 1
