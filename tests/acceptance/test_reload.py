@@ -1,4 +1,4 @@
-"""However rules are saved, they are in force within two seconds; what is bad or half there never is."""
+"""Saved rules are in force within two seconds, however they are saved; broken or incomplete ones never are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rules(tmp_path: Path) -> Path:
 
 
 class Shop:
-    """A service that watches a folder, with ten mugs; how many it sells says which rules are in force."""
+    """A service that watches a folder, with ten mugs; the sellable count shows which rules are in force."""
 
     def __init__(self, retailer: Retailer, rules: Path) -> None:
         self.retailer = retailer
@@ -35,25 +35,25 @@ class Shop:
         self.file = rules / "buffer.yaml"
 
     async def sells(self, units: int) -> None:
-        """Waits until so many can be sold; fails after two seconds."""
+        """Waits until this many mugs are sellable; fails after two seconds."""
         await within_two_seconds(lambda: self._sells(units))
 
     async def is_refused(self, *, refused: bool = True) -> policy_pb.GetPolicySetResponse:
-        """Waits until the folder is refused, or is not any more; answers what is told of it."""
+        """Waits until the folder has problems, or no longer has any; returns the policy set with its problems."""
         await within_two_seconds(lambda: self._is_refused(refused))
-        return await self._policies()
+        return await self._policy_set()
 
     async def _sells(self, units: int) -> bool:
         return await self.retailer.sellable("MUG") == units
 
     async def _is_refused(self, refused: bool) -> bool:
-        return bool((await self._policies()).problems) is refused
+        return bool((await self._policy_set()).problems) is refused
 
-    async def _policies(self) -> policy_pb.GetPolicySetResponse:
-        found: policy_pb.GetPolicySetResponse = await self.retailer.policies.GetPolicySet(
+    async def _policy_set(self) -> policy_pb.GetPolicySetResponse:
+        policy_set: policy_pb.GetPolicySetResponse = await self.retailer.policies.GetPolicySet(
             policy_pb.GetPolicySetRequest()
         )
-        return found
+        return policy_set
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ async def shop(retailers: RetailerMaker, rules: Path) -> Shop:
     return Shop(retailer, rules)
 
 
-async def test_editors_that_replace_a_file_are_followed(shop: Shop) -> None:
-    """Writing beside and renaming, as most editors do; moving to a backup and writing anew, as vim may."""
-    for held in (1, 2):
-        beside = shop.rules / ".buffer.yaml.swp"
-        beside.write_text(buffer(held))
-        beside.rename(shop.file)
-        await shop.sells(STOCK - held)
+async def test_rules_saved_by_editors_that_replace_the_file_are_loaded(shop: Shop) -> None:
+    """Most editors write a temporary file and rename it; vim may move the old file to a backup and write a new one."""
+    for units in (1, 2):
+        temporary = shop.rules / ".buffer.yaml.swp"
+        temporary.write_text(buffer(units))
+        temporary.rename(shop.file)
+        await shop.sells(STOCK - units)
 
     shop.file.rename(shop.rules / "buffer.yaml~")
     (shop.rules / "4913").touch()
@@ -80,12 +80,12 @@ async def test_editors_that_replace_a_file_are_followed(shop: Shop) -> None:
     await shop.sells(STOCK - 3)
 
 
-async def test_a_new_folder_and_a_file_that_goes_are_noticed(shop: Shop) -> None:
+async def test_new_folders_and_deleted_files_take_effect(shop: Shop) -> None:
     (shop.rules / "buffers/stores").mkdir(parents=True)
-    deep = shop.rules / "buffers/stores/all.yaml"
-    deep.write_text(buffer(4))
+    rule_file = shop.rules / "buffers/stores/all.yaml"
+    rule_file.write_text(buffer(4))
     await shop.sells(STOCK - 4)
-    deep.write_text(buffer(5))
+    rule_file.write_text(buffer(5))
     await shop.sells(STOCK - 5)
 
     shutil.rmtree(shop.rules / "buffers")
@@ -98,8 +98,8 @@ async def test_a_half_written_file_is_refused_and_the_next_save_accepted(shop: S
     await shop.sells(STOCK - 2)
 
     shop.file.write_text(buffer(3)[:-12])
-    found = await shop.is_refused()
-    assert [problem.file for problem in found.problems] == ["rules/buffer.yaml"]
+    policy_set = await shop.is_refused()
+    assert [problem.file for problem in policy_set.problems] == ["rules/buffer.yaml"]
     assert await shop.retailer.sellable("MUG") == STOCK - 2
 
     shop.file.write_text(buffer(3))
@@ -107,24 +107,22 @@ async def test_a_half_written_file_is_refused_and_the_next_save_accepted(shop: S
     await shop.is_refused(refused=False)
 
 
-async def test_a_file_that_is_still_being_written_is_not_taken(shop: Shop) -> None:
-    """Every part of it would be good rules, and wrong ones."""
+async def test_a_file_that_is_still_being_written_is_not_loaded(shop: Shop) -> None:
+    """Every part of the file would be valid rules, but not those that the planner writes."""
     lines = buffer(1) + "".join(f"  - {{name: keep-{units}, hold_back: {{units: {units}}}}}\n" for units in range(2, 6))
-    seen = []
+    sellable_counts = []
     with shop.file.open("w", buffering=1) as file:
         for line in lines.splitlines(keepends=True):
             file.write(line)
             await asyncio.sleep(0.06)
-            seen.append(await shop.retailer.sellable("MUG"))
+            sellable_counts.append(await shop.retailer.sellable("MUG"))
 
     await shop.sells(STOCK - 5)
-    assert set(seen) == {STOCK}
+    assert set(sellable_counts) == {STOCK}
 
 
-async def test_a_config_map_of_kubernetes_is_followed_through_its_swaps(
-    retailers: RetailerMaker, tmp_path: Path
-) -> None:
-    """Links to `..data`, which is a link that is replaced, files and subfolders alike."""
+async def test_new_versions_of_a_kubernetes_config_map_are_loaded(retailers: RetailerMaker, tmp_path: Path) -> None:
+    """Files and subfolders are links into `..data`, a link that Kubernetes replaces."""
     rules = tmp_path / "rules"
     rules.mkdir()
     publish(rules, 1)
@@ -135,20 +133,20 @@ async def test_a_config_map_of_kubernetes_is_followed_through_its_swaps(
     shop = Shop(retailer, rules)
     await shop.sells(STOCK - 1)
 
-    for held in (2, 3):
-        publish(rules, held)
-        await shop.sells(STOCK - held)
+    for units in (2, 3):
+        publish(rules, units)
+        await shop.sells(STOCK - units)
 
     assert retailer.metric("policy_reloads_total", result="refused") == 0
 
 
-async def test_a_folder_that_is_removed_and_made_again_is_found_again(shop: Shop) -> None:
+async def test_a_rules_folder_that_is_removed_and_created_again_is_loaded(shop: Shop) -> None:
     shop.file.write_text(buffer(2))
     await shop.sells(STOCK - 2)
 
-    shop.rules.rename(shop.rules.parent / "gone")
-    found = await shop.is_refused()
-    assert "the rules folder cannot be read" in found.problems[0].message
+    shop.rules.rename(shop.rules.parent / "removed")
+    policy_set = await shop.is_refused()
+    assert "the rules folder cannot be read" in policy_set.problems[0].message
     assert await shop.retailer.sellable("MUG") == STOCK - 2
 
     shutil.copytree(PLAIN_RULES, shop.rules)
@@ -157,11 +155,11 @@ async def test_a_folder_that_is_removed_and_made_again_is_found_again(shop: Shop
     await shop.sells(STOCK - 3)
 
 
-async def test_a_folder_that_another_takes_the_place_of_is_followed(shop: Shop) -> None:
-    other = Path(shutil.copytree(PLAIN_RULES, shop.rules.parent / "other"))
-    (other / "buffer.yaml").write_text(buffer(2))
+async def test_a_rules_folder_that_is_replaced_by_another_is_loaded(shop: Shop) -> None:
+    replacement = Path(shutil.copytree(PLAIN_RULES, shop.rules.parent / "replacement"))
+    (replacement / "buffer.yaml").write_text(buffer(2))
     shop.rules.rename(shop.rules.parent / "before")
-    shutil.move(other, shop.rules)
+    shutil.move(replacement, shop.rules)
     await shop.sells(STOCK - 2)
 
     shop.file.write_text(buffer(3))
@@ -169,60 +167,60 @@ async def test_a_folder_that_another_takes_the_place_of_is_followed(shop: Shop) 
     await shop.sells(STOCK - 3)
 
 
-async def test_a_link_that_leads_nowhere_is_told_and_takes_no_rule_away(shop: Shop) -> None:
+async def test_a_broken_link_is_reported_and_the_last_good_rules_stay_in_force(shop: Shop) -> None:
     shop.file.write_text(buffer(2))
     await shop.sells(STOCK - 2)
 
     shop.file.unlink()
-    shop.file.symlink_to("gone.yaml")
-    found = await shop.is_refused()
+    shop.file.symlink_to("missing.yaml")
+    policy_set = await shop.is_refused()
 
-    assert [(problem.file, problem.code) for problem in found.problems] == [("rules/buffer.yaml", "not-readable")]
+    assert [(problem.file, problem.code) for problem in policy_set.problems] == [("rules/buffer.yaml", "not-readable")]
     assert await shop.retailer.sellable("MUG") == STOCK - 2
     assert shop.retailer.metric("policy_problems") == 1
 
 
-async def test_without_a_watch_rules_are_still_in_force_within_two_seconds(
+async def test_without_file_watches_rules_are_still_in_force_within_two_seconds(
     retailers: RetailerMaker, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A system that has no more watches to give, as a crowded machine may be."""
+    """The operating system limits file watches; a busy machine may have none left."""
 
-    def broken(*_: object, **__: object) -> None:
+    def without_watches(*_: object, **__: object) -> None:
         raise OSError("OS file watch limit reached.")
 
-    monkeypatch.setattr(folder_watcher, "awatch", broken)
+    monkeypatch.setattr(folder_watcher, "awatch", without_watches)
     retailer = await retailers.make(rules)
     await retailer.stock({("MUG", "dc"): STOCK})
     shop = Shop(retailer, rules)
 
-    for held in (1, 2):
-        shop.file.write_text(buffer(held))
-        await shop.sells(STOCK - held)
+    for units in (1, 2):
+        shop.file.write_text(buffer(units))
+        await shop.sells(STOCK - units)
 
 
-async def test_a_watch_that_breaks_is_begun_again(
+async def test_a_file_watch_that_fails_is_started_again(
     retailers: RetailerMaker, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[object] = []
+    watches: list[object] = []
 
-    def fragile(*paths: Path, **options: Any) -> AsyncIterator[object]:
-        begun.append(paths)
-        if len(begun) == 1:
+    def fails_once(*paths: Path, **options: Any) -> AsyncIterator[object]:
+        watches.append(paths)
+        if len(watches) == 1:
             raise RuntimeError("watch thread unexpectedly received a signal")
         return awatch(*paths, **options)
 
-    monkeypatch.setattr(folder_watcher, "awatch", fragile)
+    monkeypatch.setattr(folder_watcher, "awatch", fails_once)
     retailer = await retailers.make(rules)
     await retailer.stock({("MUG", "dc"): STOCK})
     shop = Shop(retailer, rules)
     shop.file.write_text(buffer(2))
 
     await shop.sells(STOCK - 2)
-    await within_two_seconds(lambda: asyncio.sleep(0, len(begun) > 1))
+    await within_two_seconds(lambda: asyncio.sleep(0, len(watches) > 1))
 
 
-async def test_a_save_that_changes_no_rule_changes_nothing(shop: Shop) -> None:
-    before = (await shop._policies()).load_time
+async def test_a_save_that_changes_no_rule_reloads_nothing(shop: Shop) -> None:
+    load_time_before = (await shop._policy_set()).load_time
     (shop.rules / "plain_test.yaml").write_text("suite: Not finished\n")
     os.utime(shop.rules / "plain.yaml")
 
@@ -230,21 +228,21 @@ async def test_a_save_that_changes_no_rule_changes_nothing(shop: Shop) -> None:
         lambda: asyncio.sleep(0, shop.retailer.metric("policy_reloads_total", result="unchanged") == 1)
     )
 
-    assert (await shop._policies()).load_time == before
+    assert (await shop._policy_set()).load_time == load_time_before
 
 
-async def test_rules_of_a_time_when_the_database_was_away_are_kept_later(shop: Shop) -> None:
-    """What decided an order stays readable: the watch goes on until the rules are stored."""
+async def test_rules_loaded_during_a_database_failure_are_stored_later(shop: Shop) -> None:
+    """Rules that decided an order stay readable: the service tries to store them until it succeeds."""
     await shop.retailer.sql("ALTER TABLE policy_set RENAME TO policy_set_away")
     shop.file.write_text(buffer(2))
     await shop.sells(STOCK - 2)
     await asyncio.sleep(0.2)
     await shop.retailer.sql("ALTER TABLE policy_set_away RENAME TO policy_set")
 
-    async def is_kept() -> bool:
+    async def is_stored() -> bool:
         return len(await shop.retailer.sql("SELECT DISTINCT revision FROM policy_set")) == 2
 
-    await within_two_seconds(is_kept)
+    await within_two_seconds(is_stored)
     shop.file.write_text(buffer(3))
     await shop.sells(STOCK - 3)
 
@@ -254,21 +252,21 @@ def buffer(units: int) -> str:
     return f"kind: buffer\nname: all\nscope: location\nrules:\n  - {rule}\n"
 
 
-def publish(folder: Path, held: int) -> None:
-    """What a kubelet does with a new version of a ConfigMap: a folder beside, a link beside, a rename, a removal."""
-    version = folder / f"..2026_11_27_09_00_0{held}.{time.time_ns()}"
+def publish(folder: Path, units: int) -> None:
+    """Publishes a version of a ConfigMap as a kubelet does: new folder, new link renamed, old folder removed."""
+    version = folder / f"..2026_11_27_09_00_0{units}.{time.time_ns()}"
     (version / "buffers").mkdir(parents=True)
     shutil.copy(PLAIN_RULES / "plain.yaml", version)
-    (version / "buffers/all.yaml").write_text(buffer(held))
-    before = (folder / "..data").resolve()
+    (version / "buffers/all.yaml").write_text(buffer(units))
+    old_version = (folder / "..data").resolve()
     (folder / "..data_tmp").symlink_to(version.name)
     (folder / "..data_tmp").rename(folder / "..data")
-    if before != folder / "..data":
-        shutil.rmtree(before)
+    if old_version != folder / "..data":
+        shutil.rmtree(old_version)
 
 
-async def within_two_seconds(happened: Callable[[], Awaitable[bool]]) -> None:
-    """Asks again and again, as an outsider has to."""
+async def within_two_seconds(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Polls from outside until the condition holds."""
     async with asyncio.timeout(2):
-        while not await happened():  # noqa: ASYNC110 - the service is asked from outside
+        while not await holds():  # noqa: ASYNC110 - the service is polled from outside
             await asyncio.sleep(0.03)

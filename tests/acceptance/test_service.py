@@ -1,4 +1,4 @@
-"""A service as its operators meet it: a process with health, reflection, metrics, rules on disk, and an end."""
+"""A service as its operators see it: a process with health, reflection, metrics, rules on disk, and a shutdown."""
 
 from __future__ import annotations
 
@@ -36,48 +36,48 @@ BROKEN = "kind: routing\npolicies:\n  - name: broken\n    position: ten\n"
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    """A rules folder of its own, to edit while a service runs."""
+    """A copy of the plain rules, to edit while a service runs."""
     return Path(shutil.copytree(PLAIN_RULES, tmp_path / "rules"))
 
 
-async def test_a_stranger_can_call_it_through_reflection(retailers: RetailerMaker) -> None:
-    """What grpcurl does: list the services, fetch the descriptors, make a call from them."""
+async def test_grpcurl_can_call_the_service_through_reflection(retailers: RetailerMaker) -> None:
+    """As grpcurl does: lists the services, fetches the descriptors, and makes a call with them."""
     retailer = await retailers.make()
     async with grpc.aio.insecure_channel(retailer.service.address) as channel:
-        services, pool = await _described(channel, "truestock.v1.CatalogService")
+        services, pool = await _descriptors(channel, "truestock.v1.CatalogService")
         method = pool.FindServiceByName("truestock.v1.CatalogService").FindMethodByName("ListChannels")
         call = channel.unary_unary(
             "/truestock.v1.CatalogService/ListChannels",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        answer = await call(GetMessageClass(method.input_type)())
+        response = await call(GetMessageClass(method.input_type)())
 
     assert {"truestock.v1.AllocationService", "grpc.health.v1.Health"} <= services
-    assert [found.channel_id for found in answer.channels] == ["web"]
+    assert [channel.channel_id for channel in response.channels] == ["web"]
 
 
-async def test_it_says_that_it_is_well(retailers: RetailerMaker) -> None:
+async def test_health_check_and_readyz_report_a_service_that_is_ready(retailers: RetailerMaker) -> None:
     retailer = await retailers.make()
     async with grpc.aio.insecure_channel(retailer.service.address) as channel:
         health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-    ready = await asyncio.to_thread(_get, retailer.service.metrics_address, "/readyz")
+    ready = await asyncio.to_thread(_fetch, retailer.service.metrics_address, "/readyz")
 
     assert health.status == health_pb2.HealthCheckResponse.SERVING
     assert ready == "ready\n"
 
 
-async def test_known_counters_start_at_0_so_that_the_first_rise_is_seen(retailers: RetailerMaker) -> None:
+async def test_counters_start_at_0_so_that_their_first_increase_is_visible(retailers: RetailerMaker) -> None:
     retailer = await retailers.make()
 
-    page = await asyncio.to_thread(_get, retailer.service.metrics_address, "/metrics")
+    page = await asyncio.to_thread(_fetch, retailer.service.metrics_address, "/metrics")
 
     assert 'truestock_oversold_units_total{cause="race",channel="web"} 0.0' in page
     assert 'truestock_manual_interventions_total{channel="web",reason="review"} 0.0' in page
     assert f'truestock_policy_info{{revision="{retailer.service.policy_revision}"}} 1.0' in page
 
 
-async def test_a_saved_rule_is_in_force_soon(retailers: RetailerMaker, rules: Path) -> None:
+async def test_a_saved_rule_is_in_force_within_two_seconds(retailers: RetailerMaker, rules: Path) -> None:
     retailer = await retailers.make(rules)
     await retailer.stock({("MUG", "dc"): 5})
 
@@ -85,11 +85,11 @@ async def test_a_saved_rule_is_in_force_soon(retailers: RetailerMaker, rules: Pa
         "kind: buffer\nname: all\nscope: location\nrules:\n  - {name: keep-two, hold_back: {units: 2}}\n"
     )
 
-    await _soon(lambda: _sells(retailer, 3))
+    await _within(lambda: _sells(retailer, 3))
     assert retailer.metric("policy_reloads_total", result="accepted") == 2
 
 
-async def test_broken_rules_leave_the_last_good_ones_in_force_and_are_shown(
+async def test_broken_rules_are_reported_and_the_last_good_rules_stay_in_force(
     retailers: RetailerMaker, rules: Path
 ) -> None:
     retailer = await retailers.make(rules)
@@ -97,17 +97,17 @@ async def test_broken_rules_leave_the_last_good_ones_in_force_and_are_shown(
 
     (rules / "more.yaml").write_text(BROKEN)
 
-    await _soon(lambda: _is_refused(retailer))
-    found = await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())
-    assert found.policy_revision == retailer.service.policy_revision
-    assert ("rules/more.yaml", 4) in [(problem.file, problem.line) for problem in found.problems]
+    await _within(lambda: _has_problems(retailer))
+    policy_set = await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())
+    assert policy_set.policy_revision == retailer.service.policy_revision
+    assert ("rules/more.yaml", 4) in [(problem.file, problem.line) for problem in policy_set.problems]
     assert retailer.metric("policy_problems") >= 1
     assert promised(await retailer.allocate("A-1", {"MUG": 1})) == {"dc": 1}
     (rules / "more.yaml").unlink()
-    await _soon(lambda: _is_mended(retailer))
+    await _within(lambda: _has_no_problems(retailer))
 
 
-async def test_it_does_not_start_with_broken_rules_and_says_why(database_url: str, rules: Path) -> None:
+async def test_a_service_with_broken_rules_does_not_start_and_reports_why(database_url: str, rules: Path) -> None:
     (rules / "more.yaml").write_text(BROKEN)
     settings = Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=database_url, rules=rules)
 
@@ -116,7 +116,7 @@ async def test_it_does_not_start_with_broken_rules_and_says_why(database_url: st
             pass
 
 
-async def test_a_database_that_is_not_ours_is_never_migrated_unasked(empty_database_url: str) -> None:
+async def test_an_external_database_is_migrated_only_by_the_migrate_command(empty_database_url: str) -> None:
     settings = Settings(
         address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=empty_database_url, rules=PLAIN_RULES
     )
@@ -126,7 +126,7 @@ async def test_a_database_that_is_not_ours_is_never_migrated_unasked(empty_datab
             pass
 
 
-async def test_an_address_in_use_is_named(retailers: RetailerMaker) -> None:
+async def test_an_address_in_use_is_reported(retailers: RetailerMaker) -> None:
     retailer = await retailers.make()
     settings = Settings(
         address=retailer.service.address,
@@ -140,7 +140,7 @@ async def test_an_address_in_use_is_named(retailers: RetailerMaker) -> None:
             pass
 
 
-async def test_it_says_that_it_is_not_ready_while_the_database_is_away() -> None:
+async def test_a_service_is_not_ready_while_its_database_is_down() -> None:
     with temporary_postgres(settings={"fsync": "off"}) as server:
         await migrate.migrate(server.database_url)
         settings = Settings(
@@ -151,17 +151,17 @@ async def test_it_says_that_it_is_not_ready_while_the_database_is_away() -> None
 
             await asyncio.to_thread(server.stop)
 
-            await _soon(lambda: _is_not_ready(service.metrics_address), seconds=10)
+            await _within(lambda: _is_not_ready(service.metrics_address), seconds=10)
             health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
             assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
             assert await asyncio.to_thread(_status, service.metrics_address, "/healthz") == 200
 
 
-def test_it_ends_when_its_own_postgresql_has_ended() -> None:
+def test_a_service_ends_when_its_embedded_postgresql_has_ended() -> None:
     data = _data_folder()
     try:
         service = _Process(data)
-        # The first line of PostgreSQL's own file is the number of its process.
+        # The first line of PostgreSQL's pid file is its process id.
         os.kill(int((data / "pgdata" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         try:
             service.process.communicate(timeout=30)
@@ -173,31 +173,31 @@ def test_it_ends_when_its_own_postgresql_has_ended() -> None:
     assert service.process.returncode == 1
 
 
-def test_the_readmes_first_command_serves_the_sample_and_keeps_its_data(tmp_path: Path) -> None:
-    """A first start loads the sample, Ctrl-C ends it all, and a second start finds the data as they were."""
+def test_the_first_command_of_the_readme_serves_the_sample_and_keeps_its_data(tmp_path: Path) -> None:
+    """The first start loads the sample, Ctrl-C stops service and database, and the second start finds the data."""
     data = _data_folder()
     try:
         first = _serve_until_ready(data)
-        sold = _run(
+        allocated = _run(
             "allocate", "--channel", "shopify", "--order", "A-1", "--line", "TRN-1205-MOS:2", "--sold", at=first
         )
         _stop(first)
         second = _serve_until_ready(data)
-        again = _run("explain", "shopify/A-1", at=second)
+        explained = _run("explain", "shopify/A-1", at=second)
         _stop(second)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
-    assert "sample" in first.heard
-    assert "sample" not in second.heard
-    assert "allocated" in sold
-    assert "TRN-1205-MOS" in again
+    assert "sample" in first.output
+    assert "sample" not in second.output
+    assert "allocated" in allocated
+    assert "TRN-1205-MOS" in explained
 
 
-async def _soon(happened: Callable[[], Awaitable[bool]], *, seconds: float = 2) -> None:
-    """Asks again and again, as an outsider has to."""
+async def _within(holds: Callable[[], Awaitable[bool]], *, seconds: float = 2) -> None:
+    """Polls from outside until the condition holds."""
     async with asyncio.timeout(seconds):
-        while not await happened():  # noqa: ASYNC110 - the service is asked from outside
+        while not await holds():  # noqa: ASYNC110 - the service is polled from outside
             await asyncio.sleep(0.05)
 
 
@@ -209,12 +209,12 @@ async def _sells(retailer: Retailer, units: int) -> bool:
     return await retailer.sellable("MUG") == units
 
 
-async def _is_refused(retailer: Retailer) -> bool:
+async def _has_problems(retailer: Retailer) -> bool:
     return bool((await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())).problems)
 
 
-async def _is_mended(retailer: Retailer) -> bool:
-    return not await _is_refused(retailer)
+async def _has_no_problems(retailer: Retailer) -> bool:
+    return not await _has_problems(retailer)
 
 
 class _Process:
@@ -222,13 +222,13 @@ class _Process:
         command = [sys.executable, "-m", "service", "serve", "--data-dir", str(data), "--rules", str(RULES)]
         ports = ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"]
         self.process = subprocess.Popen([*command, *ports], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-        self.heard = ""
+        self.output = ""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.heard += line
+            self.output += line
             if "Ctrl-C" in line:
                 break
-        self.address = self.heard.split("gRPC", 1)[1].split()[0]
+        self.address = self.output.split("gRPC", 1)[1].split()[0]
 
 
 def _serve_until_ready(data: Path) -> _Process:
@@ -237,8 +237,8 @@ def _serve_until_ready(data: Path) -> _Process:
 
 def _stop(service: _Process) -> None:
     service.process.send_signal(signal.SIGINT)
-    said, _ = service.process.communicate(timeout=30)
-    assert "Stopped." in said
+    output, _ = service.process.communicate(timeout=30)
+    assert "Stopped." in output
     assert service.process.returncode == 0
 
 
@@ -255,35 +255,35 @@ def _data_folder() -> Path:
 
 def _status(address: str, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-            status: int = answer.status
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as response:
+            status: int = response.status
             return status
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
 
 
-def _get(address: str, path: str) -> str:
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:  # - our own server
-        text: str = answer.read().decode()
+def _fetch(address: str, path: str) -> str:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as response:
+        text: str = response.read().decode()
         return text
 
 
-async def _described(channel: grpc.aio.Channel, service: str) -> tuple[set[str], DescriptorPool]:
+async def _descriptors(channel: grpc.aio.Channel, service: str) -> tuple[set[str], DescriptorPool]:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    questions = [
+    requests = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol=service),
     ]
-    answers = [answer async for answer in stub.ServerReflectionInfo(iter(questions))]
+    responses = [response async for response in stub.ServerReflectionInfo(iter(requests))]
     pool = DescriptorPool()
-    files = [FileDescriptorProto.FromString(raw) for raw in answers[1].file_descriptor_response.file_descriptor_proto]
+    files = [FileDescriptorProto.FromString(raw) for raw in responses[1].file_descriptor_response.file_descriptor_proto]
     _add(pool, files)
-    return {found.name for found in answers[0].list_services_response.service}, pool
+    return {listed.name for listed in responses[0].list_services_response.service}, pool
 
 
 def _add(pool: DescriptorPool, files: list[FileDescriptorProto]) -> None:
-    """Adds files once what they import is there."""
+    """Adds each file after the files that it imports."""
     added: set[str] = set()
     while len(added) < len(files):
         for file in files:
