@@ -123,7 +123,7 @@ async def test_a_shipment_that_a_later_count_includes_is_not_subtracted_twice(sh
 
 
 @pytest.mark.parametrize(
-    ("units", "message"), [({"1": 4}, "line 1 has 0 units left"), ({"9": 1}, "no line of the shipment '9'")]
+    ("units", "message"), [({"1": 4}, "line 1 has 0 units remaining"), ({"9": 1}, "no line of the shipment '9'")]
 )
 async def test_units_that_were_not_in_a_shipment_cannot_ship_late(
     shop: Retailer, units: dict[str, int], message: str
