@@ -51,7 +51,7 @@ class FolderWatcher:
                 await self._watch(stop)
             except Exception as error:
                 # The file system may be out of watches, or the database unavailable: the next attempt may succeed,
-                # and stopping here would keep the current rules for ever.
+                # and stopping here would keep the current rules forever.
                 self._log_once(error)
                 await _pause(stop)
 

@@ -103,7 +103,7 @@ class _FolderWalk:
         if terminal_safe(self._name(path)) != self._name(path):
             self._add_problem(path, "this file's name is not plain text", "name it with letters, digits and hyphens.")
             return
-        # Reading a pipe or a device could block for ever.
+        # Reading a pipe or a device could block forever.
         if path.is_file() or not path.exists():
             self._read(path)
 
