@@ -9,11 +9,11 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench protos schema clean
+.PHONY: help setup run demo test test-fast test-long check fmt bench protos schema clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything that Truestock and its development need
 
@@ -21,15 +21,23 @@ $(STAMP): pyproject.toml uv.lock Makefile tools/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" tools/setup
 	@touch $@
 
-run: setup ## Serve with an embedded database; its data are in .data/
-	$(BIN)/truestock serve
+run: setup ## Serve with an embedded database, data in .data/; ADDRESS=host:port and RULES=folder change the defaults
+	$(BIN)/truestock serve $(if $(ADDRESS),--address "$(ADDRESS)") $(if $(RULES),--rules "$(RULES)")
 
 demo: setup ## Watch a throw-away Truestock get through a bad day on TikTok, in seconds
 	@$(BIN)/python -m bench.demo
 
-test: setup ## Check the rules, then run every test
+test: setup ## Check the rules, then run every test but the long ones
 	$(BIN)/truestock check rules/
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+# What runs without PostgreSQL, and one order through a real service on a real one.
+test-fast: setup ## Check the rules, then run the tests that need no database; under a minute
+	$(BIN)/truestock check rules/
+	$(BIN)/python -m pytest -n 2 -m "smoke or not (database or long)"
+
+test-long: setup ## Run the long tests: more random lives, races and kills; takes minutes
+	$(BIN)/python -m pytest -n 2 -m long
 
 check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas
 	$(BIN)/ruff check .
@@ -39,6 +47,10 @@ check: setup ## Lint, format, types, imports between packages, protos and their 
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py check
 	$(BIN)/python -m tools.schema check
+
+fmt: setup ## Apply ruff's fixes and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 bench: setup ## Run all benchmarks; takes minutes
 	$(BIN)/python -m bench run all

@@ -38,6 +38,20 @@ RESOLVED_RULES = Path(__file__).parent / "rules_resolved"
 _database_numbers = itertools.count()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that ask for PostgreSQL, before pytest selects tests by their marks."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "postgres_url" in item.fixturenames:
+            item.add_marker(pytest.mark.database)
+
+
+def seeds(count: int, *, of_long_tests: int) -> list[object]:
+    """Seeds of a random test: the first `count` for `make test`, as many more as are asked for for `make test-long`."""
+    more = range(count, count + of_long_tests)
+    return [*range(count), *(pytest.param(seed, marks=pytest.mark.long) for seed in more)]
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL with a migrated template database. Its data need not survive a crash, so it does not sync."""

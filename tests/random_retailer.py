@@ -74,6 +74,8 @@ class RandomRetailer(RuleBasedStateMachine):
     shop: ClassVar[Retailer]
     resolves_by_policy: ClassVar[bool]
     """Whether the rules reroute, backorder and cancel, and use every location that they allow."""
+    holds_cancelled_sales: ClassVar[bool] = True
+    """Whether a HOLD repeats the contents of a sold order that was cancelled whole."""
     steps_passed: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -173,6 +175,9 @@ class RandomRetailer(RuleBasedStateMachine):
     def repeat_an_order(self, order: str, sold: bool) -> None:
         order = self._existing_order(order)
         ordered = self.paper.orders[order]
+        is_cancelled_sale = ordered.sold and not ordered.contents()
+        if is_cancelled_sale and not sold and not self.holds_cancelled_sales:
+            return
         self._order(order, dict(ordered.ordered_contents()), sold=sold, way=ordered.choice)
         self._check("repeat an order")
 

@@ -31,6 +31,8 @@ from tests.conftest import PLAIN_RULES, REPOSITORY, RULES, RetailerMaker
 from tests.retailer import Retailer, promised
 from truestock.v1 import policy_service_pb2 as policy_pb
 
+pytestmark = pytest.mark.database
+
 BROKEN = "kind: routing\npolicies:\n  - name: broken\n    position: ten\n"
 
 

@@ -13,6 +13,7 @@ from tests.retailer import HOLD, SOLD, Retailer, State, promised, request_id
 from truestock.v1 import order_pb2
 
 
+@pytest.mark.smoke
 async def test_a_sold_order_reduces_what_is_sellable(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
 

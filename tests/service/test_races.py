@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from service.database.database import plain_url
-from tests.conftest import RESOLVED_RULES, RetailerMaker
+from tests.conftest import RESOLVED_RULES, RetailerMaker, seeds
 from tests.retailer import HOLD, SOLD, Retailer, change, line_units, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -184,7 +184,7 @@ def _call_of(shop: Retailer, method: str, request: Any) -> Awaitable[Any]:
     return call
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, of_long_tests=9))
 async def test_concurrent_operations_never_promise_more_than_the_stock(retailers: RetailerMaker, seed: int) -> None:
     shops = [await retailers.make(RESOLVED_RULES) for _ in range(3)]
     await shops[0].stock({(sku, location_id): 12 for sku in SKUS for location_id in LOCATION_IDS})

@@ -78,11 +78,28 @@ contexts = st.builds(
 )
 
 
+rules_and_contexts = given(rules, st.lists(contexts, min_size=1, max_size=12))
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rules, st.lists(contexts, min_size=1, max_size=12))
+@rules_and_contexts
 def test_the_engine_and_remembered_answers_agree_with_direct_evaluation(
     pairs: list[tuple[int, Condition]], contexts: list[Context]
 ) -> None:
+    check_agreement(pairs, contexts)
+
+
+@pytest.mark.long
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@rules_and_contexts
+def test_the_engine_and_remembered_answers_agree_with_direct_evaluation_of_many_more_rules(
+    pairs: list[tuple[int, Condition]], contexts: list[Context]
+) -> None:
+    check_agreement(pairs, contexts)
+
+
+def check_agreement(pairs: list[tuple[int, Condition]], contexts: list[Context]) -> None:
+    """Asserts that the engine and its memory fire the rules that direct evaluation fires."""
     matcher = Matcher.of(pairs)
 
     for context in contexts:

@@ -32,6 +32,8 @@ from service.database.embedded.location import (
 )
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, temporary_postgres
 
+pytestmark = pytest.mark.database
+
 ROOT = Path(__file__).parents[3]
 FAST = {"fsync": "off"}
 SECONDS = 15.0

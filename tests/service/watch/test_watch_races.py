@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from service.database.database import plain_url
-from tests.conftest import PLAIN_RULES, RetailerMaker
+from tests.conftest import PLAIN_RULES, RetailerMaker, seeds
 from tests.retailer import HOLD, SOLD, Retailer, State
 from tests.service.watch.test_watch_availability import (
     AvailabilityClient,
@@ -87,7 +87,7 @@ async def watch_with_resumes(shop: Retailer, client: AvailabilityClient, stop: a
             await asyncio.sleep(0.15)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, of_long_tests=6))
 async def test_the_last_value_sent_is_the_true_one_for_every_product(
     retailers: RetailerMaker, tmp_path: Path, seed: int
 ) -> None:
