@@ -39,7 +39,7 @@ def test_longer_random_operations_conserve_every_unit_and_promise_only_real_stoc
     # A HOLD that repeats a sold order after it was cancelled whole makes the service forget the sale, so that a
     # duplicate of the sale is planned again. Longer runs reach that; leave it out until the service keeps the sale.
     random_retailer.holds_cancelled_sales = False
-    # After ten lives Hypothesis varies earlier ones, and fails where a service with a real clock then answers otherwise.
+    # After ten lives Hypothesis varies earlier ones, and fails where a service with a real clock answers otherwise.
     run_state_machine_as_test(
         random_retailer if LIVES else seed(run)(random_retailer),
         settings=_settings(lives=LIVES or 8, steps=60, shrink="TRUESTOCK_SHRINK" in os.environ, derandomize=False),
