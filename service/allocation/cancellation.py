@@ -120,7 +120,8 @@ def _rows(request: CancelRequest, key: OrderKey, event_id: str, *, is_applied: b
 
 async def _order_key(connection: Connection, request: CancelRequest) -> OrderKey:
     assert request.allocation_id is not None
-    record = (await order_store.read(connection, [request.allocation_id])).get(request.allocation_id)
-    if record is None:
+    # Not the whole record: before the lock another transaction may replan the order between the statements of `read`.
+    key = await order_store.key(connection, request.allocation_id)
+    if key is None:
         raise no_allocation(request.allocation_id)
-    return record.channel_id, record.order_id
+    return key

@@ -190,6 +190,12 @@ async def find(connection: Connection, channel_id: str, order_id: str) -> UUID |
     return row["id"] if row else None
 
 
+async def key(connection: Connection, allocation_id: UUID) -> tuple[str, str] | None:
+    """Channel and order id of an allocation, which never change; None where there is no such allocation."""
+    rows = await _NAMES.rows(connection, ids=[allocation_id])
+    return (rows[0]["channel_id"], rows[0]["order_id"]) if rows else None
+
+
 async def promised_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
     """SKUs of which these locked orders have promised units; they may differ from those in a request."""
     return {r["sku"] for r in await _PROMISED_SKUS.rows(connection, ids=list(ids))} if ids else set()
