@@ -80,6 +80,7 @@ class PlainModel:
         self._counts: dict[LevelKey, tuple[datetime, int]] = {}
         self._moves: dict[LevelKey, list[tuple[datetime, int]]] = {}
         self._unavailable: dict[LevelKey, int] = {}
+        self._set_aside: dict[LevelKey, list[tuple[datetime, int]]] = {}
         self.orders: dict[str, ModelOrder] = {}
 
     def levels(self) -> Iterable[LevelKey]:
@@ -106,10 +107,13 @@ class PlainModel:
             return
         self._counts[key] = (when, units)
         if unavailable is not None:
-            self._unavailable[key] = unavailable
+            later = sum(count for time, count in self._set_aside.get(key, []) if time > when)
+            self._unavailable[key] = unavailable + later
 
     def record_movement(self, key: LevelKey, when: datetime, delta: int) -> None:
         self._moves.setdefault(key, []).append((when, delta))
 
-    def set_aside(self, key: LevelKey, units: int) -> None:
+    def set_aside(self, key: LevelKey, when: datetime, units: int) -> None:
+        """Makes units unavailable; a count of an earlier time that arrives later does not include them."""
         self._unavailable[key] = self.unavailable(key) + units
+        self._set_aside.setdefault(key, []).append((when, units))

@@ -419,7 +419,8 @@ class RandomRetailer(RuleBasedStateMachine):
                 if reason == "not_found":
                     self.paper.record_movement(key, when, -count)
                 elif reason in ("damaged", "set_aside"):
-                    self.paper.set_aside(key, count)
+                    # Set aside when the service handles the rejection, which is after the request was made.
+                    self.paper.set_aside(key, self.moments[-1] + timedelta(microseconds=1), count)
         self._check("reject")
 
     @precondition(lambda self: self.has_shipments)
@@ -461,7 +462,7 @@ class RandomRetailer(RuleBasedStateMachine):
                 line.returned += count
                 key = (line.sku, location_id)
                 if disposition != "sellable" and not self.paper.count_includes(key, when):
-                    self.paper.set_aside(key, count)
+                    self.paper.set_aside(key, when, count)
                 self.paper.record_movement(key, when, count)
         self._check("record a return")
 
