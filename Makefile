@@ -55,10 +55,10 @@ fmt: setup ## Apply ruff's fixes and format
 bench: setup ## Run all benchmarks; takes minutes
 	$(BIN)/python -m bench run all
 
-protos: setup ## Make the Python stubs beside the .proto files anew
+protos: setup ## Generate the Python stubs beside the .proto files
 	$(BIN)/python tools/protos.py generate
 
-schema: setup ## Make the JSON Schemas by which editors complete rule files anew
+schema: setup ## Generate the JSON Schemas by which editors complete rule files
 	$(BIN)/python -m tools.schema generate
 
 clean: ## Remove environments and caches; data stay

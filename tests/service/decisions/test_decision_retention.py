@@ -30,7 +30,7 @@ async def test_old_decisions_are_purged_except_the_current_one_of_an_order(retai
     purged = await purge(retailer)
 
     assert purged == 2
-    with pytest.raises(grpc.aio.AioRpcError, match="older than decisions are kept"):
+    with pytest.raises(grpc.aio.AioRpcError, match="past retention"):
         await retailer.decision(first.decision.decision_id)
     stored = await retailer.decision(last.decision.decision_id)
     assert stored.decision == last.decision
