@@ -34,7 +34,7 @@ test: setup ## Check the rules, then run every test but the long ones
 # What runs without PostgreSQL, and one order through a real service on a real one.
 test-fast: setup ## Check the rules, then run the tests that need no database; under a minute
 	$(BIN)/truestock check rules/
-	$(BIN)/python -m pytest -n 2 -m "smoke or not (database or long)"
+	$(BIN)/python -m pytest -n 2 -m "smoke or not (database or long or thorough)"
 
 test-long: setup ## Run the long tests: more random lives, races and kills; takes minutes
 	$(BIN)/python -m pytest -n 2 -m long

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from random import Random
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.plans import Plan, best_plan
@@ -57,6 +58,7 @@ def best_of_all(
     return min(every, key=lambda loads: key_of(loads, ranks, steps))
 
 
+@pytest.mark.thorough
 @settings(max_examples=800, deadline=None)
 @given(problems())
 def test_the_set_found_is_the_best_of_all_sets(

@@ -81,6 +81,7 @@ contexts = st.builds(
 rules_and_contexts = given(rules, st.lists(contexts, min_size=1, max_size=12))
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @rules_and_contexts
 def test_the_engine_and_remembered_answers_agree_with_direct_evaluation(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator, comparisons, holds
@@ -89,6 +90,7 @@ def test_a_condition_is_impossible_exactly_if_no_context_makes_it_true(condition
     assert checker.can_hold([disjunction.opposite]) is (False in answers)
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CONDITIONS, min_size=2, max_size=3))
 def test_a_rule_is_covered_exactly_if_it_never_fires_alone(conditions: list[Condition]) -> None:
