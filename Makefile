@@ -36,7 +36,7 @@ test-fast: setup ## Check the rules, then run the tests that need no database; u
 	$(BIN)/truestock check rules/
 	$(BIN)/python -m pytest -n 2 -m "smoke or not (database or long or thorough)"
 
-test-long: setup ## Run the long tests: more random lives, races and kills; takes minutes
+test-long: setup ## Run the long tests: more random operations, races and crashes; takes minutes
 	$(BIN)/python -m pytest -n 2 -m long
 
 check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas

@@ -116,7 +116,7 @@ async def open_retailer(url: str) -> AsyncIterator[BenchRetailer]:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(url, metrics, connections=1)
     try:
-        await database.transaction("catalogue", _add_locations_and_channel)
+        await database.transaction("catalog", _add_locations_and_channel)
     finally:
         await database.close()
     metrics.start_channels([CHANNEL_ID], LOCATION_IDS)

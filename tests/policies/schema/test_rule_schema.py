@@ -157,7 +157,7 @@ def test_a_schema_offers_exactly_the_facts_that_are_known_in_a_place() -> None:
     assert offered == set(fact_names(RulePlace.EXPOSURE))
 
 
-def test_a_suite_with_a_misspelt_key_fails() -> None:
+def test_a_suite_with_a_misspelled_key_fails() -> None:
     suite = (RULES / "buffers" / "stores_test.yaml").read_bytes()
 
     assert messages(SUITE, suite.replace(b"available: 3", b"availble: 3", 1))
