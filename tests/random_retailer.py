@@ -353,7 +353,7 @@ class RandomRetailer(RuleBasedStateMachine):
         *,
         is_pickup: bool,
     ) -> Any:
-        """Ships or collects units that have not left; all of them if `units` is None."""
+        """Ships or collects units that have not shipped; all of them if `units` is None."""
         when = self._event_time(request, ago)
         paper = self.paper.orders[order]
         is_allowed = self._is_sold(order) and paper.choice.is_pickup == is_pickup

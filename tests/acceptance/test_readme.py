@@ -49,7 +49,7 @@ SKU, SCARCE = "TRN-1205-MOS", "QLM-1404-CRE"
 class Command:
     """The arguments that make a command of the README whole, and a pattern that a line of its output fits.
 
-    Words in braces are made anew for each command: see `Example`.
+    Words in braces are replaced by new values for each command: see `Example`.
     """
 
     arguments: str
@@ -132,7 +132,7 @@ class Server:
     address: str
     metrics_address: str
     data: Path
-    said: str
+    output: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +157,10 @@ def server() -> Iterator[Server]:
     )
     try:
         assert process.stdout is not None
-        said = "".join(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
-        addresses = re.search(r"gRPC +(\S+)[^$]*?metrics +(\S+)", said)
-        assert addresses, said
-        yield Server(addresses[1], addresses[2], data, said)
+        output = "".join(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
+        addresses = re.search(r"gRPC +(\S+)[^$]*?metrics +(\S+)", output)
+        assert addresses, output
+        yield Server(addresses[1], addresses[2], data, output)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         assert process.returncode == 0
@@ -333,8 +333,8 @@ def test_a_watch_of_the_readme_prints_changes_until_ctrl_c(server: Server, examp
 
 @pytest.mark.database
 def test_the_service_of_the_readme_says_where_it_answers(server: Server) -> None:
-    assert has_line(COMMANDS["serve"].line, server.said)
-    assert has_line(r"sample .*loaded", server.said)
+    assert has_line(COMMANDS["serve"].line, server.output)
+    assert has_line(r"sample .*loaded", server.output)
 
 
 @pytest.mark.database
@@ -468,14 +468,14 @@ BOUNDS = {
 
 def test_the_readmes_bounds_are_those_of_the_code() -> None:
     shown = dict(row[:2] for row in table_with_header("bound"))
-    rest = dict(shown)
+    remaining = dict(shown)
     for row, phrases in BOUNDS.items():
         for phrase in phrases:
             assert re.search(rf"(?<![\d,]){re.escape(phrase)}(?!\w)", shown[row]), (row, phrase)
-            rest[row] = rest[row].replace(phrase, "", 1)
+            remaining[row] = remaining[row].replace(phrase, "", 1)
 
     assert shown.keys() == BOUNDS.keys()
-    assert {row: text for row, text in rest.items() if re.search(r"\d", text)} == {}
+    assert {row: text for row, text in remaining.items() if re.search(r"\d", text)} == {}
 
 
 # Settings
@@ -517,11 +517,11 @@ def default_of(field: FieldInfo) -> str:
 
 def shown_commands() -> list[str]:
     """The commands in the first column of the README's table of commands: `transfer a|b` are two."""
-    found = []
+    commands = []
     for row in table_with_header("command"):
         for text in code_spans(row[0]):
-            found += _expanded(text.removeprefix("truestock ").split())
-    return found
+            commands += _expanded(text.removeprefix("truestock ").split())
+    return commands
 
 
 def _expanded(words: list[str]) -> list[str]:
@@ -565,7 +565,7 @@ def has_line(pattern: str, output: str) -> bool:
 def code_spans(text: str) -> list[str]:
     """What stands between single backticks."""
     without_blocks = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    return [found.replace("\\|", "|") for found in re.findall(r"`([^`]+)`", without_blocks)]
+    return [span.replace("\\|", "|") for span in re.findall(r"`([^`]+)`", without_blocks)]
 
 
 def code_lines(text: str) -> list[str]:

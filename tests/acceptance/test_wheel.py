@@ -35,12 +35,14 @@ class Installed:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts a command. Dependencies come from this environment, whose .pth files PYTHONPATH leaves out."""
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))}
+        environment = {
+            name: text for name, text in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))
+        }
         paths = os.pathsep.join([str(self.packages), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
         return subprocess.Popen(
             [self.python, "-c", COMMAND, *arguments],
             cwd=self.folder,
-            env=kept | {"PYTHONPATH": paths},
+            env=environment | {"PYTHONPATH": paths},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

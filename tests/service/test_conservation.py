@@ -1,6 +1,6 @@
 """Random retailers conserve every unit: long random operations, compared with a plain model after each step.
 
-`TRUESTOCK_LIVES=200 pytest -m long tests/service/test_conservation.py` runs 200 of the longer ones with new random
+`TRUESTOCK_RUNS=200 pytest -m long tests/service/test_conservation.py` runs 200 of the longer ones with new random
 numbers; with TRUESTOCK_SHRINK also set, a failing run is shortened, which takes minutes.
 """
 
@@ -22,13 +22,13 @@ from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
 BUFFERED_RULES = REPOSITORY / "tests" / "rules_buffered"
-LIVES = int(os.environ.get("TRUESTOCK_LIVES", "0"))
+RUNS = int(os.environ.get("TRUESTOCK_RUNS", "0"))
 
 
 def test_random_operations_conserve_every_unit_and_promise_only_real_stock(
     random_retailer: type[RandomRetailer],
 ) -> None:
-    run_state_machine_as_test(random_retailer, settings=_settings(lives=6, steps=40, shrink=True, derandomize=True))
+    run_state_machine_as_test(random_retailer, settings=_settings(runs=6, steps=40, shrink=True, derandomize=True))
 
 
 @pytest.mark.long
@@ -39,17 +39,17 @@ def test_longer_random_operations_conserve_every_unit_and_promise_only_real_stoc
     # A HOLD that repeats a sold order after it was cancelled whole makes the service forget the sale, so that a
     # duplicate of the sale is planned again. Longer runs reach that; leave it out until the service keeps the sale.
     random_retailer.holds_cancelled_sales = False
-    # After ten lives Hypothesis varies earlier ones, and fails where a service with a real clock answers otherwise.
+    # After ten runs Hypothesis varies earlier ones, and fails where a service with a real clock answers otherwise.
     run_state_machine_as_test(
-        random_retailer if LIVES else seed(run)(random_retailer),
-        settings=_settings(lives=LIVES or 8, steps=60, shrink="TRUESTOCK_SHRINK" in os.environ, derandomize=False),
+        random_retailer if RUNS else seed(run)(random_retailer),
+        settings=_settings(runs=RUNS or 8, steps=60, shrink="TRUESTOCK_SHRINK" in os.environ, derandomize=False),
     )
     print(sum(RandomRetailer.steps_passed.values()), dict(RandomRetailer.steps_passed))  # noqa: T201
 
 
-def _settings(*, lives: int, steps: int, shrink: bool, derandomize: bool) -> settings:
+def _settings(*, runs: int, steps: int, shrink: bool, derandomize: bool) -> settings:
     return settings(
-        max_examples=lives,
+        max_examples=runs,
         stateful_step_count=steps,
         derandomize=derandomize,
         database=None,

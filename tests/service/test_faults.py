@@ -417,10 +417,10 @@ async def test_an_order_is_read_consistently_while_it_is_replanned(proxied: tupl
         await second.allocate("A-1", {"MUG": 3}, HOLD)
         proxy.resume.set()
 
-        seen = (await reading).allocation
+        latest = (await reading).allocation
 
-    line = seen.lines[0]
-    assert line.unit_count == line.promised_count == sum(promised(seen).values())
+    line = latest.lines[0]
+    assert line.unit_count == line.promised_count == sum(promised(latest).values())
 
 
 # Servers that stop

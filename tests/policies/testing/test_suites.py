@@ -41,7 +41,7 @@ policies:
     only: {location.offers_pickup: true}
     rank: [chosen_by_shopper]
     otherwise: next
-  - name: dear
+  - name: high-value
     position: 20
     applies_to: {order.value: {at_least: 100}}
     exclude: [{name: no-stores, when: {location.type: store}}]
@@ -180,7 +180,7 @@ def test_every_part_of_a_figure_is_compared(expect: str, message: str) -> None:
         ("outcome: unfillable", "expected the outcome unfillable, got partly_allocated"),
         ("shipments: []", "expected shipments of nothing, got 1 MUG from dc"),
         ("shortages: {}", "expected a shortage of nothing, got 1 MUG"),
-        ("policy: pickup", "expected the policy pickup, got dear"),
+        ("policy: pickup", "expected the policy pickup, got high-value"),
         ("dropped: {shop: not-eligible}", "expected shop to be dropped as not-eligible, got excluded"),
     ],
 )
@@ -269,9 +269,9 @@ def test_every_untested_rule_is_reported_with_its_position() -> None:
         "rules/a.yaml:6: no test makes the buffer rule 'a-fifth-of-launches' fire",
         "rules/b.yaml:3: no test makes the routing policy 'pickup' fire",
         "rules/b.yaml:6: no test makes 'only' of the routing policy 'pickup' fire",
-        "rules/b.yaml:9: no test makes the routing policy 'dear' fire",
-        "rules/b.yaml:12: no test makes the exclude rule 'no-stores' of the routing policy 'dear' fire",
-        "rules/b.yaml:16: no test makes the review rule 'split' of the routing policy 'dear' fire",
+        "rules/b.yaml:9: no test makes the routing policy 'high-value' fire",
+        "rules/b.yaml:12: no test makes the exclude rule 'no-stores' of the routing policy 'high-value' fire",
+        "rules/b.yaml:16: no test makes the review rule 'split' of the routing policy 'high-value' fire",
         "rules/b.yaml:17: no test makes the routing policy 'rest' fire",
         "rules/z.yaml:2: no test makes the routing policy 'z-rest' fire",
     ]
@@ -279,7 +279,7 @@ def test_every_untested_rule_is_reported_with_its_position() -> None:
 
 def test_a_policy_that_passes_an_order_on_is_tested() -> None:
     given = "method: pickup, lines: {MUG: 2}, stock: {shop: {MUG: 1}, dc: {MUG: 9}}"
-    suite = order(given, "{outcome: allocated, policy: dear, because: [no-stores]}")
+    suite = order(given, "{outcome: allocated, policy: high-value, because: [no-stores]}")
     report = checked({"a.yaml": ROUTING, "a_test.yaml": suite})
 
     assert messages(report) == []

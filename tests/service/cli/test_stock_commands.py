@@ -198,9 +198,9 @@ async def test_the_movements_of_one_order_are_found_by_its_number(shop: Retailer
     await shop.allocate("A-1", {"MUG": 2})
     await shop.allocate("A-2", {"MUG": 1})
 
-    found = (await run("movements", "--order", "web/A-1", "--json")).data
+    movements = (await run("movements", "--order", "web/A-1", "--json")).data
 
-    assert [(one["kind"], one["allocated_delta"]) for one in found] == [("allocated", 2)]
+    assert [(movement["kind"], movement["allocated_delta"]) for movement in movements] == [("allocated", 2)]
 
 
 async def test_a_shortened_list_of_movements_says_so(shop: Retailer, run: Run) -> None:
@@ -219,7 +219,7 @@ async def test_a_transfer_is_dispatched_received_and_listed(shop: Retailer, run:
 
     assert "Transfer T-1 from dc to store: in transit" in sent.out
     assert "T-1 dc store MUG 3 2 1 -" in arrived.row("MUG")
-    assert [one["transfer_id"] for one in open_.data] == ["T-1"]
+    assert [transfer["transfer_id"] for transfer in open_.data] == ["T-1"]
     assert "Transfer T-1 from dc to store: completed" in completed.out
     assert "T-1 dc store MUG 3 2 - 1" in listed.row("MUG")
 

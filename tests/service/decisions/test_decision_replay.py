@@ -125,9 +125,9 @@ async def test_the_timeline_of_an_order_names_its_decisions(retailer: Retailer) 
     first = await retailer.allocate("A-1", {"MUG": 1})
     second = await retailer.allocate("A-1", {"MUG": 2})
 
-    seen = await retailer.get(first.allocation_id)
+    latest = await retailer.get(first.allocation_id)
 
-    assert [event.decision_id for event in seen.timeline] == [first.decision.decision_id, second.decision.decision_id]
+    assert [event.decision_id for event in latest.timeline] == [first.decision.decision_id, second.decision.decision_id]
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,9 @@ async def test_an_exception_is_assigned_moved_to_another_desk_and_unassigned(sho
         ("boss", "Moved from desk to stores and assigned to ben."),
         ("boss", "Unassigned from ben."),
     ]
-    seen = await shop.get(sold.allocation_id)
-    assert [event.event for event in seen.timeline][1:] == ["exception_assigned"] * 3
-    assert seen.allocation.version > sold.version
+    response = await shop.get(sold.allocation_id)
+    assert [event.event for event in response.timeline][1:] == ["exception_assigned"] * 3
+    assert response.allocation.version > sold.version
 
 
 async def test_a_resolved_exception_cannot_be_assigned(shop: Retailer) -> None:
@@ -157,13 +157,13 @@ async def test_a_resolution_as_cancelled_cancels_the_short_units(shop: Retailer)
     sold, raised = await oversold(shop)
 
     resolved = await shop.resolve(raised.exception_id, CANCELLED, note="the shopper was informed")
-    seen = await shop.get(sold.allocation_id)
+    response = await shop.get(sold.allocation_id)
 
     assert (resolved.state, resolved.resolution) == (Record.STATE_RESOLVED, CANCELLED)
     assert (resolved.resolved_by, resolved.note) == ("anna", "the shopper was informed")
-    assert line_counts(seen.allocation) == (2, 0, 0, 3)
-    assert seen.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
-    assert [event.event for event in seen.timeline] == ["sold", "cancelled", "exception_resolved"]
+    assert line_counts(response.allocation) == (2, 0, 0, 3)
+    assert response.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert [event.event for event in response.timeline] == ["sold", "cancelled", "exception_resolved"]
     assert shop.metric("cancelled_units_total", channel="web") == 3
     assert shop.metric("exceptions_resolved_total", kind="oversell", resolution="cancelled") == 1
     assert (await shop.ledger()).balanced
@@ -182,11 +182,11 @@ async def test_backordered_units_wait_for_stock(shop: Retailer) -> None:
     sold, raised = await oversold(shop)
 
     await shop.resolve(raised.exception_id, BACKORDERED)
-    seen = await shop.get(sold.allocation_id)
+    response = await shop.get(sold.allocation_id)
 
-    assert line_counts(seen.allocation) == (2, 0, 3, 0)
-    assert seen.allocation.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
-    assert seen.timeline[1].description == "Backordered 3 units that were short."
+    assert line_counts(response.allocation) == (2, 0, 3, 0)
+    assert response.allocation.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
+    assert response.timeline[1].description == "Backordered 3 units that were short."
 
 
 async def test_an_order_with_only_backordered_units_is_backordered(shop: Retailer) -> None:
@@ -203,11 +203,11 @@ async def test_rerouting_allocates_short_units_where_stock_has_arrived(shop: Ret
     await shop.stock({("MUG", "north"): 3})
 
     await shop.resolve(raised.exception_id, REROUTED)
-    seen = await shop.get(sold.allocation_id)
+    response = await shop.get(sold.allocation_id)
 
-    assert promised(seen.allocation) == {"dc": 2, "north": 3}
-    assert line_counts(seen.allocation) == (5, 0, 0, 0)
-    assert seen.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert promised(response.allocation) == {"dc": 2, "north": 3}
+    assert line_counts(response.allocation) == (5, 0, 0, 0)
+    assert response.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
     assert await shop.sellable("MUG") == 0
     assert (await shop.ledger()).balanced
 
@@ -217,12 +217,12 @@ async def test_rerouting_that_cannot_allocate_all_units_changes_nothing(shop: Re
     await receive(shop, 1)
 
     error = await refused(shop.resolve(raised.exception_id, REROUTED))
-    seen = await shop.get(sold.allocation_id)
+    response = await shop.get(sold.allocation_id)
 
     assert error.is_(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
     assert "2 units of 3 cannot be allocated" in error.message
-    assert seen.exceptions[0].state == Record.STATE_OPEN
-    assert line_counts(seen.allocation) == (2, 3, 0, 0)
+    assert response.exceptions[0].state == Record.STATE_OPEN
+    assert line_counts(response.allocation) == (2, 3, 0, 0)
     assert await shop.sellable("MUG") == 1
 
 
@@ -231,11 +231,11 @@ async def test_an_approved_plan_is_not_changed(shop: Retailer) -> None:
     (raised,) = (await shop.get(sold.allocation_id)).exceptions
 
     await shop.resolve(raised.exception_id, APPROVED)
-    seen = await shop.get(sold.allocation_id)
+    response = await shop.get(sold.allocation_id)
 
-    assert seen.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
-    assert [event.event for event in seen.timeline] == ["sold", "approved", "exception_resolved"]
-    assert promised(seen.allocation) == {"dc": 1}
+    assert response.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert [event.event for event in response.timeline] == ["sold", "approved", "exception_resolved"]
+    assert promised(response.allocation) == {"dc": 1}
 
 
 async def test_a_plan_is_released_after_all_its_reviews_approve_it(shop: Retailer) -> None:
@@ -266,11 +266,11 @@ async def test_a_resolution_as_other_stores_a_note_and_changes_nothing(shop: Ret
     sold, raised = await oversold(shop)
 
     resolved = await shop.resolve(raised.exception_id, OTHER, note="sent from a friendly shop")
-    seen = await shop.get(sold.allocation_id)
+    response = await shop.get(sold.allocation_id)
 
     assert resolved.note == "sent from a friendly shop"
-    assert line_counts(seen.allocation) == (2, 3, 0, 0)
-    assert seen.timeline[-1].description == "Oversell, by anna: Resolved: other. sent from a friendly shop"
+    assert line_counts(response.allocation) == (2, 3, 0, 0)
+    assert response.timeline[-1].description == "Oversell, by anna: Resolved: other. sent from a friendly shop"
 
 
 async def test_only_the_units_of_the_exception_are_cancelled(shop: Retailer) -> None:

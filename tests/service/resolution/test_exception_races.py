@@ -89,8 +89,8 @@ async def test_one_of_fifty_concurrent_resolutions_succeeds(
     assert ok_count in (1, 25)
     history = (await get_exception(shop, raised.exception_id)).history
     assert [event.event for event in history] == ["raised", "resolved"]
-    seen = await shop.get(sold.allocation_id)
-    assert sum(line_counts(seen.allocation)) == 5
+    latest = await shop.get(sold.allocation_id)
+    assert sum(line_counts(latest.allocation)) == 5
     assert (await shop.ledger()).balanced
 
 
@@ -131,9 +131,9 @@ async def test_concurrent_cancellation_and_resolution_cancel_each_unit_once(shop
             return_exceptions=True,
         )
 
-        seen = (await shop.get(sold.allocation_id)).allocation
-        assert sum(line_counts(seen)[:3]) + seen.lines[0].cancelled_count == 4
-        assert seen.lines[0].short_count == 0
+        latest = (await shop.get(sold.allocation_id)).allocation
+        assert sum(line_counts(latest)[:3]) + latest.lines[0].cancelled_count == 4
+        assert latest.lines[0].short_count == 0
     assert (await shop.ledger()).balanced
 
 

@@ -96,13 +96,13 @@ async def test_an_overdue_exception_escalates_to_the_desk_of_its_rule(shop: Reta
     await replica.sweep()
     await replica.sweep()
 
-    seen = await shop.get(sold.allocation_id)
-    (after,) = seen.exceptions
+    latest = await shop.get(sold.allocation_id)
+    (after,) = latest.exceptions
     assert (before.owner, after.owner) == ("desk", "lead")
     assert not before.HasField("escalate_time")
     assert after.HasField("escalate_time")
-    assert seen.timeline[-1].description == "Oversell: Overdue: escalated from desk to lead."
-    assert seen.allocation.version == sold.version + 1
+    assert latest.timeline[-1].description == "Oversell: Overdue: escalated from desk to lead."
+    assert latest.allocation.version == sold.version + 1
     request = exception_pb.GetExceptionRequest(exception_id=raised.exception_id)
     history = (await shop.exceptions.GetException(request)).history
     assert [(event.event, event.actor) for event in history] == [("raised", "policy"), ("escalated", "policy")]
@@ -152,13 +152,13 @@ async def test_a_shipment_that_is_not_shipped_in_time_is_late(shop: Retailer, re
 
     await replica.sweep()
 
-    seen = await shop.get(sold.allocation_id)
-    (exception,) = seen.exceptions
+    latest = await shop.get(sold.allocation_id)
+    (exception,) = latest.exceptions
     assert (exception.kind, exception.owner, exception.needs_person) == ("late_shipment", "operations", True)
     assert (exception.shipment_id, exception.location_id) == (sold.shipments[0].shipment_id, "dc")
     assert exception.description.startswith("The shipment was due to ship from dc by 20")
-    assert seen.allocation.needs_person
-    assert [event.event for event in seen.timeline] == ["sold", "late_shipment"]
+    assert latest.allocation.needs_person
+    assert [event.event for event in latest.timeline] == ["sold", "late_shipment"]
     assert counted("manual_interventions_total", shop, replica, channel="web", reason="late_shipment") == 1
     assert counted("exceptions_total", shop, replica, kind="late_shipment", channel="web") == 1
 
@@ -223,11 +223,11 @@ async def test_shipping_a_late_shipment_resolves_its_exception(shop: Retailer, r
     await replica.sweep()
     await replica.sweep()
 
-    seen = await shop.get(sold.allocation_id)
-    (exception,) = seen.exceptions
+    latest = await shop.get(sold.allocation_id)
+    (exception,) = latest.exceptions
     assert (exception.state, exception.resolution) == (Record.STATE_RESOLVED, COMPLETED)
     assert (exception.resolved_by, exception.needs_person) == ("policy", True)
-    assert seen.timeline[-1].description == "Late shipment: It no longer needs attention."
+    assert latest.timeline[-1].description == "Late shipment: It no longer needs attention."
     labels = {"kind": "late_shipment", "resolution": "completed"}
     assert counted("exceptions_resolved_total", shop, replica, **labels) == 1
 
@@ -252,8 +252,8 @@ async def test_a_late_shipment_can_be_rerouted(shop: Retailer, replica: Replica)
     await shop.resolve(exception.exception_id, exception_pb2.EXCEPTION_RESOLUTION_REROUTED)
     await replica.sweep()
 
-    seen = (await shop.get(sold.allocation_id)).allocation
-    units_by_location = {x.location_id: sum(line.unit_count for line in x.lines) for x in seen.shipments}
+    latest = (await shop.get(sold.allocation_id)).allocation
+    units_by_location = {x.location_id: sum(line.unit_count for line in x.lines) for x in latest.shipments}
     assert {location_id: units for location_id, units in units_by_location.items() if units} == {"north": 1}
     assert (await shop.level("MUG", "dc")).available_count == 2
     assert not await shop.open_exceptions()
@@ -267,8 +267,8 @@ async def test_a_late_shipment_can_be_cancelled(shop: Retailer, replica: Replica
 
     await shop.resolve(exception.exception_id, CANCELLED)
 
-    seen = (await shop.get(sold.allocation_id)).allocation
-    assert seen.state == allocation_pb.Allocation.STATE_CANCELLED
+    latest = (await shop.get(sold.allocation_id)).allocation
+    assert latest.state == allocation_pb.Allocation.STATE_CANCELLED
     assert await shop.sellable("MUG") == 2
     assert (await shop.ledger()).balanced
 
@@ -293,12 +293,12 @@ async def test_policy_reroutes_a_late_shipment(retailers: RetailerMaker, rerouti
 
         labels = {"kind": "late_shipment", "resolution": "rerouted"}
         assert counted("exceptions_resolved_total", shop, first, second, **labels) == 1
-    seen = await shop.get(sold.allocation_id)
-    (exception,) = seen.exceptions
+    latest = await shop.get(sold.allocation_id)
+    (exception,) = latest.exceptions
     assert (exception.state, exception.resolved_by, exception.needs_person) == (Record.STATE_RESOLVED, "policy", False)
     assert exception.note == "Rerouted 1 unit to north (late shipment)."
-    assert [event.event for event in seen.timeline] == ["sold", "rerouted"]
-    assert not seen.allocation.needs_person
+    assert [event.event for event in latest.timeline] == ["sold", "rerouted"]
+    assert not latest.allocation.needs_person
     assert (await shop.ledger()).balanced
 
 
@@ -312,9 +312,9 @@ async def test_a_late_shipment_that_policy_cannot_reroute_needs_a_person(
     async with replica_on(shop.database_url, rerouting) as replica:
         await replica.sweep()
 
-    seen = await shop.get(sold.allocation_id)
-    assert [(exception.kind, exception.needs_person) for exception in seen.exceptions] == [("late_shipment", True)]
-    assert seen.allocation.needs_person
+    latest = await shop.get(sold.allocation_id)
+    assert [(exception.kind, exception.needs_person) for exception in latest.exceptions] == [("late_shipment", True)]
+    assert latest.allocation.needs_person
     assert (await shop.level("MUG", "dc")).allocated_count == 1
 
 

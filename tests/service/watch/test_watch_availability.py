@@ -453,10 +453,10 @@ async def test_the_last_published_value_is_stored_to_explain_an_oversell(shop: R
         await client.receives(MUG=10, PAN=5)
     await shop.count({("MUG", "dc"): 1})
     connection = await asyncpg.connect(plain_url(shop.database_url))
-    told = await published_availability.last_published(connection, "web", ["MUG", "NOTHING"])
+    published = await published_availability.last_published(connection, "web", ["MUG", "NOTHING"])
     await connection.close()
 
-    assert told == {"MUG": 10}
+    assert published == {"MUG": 10}
 
 
 async def test_metrics_count_subscribers_and_values_and_measure_the_delay(retailers: RetailerMaker) -> None:
