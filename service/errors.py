@@ -169,9 +169,9 @@ class CannotResolve(TruestockError):
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "WRONG_STATE"
 
-    def __init__(self, exception_id: str, state: str, why: str, advice: str) -> None:
+    def __init__(self, exception_id: str, state: str, problem: str, advice: str) -> None:
         super().__init__(
-            f"exception {exception_id} {why}; {advice}", metadata={"exception_id": exception_id, "state": state}
+            f"exception {exception_id} {problem}; {advice}", metadata={"exception_id": exception_id, "state": state}
         )
 
 

@@ -55,7 +55,7 @@ class _BatchState:
 
 
 class AllocationBatch:
-    """Allocates batches of orders. Where it raises, nothing has been written."""
+    """Allocates batches of orders. If it raises, nothing has been written."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps

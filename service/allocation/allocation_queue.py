@@ -65,7 +65,7 @@ Decide = Callable[[Sequence[Ticket]], Awaitable[Outcomes]]
 class AllocationQueue:
     """A bounded queue of orders, and the transactions that allocate them, at most `max_in_flight` at a time.
 
-    `decide` runs a batch in one transaction. It returns an answer or an error for each ticket; where it raises, nothing
+    `decide` runs a batch in one transaction. It returns an answer or an error for each ticket; if it raises, nothing
     of the batch has been written.
     """
 
@@ -86,7 +86,7 @@ class AllocationQueue:
     async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
         """Returns the allocation of an order. `deadline` is in seconds from now.
 
-        Raises Overloaded at once where the queue is full or the deadline cannot be met, and whatever `decide` raises.
+        Raises Overloaded at once if the queue is full or the deadline cannot be met, and whatever `decide` raises.
         """
         self._admit(deadline)
         self._arrivals.append(ticket)

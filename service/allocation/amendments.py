@@ -51,7 +51,7 @@ def amend(
 
 
 def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
-    """Cancels all units that have not shipped, of an order with these contents; they may be the stored ones.
+    """Cancels all units of an order that have not shipped; `order` has its contents, new or as stored.
 
     Contents that give a shipped line another SKU are ignored; the stored contents are cancelled instead.
     """
@@ -75,7 +75,7 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
 
 
 def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> AllocationChange:
-    """Releases what was promised to a copy before it was known to be one; its row stays as history."""
+    """Releases what was promised to a copy before its link to the original was known; its row stays as history."""
     units = sum(copy.promised().values())
     release_promises(book, copy)
     for line in copy.lines:
@@ -92,7 +92,7 @@ def _is_cancelled(record: AllocationRecord, order: Order) -> bool:
 
 
 def _without(order: Order, cancelled: Mapping[str, int]) -> Order | None:
-    """The order less the cancelled units; None where no units remain."""
+    """The order less the cancelled units; None if no units remain."""
     lines = tuple(
         replace(line, unit_count=units)
         for line in order.lines
@@ -102,7 +102,7 @@ def _without(order: Order, cancelled: Mapping[str, int]) -> Order | None:
 
 
 def _with_cancelled(order: Order, cancelled: Mapping[str, int], planned: list[LineRecord]) -> list[LineRecord]:
-    """The lines as the channel states them, with what was planned of each; planned lines it leaves out stay."""
+    """The lines as the channel states them, with the planned units of each; planned lines that it leaves out stay."""
     planned_by_id = {line.line_id: line for line in planned}
     lines = []
     for stated in order.lines:

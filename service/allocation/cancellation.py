@@ -39,7 +39,7 @@ class CancellationOperations:
     async def cancel(
         self, request: CancelRequest, idempotent_request: IdempotentRequest
     ) -> allocation_pb.Allocation | None:
-        """Returns the order afterwards; None where it has not arrived yet and the cancellation waits for it.
+        """Returns the order afterwards; None if it has not arrived yet and the cancellation waits for it.
 
         Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.
         """

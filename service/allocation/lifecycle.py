@@ -64,7 +64,7 @@ class Lifecycle:
                 return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines
             change = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
-            # Planned are the uncancelled units of each line; what was cancelled stays on the stored lines.
+            # Only the uncancelled units of each line are planned; cancelled units stay on the stored lines.
             for line, planned in zip((x for x in lines if x.uncancelled), record.lines, strict=True):
                 line.cancelled += planned.cancelled
                 line.oversold = planned.oversold
@@ -174,7 +174,7 @@ def _release(book: Book, record: AllocationRecord) -> AllocationChange:
             "allocation", str(record.id), state, RELEASED, "cancel its units with CancelOrderLines instead"
         )
     if state != HELD:
-        # Nothing is promised, as the caller requests.
+        # No units are promised, so nothing needs to be released.
         return AllocationChange(record)
     units = sum(record.promised().values())
     release_promises(book, record)

@@ -1,4 +1,4 @@
-"""Adds orders to the metrics: the figures of an order after a transaction less those before, so none counts twice."""
+"""Adds orders to the metrics: the counts of an order after a transaction less those before, so no unit counts twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UnitsByLabel = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class OrderCounts:
-    """The figures of one order that metrics count; an order that is not sold counts nothing yet."""
+    """The counts of one order for the metrics; an order that is not sold counts nothing yet."""
 
     sold: bool = False
     sold_units: int = 0
@@ -28,7 +28,7 @@ class OrderCounts:
 
     @classmethod
     def of(cls, record: AllocationRecord) -> OrderCounts:
-        """The current figures of an allocation."""
+        """The current counts of an allocation."""
         if record.commitment is not Commitment.SOLD:
             return cls(needs_person=record.needs_person)
         return cls(

@@ -77,7 +77,7 @@ class Intake:
         return change
 
     def _record(self, key: OrderKey) -> AllocationRecord:
-        """The record of an order, created where there is none yet."""
+        """The record of an order, created if there is none yet."""
         stored = self.records.get(key)
         if stored is not None:
             return stored
@@ -159,7 +159,7 @@ class Intake:
                 self._store_cancellation(CancellationRow(key, event_id, cancellation))
 
     def _apply_channel_status(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
-        """Applies the channel's own status of the order: an order that is cancelled stays so."""
+        """Applies the channel's own status of the order: a cancelled order stays cancelled."""
         channel, word = context.of(request.key[0]).channel, request.channel_status
         if word is None or channel.platform is None:
             return
@@ -230,7 +230,7 @@ class Intake:
         return has_pending and record.state_at(self.unit_of_work.book.now) in PROMISING
 
     def _with_event(self, change: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
-        """The change, with an event where only the channel's time or status of the order changed."""
+        """The change, with an event if only the channel's time or status of the order changed."""
         record = change.record
         if change.event or (record.channel_update_time, record.channel_status) == before:
             return change
@@ -274,7 +274,7 @@ def _prior_cancellations(
     *,
     is_accepted: bool,
 ) -> PriorCancellations:
-    """Cancelled units that stay so when the channel repeats the same contents; a cart that is sent again has none."""
+    """Units that stay cancelled when the channel repeats the same contents; a cart that is sent again has none."""
     units = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
     if not units:
         return PriorCancellations()

@@ -51,7 +51,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class AllocationChange:
-    """What changed about an order, and why. `event` is empty where nothing changed.
+    """What changed about an order, and why. `event` is empty if nothing changed.
 
     `decision` is the routing decision, if there was one; `partial` means that it covers only some units of the order.
     `cancelled` are units that were cancelled, `rerouted` units that moved to another location because of `cause`.
@@ -81,7 +81,7 @@ def decide(
 ) -> AllocationChange:
     """Plans the order, confirms its hold or keeps its promise, and changes the book and its locked record to match.
 
-    Raises InvalidFields where a line of which units have shipped would get another SKU.
+    Raises InvalidFields if a line with shipped units would get another SKU.
     """
     if _repeats_cancelled_order(record, order):
         return AllocationChange(record)
@@ -245,7 +245,7 @@ def promise_units(
     """Promises the planned units. A planned shipment that equals one of the old shipments continues as that one."""
     promise = book.hold if record.state == HELD else book.allocate
     for planned in decision.plan:
-        # Before `append` looks the list up: a shipment that continues is taken out of it by replacing the list.
+        # Before the list is looked up for `append`, because `_shipment` replaces it when an old shipment continues.
         shipment = _shipment(channel_context, book, record, planned, old_shipments or [])
         record.shipments.append(shipment)
         for line in planned.lines:
@@ -337,8 +337,8 @@ def _event_and_description(state_before: str, record: AllocationRecord) -> tuple
     sources = f" from {', '.join(location_ids)}" if location_ids else ""
     planned = "Replanned" if state_before in (*PROMISING, "expired") else "Planned"
     backordered = sum(short.unit_count for short in record.shortages if short.backordered)
-    lost = record.short_count() - backordered
-    shortages = f"; {unit_count_text(lost)} short" if lost else ""
+    short_count = record.short_count() - backordered
+    shortages = f"; {unit_count_text(short_count)} short" if short_count else ""
     shortages += f"; {unit_count_text(backordered)} on backorder" if backordered else ""
     sentence = f"{planned}: {unit_count_text(promised)}{sources}{shortages}."
     event = {HELD: "held", CONFIRMED: "confirmed" if state_before in (HELD, "expired") else "sold", REFUSED: "refused"}

@@ -31,7 +31,7 @@ class PlanningContext:
     products: Mapping[str, Product]
 
     def of(self, channel_id: str) -> ChannelContext:
-        """The context of one channel's orders. Raises KeyError where the catalog has no such channel."""
+        """The context of one channel's orders. Raises KeyError if the catalog has no such channel."""
         catalog = self.catalog
         return ChannelContext(self.policy_set, catalog.locations, catalog.channels[channel_id], self.products)
 

@@ -1,7 +1,7 @@
 """Reroutes promises that exceed stock and fills backorders, in the transaction that changed the stock.
 
 Orders are locked here after stock levels, against the usual order of locks. They are therefore locked without waiting,
-which cannot deadlock. Where another transaction has locked one of them, the whole transaction is run again, and locks
+which cannot deadlock. If another transaction has locked one of them, the whole transaction is run again, and locks
 that order together with its own at the start.
 """
 
@@ -163,7 +163,7 @@ def _release_lost(
 async def fill(
     connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext, *, all_levels: bool = False
 ) -> None:
-    """Promises available stock to the backorders that wait for it, in their turn.
+    """Promises available stock to the backorders that wait for it, by priority, then oldest first.
 
     Only levels that this transaction has changed are used, or with `all_levels` all levels of the book.
     """

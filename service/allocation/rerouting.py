@@ -34,11 +34,11 @@ def replan_units(
     cause: str,
     avoid: frozenset[str] = frozenset(),
 ) -> AllocationChange:
-    """Plans units, by line, for other locations, after they were released from where they were promised.
+    """Plans units, by line, for other locations, after they were released from their shipments.
 
     Locations that rejected one of the lines are excluded for its product, and so are those to `avoid`. Units that no
-    other location can supply are short: of a sold order that is an oversell for the `cause`, which the exception rules
-    handle; a hold shrinks.
+    other location can supply are short: those of a sold order are oversold because of `cause`, and the exception rules
+    apply to them; a hold is reduced.
     """
     in_review = is_in_review(record)
     order = _suborder(record, units)
@@ -69,7 +69,7 @@ def replan_units(
 
 
 def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> AllocationChange | None:
-    """Promises stock to the backordered units of an order; None where there is no stock for them yet."""
+    """Promises stock to the backordered units of an order; None if there is no stock for them yet."""
     backordered = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
     return _fill(channel_context, book, record, {line_id: count for line_id, count in backordered.items() if count})
 
@@ -117,7 +117,7 @@ def _decide(
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()
-    inputs = capture(world, channel_context.channel, order, excluded=rejected_by)
+    inputs = capture(world, channel_context.channel, order, rejected_by=rejected_by)
     return route(channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by), inputs
 
 

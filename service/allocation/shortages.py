@@ -82,7 +82,7 @@ def exception_context(channel_context: ChannelContext, now: datetime, order: Ord
 
 
 def mark_needs_person(record: AllocationRecord, exceptions: Iterable[OrderException]) -> tuple[OrderException, ...]:
-    """Marks the order where one of the exceptions needs a person; returns the exceptions."""
+    """Marks the order if one of the exceptions needs a person; returns the exceptions."""
     raised = tuple(exceptions)
     record.needs_person = record.needs_person or any(exception.needs_person for exception in raised)
     return raised

@@ -50,11 +50,11 @@ class UnitOfWork:
         self._new.add(record.id)
 
     def before(self, record: AllocationRecord) -> OrderCounts:
-        """The figures of an order before this transaction."""
+        """The counts of an order before this transaction."""
         return self._before[record.id]
 
     def reset_baseline(self, record: AllocationRecord, before: OrderCounts) -> None:
-        """Counts an order's changes from other figures than those that it had."""
+        """Replaces the counts from which an order's changes are counted."""
         self._before[record.id] = before
 
     def supersede_exceptions(self, record: AllocationRecord) -> None:

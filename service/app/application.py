@@ -94,18 +94,18 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
     metrics = Metrics(CollectorRegistry())
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
-    folder = ActivePolicies(settings.rules, metrics)
+    active_policies = ActivePolicies(settings.rules, metrics)
     _check_free(address)
     async with AsyncExitStack() as stack:
         source = await _find_database(settings, stack)
         database = await _open_database(settings, source.url, metrics)
         stack.push_async_callback(database.close)
-        loaded = await _load_sample(settings, database, folder.in_force())
+        loaded = await _load_sample(settings, database, active_policies.in_force())
         catalog = await _start_counters(database, metrics)
-        await policy_store.store_rules(database, folder)
+        await policy_store.store_rules(database, active_policies)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
         port, health_servicer = await _start_grpc(
-            Dependencies(settings, database, folder, metrics, new_id), address, stack
+            Dependencies(settings, database, active_policies, metrics, new_id), address, stack
         )
         metrics_server.ready = True
         stack.callback(metrics_server.not_ready)
@@ -122,7 +122,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),
             database=source.description,
-            policy_revision=folder.current.policy_set.revision,
+            policy_revision=active_policies.current.policy_set.revision,
             loaded_sample=loaded,
             has_sample=WAREHOUSE in catalog.locations,
             metrics=metrics,
@@ -207,8 +207,8 @@ async def _start_grpc(
     await _set_health(health_servicer, alive=True)
     stack.push_async_callback(health_servicer.enter_graceful_shutdown)
     _background(stack, Housekeeping(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
-    kept = timedelta(days=deps.settings.decision_retention_days)
-    _background(stack, DecisionRetention(deps.database, deps.active_policies, deps.metrics, kept).run)
+    retention = timedelta(days=deps.settings.decision_retention_days)
+    _background(stack, DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run)
     _background(stack, VelocityLearner(deps.database).run)
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
     watch = FolderWatcher(deps.active_policies, lambda: policy_store.store_rules(deps.database, deps.active_policies))

@@ -31,7 +31,7 @@ PURGE_BATCH = 5_000
 
 _old = (
     select(request.c.id)
-    .where(request.c.create_time < func.clock_timestamp() - parameter("kept", Interval))
+    .where(request.c.create_time < func.clock_timestamp() - parameter("retention", Interval))
     .limit(parameter("count", Integer))
 )
 _PURGE = Statement(delete(request).where(request.c.id.in_(_old)))
@@ -66,6 +66,6 @@ class Housekeeping:
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
 
 
-async def purge_requests(connection: Connection, kept: timedelta = limits.REQUEST_ID_RETENTION) -> None:
-    """Deletes request ids older than `kept`; a retry after that is a new request."""
-    await _PURGE.run(connection, kept=kept, count=PURGE_BATCH)
+async def purge_requests(connection: Connection, retention: timedelta = limits.REQUEST_ID_RETENTION) -> None:
+    """Deletes request ids older than `retention`; a retry after that is a new request."""
+    await _PURGE.run(connection, retention=retention, count=PURGE_BATCH)

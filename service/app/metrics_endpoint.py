@@ -29,7 +29,7 @@ class MetricsServer:
         self._thread.start()
 
     def not_ready(self) -> None:
-        """Makes /readyz say that this service takes no more calls."""
+        """Makes /readyz report that this service accepts no more calls."""
         self.ready = False
 
     def close(self) -> None:

@@ -60,7 +60,7 @@ def add_services(
     deps: Dependencies, server: grpc.aio.Server, queue: AllocationQueue | None = None
 ) -> tuple[AllocationQueue, Lifecycle]:
     """Registers the gRPC services; `queue` is a new one unless given. Returns the queue and the lifecycle of holds."""
-    database, folder, metrics = deps.database, deps.active_policies, deps.metrics
+    database, active_policies, metrics = deps.database, deps.active_policies, deps.metrics
     batch = AllocationBatch(deps)
     # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
     queue = queue or AllocationQueue(batch.decide, metrics, max_in_flight=max(1, deps.settings.database_pool_size - 2))
@@ -74,12 +74,14 @@ def add_services(
         lifecycle=lifecycle,
         fulfillment=fulfillment,
         database=database,
-        folder=folder,
+        active_policies=active_policies,
         new_id=new_id,
         watch=order_watch,
     )
     reader = AvailabilityReader(database, deps.catalog_cache, metrics)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(AvailabilityServicer(reader, folder, watch), server)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(
+        AvailabilityServicer(reader, active_policies, watch), server
+    )
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(
         FulfillmentServicer(database, fulfillment, new_id), server
@@ -91,7 +93,7 @@ def add_services(
     quarantine_retry = QuarantineRetry(deps)
     deps.background.append(quarantine_retry.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, quarantine_retry), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(folder, database), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(active_policies, database), server)
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return queue, lifecycle

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Text, func, literal_column, select
 
-from service.availability.published_availability import BATCH_PAIRS, COLUMNS, PublishedFigures, published_figures
+from service.availability.published_availability import BATCH_PAIRS, COLUMNS, PublishedValue, published_value
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database import change_horizon
@@ -60,7 +60,7 @@ class AvailabilityChanges:
     """What changed since the last read.
 
     `moved` are SKUs whose stock changed, with the earliest time at which such a change was received; `expired` are SKUs
-    with a hold that expired; `edited` are SKUs of upserted products; `published` are the figures that any service
+    with a hold that expired; `edited` are SKUs of upserted products; `published` are the values that any service
     published.
     """
 
@@ -68,7 +68,7 @@ class AvailabilityChanges:
     moved: Mapping[str, datetime]
     expired: Sequence[str]
     edited: Sequence[str]
-    published: Sequence[PublishedFigures]
+    published: Sequence[PublishedValue]
 
 
 async def start_position(connection: Connection, cache: CatalogCache) -> ReadPosition:
@@ -93,7 +93,7 @@ async def read_changes(connection: Connection, cache: CatalogCache, before: Read
         {r["sku"]: r["ingest_time"] for r in moved},
         [r["sku"] for r in expired],
         edited,
-        [published_figures(r) for r in published],
+        [published_value(r) for r in published],
     )
 
 

@@ -92,7 +92,7 @@ _LAST_PUBLISHED = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedFigures:
+class PublishedValue:
     """The availability of a SKU published to a channel, in units; `xid` is the transaction that wrote it."""
 
     channel_id: str
@@ -108,7 +108,7 @@ class PublishedFigures:
         return self.channel_id, self.sku
 
     @property
-    def figures(self) -> tuple[int, int]:
+    def units(self) -> tuple[int, int]:
         """(Sellable units, units of the largest single order)."""
         return self.sellable, self.largest_single_order
 
@@ -119,9 +119,9 @@ async def last_published(connection: Connection, channel_id: str, skus: Iterable
     return {row["sku"]: row["sellable"] for row in rows}
 
 
-def published_figures(row: asyncpg.Record) -> PublishedFigures:
+def published_value(row: asyncpg.Record) -> PublishedValue:
     """A row of `availability_published` as a value."""
-    return PublishedFigures(
+    return PublishedValue(
         row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"]
     )
 
@@ -132,68 +132,66 @@ class Publisher:
     Several services on one database may do so for the same pairs: the second finds no change.
     """
 
-    def __init__(self, database: Database, cache: CatalogCache, folder: ActivePolicies) -> None:
+    def __init__(self, database: Database, cache: CatalogCache, active_policies: ActivePolicies) -> None:
         self._database = database
         self._cache = cache
-        self._folder = folder
+        self._active_policies = active_policies
 
-    async def publish_changed(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
-        """The figures of pairs that have probably not changed, after publishing those that have; locks only those."""
+    async def publish_changed(self, pairs: Sequence[Pair]) -> list[PublishedValue]:
+        """The values of these pairs, after publishing those that have probably changed; locks only those."""
         unchanged, changed = await self._database.unlocked(
             "read_availability", lambda connection: self._compare(connection, pairs)
         )
         return [*unchanged, *await self.publish(changed)] if changed else unchanged
 
-    async def publish(self, pairs: Sequence[Pair]) -> list[PublishedFigures]:
-        """Publishes the current figures of these pairs, and returns them. Raises NotReady."""
+    async def publish(self, pairs: Sequence[Pair]) -> list[PublishedValue]:
+        """Publishes the current values of these pairs, and returns them. Raises NotReady."""
         pair_columns = transposed(list(_PAIR), sorted(set(pairs)))
         return await self._database.transaction("publish", lambda connection: self._publish(connection, pair_columns))
 
-    async def _compare(
-        self, connection: Connection, pairs: Sequence[Pair]
-    ) -> tuple[list[PublishedFigures], list[Pair]]:
-        # Published figures are read before the stock: any that are published meanwhile rest on newer stock than this.
+    async def _compare(self, connection: Connection, pairs: Sequence[Pair]) -> tuple[list[PublishedValue], list[Pair]]:
+        # Published values are read before the stock: any that are published meanwhile rest on newer stock than this.
         rows = await _READ.rows(connection, **transposed(list(_PAIR), pairs))
-        published = {x.pair: x for x in map(published_figures, rows)}
-        figures = await self._figures(connection, list(published)) if published else {}
-        unchanged = [published[pair] for pair in figures if published[pair].figures == figures[pair]]
+        published = {x.pair: x for x in map(published_value, rows)}
+        units_by_pair = await self._units_by_pair(connection, list(published)) if published else {}
+        unchanged = [published[pair] for pair in units_by_pair if published[pair].units == units_by_pair[pair]]
         return unchanged, sorted(set(pairs) - {x.pair for x in unchanged})
 
-    async def _publish(self, connection: Connection, pair_columns: Mapping[str, list[str]]) -> list[PublishedFigures]:
+    async def _publish(self, connection: Connection, pair_columns: Mapping[str, list[str]]) -> list[PublishedValue]:
         await _CREATE.run(connection, **pair_columns, **_unpublished)
         rows = await _LOCK.rows(connection, **pair_columns)
-        published = {x.pair: x for x in map(published_figures, rows)}
-        figures = await self._figures(connection, list(published))
+        published = {x.pair: x for x in map(published_value, rows)}
+        units_by_pair = await self._units_by_pair(connection, list(published))
         changed = [
             (*pair, *new)
-            for pair, new in figures.items()
-            if new != published[pair].figures or not published[pair].version
+            for pair, new in units_by_pair.items()
+            if new != published[pair].units or not published[pair].version
         ]
         if changed:
             written = await _WRITE.rows(connection, **transposed(list(_VALUE), changed))
-            published |= {x.pair: x for x in map(published_figures, written)}
-        return [published[pair] for pair in figures]
+            published |= {x.pair: x for x in map(published_value, written)}
+        return [published[pair] for pair in units_by_pair]
 
-    async def _figures(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, tuple[int, int]]:
-        """The figures by current stock of those pairs whose channel and product are in the catalog."""
+    async def _units_by_pair(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, tuple[int, int]]:
+        """The values by current stock of those pairs whose channel and product are in the catalog."""
         skus = sorted({sku for _, sku in pairs})
         version, products = await catalog_store.products(connection, skus)
         catalog = await self._cache.at(connection, version)
         now, stock_levels = await levels.read(connection, skus)
         world = World(now, catalog.locations, products, stock_levels)
-        return await _assess(self._folder.current.policy_set, world, catalog, pairs)
+        return await _assess(self._active_policies.current.policy_set, world, catalog, pairs)
 
 
 async def _assess(
     policy_set: PolicySet, world: World, catalog: Catalog, pairs: Sequence[Pair]
 ) -> dict[Pair, tuple[int, int]]:
-    figures: dict[Pair, tuple[int, int]] = {}
+    units_by_pair: dict[Pair, tuple[int, int]] = {}
     turn_began = time.perf_counter()
     for channel_id, sku in pairs:
         if channel_id in catalog.channels and sku in world.products:
             availability = assess_availability(policy_set, world, catalog.channels[channel_id], sku)
-            figures[channel_id, sku] = availability.sellable, availability.largest_single_order
+            units_by_pair[channel_id, sku] = availability.sellable, availability.largest_single_order
         if time.perf_counter() - turn_began > TURN_SECONDS:
             await asyncio.sleep(0)
             turn_began = time.perf_counter()
-    return figures
+    return units_by_pair

@@ -45,7 +45,7 @@ def key(name: str, type_: Any = Text) -> Column[Any]:
 
 
 def transaction_id() -> Column[Any]:
-    """The transaction that wrote a row. Compared with a snapshot, it tells which rows a reader has not seen yet."""
+    """The transaction that wrote a row. Compared with a snapshot, it shows which rows a reader has not read yet."""
     return required("xid", TransactionId, server_default=text("pg_current_xact_id()"), index=True)
 
 

@@ -49,7 +49,7 @@ RETRYABLE = (
     asyncpg.InternalClientError,  # the connection closed as a statement began
     OSError,  # no socket, route, host name or timely answer
 )
-"""Errors that a new attempt may cure. Its claim of the request id tells whether an earlier attempt committed."""
+"""Errors that a new attempt may cure. Its claim of the request id shows whether an earlier attempt committed."""
 
 
 NEEDED: ContextVar[frozenset[UUID]] = ContextVar("NEEDED", default=frozenset())

@@ -46,17 +46,17 @@ _COMMITMENT_WORDS = {number: word for word, number in COMMITMENTS.items()}
 
 @dataclass(frozen=True, slots=True)
 class RoutingInputs:
-    """All inputs of one decision. `own` and `excluded` are `own_units` and `rejected_by` of `route`."""
+    """All inputs of one decision: the arguments of `route`."""
 
     world: World
     channel: Channel
     order: Order
-    own: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
-    excluded: frozenset[tuple[str, str]] = frozenset()
+    own_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
+    rejected_by: frozenset[tuple[str, str]] = frozenset()
 
     def decide(self, policy_set: PolicySet) -> Decision:
         """The decision for these inputs under the given rules."""
-        return route(policy_set, self.world, self.channel, self.order, self.own, rejected_by=self.excluded)
+        return route(policy_set, self.world, self.channel, self.order, self.own_units, rejected_by=self.rejected_by)
 
 
 def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
@@ -73,8 +73,8 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
         ),
         channel=_channel_of(message.channel),
         order=_order_of(message.order),
-        own={(x.sku, x.location_id): x.unit_count for x in message.promised_units},
-        excluded=frozenset((x.sku, x.location_id) for x in message.excluded_stock),
+        own_units={(x.sku, x.location_id): x.unit_count for x in message.promised_units},
+        rejected_by=frozenset((x.sku, x.location_id) for x in message.excluded_stock),
     )
 
 

@@ -36,7 +36,7 @@ from truestock.v1 import decision_pb2
 CACHED_LEVELS, CACHED_PRODUCTS = 16_384, 4_096
 """Levels and products that are cached as bytes: most of an order's were already in the order before."""
 
-_catalog_rows = unnested("one", hash=Text, content=LargeBinary)
+_catalog_rows = unnested("catalog_row", hash=Text, content=LargeBinary)
 _insert_catalogs = insert(decision_catalog).from_select(
     ["hash", "content"], select(_catalog_rows.c.hash, _catalog_rows.c.content).order_by(_catalog_rows.c.hash)
 )
@@ -73,15 +73,15 @@ class DecisionInputs:
     order: Order
     products: tuple[Product, ...]
     levels: tuple[StockLevel, ...]
-    own: Mapping[tuple[str, str], int]
-    excluded: frozenset[tuple[str, str]]
+    own_units: Mapping[tuple[str, str], int]
+    rejected_by: frozenset[tuple[str, str]]
     now: datetime
     byte_count: int = 0
     """Size of the stored decision and its inputs; 0 before they are stored."""
 
-    def serialize(self, explanation: bytes, *, short: bool) -> tuple[bytes | None, StoredCatalog | None]:
-        """The inputs and the catalog to store beside the explanation; None for both in a short record."""
-        inputs = None if short else self._inputs()
+    def serialize(self, explanation: bytes, *, is_summary: bool) -> tuple[bytes | None, StoredCatalog | None]:
+        """The inputs and the catalog to store beside the explanation; None for both in a summary."""
+        inputs = None if is_summary else self._inputs()
         catalog = None if inputs is None else self.snapshot.stored_catalog()
         if catalog is not None and len(catalog.content) > limits.DECISION_CATALOG_BYTES:
             inputs, catalog = None, None
@@ -106,11 +106,11 @@ class DecisionInputs:
             order=order_message(self.order),
             promised_units=[
                 decision_pb2.PromisedUnits(sku=sku, location_id=location_id, unit_count=units)
-                for (sku, location_id), units in sorted(self.own.items())
+                for (sku, location_id), units in sorted(self.own_units.items())
             ],
             excluded_stock=[
                 decision_pb2.ExcludedStock(sku=sku, location_id=location_id)
-                for sku, location_id in sorted(self.excluded)
+                for sku, location_id in sorted(self.rejected_by)
             ],
             now=timestamp(self.now),
         ).SerializeToString(deterministic=True)
@@ -120,8 +120,8 @@ def capture(
     world: World,
     channel: Channel,
     order: Order,
-    own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
-    excluded: frozenset[tuple[str, str]] = frozenset(),
+    own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
+    rejected_by: frozenset[tuple[str, str]] = frozenset(),
 ) -> DecisionInputs:
     """The inputs of a call of `route`, with current stock levels. To be called before any unit is promised."""
     snapshot = _snapshot_of(world.locations, channel)
@@ -134,8 +134,8 @@ def capture(
         tuple(
             [level for sku in skus for key in snapshot.location_ids if (level := levels.get((sku, key))) is not None]
         ),
-        own,
-        excluded,
+        own_units,
+        rejected_by,
         world.now,
     )
 
@@ -199,7 +199,7 @@ async def store_catalogs(connection: Connection, catalogs: Iterable[StoredCatalo
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """A stored decision. `inputs` is None in a short record."""
+    """A stored decision. `inputs` is None in a summary."""
 
     id: UUID
     allocation_id: UUID

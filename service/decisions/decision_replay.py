@@ -44,7 +44,7 @@ class DecisionReplayer:
     async def run(self, stored: StoredDecision) -> ReplayResult:
         """Raises NotReplayable if inputs or rules are no longer stored, Overloaded if too many replays wait."""
         if stored.inputs is None:
-            reason = "only a short record is stored: it refused a hold, or its inputs were too long or are too old"
+            reason = "only a summary is stored: it refused a hold, or its inputs were too long or are too old"
             raise NotReplayable(str(stored.id), reason)
         if self._waiting_count > limits.REPLAYS_WAITING:
             raise Overloaded(self._waiting_count, timedelta(seconds=1), "replays of decisions")

@@ -99,9 +99,11 @@ class _ScanProgress:
 class DecisionRetention:
     """Purges old decisions periodically. Several processes on one database may run it."""
 
-    def __init__(self, database: Database, folder: ActivePolicies, metrics: Metrics, retention: timedelta) -> None:
+    def __init__(
+        self, database: Database, active_policies: ActivePolicies, metrics: Metrics, retention: timedelta
+    ) -> None:
         self._database = database
-        self._folder = folder
+        self._active_policies = active_policies
         self._metrics = metrics
         self._retention = retention
         self._progress = _ScanProgress()
@@ -122,7 +124,7 @@ class DecisionRetention:
             pass
 
     async def _mark_rules_used(self, connection: Connection) -> None:
-        await policy_store.mark_used(connection, self._folder.current.policy_set.revision)
+        await policy_store.mark_used(connection, self._active_policies.current.policy_set.revision)
 
     async def _purge_decision_batch(self) -> int:
         """Returns how many were scanned."""
@@ -152,5 +154,5 @@ class DecisionRetention:
         return len(await _DELETE_CATALOGS.rows(connection, retention=retention, count=PURGE_CATALOGS))
 
     async def _purge_rules(self, connection: Connection) -> int:
-        retention, in_force = self._retention + limits.DECISION_GRACE, self._folder.current.policy_set.revision
+        retention, in_force = self._retention + limits.DECISION_GRACE, self._active_policies.current.policy_set.revision
         return len(await _DELETE_FILES.rows(connection, retention=retention, in_force=in_force, count=PURGE_FILES))

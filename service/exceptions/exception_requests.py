@@ -36,7 +36,7 @@ class ExceptionsPage:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A new assignee or desk of an exception; `assignee` None is nobody, `owner` None keeps the desk."""
+    """A new assignee or owner of an exception; `assignee` None is nobody, `owner` None keeps the owner."""
 
     exception_id: UUID
     assignee: str | None

@@ -37,7 +37,7 @@ from service.database.database import (
 from service.database.tables import Moment, allocation, exception, exception_event, exception_record, order_event
 from service.exceptions.exception_requests import ExceptionsPage
 
-_own = exception.c
+_exception = exception.c
 _OPEN: ColumnElement[Any] = literal_column("'open'")
 
 
@@ -46,37 +46,44 @@ def _page(listed: Select[Any]) -> Statement:
     return Statement(
         listed.where(
             (parameter("after_time", Moment).is_(None))
-            | (tuple_(_own.due_time, _own.id) > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid))),
-            (func.cardinality(parameters("kinds", Text)) == 0) | (_own.kind == any_of("kinds", Text)),
-            (func.cardinality(parameters("owners", Text)) == 0) | (_own.owner == any_of("owners", Text)),
-            (func.cardinality(parameters("channel_ids", Text)) == 0) | (_own.channel_id == any_of("channel_ids", Text)),
-            (parameter("allocation_id", Uuid).is_(None)) | (_own.allocation_id == parameter("allocation_id", Uuid)),
+            | (
+                tuple_(_exception.due_time, _exception.id)
+                > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid))
+            ),
+            (func.cardinality(parameters("kinds", Text)) == 0) | (_exception.kind == any_of("kinds", Text)),
+            (func.cardinality(parameters("owners", Text)) == 0) | (_exception.owner == any_of("owners", Text)),
+            (func.cardinality(parameters("channel_ids", Text)) == 0)
+            | (_exception.channel_id == any_of("channel_ids", Text)),
+            (parameter("allocation_id", Uuid).is_(None))
+            | (_exception.allocation_id == parameter("allocation_id", Uuid)),
         )
-        .order_by(_own.due_time, _own.id)
+        .order_by(_exception.due_time, _exception.id)
         .limit(parameter("count", Integer))
     )
 
 
 # PostgreSQL uses a partial index only if the statement contains its condition, so open exceptions have statements
 # of their own.
-_PAGE_OPEN = _page(select(*exception_record).where(_own.state == _OPEN))
-_PAGE_OVERDUE = _page(select(*exception_record).where(_own.state == _OPEN, _own.due_time <= func.statement_timestamp()))
+_PAGE_OPEN = _page(select(*exception_record).where(_exception.state == _OPEN))
+_PAGE_OVERDUE = _page(
+    select(*exception_record).where(_exception.state == _OPEN, _exception.due_time <= func.statement_timestamp())
+)
 _PAGE_ANY = _page(
     select(*exception_record).where(
-        (func.cardinality(parameters("states", Text)) == 0) | (_own.state == any_of("states", Text))
+        (func.cardinality(parameters("states", Text)) == 0) | (_exception.state == any_of("states", Text))
     )
 )
 
-_FIND = Statement(select(*exception_record).where(_own.id == parameter("id", Uuid)))
+_FIND = Statement(select(*exception_record).where(_exception.id == parameter("id", Uuid)))
 _FIND_OPEN = Statement(
     select(*exception_record).where(
-        _own.kind == parameter("kind", Text),
-        _own.subject == parameter("subject", Text),
-        _own.subject != literal_column("''"),
-        _own.state == _OPEN,
+        _exception.kind == parameter("kind", Text),
+        _exception.subject == parameter("subject", Text),
+        _exception.subject != literal_column("''"),
+        _exception.state == _OPEN,
     )
 )
-_LOCK = Statement(select(*exception_record).where(_own.id == parameter("id", Uuid)).with_for_update(of=exception))
+_LOCK = Statement(select(*exception_record).where(_exception.id == parameter("id", Uuid)).with_for_update(of=exception))
 _HISTORY = Statement(
     select(exception_event)
     .where(exception_event.c.exception_id == parameter("id", Uuid))
@@ -85,7 +92,7 @@ _HISTORY = Statement(
 _ASSIGN = Statement(
     update(exception)
     .values(assignee=parameter("assignee", Text), owner=parameter("owner", Text), update_time=parameter("now", Moment))
-    .where(_own.id == parameter("id", Uuid))
+    .where(_exception.id == parameter("id", Uuid))
     .returning(*exception_record)
 )
 _RESOLVE = Statement(
@@ -98,15 +105,15 @@ _RESOLVE = Statement(
         resolve_time=parameter("now", Moment),
         update_time=parameter("now", Moment),
     )
-    .where(_own.id == parameter("id", Uuid))
+    .where(_exception.id == parameter("id", Uuid))
     .returning(*exception_record)
 )
 _OTHERS_OPEN = Statement(
     select(func.count().label("count")).where(
-        _own.allocation_id == parameter("allocation_id", Uuid),
-        _own.kind == parameter("kind", Text),
-        _own.state == _OPEN,
-        _own.id != parameter("id", Uuid),
+        _exception.allocation_id == parameter("allocation_id", Uuid),
+        _exception.kind == parameter("kind", Text),
+        _exception.state == _OPEN,
+        _exception.id != parameter("id", Uuid),
     )
 )
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Uuid, exists, func, insert, literal_column
 from service.database.database import Connection, Statement, any_of
 from service.database.tables import allocation, exception, exception_event, shortage
 
-_own = exception.c
+_exception = exception.c
 _EVENT_COLUMNS = ("id", "exception_id", "event", "actor", "description", "event_time")
 
 
@@ -24,8 +24,8 @@ def _superseding(description: str, *conditions: ColumnElement[bool]) -> Statemen
     superseded = (
         update(exception)
         .values(state="superseded", update_time=func.clock_timestamp())
-        .where(_own.allocation_id == any_of("ids", Uuid), _own.state == _literal("open"), *conditions)
-        .returning(_own.id, _own.update_time)
+        .where(_exception.allocation_id == any_of("ids", Uuid), _exception.state == _literal("open"), *conditions)
+        .returning(_exception.id, _exception.update_time)
         .cte("superseded")
     )
     events = select(
@@ -47,24 +47,28 @@ def _is_obsolete() -> ColumnElement[bool]:
     """
     order, rejected = allocation.c, _literal("rejected")
     short = exists().where(
-        shortage.c.allocation_id == _own.allocation_id,
-        (shortage.c.kind == _own.kind) | ((_own.kind == rejected) & (shortage.c.cause == rejected)),
-        _own.line_ids.is_(None) | (shortage.c.line_id == func.any(_own.line_ids)),
-        ~shortage.c.backordered | (_own.action == _literal("hold")),
+        shortage.c.allocation_id == _exception.allocation_id,
+        (shortage.c.kind == _exception.kind) | ((_exception.kind == rejected) & (shortage.c.cause == rejected)),
+        _exception.line_ids.is_(None) | (shortage.c.line_id == func.any(_exception.line_ids)),
+        ~shortage.c.backordered | (_exception.action == _literal("hold")),
     )
     promising = (order.state == _literal("held")) | (order.state == _literal("confirmed"))
-    ordered = exists().where(order.id == _own.allocation_id, promising)
-    reviewed = exists().where(order.id == _own.allocation_id, order.outcome == _literal("needs_review"))
-    of_shortage = (_own.kind == _literal("oversell")) | (_own.kind == _literal("unfillable")) | (_own.kind == rejected)
+    ordered = exists().where(order.id == _exception.allocation_id, promising)
+    reviewed = exists().where(order.id == _exception.allocation_id, order.outcome == _literal("needs_review"))
+    of_shortage = (
+        (_exception.kind == _literal("oversell"))
+        | (_exception.kind == _literal("unfillable"))
+        | (_exception.kind == rejected)
+    )
     return (
         ~ordered.correlate(exception)
         | (of_shortage & ~short.correlate(exception))
-        | ((_own.kind == _literal("review")) & ~reviewed.correlate(exception))
+        | ((_exception.kind == _literal("review")) & ~reviewed.correlate(exception))
     )
 
 
 # A late shipment stays late until it progresses or ends, even if its order is replanned.
-_CONCERNS_PLAN = _own.kind != _literal("late_shipment")
+_CONCERNS_PLAN = _exception.kind != _literal("late_shipment")
 _SUPERSEDE = _superseding("The order was replanned.", _CONCERNS_PLAN)
 _SUPERSEDE_OBSOLETE = _superseding("The problem that it reported no longer exists.", _CONCERNS_PLAN, _is_obsolete())
 

@@ -35,7 +35,7 @@ NO_BASIS = CountBasis(None, None)
 
 @dataclass(frozen=True, slots=True)
 class RecordedChange:
-    """The result of one change; `on_hand` is the figure afterwards, None if there is none.
+    """The result of one change; `on_hand` is the figure after the change, None if there is none.
 
     `cause` is set for quarantined changes. `difference` is observed units minus on hand at the time of the observation,
     None if nothing was compared; `mismatch` says that it exceeds the tolerance of the feed.
@@ -308,8 +308,8 @@ class ChangeRecorder:
         self.book.apply(movement)
         self.history.add(movement)
         if movement.unavailable:
-            units, why = self.unavailable.setdefault(change.key, {}), unavailable.reason_of(reason)
-            units[why] = units.get(why, 0) + movement.unavailable
+            units, stored_reason = self.unavailable.setdefault(change.key, {}), unavailable.reason_of(reason)
+            units[stored_reason] = units.get(stored_reason, 0) + movement.unavailable
 
     def _update_figure(
         self,

@@ -69,7 +69,7 @@ async def write(
         else:
             change, incoming = delivery
             after[*change.key, incoming.reference, change.source] = (incoming.units, incoming.expect_time)
-    rows = [(*key, *figures) for key, figures in sorted(after.items()) if before.get(key) != figures]
+    rows = [(*key, *entry) for key, entry in sorted(after.items()) if before.get(key) != entry]
     if rows:
         values = transposed(list(_DELIVERY), rows)
         await _STORE.run(connection, now=now, **values)

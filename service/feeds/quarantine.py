@@ -118,8 +118,8 @@ async def due(
 ) -> tuple[list[StockChange], int]:
     """Quarantined changes to retry, by effective time, and how many rows were read.
 
-    At most RETRY_BATCH, for these SKUs or locations, or for all if none are given. Changes that today's limits refuse
-    stay in quarantine.
+    At most RETRY_BATCH, for these SKUs or locations, or for all if none are given. Changes that the current limits
+    refuse stay in quarantine.
     """
     is_filtered = bool(skus or location_ids)
     values = {"skus": list(skus), "location_ids": list(location_ids)} if is_filtered else {}

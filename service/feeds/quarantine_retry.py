@@ -60,7 +60,9 @@ class QuarantineRetry:
         try:
             await self._retry_batch(skus, location_ids)
         except NotReady:
-            log.warning("database is away; stock changes that waited for a mapping will be retried in the background")
+            log.warning(
+                "the database does not answer; stock changes that wait for a mapping will be retried in the background"
+            )
         except Exception:
             # The mapping is committed, so its call must succeed; the background retry records the changes later.
             log.exception(

@@ -104,7 +104,7 @@ def checked_change(fields: Fields, at: str, source: str, change: stock_pb.StockC
 
 
 def stored_change(source: str, content: bytes) -> StockChange | None:
-    """A change from its stored message; None if today's limits refuse it."""
+    """A change from its stored message; None if the current limits refuse it."""
     return checked_change(Fields(), "change", source, stock_pb.StockChange.FromString(content))
 
 

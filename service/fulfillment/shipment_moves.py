@@ -98,7 +98,7 @@ def _check(transition: ShipmentTransition) -> None:
         raise WrongState("shipment", str(shipment.id), record.state_at(transition.book.now), requested_state, advice)
     if METHOD_OF.get(action, record.method) != record.method:
         advice = "ship and deliver are for orders that are shipped, the other actions for pickup orders"
-        raise WrongState("shipment", str(shipment.id), f"of an order to {record.method}", requested_state, advice)
+        raise WrongState("shipment", str(shipment.id), f"part of a {record.method} order", requested_state, advice)
     if action is ShipmentAction.ACCEPT and is_in_review(record):
         advice = "a person has to approve the order first; see `truestock exceptions`"
         raise WrongState("shipment", str(shipment.id), "in review", requested_state, advice)
@@ -220,7 +220,7 @@ def _return_uncollected(transition: ShipmentTransition) -> None:
         _record_effect(transition, line_id, units)
         total += units
     transition.record.cancel_if_empty()
-    sentence = f"{unit_count_text(total)} not collected and available at {transition.shipment.location_id} again."
+    sentence = f"{unit_count_text(total)} not collected; returned to stock at {transition.shipment.location_id}."
     transition.unit_of_work.record(AllocationChange(transition.record, "uncollected", sentence))
 
 

@@ -171,7 +171,7 @@ class AllocationRecord:
         return sum(shortage.unit_count for shortage in self.shortages)
 
     def line(self, line_id: str) -> LineRecord:
-        """Its line of this id. Raises StopIteration where it has none."""
+        """Its line of this id. Raises StopIteration if it has none."""
         return next(line for line in self.lines if line.line_id == line_id)
 
     def line_units(self, shipment: ShipmentRecord, line_id: str, units: int) -> LineUnits:
@@ -179,7 +179,7 @@ class AllocationRecord:
         return LineUnits(self.id, line_id, (self.line(line_id).sku, shipment.location_id), units)
 
     def shipment(self, shipment_id: UUID) -> ShipmentRecord:
-        """Its shipment of this id. Raises StopIteration where it has none."""
+        """Its shipment of this id. Raises StopIteration if it has none."""
         return next(shipment for shipment in self.shipments if shipment.id == shipment_id)
 
     def rejected_by(self) -> frozenset[tuple[str, str]]:
@@ -205,7 +205,7 @@ class AllocationRecord:
         return all(line.uncancelled == 0 for line in self.lines)
 
     def cancel_if_empty(self) -> None:
-        """Sets a sold order to cancelled where all its units are cancelled."""
+        """Sets a sold order to cancelled if all its units are cancelled."""
         if self.is_empty:
             self.state, self.expire_time = CANCELLED, None
 
@@ -229,7 +229,7 @@ class AllocationRecord:
         self.shortages = shortages
 
     def order(self, commitment: Commitment) -> Order:
-        """The order less its cancelled units. Raises ValueError where none remain."""
+        """The order less its cancelled units. Raises ValueError if none remain."""
         lines = tuple(OrderLine(x.line_id, x.sku, x.uncancelled, x.unit_price) for x in self.lines if x.uncancelled)
         return self.order_of(lines, commitment)
 
@@ -254,7 +254,7 @@ class AllocationRecord:
         )
 
     def unshipped_order(self, order: Order) -> Order | None:
-        """The order less the units of this record that have shipped. None where all have."""
+        """The order less the units of this record that have shipped. None if all have."""
         if not any(shipment.shipped for shipment in self.shipments):
             return order
         lines = tuple(
@@ -308,7 +308,7 @@ class AllocationRecord:
 def destination_of(
     country: str | None, region: str | None, postal_code: str | None, latitude: float | None, longitude: float | None
 ) -> Destination | None:
-    """A destination from its columns; None where all are empty."""
+    """A destination from its columns; None if all are empty."""
     if country is None and region is None and postal_code is None and latitude is None:
         return None
     coordinates = None if latitude is None or longitude is None else Coordinates(latitude, longitude)

@@ -30,7 +30,7 @@ KINDS_OF_SHORTAGE = ("oversell", "unfillable")
 class OrderException:
     """One exception of an order. `handling` is what the rules of `policy_revision` say about it.
 
-    `resolution` is how a policy resolved it at once; where it is None, a person must. `line_ids` are the lines of the
+    `resolution` is how a policy resolved it at once; if it is None, a person must. `line_ids` are the lines of the
     order that it concerns, all if empty; `sku` is set where it concerns one product.
     """
 

@@ -104,7 +104,7 @@ async def lock(
     """Locks the orders of these keys, or the originals of copies in `known_links`; creates rows for new orders.
 
     A key without an order is locked by a new row, so that no other transaction can create the order meanwhile;
-    `delete_empty` deletes the row if no order is stored in it. Raises OrderIdentityChanged where a key turns out to be
+    `delete_empty` deletes the row if no order is stored in it. Raises OrderIdentityChanged if a key turns out to be
     a copy's: the transaction must start again.
     """
     keys = list(dict.fromkeys(keys))

@@ -167,7 +167,7 @@ def allocation_request_ids(allocation_id: str, request_id: str) -> tuple[UUID, U
 
 
 def batch_requests(request: allocation_pb.BatchAllocateOrdersRequest) -> Sequence[allocation_pb.AllocateOrderRequest]:
-    """The orders of a batch, not yet checked one by one. Raises InvalidFields where the batch itself is wrong."""
+    """The orders of a batch, not yet checked one by one. Raises InvalidFields if the batch itself is wrong."""
     fields = Fields()
     if fields.size("requests", request.requests, 1, limits.BATCHED_ORDERS):
         for index, entry in enumerate(request.requests):

@@ -185,13 +185,13 @@ async def lock_if_free(connection: Connection, ids: Iterable[UUID]) -> list[UUID
 
 
 async def find(connection: Connection, channel_id: str, order_id: str) -> UUID | None:
-    """The allocation id of an order, by its own key or a copy's; None where there is no such order."""
+    """The allocation id of an order, by its own key or a copy's; None if there is no such order."""
     row = await _FIND.row(connection, channel_id=channel_id, order_id=order_id)
     return row["id"] if row else None
 
 
 async def key(connection: Connection, allocation_id: UUID) -> tuple[str, str] | None:
-    """Channel and order id of an allocation, which never change; None where there is no such allocation."""
+    """Channel and order id of an allocation, which never change; None if there is no such allocation."""
     rows = await _NAMES.rows(connection, ids=[allocation_id])
     return (rows[0]["channel_id"], rows[0]["order_id"]) if rows else None
 

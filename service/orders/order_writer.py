@@ -229,7 +229,7 @@ class OrderWrites:
     replanned: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
     catalogs: list[StoredCatalog] = field(default_factory=list)
-    """The catalogs with which the decisions were x."""
+    """The catalogs with which the decisions were made."""
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
     exception_events: list[tuple[object, ...]] = field(default_factory=list)
@@ -245,9 +245,9 @@ class OrderWrites:
                 self.exception_events.append((new_id(), id, event.event, event.actor, event.description, now))
 
     def add_decision(self, record: AllocationRecord, inputs: DecisionInputs, now: datetime) -> None:
-        """Adds the record's newest decision; of a refused hold no inputs are stored."""
+        """Adds the record's newest decision, without its inputs if the hold was refused."""
         explanation = record.decision.SerializeToString(deterministic=True)
-        stored_inputs, catalog = inputs.serialize(explanation, short=record.state == REFUSED)
+        stored_inputs, catalog = inputs.serialize(explanation, is_summary=record.state == REFUSED)
         row = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explanation)
         self.decisions.append((*row, stored_inputs, catalog.hash if catalog else None, now))
         if catalog is not None:

@@ -30,16 +30,16 @@ STABLE_POLLS = 4
 """After this many reads a folder that keeps changing is loaded as it is."""
 
 # Only one thread at a time may reload.
-_one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
+_reload_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
 
 
 class FolderWatcher:
     """Reloads the rules of a folder when they change. `changed` is awaited when other rules came into force."""
 
-    def __init__(self, policies: ActivePolicies, changed: Callable[[], Awaitable[None]]) -> None:
-        self._policies = policies
+    def __init__(self, active_policies: ActivePolicies, changed: Callable[[], Awaitable[None]]) -> None:
+        self._active_policies = active_policies
         self._changed = changed
-        self._latest = policies.last_read
+        self._latest = active_policies.last_read
         self._is_notified = True
         self._failure = ""
 
@@ -81,7 +81,7 @@ class FolderWatcher:
 
     async def _reload_if_changed(self) -> None:
         rules_folder = await self._changed_folder()
-        if rules_folder is not None and await load_in_thread(self._policies, rules_folder):
+        if rules_folder is not None and await load_in_thread(self._active_policies, rules_folder):
             self._is_notified = False
         if not self._is_notified:
             await self._changed()
@@ -89,13 +89,13 @@ class FolderWatcher:
 
     async def _changed_folder(self) -> RulesFolder | None:
         """The folder once it is stable; None if it is the same as the last one read."""
-        self._latest = await _read_folder(self._policies)
+        self._latest = await _read_folder(self._active_policies)
         for _ in range(STABLE_POLLS):
-            if self._latest == self._policies.last_read:
+            if self._latest == self._active_policies.last_read:
                 return None
             before = self._latest
             await asyncio.sleep(STABLE_SECONDS)
-            self._latest = await _read_folder(self._policies)
+            self._latest = await _read_folder(self._active_policies)
             if self._latest == before:
                 break
         return self._latest
@@ -107,20 +107,20 @@ class FolderWatcher:
             log.warning("watching the rules folder failed; it is read every second instead", exc_info=error)
 
 
-async def load_in_thread(policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
+async def load_in_thread(active_policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
     """Loads rules in a thread that yields to the event loop often: thousands of rules take seconds."""
     return await asyncio.get_running_loop().run_in_executor(
-        _one_thread, _load_with_fast_switching, policies, rules_folder
+        _reload_thread, _load_with_fast_switching, active_policies, rules_folder
     )
 
 
-async def _read_folder(policies: ActivePolicies) -> RulesFolder:
-    return await asyncio.get_running_loop().run_in_executor(_one_thread, read_folder, policies.folder)
+async def _read_folder(active_policies: ActivePolicies) -> RulesFolder:
+    return await asyncio.get_running_loop().run_in_executor(_reload_thread, read_folder, active_policies.folder)
 
 
-def _load_with_fast_switching(policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
+def _load_with_fast_switching(active_policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
     with FAST_SWITCHING:
-        return policies.load(rules_folder)
+        return active_policies.load(rules_folder)
 
 
 async def _pause(stop: asyncio.Event) -> None:

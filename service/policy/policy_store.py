@@ -30,9 +30,9 @@ _MARK_USED = Statement(
 _FILES = Statement(select(policy_set).where(policy_set.c.revision == parameter("revision", Text)))
 
 
-async def store_rules(database: Database, folder: ActivePolicies) -> None:
+async def store_rules(database: Database, active_policies: ActivePolicies) -> None:
     """Stores the files of the rules in force, once for each revision, and marks them as in use."""
-    loaded = folder.current
+    loaded = active_policies.current
     if not loaded.files:
         return
 

@@ -15,7 +15,7 @@ from service.policy.sandbox_process import TOO_MUCH_MEMORY, SandboxReport, decod
 
 
 class RuleSandbox:
-    """Runs a few trials at once; a limited number wait."""
+    """Runs a few rule tests at once; a limited number wait."""
 
     def __init__(self) -> None:
         self._running = asyncio.Semaphore(limits.SANDBOXES_AT_ONCE)
@@ -25,7 +25,7 @@ class RuleSandbox:
         """Tests rules in a sandbox process. Raises RulesTooCostly, or Overloaded if too many requests wait."""
         if self._waiting_count >= limits.SANDBOXES_WAITING:
             retry_after = timedelta(seconds=limits.SANDBOX_SECONDS)
-            raise Overloaded(self._waiting_count, retry_after, "trials of rules")
+            raise Overloaded(self._waiting_count, retry_after, "rule tests")
         self._waiting_count += 1
         try:
             await self._running.acquire()

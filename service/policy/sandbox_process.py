@@ -1,7 +1,7 @@
 """Reads and tests the rules on standard input, and writes a report to standard output.
 
-A separate process: rules that are sent cannot block the service, exceed their time or use up its memory. The messages
-of both sides are here, and nothing that is slow to import.
+A separate process: rules that a caller sends cannot block the service, exceed their time or use up its memory. The
+messages of both sides are here, and nothing that is slow to import.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def decode_report(output: bytes) -> SandboxReport:
 def main(seconds: int, memory_bytes: int) -> None:
     """Tests the rules on standard input within these limits."""
     os.nice(NICENESS)
-    # The rule engine is C code, which no Python timeout can interrupt, and anybody may send rules. The kernel can
+    # The rule engine is C code, which no Python timeout can interrupt, and any caller may send rules. The kernel can
     # always end a process: this bound holds even if the service that waits for it has died.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))

@@ -1,4 +1,4 @@
-"""Escalates overdue exceptions, once each, to the desk that their rule names."""
+"""Escalates overdue exceptions, once each, to the owner that their rule names."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ _ESCALATE = Statement(
 
 
 async def escalate(connection: Connection, count: int, new_id: Callable[[], UUID]) -> list[asyncpg.Record]:
-    """Escalates at most `count` overdue exceptions; returns them as they were. Skips rows that others have locked."""
+    """Escalates at most `count` overdue exceptions; returns their old rows. Skips rows that others have locked."""
     candidates = await _FIND.rows(connection, count=count)
     if not candidates:
         return []
     locked = await order_store.lock_if_free(connection, {r["allocation_id"] for r in candidates if r["allocation_id"]})
-    due = await _LOCK.rows(connection, ids=[r["id"] for r in candidates], allocation_ids=locked)
+    rows = await _LOCK.rows(connection, ids=[r["id"] for r in candidates], allocation_ids=locked)
     now = await levels.clock(connection)
-    await _ESCALATE.run(connection, now=now, ids=[r["id"] for r in due])
-    events = [ExceptionEvent(r["id"], "escalated", POLICY, _escalation_text(r)) for r in due]
+    await _ESCALATE.run(connection, now=now, ids=[r["id"] for r in rows])
+    events = [ExceptionEvent(r["id"], "escalated", POLICY, _escalation_text(r)) for r in rows]
     await incidents.add_history(connection, now, events, new_id)
-    await exception_store.note_on_orders(connection, now, _notes(due), new_id, needs_person=False)
-    return due
+    await exception_store.note_on_orders(connection, now, _notes(rows), new_id, needs_person=False)
+    return rows
 
 
-def _notes(due: Iterable[asyncpg.Record]) -> list[OrderTimelineNote]:
+def _notes(rows: Iterable[asyncpg.Record]) -> list[OrderTimelineNote]:
     return [
         OrderTimelineNote(r["allocation_id"], "exception_escalated", _timeline_text(r), r["policy_revision"])
-        for r in due
+        for r in rows
         if r["allocation_id"]
     ]
 

@@ -44,7 +44,7 @@ _OPEN = Statement(
 
 @dataclass(slots=True)
 class _SweepResult:
-    """What one transaction did, to be counted after the commit. `manual` has the channel of each order."""
+    """What one transaction did, to be counted after the commit. `manual` has the channel of each order for a person."""
 
     found_count: int = 0
     raised: list[RaisedException] = field(default_factory=list)
@@ -56,7 +56,7 @@ Describe = Callable[[asyncpg.Record, AllocationRecord, Catalog], Incident]
 
 
 class ExceptionSweep:
-    """Each sweep runs until nothing is left, in transactions of at most `BATCH` rows."""
+    """Each sweep runs until no row remains, in transactions of at most `BATCH` rows."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
@@ -73,19 +73,19 @@ class ExceptionSweep:
 
     async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> None:
         while True:
-            done = await self._run_counted(kind, work)
+            result = await self._run_counted(kind, work)
             # Rows that were found and skipped are locked by other transactions; a later sweep takes them.
-            if done.found_count < BATCH or not (done.raised or done.resolved):
+            if result.found_count < BATCH or not (result.raised or result.resolved):
                 return
 
     async def _run_counted(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> _SweepResult:
         """Runs one transaction and counts what it did."""
-        done = await self._deps.database.transaction("sweep_exceptions", work)
-        incidents.count_raised(self._deps.metrics, done.raised)
-        incidents.count_resolved(self._deps.metrics, kind, COMPLETED, done.resolved)
-        for channel_id in done.manual:
+        result = await self._deps.database.transaction("sweep_exceptions", work)
+        incidents.count_raised(self._deps.metrics, result.raised)
+        incidents.count_resolved(self._deps.metrics, kind, COMPLETED, result.resolved)
+        for channel_id in result.manual:
             self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
-        return done
+        return result
 
     async def _sweep_late_shipments(self) -> None:
         """Reroutes late shipments whose rule says so, and raises an exception for each of the others."""
@@ -94,8 +94,8 @@ class ExceptionSweep:
             rerouted = [shipment for shipment in candidates if await self._reroute(shipment)]
             tried_ids = frozenset(shipment["id"] for shipment in candidates)
             raising = partial(self._raise, late_incident, lateness.LATE, among=tried_ids)
-            done = await self._run_counted(LATE_SHIPMENT, raising)
-            if len(candidates) < BATCH or not (done.raised or rerouted):
+            result = await self._run_counted(LATE_SHIPMENT, raising)
+            if len(candidates) < BATCH or not (result.raised or rerouted):
                 return
 
     async def _reroute(self, shipment: asyncpg.Record) -> bool:
@@ -108,12 +108,12 @@ class ExceptionSweep:
             new_id=self._deps.new_id,
         )
         try:
-            done = await self._deps.database.transaction("reroute_late", work)
+            result = await self._deps.database.transaction("reroute_late", work)
         except CannotResolve:
             return False
-        if done is None:
+        if result is None:
             return False
-        done.count(self._deps.metrics)
+        result.count(self._deps.metrics)
         return True
 
     async def _escalate(self) -> None:
@@ -121,16 +121,18 @@ class ExceptionSweep:
             if rule.escalate_to:
                 self._deps.metrics.exceptions_escalated.labels(rule.escalate_to)
         while True:
-            due = await self._deps.database.transaction("escalate", lambda c: escalate(c, BATCH, self._deps.new_id))
-            for row in due:
+            escalated = await self._deps.database.transaction(
+                "escalate", lambda c: escalate(c, BATCH, self._deps.new_id)
+            )
+            for row in escalated:
                 self._deps.metrics.exceptions_escalated.labels(row["escalate_to"]).inc()
-            if len(due) < BATCH:
+            if len(escalated) < BATCH:
                 return
 
     async def _raise(
         self, describe: Describe, query: LatenessQuery, connection: Connection, among: frozenset[UUID] | None = None
     ) -> _SweepResult:
-        """Raises an exception for each row of a query and marks its order as manual.
+        """Raises an exception for each row of a query and marks its order as needing a person.
 
         `among` are the ids of the rows that may be raised; None is all.
         """
@@ -179,7 +181,7 @@ class ExceptionSweep:
         return _SweepResult(len(candidates), resolved=resolved)
 
     async def _set_gauge(self) -> None:
-        """Sets the gauge of open exceptions by kind and desk, to 0 where none is left."""
+        """Sets the gauge of open exceptions by kind and owner, to 0 where none is open."""
         rows = await self._deps.database.unlocked("count_exceptions", _OPEN.rows)
         counts = {(row["kind"], row["owner"]): row["count"] for row in rows}
         self._gauge_labels |= counts.keys() | {

@@ -24,7 +24,7 @@ from service.resolution.lateness import LATE_SHIPMENT
 from service.stock.stock_book import Book
 
 EXCEPTION_RESOLVED = "exception_resolved"
-"""The cause of rerouting short units: a person resolved their exception so."""
+"""The cause of rerouting short units when a person resolves their exception as rerouted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def apply_resolution(
 def short_units(record: AllocationRecord, exception: ResolutionContext) -> list[ShortageRecord]:
     """The shortages of an exception: those that are not backordered yet, or else, for the action `hold`, all of them.
 
-    With `hold` the units are backordered at once, and a person looks after them while they wait.
+    With `hold` the units are backordered at once, and the exception stays open for a person while they wait.
     """
     short = [shortage for shortage in record.shortages if _concerns(exception, shortage)]
     not_waiting = [shortage for shortage in short if not shortage.backordered]

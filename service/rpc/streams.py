@@ -22,7 +22,7 @@ RETRY_AFTER = timedelta(seconds=5)
 
 
 class ShutdownSignal:
-    """Tells streams that the service is stopping, so that none waits forever."""
+    """Ends streams when the service stops, so that none waits forever."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
@@ -124,17 +124,17 @@ class SubscriberLimit:
         self._subject = subject
         self._limit = limit
         self._gauge = gauge
-        self._taken = 0
+        self._watcher_count = 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Occupies a slot during the block. Raises WatchLimitReached if all are taken."""
-        if self._taken >= self._limit:
-            raise WatchLimitReached(self._subject, self._taken, RETRY_AFTER)
-        self._taken += 1
-        self._gauge.set(self._taken)
+        if self._watcher_count >= self._limit:
+            raise WatchLimitReached(self._subject, self._watcher_count, RETRY_AFTER)
+        self._watcher_count += 1
+        self._gauge.set(self._watcher_count)
         try:
             yield
         finally:
-            self._taken -= 1
-            self._gauge.set(self._taken)
+            self._watcher_count -= 1
+            self._gauge.set(self._watcher_count)

@@ -57,7 +57,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         lifecycle: Lifecycle,
         fulfillment: FulfillmentOperations,
         database: Database,
-        folder: ActivePolicies,
+        active_policies: ActivePolicies,
         new_id: Callable[[], UUID],
         watch: OrderWatch,
     ) -> None:
@@ -67,7 +67,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._lifecycle = lifecycle
         self._fulfillment = fulfillment
         self._database = database
-        self._folder = folder
+        self._active_policies = active_policies
         self._new_id = new_id
 
     async def AllocateOrder(
@@ -161,7 +161,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         return self._watch.watch(watch_requests.order_subscription(request))
 
     def _ticket(self, order_request: OrderRequest, key: IdempotencyKey, message: Message) -> Ticket:
-        return Ticket(order_request, key, message, self._folder.current.policy_set, self._new_id())
+        return Ticket(order_request, key, message, self._active_policies.current.policy_set, self._new_id())
 
 
 def _allocation_identity(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:

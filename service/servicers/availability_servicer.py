@@ -22,16 +22,16 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh stock read and the rules in force at the start of the call."""
 
-    def __init__(self, reader: AvailabilityReader, folder: ActivePolicies, watch: AvailabilityWatch) -> None:
+    def __init__(self, reader: AvailabilityReader, active_policies: ActivePolicies, watch: AvailabilityWatch) -> None:
         self._reader = reader
-        self._folder = folder
+        self._active_policies = active_policies
         self._watch = watch
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
-        policy_set = self._folder.current.policy_set
+        policy_set = self._active_policies.current.policy_set
         snapshot = await self._reader.read(question.skus)
         return availability_reader.answer(policy_set, snapshot, question)
 

@@ -24,10 +24,10 @@ Context = Any
 class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     """An upsert replaces whole records, and writes all records of a call or none."""
 
-    def __init__(self, database: Database, metrics: Metrics, replay: QuarantineRetry) -> None:
+    def __init__(self, database: Database, metrics: Metrics, quarantine_retry: QuarantineRetry) -> None:
         self._database = database
         self._metrics = metrics
-        self._replay = replay
+        self._quarantine_retry = quarantine_retry
 
     async def UpsertLocations(
         self, request: catalog_pb.UpsertLocationsRequest, context: Context
@@ -36,7 +36,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         created, updated = await self._upsert(LOCATIONS, rows, validate_only=request.validate_only)
         if not request.validate_only:
             self._metrics.start_locations(row["id"] for row in rows)
-            await self._replay.retry_mapped(location_ids=[row["id"] for row in rows])
+            await self._quarantine_retry.retry_mapped(location_ids=[row["id"] for row in rows])
         return catalog_pb.UpsertLocationsResponse(created_count=created, updated_count=updated)
 
     async def ListLocations(
@@ -51,7 +51,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         rows = catalog_requests.product_rows(request.products)
         created, updated = await self._upsert(PRODUCTS, rows, validate_only=request.validate_only)
         if not request.validate_only:
-            await self._replay.retry_mapped(skus=[row["sku"] for row in rows])
+            await self._quarantine_retry.retry_mapped(skus=[row["sku"] for row in rows])
         return catalog_pb.UpsertProductsResponse(created_count=created, updated_count=updated)
 
     async def ListProducts(

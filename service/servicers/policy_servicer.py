@@ -23,8 +23,8 @@ from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_s
 class PolicyServicer(policy_grpc.PolicyServiceServicer):
     """Serves the people who write rules."""
 
-    def __init__(self, folder: ActivePolicies, database: Database) -> None:
-        self._folder = folder
+    def __init__(self, active_policies: ActivePolicies, database: Database) -> None:
+        self._active_policies = active_policies
         self._database = database
         self._sandbox = RuleSandbox()
         self._replayer = DecisionReplayer(database)
@@ -32,7 +32,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any
     ) -> policy_pb.GetPolicySetResponse:
-        loaded = self._folder.current
+        loaded = self._active_policies.current
         return policy_pb.GetPolicySetResponse(
             policy_revision=loaded.policy_set.revision,
             files=[policy_pb.PolicyFile(path=path) for path in loaded.policy_set.files],

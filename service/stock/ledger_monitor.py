@@ -50,7 +50,7 @@ class LedgerMonitor:
             log.warning("ledger check took too long beside the running service; run `truestock verify-ledger` instead")
             return
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            # Health checks report that the database is away; the timestamp metric shows that this check did not run.
+            # Health checks report that the database does not answer; the metric of the last check keeps its old time.
             log.warning("ledger was not verified", error=str(error))
             return
         self._metrics.ledger_differences.set(report.difference_count)

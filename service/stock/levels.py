@@ -229,7 +229,7 @@ async def clock(connection: Connection) -> datetime:
 
 
 async def ensure(connection: Connection, keys: Iterable[Key]) -> None:
-    """Creates empty levels where there are none; the products and locations must exist."""
+    """Creates empty levels that do not exist yet; the products and locations must exist."""
     await _ENSURE.run(connection, **transposed(["sku", "location_id"], sorted(set(keys))))
 
 

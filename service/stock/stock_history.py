@@ -26,14 +26,14 @@ _IS_COUNT = _movement.kind == literal_column("'counted'")
 
 
 def _effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElement[Any]:
-    """The units that a movement changes; those that it states if a count absorbed it."""
+    """The units that a movement changes; if a count absorbed it (already included it), the units that it states."""
     sign_by_kind: list[tuple[Any, Any]] = [
         (_movement.kind == literal_column(f"'{kind}'"), literal_column(str(sign))) for kind, sign in signs.items()
     ]
     stated = func.coalesce(_movement.reported_count, literal_column("0")) * case(
         *sign_by_kind, else_=literal_column("0")
     )
-    # A count with a higher sequence is the newer one even if its time is earlier. Movements that the previous count had
+    # A count with a higher sequence is the newer one even if its time is earlier. Movements that the previous count
     # absorbed may then lie after the new count, and are added to it.
     return case((_movement.result == literal_column("'absorbed'"), stated), else_=accepted)
 
@@ -95,7 +95,7 @@ class History:
     """Movements in the ledger after the moments of counts, and those that the transaction at hand adds with `add`.
 
     Sums are over movements that changed the figure and, for a new count that lies before them, also over movements
-    that an earlier count had absorbed.
+    that an earlier count absorbed.
     """
 
     on_hand: dict[tuple[Key, datetime], tuple[int, int]] = field(default_factory=dict)

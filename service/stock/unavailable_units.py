@@ -49,7 +49,7 @@ def changes_of(movements: Iterable[Movement]) -> dict[tuple[str, str, str], int]
 
 
 async def apply(connection: Connection, deltas: Mapping[tuple[str, str, str], int]) -> None:
-    """Adds units by (SKU, location, reason); the caller has locked the levels and changes their own figures."""
+    """Adds units by (SKU, location, reason); the caller has locked the levels and writes their totals."""
     if not deltas:
         return
     rows = sorted((*key, units) for key, units in deltas.items())

@@ -209,9 +209,7 @@ def _check_lines(transfer: TransferRecord, step: Receipt) -> None:
     unknown = {f"{step.fields[sku]}.sku": sku for sku in step.units if sku not in transfer.lines}
     if unknown:
         lines = ", ".join(sorted(transfer.lines)[:20])
-        advice = (
-            f"the transfer contains: {lines}; record units that were not dispatched as found, with RecordStockChanges"
-        )
+        advice = f"the transfer contains: {lines}; record other units as found, with RecordStockChanges"
         raise NotFound("transfer line", unknown, advice)
 
 
@@ -226,7 +224,7 @@ def _completed_already(transfer: TransferRecord, step: Receipt) -> TransferRecor
 def _check_figures(book: Book, transfer: TransferRecord, step: Receipt) -> None:
     """Raises InvalidFields if a figure would exceed COUNTED_UNITS."""
     too_many = [
-        Violation(f"{step.fields[sku]}.unit_count", f"would bring a figure above {limits.COUNTED_UNITS:,} units")
+        Violation(f"{step.fields[sku]}.unit_count", f"would raise a stock figure above {limits.COUNTED_UNITS:,} units")
         for sku, units in step.units.items()
         if book.levels[sku, transfer.to_location_id].on_hand + units > limits.COUNTED_UNITS
         or transfer.lines[sku].received + units > limits.COUNTED_UNITS
@@ -239,7 +237,7 @@ def _mismatch_description(after: TransferRecord, differing: Iterable[tuple[str, 
     differences = [
         f"{unit_count_text(line.missing)} of '{sku}' did not arrive"
         if line.missing > 0
-        else f"{unit_count_text(-line.missing)} of '{sku}' more than were dispatched arrived"
+        else f"{unit_count_text(-line.missing)} of '{sku}' arrived that were not dispatched"
         for sku, line in sorted(differing)
     ]
     more = f"; and {len(differences) - 5} more products" if len(differences) > 5 else ""

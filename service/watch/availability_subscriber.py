@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 
-from service.availability.published_availability import PublishedFigures
+from service.availability.published_availability import PublishedValue
 
 
 @dataclass(slots=True, eq=False)
@@ -22,18 +22,18 @@ class AvailabilitySubscriber:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     pending: dict[str, None] = field(default_factory=dict)
 
-    def notify(self, figures: PublishedFigures) -> None:
+    def notify(self, value: PublishedValue) -> None:
         """Adds the SKU to the pending ones if it is watched and the client does not have the value."""
-        if figures.xid >= self.since and (self.skus is None or figures.sku in self.skus):
-            self.pending[figures.sku] = None
+        if value.xid >= self.since and (self.skus is None or value.sku in self.skus):
+            self.pending[value.sku] = None
             self.wake.set()
 
     def take_pending(self, count: int) -> list[str]:
         """Removes at most `count` SKUs from the pending ones and returns them."""
-        taken = list(islice(self.pending, count))
-        for sku in taken:
+        skus = list(islice(self.pending, count))
+        for sku in skus:
             del self.pending[sku]
-        return taken
+        return skus
 
 
 class ChannelSubscribers:
@@ -45,7 +45,7 @@ class ChannelSubscribers:
 
     def __init__(self) -> None:
         self.subscribers: set[AvailabilitySubscriber] = set()
-        self.published: dict[str, PublishedFigures] = {}
+        self.published: dict[str, PublishedValue] = {}
         self.computed_skus: set[str] = set()
         self._watch_counts: Counter[str] = Counter()
         self._all_sku_watchers = 0
@@ -74,14 +74,14 @@ class ChannelSubscribers:
                     self.published.pop(sku, None)
                     self.computed_skus.discard(sku)
 
-    def update(self, figures: PublishedFigures, *, computed: bool) -> bool:
+    def update(self, value: PublishedValue, *, computed: bool) -> bool:
         """Stores a value and notifies subscribers if its version is newer than the known one; returns whether it is."""
         if computed:
-            self.computed_skus.add(figures.sku)
-        known = self.published.get(figures.sku)
-        if known is not None and known.version >= figures.version:
+            self.computed_skus.add(value.sku)
+        current = self.published.get(value.sku)
+        if current is not None and current.version >= value.version:
             return False
-        self.published[figures.sku] = figures
+        self.published[value.sku] = value
         for subscriber in self.subscribers:
-            subscriber.notify(figures)
+            subscriber.notify(value)
         return True

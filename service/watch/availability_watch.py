@@ -1,7 +1,7 @@
 """Streams of availability. One poll of the database serves all subscribers.
 
-Polls find what was changed by a write. What changes only with time is found by a refresh, which computes every watched
-product in turn. A product at 10 locations takes 0.4 ms of CPU: 10,000 of them take a third of a core, and 4 s after a
+A poll finds changes that writes cause. A refresh finds changes that only time causes: it computes every watched product
+in turn. A product at 10 locations takes 0.4 ms of CPU: 10,000 of them take a third of a core, and 4 s after a
 change of rules.
 """
 
@@ -24,7 +24,7 @@ from service.availability.availability_changes import (
     read_changes,
     start_position,
 )
-from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedFigures, Publisher
+from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedValue, Publisher
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -48,12 +48,12 @@ class AvailabilityWatch:
     def __init__(self, deps: Dependencies) -> None:
         self._database = database = deps.database
         self._cache = deps.catalog_cache
-        self._folder = folder = deps.active_policies
+        self._active_policies = active_policies = deps.active_policies
         self._metrics = metrics = deps.metrics
         self._closing = deps.shutdown
         self._poll_seconds = deps.settings.watch_poll_seconds
         self._refresh_seconds = deps.settings.watch_refresh_seconds
-        self._publisher = Publisher(database, deps.catalog_cache, folder)
+        self._publisher = Publisher(database, deps.catalog_cache, active_policies)
         self.poller = ChangePoller("availability", self._poll_seconds, self._poll, self._reset)
         self._subscriber_limit = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
         self._channel_subscribers: dict[str, ChannelSubscribers] = {}
@@ -180,7 +180,7 @@ class AvailabilityWatch:
 
     def _rules_and_catalog(self) -> tuple[str, int]:
         """What values depend on beside stock: the revision of the rules and the version of the catalog."""
-        return self._folder.current.policy_set.revision, self._position.version if self._position else 0
+        return self._active_policies.current.policy_set.revision, self._position.version if self._position else 0
 
     async def _poll(self) -> None:
         """Reads changes, publishes what they affect and refreshes a share; the next poll repeats what fails."""
@@ -193,7 +193,7 @@ class AvailabilityWatch:
             self._position = await self._database.snapshot(
                 "watch", lambda connection: start_position(connection, self._cache)
             )
-            self._revision = self._folder.current.policy_set.revision
+            self._revision = self._active_policies.current.policy_set.revision
             for subscribers in self._channel_subscribers.values():
                 for subscriber in subscribers.subscribers:
                     subscriber.wake.set()
@@ -210,7 +210,7 @@ class AvailabilityWatch:
         for sku in (*changes.expired, *changes.edited):
             self._mark_due(sku, None)
         self._update(changes.published, computed=False)
-        revision = self._folder.current.policy_set.revision
+        revision = self._active_policies.current.policy_set.revision
         changed = (
             set(self._channel_subscribers) if revision != self._revision else _channels_edited(before, changes.position)
         )
@@ -233,8 +233,8 @@ class AvailabilityWatch:
             except BaseException:
                 self._due = batch | self._due
                 raise
-            for figures in self._update(published, computed=True):
-                self._observe_delay(batch[figures.pair])
+            for value in self._update(published, computed=True):
+                self._observe_delay(batch[value.pair])
 
     async def _refresh_some(self) -> None:
         """Computes as many pairs as one poll has to do for the refresh to end on time."""
@@ -267,18 +267,18 @@ class AvailabilityWatch:
         self._refresh_started = time.monotonic()
         self._refresh_deadline = self._refresh_started + seconds
 
-    def _update(self, values: Iterable[PublishedFigures], *, computed: bool) -> list[PublishedFigures]:
+    def _update(self, values: Iterable[PublishedValue], *, computed: bool) -> list[PublishedValue]:
         """Passes values on to the subscribers of their channels; returns those that are new to them."""
         updated = []
-        for figures in values:
-            subscribers = self._channel_subscribers.get(figures.channel_id)
-            if subscribers is None or not subscribers.is_watched(figures.sku):
+        for value in values:
+            subscribers = self._channel_subscribers.get(value.channel_id)
+            if subscribers is None or not subscribers.is_watched(value.sku):
                 continue
-            if computed and figures.sku not in subscribers.computed_skus:
+            if computed and value.sku not in subscribers.computed_skus:
                 # It joins the refresh that runs now, because the end of the next one would be too late.
-                self._refresh_queue.append(figures.pair)
-            if subscribers.update(figures, computed=computed):
-                updated.append(figures)
+                self._refresh_queue.append(value.pair)
+            if subscribers.update(value, computed=computed):
+                updated.append(value)
         return updated
 
     def _observe_delay(self, ingest_time: datetime | None) -> None:
@@ -289,7 +289,7 @@ class AvailabilityWatch:
 
     def _take_changes(
         self, channel_id: str, subscribers: ChannelSubscribers, subscriber: AvailabilitySubscriber
-    ) -> list[PublishedFigures]:
+    ) -> list[PublishedValue]:
         changes = [
             subscribers.published[sku]
             for sku in subscriber.take_pending(limits.WATCH_CHANGES)
@@ -298,17 +298,17 @@ class AvailabilityWatch:
         self._metrics.availability_changes_published.labels(channel_id).inc(len(changes))
         return changes
 
-    def _message(self, changes: Sequence[PublishedFigures], token: str) -> availability_pb.WatchAvailabilityResponse:
+    def _message(self, changes: Sequence[PublishedValue], token: str) -> availability_pb.WatchAvailabilityResponse:
         assert self._position is not None
         return availability_pb.WatchAvailabilityResponse(
             changes=[
                 availability_pb.AvailabilityChange(
-                    sku=figures.sku,
-                    version=figures.version,
-                    sellable_count=figures.sellable,
-                    largest_single_order_count=figures.largest_single_order,
+                    sku=value.sku,
+                    version=value.version,
+                    sellable_count=value.sellable,
+                    largest_single_order_count=value.largest_single_order,
                 )
-                for figures in changes
+                for value in changes
             ],
             resume_token=token,
             read_time=proto_values.timestamp(self._position.horizon.now),

@@ -175,5 +175,5 @@ def _event_of(row: asyncpg.Record) -> OrderEvent:
 
 
 def _channels(row: asyncpg.Record) -> frozenset[str]:
-    own = {row["channel_id"]} - {None}
-    return frozenset(own | set(row["copy_channel_ids"] or ()))
+    channel_ids = {row["channel_id"]} - {None}
+    return frozenset(channel_ids | set(row["copy_channel_ids"] or ()))

@@ -72,7 +72,7 @@ class OrderSubscriber:
 
 
 def add_event(event: OrderEvent, orders: dict[UUID, OrderChange], exceptions: dict[UUID, None]) -> None:
-    """Adds an event to the changes of its order, or to `exceptions` where its exception has no order."""
+    """Adds an event to the changes of its order, or to `exceptions` if its exception has no order."""
     if event.allocation_id is None:
         if event.exception_id is not None:
             exceptions[event.exception_id] = None

@@ -37,7 +37,7 @@ def test_longer_random_operations_conserve_every_unit_and_promise_only_real_stoc
     random_retailer: type[RandomRetailer], run: int
 ) -> None:
     # A HOLD that repeats a sold order after it was cancelled whole makes the service forget the sale, so that a
-    # duplicate of the sale is planned again. Longer runs reach that; leave it out until the service keeps the sale.
+    # duplicate of the sale is replanned. Longer runs reach that; leave it out until the service keeps the sale.
     random_retailer.holds_cancelled_sales = False
     # After ten runs Hypothesis varies earlier ones, and fails where a service with a real clock answers otherwise.
     run_state_machine_as_test(

@@ -60,7 +60,7 @@ def orders(
         list[str] | None, typer.Option("--state", help=f"Only this state; repeatable: {', '.join(_STATES)}.")
     ] = None,
     needs_person: Annotated[
-        bool, typer.Option("--needs-person", help="Only orders that need a manual review.")
+        bool, typer.Option("--needs-person", help="Only orders that need manual intervention.")
     ] = False,
     location: Annotated[str, typer.Option("--location", help="Only with units promised at or shipped from it.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of orders.")] = 1_000,
@@ -114,4 +114,4 @@ def _print_orders(listed: list[Allocation]) -> None:
         add_row(table, order_key, state, outcome, units, locations, format_time(order.create_time), order.allocation_id)
     stdout_console().print(table)
     if any(order.needs_person for order in listed):
-        stdout_console().print("(!) needs or needed a manual review.")
+        stdout_console().print("(!) needs or needed manual intervention.")

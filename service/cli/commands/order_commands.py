@@ -102,7 +102,7 @@ def confirm(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Confirms a held allocation, because the order is paid. An expired one is planned again.
+    """Confirms a held allocation, because the order is paid. An expired hold is replanned.
 
     \b
     Examples:

@@ -133,7 +133,7 @@ def ship(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """The location ships the reference units, or all units of the shipment not yet shipped.
+    """The location ships the given units, or all units of the shipment not yet shipped.
 
     \b
     Examples:
@@ -246,7 +246,7 @@ def reject(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """The location rejects a shipment or the reference units. The exception rules decide what happens to them.
+    """The location rejects a shipment, or only the given units. The exception rules decide what happens to them.
 
     not-found removes the units from the location's stock; damaged and
     set-aside make them not sellable; the other reasons leave stock unchanged.

@@ -105,7 +105,7 @@ def stock(
 
 
 def policies(server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
-    """Shows the rules in force, and the problems of a newer rules folder that was rejected.
+    """Shows the rules in force, and the problems of a newer rules folder that was refused.
 
     \b
     Examples:

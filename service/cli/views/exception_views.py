@@ -1,4 +1,4 @@
-"""Exceptions as tables: the list of them, and exception with its history."""
+"""Exceptions as tables: a list, and one exception with its history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from truestock.v1.exception_pb2 import ExceptionEvent, ExceptionRecord, Exceptio
 
 
 def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) -> None:
-    """Prints exception row for each exception; overdue due times are red."""
+    """Prints one row for each exception; overdue due times are red."""
     if not exceptions:
         console.print("No matching exceptions.")
         return
@@ -37,7 +37,7 @@ def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) ->
 
 
 def print_exception(console: Console, exception: ExceptionRecord, history: Iterable[ExceptionEvent]) -> None:
-    """Prints all fields of exception exception that are set, and its history."""
+    """Prints all fields of an exception that are set, and its history."""
     parts: list[RenderableType] = [
         Text.assemble((exception.kind.replace("_", " "), "bold"), ": ", exception.description),
         Text.assemble(("exception ", "dim"), exception.exception_id),

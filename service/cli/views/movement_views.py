@@ -44,7 +44,7 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord], 
 
 
 def print_transfer(console: Console, transfer: Transfer) -> None:
-    """Prints movement transfer, a row for each product."""
+    """Prints one transfer, a row for each product."""
     state = "completed" if transfer.state == Transfer.STATE_COMPLETED else "in transit"
     route = f"from {transfer.from_location_id} to {transfer.to_location_id}"
     console.print(f"Transfer {transfer.transfer_id} {route}: {state}", markup=False)
@@ -54,7 +54,7 @@ def print_transfer(console: Console, transfer: Transfer) -> None:
 def print_transfers(console: Console, transfers: Sequence[Transfer], *, more: bool) -> None:
     """Prints the transfers, a row for each product; `more` says that there are others."""
     if not transfers:
-        console.print("No matching transfers. `truestock transfer dispatch` starts movement.")
+        console.print("No matching transfers. `truestock transfer dispatch` starts one.")
         return
     console.print(_lines(transfers))
     if more:

@@ -20,7 +20,7 @@ _WORDS = {
     "units_unfillable": "  in stock, but not allowed by the rules",
     "units_cancelled": "units cancelled",
     "split_orders": "orders in several shipments",
-    "needs_review": "orders that need a manual review",
+    "needs_review": "orders that need manual intervention",
     "nothing_to_cancel": "cancellations without units to cancel",
     "partly_cancelled": "cancellations with too few units to cancel",
     "excluded_lines": "lines excluded by --exclude-skus",

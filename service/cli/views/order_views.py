@@ -28,11 +28,13 @@ from truestock.v1.order_pb2 import (
 )
 
 _COLORS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
-_MAY_NEED_REVIEW = "This order needs or needed a manual review; `truestock explain` lists its open exceptions."
-_NEEDS_REVIEW = "This order needs a manual review."
+_MAY_NEED_INTERVENTION = (
+    "This order needs or needed manual intervention; `truestock explain` lists its open exceptions."
+)
+_NEEDS_INTERVENTION = "This order needs manual intervention."
 _STATUS_TEXTS = {OrderStatus.ORDER_STATUS_EXCEPTION: "units are short"}
 """Texts for statuses whose own name says too little."""
-_REVIEWED = "This order needed a manual review; it has no open exceptions."
+_NEEDED_INTERVENTION = "This order needed manual intervention; it has no open exceptions."
 
 
 def show_allocation(allocation: Allocation, as_json: bool) -> None:
@@ -40,14 +42,17 @@ def show_allocation(allocation: Allocation, as_json: bool) -> None:
     if as_json:
         print_json(allocation)
     else:
-        stdout_console().print(Group(*_summary(allocation, _MAY_NEED_REVIEW)))
+        stdout_console().print(Group(*_summary(allocation, _MAY_NEED_INTERVENTION)))
 
 
 def print_explanation(console: Console, response: GetAllocationResponse) -> None:
     """Prints an order with its decision, exceptions and timeline."""
     allocation = response.allocation
     is_open = any(exception.state == ExceptionRecord.STATE_OPEN for exception in response.exceptions)
-    parts = [*_summary(allocation, _NEEDS_REVIEW if is_open else _REVIEWED), *_decision(allocation.decision)]
+    parts = [
+        *_summary(allocation, _NEEDS_INTERVENTION if is_open else _NEEDED_INTERVENTION),
+        *_decision(allocation.decision),
+    ]
     if response.exceptions:
         parts.append(_exceptions(response.exceptions))
     if response.timeline:
@@ -55,16 +60,16 @@ def print_explanation(console: Console, response: GetAllocationResponse) -> None
     console.print(Group(*parts))
 
 
-def _summary(allocation: Allocation, review_note: str) -> Iterator[RenderableType]:
+def _summary(allocation: Allocation, intervention_note: str) -> Iterator[RenderableType]:
     yield _headline(allocation)
     yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none (dry run)")
     yield from _status_and_copies(allocation)
     if allocation.state == Allocation.STATE_HELD:
         yield Text(f"Held until {format_time(allocation.expire_time)}, then released unless it is confirmed.")
     if allocation.change_refused:
-        yield Text("The hold could not be changed as requested and stays as it was.", "yellow")
+        yield Text("The hold could not be changed as requested and stays unchanged.", "yellow")
     if allocation.needs_person:
-        yield Text(review_note, "yellow")
+        yield Text(intervention_note, "yellow")
     yield _lines(allocation)
     if allocation.shipments:
         yield order_shipments(allocation.shipments)

@@ -74,7 +74,7 @@ def print_more(console: Console, levels: Sequence[StockLevel], *, more: bool) ->
 
 
 def print_policies(console: Console, response: GetPolicySetResponse) -> None:
-    """Prints the rules in force, and the problems of a newer rules folder that was rejected."""
+    """Prints the rules in force, and the problems of a newer rules folder that was refused."""
     console.print(f"Rules {response.policy_revision}, loaded {format_time(response.load_time)}", highlight=False)
     table = new_table("file")
     for file in response.files:
@@ -83,7 +83,7 @@ def print_policies(console: Console, response: GetPolicySetResponse) -> None:
     if response.problems:
         rejected = format_time(response.refuse_time)
         console.print(
-            f"The rules folder was rejected at {rejected}. The rules above stay in force until it is fixed:",
+            f"The rules folder was refused at {rejected}. The rules above stay in force until it is fixed:",
             style="red",
         )
         problems = new_table("place", "problem", "help")

@@ -29,7 +29,7 @@ INITDB_OPTIONS = (
 
 
 def ensure_cluster(server_folder: ServerFolder, lock: int) -> None:
-    """Create the data folder if it is missing. Raises EmbeddedPostgresError if these programs cannot read the data."""
+    """Creates the data folder if it is missing. Raises EmbeddedPostgresError if these programs cannot read the data."""
     if (server_folder.folder / "PG_VERSION").exists():
         raise EmbeddedPostgresError(
             f"{server_folder.folder} is the data folder of a PostgreSQL server that Truestock did not create. "
@@ -46,7 +46,7 @@ def ensure_cluster(server_folder: ServerFolder, lock: int) -> None:
 
 
 def _create_cluster(server_folder: ServerFolder, lock: int) -> None:
-    """Create a data folder with an empty database under a temporary name, then rename it: it is never partial."""
+    """Creates a data folder with an empty database under a temporary name, then renames it: it is never partial."""
     for leftover in server_folder.folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(leftover)
     new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=server_folder.folder))
@@ -63,7 +63,7 @@ def _create_cluster(server_folder: ServerFolder, lock: int) -> None:
 
 
 def _run_program(server_folder: ServerFolder, lock: int, program: str, *arguments: str, statement: str = "") -> None:
-    """Run one of PostgreSQL's programs to its end, holding the lock. Raises with its output if it fails."""
+    """Runs one of PostgreSQL's programs to its end, holding the lock. Raises with its output if it fails."""
     completed = subprocess.run(
         [str(server_folder.programs / program), *arguments],
         cwd=server_folder.folder,
@@ -80,7 +80,7 @@ def _run_program(server_folder: ServerFolder, lock: int, program: str, *argument
         raise EmbeddedPostgresError(
             f"The embedded database could not be created in {server_folder.folder}: {program} ended with exit code "
             f"{completed.returncode} and wrote\n{last_lines(completed.stdout)}\n"
-            "Put that right, pass another --data-dir, or pass --database-url."
+            "Fix the cause, pass another --data-dir, or pass --database-url."
         )
 
 

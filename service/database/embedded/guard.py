@@ -49,7 +49,7 @@ class GuardTask:
 
 
 def main() -> int:
-    """Guard one server until all its processes have ended, and return the server's exit code."""
+    """Guards one server until all its processes have ended, and returns the server's exit code."""
     task = GuardTask(**json.loads(sys.argv[1]))
     server = start(task)
     # A signal to the whole service must not end the guard before the service has drained.
@@ -94,7 +94,7 @@ def stop_with_parent(guard: int) -> Callable[[], None] | None:
 
 
 def watch(server: subprocess.Popen[bytes], log: Log) -> None:
-    """Copy the server's output to the log until all its processes have ended; stop it when standard input ends."""
+    """Copies the server's output to the log until all its processes have ended; stops it when standard input ends."""
     assert server.stdout is not None
     output, service = server.stdout.fileno(), sys.stdin.fileno()
     watched, steps, deadline = [output, service], list(STOPPING), float("inf")
@@ -130,7 +130,7 @@ class Log:
         self._file = self._open()
 
     def write(self, text: bytes) -> None:
-        """Append; start a new file first if the current one is full."""
+        """Appends; starts a new file first if the current one is full."""
         with suppress(OSError):
             if os.fstat(self._file).st_size >= LOG_BYTES:
                 self._path.replace(f"{self._path}.1")

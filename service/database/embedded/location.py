@@ -153,7 +153,7 @@ def _unprivileged_account() -> Account:
 
 
 def create_folder(folder: Path, mode: int) -> None:
-    """Create the folder and its missing parents with exactly this mode; leave existing folders unchanged."""
+    """Creates the folder and its missing parents with exactly this mode; leaves existing folders unchanged."""
     if folder.is_dir():
         return
     create_folder(folder.parent, mode)
@@ -200,7 +200,7 @@ def _try_programs(programs: Path, account: Account | None) -> str:
 
 
 def _copy_installation(installation: Path, target: Path) -> None:
-    """Copy what PostgreSQL needs, readable for all. The copy is renamed at the end, so that no partial copy is used."""
+    """Copies what PostgreSQL needs, readable for all. The copy is renamed at the end, so no partial copy is used."""
     create_folder(target.parent, 0o711)
     site = installation.parents[1]
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=target.parent) as unfinished:

@@ -67,7 +67,7 @@ FIXED_SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """A running server. Make one with `start`; end it with `stop` or by leaving a `with` block.
+    """A running server. Create it with `start`; end it with `stop` or by leaving a `with` block.
 
     `database_url` is for asyncpg and, with the scheme `postgresql+asyncpg`, for SQLAlchemy. `data_dir` is the folder
     that is really used. The methods block: call them in a thread from asyncio.
@@ -84,7 +84,7 @@ class EmbeddedPostgres:
 
     @classmethod
     def start(cls, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Self:
-        """Start the server of a folder and create its database if missing; returns when it accepts connections.
+        """Starts the server of a folder and creates its database if missing; returns when it accepts connections.
 
         PostgreSQL's `settings` override SETTINGS. Raises EmbeddedPostgresError, and then leaves nothing running.
         """
@@ -93,7 +93,7 @@ class EmbeddedPostgres:
         except OSError as error:
             raise EmbeddedPostgresError(
                 f"The embedded database cannot use {data_dir}: {error}. "
-                "Put that right, pass another --data-dir, or pass --database-url."
+                "Fix the cause, pass another --data-dir, or pass --database-url."
             ) from error
 
     @classmethod
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Shut the server down fast and wait: open transactions are rolled back, commits are kept. Repeatable."""
+        """Shuts the server down fast and waits: open transactions are rolled back, commits are kept. Repeatable."""
         self._locks.close()
 
     def __enter__(self) -> Self:
@@ -156,7 +156,7 @@ def _database_url(socket_folder: str) -> str:
 
 
 def _reserve(server_folder: ServerFolder, undo: ExitStack) -> None:
-    """Reserve the folder for this process until it ends. Raises if another service has reserved it."""
+    """Reserves the folder for this process until it ends. Raises if another service has reserved it."""
     path = server_folder.folder / "service.lock"
     lock = _open_lock(path, undo)
     if not _try_lock(lock):
@@ -208,7 +208,7 @@ def _try_lock(lock: int) -> bool:
 
 
 def _clear_stale_pid(server_folder: ServerFolder) -> None:
-    """Remove the pid file of a killed server. Raises if a server was started in our data folder by hand.
+    """Removes the pid file of a killed server. Raises if a server was started in our data folder by hand.
 
     PostgreSQL removes the file itself if no process has that id, but after a restart of the machine another process may
     have it.
@@ -276,14 +276,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_until_ready(server_folder: ServerFolder, process: subprocess.Popen[bytes], log_start: int) -> None:
-    """Return when the server's pid file says that it accepts connections. Raises with its log if it ends before."""
+    """Returns when the server's pid file says that it accepts connections. Raises with its log if it ends before."""
     deadline = time.monotonic() + START_SECONDS
     while pid_file(server_folder)[7:8] != ["ready"]:
         if process.poll() is not None or time.monotonic() > deadline:
             raise EmbeddedPostgresError(
                 f"The embedded database in {server_folder.folder} did not start. Its log, {server_folder.log}, ends\n"
                 f"{last_lines(_log_since(server_folder.log, log_start))}\n"
-                "Put that right, pass another --data-dir, or pass --database-url."
+                "Fix the cause, pass another --data-dir, or pass --database-url."
             )
         time.sleep(POLL_SECONDS)
 

@@ -228,10 +228,10 @@ def test_a_person_reassigns_a_shipment_to_a_location_with_enough_stock(shop: Run
     moved = shop("shipment", "reassign", shipment, "--to", "store-b", "--by", "kim")
     explained = shop("explain", "shopify/1").out
 
-    assert "This order needs or needed a manual review" in moved.out
+    assert "This order needs or needed manual intervention" in moved.out
     assert states(shop, "1") == {"dc": "CANCELLED", "store-b": "ASSIGNED"}
     assert "kim moved 2 units from dc to store-b." in explained
-    assert "This order needed a manual review; it has no open exceptions." in explained
+    assert "This order needed manual intervention; it has no open exceptions." in explained
 
 
 def test_a_location_with_too_little_stock_is_refused_and_nothing_moves(shop: Run) -> None:

@@ -170,7 +170,7 @@ def test_an_order_is_read_back_unchanged(
 ) -> None:
     inputs = read_back(World(NOW, {}, {}), WEB, order, own, excluded)
 
-    assert (inputs.order, inputs.own, inputs.excluded) == (order, own, excluded)
+    assert (inputs.order, inputs.own_units, inputs.rejected_by) == (order, own, excluded)
     assert [line.unit_price for line in inputs.order.lines] == [line.unit_price for line in order.lines]
 
 
@@ -180,7 +180,7 @@ def test_equal_inputs_are_stored_as_equal_bytes(order: Order, product: Product) 
     equal_order = dataclasses.replace(order, tags=frozenset(sorted(order.tags, reverse=True)))
 
     first, second = (
-        capture(world, Channel("web", "web"), x).serialize(b"", short=False)[0] for x in (order, equal_order)
+        capture(world, Channel("web", "web"), x).serialize(b"", is_summary=False)[0] for x in (order, equal_order)
     )
 
     assert first == second
@@ -193,7 +193,7 @@ def read_back(
     own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> RoutingInputs:
-    stored, catalog = capture(world, channel, order, own, excluded).serialize(b"", short=False)
+    stored, catalog = capture(world, channel, order, own, excluded).serialize(b"", is_summary=False)
     assert stored is not None
     assert catalog is not None
     return inputs_of(decision_pb2.DecisionInputs.FromString(catalog.content + stored))

@@ -215,7 +215,7 @@ async def test_explain_shows_when_no_exception_is_open_any_more(shop: Retailer) 
 
     assert isinstance(console.file, StringIO)
     text = console.file.getvalue()
-    assert "This order needed a manual review; it has no open exceptions." in text
+    assert "This order needed manual intervention; it has no open exceptions." in text
     assert "cancelled by anna" in text
 
 

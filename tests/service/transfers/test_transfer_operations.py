@@ -141,7 +141,7 @@ async def test_more_units_than_dispatched_are_received_and_raise_a_mismatch(shop
     await receive(shop, "T-1", {"MUG": 6})
 
     assert await on_hand(shop) == (6, 6)
-    assert "2 units of 'MUG' more than were dispatched arrived" in (await mismatches(shop))[0]["description"]
+    assert "2 units of 'MUG' arrived that were not dispatched" in (await mismatches(shop))[0]["description"]
     assert (await shop.ledger()).balanced
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as some
 
-from service.availability.published_availability import PublishedFigures
+from service.availability.published_availability import PublishedValue
 from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
 
 SKUS = ("MUG", "PAN", "POT")
 values = some.builds(
-    lambda sku, version: PublishedFigures("web", sku, version, version, version, xid=version),
+    lambda sku, version: PublishedValue("web", sku, version, version, version, xid=version),
     some.sampled_from(SKUS),
     some.integers(1, 30),
 )
@@ -18,7 +18,7 @@ watched_skus = some.one_of(some.none(), some.frozensets(some.sampled_from(SKUS),
 
 @given(watched_skus, some.lists(some.one_of(values, some.integers(1, 3)), max_size=60))
 def test_the_newest_value_is_sent_last_and_versions_only_rise(
-    skus: frozenset[str] | None, steps: list[PublishedFigures | int]
+    skus: frozenset[str] | None, steps: list[PublishedValue | int]
 ) -> None:
     """A step is a value that is published, or a number of values that are sent."""
     channel, subscriber = ChannelSubscribers(), AvailabilitySubscriber(skus)
@@ -26,7 +26,7 @@ def test_the_newest_value_is_sent_last_and_versions_only_rise(
     newest: dict[str, int] = {}
     sent: dict[str, int] = {}
     for step in [*steps, len(SKUS)]:
-        if isinstance(step, PublishedFigures):
+        if isinstance(step, PublishedValue):
             channel.update(step, computed=True)
             newest[step.sku] = max(step.version, newest.get(step.sku, 0))
         else:
@@ -47,7 +47,7 @@ def test_values_that_no_subscriber_watches_are_removed(
     for subscriber in (remaining, *subscribers):
         channel.add(subscriber)
     for sku in filter(channel.is_watched, SKUS):
-        channel.update(PublishedFigures("web", sku, 1, 1, 1, xid=1), computed=True)
+        channel.update(PublishedValue("web", sku, 1, 1, 1, xid=1), computed=True)
     for subscriber in data.draw(some.permutations(subscribers)):
         channel.remove(subscriber)
 
@@ -56,7 +56,7 @@ def test_values_that_no_subscriber_watches_are_removed(
 
 
 @given(values, some.integers(0, 40))
-def test_a_value_from_before_the_token_is_not_sent_again(value: PublishedFigures, since: int) -> None:
+def test_a_value_from_before_the_token_is_not_sent_again(value: PublishedValue, since: int) -> None:
     channel, subscriber = ChannelSubscribers(), AvailabilitySubscriber(None, since)
     channel.add(subscriber)
     channel.update(value, computed=True)
