@@ -254,4 +254,6 @@ def _assignment_text(row: asyncpg.Record, assignee: str | None, owner: str) -> s
     parts = [f"moved from {row['owner']} to {owner}"] if owner != row["owner"] else []
     if assignee != row["assignee"]:
         parts.append(f"assigned to {assignee}" if assignee else f"unassigned from {row['assignee']}")
-    return " and ".join(parts).capitalize() + "."
+    # Not `capitalize`, which would write the names of people and owners in small letters.
+    sentence = " and ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}."

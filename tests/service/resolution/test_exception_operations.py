@@ -134,6 +134,15 @@ async def test_an_exception_is_assigned_moved_to_another_desk_and_unassigned(sho
     assert response.allocation.version > sold.version
 
 
+async def test_the_history_spells_people_and_owners_as_they_were_given(shop: Retailer) -> None:
+    _, raised = await oversold(shop)
+
+    await assign(shop, raised.exception_id, assignee="Anna McCoy", owner="EU-stores")
+
+    history = (await get_exception(shop, raised.exception_id)).history
+    assert history[-1].description == "Moved from desk to EU-stores and assigned to Anna McCoy."
+
+
 async def test_a_resolved_exception_cannot_be_assigned(shop: Retailer) -> None:
     _, raised = await oversold(shop)
     await shop.resolve(raised.exception_id, CANCELLED)
