@@ -19,6 +19,7 @@ from service.version import VERSION
 def serve(settings: Settings) -> None:
     """Runs a service until SIGINT or SIGTERM, then drains and stops it. Raises StartError."""
     _configure_logs()
+    # uvloop takes about a fifth less CPU per call than the event loop of asyncio.
     uvloop.run(_serve(settings))
 
 
