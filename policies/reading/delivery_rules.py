@@ -7,7 +7,7 @@ from decimal import Decimal
 from policies.facts.fact_table import RulePlace
 from policies.facts.periods import DAYS
 from policies.policy_set import DeliveryRule, ShippingCost
-from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_name, rule_title, without_none
+from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source
 from policies.source.rule_file import RuleFile
@@ -54,7 +54,7 @@ def _rule(
     fields = rule_file.fields(node, title, _KEYS, ("name", "position", "service"))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "a delivery rule named", names)
+    name = unique_name(rule_file, fields, "a delivery rule named", names)
     position = rule_file.position(fields, positions, "rule in the delivery files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "when", title, RulePlace.DELIVERY)
     service = rule_file.name(fields["service"], f"'service' in {title}") if "service" in fields else None

@@ -7,7 +7,7 @@ from datetime import timedelta
 from policies.domain.model import EXCEPTION_ACTIONS
 from policies.facts.fact_table import RulePlace
 from policies.policy_set import ExceptionRule
-from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_name, rule_title, without_none
+from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source
 from policies.source.rule_file import RuleFile
@@ -41,7 +41,7 @@ def _rule(
     fields = rule_file.fields(node, title, _KEYS, _REQUIRED)
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "an exception rule named", names)
+    name = unique_name(rule_file, fields, "an exception rule named", names)
     position = rule_file.position(fields, positions, "rule in the exception files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "when", title, RulePlace.EXCEPTION)
     action = rule_file.choice(fields["do"], "'do'", EXCEPTION_ACTIONS) if "do" in fields else None

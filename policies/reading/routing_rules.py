@@ -9,7 +9,7 @@ from policies.engine.matcher import Matcher
 from policies.facts.fact_table import RulePlace
 from policies.policy_set import LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
 from policies.reading.condition_reader import read_condition
-from policies.reading.stock_rules import check_description, read_when, rule_name, rule_title, without_none
+from policies.reading.stock_rules import check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile, suggestion
@@ -61,7 +61,7 @@ def _policy(
     fields = rule_file.fields(node, title, _KEYS, ("name", "position", "rank"))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "a routing policy named", names)
+    name = unique_name(rule_file, fields, "a routing policy named", names)
     position = rule_file.position(fields, positions, "policy in the routing files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "applies_to", title, RulePlace.APPLIES_TO)
     rank = _rank(rule_file, fields["rank"], title) if "rank" in fields else []
@@ -127,7 +127,7 @@ def _read_named_condition(
     fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS), ("name",))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "in this policy, a rule named", used)
+    name = unique_name(rule_file, fields, "in this policy, a rule named", used)
     condition = read_when(rule_file, fields, "when", title, place)
     return NamedCondition(name, condition, rule_file.source(node)) if name and condition else None
 

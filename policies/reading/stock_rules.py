@@ -39,7 +39,7 @@ def exposure_rules(
     fields = rule_file.fields(node, "an exposure file", ("kind", "name", "description", "rules"), ("name", "rules"))
     if fields is None:
         return []
-    file_name(rule_file, fields, "an exposure file named", files)
+    unique_name(rule_file, fields, "an exposure file named", files)
     return _rules(rule_file, fields, lambda rule: _exposure_rule(rule_file, rule, used))
 
 
@@ -51,7 +51,7 @@ def buffer_file(
     fields = rule_file.fields(node, "a buffer file", keys, ("name", "scope", "rules"))
     if fields is None:
         return None
-    name = file_name(rule_file, fields, "a buffer file named", files)
+    name = unique_name(rule_file, fields, "a buffer file named", files)
     scope = rule_file.choice(fields["scope"], "'scope'", tuple(Scope)) if "scope" in fields else None
     combine = (
         rule_file.choice(fields["combine"], "'combine'", tuple(Combine)) if "combine" in fields else Combine.LARGEST
@@ -65,17 +65,8 @@ def buffer_file(
     return BufferFile(name, rules_scope, Combine(combine), tuple(rules), rule_file.source(node), matcher)
 
 
-def file_name(rule_file: RuleFile, fields: dict[str, Node], what: str, files: dict[str, Source]) -> str | None:
-    """The name of a file, unique among files of its kind. Checks the description too."""
-    check_description(rule_file, fields)
-    name = rule_file.name(fields["name"], "'name'") if "name" in fields else None
-    if name is not None:
-        rule_file.unique(fields["name"], what, name, files)
-    return name
-
-
-def rule_name(rule_file: RuleFile, fields: dict[str, Node], what: str, used: dict[str, Source]) -> str | None:
-    """The name of a rule, unique among the `used` names. Checks the description too."""
+def unique_name(rule_file: RuleFile, fields: dict[str, Node], what: str, used: dict[str, Source]) -> str | None:
+    """The name of a file or a rule, unique among the `used` names. Checks the description too."""
     check_description(rule_file, fields)
     name = rule_file.name(fields["name"], "'name'") if "name" in fields else None
     if name is not None:
@@ -120,7 +111,7 @@ def _exposure_rule(rule_file: RuleFile, node: Node, used: dict[str, Source]) -> 
     fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "an exposure rule named", used)
+    name = unique_name(rule_file, fields, "an exposure rule named", used)
     applies = read_when(rule_file, fields, "when", title, RulePlace.EXPOSURE)
     reason = rule_file.text(fields["block"], f"the reason after 'block' in {title}") if "block" in fields else None
     if name is None or applies is None or reason is None:
@@ -133,7 +124,7 @@ def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, used: dict[str, 
     fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, *_EFFECTS), ("name",))
     if fields is None:
         return None
-    name = rule_name(rule_file, fields, "a buffer rule named", used)
+    name = unique_name(rule_file, fields, "a buffer rule named", used)
     place = RulePlace.CHANNEL_BUFFER if scope is Scope.CHANNEL else RulePlace.LOCATION_BUFFER
     applies = read_when(rule_file, fields, "when", title, place)
     _check_effects(rule_file, node, fields, title, scope)
