@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import text
 
 revision = "0006"
 down_revision = "0005"
@@ -76,16 +75,10 @@ _COLUMNS = {
 
 def upgrade() -> None:
     for table, comment in _TABLES.items():
-        op.execute(text(f'COMMENT ON TABLE "{table}" IS {_literal(comment)}'))
+        op.create_table_comment(table, comment)
     for (table, column), comment in _COLUMNS.items():
-        op.execute(text(f'COMMENT ON COLUMN "{table}"."{column}" IS {_literal(comment)}'))
+        op.alter_column(table, column, comment=comment)
 
 
 def downgrade() -> None:
     """The old wording is not restored: no statement depends on a comment."""
-
-
-def _literal(comment: str) -> str:
-    """The comment as a string literal of PostgreSQL."""
-    escaped = comment.replace("'", "''").replace(":", "\\:")
-    return f"'{escaped}'"
