@@ -75,7 +75,7 @@ def add_services(
         fulfillment=fulfillment,
         database=database,
         active_policies=active_policies,
-        new_id=new_id,
+        new_id=deps.new_id,
         watch=order_watch,
     )
     reader = AvailabilityReader(database, deps.catalog_cache, metrics)
@@ -84,7 +84,7 @@ def add_services(
     )
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(
-        FulfillmentServicer(database, fulfillment, new_id), server
+        FulfillmentServicer(database, fulfillment, deps.new_id), server
     )
     stock_grpc.add_StockServiceServicer_to_server(
         StockServicer(deps, TransferOperations(deps)),
@@ -94,6 +94,6 @@ def add_services(
     deps.background.append(quarantine_retry.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, quarantine_retry), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(active_policies, database), server)
-    exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), new_id)
+    exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return queue, lifecycle

@@ -64,7 +64,7 @@ _LOCK = Statement(
     .order_by(_allocation.channel_id, _allocation.order_id)
     .with_for_update(key_share=True)
 )
-_NAMES = Statement(
+_ORDER_KEYS = Statement(
     select(_allocation.id, _allocation.channel_id, _allocation.order_id).where(_allocation.id == any_of("ids", Uuid))
 )
 _LOCK_EXPIRED = Statement(
@@ -151,7 +151,7 @@ async def lock_or_create(connection: Connection, new: Sequence[tuple[UUID, str, 
 
     Rows that earlier attempts of the transaction found busy (NEEDED) are locked too, as in the other functions.
     """
-    needed = await _NAMES.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
+    needed = await _ORDER_KEYS.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
     rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {row[1:]: row for row in new}
     locked = await _LOCK_OR_CREATE.rows(connection, **transposed(list(_NEW), list(rows.values())))
     keys = {row[1:] for row in new}
@@ -192,7 +192,7 @@ async def find(connection: Connection, channel_id: str, order_id: str) -> UUID |
 
 async def key(connection: Connection, allocation_id: UUID) -> tuple[str, str] | None:
     """Channel and order id of an allocation, which never change; None if there is no such allocation."""
-    rows = await _NAMES.rows(connection, ids=[allocation_id])
+    rows = await _ORDER_KEYS.rows(connection, ids=[allocation_id])
     return (rows[0]["channel_id"], rows[0]["order_id"]) if rows else None
 
 
