@@ -65,19 +65,17 @@ class AllocationBatch:
         attempts: list[_BatchState] = []
         batch = await order_identity.retry_until_locked(
             lambda links: self._deps.database.transaction(
-                "allocate", lambda connection: self._run(connection, tickets, attempts, links)
+                "allocate", lambda connection: self._run(connection, tickets, attempts, links), self._count
             )
         )
-        for committed in (batch, batch.unacknowledged):
-            self._count(committed)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
-    def _count(self, batch: _BatchState | None) -> None:
-        if batch is None or batch.unit_of_work is None:
-            return
-        batch.unit_of_work.count(self._deps.metrics)
-        for change in batch.changes.values():
-            count_answer(self._deps.metrics, change.record)
+    def _count(self, batch: _BatchState) -> None:
+        for committed in (batch, batch.unacknowledged):
+            if committed is not None and committed.unit_of_work is not None:
+                committed.unit_of_work.count(self._deps.metrics)
+                for change in committed.changes.values():
+                    count_answer(self._deps.metrics, change.record)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """Returns the answer that the order would get now. Locks nothing, writes nothing and uses up no request id."""

@@ -65,8 +65,11 @@ class Backorders:
         self._deps.metrics.backordered_units.set(units)
         self._after = skus[-1] if len(skus) == SWEEP_SKUS else ""
         for sku in skus:
-            unit_of_work = await self._deps.database.transaction("backorders", partial(self._fill, sku))
-            unit_of_work.count(self._deps.metrics)
+            await self._deps.database.transaction(
+                "backorders",
+                partial(self._fill, sku),
+                lambda unit_of_work: unit_of_work.count(self._deps.metrics),
+            )
 
     async def _fill(self, sku: str, connection: Connection) -> UnitOfWork:
         rows = await _WAITING.rows(connection, sku=sku)

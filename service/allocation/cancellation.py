@@ -44,19 +44,22 @@ class CancellationOperations:
         Raises NotFound, WrongState, TooManyUnits, InvalidFields, RequestIdReused.
         """
 
-        async def attempt(links: Mapping[OrderKey, CopyLink]) -> CancelResult:
+        async def attempt(links: Mapping[OrderKey, CopyLink]) -> allocation_pb.Allocation:
             return await idempotency.once(
                 self._deps.database,
                 "cancel",
                 idempotent_request,
                 allocation_pb.Allocation,
                 lambda connection: self._work(connection, request, str(idempotent_request.key.id), links),
+                count=self._count,
             )
 
-        answer, unit_of_work = await order_identity.retry_until_locked(attempt)
+        answer = await order_identity.retry_until_locked(attempt)
+        return answer if answer.allocation_id else None
+
+    def _count(self, unit_of_work: UnitOfWork | None) -> None:
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
-        return answer if answer.allocation_id else None
 
     async def _work(
         self, connection: Connection, request: CancelRequest, request_id: str, links: Mapping[OrderKey, CopyLink]

@@ -93,12 +93,15 @@ class Lifecycle:
 
     async def sweep(self) -> int:
         """Releases expired holds; returns how many. Queries ignore an expired hold already: this only tidies up."""
-        unit_of_work, expired = await self._deps.database.transaction("sweep", self._sweep)
+        _, expired = await self._deps.database.transaction("sweep", self._sweep, self._count_expired)
+        return len(expired)
+
+    def _count_expired(self, swept: tuple[UnitOfWork | None, list[AllocationRecord]]) -> None:
+        unit_of_work, expired = swept
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         for record in expired:
             self._deps.metrics.expired_holds.labels(record.channel_id).inc()
-        return len(expired)
 
     async def _apply(
         self, allocation_id: UUID, request: IdempotentRequest, operation: str, transition: Transition
@@ -116,14 +119,14 @@ class Lifecycle:
             await unit_of_work.write(connection)
             return order_messages.allocation(record, unit_of_work.book.now), unit_of_work
 
-        answer, unit_of_work = await idempotency.once(
-            self._deps.database, operation, request, allocation_pb.Allocation, work
-        )
-        if unit_of_work is not None:
+        def count(unit_of_work: UnitOfWork) -> None:
             unit_of_work.count(self._deps.metrics)
             if operation == "confirm" and unit_of_work.changes[allocation_id][0].event:
                 count_answer(self._deps.metrics, unit_of_work.records[allocation_id])
-        return answer
+
+        return await idempotency.once(
+            self._deps.database, operation, request, allocation_pb.Allocation, work, count=count
+        )
 
     async def _sweep(self, connection: Connection) -> tuple[UnitOfWork | None, list[AllocationRecord]]:
         ids = await order_store.lock_expired(connection, SWEEP_ORDERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -175,24 +175,37 @@ class Database:
             finally:
                 self._metrics.database_seconds.labels(operation).observe(time.perf_counter() - started)
 
-    async def transaction(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def transaction(
+        self,
+        operation: str,
+        work: Callable[[Connection], Awaitable[T]],
+        after_commit: Callable[[T], None] = lambda _: None,
+    ) -> T:
         """Runs `work` in one READ COMMITTED transaction, and again from the start after a retryable error.
 
         `work` must be safe to repeat after a commit whose acknowledgment was lost: it claims its request ids first.
+        `after_commit` gets the result, to count it. A caller that is cancelled before the commit begins has the
+        transaction rolled back; from then on the commit and `after_commit` run to their end before it is cancelled.
         Raises NotReady after `ATTEMPTS`, or after `BUSY_ATTEMPTS` that raised RowsBusy.
         """
+        commit_begun = False
 
         async def attempt() -> T:
+            nonlocal commit_begun
             # READ COMMITTED on purpose: statements after the locks see what others committed while this one waited. The
             # snapshot of a REPEATABLE READ transaction would date from before the locks.
             async with self.connection(operation) as connection, connection.transaction():
-                return await work(connection)
+                result = await work(connection)
+                commit_begun = True
+            return result
 
-        needed = NEEDED.set(frozenset())
-        try:
-            return await self._retried(operation, lambda: self._with_needed_locks(operation, attempt))
-        finally:
-            NEEDED.reset(needed)
+        async def run() -> T:
+            NEEDED.set(frozenset())
+            result = await self._retried(operation, lambda: self._with_needed_locks(operation, attempt))
+            after_commit(result)
+            return result
+
+        return await cancelled_only_before(lambda: commit_begun, run())
 
     async def snapshot(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work`, which only reads, in one snapshot: all its statements see the same state."""
@@ -238,6 +251,29 @@ class Database:
                     raise NotReady("the database did not answer") from error
                 await asyncio.sleep(_pause_seconds(attempt))
         raise AssertionError("unreachable")
+
+
+async def cancelled_only_before(begun: Callable[[], bool], work: Coroutine[Any, Any, T]) -> T:
+    """Runs `work`; if the caller is cancelled once `begun()` is true, `work` is finished first.
+
+    A deadline that cut a call between its commit and its counting would leave the metrics short of what the database
+    has, forever.
+    """
+    task = asyncio.ensure_future(work)
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancellation = error
+            if not begun():
+                task.cancel()
+    if cancellation is not None:
+        if not task.cancelled():
+            # Marks an error of the task as seen: nobody waits for it any more.
+            task.exception()
+        raise cancellation
+    return task.result()
 
 
 def plain_url(url: str) -> str:

@@ -128,10 +128,9 @@ class DecisionRetention:
 
     async def _purge_decision_batch(self) -> int:
         """Returns how many were scanned."""
-        scanned_count, self._progress.position, purged_count = await self._database.transaction(
-            "purge_decisions", self._purge_decisions
+        scanned_count, self._progress.position, _ = await self._database.transaction(
+            "purge_decisions", self._purge_decisions, lambda purged: self._metrics.decisions_purged.inc(purged[2])
         )
-        self._metrics.decisions_purged.inc(purged_count)
         return scanned_count
 
     async def _purge_decisions(self, connection: Connection) -> tuple[int, _Position, int]:

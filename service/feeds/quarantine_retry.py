@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -41,6 +42,16 @@ _MAPPED = {
         (UNMAPPED_PRODUCT, product, product.c.sku),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _RetriedBatch:
+    """What one transaction did: how many changes it read, their results, and the exceptions resolved, by kind."""
+
+    change_count: int
+    results: list[RecordedChange]
+    unit_of_work: UnitOfWork | None
+    resolved: dict[str, list[UUID]]
 
 
 class QuarantineRetry:
@@ -81,17 +92,18 @@ class QuarantineRetry:
         async def work(connection: Connection) -> tuple[list[RaisedException], list[UUID]]:
             return await feed_silence.check(connection, policy_set, self._deps.new_id)
 
-        raised, resolved = await self._deps.database.transaction("check_feed_silence", work)
-        incidents.count_raised(self._deps.metrics, raised)
-        incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, resolved)
+        def count(checked: tuple[list[RaisedException], list[UUID]]) -> None:
+            raised, resolved = checked
+            incidents.count_raised(self._deps.metrics, raised)
+            incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, resolved)
+
+        await self._deps.database.transaction("check_feed_silence", work, count)
 
     async def _retry_batch(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
         """Retries one batch in one transaction and returns how many changes it read."""
         policy_set = self._deps.policies()
 
-        async def work(
-            connection: Connection,
-        ) -> tuple[int, list[RecordedChange], UnitOfWork | None, dict[str, list[UUID]]]:
+        async def work(connection: Connection) -> _RetriedBatch:
             changes, change_count = await quarantine.due(connection, skus, location_ids)
             results: list[RecordedChange] = []
             unit_of_work = None
@@ -99,15 +111,16 @@ class QuarantineRetry:
                 results, unit_of_work = await stock_intake.record(
                     connection, changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
                 )
-            return change_count, results, unit_of_work, await self._resolve_mapped(connection)
+            return _RetriedBatch(change_count, results, unit_of_work, await self._resolve_mapped(connection))
 
-        change_count, results, unit_of_work, resolved = await self._deps.database.transaction("retry_quarantine", work)
-        stock_intake.count_results(self._deps.metrics, results)
-        if unit_of_work is not None:
-            unit_of_work.count(self._deps.metrics)
-        for kind, ids in resolved.items():
+        return (await self._deps.database.transaction("retry_quarantine", work, self._count)).change_count
+
+    def _count(self, batch: _RetriedBatch) -> None:
+        stock_intake.count_results(self._deps.metrics, batch.results)
+        if batch.unit_of_work is not None:
+            batch.unit_of_work.count(self._deps.metrics)
+        for kind, ids in batch.resolved.items():
             incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
-        return change_count
 
     async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
         """Resolves exceptions about products and locations that are in the catalog now; returns their ids by kind."""

@@ -95,12 +95,14 @@ class FulfillmentOperations:
     async def _once_per_request(
         self, operation: str, idempotent_request: IdempotentRequest, work: Work
     ) -> allocation_pb.Allocation:
-        answer, unit_of_work = await idempotency.once(
-            self._deps.database, operation, idempotent_request, allocation_pb.Allocation, work
+        return await idempotency.once(
+            self._deps.database,
+            operation,
+            idempotent_request,
+            allocation_pb.Allocation,
+            work,
+            count=lambda unit_of_work: unit_of_work.count(self._deps.metrics),
         )
-        if unit_of_work is not None:
-            unit_of_work.count(self._deps.metrics)
-        return answer
 
     async def _open(
         self, connection: Connection, allocation_id: UUID, new_location_id: str | None = None

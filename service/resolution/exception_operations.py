@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -55,7 +56,9 @@ class ExceptionOperations:
     async def assign(self, request: Assignment, idempotent: IdempotentRequest) -> exception_pb.AssignExceptionResponse:
         """Raises NotFound, CannotResolve, RequestIdReused."""
 
-        async def work(connection: Connection) -> tuple[exception_pb.AssignExceptionResponse, Sequence[str]]:
+        async def work(
+            connection: Connection,
+        ) -> tuple[exception_pb.AssignExceptionResponse, tuple[str, Sequence[str]]]:
             unlocked_row = await _existing_exception(connection, request.exception_id)
             if unlocked_row["allocation_id"]:
                 await order_store.lock(connection, [unlocked_row["allocation_id"]])
@@ -63,20 +66,23 @@ class ExceptionOperations:
             now = await levels.clock(connection)
             owner = request.owner or row["owner"]
             if (request.assignee, owner) == (row["assignee"], row["owner"]):
-                return _assigned(row), ()
+                return _assigned(row), (row["kind"], ())
             description = _assignment_text(row, request.assignee, owner)
             updated = await exception_store.assign(connection, now, row["id"], assignee=request.assignee, owner=owner)
             newly_manual = await self._add_history(
                 connection, now, row, event="assigned", actor=request.actor, description=description
             )
-            return _assigned(updated), newly_manual
+            return _assigned(updated), (row["kind"], newly_manual)
 
         answer_type = exception_pb.AssignExceptionResponse
-        answer, newly_manual = await idempotency.once(
-            self._deps.database, "assign_exception", idempotent, answer_type, work
+        return await idempotency.once(
+            self._deps.database,
+            "assign_exception",
+            idempotent,
+            answer_type,
+            work,
+            count=lambda assigned: self._count_manual(*assigned),
         )
-        self._count_manual(answer.exception.kind, newly_manual or ())
-        return answer
 
     async def resolve(
         self, request: ResolutionRequest, idempotent: IdempotentRequest
@@ -92,16 +98,16 @@ class ExceptionOperations:
                 exception=exception_messages.exception_record(updated)
             ), resolved
 
-        answer_type = exception_pb.ResolveExceptionResponse
-        answer, resolved = await idempotency.once(
-            self._deps.database, "resolve_exception", idempotent, answer_type, work
-        )
-        if resolved is not None:
+        def count(resolved: _ResolvedException) -> None:
             self._deps.metrics.exceptions_resolved.labels(resolved.kind, request.resolution).inc()
             self._count_manual(resolved.kind, resolved.newly_manual)
             if resolved.unit_of_work is not None:
                 resolved.unit_of_work.count(self._deps.metrics)
-        return answer
+
+        answer_type = exception_pb.ResolveExceptionResponse
+        return await idempotency.once(
+            self._deps.database, "resolve_exception", idempotent, answer_type, work, count=count
+        )
 
     async def _resolve(
         self, connection: Connection, unlocked_row: asyncpg.Record, request: ResolutionRequest, policy_set: PolicySet
@@ -157,11 +163,14 @@ class ExceptionOperations:
             return exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row)), raised
 
         answer_type = exception_pb.ReportSyncFailureResponse
-        answer, raised = await idempotency.once(
-            self._deps.database, "report_sync_failure", idempotent, answer_type, work
+        return await idempotency.once(
+            self._deps.database,
+            "report_sync_failure",
+            idempotent,
+            answer_type,
+            work,
+            count=partial(incidents.count_raised, self._deps.metrics),
         )
-        incidents.count_raised(self._deps.metrics, raised or ())
-        return answer
 
     async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
         version, products = await catalog_store.products(connection, {failure.sku or ""})

@@ -5,7 +5,7 @@ Several processes on one database may run it: each skips what another has locked
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy import func, literal_column, select
 
 from policies.domain.resolutions import ALLOWED, COMPLETED
 from policies.policy_set import PolicySet
+from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement
@@ -80,12 +81,14 @@ class ExceptionSweep:
 
     async def _run_counted(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> _SweepResult:
         """Runs one transaction and counts what it did."""
-        result = await self._deps.database.transaction("sweep_exceptions", work)
-        incidents.count_raised(self._deps.metrics, result.raised)
-        incidents.count_resolved(self._deps.metrics, kind, COMPLETED, result.resolved)
-        for channel_id in result.manual:
-            self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
-        return result
+
+        def count(result: _SweepResult) -> None:
+            incidents.count_raised(self._deps.metrics, result.raised)
+            incidents.count_resolved(self._deps.metrics, kind, COMPLETED, result.resolved)
+            for channel_id in result.manual:
+                self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
+
+        return await self._deps.database.transaction("sweep_exceptions", work, count)
 
     async def _sweep_late_shipments(self) -> None:
         """Reroutes late shipments whose rule says so, and raises an exception for each of the others."""
@@ -108,13 +111,14 @@ class ExceptionSweep:
             new_id=self._deps.new_id,
         )
         try:
-            result = await self._deps.database.transaction("reroute_late", work)
+            unit_of_work = await self._deps.database.transaction("reroute_late", work, self._count)
         except CannotResolve:
             return False
-        if result is None:
-            return False
-        result.count(self._deps.metrics)
-        return True
+        return unit_of_work is not None
+
+    def _count(self, unit_of_work: UnitOfWork | None) -> None:
+        if unit_of_work is not None:
+            unit_of_work.count(self._deps.metrics)
 
     async def _escalate(self) -> None:
         for rule in self._deps.policies().exceptions:
@@ -122,12 +126,14 @@ class ExceptionSweep:
                 self._deps.metrics.exceptions_escalated.labels(rule.escalate_to)
         while True:
             escalated = await self._deps.database.transaction(
-                "escalate", lambda c: escalate(c, BATCH, self._deps.new_id)
+                "escalate", lambda c: escalate(c, BATCH, self._deps.new_id), self._count_escalated
             )
-            for row in escalated:
-                self._deps.metrics.exceptions_escalated.labels(row["escalate_to"]).inc()
             if len(escalated) < BATCH:
                 return
+
+    def _count_escalated(self, escalated: Sequence[asyncpg.Record]) -> None:
+        for row in escalated:
+            self._deps.metrics.exceptions_escalated.labels(row["escalate_to"]).inc()
 
     async def _raise(
         self, describe: Describe, query: LatenessQuery, connection: Connection, among: frozenset[UUID] | None = None

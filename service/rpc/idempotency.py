@@ -75,11 +75,13 @@ async def once(
     idempotent: IdempotentRequest,
     answer_type: type[Answer],
     work: Callable[[Connection], Awaitable[tuple[Answer, Effect]]],
-) -> tuple[Answer, Effect | None]:
+    *,
+    count: Callable[[Effect], None],
+) -> Answer:
     """Runs a request in one transaction, or returns the stored response if it ran before.
 
-    `work` returns the response and what the metrics count of it; the latter is None if the request ran before this
-    call. Raises RequestIdReused, NotReady, and what `work` raises.
+    `work` returns the response and what the metrics count of it; `count` gets the latter after the commit, unless the
+    request ran before this call. Raises RequestIdReused, NotReady, and what `work` raises.
     """
     attempts: list[tuple[Answer, Effect]] = []
 
@@ -96,7 +98,12 @@ async def once(
         attempts.append((response, effect))
         return response, effect
 
-    return await database.transaction(operation, attempt)
+    def count_effect(result: tuple[Answer, Effect | None]) -> None:
+        effect = result[1]
+        if effect is not None:
+            count(effect)
+
+    return (await database.transaction(operation, attempt, count_effect))[0]
 
 
 async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[UUID, StoredAnswer]:

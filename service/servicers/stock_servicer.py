@@ -77,13 +77,13 @@ class StockServicer(stock_grpc.StockServiceServicer):
             answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
             return answer, (results, unit_of_work)
 
-        answer_type = stock_pb.RecordStockChangesResponse
-        answer, recorded = await once(self._deps.database, "record_stock", idempotent, answer_type, work)
-        if recorded is not None:
+        def count(recorded: tuple[list[RecordedChange], UnitOfWork]) -> None:
             results, unit_of_work = recorded
             unit_of_work.count(self._deps.metrics)
             stock_intake.count_results(self._deps.metrics, results)
-        return answer
+
+        answer_type = stock_pb.RecordStockChangesResponse
+        return await once(self._deps.database, "record_stock", idempotent, answer_type, work, count=count)
 
     async def ListStockLevels(
         self, request: stock_pb.ListStockLevelsRequest, context: Context

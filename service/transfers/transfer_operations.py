@@ -60,12 +60,14 @@ class TransferOperations:
             return stock_pb.TransferStockResponse(transfer=transfer_store.message(record)), unit_of_work
 
         answer_type = stock_pb.TransferStockResponse
-        answer, unit_of_work = await idempotency.once(
-            self._deps.database, "transfer", idempotent_request, answer_type, work
+        return await idempotency.once(
+            self._deps.database,
+            "transfer",
+            idempotent_request,
+            answer_type,
+            work,
+            count=lambda unit_of_work: unit_of_work.count(self._deps.metrics),
         )
-        if unit_of_work is not None:
-            unit_of_work.count(self._deps.metrics)
-        return answer
 
     async def _dispatch(
         self, connection: Connection, step: Dispatch, policy_set: PolicySet

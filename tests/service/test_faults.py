@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
     catalog_service_pb2 as catalog_pb,
+    exception_pb2,
+    exception_service_pb2 as exception_pb,
     order_pb2,
     stock_service_pb2 as stock_pb,
 )
@@ -41,11 +43,12 @@ Code = grpc.StatusCode
 
 
 class FaultyProxy:
-    """A proxy between a service and PostgreSQL that can disconnect, and lose a COMMIT or its confirmation."""
+    """A proxy between a service and PostgreSQL that can disconnect, and lose or delay a COMMIT or its confirmation."""
 
     def __init__(self, target: str, path: Path) -> None:
         self.lose_commits = self.lose_confirmations = 0
         self.pause_before = b"\x00 nothing"
+        self.delay_confirmation = False
         self.paused, self.resume = asyncio.Event(), asyncio.Event()
         self._target, self._path = target, path
         self._server: asyncio.Server | None = None
@@ -67,10 +70,10 @@ class FaultyProxy:
         assert task is not None
         self._connections.add(task)
         far_reader, far_writer = await asyncio.open_unix_connection(self._target)
-        lost = asyncio.Event()
+        lost, delayed = asyncio.Event(), asyncio.Event()
         directions = [
-            asyncio.create_task(self._to_database(reader, far_writer, lost)),
-            asyncio.create_task(self._to_service(far_reader, writer, lost)),
+            asyncio.create_task(self._to_database(reader, far_writer, lost, delayed)),
+            asyncio.create_task(self._to_service(far_reader, writer, lost, delayed)),
         ]
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -85,7 +88,7 @@ class FaultyProxy:
             far_writer.close()
 
     async def _to_database(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event, delayed: asyncio.Event
     ) -> None:
         while data := await reader.read(1 << 16):
             if self.pause_before in data:
@@ -97,14 +100,21 @@ class FaultyProxy:
             if b"COMMIT" in data and self.lose_confirmations:
                 self.lose_confirmations -= 1
                 lost.set()
+            if b"COMMIT" in data and self.delay_confirmation:
+                self.delay_confirmation = False
+                delayed.set()
             writer.write(data)
 
     async def _to_service(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event, delayed: asyncio.Event
     ) -> None:
         while data := await reader.read(1 << 16):
             if lost.is_set():
                 return
+            if delayed.is_set():
+                delayed.clear()
+                self.paused.set()
+                await self.resume.wait()
             writer.write(data)
 
 
@@ -292,6 +302,35 @@ async def test_an_order_retried_after_a_timeout_is_promised_once(shop: Retailer)
     assert {tuple(promised(response.allocation).items()) for response in responses} == {(("dc", 1),)}
     assert await shop.sellable("MUG") == 80
     assert shop.metric("sold_units_total", channel="web") == 20
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_call_cut_during_its_commit_is_counted_all_the_same(proxied: tuple[Retailer, FaultyProxy]) -> None:
+    """The metrics are the same whether callers wait for their answers or give up while the database commits."""
+    shop, proxy = proxied
+
+    async def cut(call: Awaitable[Any]) -> None:
+        proxy.delay_confirmation, task = True, asyncio.ensure_future(call)
+        proxy.paused.clear()
+        proxy.resume.clear()
+        await asyncio.wait_for(proxy.paused.wait(), 5)
+        task.cancel()
+        # The service learns of the cancellation before the database's confirmation.
+        await asyncio.sleep(0.05)
+        proxy.resume.set()
+
+    async def patient(call: Awaitable[Any]) -> None:
+        await call
+
+    counted = []
+    for name, caller in (("A", patient), ("B", cut)):
+        before = business_counters(shop)
+        await life_of_orders(shop, name, caller)
+        await asyncio.sleep(0.2)
+        counted.append(increases(before, business_counters(shop)))
+
+    assert counted[0] == counted[1]
+    assert len(counted[0]) >= 10
     assert (await shop.ledger()).balanced
 
 
@@ -520,6 +559,43 @@ def database_calls(shop: Retailer, allocation_id: str) -> dict[str, Callable[[],
         "ListProducts": lambda: shop.catalog.ListProducts(catalog_pb.ListProductsRequest()),
         "UpsertChannels": shop.set_up,
     }
+
+
+async def life_of_orders(shop: Retailer, name: str, caller: Callable[[Awaitable[Any]], Awaitable[None]]) -> None:
+    """Every kind of call that writes and counts, each made by `caller`."""
+    held = await shop.allocate(f"{name}-1", {"MUG": 5}, HOLD)
+    await caller(shop.confirm(held.allocation_id))
+    await caller(shop.cancel(held.allocation_id, {"1": 1}))
+    shipment = (await shop.get(held.allocation_id)).allocation.shipments[0]
+    await caller(shop.ship(shipment, {"1": 3}))
+    await caller(shop.record_return(held.allocation_id, {"1": 1}, "sellable", "dc", event_id=f"return-{name}"))
+    await caller(shop.reject(shipment, "not_found", {"1": 1}))
+    [rejected] = await shop.open_exceptions()
+    await caller(
+        shop.exceptions.AssignException(
+            exception_pb.AssignExceptionRequest(exception_id=rejected.exception_id, assignee="Anna", actor="Anna")
+        )
+    )
+    await caller(shop.resolve(rejected.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED))
+    other = await shop.allocate(f"{name}-2", {"MUG": 4}, HOLD)
+    await caller(shop.release(other.allocation_id))
+    await caller(shop.record(change("MUG", "dc", movement=movement(stock_pb.MOVEMENT_KIND_RECEIVED, 3))))
+
+
+def business_counters(shop: Retailer) -> dict[tuple[str, ...], float]:
+    """The counters of what happened to orders, stock and exceptions; not those of calls, retries and bytes."""
+    return {
+        (sample.name, *map(str, sorted(sample.labels.items()))): sample.value
+        for family in shop.service.metrics.registry.collect()
+        for sample in family.samples
+        if family.type == "counter"
+        and sample.name.endswith("_total")
+        and not any(word in sample.name for word in ("rpc_", "database_", "_bytes_"))
+    }
+
+
+def increases(before: Mapping[tuple[str, ...], float], after: Mapping[tuple[str, ...], float]) -> Any:
+    return {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)}
 
 
 async def outcome(call: Awaitable[Any]) -> tuple[grpc.StatusCode, Any]:
