@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tests.plain_model import FulfillmentChoice, LevelKey, PlainModel
-from truestock.v1 import allocation_service_pb2 as allocation_pb
+from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 Allocation = allocation_pb.Allocation
 LIVE = {Allocation.STATE_HELD, Allocation.STATE_CONFIRMED}
+ENDED = {Allocation.STATE_RELEASED, Allocation.STATE_EXPIRED, Allocation.STATE_CANCELLED}
+PROMISED = {order_pb2.OUTCOME_ALLOCATED, order_pb2.OUTCOME_PARTLY_ALLOCATED}
 
 MayUse = Callable[[FulfillmentChoice, str], bool]
 """Whether the rules let an order with this delivery use a location."""
@@ -60,6 +62,20 @@ def check_lines(snapshot: Snapshot, paper: PlainModel) -> None:
             accounted = line.promised_count + line.shipped_count + line.short_count
             accounted += line.backordered_count + line.cancelled_count
             assert allocation.state not in LIVE or accounted == line.unit_count, (order, line)
+
+
+def check_outcomes(snapshot: Snapshot) -> None:
+    """An order has ended exactly when it was released, expired or cancelled; an allocated one promises or has shipped.
+
+    Units that were returned have shipped.
+    """
+    for order, allocation in snapshot.orders.items():
+        has_ended = allocation.outcome == order_pb2.OUTCOME_ENDED
+        assert has_ended == (allocation.state in ENDED), (order, allocation)
+        rows = [(allocation.outcome, allocation.lines), *((line.outcome, [line]) for line in allocation.lines)]
+        for outcome, lines in rows:
+            units = sum(line.promised_count + line.shipped_count for line in lines)
+            assert units or outcome not in PROMISED, (order, allocation)
 
 
 def check_locations(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, reassigned: Collection[str]) -> None:

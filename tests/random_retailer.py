@@ -12,7 +12,16 @@ import grpc
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from tests.invariants import LIVE, Allocation, Snapshot, check_levels, check_lines, check_locations, fillable_backorder
+from tests.invariants import (
+    LIVE,
+    Allocation,
+    Snapshot,
+    check_levels,
+    check_lines,
+    check_locations,
+    check_outcomes,
+    fillable_backorder,
+)
 from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, PlainModel
 from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, movement, request_id
 from truestock.v1 import (
@@ -544,6 +553,7 @@ class RandomRetailer(RuleBasedStateMachine):
         assert changes or self.has_unswept_hold or self.snapshot.same_as(before), step
         check_levels(self.snapshot, self.paper)
         check_lines(self.snapshot, self.paper)
+        check_outcomes(self.snapshot)
         check_locations(self.snapshot, self.paper, self._may_use, self._reassigned_by_person())
         assert not self._fillable_backorder(), step
         report = self.run(self.shop.ledger())

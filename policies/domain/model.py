@@ -45,6 +45,12 @@ class Outcome(StrEnum):
     BACKORDERED = "backordered"
     NEEDS_REVIEW = "needs_review"
     UNFILLABLE = "unfillable"
+    ENDED = "ended"
+    """The order promises nothing any more: it was released or cancelled, or its hold has expired."""
+
+
+PLANNED_OUTCOMES = tuple(outcome for outcome in Outcome if outcome is not Outcome.ENDED)
+"""The outcomes that a routing decision can have."""
 
 
 @dataclass(frozen=True, slots=True)

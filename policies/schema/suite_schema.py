@@ -12,9 +12,9 @@ from policies.domain.model import (
     LOCATION_TYPES,
     MAX_UNITS,
     METHODS,
+    PLANNED_OUTCOMES,
     PRODUCT_STATUSES,
     Commitment,
-    Outcome,
 )
 from policies.explanation import DropReason
 from policies.facts.periods import DAYS
@@ -198,7 +198,7 @@ def _sale_answer() -> Schema:
 def _order_answer() -> Schema:
     shipment = closed({"location": WORD, "lines": _by_name(_UNITS)}, ["location", "lines"])
     keys = {
-        "outcome": choice(tuple(Outcome)),
+        "outcome": choice(PLANNED_OUTCOMES),
         "because": _because(),
         "shipments": {"type": "array", "items": shipment},
         "shortages": _by_name(_UNITS),

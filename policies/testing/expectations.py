@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from policies.domain.model import EXCEPTION_ACTIONS, Outcome
+from policies.domain.model import EXCEPTION_ACTIONS, PLANNED_OUTCOMES
 from policies.explanation import DropReason
 from policies.reading.exception_rules import MAX_DUE_DAYS
 from policies.source.problems import quoted
@@ -66,7 +66,7 @@ class ExpectationReader:
         """The expected routing of an order."""
         fields = self.file.fields(node, what, ORDER_KEYS, ("outcome", "because"))
         readers: dict[str, FigureReader] = {
-            "outcome": lambda value, name: self.file.choice(value, name, tuple(Outcome)),
+            "outcome": lambda value, name: self.file.choice(value, name, PLANNED_OUTCOMES),
             "shipments": self._shipments,
             "shortages": partial(self._units, "product"),
             "policy": self._rule,

@@ -75,7 +75,7 @@ class AllocationBatch:
             if committed is not None and committed.unit_of_work is not None:
                 committed.unit_of_work.count(self._deps.metrics)
                 for change in committed.changes.values():
-                    count_answer(self._deps.metrics, change.record)
+                    count_answer(self._deps.metrics, change.record, committed.unit_of_work.book.now)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """Returns the answer that the order would get now. Locks nothing, writes nothing and uses up no request id."""

@@ -68,6 +68,7 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
         line.cancelled = line.unit_count - record.shipped_of_line(line.line_id)
     sold = record.commitment is Commitment.SOLD
     record.state = (CANCELLED if sold else RELEASED) if not any(x.uncancelled for x in record.lines) else CONFIRMED
+    # Of an order that is not over, all units have shipped that are not cancelled.
     record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
     newly_cancelled = max(0, sum(line.cancelled for line in record.lines) - before)
     sentence = f"{unit_count_text(newly_cancelled)} cancelled: everything that has not shipped."

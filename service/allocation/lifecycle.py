@@ -122,7 +122,7 @@ class Lifecycle:
         def count(unit_of_work: UnitOfWork) -> None:
             unit_of_work.count(self._deps.metrics)
             if operation == "confirm" and unit_of_work.changes[allocation_id][0].event:
-                count_answer(self._deps.metrics, unit_of_work.records[allocation_id])
+                count_answer(self._deps.metrics, unit_of_work.records[allocation_id], unit_of_work.book.now)
 
         return await idempotency.once(
             self._deps.database, operation, request, allocation_pb.Allocation, work, count=count

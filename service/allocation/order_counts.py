@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
@@ -42,9 +43,9 @@ class OrderCounts:
         )
 
 
-def count_answer(metrics: Metrics, record: AllocationRecord) -> None:
-    """Counts the answer to an order; to be called after the commit."""
-    metrics.allocations.labels(record.channel_id, record.outcome.value).inc()
+def count_answer(metrics: Metrics, record: AllocationRecord, now: datetime) -> None:
+    """Counts the answer to an order, as of `now`; to be called after the commit."""
+    metrics.allocations.labels(record.channel_id, record.outcome_at(now).value).inc()
 
 
 def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[AllocationChange]) -> None:

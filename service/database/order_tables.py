@@ -52,6 +52,9 @@ allocation = Table(
     *timestamps(),
     UniqueConstraint("channel_id", "order_id"),
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
+    CheckConstraint(
+        "(outcome = 'ended') = (state IN ('released', 'expired', 'cancelled'))", name="ended_promises_nothing"
+    ),
     Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
     Index(
         "allocation_incomplete_idx",

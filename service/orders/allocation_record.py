@@ -23,6 +23,8 @@ OVERSELL = "oversell"
 """The kind of a shortage of units that no permitted location has."""
 PROMISING = (HELD, CONFIRMED)
 """States in which units are promised."""
+ENDED = (RELEASED, EXPIRED, CANCELLED)
+"""States of an order that promises nothing any more."""
 
 
 @dataclass(slots=True)
@@ -139,6 +141,10 @@ class AllocationRecord:
         """The state by the clock: a hold has expired once its time has passed, whether or not the sweeper has run."""
         expired = self.state == HELD and self.expire_time is not None and self.expire_time <= now
         return EXPIRED if expired else self.state
+
+    def outcome_at(self, now: datetime) -> Outcome:
+        """The outcome by the clock: that of the latest plan until the order is released, cancelled or expired."""
+        return Outcome.ENDED if self.state_at(now) in ENDED else self.outcome
 
     def promised_of_line(self, line_id: str) -> int:
         """Promised units of one line, at all locations."""

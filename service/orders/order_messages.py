@@ -15,6 +15,7 @@ from service.decisions.decision_messages import COMMITMENTS
 from service.orders.allocation_record import (
     EXPIRED,
     PROMISING,
+    REFUSED,
     AllocationRecord,
     LineRecord,
     ShipmentRecord,
@@ -33,6 +34,7 @@ OUTCOMES = {
     Outcome.BACKORDERED: order_pb2.OUTCOME_BACKORDERED,
     Outcome.NEEDS_REVIEW: order_pb2.OUTCOME_NEEDS_REVIEW,
     Outcome.UNFILLABLE: order_pb2.OUTCOME_UNFILLABLE,
+    Outcome.ENDED: order_pb2.OUTCOME_ENDED,
 }
 _STATES = {
     "refused": allocation_pb.Allocation.STATE_REFUSED,
@@ -71,7 +73,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         channel_id=record.channel_id,
         order_id=record.order_id,
         state=_STATES[state],
-        outcome=OUTCOMES[record.outcome],
+        outcome=OUTCOMES[record.outcome_at(now)],
         commitment=COMMITMENTS[record.commitment],
         lines=[_line(record, line, promising=promising) for line in record.lines],
         shipments=_shipments(record) if promising or record.commitment is Commitment.SOLD else [],
@@ -115,16 +117,19 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
         promised_count=promised,
         short_count=short,
         cancelled_count=line.cancelled,
-        outcome=OUTCOMES[line_outcome(record, line, promised)],
+        outcome=OUTCOMES[line_outcome(record, line, promised, promising=promising)],
         shipped_count=record.shipped_of_line(line.line_id),
         returned_count=record.returned_of_line(line.line_id),
         backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
     )
 
 
-def line_outcome(record: AllocationRecord, line: LineRecord, promised: int) -> Outcome:
-    """The outcome of one line, of which `promised` units are promised."""
+def line_outcome(record: AllocationRecord, line: LineRecord, promised: int, *, promising: bool) -> Outcome:
+    """The outcome of one line, of which `promised` units are promised; `promising` says whether its order promises."""
     promised += record.shipped_of_line(line.line_id)
+    has_ended = not line.uncancelled or (not promising and record.state != REFUSED)
+    if has_ended and not promised:
+        return Outcome.ENDED
     if promised >= line.uncancelled:
         needs_review = record.outcome is Outcome.NEEDS_REVIEW and line.uncancelled > 0
         return Outcome.NEEDS_REVIEW if needs_review else Outcome.ALLOCATED

@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from policies.domain.model import Outcome
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.database.tables import (
     Moment,
@@ -41,7 +42,7 @@ from service.database.tables import (
 from service.decisions import decision_log
 from service.decisions.decision_log import DecisionInputs, StoredCatalog
 from service.exceptions import superseded_exceptions
-from service.orders.allocation_record import HELD, REFUSED, AllocationRecord
+from service.orders.allocation_record import ENDED, HELD, REFUSED, AllocationRecord
 from service.orders.order_exceptions import OrderException
 from service.version import VERSION
 
@@ -294,7 +295,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
     return (
         record.id,
         record.state,
-        record.outcome.value,
+        (Outcome.ENDED if record.state in ENDED else record.outcome).value,
         record.commitment.value,
         record.method,
         destination.country if destination else None,

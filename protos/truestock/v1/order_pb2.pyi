@@ -78,6 +78,10 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """A person must decide; allocated units stay allocated until then."""
     OUTCOME_UNFILLABLE: _Outcome.ValueType  # 5
     """Nothing is allocated."""
+    OUTCOME_ENDED: _Outcome.ValueType  # 6
+    """The order was released, has expired or was cancelled; `Allocation.state` says which. Of a line: all its units were
+    cancelled, or its order has ended.
+    """
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """The result for an order, or for one of its lines."""
@@ -93,6 +97,10 @@ OUTCOME_NEEDS_REVIEW: Outcome.ValueType  # 4
 """A person must decide; allocated units stay allocated until then."""
 OUTCOME_UNFILLABLE: Outcome.ValueType  # 5
 """Nothing is allocated."""
+OUTCOME_ENDED: Outcome.ValueType  # 6
+"""The order was released, has expired or was cancelled; `Allocation.state` says which. Of a line: all its units were
+cancelled, or its order has ended.
+"""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _OrderStatus:

@@ -80,7 +80,7 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
 def _headline(allocation: Allocation) -> Text:
     outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
     state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
-    if allocation.state == Allocation.STATE_CANCELLED:
+    if allocation.outcome == Outcome.OUTCOME_ENDED:
         return Text.assemble((f"{allocation.channel_id}/{allocation.order_id}", "bold"), f": {state}")
     return Text.assemble(
         (f"{allocation.channel_id}/{allocation.order_id}", "bold"),

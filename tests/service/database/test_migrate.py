@@ -57,6 +57,7 @@ async def test_orders_and_stock_survive_the_migration_and_the_downgrade(empty_da
         unavailable = await connection.fetchrow("SELECT reason, unit_count FROM stock_unavailable")
         line = await connection.fetchrow("SELECT oversold, cancelled FROM order_line")
         exception = await connection.fetchrow("SELECT state, needs_person, resolution FROM exception")
+        outcomes = await connection.fetch("SELECT outcome FROM allocation ORDER BY order_id")
         await migrate_to(empty_database_url, "0003", down=True)
         shortage = await connection.fetchrow("SELECT unit_count, cause FROM shortage")
     finally:
@@ -66,6 +67,7 @@ async def test_orders_and_stock_survive_the_migration_and_the_downgrade(empty_da
     assert tuple(unavailable or ()) == ("other", 2)
     assert tuple(line or ()) == (3, 0)
     assert tuple(exception or ()) == ("open", True, None)
+    assert [row["outcome"] for row in outcomes] == ["partly_allocated", "ended"]
     assert tuple(shortage or ()) == (3, "race")
 
 
@@ -75,7 +77,8 @@ VALUES ('dc', 'warehouse', 'open', '', '{}', 'UTC', false, 0);
 INSERT INTO product (sku, display_name, status, tags) VALUES ('MUG', '', 'active', '{}');
 INSERT INTO stock_level (sku, location_id, on_hand, unavailable, allocated) VALUES ('MUG', 'dc', 5, 2, 2);
 INSERT INTO allocation (id, channel_id, order_id, state, outcome, commitment, method, priority, tags)
-VALUES ('00000000-0000-7000-8000-000000000001', 'web', 'A-1', 'confirmed', 'partly_allocated', 'sold', 'ship', 0, '{}');
+VALUES ('00000000-0000-7000-8000-000000000001', 'web', 'A-1', 'confirmed', 'partly_allocated', 'sold', 'ship', 0, '{}'),
+       ('00000000-0000-7000-8000-000000000004', 'web', 'A-2', 'cancelled', 'allocated', 'sold', 'ship', 0, '{}');
 INSERT INTO order_line (allocation_id, line_id, position, sku, unit_count)
 VALUES ('00000000-0000-7000-8000-000000000001', '1', 0, 'MUG', 5);
 INSERT INTO shipment (id, allocation_id, position, location_id, state)
