@@ -51,6 +51,8 @@ def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | N
 def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date | None:
     """The expected delivery day of an order received now; None if its ship day or transit time is unknown.
 
+    The ship day is unknown where nobody has stated the location's handling time.
+
     The location ships it by its own calendar (`calendars.ship_day`); delivery follows after `transit_days` days of
     `ships_on`. Holidays of the carrier are not considered.
     """

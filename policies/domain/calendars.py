@@ -6,6 +6,7 @@ Days follow the wall clock, so that a change to or from daylight saving time mov
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -37,11 +38,15 @@ def is_open(location: Location, moment: datetime) -> bool | None:
 
 
 def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
-    """The local day on which the location ships an order received now; None if there is none in MAX_DAYS_AHEAD days.
+    """The local day on which the location ships an order received now.
+
+    None if its handling time is unknown, or if there is no such day in MAX_DAYS_AHEAD days.
 
     Handling starts on the first opening day whose cut-off has not passed and takes `handling_minutes`; each midnight
     in them skips to the next opening day. The order ships on the first opening day among `ships_on` from then on.
     """
+    if location.handling_minutes is None:
+        return None
     moment = local_time(now, location.time_zone)
     day, start_time = moment.date(), max(moment.time(), location.opens or time.min)
     if not _is_before_cut_off(location, moment.time()) or not location.opens_on(day):
@@ -56,8 +61,14 @@ def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> dat
 def ship_by(location: Location, now: datetime) -> datetime | None:
     """When the location should have shipped an order received now; None if it states no working times.
 
-    That is its closing time on the day on which it ships, otherwise the end of that day, in local time.
+    That is its closing time on the day on which it ships, otherwise the end of that day, in local time. With a cut-off
+    and no handling time it is the day that the cut-off names: orders up to it are handled the same day. Without
+    either, opening hours alone say nothing about the day.
     """
+    if location.handling_minutes is None:
+        if location.cut_off is None:
+            return None
+        location = replace(location, handling_minutes=0)
     if location.cut_off is None and location.closes is None and not location.handling_minutes:
         return None
     day = ship_day(location, now, EVERY_DAY)

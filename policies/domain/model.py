@@ -70,6 +70,7 @@ class Location:
     """A store, warehouse, supplier or pop-up that holds stock.
 
     `priority`: lower is preferred, None comes last. `ships_to`: ISO country codes; None is everywhere, empty nowhere.
+    `handling_minutes`: from order to hand-over, None if nobody stated it.
     `cut_off`, `opens` and `closes` are local times. An order at the cut-off minute is still handled that day; without a
     cut-off every order is. `opening_days` are days of the week; Monday is 0.
     """
@@ -84,7 +85,7 @@ class Location:
     coordinates: Coordinates | None = None
     time_zone: str = "UTC"
     offers_pickup: bool = False
-    handling_minutes: int = 0
+    handling_minutes: int | None = None
     priority: int | None = None
     ships_to: frozenset[str] | None = None
     cut_off: time | None = None
@@ -206,7 +207,7 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order of one channel: all its lines and how it is to be fulfilled."""
+    """One order of one channel: all its lines and how it is to be fulfilled. `priority` is None if none was stated."""
 
     channel_id: str
     order_id: str
@@ -216,7 +217,7 @@ class Order:
     destination: Destination | None = None
     pickup_location_id: str | None = None
     stated_value: Decimal | None = None
-    priority: int = 0
+    priority: int | None = None
     tags: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

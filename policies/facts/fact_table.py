@@ -146,7 +146,7 @@ _TABLE = (
     Fact(
         "order.priority",
         _NUMBER,
-        "the order's priority, set by the channel; higher goes first",
+        "the order's priority, set by the channel; higher goes first; unknown if the channel sets none",
         EVERYWHERE,
         lambda c: c.order.priority if c.order else None,
     ),
@@ -284,7 +284,7 @@ _TABLE = (
     Fact(
         "location.handling_minutes",
         _NUMBER,
-        "time to pick and pack there",
+        "time to pick and pack there; unknown if nobody has stated it",
         OF_A_LOCATION,
         lambda c: c.location.handling_minutes if c.location else None,
         unit="minutes",

@@ -47,13 +47,16 @@ class WaitingOrder:
     """An order with units on backorder."""
 
     allocation_id: str
-    priority: int
+    priority: int | None
     create_time: datetime
 
 
 def in_fill_order(waiting: Iterable[WaitingOrder]) -> Sequence[WaitingOrder]:
-    """Backorders in the order in which they are filled: higher priority first, then older orders first."""
-    return sorted(waiting, key=lambda order: (-order.priority, order.create_time, order.allocation_id))
+    """Backorders in the order in which they are filled: higher priority first, then older orders first.
+
+    An order without a priority counts as one of priority 0.
+    """
+    return sorted(waiting, key=lambda order: (-(order.priority or 0), order.create_time, order.allocation_id))
 
 
 def _precedence(claim: Claim) -> tuple[bool, datetime, str, str, str]:

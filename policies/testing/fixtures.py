@@ -174,8 +174,7 @@ def _location(file: RuleFile, id: str, node: Node) -> Location | None:
         offers_pickup=optional(fields, "offers_pickup", file.flag) or False,
         handling_minutes=optional(
             fields, "handling_minutes", lambda value, what: file.integer(value, what, 0, MAX_HANDLING_MINUTES)
-        )
-        or 0,
+        ),
         priority=optional(fields, "priority", lambda value, what: file.integer(value, what, 0, MAX_PRIORITY)),
         ships_to=optional(fields, "ships_to", partial(countries, file)),
         time_zone=optional(fields, "time_zone", partial(read_time_zone, file)) or "UTC",

@@ -147,7 +147,7 @@ class GivenReader:
             destination=optional(fields, "destination", partial(destination, self.file)),
             pickup_location_id=optional(fields, "pickup_location", partial(self.fixtures.fixture_name, "location")),
             stated_value=optional(fields, "value", partial(price, self.file)),
-            priority=optional(fields, "priority", self._priority) or 0,
+            priority=optional(fields, "priority", self._priority),
             tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
         )
         return None if channel is None or not lines else CaseGiven(channel, order, levels)
@@ -164,7 +164,7 @@ class GivenReader:
             method=self._choice(fields, "method", METHODS) or "ship",
             value=optional(fields, "value", partial(price, self.file)),
             unit_count=unit_count,
-            priority=optional(fields, "priority", self._priority) or 0,
+            priority=optional(fields, "priority", self._priority),
             tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
         )
         order_destination = optional(fields, "destination", partial(destination, self.file))
@@ -200,7 +200,7 @@ class GivenReader:
         tags = optional(fields, "tags", partial(words, self.file))
         if not lines:
             return OrderFacts(method=method, value=value, priority=priority, tags=tags)
-        order = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority or 0)
+        order = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority)
         return OrderFacts.of(replace(order, tags=tags or frozenset()))
 
     def _lines(self, node: Node) -> tuple[OrderLine, ...]:

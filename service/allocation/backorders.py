@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy import Integer, Text, exists, func, select
+from sqlalchemy import Integer, Text, exists, func, literal_column, select
 
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
@@ -38,7 +38,9 @@ _WAITING = Statement(
             select(shortage.c.allocation_id).where(shortage.c.backordered, shortage.c.sku == parameter("sku", Text))
         )
     )
-    .order_by(allocation.c.priority.desc(), allocation.c.create_time, allocation.c.id)
+    .order_by(
+        func.coalesce(allocation.c.priority, literal_column("0")).desc(), allocation.c.create_time, allocation.c.id
+    )
     .limit(rebalancing.FILL_LIMIT)
 )
 _COUNT = Statement(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Integer, Text, Uuid, literal_column, select
+from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
 
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.policy_set import PolicySet
@@ -57,7 +57,7 @@ _WAITING = Statement(
             select(shortage.c.allocation_id).where(shortage.c.sku == any_of("skus", Text), shortage.c.backordered)
         )
     )
-    .order_by(_allocation.priority.desc(), _allocation.create_time, _allocation.id)
+    .order_by(func.coalesce(_allocation.priority, literal_column("0")).desc(), _allocation.create_time, _allocation.id)
     .limit(parameter("count", Integer))
 )
 _LOCK_NOWAIT = Statement(

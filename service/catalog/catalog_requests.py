@@ -65,6 +65,9 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
     priority = message.priority if message.HasField("priority") else None
     if priority is not None:
         fields.whole_number(f"{at}.priority", priority, -1_000_000, 1_000_000)
+    handling_minutes = message.handling_minutes if message.HasField("handling_minutes") else None
+    if handling_minutes is not None:
+        fields.whole_number(f"{at}.handling_minutes", handling_minutes, 0, limits.HANDLING_MINUTES)
     return {
         "id": fields.retailer_id(f"{at}.location_id", message.location_id),
         "type": _word(fields, f"{at}.type", message.type, LOCATION_TYPE),
@@ -78,9 +81,7 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
         "longitude": point.longitude if point else None,
         "time_zone": fields.time_zone(f"{at}.time_zone", message.time_zone),
         "offers_pickup": message.offers_pickup,
-        "handling_minutes": fields.whole_number(
-            f"{at}.handling_minutes", message.handling_minutes, 0, limits.HANDLING_MINUTES
-        ),
+        "handling_minutes": handling_minutes,
         "priority": priority,
         "ships_to": ships_to,
         **working_hours.columns(fields, f"{at}.working_time", message.working_time),

@@ -40,8 +40,12 @@ class PromisedOrder:
 
 @dataclass(frozen=True, slots=True)
 class NextShipDate:
-    """When a location would ship a new order, in its time zone. `day` is None if not within a year."""
+    """When a location would ship a new order, in its time zone.
 
+    `day` is None if its handling time is unknown, or if it ships nothing within a year.
+    """
+
+    is_handling_known: bool
     is_today: bool
     day: date | None
     closing_time: time | None
@@ -66,7 +70,7 @@ class LocationStock:
             for promise in self.promises
         ]
         if self.next_ship_date is not None:
-            values["ships_today"] = self.next_ship_date.is_today
+            values["ships_today"] = self.next_ship_date.is_today if self.next_ship_date.is_handling_known else None
             values["next_ship_date"] = str(self.next_ship_date.day) if self.next_ship_date.day else None
         if self.availability is not None:
             values["sellable_count"], values["reasons"] = (
@@ -119,7 +123,7 @@ def next_ship_date(location: Location, now: datetime) -> NextShipDate | None:
         return None
     day = calendars.ship_day(location, now, EVERY_DAY)
     today = calendars.local_time(now, location.time_zone).date()
-    return NextShipDate(day == today, day, location.closes, location.time_zone)
+    return NextShipDate(location.handling_minutes is not None, day == today, day, location.closes, location.time_zone)
 
 
 async def _check_availability(client: Client, sku: str, channel_id: str) -> Availability | None:
@@ -177,7 +181,7 @@ def _policy_location(message: catalog_pb.Location) -> Location:
         type=LOCATION_TYPES[message.type - 1],
         status=LOCATION_STATUSES[message.status - 1],
         time_zone=message.time_zone,
-        handling_minutes=message.handling_minutes,
+        handling_minutes=message.handling_minutes if message.HasField("handling_minutes") else None,
         cut_off=time(hours.cut_off.hours, hours.cut_off.minutes) if hours.HasField("cut_off") else None,
         # The API counts weekdays from 1 (Monday), `policies` from 0. No opening days means every day.
         opening_days=frozenset(day - 1 for day in hours.opening_days) or EVERY_DAY,

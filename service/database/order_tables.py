@@ -41,7 +41,7 @@ allocation = Table(
     Column("longitude", Double),
     Column("pickup_location_id", Text),
     Column("stated_value", Money),
-    required("priority", Integer),
+    Column("priority", Integer, comment="as the channel states it; null is none, which is served like 0"),
     required("tags", Texts),
     Column("expire_time", Moment),
     required("needs_person", Boolean, server_default=false()),

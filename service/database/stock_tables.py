@@ -50,7 +50,7 @@ location = Table(
     Column("longitude", Double),
     required("time_zone", Text),
     required("offers_pickup", Boolean),
-    required("handling_minutes", Integer),
+    Column("handling_minutes", Integer, comment="from order to hand-over; null if nobody has stated it"),
     Column("priority", Integer),
     Column("ships_to", Texts, comment="country codes; null is everywhere, empty is nowhere"),
     Column("cut_off", Time, comment="local time, like opens and closes"),

@@ -106,7 +106,7 @@ def _order_of(message: decision_pb2.OrderInput) -> Order:
         destination=_destination_of(message.destination) if message.HasField("destination") else None,
         pickup_location_id=message.pickup_location_id or None,
         stated_value=_decimal(message.stated_value),
-        priority=message.priority,
+        priority=message.priority if message.HasField("priority") else None,
         tags=frozenset(message.tags),
     )
 
@@ -194,7 +194,7 @@ def _location_of(message: catalog_pb.Location) -> Location:
         coordinates=_point(message.coordinates) if message.HasField("coordinates") else None,
         time_zone=message.time_zone,
         offers_pickup=message.offers_pickup,
-        handling_minutes=message.handling_minutes,
+        handling_minutes=message.handling_minutes if message.HasField("handling_minutes") else None,
         priority=message.priority if message.HasField("priority") else None,
         ships_to=frozenset(message.ships_to.countries) if message.HasField("ships_to") else None,
         cut_off=_time(working_time.cut_off) if working_time.HasField("cut_off") else None,

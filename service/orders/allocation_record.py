@@ -122,7 +122,7 @@ class AllocationRecord:
     destination: Destination | None = None
     pickup_location_id: str | None = None
     stated_value: Decimal | None = None
-    priority: int = 0
+    priority: int | None = None
     tags: frozenset[str] = frozenset()
     expire_time: datetime | None = None
     needs_person: bool = False

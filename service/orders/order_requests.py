@@ -80,7 +80,9 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     request_id = fields.uuid("request_id", request.request_id)
     destination = order_destination(fields, request.destination) if request.HasField("destination") else None
     stated_value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
-    priority = fields.whole_number("priority", request.priority, -limits.PRIORITY, limits.PRIORITY)
+    priority = request.priority if request.HasField("priority") else None
+    if priority is not None:
+        fields.whole_number("priority", priority, -limits.PRIORITY, limits.PRIORITY)
     tags = fields.tags("tags", request.tags, limits.ORDER_TAGS)
     pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
     if pickup and method != "pickup":

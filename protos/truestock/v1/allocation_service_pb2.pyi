@@ -313,7 +313,9 @@ class AllocateOrderRequest(_message.Message):
     pickup_location_id: _builtins.str
     """Where the shopper wants to collect the order."""
     priority: _builtins.int
-    """Orders with a higher priority are served first where stock is scarce; -1,000 to 1,000."""
+    """Orders with a higher priority are served first where stock is scarce; -1,000 to 1,000. An order without a priority
+    is served like one of 0, and `order.priority` in rules is then unknown.
+    """
     validate_only: _builtins.bool
     """Decide and respond, but allocate and store nothing."""
     request_id: _builtins.str
@@ -365,7 +367,7 @@ class AllocateOrderRequest(_message.Message):
         pickup_location_id: _builtins.str = ...,
         hold_duration: _duration_pb2.Duration | None = ...,
         order_value: _money_pb2.Money | None = ...,
-        priority: _builtins.int = ...,
+        priority: _builtins.int | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         validate_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
@@ -373,11 +375,13 @@ class AllocateOrderRequest(_message.Message):
         copy_of: _order_pb2.OrderReference | None = ...,
         channel_status: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "order_value", b"order_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___AllocateOrderRequest: _TypeAlias = AllocateOrderRequest  # noqa: Y015
 

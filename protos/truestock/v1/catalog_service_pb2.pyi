@@ -101,8 +101,11 @@ class Location(_message.Message):
     time_zone: _builtins.str
     """IANA name, such as `America/Chicago`; UTC if empty."""
     offers_pickup: _builtins.bool
+    """Whether shoppers can collect orders there; a location that does not say so does not offer it."""
     handling_minutes: _builtins.int
-    """Minutes from order to hand-over, 0 to 43,200."""
+    """Minutes from order to hand-over, 0 to 43,200; unknown if unset, which is not 0: the delivery day is then unknown
+    too.
+    """
     priority: _builtins.int
     """Lower is preferred; a location without a priority sorts last."""
     @_builtins.property
@@ -133,17 +136,22 @@ class Location(_message.Message):
         coordinates: _latlng_pb2.LatLng | None = ...,
         time_zone: _builtins.str = ...,
         offers_pickup: _builtins.bool = ...,
-        handling_minutes: _builtins.int = ...,
+        handling_minutes: _builtins.int | None = ...,
         priority: _builtins.int | None = ...,
         ships_to: Global___CountryList | None = ...,
         working_time: Global___WorkingTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "coordinates", b"coordinates", "priority", b"priority", "ships_to", b"ships_to", "working_time", b"working_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes", "_priority", b"_priority", "coordinates", b"coordinates", "handling_minutes", b"handling_minutes", "priority", b"priority", "ships_to", b"ships_to", "working_time", b"working_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "coordinates", b"coordinates", "country", b"country", "display_name", b"display_name", "handling_minutes", b"handling_minutes", "location_id", b"location_id", "offers_pickup", b"offers_pickup", "postal_code", b"postal_code", "priority", b"priority", "region", b"region", "ships_to", b"ships_to", "status", b"status", "tags", b"tags", "time_zone", b"time_zone", "type", b"type", "working_time", b"working_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes", "_priority", b"_priority", "coordinates", b"coordinates", "country", b"country", "display_name", b"display_name", "handling_minutes", b"handling_minutes", "location_id", b"location_id", "offers_pickup", b"offers_pickup", "postal_code", b"postal_code", "priority", b"priority", "region", b"region", "ships_to", b"ships_to", "status", b"status", "tags", b"tags", "time_zone", b"time_zone", "type", b"type", "working_time", b"working_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__handling_minutes: _TypeAlias = _typing.Literal["handling_minutes"]  # noqa: Y015
+    _WhichOneofArgType__handling_minutes: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__handling_minutes) -> _WhichOneofReturnType__handling_minutes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___Location: _TypeAlias = Location  # noqa: Y015

@@ -242,11 +242,11 @@ LOCATIONS = FileKind(
         CsvColumn("latitude", number(-90, 90), "degrees, with longitude"),
         CsvColumn("longitude", number(-180, 180), "degrees, with latitude"),
         CsvColumn("time_zone", time_zone, "IANA name, such as America/Chicago; UTC if empty"),
-        CsvColumn("offers_pickup", choice(_YES_NO), "yes or no"),
+        CsvColumn("offers_pickup", choice(_YES_NO), "yes or no; no if empty"),
         CsvColumn(
             "handling_minutes",
             whole_number(0, limits.HANDLING_MINUTES),
-            "minutes from order to handover to the carrier",
+            "minutes from order to handover to the carrier; unknown if empty",
         ),
         CsvColumn("priority", whole_number(-1_000_000, 1_000_000), "lower is preferred; last if empty"),
         CsvColumn("ships_to", countries, "countries separated by |; all if empty, no country if none"),

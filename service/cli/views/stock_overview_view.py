@@ -68,6 +68,8 @@ def _ship_date(location: LocationStock) -> str:
 
 
 def _ship_time(ship_date: NextShipDate) -> str:
+    if not ship_date.is_handling_known:
+        return "unknown: no handling time stated"
     if ship_date.day is None:
         return "not within a year"
     day = "today" if ship_date.is_today else f"{ship_date.day:%a %Y-%m-%d}"

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from policies.decisions.delivery import Quote, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.routing import route
-from policies.domain.calendars import is_open, local_time
+from policies.domain.calendars import is_open, local_time, ship_by
 from policies.domain.model import Location, OrderFacts, Outcome
 from policies.policy_set import DeliveryRule, PolicySet
 from policies.reading.rules_reader import read
@@ -27,7 +27,7 @@ from tests.policies.small_retailer import (
     policy,
     rules,
     sold,
-    store,
+    store as any_store,
     world,
 )
 
@@ -51,6 +51,11 @@ rules:
 WEDNESDAY, THURSDAY, FRIDAY = date(2026, 11, 25), date(2026, 11, 26), date(2026, 11, 27)
 SATURDAY, SUNDAY, MONDAY, TUESDAY = (FRIDAY + timedelta(days=ahead) for ahead in (1, 2, 3, 4))
 WEEKDAYS = frozenset(range(5))
+
+
+def store(key: str, **more: Any) -> Location:
+    """A store that needs no handling time, unless `more` says otherwise."""
+    return any_store(key, **{"handling_minutes": 0} | more)
 
 
 def quote_for(snapshot: Location, destination: Any = TO_OSLO, units: int = 1, **facts: Any) -> Quote | None:
@@ -160,6 +165,28 @@ def test_a_parcel_of_unknown_transit_or_without_ship_day_has_no_delivery_day() -
     assert expected_day(sundays, "2026-11-26T09:00:00Z") is None
 
 
+@pytest.mark.parametrize("calendar", [{}, {"cut_off": time(14)}, {"opens": time(9), "closes": time(17)}])
+def test_without_a_stated_handling_time_the_delivery_day_is_unknown(calendar: dict[str, Any]) -> None:
+    location = any_store("oslo", **calendar)
+
+    assert expected_day(location, "2026-11-26T09:00:00Z") is None
+
+
+@pytest.mark.parametrize(
+    ("calendar", "expected"),
+    [
+        ({}, None),
+        ({"opens": time(9), "closes": time(17)}, None),
+        ({"cut_off": time(14)}, datetime(2026, 11, 27, tzinfo=UTC)),
+        ({"cut_off": time(14), "opens": time(9), "closes": time(17)}, datetime(2026, 11, 26, 17, tzinfo=UTC)),
+    ],
+)
+def test_without_a_stated_handling_time_only_a_cut_off_gives_a_ship_by_time(
+    calendar: dict[str, Any], expected: datetime | None
+) -> None:
+    assert ship_by(any_store("oslo", **calendar), datetime(2026, 11, 26, 10, tzinfo=UTC)) == expected
+
+
 def test_sixty_days_on_one_day_a_week_have_a_date() -> None:
     assert expected_day(store("oslo"), "2026-11-26T09:00:00Z", 60, ships_on=frozenset({3})) == THURSDAY + timedelta(
         weeks=60
@@ -234,6 +261,23 @@ def test_the_earliest_delivery_wins_where_the_policy_ranks_by_it() -> None:
     assert shipped(rules(FASTEST, RATES), {"bergen": 1, "oslo": 1, "nowhere": 1}, destination=TO_OSLO) == ["oslo"]
 
 
+def test_a_location_of_unknown_handling_time_is_ranked_last_by_the_earliest_delivery() -> None:
+    locations = [any_store("oslo", coordinates=OSLO), store("bergen", coordinates=BERGEN, handling_minutes=10 * 1440)]
+    snapshot = world(locations, [level("MUG", "oslo", 1), level("MUG", "bergen", 1)])
+
+    decision = route(rules(FASTEST, RATES), snapshot, TIKTOK, sold({"MUG": 1}, destination=TO_OSLO))
+    assert [planned.location_id for planned in decision.plan] == ["bergen"]
+
+
+def test_an_exclude_rule_can_drop_locations_of_unknown_handling_time() -> None:
+    locations = [any_store("unstated"), store("none-needed")]
+    snapshot = world(locations, [level("MUG", "unstated", 1), level("MUG", "none-needed", 1)])
+    excluding = policy(exclude="[{name: unknown, when: {location.handling_minutes.known: false}}]")
+
+    decision = route(rules(excluding), snapshot, TIKTOK, sold({"MUG": 1}))
+    assert [planned.location_id for planned in decision.plan] == ["none-needed"]
+
+
 @pytest.mark.parametrize("rank", [CHEAPEST, FASTEST])
 def test_a_location_without_cost_or_delivery_day_is_used_last(rank: str) -> None:
     assert "nowhere" not in shipped(rules(rank, RATES), {"bergen": 1, "oslo": 1, "nowhere": 9}, 2, destination=TO_OSLO)
@@ -297,7 +341,9 @@ SUITE = """\
 suite: Rates
 now: 2026-11-27T09:00:00Z
 locations:
-  oslo: {type: store, country: "NO", coordinates: [59.91, 10.75], time_zone: Europe/Oslo, cut_off: 10:00}
+  oslo:
+    {type: store, country: "NO", coordinates: [59.91, 10.75], handling_minutes: 0,
+     time_zone: Europe/Oslo, cut_off: 10:00}
 tests:
   - name: A test
     given: {channel: shopify, ships_from: oslo, destination: {country: "NO", coordinates: [60.39, 5.32]}, unit_count: 2}

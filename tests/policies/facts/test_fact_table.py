@@ -35,6 +35,7 @@ EVERYTHING = Context(
         region="Oslo",
         coordinates=OSLO,
         tags=frozenset({"mall"}),
+        handling_minutes=60,
         opens=time(9),
         closes=time(17),
     ),

@@ -70,6 +70,7 @@ async def test_a_stock_overview_shows_levels_with_their_source(shop: Retailer, r
         change("MUG", "store", at=datetime.now(UTC), count=stock_pb.StockCount(on_hand_count=5)), source="pos-austin"
     )
     await shop.sql("UPDATE stock_level SET count_confidence = 0.92 WHERE location_id = 'store'")
+    await shop.locations("dc", "store", handling_minutes=0)
 
     result = await run("stock", "MUG")
 
@@ -120,7 +121,7 @@ async def test_a_stock_overview_shows_when_a_new_order_would_ship(shop: Retailer
     works = catalog_pb.WorkingTime(
         opening_days=[DayOfWeek.ValueType(yesterday)], opens=TimeOfDay(hours=8), closes=TimeOfDay(hours=18)
     )
-    await shop.locations("store", working_time=works)
+    await shop.locations("store", working_time=works, handling_minutes=30)
     await shop.locations("dc", status=catalog_pb.Location.STATUS_CLOSED)
 
     result = await run("stock", "MUG")
@@ -130,12 +131,18 @@ async def test_a_stock_overview_shows_when_a_new_order_would_ship(shop: Retailer
     assert "today" not in result.row("store")
 
 
+async def test_a_location_that_states_no_handling_time_has_no_ship_date(shop: Retailer, run: Run) -> None:
+    assert "unknown: no handling time stated" in (await run("stock", "MUG")).row("dc")
+
+
 @pytest.mark.parametrize(
     ("at", "today", "day"),
     [("2026-11-27T16:00Z", True, "2026-11-27"), ("2026-11-27T20:01Z", False, "2026-11-28")],
 )
 def test_an_order_after_the_cut_off_ships_the_next_day(at: str, today: bool, day: str) -> None:
-    store = Location("austin", "store", time_zone="America/Chicago", cut_off=time(14, 0), closes=time(18, 0))
+    store = Location(
+        "austin", "store", time_zone="America/Chicago", handling_minutes=30, cut_off=time(14, 0), closes=time(18, 0)
+    )
 
     ship_date = stock_overview.next_ship_date(store, datetime.fromisoformat(at))
 
@@ -157,6 +164,8 @@ async def test_a_stock_overview_shows_what_a_channel_may_sell(shop: Retailer, ru
 async def test_a_stock_overview_as_json_adds_to_the_stock_levels(shop: Retailer, run: Run) -> None:
     order = await shop.allocate("A-1", {"MUG": 2})
 
+    await shop.locations("store", handling_minutes=0)
+
     locations = {
         location["location_id"]: location for location in (await run("stock", "MUG", "--channel", "web", "--json")).data
     }
@@ -165,6 +174,7 @@ async def test_a_stock_overview_as_json_adds_to_the_stock_levels(shop: Retailer,
     assert locations["dc"]["promises"] == [{"allocation_id": order.allocation_id, "order": "web/A-1", "unit_count": 2}]
     assert locations["store"]["sellable_count"] == 4
     assert locations["store"]["ships_today"] is True
+    assert locations["dc"]["ships_today"] is None
 
 
 async def test_several_products_are_listed_as_stock_levels(shop: Retailer, run: Run) -> None:

@@ -93,7 +93,7 @@ locations = built(
     coordinates=st.none() | points,
     time_zone=st.sampled_from(["UTC", "America/Chicago"]),
     offers_pickup=st.booleans(),
-    handling_minutes=st.integers(0, limits.HANDLING_MINUTES),
+    handling_minutes=st.none() | st.integers(0, limits.HANDLING_MINUTES),
     priority=st.none() | numbers,
     ships_to=st.none() | tags,
     cut_off=hours,
@@ -125,7 +125,7 @@ orders = built(
     destination=st.none() | destinations,
     pickup_location_id=maybe_words,
     stated_value=amounts,
-    priority=numbers,
+    priority=st.none() | numbers,
     tags=tags,
 )
 
