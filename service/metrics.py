@@ -14,8 +14,12 @@ from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
+WITHHELD_CAUSES = ("held_by_buffer", "blocked_by_rule")
 REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "exception_resolved")
-INTERVENTION_REASONS = ("oversell", "unfillable", "review", "rejected", "late_shipment", "stuck_order", "reassigned")
+INTERVENTION_REASONS = (
+    *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "review", "rejected"),
+    *("late_shipment", "stuck_order", "reassigned"),
+)
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
 """Value of the label `channel` for an exception that concerns no channel."""
@@ -47,8 +51,14 @@ class Metrics:
         self.oversold_orders = counter(
             "oversold_orders", "SOLD orders with units that were not in stock.", "channel", "cause"
         )
+        self.withheld_units = counter(
+            "withheld_units",
+            "Units of SOLD orders in stock that a buffer or a block kept from them.",
+            "channel",
+            "cause",
+        )
         self.unfillable_units = counter(
-            "unfillable_units", "Units of SOLD orders in stock that the rules did not allow to ship.", "channel"
+            "unfillable_units", "Units of SOLD orders in stock that limits on splitting left out.", "channel"
         )
         self.buffer_saved_units = counter(
             "buffer_saved_units", "Units of SOLD orders that only a buffer had kept in stock.", "channel"
@@ -205,6 +215,8 @@ class Metrics:
             for cause in OVERSELL_CAUSES:
                 self.oversold_units.labels(channel, cause)
                 self.oversold_orders.labels(channel, cause)
+            for cause in WITHHELD_CAUSES:
+                self.withheld_units.labels(channel, cause)
             for cause in REROUTE_CAUSES:
                 self.rerouted_units.labels(channel, cause)
             for reason in INTERVENTION_REASONS:

@@ -11,6 +11,7 @@ from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, m
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
 from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.ranking import RankingContext, Ranks, distance_km, rank_locations
+from policies.decisions.withheld import withheld_units
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
@@ -18,10 +19,16 @@ from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
 
 
 class ShortageKind(StrEnum):
-    """Why units are short. OVERSELL: no permitted location has them. UNFILLABLE: limits on splitting exclude them."""
+    """Why units are short.
+
+    UNFILLABLE: limits on splitting exclude them. HELD_BY_BUFFER, BLOCKED_BY_RULE: permitted locations have them, but a
+    buffer or an exposure rule keeps them from the order. OVERSELL: no permitted location has them.
+    """
 
     OVERSELL = "oversell"
     UNFILLABLE = "unfillable"
+    HELD_BY_BUFFER = "held_by_buffer"
+    BLOCKED_BY_RULE = "blocked_by_rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,13 @@ class PlannedShipment:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Units of one order line that are not promised."""
+    """Units of one order line that are not promised; `rules` are the names of the rules that keep them."""
 
     line_id: str
     sku: str
     unit_count: int
     kind: ShortageKind
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +116,10 @@ def route(
         run = _RoutingRun(policy_set, question, order, policy)
         usable = usable_units(policy_set, world, channel, order, policy, own_units=own_units, rejected_by=rejected_by)
         plan = _planned(run, usable)
-        shortages = _shortages(order, usable, plan)
-        if not shortages or policy.otherwise != "next":
+        if policy.otherwise != "next" or all(plan.placed(sku) == n for sku, n in order.units_by_sku().items()):
             break
         tried.append(policy.name)
-    return _decision(run, usable, plan, shortages, tuple(tried))
+    return _decision(run, usable, plan, _shortages(run, usable, plan), tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,28 +161,49 @@ def _ranked_locations(run: _RoutingRun, usable: UsableUnits) -> dict[str, Ranks]
     return rank_locations(run.policy, candidates, context)
 
 
-def _shortages(order: Order, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
-    """Units of a SKU in line order: the first are placed, the next are unfillable, the last are oversold."""
+def _shortages(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
+    """Units of a SKU in line order: first the placed, then the unfillable and withheld ones, last the oversold.
+
+    A HOLD is not a sale: what rules keep from it is not told apart from what is not there.
+    """
     shortages: list[Shortage] = []
-    for sku, demand in order.units_by_sku().items():
+    for sku, demand in run.order.units_by_sku().items():
         placed = plan.placed(sku)
-        if placed < demand:
-            available = min(demand, usable.total(sku))
-            shortages += _short_units(order, sku, placed, available, demand)
+        if placed == demand:
+            continue
+        available = min(demand, usable.total(sku))
+        spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
+        if available < demand and run.order.commitment is Commitment.SOLD:
+            withheld = withheld_units(run.policy_set, run.question, run.order, run.policy, usable=usable, sku=sku)
+            held_until = min(demand, available + withheld.held_by_buffer)
+            spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))
+            available = min(demand, held_until + withheld.blocked)
+            spans.append(_Span(ShortageKind.BLOCKED_BY_RULE, held_until, available, withheld.blocks))
+        spans.append(_Span(ShortageKind.OVERSELL, available, demand))
+        shortages += _short_units(run.order, sku, spans)
     return tuple(shortages)
 
 
-def _short_units(order: Order, sku: str, placed: int, available: int, demand: int) -> list[Shortage]:
-    spans = [(ShortageKind.UNFILLABLE, placed, available), (ShortageKind.OVERSELL, available, demand)]
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The units of a SKU from the `first` one up to before the `last` one, counted in line order."""
+
+    kind: ShortageKind
+    first: int
+    last: int
+    rules: tuple[str, ...] = ()
+
+
+def _short_units(order: Order, sku: str, spans: Sequence[_Span]) -> list[Shortage]:
     shortages, start = [], 0
     for line in order.lines:
         if line.sku != sku:
             continue
         end = start + line.unit_count
-        for kind, first, last in spans:
-            count = min(end, last) - max(start, first)
+        for span in spans:
+            count = min(end, span.last) - max(start, span.first)
             if count > 0:
-                shortages.append(Shortage(line.line_id, sku, count, kind))
+                shortages.append(Shortage(line.line_id, sku, count, span.kind, span.rules))
         start = end
     return shortages
 

@@ -18,8 +18,8 @@ CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
 PRODUCT_STATUSES = ("active", "draft", "discontinued")
 METHODS = ("ship", "pickup")
 EXCEPTION_KINDS = (
-    *("oversell", "unfillable", "rejected", "unmapped_product", "unmapped_location", "mismatch", "stale_feed"),
-    *("late_shipment", "review", "stuck_order", "sync_failed"),
+    *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "rejected", "unmapped_product"),
+    *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "review", "stuck_order", "sync_failed"),
 )
 EXCEPTION_ACTIONS = ("backorder", "reroute", "transfer", "cancel", "hold", "review")
 

@@ -25,6 +25,8 @@ _FOR_UNMAPPED = (MAPPED, NO_ACTION, OTHER)
 ALLOWED: Mapping[str, tuple[str, ...]] = {
     "oversell": _FOR_SHORTAGES,
     "unfillable": _FOR_SHORTAGES,
+    "held_by_buffer": _FOR_SHORTAGES,
+    "blocked_by_rule": _FOR_SHORTAGES,
     "rejected": (REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED, NO_ACTION, OTHER),
     "review": (APPROVED, CANCELLED, OTHER),
     "unmapped_product": _FOR_UNMAPPED,

@@ -67,7 +67,7 @@ class Lifecycle:
             # Only the uncancelled units of each line are planned; cancelled units stay on the stored lines.
             for line, planned in zip((x for x in lines if x.uncancelled), record.lines, strict=True):
                 line.cancelled += planned.cancelled
-                line.oversold = planned.oversold
+                line.oversold, line.withheld = planned.oversold, planned.withheld
             record.lines = lines
             return change
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from prometheus_client import Counter
+
 from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
 from service.metrics import Metrics
@@ -25,6 +27,7 @@ class OrderCounts:
     needs_person: bool = False
     allocated: UnitsByLabel = field(default_factory=dict)
     oversold: int = 0
+    withheld: int = 0
     unfillable: int = 0
 
     @classmethod
@@ -39,6 +42,7 @@ class OrderCounts:
             needs_person=record.needs_person,
             allocated=_sums((s.location_id, sum(s.units.values()) + sum(s.shipped.values())) for s in record.shipments),
             oversold=sum(line.oversold for line in record.lines),
+            withheld=sum(line.withheld for line in record.lines),
             unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
         )
 
@@ -62,7 +66,7 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
     metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
     for location, units in _increases(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
-    _count_oversell(metrics, channel, before, after, changes)
+    _count_shortages(metrics, channel, before, after, changes)
     if after.needs_person and not before.needs_person:
         reasons = [exception.kind for change in changes for exception in change.exceptions if exception.needs_person]
         reasons += [change.intervention for change in changes if change.intervention]
@@ -85,17 +89,23 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
             metrics.exceptions_resolved.labels(exception.kind, exception.resolution).inc()
 
 
-def _count_oversell(
+def _count_shortages(
     metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, changes: Sequence[AllocationChange]
 ) -> None:
     # A unit that is short again, or is short for another reason now, is still one oversell.
-    uncounted = max(0, after.oversold - before.oversold)
     causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
-    for cause, units in causes.items():
-        metrics.oversold_units.labels(channel, cause).inc(min(uncounted, units))
-        uncounted -= min(uncounted, units)
+    _count_units(metrics.oversold_units, channel, causes, after.oversold - before.oversold)
     if after.oversold and not before.oversold:
         metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
+    kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
+    _count_units(metrics.withheld_units, channel, kept, after.withheld - before.withheld)
+
+
+def _count_units(metric: Counter, channel: str, causes: UnitsByLabel, uncounted: int) -> None:
+    for cause, units in causes.items():
+        counted = min(max(0, uncounted), units)
+        metric.labels(channel, cause).inc(counted)
+        uncounted -= counted
 
 
 def _sums(pairs: Iterable[tuple[str, int]]) -> UnitsByLabel:

@@ -32,6 +32,7 @@ from service.orders.allocation_record import (
     OVERSELL,
     PROMISING,
     REFUSED,
+    WITHHELD,
     AllocationRecord,
     ShipmentRecord,
     ShortageRecord,
@@ -69,6 +70,8 @@ class AllocationChange:
     partial: bool = False
     oversold: tuple[ShortageRecord, ...] = ()
     """Units that were sold and are not available, including those that a policy cancels at once."""
+    withheld: tuple[ShortageRecord, ...] = ()
+    """Units that were sold and are available, but that a buffer or a block keeps, like `oversold`."""
     cancelled: int = 0
     rerouted: int = 0
     cause: str = ""
@@ -225,6 +228,7 @@ def _replan(
         decision=decision,
         exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
         oversold=oversold_of(shortages),
+        withheld=withheld_of(shortages),
         cancelled=added.cancelled,
     )
 
@@ -280,6 +284,8 @@ def _shipment(
 def shortage_of(channel_context: ChannelContext, book: Book, order: Order, short: Shortage) -> ShortageRecord:
     """A shortage of a decision as a record, with the cause of an oversell."""
     cause = ""
+    if short.kind.value in WITHHELD:
+        cause = short.kind.value
     if short.kind is ShortageKind.OVERSELL and order.commitment is Commitment.SOLD:
         may_sell_from = channel_context.channel.may_sell_from
         levels = [x for (sku, location), x in book.levels.items() if sku == short.sku and may_sell_from(location)]
@@ -288,12 +294,17 @@ def shortage_of(channel_context: ChannelContext, book: Book, order: Order, short
             cause = UNMAPPED
     # A HOLD is not sold, so nothing of it is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
-    return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause)
+    return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause, rules=short.rules)
 
 
 def oversold_of(shortages: Sequence[ShortageRecord]) -> tuple[ShortageRecord, ...]:
     """The shortages that are oversells."""
     return tuple(short for short in shortages if short.kind == OVERSELL)
+
+
+def withheld_of(shortages: Sequence[ShortageRecord]) -> tuple[ShortageRecord, ...]:
+    """The shortages of units that a buffer or a block keeps."""
+    return tuple(short for short in shortages if short.kind in WITHHELD)
 
 
 def outcome_of(record: AllocationRecord, *, in_review: bool) -> Outcome:

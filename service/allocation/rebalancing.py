@@ -24,7 +24,7 @@ from service.catalog.catalog_store import CatalogCache
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment as shipment_table, shortage
 from service.orders import order_store
-from service.orders.allocation_record import HELD, OVERSELL, PROMISING, AllocationRecord
+from service.orders.allocation_record import HELD, PROMISING, UNFILLABLE, AllocationRecord
 
 COUNT_CORRECTION = "count_correction"
 FILL_LIMIT = 500
@@ -206,7 +206,7 @@ def _waits(record: AllocationRecord, skus: set[str]) -> bool:
 
 def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
     """Whether the order's limits on splitting leave out available units of one of these products."""
-    return any(short.kind != OVERSELL and not short.backordered and short.sku in skus for short in record.shortages)
+    return any(short.kind == UNFILLABLE and not short.backordered and short.sku in skus for short in record.shortages)
 
 
 async def _lock_and_load(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[UUID]) -> None:

@@ -17,6 +17,7 @@ from service.allocation.planner import (
     promise_units,
     reviews_of,
     shortage_of,
+    withheld_of,
 )
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import add_shortages, mark_needs_person
@@ -62,6 +63,7 @@ def replan_units(
         exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
         partial=True,
         oversold=oversold_of(shortages),
+        withheld=withheld_of(shortages),
         cancelled=added.cancelled,
         rerouted=rerouted,
         cause=cause,

@@ -101,6 +101,7 @@ order_line = Table(
     required("unit_count", Integer),
     required("cancelled", Integer, server_default="0"),
     required("oversold", Integer, server_default="0", comment="units sold that were not in stock, ever"),
+    required("withheld", Integer, server_default="0", comment="units ever short because a buffer or block kept them"),
     Column("unit_price", Money),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),
@@ -168,6 +169,7 @@ shortage = Table(
     ),
     required("sku", Text),
     required("unit_count", Integer),
+    required("rules", Text, server_default="", comment="names of the rules that keep the units, joined by commas"),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     Index("shortage_waiting_idx", "sku", postgresql_where=text("backordered")),
 )

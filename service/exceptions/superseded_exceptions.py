@@ -58,6 +58,8 @@ def _is_obsolete() -> ColumnElement[bool]:
     of_shortage = (
         (_exception.kind == _literal("oversell"))
         | (_exception.kind == _literal("unfillable"))
+        | (_exception.kind == _literal("held_by_buffer"))
+        | (_exception.kind == _literal("blocked_by_rule"))
         | (_exception.kind == rejected)
     )
     return (

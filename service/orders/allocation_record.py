@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +21,12 @@ CANCELLED = "cancelled"
 REFUSED = "refused"
 OVERSELL = "oversell"
 """The kind of a shortage of units that no permitted location has."""
+UNFILLABLE = "unfillable"
+"""The kind of a shortage of units that limits on splitting exclude."""
+WITHHELD = ("held_by_buffer", "blocked_by_rule")
+"""The kinds of shortages of units that permitted locations have, but that a buffer or a block keeps from the order."""
+RULE_SEPARATOR = ", "
+"""Joins the names of the rules that keep units of a shortage, as they are stored."""
 PROMISING = (HELD, CONFIRMED)
 """States in which units are promised."""
 ENDED = (RELEASED, EXPIRED, CANCELLED)
@@ -29,7 +35,10 @@ ENDED = (RELEASED, EXPIRED, CANCELLED)
 
 @dataclass(slots=True)
 class LineRecord:
-    """One order line; `cancelled` and `oversold` (ever sold without stock) units are part of `unit_count`."""
+    """One order line; the units of the other counts are part of `unit_count`.
+
+    `oversold` were ever sold without stock, `withheld` were ever short because a buffer or a block kept them.
+    """
 
     line_id: str
     sku: str
@@ -37,6 +46,7 @@ class LineRecord:
     unit_price: Decimal | None = None
     cancelled: int = 0
     oversold: int = 0
+    withheld: int = 0
 
     @property
     def uncancelled(self) -> int:
@@ -96,7 +106,10 @@ class ShipmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class ShortageRecord:
-    """Units of one line that are not promised, and why; `backordered` ones wait for stock."""
+    """Units of one line that are not promised, and why; `backordered` ones wait for stock.
+
+    `rules` are the names of the rules that keep them.
+    """
 
     line_id: str
     sku: str
@@ -104,6 +117,7 @@ class ShortageRecord:
     kind: str
     cause: str = ""
     backordered: bool = False
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -199,11 +213,13 @@ class AllocationRecord:
         key = (short.line_id, short.kind, short.cause, short.backordered)
         for index, existing in enumerate(self.shortages):
             if (existing.line_id, existing.kind, existing.cause, existing.backordered) == key:
-                self.shortages[index] = replace(existing, unit_count=existing.unit_count + short.unit_count)
+                rules = tuple(dict.fromkeys((*existing.rules, *short.rules)))
+                units = existing.unit_count + short.unit_count
+                self.shortages[index] = replace(existing, unit_count=units, rules=rules)
                 break
         else:
             self.shortages.append(short)
-        self.update_oversold()
+        self.update_ever_short()
 
     @property
     def is_empty(self) -> bool:
@@ -215,13 +231,16 @@ class AllocationRecord:
         if self.is_empty:
             self.state, self.expire_time = CANCELLED, None
 
-    def update_oversold(self) -> None:
-        """Raises each line's count of oversold units to its current oversell, so that no unit is counted twice."""
+    def update_ever_short(self) -> None:
+        """Raises each line's counts of units ever short to what is short now, so that no unit is counted twice."""
         if self.commitment is not Commitment.SOLD:
             return
         for line in self.lines:
-            units = sum(s.unit_count for s in self.shortages if s.line_id == line.line_id and s.kind == OVERSELL)
-            line.oversold = max(line.oversold, units)
+            line.oversold = max(line.oversold, self._short_of_kinds(line.line_id, (OVERSELL,)))
+            line.withheld = max(line.withheld, self._short_of_kinds(line.line_id, WITHHELD))
+
+    def _short_of_kinds(self, line_id: str, kinds: Container[str]) -> int:
+        return sum(s.unit_count for s in self.shortages if s.line_id == line_id and s.kind in kinds)
 
     def reduce_shortages(self, line_id: str, units: int, *, backordered: bool | None = None) -> None:
         """Removes units from a line's shortages: from those on backorder, those that are not, or (None) both."""
@@ -295,6 +314,7 @@ class AllocationRecord:
             if before is not None and before.sku == line.sku:
                 line.unit_count = max(line.unit_count, self.shipped_of_line(line.line_id))
                 line.oversold = min(before.oversold, line.unit_count)
+                line.withheld = min(before.withheld, line.unit_count)
         skus = {line.line_id: line.sku for line in self.lines}
         shipped = [self._shipped_part(line) for line in old_lines.values() if self.shipped_of_line(line.line_id)]
         self.lines = new_lines + shipped
@@ -308,7 +328,7 @@ class AllocationRecord:
 
     def _shipped_part(self, line: LineRecord) -> LineRecord:
         """A line that was removed from the order, reduced to its shipped units."""
-        return replace(line, unit_count=self.shipped_of_line(line.line_id), cancelled=0, oversold=0)
+        return replace(line, unit_count=self.shipped_of_line(line.line_id), cancelled=0, oversold=0, withheld=0)
 
 
 def destination_of(

@@ -23,7 +23,7 @@ from service.orders.allocation_record import AllocationRecord, ShortageRecord
 LINE_ID_SEPARATOR = "\x1f"
 """Joins the line ids of one exception: `unnest` flattens an array of arrays, so each list is sent as a text."""
 
-KINDS_OF_SHORTAGE = ("oversell", "unfillable")
+KINDS_OF_SHORTAGE = ("oversell", "blocked_by_rule", "held_by_buffer", "unfillable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,15 @@ def _with_lines(raised: OrderException, shortages: Sequence[ShortageRecord]) -> 
 
 def _shortage_description(shortages: Sequence[ShortageRecord]) -> str:
     skus = ", ".join(sorted({short.sku for short in shortages}))
-    return f"{unit_count_text(sum(short.unit_count for short in shortages))} short: {skus}"
+    rules = ", ".join(dict.fromkeys(rule for short in shortages for rule in short.rules))
+    kept = f"; {_KEPT[shortages[0].kind]} {rules}" if rules and shortages[0].kind in _KEPT else ""
+    return f"{unit_count_text(sum(short.unit_count for short in shortages))} short: {skus}{kept}"
+
+
+_KEPT = {
+    "held_by_buffer": "in stock, but held back by the buffer rule",
+    "blocked_by_rule": "in stock, but blocked by the exposure rule",
+}
 
 
 UNMAPPED_PRODUCT = "unmapped_product"

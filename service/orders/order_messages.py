@@ -61,6 +61,8 @@ _STARTED = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
 _SHORTAGE_KINDS = {
     "oversell": allocation_pb.Shortage.KIND_OVERSELL,
     "unfillable": allocation_pb.Shortage.KIND_UNFILLABLE,
+    "held_by_buffer": allocation_pb.Shortage.KIND_HELD_BY_BUFFER,
+    "blocked_by_rule": allocation_pb.Shortage.KIND_BLOCKED_BY_RULE,
 }
 
 
@@ -193,6 +195,7 @@ def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
         kind=_SHORTAGE_KINDS[short.kind],
         cause=short.cause,
         backordered=short.backordered,
+        rules=short.rules,
     )
 
 

@@ -25,6 +25,7 @@ from service.database.tables import (
     shortage,
 )
 from service.orders.allocation_record import (
+    RULE_SEPARATOR,
     AllocationRecord,
     LineRecord,
     ShipmentRecord,
@@ -214,7 +215,8 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=requested)}
     for row in await _READ_LINES.rows(connection, ids=requested):
         line = LineRecord(
-            row["line_id"], row["sku"], row["unit_count"], row["unit_price"], row["cancelled"], row["oversold"]
+            *(row["line_id"], row["sku"], row["unit_count"], row["unit_price"]),
+            *(row["cancelled"], row["oversold"], row["withheld"]),
         )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
@@ -226,7 +228,8 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
         add_promise_row(shipments[row["shipment_id"]], row)
     for row in await _READ_SHORTAGES.rows(connection, ids=requested):
         short = ShortageRecord(
-            row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]
+            *(row["line_id"], row["sku"], row["unit_count"], row["kind"], row["cause"], row["backordered"]),
+            tuple(row["rules"].split(RULE_SEPARATOR)) if row["rules"] else (),
         )
         records[row["allocation_id"]].shortages.append(short)
     for row in await _READ_COPIES.rows(connection, ids=requested):

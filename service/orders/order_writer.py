@@ -42,7 +42,7 @@ from service.database.tables import (
 from service.decisions import decision_log
 from service.decisions.decision_log import DecisionInputs, StoredCatalog
 from service.exceptions import superseded_exceptions
-from service.orders.allocation_record import ENDED, HELD, REFUSED, AllocationRecord
+from service.orders.allocation_record import ENDED, HELD, REFUSED, RULE_SEPARATOR, AllocationRecord
 from service.orders.order_exceptions import OrderException
 from service.version import VERSION
 
@@ -96,6 +96,7 @@ _LINE: Columns = {
     "unit_count": Integer,
     "cancelled": Integer,
     "oversold": Integer,
+    "withheld": Integer,
     "unit_price": Money,
 }
 _SHIPMENT: Columns = {
@@ -134,6 +135,7 @@ _SHORTAGE: Columns = {
     "unit_count": Integer,
     "cause": Text,
     "backordered": Boolean,
+    "rules": Text,
 }
 _DECISION: Columns = {
     "id": Uuid,
@@ -320,7 +322,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
 
 def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
-        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.oversold, x.unit_price)
+        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.oversold, x.withheld, x.unit_price)
         for position, x in enumerate(record.lines)
     ]
 
@@ -359,4 +361,7 @@ def _promise_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
 
 
 def _shortage_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
-    return [(record.id, x.line_id, x.kind, x.sku, x.unit_count, x.cause, x.backordered) for x in record.shortages]
+    return [
+        (record.id, x.line_id, x.kind, x.sku, x.unit_count, x.cause, x.backordered, RULE_SEPARATOR.join(x.rules))
+        for x in record.shortages
+    ]

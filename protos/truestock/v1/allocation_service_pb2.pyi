@@ -234,10 +234,18 @@ class Shortage(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_UNSPECIFIED: Shortage._Kind.ValueType  # 0
         KIND_OVERSELL: Shortage._Kind.ValueType  # 1
-        """The channel sold units that do not exist."""
+        """The channel sold units that no location has from which the routing policy may supply the order."""
         KIND_UNFILLABLE: Shortage._Kind.ValueType  # 2
-        """The units exist, but the routing policy does not allow shipping them this way; or a HOLD requests more than is
+        """The units exist, but the routing policy's limits on splitting leave them out; or a HOLD requests more than is
         sellable.
+        """
+        KIND_HELD_BY_BUFFER: Shortage._Kind.ValueType  # 3
+        """A location that may supply the order has the units, but a buffer rule holds them back. `rules` names it. The
+        order may use them once the rule, or `sold_may_use` of the routing policy, allows it.
+        """
+        KIND_BLOCKED_BY_RULE: Shortage._Kind.ValueType  # 4
+        """A location that may supply the order has the units, but an exposure rule blocks them for the channel. `rules`
+        names it. The order may use them once the rule, or `sold_may_use` of the routing policy, allows it.
         """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
@@ -245,10 +253,18 @@ class Shortage(_message.Message):
 
     KIND_UNSPECIFIED: Shortage.Kind.ValueType  # 0
     KIND_OVERSELL: Shortage.Kind.ValueType  # 1
-    """The channel sold units that do not exist."""
+    """The channel sold units that no location has from which the routing policy may supply the order."""
     KIND_UNFILLABLE: Shortage.Kind.ValueType  # 2
-    """The units exist, but the routing policy does not allow shipping them this way; or a HOLD requests more than is
+    """The units exist, but the routing policy's limits on splitting leave them out; or a HOLD requests more than is
     sellable.
+    """
+    KIND_HELD_BY_BUFFER: Shortage.Kind.ValueType  # 3
+    """A location that may supply the order has the units, but a buffer rule holds them back. `rules` names it. The
+    order may use them once the rule, or `sold_may_use` of the routing policy, allows it.
+    """
+    KIND_BLOCKED_BY_RULE: Shortage.Kind.ValueType  # 4
+    """A location that may supply the order has the units, but an exposure rule blocks them for the channel. `rules`
+    names it. The order may use them once the rule, or `sold_may_use` of the routing policy, allows it.
     """
 
     LINE_ID_FIELD_NUMBER: _builtins.int
@@ -257,14 +273,21 @@ class Shortage(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     BACKORDERED_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
     kind: Global___Shortage.Kind.ValueType
     cause: _builtins.str
-    """For an oversell: `race`, `stale_feed`, `over_published`, `count_correction`, `rejected` or `unmapped`."""
+    """For an oversell: `race`, `stale_feed`, `over_published`, `count_correction`, `rejected` or `unmapped`. For units
+    that rules keep: `held_by_buffer` or `blocked_by_rule`.
+    """
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the buffer or exposure rules that keep the units."""
+
     def __init__(
         self,
         *,
@@ -274,10 +297,11 @@ class Shortage(_message.Message):
         kind: Global___Shortage.Kind.ValueType = ...,
         cause: _builtins.str = ...,
         backordered: _builtins.bool = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "kind", b"kind", "line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "kind", b"kind", "line_id", b"line_id", "rules", b"rules", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -132,8 +132,8 @@ class ExceptionRecord(_message.Message):
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     kind: _builtins.str
-    """`oversell`, `unfillable`, `rejected`, `unmapped_product`, `unmapped_location`, `mismatch`, `stale_feed`,
-    `late_shipment`, `review`, `stuck_order` or `sync_failed`.
+    """`oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`, `rejected`, `unmapped_product`,
+    `unmapped_location`, `mismatch`, `stale_feed`, `late_shipment`, `review`, `stuck_order` or `sync_failed`.
     """
     owner: _builtins.str
     """The team that owns it: named by the exception rule, or by a later assignment or escalation."""

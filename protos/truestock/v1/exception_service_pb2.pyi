@@ -211,7 +211,7 @@ class ResolveExceptionRequest(_message.Message):
     exception_id: _builtins.str
     resolution: _exception_pb2.ExceptionResolution.ValueType
     """One that its kind allows:
-    `oversell`, `unfillable`: REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED;
+    `oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`: REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED;
     `rejected`: the same, and NO_ACTION;
     `review`: APPROVED, CANCELLED;
     `late_shipment`: COMPLETED, REROUTED, CANCELLED, NO_ACTION;

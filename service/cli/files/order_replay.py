@@ -7,6 +7,7 @@ import math
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +33,7 @@ from truestock.v1.order_pb2 import (
 )
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
 
+_WITHHELD = (Shortage.KIND_HELD_BY_BUFFER, Shortage.KIND_BLOCKED_BY_RULE)
 _REQUEST_NAMESPACE = uuid.UUID("6d1f5e0a-3c0e-5b7e-9a53-9d1a4c1f7a10")
 """Request ids are hashes of contents in this namespace, so that replaying a file again counts as retries."""
 
@@ -90,6 +92,9 @@ class ReplayTotals:
     units_allocated: int = 0
     units_oversold: int = 0
     units_unfillable: int = 0
+    units_withheld: int = 0
+    short_by_reason: Counter[str] = field(default_factory=Counter)
+    """Short units by cause, with the rules that keep them: "race", "blocked_by_rule not-ready-for-tiktok"."""
     units_cancelled: int = 0
     split_orders: int = 0
     needs_review: int = 0
@@ -111,10 +116,12 @@ class ReplayTotals:
             "lines": self.lines,
             "answered": self.answered,
             "errors": len(self.errors),
-            "units_sold": self.units_allocated + self.units_oversold + self.units_unfillable,
+            "units_sold": self.units_allocated + self.units_oversold + self.units_unfillable + self.units_withheld,
             "units_allocated": self.units_allocated,
             "units_oversold": self.units_oversold,
+            "units_withheld": self.units_withheld,
             "units_unfillable": self.units_unfillable,
+            "short_by_reason": dict(sorted(self.short_by_reason.items())),
             "units_cancelled": self.units_cancelled,
             "split_orders": self.split_orders,
             "needs_review": self.needs_review,
@@ -226,8 +233,12 @@ class OrderReplayer:
         for shortage in allocation.shortages:
             if shortage.kind == Shortage.KIND_OVERSELL:
                 totals.units_oversold += shortage.unit_count
+            elif shortage.kind in _WITHHELD:
+                totals.units_withheld += shortage.unit_count
             else:
                 totals.units_unfillable += shortage.unit_count
+            reason = " ".join([shortage.cause or "unfillable", ", ".join(shortage.rules)]).rstrip()
+            totals.short_by_reason[reason] += shortage.unit_count
         totals.split_orders += len(allocation.shipments) > 1
         totals.needs_review += allocation.needs_person
         totals.duplicate_orders += allocation.update_time.ToNanoseconds() < self._started.ToNanoseconds()

@@ -16,8 +16,9 @@ _WORDS = {
     "errors": "errors",
     "units_sold": "units sold",
     "units_allocated": "  of these allocated",
-    "units_oversold": "  oversold: no stock",
-    "units_unfillable": "  in stock, but not allowed by the rules",
+    "units_oversold": "  oversold: no permitted location has them",
+    "units_withheld": "  in stock, but kept by a buffer or a block",
+    "units_unfillable": "  in stock, but left out by limits on splitting",
     "units_cancelled": "units cancelled",
     "split_orders": "orders in several shipments",
     "needs_review": "orders that need manual intervention",
@@ -30,6 +31,12 @@ _WORDS = {
     "p99_ms": "99th percentile of call times, ms",
     "seconds": "duration, s",
 }
+
+
+def _reason_text(reason: str) -> str:
+    """A cause in words, then the rules that keep the units."""
+    cause, _, rules = reason.partition(" ")
+    return f"{cause.replace('_', ' ')} {rules}".rstrip()
 
 
 def print_totals(console: Console, totals: ReplayTotals, provisioned: ProvisioningReport | None) -> None:
@@ -47,6 +54,9 @@ def print_totals(console: Console, totals: ReplayTotals, provisioned: Provisioni
     for key, words in _WORDS.items():
         value = values[key]
         add_row(table, words, "-" if value is None else f"{value:,}")
+        if key == "units_unfillable":
+            for reason, units in sorted(totals.short_by_reason.items(), key=lambda pair: (-pair[1], pair[0])):
+                add_row(table, f"    because: {_reason_text(reason)}", f"{units:,}")
     console.print(table)
     for title, problems in (
         ("Nothing to cancel:", totals.nothing_to_cancel),

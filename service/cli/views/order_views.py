@@ -28,6 +28,10 @@ from truestock.v1.order_pb2 import (
 )
 
 _COLORS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCOME_UNFILLABLE: "red"}
+_KEPT = {
+    Shortage.KIND_HELD_BY_BUFFER: "held back by the buffer rule",
+    Shortage.KIND_BLOCKED_BY_RULE: "blocked by the exposure rule",
+}
 _MAY_NEED_INTERVENTION = (
     "This order needs or needed manual intervention; `truestock explain` lists its open exceptions."
 )
@@ -132,10 +136,13 @@ def _shortages(shortages: Iterable[Shortage]) -> Table:
 def _shortage_reason(shortage: Shortage) -> str:
     backorder = "on backorder; " if shortage.backordered else ""
     if shortage.kind == Shortage.KIND_OVERSELL:
-        return f"{backorder}oversold: no stock ({shortage.cause.replace('_', ' ') or 'cause unknown'})"
+        cause = shortage.cause.replace("_", " ") or "cause unknown"
+        return f"{backorder}oversold: no permitted location has it ({cause})"
+    if shortage.kind in _KEPT:
+        return f"{backorder}in stock, but {_KEPT[shortage.kind]} {', '.join(shortage.rules)}".rstrip()
     if shortage.cause:
         return f"{backorder}{shortage.cause.replace('_', ' ')}: the location could not supply it"
-    return f"{backorder}there is stock, but the rules do not allow this order to use it"
+    return f"{backorder}in stock, but limits on splitting leave it out"
 
 
 def _decision(decision: Decision) -> Iterator[RenderableType]:

@@ -217,7 +217,7 @@ def test_backordered_units_are_shown_apart_from_other_shortages(shop: Run) -> No
 
     explained = shop("explain", "shopify/1").out
 
-    assert "on backorder; oversold: no stock (" in order.out
+    assert "on backorder; oversold: no permitted location has it (" in order.out
     assert "on backorder" in explained
     assert "backordered by policy" in explained
 
