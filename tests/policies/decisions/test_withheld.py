@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 
-from policies.decisions.eligibility import dropped_by_policy
+from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy
 from policies.decisions.order_limits import choice_allows
-from policies.decisions.routing import Decision, RoutingQuestion, ShortageKind, route
+from policies.decisions.routing import Decision, ShortageKind, route
 from policies.domain.model import Commitment, Order, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, policy_sets, worlds
