@@ -3,6 +3,7 @@
     TruestockError
     ├── InvalidFields      INVALID_ARGUMENT     every invalid field at once
     ├── RequestIdReused    INVALID_ARGUMENT     the same request id with other contents
+    ├── EventIdReused      INVALID_ARGUMENT     the same event id with other units
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to load and test
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
@@ -106,6 +107,22 @@ class RequestIdReused(TruestockError):
             "use a new request_id for a new request",
             metadata={"request_id": request_id, "differing_field": differing_field},
             violations=[Violation(differing_field, "differs from the first request with this request_id")],
+        )
+
+
+class EventIdReused(TruestockError):
+    """The event id was already used for other units of the same line; nothing was changed."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "EVENT_ID_REUSED"
+
+    def __init__(self, event_id: str, line_id: str, recorded_count: int, stated: str) -> None:
+        """`recorded_count` are the units for which it was used before; `stated` are those of this request."""
+        super().__init__(
+            f"event_id '{event_id}' was already used for {unit_count_text(recorded_count)} of line {line_id}, and this "
+            f"request states {stated}; use a new event_id for a new event",
+            metadata={"event_id": event_id, "line_id": line_id, "recorded_count": str(recorded_count)},
+            violations=[Violation("event_id", f"was used for {unit_count_text(recorded_count)} of line {line_id}")],
         )
 
 

@@ -7,7 +7,7 @@ locations: those of promised units are read from the service and must be consist
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 LevelKey = tuple[str, str]
@@ -16,13 +16,15 @@ LevelKey = tuple[str, str]
 
 @dataclass(slots=True)
 class ModelLine:
-    """Units of one order line: ordered, shipped, returned, and cancelled by a person or by policy."""
+    """Units of one order line: ordered, shipped, returned, refunded, and cancelled by a person or by policy."""
 
     sku: str
     ordered: int
     shipped: int = 0
     returned: int = 0
     cancelled: int = 0
+    refunded: int = 0
+    """Shipped units that the shopper keeps and does not pay for."""
 
     @property
     def uncancelled(self) -> int:
@@ -67,10 +69,10 @@ class ModelOrder:
         for line_id, (sku, units) in lines.items():
             previous = before.pop(line_id, None)
             line = previous if previous is not None and previous.sku == sku else ModelLine(sku, 0)
-            self.lines[line_id] = ModelLine(sku, max(units, line.shipped), line.shipped, line.returned)
+            self.lines[line_id] = replace(line, ordered=max(units, line.shipped), cancelled=0)
         for line_id, line in before.items():
             if line.shipped:
-                self.lines[line_id] = ModelLine(line.sku, line.shipped, line.shipped, line.returned)
+                self.lines[line_id] = replace(line, ordered=line.shipped, cancelled=0)
 
 
 class PlainModel:

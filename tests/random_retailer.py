@@ -463,12 +463,18 @@ class RandomRetailer(RuleBasedStateMachine):
             request_id=request_id(),
         )
         when = self._event_time(request, ago)
-        fits = all(count <= lines[x].shipped - lines[x].returned for x, count in units.items())
+        is_refund = disposition == "not_returned"
+        fits = all(
+            count <= lines[x].shipped - lines[x].returned - is_refund * lines[x].refunded for x, count in units.items()
+        )
         answer = self._call(self.shop.fulfillment.RecordReturn, request, must_succeed=fits, must_fail=not fits)
-        if answer is not None and disposition != "not_returned":
-            for line_id, count in units.items():
-                line = lines[line_id]
+        for line_id, count in units.items() if answer is not None else ():
+            line = lines[line_id]
+            if is_refund:
+                line.refunded += count
+            else:
                 line.returned += count
+                line.refunded -= min(line.refunded, count)
                 key = (line.sku, location_id)
                 if disposition != "sellable" and not self.paper.count_includes(key, when):
                     self.paper.set_aside(key, when, count)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Integer, Text, Uuid, insert, select
 
-from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.database.tables import stock_effect
 
 _EFFECT: Columns = {
@@ -20,11 +20,9 @@ _EFFECT: Columns = {
 }
 _new = unnested("new", **_EFFECT)
 _RECORD = Statement(insert(stock_effect).from_select(list(_EFFECT), select(*(_new.c[name] for name in _EFFECT))))
-_APPLIED_LINES = Statement(
-    select(stock_effect.c.line_id).where(
-        stock_effect.c.shipment_id == any_of("shipment_ids", Uuid),
-        stock_effect.c.effect == parameter("effect", Text),
-        stock_effect.c.event_id == parameter("event_id", Text),
+_READ = Statement(
+    select(*(stock_effect.c[name] for name in _EFFECT)).where(
+        stock_effect.c.shipment_id == any_of("shipment_ids", Uuid)
     )
 )
 
@@ -40,10 +38,29 @@ class Effect:
     unit_count: int
 
 
-async def applied_lines(connection: Connection, shipment_ids: Iterable[UUID], effect: str, event_id: str) -> set[str]:
-    """The lines on which this event has already had this effect. The caller has locked the order."""
-    rows = await _APPLIED_LINES.rows(connection, shipment_ids=list(shipment_ids), effect=effect, event_id=event_id)
-    return {row["line_id"] for row in rows}
+@dataclass(frozen=True, slots=True)
+class AppliedEvents:
+    """The stored effects of events on some shipments."""
+
+    effects: tuple[Effect, ...] = ()
+
+    def of_event(self, effect: str, event_id: str) -> dict[str, int]:
+        """The units, by line, on which this event has had this effect; empty if it has not been received."""
+        units: dict[str, int] = {}
+        for applied in self.effects:
+            if (applied.effect, applied.event_id) == (effect, event_id):
+                units[applied.line_id] = units.get(applied.line_id, 0) + applied.unit_count
+        return units
+
+    def total(self, effect: str, line_id: str) -> int:
+        """The units of a line on which events have had this effect."""
+        return sum(x.unit_count for x in self.effects if (x.effect, x.line_id) == (effect, line_id))
+
+
+async def read(connection: Connection, shipment_ids: Iterable[UUID]) -> AppliedEvents:
+    """The effects of all events on these shipments. The caller has locked the order."""
+    rows = await _READ.rows(connection, shipment_ids=list(shipment_ids))
+    return AppliedEvents(tuple(Effect(**row) for row in rows))
 
 
 async def record(connection: Connection, effects: Iterable[Effect]) -> None:

@@ -20,6 +20,7 @@ from service.database.tables import shipment
 from service.dependencies import Dependencies
 from service.errors import ADD_LOCATION_FIRST, NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns
+from service.fulfillment.applied_events import AppliedEvents
 from service.fulfillment.shipment_moves import ShipmentTransition, effect_of, not_found_levels, perform
 from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
 from service.orders import order_messages, order_store
@@ -42,7 +43,10 @@ class FulfillmentOperations:
     async def perform(
         self, request: ShipmentRequest, idempotent_request: IdempotentRequest
     ) -> allocation_pb.Allocation:
-        """Applies an action to a shipment; returns its order. Raises NotFound, WrongState, TooManyUnits."""
+        """Applies an action to a shipment; returns its order.
+
+        Raises NotFound, WrongState, TooManyUnits, EventIdReused.
+        """
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
@@ -71,7 +75,7 @@ class FulfillmentOperations:
     async def record_return(
         self, request: ReturnRequest, idempotent_request: IdempotentRequest
     ) -> allocation_pb.Allocation:
-        """Records returned units of an order; returns the order. Raises NotFound, TooManyUnits."""
+        """Records returned units of an order; returns the order. Raises NotFound, TooManyUnits, EventIdReused."""
         policy_set = self._deps.policies()
         event_id = request.event_id or str(idempotent_request.key.id)
 
@@ -82,10 +86,10 @@ class FulfillmentOperations:
             unit_of_work, locked = await self._open(connection, request.allocation_id, new_location_id)
             record = unit_of_work.records[request.allocation_id]
             shipment_ids = [shipment_record.id for shipment_record in record.shipments]
-            applied_lines = await applied_events.applied_lines(connection, shipment_ids, returns.RETURNED, event_id)
+            applied = await applied_events.read(connection, shipment_ids)
             counted_levels = await self._counted_levels(connection, locked, request.event_time)
             effects = returns.record_return(
-                unit_of_work, record, request, event_id, applied_lines=applied_lines, counted_levels=counted_levels
+                unit_of_work, record, request, event_id, applied=applied, counted_levels=counted_levels
             )
             await applied_events.record(connection, effects)
             return await self._finish(connection, unit_of_work, request.allocation_id, policy_set)
@@ -136,10 +140,8 @@ class FulfillmentOperations:
         if shipment_record is None:
             raise _no_shipment(request.shipment_id)
         event_id = request.event_id or str(idempotent_request.key.id)
-        effect = effect_of(request.action)
-        applied_lines = (
-            await applied_events.applied_lines(connection, [shipment_record.id], effect, event_id) if effect else set()
-        )
+        has_effect = bool(effect_of(request.action))
+        applied = await applied_events.read(connection, [shipment_record.id]) if has_effect else AppliedEvents()
         planning_context = await context(
             connection, self._deps.catalog_cache, policy_set, {line.sku for line in record.lines}
         )
@@ -150,7 +152,7 @@ class FulfillmentOperations:
             channel_context=planning_context.of(record.channel_id),
             record=record,
             shipment=shipment_record,
-            applied_lines=applied_lines,
+            applied=applied,
             counted_levels=await self._counted_levels(
                 connection, locked, request.event_time, planning_context.catalog.feeds, shipment_record.assign_time
             ),

@@ -1,19 +1,21 @@
-"""Returned units: added to the stock of a location as sellable, to inspect or damaged, each once."""
+"""Returned and refunded units, each once: units that come back are added to the stock of a location."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from policies.domain.returns import with_refunded, with_returned
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange
 from service.allocation.unit_of_work import UnitOfWork
-from service.errors import NotFound, TooManyUnits
-from service.fulfillment.applied_events import Effect
+from service.errors import EventIdReused, NotFound, TooManyUnits
+from service.fulfillment.applied_events import AppliedEvents, Effect
 from service.fulfillment.shipment_requests import NOT_RETURNED, ReturnRequest
 from service.orders.allocation_record import AllocationRecord
 from service.stock.stock_book import LineUnits, Occurrence
 
 RETURNED = "returned"
+REFUNDED = "refunded"
 _UNAVAILABLE_REASONS = {"inspect": "inspection", "damaged": "damaged"}
 """Why returned units are not sellable, by their disposition."""
 
@@ -24,14 +26,18 @@ def record_return(
     request: ReturnRequest,
     event_id: str,
     *,
-    applied_lines: set[str],
+    applied: AppliedEvents,
     counted_levels: Mapping[tuple[str, str], bool],
 ) -> list[Effect]:
-    """Records returned units of an order; returns the effects to store. Raises NotFound (line), TooManyUnits."""
-    new_units = {line_id: units for line_id, units in request.lines.items() if line_id not in applied_lines}
+    """Records returned or refunded units of an order; returns the effects to store.
+
+    A refund and the return of the same units may have one event id: a return's number stays the same when the goods
+    arrive. Raises NotFound (line), TooManyUnits, EventIdReused.
+    """
+    new_units = _new_units(request, applied.of_event(_effect(request), event_id), event_id)
     if not new_units:
         return []
-    _check(record, new_units)
+    _check(record, request, new_units)
     effects: list[Effect] = []
     for line_id, units in new_units.items():
         effects += _from_shipments(record, request, event_id, line_id, units)
@@ -45,7 +51,19 @@ def record_return(
     return effects
 
 
-def _check(record: AllocationRecord, units_by_line: Mapping[str, int]) -> None:
+def _effect(request: ReturnRequest) -> str:
+    return REFUNDED if request.disposition == NOT_RETURNED else RETURNED
+
+
+def _new_units(request: ReturnRequest, applied: Mapping[str, int], event_id: str) -> dict[str, int]:
+    """The units of lines on which the event has not taken effect yet."""
+    for line_id, units in request.lines.items():
+        if applied.get(line_id, units) != units:
+            raise EventIdReused(event_id, line_id, applied[line_id], str(units))
+    return {line_id: units for line_id, units in request.lines.items() if line_id not in applied}
+
+
+def _check(record: AllocationRecord, request: ReturnRequest, units_by_line: Mapping[str, int]) -> None:
     line_ids = {line.line_id for line in record.lines}
     missing = {
         f"lines[{index}].line_id": line_id for index, line_id in enumerate(units_by_line) if line_id not in line_ids
@@ -53,29 +71,32 @@ def _check(record: AllocationRecord, units_by_line: Mapping[str, int]) -> None:
     if missing:
         raise NotFound("order line", missing, f"lines are: {', '.join(sorted(line_ids)[:20])}")
     for line_id, units in units_by_line.items():
-        remaining = record.shipped_of_line(line_id) - record.returned_of_line(line_id)
+        parcels = [shipment.shipped_units(line_id) for shipment in record.shipments]
+        is_refund = request.disposition == NOT_RETURNED
+        remaining = sum(parcel.unrefunded if is_refund else parcel.unreturned for parcel in parcels)
         if units > remaining:
-            raise TooManyUnits(line_id, units, remaining, RETURNED)
+            raise TooManyUnits(line_id, units, remaining, _effect(request))
 
 
 def _from_shipments(
     record: AllocationRecord, request: ReturnRequest, event_id: str, line_id: str, units: int
 ) -> list[Effect]:
-    """Assigns returned units to the shipments that they left with, in order."""
+    """Assigns returned or refunded units to the shipments that they left with; see `policies.domain.returns`."""
+    shipments = [shipment for shipment in record.shipments if shipment.shipped.get(line_id)]
+    before = [shipment.shipped_units(line_id) for shipment in shipments]
+    is_refund = request.disposition == NOT_RETURNED
+    after = with_refunded(before, units) if is_refund else with_returned(before, units)
     effects = []
-    for shipment in record.shipments:
-        count = min(units, shipment.shipped.get(line_id, 0) - shipment.returned.get(line_id, 0))
-        if count <= 0:
-            continue
-        units -= count
-        if request.disposition != NOT_RETURNED:
-            shipment.returned[line_id] = shipment.returned.get(line_id, 0) + count
-        effects.append(Effect(shipment.id, line_id, RETURNED, event_id, count))
+    for shipment, old, new in zip(shipments, before, after, strict=True):
+        shipment.returned[line_id], shipment.refunded[line_id] = new.returned, new.refunded
+        count = new.refunded - old.refunded if is_refund else new.returned - old.returned
+        if count:
+            effects.append(Effect(shipment.id, line_id, _effect(request), event_id, count))
     return effects
 
 
 def _event(request: ReturnRequest, units: int) -> tuple[str, str]:
     if request.disposition == NOT_RETURNED:
-        return "refunded", f"{unit_count_text(units)} refunded without a return."
+        return REFUNDED, f"{unit_count_text(units)} refunded without a return."
     condition = {"sellable": "sellable", "inspect": "awaiting inspection", "damaged": "damaged"}[request.disposition]
     return RETURNED, f"{unit_count_text(units)} returned to {request.location_id}: {condition}."

@@ -13,8 +13,8 @@ from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
 from service.allocation.unit_of_work import UnitOfWork
-from service.errors import NotFound, TooManyUnits, WrongState
-from service.fulfillment.applied_events import Effect
+from service.errors import EventIdReused, NotFound, TooManyUnits, WrongState
+from service.fulfillment.applied_events import AppliedEvents, Effect
 from service.fulfillment.shipment_requests import ShipmentRequest
 from service.orders import order_exceptions
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
@@ -46,7 +46,7 @@ _TARGET_STATES = {
 
 @dataclass(slots=True)
 class ShipmentTransition:
-    """One action on a shipment of a locked order; on `applied_lines` its event has taken effect before."""
+    """One action on a shipment of a locked order, with the effects of earlier events on the shipment."""
 
     request: ShipmentRequest
     event_id: str
@@ -54,7 +54,7 @@ class ShipmentTransition:
     channel_context: ChannelContext
     record: AllocationRecord
     shipment: ShipmentRecord
-    applied_lines: set[str]
+    applied: AppliedEvents = field(default_factory=AppliedEvents)
     counted_levels: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     """By level: whether a count already includes what happened at the time of the event."""
     effects: list[Effect] = field(default_factory=list)
@@ -63,6 +63,12 @@ class ShipmentTransition:
     def book(self) -> Book:
         """The stock of the transaction."""
         return self.unit_of_work.book
+
+    @property
+    def applied_units(self) -> dict[str, int]:
+        """The units, by line, on which its event has taken effect before."""
+        effect = effect_of(self.request.action)
+        return self.applied.of_event(effect, self.event_id) if effect else {}
 
     def occurrence(self, line_id: str) -> Occurrence:
         """When units of a line moved."""
@@ -78,13 +84,15 @@ def effect_of(action: ShipmentAction) -> str:
 def perform(transition: ShipmentTransition) -> None:
     """Performs the action and records the change of the order. An action that a later event implies does nothing.
 
-    Raises WrongState, NotFound (line), TooManyUnits.
+    Raises WrongState, NotFound (line), TooManyUnits, EventIdReused.
     """
-    if transition.applied_lines and transition.applied_lines >= set(transition.request.lines):
+    applied = transition.applied_units
+    _check_same_event(transition, applied)
+    if applied and applied.keys() >= transition.request.lines.keys():
         return
     _check(transition)
     if check_action(transition.request.action, transition.shipment.state) is ActionCheck.LATE:
-        _check_late(transition)
+        _record_late(transition)
         return
     transition.record.update_time = transition.book.now
     _PERFORM[transition.request.action](transition)
@@ -107,27 +115,41 @@ def _check(transition: ShipmentTransition) -> None:
         raise WrongState("shipment", str(shipment.id), shipment.state.value, requested_state, advice)
 
 
-def _check_late(transition: ShipmentTransition) -> None:
-    """Checks that a late action names lines of the shipment, and at most the units that shipped or were rejected."""
+def _check_same_event(transition: ShipmentTransition, applied: Mapping[str, int]) -> None:
+    """Checks that an event that is sent again states the same units. Without lines it states all that are open."""
+    request = transition.request
+    for line_id, units in request.lines.items():
+        if applied.get(line_id, units) != units:
+            raise EventIdReused(transition.event_id, line_id, applied[line_id], str(units))
+    if not request.lines and transition.shipment.units and any(applied.values()):
+        line_id = next(iter(applied))
+        raise EventIdReused(transition.event_id, line_id, applied[line_id], "all open units of the shipment")
+
+
+def _record_late(transition: ShipmentTransition) -> None:
+    """Records an event that a later one implies, and that changes nothing: a delivered parcel has shipped.
+
+    Its units have left without an event that said so. More units than those are too many, in whatever state the
+    shipment is: they were never promised.
+    """
     _check_lines(transition)
+    effect, shipment, applied = effect_of(transition.request.action), transition.shipment, transition.applied_units
+    handled = shipment.rejected if effect == REJECTED else shipment.shipped
     for line_id, units in transition.request.lines.items():
-        handled = transition.shipment.shipped.get(line_id, 0) + transition.shipment.rejected.get(line_id, 0)
-        if units > handled:
-            raise TooManyUnits(line_id, units, 0, _EFFECTS[transition.request.action])
+        if line_id in applied:
+            continue
+        if units > handled.get(line_id, 0) - transition.applied.total(effect, line_id):
+            raise TooManyUnits(line_id, units, 0, effect)
+        _record_effect(transition, line_id, units)
 
 
 def requested_units(transition: ShipmentTransition) -> dict[str, int]:
     """The units of an action by line: those in the request, or all that have not shipped if it names none."""
+    applied = transition.applied_units
     if not transition.request.lines:
-        return {
-            line_id: units
-            for line_id, units in transition.shipment.units.items()
-            if line_id not in transition.applied_lines
-        }
+        return {line_id: units for line_id, units in transition.shipment.units.items() if line_id not in applied}
     _check_lines(transition)
-    units_by_line = {
-        line_id: units for line_id, units in transition.request.lines.items() if line_id not in transition.applied_lines
-    }
+    units_by_line = {line_id: units for line_id, units in transition.request.lines.items() if line_id not in applied}
     for line_id, units in units_by_line.items():
         remaining = transition.shipment.units.get(line_id, 0)
         if units > remaining:

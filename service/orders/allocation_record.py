@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from policies.domain.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
 from service.stock.stock_book import LineUnits
 from truestock.v1 import decision_pb2
@@ -58,8 +59,8 @@ class LineRecord:
 class ShipmentRecord:
     """The part of an order that one location fulfills, in units by line.
 
-    `units` are promised and not yet shipped; `returned` units are part of `shipped`; `rejected` units the location
-    could not supply. A shipment that has ended stays as history.
+    `units` are promised and not yet shipped; `returned` units, and `refunded` ones that the shopper keeps, are part of
+    `shipped`; `rejected` units the location could not supply. A shipment that has ended stays as history.
     """
 
     id: UUID
@@ -70,6 +71,7 @@ class ShipmentRecord:
     shipped: dict[str, int] = field(default_factory=dict)
     returned: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
+    refunded: dict[str, int] = field(default_factory=dict)
     assign_time: datetime | None = None
     accept_time: datetime | None = None
     ship_time: datetime | None = None
@@ -97,6 +99,10 @@ class ShipmentRecord:
         if state is ShipmentState.ACCEPTED and self.accept_time is None:
             self.accept_time = now
         self.state = state
+
+    def shipped_units(self, line_id: str) -> ShippedUnits:
+        """Its shipped units of a line, and which of them are back or refunded."""
+        return ShippedUnits(self.shipped.get(line_id, 0), self.returned.get(line_id, 0), self.refunded.get(line_id, 0))
 
     @property
     def line_ids(self) -> list[str]:
@@ -171,6 +177,10 @@ class AllocationRecord:
     def returned_of_line(self, line_id: str) -> int:
         """Returned units of one line."""
         return sum(shipment.returned.get(line_id, 0) for shipment in self.shipments)
+
+    def refunded_of_line(self, line_id: str) -> int:
+        """Units of one line that were refunded and have not come back."""
+        return sum(shipment.refunded.get(line_id, 0) for shipment in self.shipments)
 
     def short_of_line(self, line_id: str, *, backordered: bool) -> int:
         """Short units of one line: those on backorder, or the others."""

@@ -122,6 +122,7 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
         outcome=OUTCOMES[line_outcome(record, line, promised, promising=promising)],
         shipped_count=record.shipped_of_line(line.line_id),
         returned_count=record.returned_of_line(line.line_id),
+        refunded_count=record.refunded_of_line(line.line_id),
         backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
     )
 
@@ -163,6 +164,7 @@ def shipment(
                 unit_count=record.units.get(line_id, 0),
                 shipped_count=record.shipped.get(line_id, 0),
                 returned_count=record.returned.get(line_id, 0),
+                refunded_count=record.refunded.get(line_id, 0),
             )
             for line_id, sku in skus.items()
             if line_id in record.line_ids

@@ -262,8 +262,8 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
 
 def add_promise_row(record: ShipmentRecord, row: asyncpg.Record) -> None:
     """Adds the units of a row of `promise` to its shipment."""
-    counts = (record.units, record.shipped, record.returned, record.rejected)
-    for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected"), strict=True):
+    counts = (record.units, record.shipped, record.returned, record.rejected, record.refunded)
+    for units, name in zip(counts, ("unit_count", "shipped", "returned", "rejected", "refunded"), strict=True):
         if row[name]:
             units[row["line_id"]] = row[name]
 

@@ -126,6 +126,7 @@ _PROMISE: Columns = {
     "shipped": Integer,
     "returned": Integer,
     "rejected": Integer,
+    "refunded": Integer,
 }
 _SHORTAGE: Columns = {
     "allocation_id": Uuid,
@@ -354,6 +355,7 @@ def _promise_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
             x.shipped.get(line_id, 0),
             x.returned.get(line_id, 0),
             x.rejected.get(line_id, 0),
+            x.refunded.get(line_id, 0),
         )
         for x in record.shipments
         for line_id in x.line_ids

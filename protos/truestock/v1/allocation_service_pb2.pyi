@@ -185,6 +185,7 @@ class AllocatedLine(_message.Message):
     SHIPPED_COUNT_FIELD_NUMBER: _builtins.int
     RETURNED_COUNT_FIELD_NUMBER: _builtins.int
     BACKORDERED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUNDED_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -198,6 +199,8 @@ class AllocatedLine(_message.Message):
     """Of the shipped units, those that were returned."""
     backordered_count: _builtins.int
     """Units that wait for stock."""
+    refunded_count: _builtins.int
+    """Of the shipped units, those that were refunded and have not come back."""
     def __init__(
         self,
         *,
@@ -211,10 +214,11 @@ class AllocatedLine(_message.Message):
         shipped_count: _builtins.int = ...,
         returned_count: _builtins.int = ...,
         backordered_count: _builtins.int = ...,
+        refunded_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,6 +49,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Two feeds would own a product at one location. Metadata: `source`, `owner`, `location_id`,
     `sku`.
     """
+    ERROR_REASON_EVENT_ID_REUSED: _ErrorReason.ValueType  # 12
+    """INVALID_ARGUMENT. The `event_id` was used before for other units of the same line. Metadata: `event_id`, `line_id`,
+    `recorded_count`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -79,5 +83,9 @@ ERROR_REASON_RULES_TOO_COSTLY: ErrorReason.ValueType  # 10
 ERROR_REASON_FEED_CONFLICT: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION. Two feeds would own a product at one location. Metadata: `source`, `owner`, `location_id`,
 `sku`.
+"""
+ERROR_REASON_EVENT_ID_REUSED: ErrorReason.ValueType  # 12
+"""INVALID_ARGUMENT. The `event_id` was used before for other units of the same line. Metadata: `event_id`, `line_id`,
+`recorded_count`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

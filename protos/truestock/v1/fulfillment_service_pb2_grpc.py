@@ -30,7 +30,10 @@ class FulfillmentServiceStub:
 
     Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
     and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
-    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
+    An event that a later one implies changes nothing: a delivered parcel has shipped. It may state the units that left
+    without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
+    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
+    EVENT_ID_REUSED (the same `event_id` for other units of a line).
     """
 
     def __init__(self, channel):
@@ -91,7 +94,10 @@ class FulfillmentServiceServicer:
 
     Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
     and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
-    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
+    An event that a later one implies changes nothing: a delivered parcel has shipped. It may state the units that left
+    without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
+    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
+    EVENT_ID_REUSED (the same `event_id` for other units of a line).
     """
 
     def AcceptShipment(self, request, context):
@@ -153,6 +159,8 @@ class FulfillmentServiceServicer:
     def RecordReturn(self, request, context):
         """Records returned units at a named location, in their present condition; or units refunded without a return.
 
+        Each shipped unit comes back once and is refunded once. A unit that was refunded may still come back, also under the
+        same `event_id`; it then counts as returned instead. A unit that is back cannot be refunded without a return.
         Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -227,7 +235,10 @@ class FulfillmentService:
 
     Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
     and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
-    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
+    An event that a later one implies changes nothing: a delivered parcel has shipped. It may state the units that left
+    without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
+    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
+    EVENT_ID_REUSED (the same `event_id` for other units of a line).
     """
 
     @staticmethod

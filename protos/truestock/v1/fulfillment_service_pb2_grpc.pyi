@@ -31,7 +31,10 @@ class FulfillmentServiceStub:
 
     Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
     and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
-    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
+    An event that a later one implies changes nothing: a delivered parcel has shipped. It may state the units that left
+    without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
+    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
+    EVENT_ID_REUSED (the same `event_id` for other units of a line).
     """
 
     @_typing.overload
@@ -65,6 +68,8 @@ class FulfillmentServiceStub:
     RecordReturn: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.RecordReturnRequest, _fulfillment_service_pb2.RecordReturnResponse]
     """Records returned units at a named location, in their present condition; or units refunded without a return.
 
+    Each shipped unit comes back once and is refunded once. A unit that was refunded may still come back, also under the
+    same `event_id`; it then counts as returned instead. A unit that is back cannot be refunded without a return.
     Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
     """
     ListShipments: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ListShipmentsRequest, _fulfillment_service_pb2.ListShipmentsResponse]
@@ -76,7 +81,10 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
 
     Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
     and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
-    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
+    An event that a later one implies changes nothing: a delivered parcel has shipped. It may state the units that left
+    without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
+    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
+    EVENT_ID_REUSED (the same `event_id` for other units of a line).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -107,6 +115,8 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     RecordReturn: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.RecordReturnRequest, _fulfillment_service_pb2.RecordReturnResponse]  # type: ignore[assignment]
     """Records returned units at a named location, in their present condition; or units refunded without a return.
 
+    Each shipped unit comes back once and is refunded once. A unit that was refunded may still come back, also under the
+    same `event_id`; it then counts as returned instead. A unit that is back cannot be refunded without a return.
     Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
     """
     ListShipments: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ListShipmentsRequest, _fulfillment_service_pb2.ListShipmentsResponse]  # type: ignore[assignment]
@@ -117,7 +127,10 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Each stock effect is applied once: its key is (shipment line, effect, `event_id`), and events may arrive in any order
     and more than once. A write without an `event_id` is identified by its `request_id`, or else is a new event.
-    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED.
+    An event that a later one implies changes nothing: a delivered parcel has shipped. It may state the units that left
+    without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
+    Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
+    EVENT_ID_REUSED (the same `event_id` for other units of a line).
     """
 
     @_abc_1.abstractmethod
@@ -194,6 +207,8 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_fulfillment_service_pb2.RecordReturnResponse, _abc.Awaitable[_fulfillment_service_pb2.RecordReturnResponse]]:
         """Records returned units at a named location, in their present condition; or units refunded without a return.
 
+        Each shipped unit comes back once and is refunded once. A unit that was refunded may still come back, also under the
+        same `event_id`; it then counts as returned instead. A unit that is back cannot be refunded without a return.
         Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
         """
 

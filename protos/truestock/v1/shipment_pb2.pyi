@@ -164,6 +164,7 @@ class ShipmentLine(_message.Message):
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     SHIPPED_COUNT_FIELD_NUMBER: _builtins.int
     RETURNED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUNDED_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -172,6 +173,8 @@ class ShipmentLine(_message.Message):
     """Shipped or collected."""
     returned_count: _builtins.int
     """Of the shipped units, those that were returned."""
+    refunded_count: _builtins.int
+    """Of the shipped units, those that were refunded and have not come back."""
     def __init__(
         self,
         *,
@@ -180,10 +183,11 @@ class ShipmentLine(_message.Message):
         unit_count: _builtins.int = ...,
         shipped_count: _builtins.int = ...,
         returned_count: _builtins.int = ...,
+        refunded_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -575,8 +575,9 @@ async def test_fifty_parcels_of_one_unit_at_once_never_ship_more_than_allocated(
     calls = (shop.ship(shipment, {"1": 1}, event_id=f"p-{n}", request_id=request_id()) for n in range(50))
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
-    # Parcels after the last unit are late and not refused, because the shipment is shipped.
-    assert [answer for answer in answers if isinstance(answer, BaseException)] == []
+    errors = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert len(errors) == 30
+    assert {"line 1 has 0 units remaining" in (error.details() or "") for error in errors} == {True}
     assert await figures(shop, "MUG", "dc") == (70, 0, 0, 70)
     assert (await shop.ledger()).balanced
 
