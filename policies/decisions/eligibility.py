@@ -24,11 +24,26 @@ NO_PROMISED_UNITS: Mapping[tuple[str, str], int] = {}
 
 
 @dataclass(frozen=True, slots=True)
+class WholeOrder:
+    """The order of which only some units are planned.
+
+    `facts` are those that rules see: of all its units that are not cancelled. `kept_units`, by (sku, location id), stay
+    promised to it where they are. `has_other_shortages`: units that are not planned now are short as well.
+    """
+
+    facts: OrderFacts
+    kept_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
+    has_other_shortages: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingQuestion:
     """What is the same for every location of one question.
 
     `own_units` are units by (sku, location id) that are already promised to the same order and therefore available to
-    it. `rejected_by` are (sku, location id) that could not supply the order: it gets only its own units there.
+    it. `kept_units` are promised to it as well, but stay where they are and are not planned. Rules see the stock as it
+    was before the order took either. `rejected_by` are (sku, location id) that could not supply the order: it gets only
+    its own units there.
     """
 
     world: World
@@ -37,6 +52,7 @@ class RoutingQuestion:
     destination: Destination | None = None
     own_units: Mapping[tuple[str, str], int] = field(default_factory=dict)
     rejected_by: frozenset[tuple[str, str]] = frozenset()
+    kept_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
 
     @classmethod
     def of(
@@ -45,10 +61,13 @@ class RoutingQuestion:
         channel: Channel,
         order: Order,
         own_units: Mapping[tuple[str, str], int],
+        *,
         rejected_by: frozenset[tuple[str, str]] = frozenset(),
+        whole: WholeOrder | None = None,
     ) -> RoutingQuestion:
-        """The question which locations fulfill an order."""
-        return cls(world, channel, OrderFacts.of(order), order.destination, own_units, rejected_by)
+        """The question which locations fulfill an order, or the units of it that are planned, if `whole` is given."""
+        whole = whole or WholeOrder(OrderFacts.of(order))
+        return cls(world, channel, whole.facts, order.destination, own_units, rejected_by, whole.kept_units)
 
     def context(
         self,
@@ -71,7 +90,7 @@ class RoutingQuestion:
         """The level with the order's own units counted as available; None if the product was never stocked there."""
         key = (sku, location_id)
         level = self.world.levels.get(key)
-        own_units = self.own_units.get(key, 0)
+        own_units = self.own_units.get(key, 0) + self.kept_units.get(key, 0)
         return level if level is None or not own_units else _with_own_units_free(level, own_units)
 
 

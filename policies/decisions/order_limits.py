@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, dropped_by_policy, exclude_rule_behind
+from policies.decisions.eligibility import (
+    NO_PROMISED_UNITS,
+    RoutingQuestion,
+    WholeOrder,
+    dropped_by_policy,
+    exclude_rule_behind,
+)
 from policies.decisions.sellable import (
     NOTHING_WAIVED,
     LocationAvailability,
@@ -46,14 +52,16 @@ def usable_units(
     *,
     own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
+    whole: WholeOrder | None = None,
 ) -> UsableUnits:
     """Units that the order may use under the policy.
 
     Buffers and blocks limit a HOLD, and a SOLD order without `sold_may_use`; cut-off and cap limit only a HOLD.
     `own_units`, already promised to the order, stay usable despite buffers and blocks as far as they are available.
-    A (sku, location id) in `rejected_by` supplies only `own_units`.
+    A (sku, location id) in `rejected_by` supplies only `own_units`. If the order is a part of a `whole`, its units are
+    those that the whole order may use less those that it keeps, so that no buffer is used up part by part.
     """
-    question = RoutingQuestion.of(world, channel, order, own_units, rejected_by)
+    question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
     skus = tuple(order.units_by_sku())
     waived = waived_limits(order, policy)
     channel_effects = (
@@ -133,14 +141,15 @@ def _source_locations_first(question: RoutingQuestion, placed: Mapping[str, int]
 
 
 def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[_UnitSurvey]) -> int:
-    subtotal = sum(sum(survey.units[sku].values()) for survey in surveys)
-    own_units = sum(survey.promised_units.get(sku, 0) for survey in surveys)
+    kept_units = sum(survey.kept_units.get(sku, 0) for survey in surveys)
+    subtotal = sum(sum(survey.units[sku].values()) for survey in surveys) + kept_units
+    own_units = sum(survey.promised_units.get(sku, 0) for survey in surveys) + kept_units
     limit = (
         publishable_units(subtotal, channel_effect)
         if order.commitment is Commitment.HOLD
         else max(0, subtotal - channel_effect.held_back)
     )
-    return max(own_units, limit)
+    return max(own_units, limit) - kept_units
 
 
 @dataclass(slots=True)
@@ -154,6 +163,7 @@ class _UnitSurvey:
     waived: frozenset[str]
     units: dict[str, dict[str, int]] = field(init=False)
     promised_units: dict[str, int] = field(default_factory=dict)
+    kept_units: dict[str, int] = field(default_factory=dict)
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
 
@@ -176,10 +186,13 @@ class _UnitSurvey:
         context = self.question.context(location, level.sku, level)
         figure = assess_location(self.policy_set, context, waived=self.waived)
         self.fired += figure.fired
-        own_units = min(self.question.own_units.get((level.sku, location.id), 0), figure.available)
-        is_rejected = (level.sku, location.id) in self.question.rejected_by
-        count = own_units if is_rejected else max(figure.sellable, own_units)
+        key = (level.sku, location.id)
+        kept_units = min(self.question.kept_units.get(key, 0), figure.available)
+        own_units = min(self.question.own_units.get(key, 0), figure.available - kept_units)
+        is_rejected = key in self.question.rejected_by
+        count = own_units if is_rejected else max(figure.sellable - kept_units, own_units)
         self.promised_units[level.sku] = self.promised_units.get(level.sku, 0) + own_units
+        self.kept_units[level.sku] = self.kept_units.get(level.sku, 0) + kept_units
         if count:
             self.units[level.sku][location.id] = count
         elif is_rejected:
@@ -195,6 +208,9 @@ def _without_stock(location: Location) -> DroppedLocation:
 def _drop_reason(figure: LocationAvailability) -> DroppedLocation:
     if figure.not_used_by is not None:
         return figure.not_used_by
+    if not figure.blocked_by and not figure.held_back:
+        # The order itself keeps all units that are there.
+        return DroppedLocation(figure.location_id, figure.sku, DropReason.NO_STOCK)
     rule = figure.fired[0]
     reason = DropReason.BLOCKED if figure.blocked_by else DropReason.HELD_BACK
     return DroppedLocation(figure.location_id, figure.sku, reason, rule.name, rule.source, rule.evidence)

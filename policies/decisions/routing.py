@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
-from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, may_split, policies_for
+from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
 from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.ranking import RankingContext, Ranks, distance_km, rank_locations
@@ -103,18 +103,22 @@ def route(
     own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     *,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
+    whole: WholeOrder | None = None,
 ) -> Decision:
     """Decides by the first policy that applies; one with `otherwise: next` passes on an order that it cannot fill.
 
     If no policy fills the order in full, the decision of the last one tried applies. `own_units`, by (sku, location
     id), are already promised to this order and usable for it despite buffers and blocks. Each (sku, location id) of
-    `rejected_by` could not supply the order before and supplies only its own units.
+    `rejected_by` could not supply the order before and supplies only its own units. `whole` is the order that these
+    units are part of, if the others stay as they are: it may use no more than if it were planned at once.
     """
-    question = RoutingQuestion.of(world, channel, order, own_units, rejected_by)
+    question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
-        run = _RoutingRun(policy_set, question, order, policy)
-        usable = usable_units(policy_set, world, channel, order, policy, own_units=own_units, rejected_by=rejected_by)
+        run = _RoutingRun(policy_set, question, order, policy, whole)
+        usable = usable_units(
+            policy_set, world, channel, order, policy, own_units=own_units, rejected_by=rejected_by, whole=whole
+        )
         plan = _planned(run, usable)
         if policy.otherwise != "next" or all(plan.placed(sku) == n for sku, n in order.units_by_sku().items()):
             break
@@ -130,6 +134,7 @@ class _RoutingRun:
     question: RoutingQuestion
     order: Order
     policy: RoutingPolicy
+    whole: WholeOrder | None = None
 
 
 def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
@@ -142,12 +147,17 @@ def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
         usable.units,
         ranked,
         steps=[step.kind for step in policy.rank],
-        max_shipments=policy.max_shipments if may_split(policy, order.value) else 1,
+        max_shipments=policy.max_shipments if may_split(policy, run.question.order.value) else 1,
         estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
     )
-    if policy.ship_complete and any(plan.placed(sku) < count for sku, count in demand.items()):
+    if policy.ship_complete and _leaves_units_short(run, plan, demand):
         return Plan((), plan.searched_exhaustively)
     return plan
+
+
+def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int]) -> bool:
+    is_short_elsewhere = run.whole is not None and run.whole.has_other_shortages
+    return is_short_elsewhere or any(plan.placed(sku) < count for sku, count in demand.items())
 
 
 def _ranked_locations(run: _RoutingRun, usable: UsableUnits) -> dict[str, Ranks]:

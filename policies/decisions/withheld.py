@@ -41,22 +41,25 @@ def withheld_units(
 ) -> WithheldUnits:
     """The units of the product that are available beyond the usable ones, at locations that the policy uses.
 
-    A location that rejected the product has none of them, and a shopper's chosen location is the only one.
+    A location that rejected the product has none of them, and a shopper's chosen location is the only one. Units that
+    the order keeps are not short, so they are not among them either.
     """
     waived = waived_limits(order, policy)
     open_units = blocked = 0
     buffers: list[str] = []
     blocks: list[str] = []
     for figure in _figures(policy_set, question, order, policy, sku):
-        if (sku, figure.location_id) in question.rejected_by:
-            open_units += min(question.own_units.get((sku, figure.location_id), 0), figure.available)
+        key = (sku, figure.location_id)
+        available = figure.available - min(question.kept_units.get(key, 0), figure.available)
+        if key in question.rejected_by:
+            open_units += min(question.own_units.get(key, 0), available)
         elif figure.blocked_by:
-            kept = figure.available - usable.units.get(sku, {}).get(figure.location_id, 0)
-            open_units += figure.available - kept
-            blocked += kept
-            blocks += _names(figure.blocked_by if kept else ())
+            usable_units = usable.units.get(sku, {}).get(figure.location_id, 0)
+            open_units += usable_units
+            blocked += available - usable_units
+            blocks += _names(figure.blocked_by if available > usable_units else ())
         else:
-            open_units += figure.available
+            open_units += available
             buffers += _names(figure.fired if figure.held_back else ())
     held_by_buffer = open_units - usable.total(sku)
     if "buffer" not in waived and usable.total(sku) < sum(usable.units.get(sku, {}).values()):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from policies.decisions.eligibility import WholeOrder
 from policies.decisions.promise import (
     Promise,
     PromiseState,
@@ -16,7 +17,7 @@ from policies.decisions.promise import (
 )
 from policies.decisions.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
 from policies.domain.calendars import ship_by
-from policies.domain.model import Commitment, Order, Outcome, World
+from policies.domain.model import Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, oversell_cause
@@ -103,7 +104,9 @@ def decide(
         return _everything_shipped(book, record, order)
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     rejected_by = record.rejected_by()
-    inputs = capture(world, channel_context.channel, unshipped, promise.own_units, rejected_by)
+    # Rules see the facts of the whole order, shipped units included.
+    whole = None if unshipped is order else WholeOrder(OrderFacts.of(order))
+    inputs = capture(world, channel_context.channel, unshipped, promise.own_units, rejected_by=rejected_by, whole=whole)
     decision = route(
         channel_context.policy_set,
         world,
@@ -111,6 +114,7 @@ def decide(
         unshipped,
         promise.own_units,
         rejected_by=rejected_by,
+        whole=whole,
     )
     if keeps_current_hold(promise, unshipped, decision):
         return AllocationChange(record, change_refused=True)

@@ -165,9 +165,25 @@ async def fill(
 ) -> None:
     """Promises available stock to the backorders that wait for it, by priority, then oldest first.
 
-    Only levels that this transaction has changed are used, or with `all_levels` all levels of the book.
+    Tried are the SKUs of levels whose available units this transaction has raised since the last call, or with
+    `all_levels` those of all levels: a change that only lowers stock leaves no more to an order that waits.
     """
-    skus = _fillable_skus(unit_of_work, all_levels=all_levels)
+    book = unit_of_work.book
+    keys = set(book.levels) if all_levels else book.risen_keys(unit_of_work.filled_movements)
+    await _fill(connection, unit_of_work, context, keys, all_levels=all_levels)
+    # The fills themselves raise no level.
+    unit_of_work.filled_movements = len(book.movements)
+
+
+async def _fill(
+    connection: Connection,
+    unit_of_work: UnitOfWork,
+    context: LazyPlanningContext,
+    keys: set[tuple[str, str]],
+    *,
+    all_levels: bool,
+) -> None:
+    skus = _fillable_skus(unit_of_work, keys)
     if not skus:
         return
     rows = await _WAITING.rows(connection, skus=sorted(skus), count=FILL_LIMIT)
@@ -179,7 +195,7 @@ async def fill(
     ]
     await _lock_and_load(connection, unit_of_work, [UUID(order.allocation_id) for order in stored])
     for order in in_fill_order([*stored, *loaded]):
-        skus = _fillable_skus(unit_of_work, all_levels=all_levels)
+        skus = _fillable_skus(unit_of_work, keys)
         if not skus:
             return
         record = unit_of_work.records[UUID(order.allocation_id)]
@@ -191,12 +207,11 @@ async def fill(
                 unit_of_work.record(change)
 
 
-def _fillable_skus(unit_of_work: UnitOfWork, *, all_levels: bool) -> set[str]:
-    """SKUs that backorders wait for and that have available units."""
+def _fillable_skus(unit_of_work: UnitOfWork, keys: set[tuple[str, str]]) -> set[str]:
+    """SKUs that backorders wait for and that have available units at one of these levels."""
     waiting = unit_of_work.book.backordered_skus | unit_of_work.backordered_skus
     if not waiting:
         return waiting
-    keys = unit_of_work.book.levels if all_levels else unit_of_work.book.changed_keys()
     return {key[0] for key in keys if key[0] in waiting and unit_of_work.book.levels[key].available > 0}
 
 

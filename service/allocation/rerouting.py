@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from policies.decisions.eligibility import WholeOrder
 from policies.decisions.routing import Decision, ShortageKind, route
-from policies.domain.model import Order, OrderLine, World
+from policies.domain.model import Order, OrderFacts, OrderLine, World
 from policies.explanation import unit_count_text
 from service.allocation.planner import (
     AllocationChange,
@@ -43,7 +44,7 @@ def replan_units(
     """
     in_review = is_in_review(record)
     order = _suborder(record, units)
-    decision, inputs = _decide(channel_context, book, record, order, avoid)
+    decision, inputs = _decide(channel_context, book, record, order, record.shortages, avoid=avoid)
     shortages = [_with_cause(shortage_of(channel_context, book, order, x), cause) for x in decision.shortages]
     promise_units(channel_context, book, record, decision)
     added = add_shortages(channel_context, book.now, record, shortages)
@@ -80,7 +81,7 @@ def _fill(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, units: Mapping[str, int]
 ) -> AllocationChange | None:
     order = _suborder(record, units)
-    decision, inputs = _decide(channel_context, book, record, order)
+    decision, inputs = _decide(channel_context, book, record, order, [x for x in record.shortages if not x.backordered])
     if not decision.plan:
         return None
     in_review = is_in_review(record)
@@ -114,13 +115,21 @@ def _decide(
     book: Book,
     record: AllocationRecord,
     order: Order,
+    other_shortages: Sequence[ShortageRecord],
+    *,
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[Decision, DecisionInputs]:
+    """Plans some units of the record's order, the rest of which keeps its promises and its `other_shortages`."""
     world = World(book.now, channel_context.locations, channel_context.products, book.levels)
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()
-    inputs = capture(world, channel_context.channel, order, rejected_by=rejected_by)
-    return route(channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by), inputs
+    facts = OrderFacts.of(record.order(record.commitment))
+    whole = WholeOrder(facts, record.promised(), has_other_shortages=bool(other_shortages))
+    inputs = capture(world, channel_context.channel, order, rejected_by=rejected_by, whole=whole)
+    decision = route(
+        channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by, whole=whole
+    )
+    return decision, inputs
 
 
 def _with_cause(short: ShortageRecord, cause: str) -> ShortageRecord:

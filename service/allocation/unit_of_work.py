@@ -28,6 +28,8 @@ class UnitOfWork:
     changes: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
     backordered_skus: set[str] = field(default_factory=set)
     """SKUs that these orders wait for, or waited for before this transaction."""
+    filled_movements: int = 0
+    """Movements of the book after which backorders have been tried."""
     raised: list[RaisedException] = field(default_factory=list)
     """New exceptions that concern no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)

@@ -5,8 +5,8 @@ Nothing is rounded or left out, so that inputs read back lead to the same decisi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from google.type.date_pb2 import Date
 from google.type.latlng_pb2 import LatLng
 from google.type.timeofday_pb2 import TimeOfDay
 
-from policies.decisions.eligibility import NO_PROMISED_UNITS
+from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.decisions.routing import Decision, route
 from policies.domain.model import (
     Channel,
@@ -24,6 +24,7 @@ from policies.domain.model import (
     Destination,
     Location,
     Order,
+    OrderFacts,
     OrderLine,
     Product,
     StockLevel,
@@ -53,10 +54,19 @@ class RoutingInputs:
     order: Order
     own_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
     rejected_by: frozenset[tuple[str, str]] = frozenset()
+    whole: WholeOrder | None = None
 
     def decide(self, policy_set: PolicySet) -> Decision:
         """The decision for these inputs under the given rules."""
-        return route(policy_set, self.world, self.channel, self.order, self.own_units, rejected_by=self.rejected_by)
+        return route(
+            policy_set,
+            self.world,
+            self.channel,
+            self.order,
+            self.own_units,
+            rejected_by=self.rejected_by,
+            whole=self.whole,
+        )
 
 
 def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
@@ -64,6 +74,7 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
     locations = [_location_of(x) for x in message.locations]
     products = [_product_of(x) for x in message.products]
     levels = [_level_of(x) for x in message.levels]
+    order = _order_of(message.order)
     return RoutingInputs(
         world=World(
             _moment(message.now),
@@ -72,10 +83,46 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
             {(level.sku, level.location_id): level for level in levels},
         ),
         channel=_channel_of(message.channel),
-        order=_order_of(message.order),
-        own_units={(x.sku, x.location_id): x.unit_count for x in message.promised_units},
+        order=order,
+        own_units=_units_of(message.promised_units),
         rejected_by=frozenset((x.sku, x.location_id) for x in message.excluded_stock),
+        whole=_whole_of(message.whole_order, order) if message.HasField("whole_order") else None,
     )
+
+
+def promised_units_messages(units: Mapping[tuple[str, str], int]) -> list[decision_pb2.PromisedUnits]:
+    """Units by (SKU, location id) as decision inputs."""
+    return [
+        decision_pb2.PromisedUnits(sku=sku, location_id=location_id, unit_count=count)
+        for (sku, location_id), count in sorted(units.items())
+    ]
+
+
+def _units_of(messages: Iterable[decision_pb2.PromisedUnits]) -> dict[tuple[str, str], int]:
+    return {(x.sku, x.location_id): x.unit_count for x in messages}
+
+
+def whole_order_message(whole: WholeOrder | None) -> decision_pb2.WholeOrder | None:
+    """The order of which only some units are planned as a decision input."""
+    if whole is None:
+        return None
+    return decision_pb2.WholeOrder(
+        value=_decimal_text(whole.facts.value),
+        unit_count=whole.facts.unit_count or 0,
+        line_count=whole.facts.line_count or 0,
+        kept_units=promised_units_messages(whole.kept_units),
+        has_other_shortages=whole.has_other_shortages,
+    )
+
+
+def _whole_of(message: decision_pb2.WholeOrder, order: Order) -> WholeOrder:
+    facts = replace(
+        OrderFacts.of(order),
+        value=_decimal(message.value),
+        unit_count=message.unit_count,
+        line_count=message.line_count,
+    )
+    return WholeOrder(facts, _units_of(message.kept_units), message.has_other_shortages)
 
 
 def order_message(order: Order) -> decision_pb2.OrderInput:

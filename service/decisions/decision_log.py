@@ -18,7 +18,7 @@ import asyncpg
 from sqlalchemy import Interval, LargeBinary, Text, Uuid, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.decisions.eligibility import NO_PROMISED_UNITS
+from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from service import limits
 from service.database.database import Connection, Statement, parameter, transposed, unnested
@@ -29,6 +29,8 @@ from service.decisions.decision_inputs import (
     location_message,
     order_message,
     product_message,
+    promised_units_messages,
+    whole_order_message,
 )
 from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_pb2
@@ -76,6 +78,7 @@ class DecisionInputs:
     own_units: Mapping[tuple[str, str], int]
     rejected_by: frozenset[tuple[str, str]]
     now: datetime
+    whole: WholeOrder | None = None
     byte_count: int = 0
     """Size of the stored decision and its inputs; 0 before they are stored."""
 
@@ -104,15 +107,13 @@ class DecisionInputs:
     def _order_bytes(self) -> bytes:
         return decision_pb2.DecisionInputs(
             order=order_message(self.order),
-            promised_units=[
-                decision_pb2.PromisedUnits(sku=sku, location_id=location_id, unit_count=units)
-                for (sku, location_id), units in sorted(self.own_units.items())
-            ],
+            promised_units=promised_units_messages(self.own_units),
             excluded_stock=[
                 decision_pb2.ExcludedStock(sku=sku, location_id=location_id)
                 for sku, location_id in sorted(self.rejected_by)
             ],
             now=timestamp(self.now),
+            whole_order=whole_order_message(self.whole),
         ).SerializeToString(deterministic=True)
 
 
@@ -121,7 +122,9 @@ def capture(
     channel: Channel,
     order: Order,
     own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
+    *,
     rejected_by: frozenset[tuple[str, str]] = frozenset(),
+    whole: WholeOrder | None = None,
 ) -> DecisionInputs:
     """The inputs of a call of `route`, with current stock levels. To be called before any unit is promised."""
     snapshot = _snapshot_of(world.locations, channel)
@@ -137,6 +140,7 @@ def capture(
         own_units,
         rejected_by,
         world.now,
+        whole,
     )
 
 

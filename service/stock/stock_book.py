@@ -198,6 +198,14 @@ class Book:
         """The keys of the levels that have movements."""
         return {(m.sku, m.location_id) for m in self.movements}
 
+    def risen_keys(self, since: int = 0) -> set[Key]:
+        """The keys of the levels that have more available units than they had `since` that number of movements."""
+        available: dict[Key, int] = {}
+        for m in self.movements[since:]:
+            key = (m.sku, m.location_id)
+            available[key] = available.get(key, 0) + m.on_hand - m.unavailable - m.held - m.allocated
+        return {key for key, units in available.items() if units > 0}
+
     def changes(self) -> dict[Key, tuple[int, int, int, int]]:
         """Sums of the movements as (on hand, unavailable, held, allocated) by key, in lock order."""
         sums: dict[Key, tuple[int, int, int, int]] = {}

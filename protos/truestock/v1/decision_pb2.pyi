@@ -200,6 +200,7 @@ class DecisionInputs(_message.Message):
     PROMISED_UNITS_FIELD_NUMBER: _builtins.int
     EXCLUDED_STOCK_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    WHOLE_ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___OrderInput:
         """The order, as the service read it."""
@@ -232,6 +233,10 @@ class DecisionInputs(_message.Message):
     def now(self) -> _timestamp_pb2.Timestamp:
         """The time of the decision."""
 
+    @_builtins.property
+    def whole_order(self) -> Global___WholeOrder:
+        """Set if `order` has only some units of its order: those that were rerouted, or waited for stock."""
+
     def __init__(
         self,
         *,
@@ -243,14 +248,53 @@ class DecisionInputs(_message.Message):
         promised_units: _abc.Iterable[Global___PromisedUnits] | None = ...,
         excluded_stock: _abc.Iterable[Global___ExcludedStock] | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
+        whole_order: Global___WholeOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order", "whole_order", b"whole_order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "products", b"products", "promised_units", b"promised_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionInputs: _TypeAlias = DecisionInputs  # noqa: Y015
+
+@_typing.final
+class WholeOrder(_message.Message):
+    """The order of which a decision planned only some units. Its other units stayed as they were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    LINE_COUNT_FIELD_NUMBER: _builtins.int
+    KEPT_UNITS_FIELD_NUMBER: _builtins.int
+    HAS_OTHER_SHORTAGES_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """As rules saw it, a decimal; empty if unknown."""
+    unit_count: _builtins.int
+    line_count: _builtins.int
+    has_other_shortages: _builtins.bool
+    """Whether other units of the order were short."""
+    @_builtins.property
+    def kept_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromisedUnits]:
+        """Units that stayed promised to the order. They counted as available when buffers were computed, and as used."""
+
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+        line_count: _builtins.int = ...,
+        kept_units: _abc.Iterable[Global___PromisedUnits] | None = ...,
+        has_other_shortages: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_other_shortages", b"has_other_shortages", "kept_units", b"kept_units", "line_count", b"line_count", "unit_count", b"unit_count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WholeOrder: _TypeAlias = WholeOrder  # noqa: Y015
 
 @_typing.final
 class OrderInput(_message.Message):

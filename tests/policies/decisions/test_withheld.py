@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 
-from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy
+from policies.decisions.eligibility import RoutingQuestion, WholeOrder, dropped_by_policy
 from policies.decisions.order_limits import choice_allows
 from policies.decisions.routing import Decision, ShortageKind, route
-from policies.domain.model import Commitment, Order, World
+from policies.domain.model import Commitment, Order, OrderFacts, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, policy_sets, worlds
-from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, order, policy, rules, store, world
+from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, sold, store, world
 
 FLOOR = """
 kind: buffer
@@ -92,18 +92,28 @@ def test_each_short_unit_has_one_reason(
     locations = [store("oslo"), store("bergen")]
     snapshot = world(locations, [level("MUG", key, count) for key, count in stock.items()])
 
-    decision = route(rules(*files), snapshot, TIKTOK, order({"MUG": units}, commitment=Commitment.SOLD))
+    decision = route(rules(*files), snapshot, TIKTOK, sold({"MUG": units}))
 
     assert _short(decision) == expected
 
 
 def test_what_a_location_rejected_is_not_there() -> None:
     snapshot = world([store("oslo")], [level("MUG", "oslo", 5)])
-    sold = order({"MUG": 3}, commitment=Commitment.SOLD)
 
-    decision = route(rules(FLOOR, ANYWHERE), snapshot, TIKTOK, sold, rejected_by=frozenset({("MUG", "oslo")}))
+    decision = route(
+        rules(FLOOR, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 3}), rejected_by=frozenset({("MUG", "oslo")})
+    )
 
     assert _short(decision) == {"oversell": (3, ())}
+
+
+def test_units_that_the_order_keeps_are_not_withheld_from_it() -> None:
+    snapshot = world([store("oslo")], [level("MUG", "oslo", 10, allocated=8)])
+    whole = WholeOrder(OrderFacts(unit_count=12), {("MUG", "oslo"): 8})
+
+    decision = route(rules(FLOOR, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 4}), whole=whole)
+
+    assert _short(decision) == {"held_by_buffer": (2, ("two-on-the-floor",)), "oversell": (2, ())}
 
 
 @settings(max_examples=150, deadline=None)

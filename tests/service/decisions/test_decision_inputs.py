@@ -193,7 +193,7 @@ def read_back(
     own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> RoutingInputs:
-    stored, catalog = capture(world, channel, order, own, excluded).serialize(b"", is_summary=False)
+    stored, catalog = capture(world, channel, order, own, rejected_by=excluded).serialize(b"", is_summary=False)
     assert stored is not None
     assert catalog is not None
     return inputs_of(decision_pb2.DecisionInputs.FromString(catalog.content + stored))
