@@ -15,10 +15,17 @@ from policies.stock.counting import ChangeResult
 
 OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
 WITHHELD_CAUSES = ("held_by_buffer", "blocked_by_rule")
-REROUTE_CAUSES = ("count_correction", "rejected", "reassigned", "late_shipment", "exception_resolved")
+REROUTE_CAUSES = (
+    "count_correction",
+    "rejected",
+    "reassigned",
+    "late_shipment",
+    "location_unavailable",
+    "exception_resolved",
+)
 INTERVENTION_REASONS = (
     *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "review", "rejected"),
-    *("late_shipment", "stuck_order", "reassigned"),
+    *("late_shipment", "location_unavailable", "stuck_order", "reassigned"),
 )
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"

@@ -117,6 +117,32 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Routi
     return None
 
 
+def reason_not_allowed(policy_set: PolicySet, question: RoutingQuestion, location_id: str) -> str | None:
+    """Why no routing policy lets the order use a location, as the start of a sentence; None if one does.
+
+    Asks every policy that could decide: the first that applies and, while it says `otherwise: next`, the next one. A
+    location outside the catalog or the channel is not allowed either. Stock plays no part.
+    """
+    location = question.world.locations.get(location_id)
+    if location is None:
+        return f"{location_id} is not in the catalog"
+    if not question.channel.may_sell_from(location_id):
+        return f"{question.channel.id} no longer sells from {location_id}"
+    dropped: DroppedLocation | None = None
+    for policy in policies_for(policy_set, question):
+        dropped = dropped_by_policy(policy, location, question)
+        if dropped is None or policy.otherwise != "next":
+            break
+    return None if dropped is None else _reason_text(dropped)
+
+
+def _reason_text(dropped: DroppedLocation) -> str:
+    if dropped.reason is DropReason.CLOSED:
+        return f"{dropped.location_id} is closed"
+    verb = "excludes" if dropped.reason is DropReason.EXCLUDED else "does not allow"
+    return f"rule {dropped.rule} ({dropped.source}) {verb} {dropped.location_id}"
+
+
 def may_split(policy: RoutingPolicy, value: Decimal | None) -> bool:
     """Whether an order of this value may be split. With a `min_split_value`, one of unknown value may not."""
     if policy.min_split_value is None:

@@ -19,7 +19,8 @@ PRODUCT_STATUSES = ("active", "draft", "discontinued")
 METHODS = ("ship", "pickup")
 EXCEPTION_KINDS = (
     *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "rejected", "unmapped_product"),
-    *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "review", "stuck_order", "sync_failed"),
+    *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "location_unavailable", "review", "stuck_order"),
+    "sync_failed",
 )
 EXCEPTION_ACTIONS = ("backorder", "reroute", "transfer", "cancel", "hold", "review")
 

@@ -34,6 +34,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "mismatch": (STOCK_CORRECTED, NO_ACTION, OTHER),
     "stale_feed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
     "late_shipment": (COMPLETED, REROUTED, CANCELLED, NO_ACTION, OTHER),
+    "location_unavailable": (REROUTED, CANCELLED, COMPLETED, NO_ACTION, OTHER),
     "stuck_order": (COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION, OTHER),
     "sync_failed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
 }

@@ -22,6 +22,7 @@ from service.allocation.planner import (
     with_review,
 )
 from service.allocation.planning_context import context
+from service.allocation.promise_check import unusable_shipments
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -49,18 +50,23 @@ class Lifecycle:
         self._deps = deps
 
     async def confirm(self, allocation_id: UUID, request: IdempotentRequest) -> allocation_pb.Allocation:
-        """Confirms a hold; replans one that has expired or is short. Raises NotFound, WrongState, RequestIdReused."""
+        """Confirms a hold; replans one that has expired, is short, or may no longer use a location of its plan.
+
+        Raises NotFound, WrongState, RequestIdReused.
+        """
         policy_set = self._deps.policies()
 
         async def transition(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
             needs_replanning = _needs_replanning(book, record)
-            if not needs_replanning and record.outcome is not Outcome.NEEDS_REVIEW:
+            is_outdated = any(shipment.is_outdated for shipment in record.shipments)
+            if not needs_replanning and not is_outdated and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
             skus = {line.sku for line in record.lines}
             channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(
                 record.channel_id
             )
-            if not needs_replanning:
+            is_usable = record.state_at(book.now) != HELD or not unusable_shipments(channel_context, record)
+            if not needs_replanning and is_usable:
                 return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines
             change = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())

@@ -22,6 +22,7 @@ from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, oversell_cause
 from service.allocation.planning_context import ChannelContext
+from service.allocation.promise_check import unusable_shipments
 from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message
@@ -93,7 +94,7 @@ def decide(
     transition = promise_transition(promise, order)
     if transition is PromiseTransition.KEEP:
         return AllocationChange(record)
-    if transition is PromiseTransition.CONVERT:
+    if transition is PromiseTransition.CONVERT and not unusable_shipments(channel_context, record):
         record.replace_contents(order)
         return with_review(channel_context, book, confirm(book, record))
     _check_shipped_skus(record, order)
@@ -273,7 +274,12 @@ def _shipment(
         if is_unchanged and (old.location_id, old.units) == (planned.location_id, units):
             old_shipments.remove(old)
             record.shipments = [shipment for shipment in record.shipments if shipment.id != old.id]
-            return replace(old, distance_km=planned.distance_km)
+            return replace(
+                old,
+                distance_km=planned.distance_km,
+                catalog_version=channel_context.catalog_version,
+                is_outdated=False,
+            )
     return ShipmentRecord(
         id=book.new_id(),
         location_id=planned.location_id,
@@ -282,6 +288,7 @@ def _shipment(
         units=units,
         assign_time=book.now,
         ship_by_time=ship_by(channel_context.locations[planned.location_id], book.now),
+        catalog_version=channel_context.catalog_version,
     )
 
 

@@ -14,12 +14,16 @@ from service.database.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class ChannelContext:
-    """The rules, locations and products with which the orders of one channel are planned."""
+    """The rules, locations and products with which the orders of one channel are planned.
+
+    `catalog_version` is that of the locations and the channel.
+    """
 
     policy_set: PolicySet
     locations: Mapping[str, Location]
     channel: Channel
     products: Mapping[str, Product]
+    catalog_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class PlanningContext:
     def of(self, channel_id: str) -> ChannelContext:
         """The context of one channel's orders. Raises KeyError if the catalog has no such channel."""
         catalog = self.catalog
-        return ChannelContext(self.policy_set, catalog.locations, catalog.channels[channel_id], self.products)
+        channel = catalog.channels[channel_id]
+        return ChannelContext(self.policy_set, catalog.locations, channel, self.products, catalog.version)
 
 
 async def context(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from policies.decisions.eligibility import WholeOrder
 from policies.decisions.routing import Decision, ShortageKind, route
 from policies.domain.model import Order, OrderFacts, OrderLine, World
+from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.planner import (
     AllocationChange,
@@ -23,7 +24,7 @@ from service.allocation.planner import (
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import add_shortages, mark_needs_person
 from service.decisions.decision_log import DecisionInputs, capture
-from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShortageRecord
+from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShipmentRecord, ShortageRecord
 from service.stock.stock_book import Book
 
 
@@ -66,6 +67,49 @@ def replan_units(
         oversold=oversold_of(shortages),
         withheld=withheld_of(shortages),
         cancelled=added.cancelled,
+        rerouted=rerouted,
+        cause=cause,
+    )
+
+
+def move_units(
+    channel_context: ChannelContext, book: Book, record: AllocationRecord, shipment: ShipmentRecord, *, cause: str
+) -> AllocationChange | None:
+    """Moves those units of a shipment of a sold order that other locations can supply; the others stay promised in it.
+
+    None if no other location can supply any of them.
+    """
+    in_review = is_in_review(record)
+    order, units = _suborder(record, shipment.units), shipment.units
+    # Units that are planned are not among those that the order keeps.
+    shipment.units = {}
+    avoid = frozenset({shipment.location_id})
+    decision, inputs = _decide(channel_context, book, record, order, record.shortages, avoid=avoid)
+    shipment.units = units
+    if not decision.plan:
+        return None
+    requested = sum(units.values())
+    for line in [line for planned in decision.plan for line in planned.lines]:
+        line_units = record.line_units(shipment, line.line_id, line.unit_count)
+        book.release(line_units, was_held=False, reason=cause)
+        shipment.remove_units(line.line_id, line.unit_count, book.now, ended=ShipmentState.CANCELLED)
+    promise_units(channel_context, book, record, decision)
+    reviews = reviews_of(channel_context, book, record, order, decision)
+    record.update_time = book.now
+    record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
+    explain(channel_context, book, record, decision)
+    location_ids = ", ".join(planned.location_id for planned in decision.plan)
+    rerouted = sum(decision.units.values())
+    remaining = f"; {unit_count_text(requested - rerouted)} stay there" if requested > rerouted else ""
+    moved = f"{unit_count_text(rerouted)} from {shipment.location_id} to {location_ids}"
+    return AllocationChange(
+        record,
+        "rerouted",
+        f"Rerouted {moved} ({cause.replace('_', ' ')}){remaining}.",
+        decision=decision,
+        inputs=inputs,
+        exceptions=mark_needs_person(record, reviews),
+        partial=True,
         rerouted=rerouted,
         cause=cause,
     )

@@ -36,6 +36,7 @@ from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
 from service.resolution.exception_sweep import ExceptionSweep
+from service.resolution.location_sweep import LocationSweep
 from service.rpc.call_interceptor import CallInterceptor
 from service.sample.sample_loading import load_sample
 from service.sample.sample_retailer import WAREHOUSE
@@ -206,7 +207,14 @@ async def _start_grpc(
     stack.push_async_callback(_drain, server, queue, deps)
     await _set_health(health_servicer, alive=True)
     stack.push_async_callback(health_servicer.enter_graceful_shutdown)
-    _background(stack, Housekeeping(deps.database, lifecycle, Backorders(deps), ExceptionSweep(deps)).run)
+    housekeeping = Housekeeping(
+        deps.database,
+        lifecycle,
+        backorders=Backorders(deps),
+        locations=LocationSweep(deps),
+        exceptions=ExceptionSweep(deps),
+    )
+    _background(stack, housekeeping.run)
     retention = timedelta(days=deps.settings.decision_retention_days)
     _background(stack, DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run)
     _background(stack, VelocityLearner(deps.database).run)

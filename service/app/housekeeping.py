@@ -1,4 +1,4 @@
-"""Periodic cleanup: expires holds, purges old request ids, retries backorders, sweeps exceptions.
+"""Periodic cleanup: expires holds, purges request ids, retries backorders, sweeps exceptions and closed locations.
 
 No answer depends on it: a hold expires by the clock in each query, whether or not it was swept.
 """
@@ -19,12 +19,15 @@ from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
 from service.orders import pending_cancellations
 from service.resolution.exception_sweep import ExceptionSweep
+from service.resolution.location_sweep import LocationSweep
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 PURGE_SECONDS = 60.0
 BACKORDER_SECONDS = 2.0
+LOCATION_SECONDS = 2.0
+"""Time within which orders begin to leave a location that the catalog forbids them."""
 EXCEPTION_SECONDS = 10.0
 PURGE_BATCH = 5_000
 """Old request ids that one transaction deletes."""
@@ -41,11 +44,18 @@ class Housekeeping:
     """Each service on a database may run one: it skips rows that another has locked."""
 
     def __init__(
-        self, database: Database, lifecycle: Lifecycle, backorders: Backorders, exceptions: ExceptionSweep
+        self,
+        database: Database,
+        lifecycle: Lifecycle,
+        *,
+        backorders: Backorders,
+        locations: LocationSweep,
+        exceptions: ExceptionSweep,
     ) -> None:
         self._database = database
         self._lifecycle = lifecycle
         self._backorders = backorders
+        self._locations = locations
         self._exceptions = exceptions
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -54,6 +64,7 @@ class Housekeeping:
             every(SWEEP_SECONDS, stop, self._sweep),
             every(PURGE_SECONDS, stop, self._purge),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
+            every(LOCATION_SECONDS, stop, self._locations.run),
             every(EXCEPTION_SECONDS, stop, self._exceptions.run),
         )
 

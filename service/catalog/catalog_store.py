@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Integer, Table, Text, func, select, update
+from sqlalchemy import ColumnElement, Integer, Table, Text, case, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.domain.model import Channel, Coordinates, Location, Product
@@ -38,6 +39,19 @@ _CHANNELS = Statement(select(channel).order_by(channel.c.id))
 _FEEDS = Statement(select(feed).order_by(feed.c.source))
 _RAISE_VERSION = Statement(update(catalog_version).values(version=catalog_version.c.version + 1))
 _VERSION = Statement(select(catalog_version.c.version))
+_CURRENT_VERSION = select(catalog_version.c.version).scalar_subquery()
+_OLD_CHANNELS = Statement(
+    select(channel.c.id, channel.c.kind, channel.c.location_ids).where(channel.c.id == any_of("ids", Text))
+)
+_RECHECK = Statement(
+    update(location)
+    .values(recheck_version=_CURRENT_VERSION)
+    .where(
+        (func.cardinality(parameters("ids", Text)) == 0) | (location.c.id == any_of("ids", Text)),
+        location.c.id != func.all(parameters("kept_ids", Text)),
+    )
+)
+_TIMESTAMPS = ("create_time", "update_time")
 _EXISTING_LOCATIONS = Statement(select(location.c.id).where(location.c.id == any_of("ids", Text)))
 _EXISTING_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of("skus", Text)))
 
@@ -111,20 +125,49 @@ async def claim(connection: Connection) -> None:
     await _RAISE_VERSION.run(connection)
 
 
+async def recheck_locations_of(connection: Connection, channels: Sequence[Mapping[str, Any]]) -> None:
+    """Has the promises checked again at locations that these channels, about to be written, gain or lose.
+
+    To be called under `claim`. If the kind of a channel changes, which rules can test, all locations are checked.
+    """
+    before = {row["id"]: row for row in await _OLD_CHANNELS.rows(connection, ids=[row["id"] for row in channels])}
+    for row in channels:
+        old = before.get(row["id"])
+        if old is None:
+            continue
+        old_ids, new_ids = set(old["location_ids"]), set(row["location_ids"])
+        if old["kind"] != row["kind"]:
+            await _RECHECK.run(connection, ids=[], kept_ids=[])
+        elif old_ids != new_ids:
+            # An empty list is all locations, in the catalog and in the statement.
+            named_by_both = bool(old_ids and new_ids)
+            ids = sorted(old_ids ^ new_ids) if named_by_both else []
+            await _RECHECK.run(connection, ids=ids, kept_ids=[] if named_by_both else sorted(old_ids | new_ids))
+
+
 class CatalogTable:
     """One table of the catalog: upserts of whole records, and pages of a list."""
 
-    def __init__(self, table: Table, key: str, *, learned: tuple[str, ...] = ()) -> None:
-        """`learned` columns are written by the service: an upsert leaves them unchanged."""
+    def __init__(
+        self,
+        table: Table,
+        key: str,
+        *,
+        learned: tuple[str, ...] = (),
+        derived: Mapping[str, ColumnElement[Any]] = MappingProxyType({}),
+    ) -> None:
+        """`learned` columns are written by the service: an upsert leaves them unchanged.
+
+        `derived` ones are computed when an existing record is updated; the values to be written are in `excluded`.
+        """
         self.table = table
         self.key = key
-        kept_columns = ("create_time", "update_time", *learned)
+        kept_columns = (*_TIMESTAMPS, *learned, *derived)
         columns = [column.name for column in table.columns if column.name not in kept_columns]
         values = insert(table).values({name: parameter(name, table.c[name].type) for name in columns})
         changed = {name: values.excluded[name] for name in columns if name != key}
-        self._upsert = Statement(
-            values.on_conflict_do_update(index_elements=[key], set_={**changed, "update_time": func.clock_timestamp()})
-        )
+        updated = {**changed, **derived, "update_time": func.clock_timestamp()}
+        self._upsert = Statement(values.on_conflict_do_update(index_elements=[key], set_=updated))
         id_column = table.c[key]
         self._existing_ids = Statement(select(id_column).where(id_column == any_of("ids", Text)))
         page = (
@@ -156,7 +199,19 @@ class CatalogTable:
         return await self._page.rows(connection, after=after, count=count)
 
 
-LOCATIONS = CatalogTable(location, "id")
+_IRRELEVANT_TO_ROUTING = ("id", "display_name", "postal_code", "priority", "recheck_version", *_TIMESTAMPS)
+"""Columns of `location` that no rule can test to decide whether an order may use the location."""
+
+
+def _recheck_version() -> ColumnElement[Any]:
+    """The version of this edit if it changes anything that routing rules can test, else the one before."""
+    names = [column.name for column in location.columns if column.name not in _IRRELEVANT_TO_ROUTING]
+    before = tuple_(*(location.c[name] for name in names))
+    after = tuple_(*(literal_column(f"excluded.{name}") for name in names))
+    return case((before.is_distinct_from(after), _CURRENT_VERSION), else_=location.c.recheck_version)
+
+
+LOCATIONS = CatalogTable(location, "id", derived={"recheck_version": _recheck_version()})
 PRODUCTS = CatalogTable(product, "sku", learned=("learned_velocity", "learned_velocity_time"))
 CHANNELS = CatalogTable(channel, "id")
 FEEDS = CatalogTable(feed, "source", learned=("ingest_time",))

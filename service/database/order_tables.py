@@ -123,10 +123,22 @@ shipment = Table(
     Column("end_time", Moment, comment="when rejected, cancelled or not collected"),
     Column("reject_reason", Text),
     Column("ship_by_time", Moment),
+    required(
+        "catalog_version",
+        BigInteger,
+        server_default="0",
+        comment="of the newest catalog in which its order was found to be allowed to use its location",
+    ),
     Index("shipment_work_idx", "location_id", "state", "assign_time"),
     Index(
         "shipment_open_idx",
         "assign_time",
+        postgresql_where=text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
+    ),
+    Index(
+        "shipment_recheck_idx",
+        "location_id",
+        "catalog_version",
         postgresql_where=text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
     ),
 )

@@ -58,6 +58,13 @@ location = Table(
     Column("opens", Time),
     Column("closes", Time),
     required("holidays", ARRAY(Date), server_default="{}"),
+    required(
+        "recheck_version",
+        BigInteger,
+        server_default="0",
+        comment="catalog version of the last change after which orders may have to leave; shipments of an older one "
+        "are checked again",
+    ),
     *timestamps(),
     CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", name="coordinates_whole"),
 )

@@ -79,6 +79,7 @@ def _to_location(transition: ShipmentTransition, units: dict[str, int], state: s
     distance = great_circle_km(location.coordinates, coordinates) if location.coordinates and coordinates else None
     new_shipment = ShipmentRecord(transition.book.new_id(), location.id, distance, ShipmentState.ASSIGNED, units)
     new_shipment.assign_time, new_shipment.ship_by_time = transition.book.now, ship_by(location, transition.book.now)
+    new_shipment.catalog_version = transition.channel_context.catalog_version
     record.shipments.append(new_shipment)
     total = sum(units.values())
     current_location_id = transition.shipment.location_id

@@ -61,6 +61,9 @@ class ShipmentRecord:
 
     `units` are promised and not yet shipped; `returned` units, and `refunded` ones that the shopper keeps, are part of
     `shipped`; `rejected` units the location could not supply. A shipment that has ended stays as history.
+
+    In the catalog of `catalog_version` its order may use its location; `is_outdated` says that the catalog has changed
+    since in a way that may end that.
     """
 
     id: UUID
@@ -79,6 +82,8 @@ class ShipmentRecord:
     end_time: datetime | None = None
     reject_reason: str | None = None
     ship_by_time: datetime | None = None
+    catalog_version: int = 0
+    is_outdated: bool = False
 
     def remove_units(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
         """Removes promised units; `ended` is its state once it has neither promised nor shipped units."""

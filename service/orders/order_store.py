@@ -18,6 +18,7 @@ from service.database.tables import (
     decision,
     exception,
     exception_record,
+    location,
     order_event,
     order_line,
     promise,
@@ -111,7 +112,16 @@ _READ_LINES = Statement(
     select(order_line).where(order_line.c.allocation_id == any_of("ids", Uuid)).order_by(order_line.c.position)
 )
 _READ_SHIPMENTS = Statement(
-    select(shipment).where(shipment.c.allocation_id == any_of("ids", Uuid)).order_by(shipment.c.position)
+    select(
+        shipment,
+        # A location that is not in the catalog can no longer be used either.
+        func.coalesce(location.c.recheck_version > shipment.c.catalog_version, literal_column("true")).label(
+            "is_outdated"
+        ),
+    )
+    .outerjoin(location, location.c.id == shipment.c.location_id)
+    .where(shipment.c.allocation_id == any_of("ids", Uuid))
+    .order_by(shipment.c.position)
 )
 _READ_PROMISES = Statement(
     select(promise)
@@ -222,6 +232,7 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     shipments: dict[UUID, ShipmentRecord] = {}
     for row in await _READ_SHIPMENTS.rows(connection, ids=requested):
         record = shipment_of(row)
+        record.is_outdated = row["is_outdated"]
         shipments[record.id] = record
         records[row["allocation_id"]].shipments.append(record)
     for row in await _READ_PROMISES.rows(connection, ids=requested):
@@ -257,6 +268,7 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         units={},
         **{name: row[name] for name in SHIPMENT_TIMES},
         reject_reason=row["reject_reason"],
+        catalog_version=row["catalog_version"],
     )
 
 

@@ -113,6 +113,7 @@ _SHIPMENT: Columns = {
     "end_time": Moment,
     "ship_by_time": Moment,
     "reject_reason": Text,
+    "catalog_version": BigInteger,
 }
 _PROMISE: Columns = {
     "shipment_id": Uuid,
@@ -333,7 +334,7 @@ def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
         (
             *(x.id, record.id, position, x.location_id, x.state, x.distance_km),
             *(x.assign_time or record.update_time, x.accept_time, x.ship_time, x.deliver_time, x.end_time),
-            *(x.ship_by_time, x.reject_reason),
+            *(x.ship_by_time, x.reject_reason, x.catalog_version),
         )
         for position, x in enumerate(record.shipments)
     ]

@@ -30,7 +30,7 @@ from service.orders.allocation_record import AllocationRecord
 from service.resolution import lateness
 from service.resolution.escalation import escalate
 from service.resolution.late_rerouting import late_incident, reroute_late, with_order_facts
-from service.resolution.lateness import LATE_SHIPMENT, STUCK_ORDER, LatenessQuery
+from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
 from service.stock import levels
 
 BATCH = 100
@@ -67,6 +67,9 @@ class ExceptionSweep:
         """One sweep over everything."""
         await self._escalate()
         await self._until_done(LATE_SHIPMENT, partial(self._resolve, LATE_SHIPMENT, lateness.NOT_LATE))
+        await self._until_done(
+            LOCATION_UNAVAILABLE, partial(self._resolve, LOCATION_UNAVAILABLE, lateness.NOT_STRANDED)
+        )
         await self._until_done(STUCK_ORDER, partial(self._resolve, STUCK_ORDER, lateness.NOT_STUCK))
         await self._sweep_late_shipments()
         await self._until_done(STUCK_ORDER, partial(self._raise, _stuck_incident, lateness.STUCK))

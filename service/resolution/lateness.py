@@ -18,6 +18,7 @@ from service.database.tables import allocation, exception, order_event, promise,
 
 LATE_SHIPMENT = "late_shipment"
 STUCK_ORDER = "stuck_order"
+LOCATION_UNAVAILABLE = "location_unavailable"
 
 LATE_AFTER = timedelta(hours=48)
 """From assignment, for a shipment without a time to ship by."""
@@ -54,13 +55,18 @@ _late = (
     )
     .order_by(_shipment.assign_time, _shipment.id)
 )
-_no_longer_late = select(_exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision).where(
-    _exception.state == _literal("open"),
-    _exception.kind == _literal(LATE_SHIPMENT),
-    ~exists()
-    .where(_shipment.id == _exception.shipment_id, _IS_OPEN, _HAS_UNITS.correlate(shipment))
-    .correlate(exception),
-)
+
+
+def _ended(kind: str) -> Select[Any]:
+    """Open exceptions of a kind about shipments that have shipped or ended."""
+    return select(_exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision).where(
+        _exception.state == _literal("open"),
+        _exception.kind == _literal(kind),
+        ~exists()
+        .where(_shipment.id == _exception.shipment_id, _IS_OPEN, _HAS_UNITS.correlate(shipment))
+        .correlate(exception),
+    )
+
 
 _NEEDS_ACTION = (_order.outcome == _literal("needs_review")) | exists().where(
     shortage.c.allocation_id == _order.id, ~shortage.c.backordered
@@ -116,7 +122,9 @@ LATE = LatenessQuery(_late, _shipment.allocation_id)
 """Late shipments without an exception so far: (id, allocation_id, location_id, state, deadline)."""
 STUCK = LatenessQuery(_stuck, _order.id)
 """Sold orders with short units or a review and without recent events: (allocation_id)."""
-NOT_LATE = LatenessQuery(_no_longer_late, _exception.allocation_id)
+NOT_LATE = LatenessQuery(_ended(LATE_SHIPMENT), _exception.allocation_id)
 """Open exceptions about shipments that have shipped or ended: (id, subject, allocation_id, policy_revision)."""
+NOT_STRANDED = LatenessQuery(_ended(LOCATION_UNAVAILABLE), _exception.allocation_id)
+"""The same for exceptions about shipments at locations that their orders may not use."""
 NOT_STUCK = LatenessQuery(_no_longer_stuck, _exception.allocation_id)
 """Open exceptions about orders that need no action: (id, subject, allocation_id, policy_revision)."""

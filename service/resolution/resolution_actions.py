@@ -20,11 +20,13 @@ from service.errors import CannotResolve
 from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_requests import Cancellation
-from service.resolution.lateness import LATE_SHIPMENT
+from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE
 from service.stock.stock_book import Book
 
 EXCEPTION_RESOLVED = "exception_resolved"
 """The cause of rerouting short units when a person resolves their exception as rerouted."""
+_OF_A_SHIPMENT = (LATE_SHIPMENT, LOCATION_UNAVAILABLE)
+"""Kinds of exception about the units of one shipment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _approve(
 def _cancel(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> AllocationChange:
-    """Cancels the units of the exception: short ones, those of a late shipment, or those of a reviewed order."""
+    """Cancels the units of the exception: short ones, those of its shipment, or those of a reviewed order."""
     short = short_units(record, exception)
     if not short:
         cancellations = _units_to_cancel(record, exception)
@@ -121,14 +123,14 @@ def _reroute(
     """Allocates all units of the exception to other locations."""
     short = short_units(record, exception)
     avoid: frozenset[str] = frozenset()
-    if exception.kind == LATE_SHIPMENT:
-        units, avoid = _release_late_shipment(book, record, exception)
+    if exception.kind in _OF_A_SHIPMENT:
+        units, avoid = _release_shipment(book, record, exception)
     else:
         units = _units_by_line((shortage.line_id, shortage.unit_count) for shortage in short)
     if not units:
         raise _no_units_error(exception)
     _remove_shortages(record, short)
-    cause = LATE_SHIPMENT if exception.kind == LATE_SHIPMENT else EXCEPTION_RESOLVED
+    cause = exception.kind if exception.kind in _OF_A_SHIPMENT else EXCEPTION_RESOLVED
     order_change = replan_units(channel_context, book, record, units, cause=cause, avoid=avoid)
     shortages = order_change.decision.shortages if order_change.decision else ()
     if shortages:
@@ -160,8 +162,8 @@ def _concerns(exception: ResolutionContext, short: ShortageRecord) -> bool:
 
 
 def _units_to_cancel(record: AllocationRecord, exception: ResolutionContext) -> list[Cancellation]:
-    """The units of a late shipment, or the promised and short units of an order in review or stuck."""
-    if exception.kind == LATE_SHIPMENT:
+    """The units of the exception's shipment, or the promised and short units of an order in review or stuck."""
+    if exception.kind in _OF_A_SHIPMENT:
         shipment = next((shipment for shipment in record.shipments if shipment.id == exception.shipment_id), None)
         if shipment is None:
             return []
@@ -173,16 +175,16 @@ def _units_to_cancel(record: AllocationRecord, exception: ResolutionContext) -> 
     return [Cancellation(line_id, units, None) for line_id, units in units_by_line.items() if units]
 
 
-def _release_late_shipment(
+def _release_shipment(
     book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> tuple[dict[str, int], frozenset[str]]:
-    """Removes the units that have not shipped from a late shipment; returns them by line, and the location."""
+    """Removes the unshipped units from the exception's shipment; returns them by line, and its location."""
     shipment = next((shipment for shipment in record.shipments if shipment.id == exception.shipment_id), None)
     if shipment is None or shipment.state not in OPEN:
         return {}, frozenset()
     units = dict(shipment.units)
     for line_id, count in units.items():
-        book.release(record.line_units(shipment, line_id, count), was_held=False, reason=LATE_SHIPMENT)
+        book.release(record.line_units(shipment, line_id, count), was_held=False, reason=exception.kind)
         shipment.remove_units(line_id, count, book.now, ended=ShipmentState.CANCELLED)
     return units, frozenset({shipment.location_id})
 

@@ -95,6 +95,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
                 await _check_owners(connection, rows, alone=not validate_only)
             if validate_only:
                 return await table.upsert_counts(connection, rows)
+            if table is CHANNELS:
+                await catalog_store.claim(connection)
+                await catalog_store.recheck_locations_of(connection, rows)
             return await table.upsert(connection, rows)
 
         return await self._database.transaction("upsert", write)

@@ -214,7 +214,7 @@ class ResolveExceptionRequest(_message.Message):
     `oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`: REROUTED, BACKORDERED, CANCELLED, TRANSFERRED, STOCK_CORRECTED;
     `rejected`: the same, and NO_ACTION;
     `review`: APPROVED, CANCELLED;
-    `late_shipment`: COMPLETED, REROUTED, CANCELLED, NO_ACTION;
+    `late_shipment`, `location_unavailable`: COMPLETED, REROUTED, CANCELLED, NO_ACTION;
     `stuck_order`: COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION;
     `unmapped_product`, `unmapped_location`: MAPPED, NO_ACTION;
     `mismatch`: STOCK_CORRECTED, NO_ACTION;
