@@ -204,7 +204,7 @@ class Demo:
         """The new rules revision once decisions use it, and the seconds that this took."""
         started = time.perf_counter()
         while (elapsed := time.perf_counter() - started) < RELOAD_SECONDS:
-            request = CheckAvailabilityRequest(channel_id=CHANNEL, skus=[SKU])
+            request = CheckAvailabilityRequest(channel_id=CHANNEL, skus=[SKU], internal=True)
             response = await self.client.ask(self.client.availability.CheckAvailability, request)
             if response.policy_revision != revision:
                 return response.policy_revision, elapsed

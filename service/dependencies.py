@@ -14,6 +14,7 @@ from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from service.rpc.streams import ShutdownSignal
 from service.settings import Settings
+from service.stock.publication_log import PublicationLog
 
 Background = Callable[[asyncio.Event], Awaitable[None]]
 """Work that runs until its event is set."""
@@ -29,6 +30,7 @@ class Dependencies:
     metrics: Metrics
     new_id: Callable[[], UUID]
     catalog_cache: CatalogCache = field(default_factory=CatalogCache)
+    publication_log: PublicationLog = field(default_factory=PublicationLog)
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """Background work, which runs while the service accepts calls."""

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from policies.domain.model import EXCEPTION_KINDS, Outcome
 from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
+from policies.stock.oversell import CAUSES
 
-OVERSELL_CAUSES = ("race", "stale_feed", "over_published", "count_correction", "rejected", "unmapped")
 WITHHELD_CAUSES = ("held_by_buffer", "blocked_by_rule")
 REROUTE_CAUSES = (
     "count_correction",
@@ -219,7 +219,7 @@ class Metrics:
                 self.availability_changes_published,
             ):
                 counter.labels(channel)
-            for cause in OVERSELL_CAUSES:
+            for cause in CAUSES:
                 self.oversold_units.labels(channel, cause)
                 self.oversold_orders.labels(channel, cause)
             for cause in WITHHELD_CAUSES:

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Prepared statements cached per connection; use 0 behind PgBouncer before 1.21 in transaction pooling mode."""
     decision_retention_days: int = Field(default=90, ge=1, le=3_650)
     """Days for which decisions and their inputs are kept."""
+    publication_retention_days: int = Field(default=30, ge=1, le=3_650)
+    """Days for which figures published to channels are kept; the last one of each product stays."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """Seconds that calls in flight get to finish when the service stops."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
@@ -134,7 +134,8 @@ class Product:
 class Channel:
     """A sales channel. `location_ids` are the locations that it may sell from; empty means all.
 
-    `cancellation_headroom` is the unused share, 0 to 1, of the cancellations that the channel allows.
+    `cancellation_headroom` is the unused share, 0 to 1, of the cancellations that the channel allows. `figure_lag` is
+    how long it takes until it shows a figure that was published to it.
     """
 
     id: str
@@ -143,9 +144,12 @@ class Channel:
     location_ids: frozenset[str] = frozenset()
     cancellation_headroom: float | None = None
     platform: str | None = None
+    figure_lag: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         _require_one_of("kind", self.kind, CHANNEL_KINDS)
+        if self.figure_lag < timedelta():
+            raise ValueError(f"figure_lag is {self.figure_lag}; it cannot be below 0")
         if self.cancellation_headroom is not None and not 0 <= self.cancellation_headroom <= 1:
             raise ValueError(f"cancellation_headroom is {self.cancellation_headroom}; it must be a share from 0 to 1")
 

@@ -1,30 +1,144 @@
-"""Why a channel sold more units than are on hand."""
+"""Why a channel sold units that no permitted location has. Only evidence decides; nothing is guessed.
+
+Each cause, its evidence, and who wins where several apply (the first one in this order):
+
+1. `unmapped`: the product is not in the catalog, so nothing else is known about it.
+2. `rejected`: a location could not supply promised units, and no other location has them.
+3. `count_correction`: a count found fewer units than were promised. Like a rejection it is an event of its own: the
+   units were promised rightly, so no published figure explains their loss. A rejection wins because it names the
+   shelf and the order.
+4. `race`: other channels' orders were promised units after the figure that this channel went by was published to it.
+   That is the figure last published, or with a lag the last one that the channel can have shown.
+5. `stale_feed`: a stock figure behind it is older than its feed's declared cadence, or than a day if none is declared.
+   A race that explains the missing units wins, because a fresh figure would have led to the same race. Against
+   the other causes the stale figure wins: it cannot be known whether what it led to was right.
+6. `not_told`: no figure was ever published to the channel, so none can be wrong.
+7. `over_published`: more was published than there was.
+8. `not_applied`: the figure was right, and the channel sold more than it said.
+
+Between race, over-published and not-applied the larger share of the missing units wins, and this order decides a tie.
+The shares need no estimate. With U usable units the order of D units lacks S = D - U. Since the figure F was published,
+this channel's other orders got A units and those of other channels B. So the channel sold A + D - F units beyond the
+figure, B units went to others, the figure exceeded what there was by F - (U + A + B), and these three add up to S.
+
+Units that are there but that a rule keeps are no oversell: `policies.decisions.withheld` names them first, as
+`held_by_buffer` or `blocked_by_rule`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from policies.domain.model import StockLevel
 
-RACE = "race"
-STALE_FEED = "stale_feed"
-OVER_PUBLISHED = "over_published"
 UNMAPPED = "unmapped"
 """The channel sold a product that is not in the catalog."""
+REJECTED = "rejected"
+COUNT_CORRECTION = "count_correction"
+RACE = "race"
+STALE_FEED = "stale_feed"
+NOT_TOLD = "not_told"
+OVER_PUBLISHED = "over_published"
+NOT_APPLIED = "not_applied"
 
-STALE_AFTER = timedelta(hours=24)
-"""A stock figure older than this counts as stale; POS feeds report at least daily."""
+CAUSES = (UNMAPPED, REJECTED, COUNT_CORRECTION, RACE, STALE_FEED, NOT_TOLD, OVER_PUBLISHED, NOT_APPLIED)
+"""All causes of oversells, first the one that wins where several apply."""
+EVENTS = (REJECTED, COUNT_CORRECTION)
+"""Causes that are events: what happened to promised units."""
+
+STALE_AFTER = timedelta(days=1)
+"""A figure older than this is stale if its feed declares no cadence: tills report at least daily."""
 
 
-def oversell_cause(levels: Sequence[StockLevel], units_short: int, now: datetime) -> str:
-    """The likeliest cause of `units_short` missing units of one product, from stock levels at the channel's locations.
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """Sellable units that were published to a channel, when, and by which rules."""
 
-    A race if other orders have at least that many units promised; otherwise a stale feed if a figure is unknown or old;
-    otherwise more was published to the channel, or assumed by it, than was ever on hand.
+    sellable: int
+    publish_time: datetime
+    policy_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class OversellEvidence:
+    """What is known about the missing units of one product of one order, in units.
+
+    `published` is the figure that the channel went by, None if there was none. `own_units` were promised since then to
+    the channel's other orders, `other_units` to orders of other channels; what was released again does not count.
+    `event` is one of EVENTS, or empty.
     """
-    if sum(level.held + level.allocated for level in levels) >= units_short:
-        return RACE
-    if not levels or any(level.as_of_time is None or now - level.as_of_time > STALE_AFTER for level in levels):
-        return STALE_FEED
-    return OVER_PUBLISHED
+
+    sku: str
+    ordered: int
+    short: int
+    published: PublishedFigure | None = None
+    own_units: int = 0
+    other_units: int = 0
+    is_stale: bool = False
+    is_mapped: bool = True
+    event: str = ""
+
+    @property
+    def sold_beyond_figure(self) -> int:
+        """Units that the channel sold beyond the published figure; below 0 if it sold fewer."""
+        return 0 if self.published is None else self.own_units + self.ordered - self.published.sellable
+
+    @property
+    def published_beyond_stock(self) -> int:
+        """Units by which the figure exceeded what there was; below 0 if there was more."""
+        return self.short - self.sold_beyond_figure - self.other_units
+
+
+def oversell_cause(evidence: OversellEvidence) -> str:
+    """The cause of the missing units, one of CAUSES; the module says how it is found."""
+    if not evidence.is_mapped:
+        return UNMAPPED
+    if evidence.event:
+        return evidence.event
+    if evidence.published is None:
+        return STALE_FEED if evidence.is_stale else NOT_TOLD
+    shares = {
+        RACE: evidence.other_units,
+        OVER_PUBLISHED: evidence.published_beyond_stock,
+        NOT_APPLIED: evidence.sold_beyond_figure,
+    }
+    cause = max(shares, key=lambda name: shares[name])
+    return STALE_FEED if evidence.is_stale and cause != RACE else cause
+
+
+def figure_in_effect(figures: Iterable[PublishedFigure], now: datetime, lag: timedelta) -> PublishedFigure | None:
+    """The figure that a channel with this lag went by at `now`; None if none was published to it.
+
+    That is the last one published `lag` ago or earlier. If all are newer, it is the oldest: what the channel showed
+    before is not known.
+    """
+    ordered = sorted(figures, key=lambda figure: figure.publish_time)
+    shown = [figure for figure in ordered if figure.publish_time <= now - lag]
+    return shown[-1] if shown else next(iter(ordered), None)
+
+
+def is_stale(levels: Iterable[StockLevel], cadences: Mapping[str, timedelta], now: datetime) -> bool:
+    """Whether a stock figure that counts here is older than its feed's cadence, by source, or STALE_AFTER.
+
+    Levels with units count; if none has any, all count: an old 0 may hide units that arrived. A figure that was never
+    reported has no age.
+    """
+    tracked = [level for level in levels if level.tracked and level.as_of_time is not None]
+    with_units = [level for level in tracked if level.on_hand > 0]
+    return any(
+        level.as_of_time is not None and now - level.as_of_time > cadences.get(level.source or "", STALE_AFTER)
+        for level in with_units or tracked
+    )
+
+
+def evidence_text(evidence: OversellEvidence, cause: str, channel_id: str) -> str:
+    """The cause and its evidence as one sentence without its full stop, for exceptions and explanations."""
+    cause_words = cause.replace("_", " ")
+    if evidence.published is None:
+        return f"{evidence.sku}: {cause_words}, no figure was published to {channel_id}"
+    figure = evidence.published
+    published = f"{figure.sellable} published to {channel_id} at {figure.publish_time:%Y-%m-%d %H:%M:%S} UTC"
+    since = f"since then {evidence.own_units + evidence.ordered} sold there and {evidence.other_units} elsewhere"
+    return f"{evidence.sku}: {cause_words}, {published} by rules {figure.policy_revision[:12]}, {since}"

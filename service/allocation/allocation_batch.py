@@ -92,11 +92,14 @@ class AllocationBatch:
             now, stock_levels = await levels.read(connection, skus)
             cancellations = await pending_cancellations.read(connection, {*_order_keys([ticket]), *orders.ids})
             unit_of_work = UnitOfWork(Book(now, dict(stock_levels), self._deps.new_id))
+            unit_of_work.publication_log = self._deps.publication_log
             unit_of_work.load(records)
             return batch, Intake.of(unit_of_work, orders, cancellations)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
         change = intake.receive(ticket.request, batch.context(ticket.policy_set))
+        if intake.unit_of_work.has_unexplained_oversells:
+            await self._deps.database.unlocked("preview", intake.unit_of_work.explain_oversells)
         answer = order_messages.allocation(
             change.record, intake.unit_of_work.book.now, change_refused=change.change_refused
         )
@@ -150,6 +153,7 @@ class AllocationBatch:
         await batch.load_products(connection, skus)
         locked = await levels.lock(connection, skus)
         unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
+        unit_of_work.publication_log = self._deps.publication_log
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
         cancellations = await pending_cancellations.read(connection, {*_order_keys(tickets), *orders.ids})
         intake = Intake.of(unit_of_work, orders, cancellations)
@@ -163,6 +167,7 @@ class AllocationBatch:
             batch.changes[ticket.claim.id] = intake.receive(ticket.request, batch.context(ticket.policy_set))
             # Units that one order releases go to backorders before the next order is planned.
             await rebalancing.fill(connection, unit_of_work, context)
+        await unit_of_work.explain_oversells(connection)
         for ticket in tickets:
             change = batch.changes[ticket.claim.id]
             answer = order_messages.allocation(

@@ -119,6 +119,7 @@ class Lifecycle:
                 raise no_allocation(allocation_id)
             skus = await order_store.line_skus(connection, [allocation_id])
             unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
+            unit_of_work.publication_log = self._deps.publication_log
             record = unit_of_work.records[allocation_id]
             unit_of_work.record(await transition(connection, unit_of_work.book, record))
             await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)

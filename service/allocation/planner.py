@@ -17,10 +17,10 @@ from policies.decisions.promise import (
 )
 from policies.decisions.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
 from policies.domain.calendars import ship_by
-from policies.domain.model import Commitment, Order, OrderFacts, Outcome, World
+from policies.domain.model import Channel, Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
-from policies.stock.oversell import UNMAPPED, oversell_cause
+from policies.stock.oversell import UNMAPPED
 from service.allocation.planning_context import ChannelContext
 from service.allocation.promise_check import unusable_shipments
 from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
@@ -70,6 +70,8 @@ class AllocationChange:
     exceptions: tuple[OrderException, ...] = field(default=())
     """Exceptions that are raised, including those that a policy resolves at once."""
     partial: bool = False
+    channel: Channel | None = None
+    """The order's channel, if units were planned."""
     oversold: tuple[ShortageRecord, ...] = ()
     """Units that were sold and are not available, including those that a policy cancels at once."""
     withheld: tuple[ShortageRecord, ...] = ()
@@ -218,8 +220,7 @@ def _replan(
     record.update_time = book.now
     record.state = _state_after(order, decision, record)
     record.expire_time = book.now + hold_duration if record.state == HELD else None
-    # Causes are determined before this order's own units are promised: an order does not race with itself.
-    shortages = [shortage_of(channel_context, book, order, shortage) for shortage in decision.shortages]
+    shortages = [shortage_of(channel_context, order, shortage) for shortage in decision.shortages]
     promise_units(channel_context, book, record, decision, old_shipments)
     added = add_shortages(channel_context, book.now, record, shortages)
     record.outcome = outcome_of(record, in_review=bool(decision.reviews))
@@ -232,6 +233,7 @@ def _replan(
         description,
         decision=decision,
         exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
+        channel=channel_context.channel,
         oversold=oversold_of(shortages),
         withheld=withheld_of(shortages),
         cancelled=added.cancelled,
@@ -292,17 +294,13 @@ def _shipment(
     )
 
 
-def shortage_of(channel_context: ChannelContext, book: Book, order: Order, short: Shortage) -> ShortageRecord:
-    """A shortage of a decision as a record, with the cause of an oversell."""
+def shortage_of(channel_context: ChannelContext, order: Order, short: Shortage) -> ShortageRecord:
+    """A shortage of a decision as a record. `oversell_evidence` finds the cause of an oversell that has none here."""
     cause = ""
     if short.kind.value in WITHHELD:
         cause = short.kind.value
-    if short.kind is ShortageKind.OVERSELL and order.commitment is Commitment.SOLD:
-        may_sell_from = channel_context.channel.may_sell_from
-        levels = [x for (sku, location), x in book.levels.items() if sku == short.sku and may_sell_from(location)]
-        cause = oversell_cause(levels, short.unit_count, book.now)
-        if short.sku not in channel_context.products:
-            cause = UNMAPPED
+    elif order.commitment is Commitment.SOLD and short.sku not in channel_context.products:
+        cause = UNMAPPED
     # A HOLD is not sold, so nothing of it is oversold.
     kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause, rules=short.rules)

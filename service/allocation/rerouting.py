@@ -10,6 +10,7 @@ from policies.decisions.routing import Decision, ShortageKind, route
 from policies.domain.model import Order, OrderFacts, OrderLine, World
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
+from policies.stock.oversell import EVENTS
 from service.allocation.planner import (
     AllocationChange,
     explain,
@@ -40,13 +41,13 @@ def replan_units(
     """Plans units, by line, for other locations, after they were released from their shipments.
 
     Locations that rejected one of the lines are excluded for its product, and so are those to `avoid`. Units that no
-    other location can supply are short: those of a sold order are oversold because of `cause`, and the exception rules
-    apply to them; a hold is reduced.
+    other location can supply are short: of a sold order they are oversold, because of `cause` if it lost them, and the
+    exception rules apply to them; a hold is reduced.
     """
     in_review = is_in_review(record)
     order = _suborder(record, units)
     decision, inputs = _decide(channel_context, book, record, order, record.shortages, avoid=avoid)
-    shortages = [_with_cause(shortage_of(channel_context, book, order, x), cause) for x in decision.shortages]
+    shortages = [_with_cause(shortage_of(channel_context, order, x), cause) for x in decision.shortages]
     promise_units(channel_context, book, record, decision)
     added = add_shortages(channel_context, book.now, record, shortages)
     reviews = reviews_of(channel_context, book, record, order, decision)
@@ -64,6 +65,7 @@ def replan_units(
         inputs=inputs,
         exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
         partial=True,
+        channel=channel_context.channel,
         oversold=oversold_of(shortages),
         withheld=withheld_of(shortages),
         cancelled=added.cancelled,
@@ -177,7 +179,9 @@ def _decide(
 
 
 def _with_cause(short: ShortageRecord, cause: str) -> ShortageRecord:
-    return replace(short, cause=cause) if short.kind == ShortageKind.OVERSELL.value else short
+    """The shortage with the event that caused it; other reasons to plan units again lose none."""
+    is_lost = short.kind == ShortageKind.OVERSELL.value and not short.cause and cause in EVENTS
+    return replace(short, cause=cause) if is_lost else short
 
 
 def _sentence(record: AllocationRecord, decision: Decision, requested: int, cause: str) -> str:

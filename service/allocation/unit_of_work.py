@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from service.allocation import oversell_evidence
 from service.allocation.order_counts import OrderCounts, count_changes
+from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
 from service.orders import order_writer
-from service.orders.allocation_record import AllocationRecord
-from service.orders.order_writer import OrderWrites
+from service.orders.allocation_record import REFUSED, AllocationRecord
+from service.orders.order_writer import DecisionWrite, OrderWrites
 from service.stock import levels
+from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book
 
 
@@ -34,6 +37,10 @@ class UnitOfWork:
     """New exceptions that concern no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Resolved exceptions that concern no order's plan, by kind and resolution."""
+    publication_log: PublicationLog | None = None
+    """Figures that this process has published and not yet written; they are evidence for oversells."""
+    _decisions: list[DecisionWrite] = field(default_factory=list)
+    _unexplained: list[UnexplainedOversell] = field(default_factory=list)
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
     _writes: OrderWrites = field(default_factory=OrderWrites)
@@ -81,14 +88,41 @@ class UnitOfWork:
         event = (self.book.new_id(), record.id, change.event, change.description, revision, now, decision_id)
         writes.events.append(event)
         if change.inputs is not None:
-            writes.add_decision(record, change.inputs, now)
-        writes.raise_exceptions(record.id, change.exceptions, now, self.book.new_id)
+            is_summary = record.state == REFUSED
+            stored = DecisionWrite(record.decision_id, record.id, record.decision, change.inputs, is_summary)
+            self._decisions.append(stored)
+        oversell = UnexplainedOversell.of(change, self.book)
+        if oversell is not None:
+            self._unexplained.append(oversell)
 
     def _note_backordered(self, record: AllocationRecord) -> None:
         self.backordered_skus.update(short.sku for short in record.shortages if short.backordered)
 
+    @property
+    def has_unexplained_oversells(self) -> bool:
+        """Whether units are oversold whose cause is not known yet."""
+        return bool(self._unexplained)
+
+    async def explain_oversells(self, connection: Connection) -> None:
+        """Finds the causes of oversold units, if there are any; to be called before orders are answered or written."""
+        if not self._unexplained:
+            return
+        unexplained, self._unexplained = self._unexplained, []
+        channels = {record.id: record.channel_id for record in self.records.values()}
+        explained = await oversell_evidence.explain(connection, self.book, channels, unexplained, self.publication_log)
+        for before, after in zip(unexplained, explained, strict=True):
+            changes = self.changes[after.record.id]
+            changes[:] = [after if change is before.change else change for change in changes]
+
     async def write(self, connection: Connection) -> None:
         """Writes the book and the orders."""
+        await self.explain_oversells(connection)
+        for stored in self._decisions:
+            self._writes.add_decision(stored, self.book.now)
+        for allocation_id, changes in self.changes.items():
+            for change in changes:
+                if change.event:
+                    self._writes.raise_exceptions(allocation_id, change.exceptions, self.book.now, self.book.new_id)
         await levels.write(connection, self.book)
         await order_writer.write(connection, self._writes)
 

@@ -213,6 +213,7 @@ async def _start_grpc(
         backorders=Backorders(deps),
         locations=LocationSweep(deps),
         exceptions=ExceptionSweep(deps),
+        publication_retention=timedelta(days=deps.settings.publication_retention_days),
     )
     _background(stack, housekeeping.run)
     retention = timedelta(days=deps.settings.decision_retention_days)

@@ -1,4 +1,4 @@
-"""Periodic cleanup: expires holds, purges request ids, retries backorders, sweeps exceptions and closed locations.
+"""Periodic cleanup: expires holds, purges old rows, retries backorders, sweeps exceptions and closed locations.
 
 No answer depends on it: a hold expires by the clock in each query, whether or not it was swept.
 """
@@ -20,6 +20,7 @@ from service.database.tables import request
 from service.orders import pending_cancellations
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
+from service.stock import publication_log
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +52,14 @@ class Housekeeping:
         backorders: Backorders,
         locations: LocationSweep,
         exceptions: ExceptionSweep,
+        publication_retention: timedelta,
     ) -> None:
         self._database = database
         self._lifecycle = lifecycle
         self._backorders = backorders
         self._locations = locations
         self._exceptions = exceptions
+        self._publication_retention = publication_retention
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
@@ -75,6 +78,14 @@ class Housekeeping:
     async def _purge(self) -> None:
         await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
+        retention = self._publication_retention
+        while (
+            await self._database.transaction(
+                "purge_publications", lambda connection: publication_log.purge(connection, retention)
+            )
+            == publication_log.PURGE_BATCH
+        ):
+            pass
 
 
 async def purge_requests(connection: Connection, retention: timedelta = limits.REQUEST_ID_RETENTION) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import grpc
@@ -67,7 +68,7 @@ def add_services(
     lifecycle = Lifecycle(deps)
     fulfillment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
-    deps.background.extend((watch.poller.run, order_watch.poller.run))
+    deps.background.extend((watch.poller.run, order_watch.poller.run, partial(deps.publication_log.run, database)))
     orders = AllocationServicer(
         allocator=queue,
         operations=OrderOperations(batch, CancellationOperations(deps)),
@@ -80,7 +81,7 @@ def add_services(
     )
     reader = AvailabilityReader(database, deps.catalog_cache, metrics)
     availability_grpc.add_AvailabilityServiceServicer_to_server(
-        AvailabilityServicer(reader, active_policies, watch), server
+        AvailabilityServicer(reader, active_policies, watch, deps.publication_log), server
     )
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(

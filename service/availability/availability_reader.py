@@ -18,6 +18,7 @@ from service.errors import ADD_PRODUCT_FIRST, NotFound
 from service.metrics import Metrics
 from service.rpc import proto_values
 from service.stock import levels
+from service.stock.publication_log import PublicationLog
 from truestock.v1 import availability_service_pb2 as availability_pb
 
 READ_SKUS = 2_000
@@ -46,6 +47,8 @@ class Snapshot:
     answers: dict[tuple[str, AvailabilityRequest], availability_pb.CheckAvailabilityResponse] = field(
         default_factory=dict
     )
+    recorded: set[int] = field(default_factory=set)
+    """The `id` of each answer that is in the publication log."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +122,16 @@ def answer(
     if response is None:
         response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
     return response
+
+
+def record(
+    log: PublicationLog, snapshot: Snapshot, channel_id: str, response: availability_pb.CheckAvailabilityResponse
+) -> None:
+    """Adds an answer that is sent to a channel to the publication log, once for each stock read."""
+    if id(response) not in snapshot.recorded:
+        snapshot.recorded.add(id(response))
+        units = {x.sku: x.sellable_count for x in response.availabilities}
+        log.record(channel_id, units, snapshot.now, response.policy_revision)
 
 
 def _assess(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -24,7 +24,7 @@ from policies.policy_set import PolicySet
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import as_bigint
-from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
+from service.database.database import Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import availability_published
 from service.policy.active_policies import ActivePolicies
 from service.stock import levels
@@ -84,11 +84,6 @@ _WRITE = Statement(
     .where(_published.channel_id == _value.c.channel_id, _published.sku == _value.c.sku)
     .returning(*COLUMNS)
 )
-_LAST_PUBLISHED = Statement(
-    select(_published.sku, _published.sellable).where(
-        _published.channel_id == parameter("channel_id", Text), _published.sku == any_of("skus", Text)
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +106,6 @@ class PublishedValue:
     def units(self) -> tuple[int, int]:
         """(Sellable units, units of the largest single order)."""
         return self.sellable, self.largest_single_order
-
-
-async def last_published(connection: Connection, channel_id: str, skus: Iterable[str]) -> dict[str, int]:
-    """The sellable units last published to a channel, by SKU, without SKUs that were never published to it."""
-    rows = await _LAST_PUBLISHED.rows(connection, channel_id=channel_id, skus=sorted(set(skus)))
-    return {row["sku"]: row["sellable"] for row in rows}
 
 
 def published_value(row: asyncpg.Record) -> PublishedValue:

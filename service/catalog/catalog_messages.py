@@ -78,6 +78,7 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         location_ids=row["location_ids"],
         cancellation_headroom=row["cancellation_headroom"],
         platform=row["platform"] or "",
+        figure_lag_seconds=row["figure_lag_seconds"],
     )
 
 

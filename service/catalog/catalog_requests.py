@@ -131,6 +131,9 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         if message.HasField("cancellation_headroom")
         else None,
         "platform": _platform(fields, f"{at}.platform", message.platform),
+        "figure_lag_seconds": fields.whole_number(
+            f"{at}.figure_lag_seconds", message.figure_lag_seconds, 0, limits.FIGURE_LAG_SECONDS
+        ),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -245,7 +246,8 @@ def channel_of(row: asyncpg.Record) -> Channel:
     """A row of `channel` as a value of `policies`."""
     location_ids = frozenset(row["location_ids"])
     identity = (row["id"], row["kind"], row["display_name"])
-    return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"])
+    lag = timedelta(seconds=row["figure_lag_seconds"])
+    return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"], lag)
 
 
 def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:

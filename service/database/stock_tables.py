@@ -104,6 +104,7 @@ channel = Table(
     required("location_ids", Texts, comment="empty means all"),
     Column("cancellation_headroom", Double, comment="share of the channel's allowed cancellations that remains"),
     Column("platform", Text, comment="platform whose status words its orders use in channel_status"),
+    required("figure_lag_seconds", Integer, server_default="0", comment="until it shows a figure published to it"),
     *timestamps(),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
@@ -43,6 +43,7 @@ __all__ = [
     "TransactionId",
     "allocation",
     "allocation_copy",
+    "availability_history",
     "availability_published",
     "catalog_version",
     "channel",
@@ -85,6 +86,18 @@ availability_published = Table(
     required("publish_time", Moment),
     transaction_id(),
     comment="The value last published to a channel for each product.",
+)
+
+availability_history = Table(
+    "availability_history",
+    metadata,
+    key("channel_id"),
+    key("sku"),
+    key("publish_time", Moment),
+    required("sellable", BigInteger),
+    required("policy_revision", Text, comment="of the rules that decided"),
+    Index("availability_history_time_idx", "publish_time"),
+    comment="Append-only: sellable units sent to each channel, as answers and on its watches.",
 )
 
 policy_set = Table(

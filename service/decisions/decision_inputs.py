@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,6 +31,7 @@ from policies.domain.model import (
     World,
 )
 from policies.policy_set import PolicySet
+from policies.stock.oversell import OversellEvidence, PublishedFigure
 from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
 from service.decisions.decision_messages import COMMITMENTS
 from service.rpc.proto_values import timestamp
@@ -47,7 +48,7 @@ _COMMITMENT_WORDS = {number: word for word, number in COMMITMENTS.items()}
 
 @dataclass(frozen=True, slots=True)
 class RoutingInputs:
-    """All inputs of one decision: the arguments of `route`."""
+    """All inputs of one decision: the arguments of `route`, and the evidence for the causes of its oversells."""
 
     world: World
     channel: Channel
@@ -55,6 +56,8 @@ class RoutingInputs:
     own_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
     rejected_by: frozenset[tuple[str, str]] = frozenset()
     whole: WholeOrder | None = None
+    oversells: tuple[OversellEvidence, ...] = ()
+    """What was known about the units that the decision lacks."""
 
     def decide(self, policy_set: PolicySet) -> Decision:
         """The decision for these inputs under the given rules."""
@@ -87,6 +90,22 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
         own_units=_units_of(message.promised_units),
         rejected_by=frozenset((x.sku, x.location_id) for x in message.excluded_stock),
         whole=_whole_of(message.whole_order, order) if message.HasField("whole_order") else None,
+        oversells=tuple(_oversell_of(x) for x in message.oversells),
+    )
+
+
+def _oversell_of(message: decision_pb2.OversellEvidence) -> OversellEvidence:
+    figure = message.published
+    return OversellEvidence(
+        sku=message.sku,
+        ordered=message.ordered_count,
+        short=message.short_count,
+        published=PublishedFigure(figure.sellable_count, _moment(figure.publish_time), figure.policy_revision)
+        if message.HasField("published")
+        else None,
+        own_units=message.own_promised_count,
+        other_units=message.other_promised_count,
+        is_stale=message.stale,
     )
 
 
@@ -187,6 +206,7 @@ def channel_message(channel: Channel) -> catalog_pb.Channel:
         location_ids=sorted(channel.location_ids),
         cancellation_headroom=channel.cancellation_headroom,
         platform=channel.platform or "",
+        figure_lag_seconds=int(channel.figure_lag.total_seconds()),
     )
 
 
@@ -198,6 +218,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
         location_ids=frozenset(message.location_ids),
         cancellation_headroom=message.cancellation_headroom if message.HasField("cancellation_headroom") else None,
         platform=message.platform or None,
+        figure_lag=timedelta(seconds=message.figure_lag_seconds),
     )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
+from policies.stock.oversell import OversellEvidence
 from service import limits
 from service.database.database import Connection, Statement, parameter, transposed, unnested
 from service.database.tables import decision, decision_catalog
@@ -32,6 +33,7 @@ from service.decisions.decision_inputs import (
     promised_units_messages,
     whole_order_message,
 )
+from service.decisions.decision_messages import oversell
 from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_pb2
 
@@ -79,6 +81,8 @@ class DecisionInputs:
     rejected_by: frozenset[tuple[str, str]]
     now: datetime
     whole: WholeOrder | None = None
+    oversells: tuple[OversellEvidence, ...] = ()
+    """What was known about units that no permitted location had; read after the plan."""
     byte_count: int = 0
     """Size of the stored decision and its inputs; 0 before they are stored."""
 
@@ -114,6 +118,7 @@ class DecisionInputs:
             ],
             now=timestamp(self.now),
             whole_order=whole_order_message(self.whole),
+            oversells=[oversell(evidence) for evidence in self.oversells],
         ).SerializeToString(deterministic=True)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from policies.decisions.routing import Decision
 from policies.domain.model import Commitment
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
+from policies.stock.oversell import OversellEvidence, oversell_cause
 from service.rpc import proto_values
 from truestock.v1 import (
     decision_pb2,
@@ -16,9 +18,13 @@ from truestock.v1 import (
 
 
 def decision_message(
-    decision: Decision, policy_revision: str, decision_id: UUID, now: datetime
+    decision: Decision,
+    policy_revision: str,
+    decision_id: UUID,
+    now: datetime,
+    oversells: Iterable[OversellEvidence] = (),
 ) -> decision_pb2.Decision:
-    """A decision under its id; `now` is the time of its stock read."""
+    """A decision under its id; `now` is the time of its stock read. The causes of its oversells are found here."""
     return decision_pb2.Decision(
         decision_id=str(decision_id),
         policy_revision=policy_revision,
@@ -28,6 +34,28 @@ def decision_message(
         dropped_candidates=[dropped_candidate(dropped) for dropped in decision.dropped],
         stock_read_time=proto_values.timestamp(now),
         search_truncated=not decision.searched_exhaustively,
+        oversells=[oversell(evidence, oversell_cause(evidence)) for evidence in oversells],
+    )
+
+
+def oversell(evidence: OversellEvidence, cause: str = "") -> decision_pb2.OversellEvidence:
+    """The evidence of an oversell, with its cause in a decision and without in its inputs."""
+    figure, published = evidence.published, None
+    if figure is not None:
+        published = decision_pb2.PublishedFigure(
+            sellable_count=figure.sellable,
+            publish_time=proto_values.timestamp(figure.publish_time),
+            policy_revision=figure.policy_revision,
+        )
+    return decision_pb2.OversellEvidence(
+        sku=evidence.sku,
+        ordered_count=evidence.ordered,
+        short_count=evidence.short,
+        published=published,
+        own_promised_count=evidence.own_units,
+        other_promised_count=evidence.other_units,
+        stale=evidence.is_stale,
+        cause=cause,
     )
 
 

@@ -79,9 +79,10 @@ class DecisionReplayer:
         assert stored.inputs is not None
         with FAST_SWITCHING:
             policy_set = self._policy_set(stored, files)
-            decision = inputs_of(stored.inputs).decide(policy_set)
+            inputs = inputs_of(stored.inputs)
+            decision = inputs.decide(policy_set)
             now = stored.inputs.now.ToDatetime(tzinfo=UTC)
-            replayed = decision_message(decision, policy_set.revision, stored.id, now)
+            replayed = decision_message(decision, policy_set.revision, stored.id, now, inputs.oversells)
         identical = idempotency.serialized(replayed) == stored.explanation
         original = decision_pb2.Decision.FromString(stored.explanation)
         return ReplayResult(replayed, identical, "" if identical else idempotency.differing_field(original, replayed))

@@ -236,6 +236,13 @@ class AllocationRecord:
             self.shortages.append(short)
         self.update_ever_short()
 
+    def explain_oversell(self, sku: str, cause: str) -> None:
+        """Gives the oversold units of a product that have no cause yet this one."""
+        shortages, self.shortages = self.shortages, []
+        for short in shortages:
+            unexplained = (short.sku, short.kind, short.cause) == (sku, OVERSELL, "")
+            self.add_shortage(replace(short, cause=cause) if unexplained else short)
+
     @property
     def is_empty(self) -> bool:
         """Whether all its units are cancelled."""

@@ -42,9 +42,10 @@ from service.database.tables import (
 from service.decisions import decision_log
 from service.decisions.decision_log import DecisionInputs, StoredCatalog
 from service.exceptions import superseded_exceptions
-from service.orders.allocation_record import ENDED, HELD, REFUSED, RULE_SEPARATOR, AllocationRecord
+from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord
 from service.orders.order_exceptions import OrderException
 from service.version import VERSION
+from truestock.v1 import decision_pb2
 
 _TAG_SEPARATOR = "\x1f"
 """Joins the tags of one order: `unnest` flattens an array of arrays, so each list is sent as a text."""
@@ -221,6 +222,17 @@ _INSERTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionWrite:
+    """A decision about an order with its inputs, to be written; one that refused a hold `is_summary`."""
+
+    id: UUID | None
+    allocation_id: UUID
+    decision: decision_pb2.Decision
+    inputs: DecisionInputs
+    is_summary: bool
+
+
 @dataclass(slots=True)
 class OrderWrites:
     """Everything that one transaction writes about orders.
@@ -249,11 +261,11 @@ class OrderWrites:
             for event in raised_exception.first_events(id):
                 self.exception_events.append((new_id(), id, event.event, event.actor, event.description, now))
 
-    def add_decision(self, record: AllocationRecord, inputs: DecisionInputs, now: datetime) -> None:
-        """Adds the record's newest decision, without its inputs if the hold was refused."""
-        explanation = record.decision.SerializeToString(deterministic=True)
-        stored_inputs, catalog = inputs.serialize(explanation, is_summary=record.state == REFUSED)
-        row = (record.decision_id, record.id, record.decision.policy_revision, VERSION, explanation)
+    def add_decision(self, decided: DecisionWrite, now: datetime) -> None:
+        """Adds a decision about an order, without its inputs if it is a summary."""
+        explanation = decided.decision.SerializeToString(deterministic=True)
+        stored_inputs, catalog = decided.inputs.serialize(explanation, is_summary=decided.is_summary)
+        row = (decided.id, decided.allocation_id, decided.decision.policy_revision, VERSION, explanation)
         self.decisions.append((*row, stored_inputs, catalog.hash if catalog else None, now))
         if catalog is not None:
             self.catalogs.append(catalog)

@@ -9,6 +9,7 @@ from service.availability import availability_reader
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request
 from service.policy.active_policies import ActivePolicies
+from service.stock.publication_log import PublicationLog
 from service.watch import watch_requests
 from service.watch.availability_watch import AvailabilityWatch
 from truestock.v1 import (
@@ -22,10 +23,17 @@ Context = Any
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh stock read and the rules in force at the start of the call."""
 
-    def __init__(self, reader: AvailabilityReader, active_policies: ActivePolicies, watch: AvailabilityWatch) -> None:
+    def __init__(
+        self,
+        reader: AvailabilityReader,
+        active_policies: ActivePolicies,
+        watch: AvailabilityWatch,
+        publication_log: PublicationLog,
+    ) -> None:
         self._reader = reader
         self._active_policies = active_policies
         self._watch = watch
+        self._publication_log = publication_log
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -33,7 +41,10 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         question = availability_request(request)
         policy_set = self._active_policies.current.policy_set
         snapshot = await self._reader.read(question.skus)
-        return availability_reader.answer(policy_set, snapshot, question)
+        answer = availability_reader.answer(policy_set, snapshot, question)
+        if not request.internal:
+            availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)
+        return answer
 
     def WatchAvailability(
         self, request: availability_pb.WatchAvailabilityRequest, context: Context

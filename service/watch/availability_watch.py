@@ -50,6 +50,7 @@ class AvailabilityWatch:
         self._cache = deps.catalog_cache
         self._active_policies = active_policies = deps.active_policies
         self._metrics = metrics = deps.metrics
+        self._publication_log = deps.publication_log
         self._closing = deps.shutdown
         self._poll_seconds = deps.settings.watch_poll_seconds
         self._refresh_seconds = deps.settings.watch_refresh_seconds
@@ -86,7 +87,7 @@ class AvailabilityWatch:
                 while True:
                     subscriber.wake.clear()
                     self._closing.raise_if_stopping()
-                    changes = self._take_changes(subscription.channel_id, subscribers, subscriber)
+                    changes = self._take_changes(subscription, subscribers, subscriber)
                     assert self._position is not None
                     if not subscriber.pending:
                         # A token states that every change before it has been sent, so it moves on only when nothing is
@@ -139,7 +140,7 @@ class AvailabilityWatch:
                 if sku in subscribers.published:
                     subscriber.notify(subscribers.published[sku])
             if subscriber.pending or time.monotonic() - last_sent > subscription.heartbeat.total_seconds() / 2:
-                yield self._message(self._take_changes(subscription.channel_id, subscribers, subscriber), "")
+                yield self._message(self._take_changes(subscription, subscribers, subscriber), "")
                 last_sent = time.monotonic()
 
     async def _wait_for_first_poll(self, subscriber: AvailabilitySubscriber) -> None:
@@ -284,19 +285,30 @@ class AvailabilityWatch:
     def _observe_delay(self, ingest_time: datetime | None) -> None:
         """Measures, by the database's clock, the time from recording a movement to publishing its value."""
         if ingest_time is not None and self._position is not None:
-            publish_time = self._position.horizon.now + timedelta(seconds=time.monotonic() - self._poll_time)
-            self._metrics.availability_delay.observe(max(0.0, (publish_time - ingest_time).total_seconds()))
+            self._metrics.availability_delay.observe(max(0.0, (self._database_time() - ingest_time).total_seconds()))
 
     def _take_changes(
-        self, channel_id: str, subscribers: ChannelSubscribers, subscriber: AvailabilitySubscriber
+        self,
+        subscription: AvailabilitySubscription,
+        subscribers: ChannelSubscribers,
+        subscriber: AvailabilitySubscriber,
     ) -> list[PublishedValue]:
+        channel_id = subscription.channel_id
         changes = [
             subscribers.published[sku]
             for sku in subscriber.take_pending(limits.WATCH_CHANGES)
             if sku in subscribers.published
         ]
         self._metrics.availability_changes_published.labels(channel_id).inc(len(changes))
+        if changes and not subscription.internal:
+            units = {value.sku: value.sellable for value in changes}
+            self._publication_log.record(channel_id, units, self._database_time(), self._revision)
         return changes
+
+    def _database_time(self) -> datetime:
+        """The database's clock now: its time at the last poll, and the time since then by the clock of this process."""
+        assert self._position is not None
+        return self._position.horizon.now + timedelta(seconds=time.monotonic() - self._poll_time)
 
     def _message(self, changes: Sequence[PublishedValue], token: str) -> availability_pb.WatchAvailabilityResponse:
         assert self._position is not None

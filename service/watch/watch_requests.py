@@ -22,12 +22,16 @@ _TOKEN = re.compile(r"([a-z]\d+)\.([0-9a-f]{8})\.(\d{1,19})")
 
 @dataclass(frozen=True, slots=True)
 class AvailabilitySubscription:
-    """What availability to send: `skus` None is every product. `since` is the transaction of the resume token."""
+    """What availability to send: `skus` None is every product. `since` is the transaction of the resume token.
+
+    `internal`: what is sent is not for the channel.
+    """
 
     channel_id: str
     skus: frozenset[str] | None
     since: int | None
     heartbeat: timedelta
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ def availability_subscription(request: availability_pb.WatchAvailabilityRequest)
     since = _since(fields, request.resume_token, _AVAILABILITY, [request.channel_id, *request.skus])
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
-    return AvailabilitySubscription(request.channel_id, frozenset(request.skus) or None, since, heartbeat)
+    skus = frozenset(request.skus) or None
+    return AvailabilitySubscription(request.channel_id, skus, since, heartbeat, request.internal)
 
 
 def order_subscription(request: allocation_pb.WatchOrdersRequest) -> OrderSubscription:

@@ -150,7 +150,7 @@ async def test_a_payment_after_expiry_is_replanned(retailer: Retailer) -> None:
     assert paid.state == State.STATE_CONFIRMED
     assert promised(paid) == {"dc": 1}
     assert paid.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
-    assert retailer.metric("oversold_units_total", channel="web", cause="race") == 1
+    assert retailer.metric("oversold_units_total", channel="web", cause="not_told") == 1
     assert (await retailer.ledger()).balanced
 
 

@@ -283,8 +283,9 @@ class Shortage(_message.Message):
     unit_count: _builtins.int
     kind: Global___Shortage.Kind.ValueType
     cause: _builtins.str
-    """For an oversell: `race`, `stale_feed`, `over_published`, `count_correction`, `rejected` or `unmapped`. For units
-    that rules keep: `held_by_buffer` or `blocked_by_rule`.
+    """For an oversell: `race`, `stale_feed`, `over_published`, `not_applied`, `not_told`, `count_correction`, `rejected`
+    or `unmapped`; `decision.oversells` has the evidence. For units that rules keep: `held_by_buffer` or
+    `blocked_by_rule`.
     """
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""

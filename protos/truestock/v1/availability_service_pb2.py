@@ -29,7 +29,7 @@ from truestock.v1 import decision_pb2 as truestock_dot_v1_dot_decision__pb2
 from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/availability_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\x1a\x18truestock/v1/order.proto\"\xd6\x01\n\x18\x43heckAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x35\n\x06method\x18\x03 \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethodB\x04\xe2\x41\x01\x01\x12\x34\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x19.truestock.v1.DestinationB\x04\xe2\x41\x01\x01\x12\x1f\n\x11include_locations\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x9d\x01\n\x19\x43heckAvailabilityResponse\x12\x32\n\x0e\x61vailabilities\x18\x01 \x03(\x0b\x32\x1a.truestock.v1.Availability\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x33\n\x0fstock_read_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf3\x01\n\x0c\x41vailability\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x61vailable_count\x18\x03 \x01(\x05\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x05\x12\x1c\n\x14\x63hannel_buffer_count\x18\x05 \x01(\x05\x12\x35\n\tlocations\x18\x06 \x03(\x0b\x32\".truestock.v1.LocationAvailability\x12,\n\x0b\x66ired_rules\x18\x07 \x03(\x0b\x32\x17.truestock.v1.FiredRule\"\x92\x02\n\x14LocationAvailability\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x15\n\ron_hand_count\x18\x02 \x01(\x05\x12\x19\n\x11unavailable_count\x18\x03 \x01(\x05\x12\x12\n\nheld_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x61llocated_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x61vailable_count\x18\x06 \x01(\x05\x12\x14\n\x0c\x62uffer_count\x18\x07 \x01(\x05\x12\x16\n\x0esellable_count\x18\x08 \x01(\x05\x12\x0f\n\x07reasons\x18\t \x03(\t\x12.\n\nas_of_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x01\n\x18WatchAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"\x93\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .truestock.v1.AvailabilityChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12-\n\tread_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x12\x41vailabilityChange\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x16\n\x0esellable_count\x18\x03 \x01(\x05\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x05\x32\xe3\x01\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.truestock.v1.CheckAvailabilityRequest\x1a\'.truestock.v1.CheckAvailabilityResponse\x12\x66\n\x11WatchAvailability\x12&.truestock.v1.WatchAvailabilityRequest\x1a\'.truestock.v1.WatchAvailabilityResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/availability_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\x1a\x18truestock/v1/order.proto\"\xee\x01\n\x18\x43heckAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x35\n\x06method\x18\x03 \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethodB\x04\xe2\x41\x01\x01\x12\x34\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x19.truestock.v1.DestinationB\x04\xe2\x41\x01\x01\x12\x1f\n\x11include_locations\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08internal\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x9d\x01\n\x19\x43heckAvailabilityResponse\x12\x32\n\x0e\x61vailabilities\x18\x01 \x03(\x0b\x32\x1a.truestock.v1.Availability\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x33\n\x0fstock_read_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf3\x01\n\x0c\x41vailability\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x61vailable_count\x18\x03 \x01(\x05\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x05\x12\x1c\n\x14\x63hannel_buffer_count\x18\x05 \x01(\x05\x12\x35\n\tlocations\x18\x06 \x03(\x0b\x32\".truestock.v1.LocationAvailability\x12,\n\x0b\x66ired_rules\x18\x07 \x03(\x0b\x32\x17.truestock.v1.FiredRule\"\x92\x02\n\x14LocationAvailability\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x15\n\ron_hand_count\x18\x02 \x01(\x05\x12\x19\n\x11unavailable_count\x18\x03 \x01(\x05\x12\x12\n\nheld_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x61llocated_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x61vailable_count\x18\x06 \x01(\x05\x12\x14\n\x0c\x62uffer_count\x18\x07 \x01(\x05\x12\x16\n\x0esellable_count\x18\x08 \x01(\x05\x12\x0f\n\x07reasons\x18\t \x03(\t\x12.\n\nas_of_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x18WatchAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x16\n\x08internal\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x93\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .truestock.v1.AvailabilityChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12-\n\tread_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x12\x41vailabilityChange\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x16\n\x0esellable_count\x18\x03 \x01(\x05\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x05\x32\xe3\x01\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.truestock.v1.CheckAvailabilityRequest\x1a\'.truestock.v1.CheckAvailabilityResponse\x12\x66\n\x11WatchAvailability\x12&.truestock.v1.WatchAvailabilityRequest\x1a\'.truestock.v1.WatchAvailabilityResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['destination']._serialized_options = b'\342A\001\001'
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['include_locations']._loaded_options = None
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['include_locations']._serialized_options = b'\342A\001\001'
+  _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['internal']._loaded_options = None
+  _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['internal']._serialized_options = b'\342A\001\001'
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['channel_id']._loaded_options = None
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['channel_id']._serialized_options = b'\342A\001\002'
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['skus']._loaded_options = None
@@ -54,20 +56,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['resume_token']._serialized_options = b'\342A\001\001'
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['heartbeat_interval']._loaded_options = None
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['heartbeat_interval']._serialized_options = b'\342A\001\001'
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['internal']._loaded_options = None
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['internal']._serialized_options = b'\342A\001\001'
   _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=211
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=425
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=428
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=585
-  _globals['_AVAILABILITY']._serialized_start=588
-  _globals['_AVAILABILITY']._serialized_end=831
-  _globals['_LOCATIONAVAILABILITY']._serialized_start=834
-  _globals['_LOCATIONAVAILABILITY']._serialized_end=1108
-  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=1111
-  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=1272
-  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=1275
-  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=1422
-  _globals['_AVAILABILITYCHANGE']._serialized_start=1424
-  _globals['_AVAILABILITYCHANGE']._serialized_end=1534
-  _globals['_AVAILABILITYSERVICE']._serialized_start=1537
-  _globals['_AVAILABILITYSERVICE']._serialized_end=1764
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=449
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=452
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=609
+  _globals['_AVAILABILITY']._serialized_start=612
+  _globals['_AVAILABILITY']._serialized_end=855
+  _globals['_LOCATIONAVAILABILITY']._serialized_start=858
+  _globals['_LOCATIONAVAILABILITY']._serialized_end=1132
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=1135
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=1320
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=1323
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=1470
+  _globals['_AVAILABILITYCHANGE']._serialized_start=1472
+  _globals['_AVAILABILITYCHANGE']._serialized_end=1582
+  _globals['_AVAILABILITYSERVICE']._serialized_start=1585
+  _globals['_AVAILABILITYSERVICE']._serialized_end=1812
 # @@protoc_insertion_point(module_scope)

@@ -31,10 +31,15 @@ class CheckAvailabilityRequest(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
     INCLUDE_LOCATIONS_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     method: _order_pb2.FulfillmentMethod.ValueType
     include_locations: _builtins.bool
     """Also return the figures of each location and the rules that fired."""
+    internal: _builtins.bool
+    """The answer is for a person or a report, not for the channel. Other answers are kept as published to the channel,
+    and a later oversell is explained by them.
+    """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 500 different SKUs."""
@@ -49,10 +54,11 @@ class CheckAvailabilityRequest(_message.Message):
         method: _order_pb2.FulfillmentMethod.ValueType = ...,
         destination: _order_pb2.Destination | None = ...,
         include_locations: _builtins.bool = ...,
+        internal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "method", b"method", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "internal", b"internal", "method", b"method", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -201,11 +207,14 @@ class WatchAvailabilityRequest(_message.Message):
     SKUS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     resume_token: _builtins.str
     """`resume_token` of an earlier message: only what may have changed since is sent first. Without it, every value is
     sent first.
     """
+    internal: _builtins.bool
+    """What is sent is for a person or a report, not for the channel; see CheckAvailabilityRequest."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 10,000 different SKUs; all products, including new ones, if empty."""
@@ -221,10 +230,11 @@ class WatchAvailabilityRequest(_message.Message):
         skus: _abc.Iterable[_builtins.str] | None = ...,
         resume_token: _builtins.str = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
+        internal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "internal", b"internal", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -389,6 +389,7 @@ class Channel(_message.Message):
     LOCATION_IDS_FIELD_NUMBER: _builtins.int
     CANCELLATION_HEADROOM_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
+    FIGURE_LAG_SECONDS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Such as `tiktok_shop`: lower-case letters, digits, `-` and `_`, at most 64."""
     kind: Global___Channel.Kind.ValueType
@@ -398,6 +399,10 @@ class Channel(_message.Message):
     platform: _builtins.str
     """The platform whose statuses `channel_status` uses: `shopify`, `tiktok_shop`, `square`, `amazon` or `walmart`; empty
     if statuses are not translated.
+    """
+    figure_lag_seconds: _builtins.int
+    """Seconds until the channel shows a figure that was published to it, 0 to 86,400. An order that arrives earlier was
+    sold by the figure before: an oversell is then a race, not a fault of the channel.
     """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -412,10 +417,11 @@ class Channel(_message.Message):
         location_ids: _abc.Iterable[_builtins.str] | None = ...,
         cancellation_headroom: _builtins.float | None = ...,
         platform: _builtins.str = ...,
+        figure_lag_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cancellation_headroom: _TypeAlias = _typing.Literal["cancellation_headroom"]  # noqa: Y015
     _WhichOneofArgType__cancellation_headroom: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom"]  # noqa: Y015

@@ -35,6 +35,7 @@ class Decision(_message.Message):
     DROPPED_CANDIDATES_FIELD_NUMBER: _builtins.int
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
     SEARCH_TRUNCATED_FIELD_NUMBER: _builtins.int
+    OVERSELLS_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Quote this id in a support ticket. Empty if the decision was not stored."""
     policy_revision: _builtins.str
@@ -56,6 +57,12 @@ class Decision(_message.Message):
     def stock_read_time(self) -> _timestamp_pb2.Timestamp:
         """When the stock behind the decision was read, by the database's clock."""
 
+    @_builtins.property
+    def oversells(self) -> _containers.RepeatedCompositeFieldContainer[Global___OversellEvidence]:
+        """Of a SOLD order: for each product with oversold units whose cause lies in published figures, the evidence and the
+        cause.
+        """
+
     def __init__(
         self,
         *,
@@ -67,14 +74,99 @@ class Decision(_message.Message):
         dropped_candidates: _abc.Iterable[Global___DroppedCandidate] | None = ...,
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
         search_truncated: _builtins.bool = ...,
+        oversells: _abc.Iterable[Global___OversellEvidence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "dropped_candidates", b"dropped_candidates", "fired_rules", b"fired_rules", "policy_revision", b"policy_revision", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "search_truncated", b"search_truncated", "stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "dropped_candidates", b"dropped_candidates", "fired_rules", b"fired_rules", "oversells", b"oversells", "policy_revision", b"policy_revision", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "search_truncated", b"search_truncated", "stock_read_time", b"stock_read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class OversellEvidence(_message.Message):
+    """Why an order lacks units of one product, in units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    ORDERED_COUNT_FIELD_NUMBER: _builtins.int
+    SHORT_COUNT_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    OWN_PROMISED_COUNT_FIELD_NUMBER: _builtins.int
+    OTHER_PROMISED_COUNT_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    ordered_count: _builtins.int
+    """Units that the order asked for, shipped ones excluded."""
+    short_count: _builtins.int
+    """Units of these that no permitted location has."""
+    own_promised_count: _builtins.int
+    """Promised since then to other orders of the channel."""
+    other_promised_count: _builtins.int
+    """Promised since then to orders of other channels."""
+    stale: _builtins.bool
+    """A stock figure was older than its feed's declared cadence, or than a day if none is declared."""
+    cause: _builtins.str
+    """`race`, `stale_feed`, `not_told`, `over_published` or `not_applied`. Empty in the inputs of a decision."""
+    @_builtins.property
+    def published(self) -> Global___PublishedFigure:
+        """What the channel went by: the figure last published to it, or with a lag the last one that it can have shown. Unset
+        if none was.
+        """
+
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        ordered_count: _builtins.int = ...,
+        short_count: _builtins.int = ...,
+        published: Global___PublishedFigure | None = ...,
+        own_promised_count: _builtins.int = ...,
+        other_promised_count: _builtins.int = ...,
+        stale: _builtins.bool = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["published", b"published"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "ordered_count", b"ordered_count", "other_promised_count", b"other_promised_count", "own_promised_count", b"own_promised_count", "published", b"published", "short_count", b"short_count", "sku", b"sku", "stale", b"stale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OversellEvidence: _TypeAlias = OversellEvidence  # noqa: Y015
+
+@_typing.final
+class PublishedFigure(_message.Message):
+    """What was published to a channel as sellable of one product."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    sellable_count: _builtins.int
+    policy_revision: _builtins.str
+    """Content hash of the policy set that decided."""
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent, by the database's clock."""
+
+    def __init__(
+        self,
+        *,
+        sellable_count: _builtins.int = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
+        policy_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["publish_time", b"publish_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_revision", b"policy_revision", "publish_time", b"publish_time", "sellable_count", b"sellable_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishedFigure: _TypeAlias = PublishedFigure  # noqa: Y015
 
 @_typing.final
 class FiredRule(_message.Message):
@@ -201,6 +293,7 @@ class DecisionInputs(_message.Message):
     EXCLUDED_STOCK_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
     WHOLE_ORDER_FIELD_NUMBER: _builtins.int
+    OVERSELLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___OrderInput:
         """The order, as the service read it."""
@@ -237,6 +330,10 @@ class DecisionInputs(_message.Message):
     def whole_order(self) -> Global___WholeOrder:
         """Set if `order` has only some units of its order: those that were rerouted, or waited for stock."""
 
+    @_builtins.property
+    def oversells(self) -> _containers.RepeatedCompositeFieldContainer[Global___OversellEvidence]:
+        """What was known about units that no permitted location had."""
+
     def __init__(
         self,
         *,
@@ -249,10 +346,11 @@ class DecisionInputs(_message.Message):
         excluded_stock: _abc.Iterable[Global___ExcludedStock] | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
         whole_order: Global___WholeOrder | None = ...,
+        oversells: _abc.Iterable[Global___OversellEvidence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order", "whole_order", b"whole_order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "oversells", b"oversells", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

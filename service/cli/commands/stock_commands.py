@@ -48,6 +48,7 @@ def availability(
         method=FULFILLMENT_METHOD_PICKUP if pickup else FULFILLMENT_METHOD_SHIP,
         destination=options.destination(country, region, postal_code, lat, lon),
         include_locations=locations,
+        internal=True,
     )
 
     async def ask(client: Client) -> CheckAvailabilityResponse:

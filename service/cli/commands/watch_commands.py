@@ -55,7 +55,7 @@ def availability(
 
     def request(token: str) -> WatchAvailabilityRequest:
         return WatchAvailabilityRequest(
-            channel_id=channel, skus=skus or [], resume_token=token, heartbeat_interval=_heartbeat()
+            channel_id=channel, skus=skus or [], resume_token=token, heartbeat_interval=_heartbeat(), internal=True
         )
 
     def show(message: WatchAvailabilityResponse) -> Iterable[str | Message]:

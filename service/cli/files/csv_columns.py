@@ -304,6 +304,11 @@ CHANNELS = FileKind(
             choice({word: word for word in PLATFORMS}),
             f"platform that defines the channel_status of orders: {', '.join(PLATFORMS)}; empty if another",
         ),
+        CsvColumn(
+            "figure_lag_seconds",
+            whole_number(0, limits.FIGURE_LAG_SECONDS),
+            "seconds until it shows a figure that was published to it",
+        ),
     ),
     make_channel,
     {},

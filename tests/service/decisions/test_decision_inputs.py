@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from hypothesis import given, strategies as st
@@ -110,6 +110,7 @@ channels = built(
     location_ids=st.frozensets(st.sampled_from("xyz")),
     cancellation_headroom=shares,
     platform=maybe_words,
+    figure_lag=st.integers(0, limits.FIGURE_LAG_SECONDS).map(lambda seconds: timedelta(seconds=seconds)),
 )
 destinations = built(
     Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points

@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry
 
 from service import limits
 from service.app.wiring import new_id
-from service.availability import published_availability
 from service.database.database import Database, plain_url
 from service.dependencies import Dependencies
 from service.metrics import Metrics
@@ -448,15 +447,14 @@ async def test_a_stream_above_the_limit_is_refused(retailers: RetailerMaker, mon
     assert refused.retry_seconds > 0
 
 
-async def test_the_last_published_value_is_stored_to_explain_an_oversell(shop: Retailer) -> None:
+async def test_values_that_were_sent_are_kept_to_explain_an_oversell(shop: Retailer) -> None:
     async with watching(shop) as client:
         await client.receives(MUG=10, PAN=5)
     await shop.count({("MUG", "dc"): 1})
-    connection = await asyncpg.connect(plain_url(shop.database_url))
-    published = await published_availability.last_published(connection, "web", ["MUG", "NOTHING"])
-    await connection.close()
 
-    assert published == {"MUG": 10}
+    rows = await shop.sql("SELECT channel_id, sku, sellable, policy_revision FROM availability_history ORDER BY sku")
+    assert [tuple(row)[:3] for row in rows] == [("web", "MUG", 10), ("web", "PAN", 5)]
+    assert all(row["policy_revision"] for row in rows)
 
 
 async def test_metrics_count_subscribers_and_values_and_measure_the_delay(retailers: RetailerMaker) -> None:
