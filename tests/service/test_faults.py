@@ -167,12 +167,15 @@ async def test_after_a_lost_commit_every_write_happens_once(proxied: tuple[Retai
     assert (await shop.ledger()).balanced
 
 
-async def test_an_order_whose_commit_was_lost_is_counted_once(proxied: tuple[Retailer, FaultyProxy]) -> None:
+@pytest.mark.parametrize("fault", ["lose_commits", "lose_confirmations"])
+async def test_an_order_whose_commit_was_lost_is_counted_once(
+    proxied: tuple[Retailer, FaultyProxy], fault: str
+) -> None:
     shop, proxy = proxied
 
-    proxy.lose_confirmations = 1
+    setattr(proxy, fault, 1)
     held = await shop.allocate("A-1", {"MUG": 2}, SOLD)
-    proxy.lose_confirmations = 1
+    setattr(proxy, fault, 1)
     await shop.cancel(held.allocation_id, {"1": 1})
 
     assert shop.metric("sold_units_total", channel="web") == 2

@@ -267,6 +267,16 @@ def test_a_pickup_order_without_a_chosen_store_is_routed_by_rank() -> None:
     assert reasons(decision) == {"tromso": DropReason.NOT_ELIGIBLE}
 
 
+def test_a_location_with_more_promises_than_stock_limits_no_order_at_the_others() -> None:
+    tenth = "kind: buffer\nname: whole\nscope: channel\nrules:\n  - {name: tenth, hold_back: {percent: 10}}\n"
+    owing = world(LOCATIONS, [level("MUG", "oslo", 2, allocated=12), level("MUG", "bergen", 20)])
+
+    for ask in (order({"MUG": 20}), sold({"MUG": 20})):
+        decision = decide(rules(tenth, ANYWHERE), owing, ask)
+        assert shipped(decision) == [("bergen", {"1": 18})]
+        assert reasons(decision)["oslo"] is DropReason.NO_STOCK
+
+
 def test_every_dropped_location_has_a_reason() -> None:
     routing = policy(exclude="[{name: stocktake, when: {location.status: stocktake}}]")
     locations = [store("gone", status="closed"), store("busy", status="stocktake"), store("empty"), store("open")]

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from policies.decisions.sellable import Availability, assess_availability
+from hypothesis import given, strategies as st
+
+from policies.decisions.buffers import BufferEffect
+from policies.decisions.sellable import Availability, assess_availability, publishable_units
 from policies.domain.model import Channel, Product, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet
@@ -191,6 +194,42 @@ def test_the_highest_cut_off_and_the_lowest_cap_count() -> None:
     assert ask(rules(cuts, ANYWHERE), world([DC], [level("MUG", "dc-north", 4)])).sellable == 0
     availability = ask(rules(caps, ANYWHERE), world([DC], [level("MUG", "dc-north", 40)]))
     assert (availability.sellable, availability.capped, availability.total_available) == (7, True, 40)
+
+
+@given(
+    subtotal=st.integers(0, 40),
+    held_back=st.integers(0, 40),
+    cut_off=st.none() | st.integers(0, 20),
+    cap=st.none() | st.integers(0, 20),
+)
+def test_the_buffer_is_subtracted_before_the_cut_off_and_the_cap_comes_last(
+    subtotal: int, held_back: int, cut_off: int | None, cap: int | None
+) -> None:
+    units = publishable_units(subtotal, BufferEffect(held_back, cut_off, cap))
+
+    remaining = max(0, subtotal - held_back)
+    if cut_off is not None and remaining <= cut_off:
+        assert units == 0
+    else:
+        assert units == (remaining if cap is None else min(cap, remaining))
+
+
+def test_a_cap_limits_what_is_left_after_the_buffer() -> None:
+    both = channel_rules("{name: three, hold_back: {units: 3}}", "{name: seven, cap: 7}")
+
+    assert ask(rules(both, ANYWHERE), world([DC], [level("MUG", "dc-north", 9)])).sellable == 6
+    assert ask(rules(both, ANYWHERE), world([DC], [level("MUG", "dc-north", 30)])).sellable == 7
+
+
+def test_a_location_with_more_promises_than_stock_takes_nothing_from_the_others() -> None:
+    tenth = channel_rules("{name: tenth, hold_back: {percent: 10}}")
+    snapshot = world([DC, HIGH_STREET], [level("MUG", "dc-north", 20), level("MUG", "high-street", 2, allocated=12)])
+
+    plain, buffered = ask(rules(ANYWHERE), snapshot), ask(rules(tenth, ANYWHERE), snapshot)
+
+    assert (plain.sellable, plain.total_available, plain.largest_single_order) == (20, 20, 20)
+    assert (buffered.sellable, buffered.held_back_by_channel) == (18, 2)
+    assert [figure.available for figure in plain.locations] == [20, 0]
 
 
 def test_held_back_units_of_a_file_add_up_only_with_combine_sum() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 
 from policies.stock.confidence import count_accuracy, updated_confidence
 from policies.stock.counting import (
+    MOVEMENT_SIGNS,
     Anchor,
     ChangeResult,
     QuarantineCause,
@@ -148,3 +149,21 @@ def test_newer_evidence_weighs_more_in_count_confidence() -> None:
 @given(st.integers(0, 1000), st.integers(-50, 1000))
 def test_count_accuracy_is_from_0_to_1(counted: int, expected: int) -> None:
     assert 0 <= count_accuracy(counted, expected) <= 1
+
+
+def test_a_movement_at_the_very_time_of_the_count_is_in_the_count() -> None:
+    assert assess_movement(Anchor(at(5), 8), at(5), -2).on_hand_delta == 0
+    assert assess_movement(Anchor(at(5), 8), at(5), -2).result is ChangeResult.ABSORBED
+    assert assess_movement(Anchor(at(5), 8), at(5) + timedelta(microseconds=1), -2).on_hand_delta == -2
+
+
+def test_units_that_arrive_are_added_and_units_that_leave_are_subtracted() -> None:
+    assert MOVEMENT_SIGNS == {
+        "received": 1,
+        "returned": 1,
+        "found": 1,
+        "adjusted": 1,
+        "sold": -1,
+        "damaged": -1,
+        "lost": -1,
+    }
