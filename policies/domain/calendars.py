@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,6 @@ MAX_DAYS_AHEAD = 500
 """How many days ahead are searched; 60 days of transit on one day a week take 420 days."""
 
 _DAY = timedelta(days=1)
-_MINUTES_A_DAY = 24 * 60
 
 DayFilter = Callable[[date], bool]
 """Whether a day meets a condition."""
@@ -34,7 +33,39 @@ def is_open(location: Location, moment: datetime) -> bool | None:
         return False
     if location.opens is None or location.closes is None:
         return None
-    return location.opens <= moment.time() < location.closes
+    is_past_closing = not closes_at_midnight(location) and moment.time() >= location.closes
+    return location.opens <= moment.time() and not is_past_closing
+
+
+def closes_at_midnight(location: Location) -> bool:
+    """Whether the location closes at the end of its day; hours do not cross midnight."""
+    return location.closes == time.min
+
+
+def handled_by(location: Location, now: datetime) -> tuple[date, datetime] | None:
+    """The local day on which, and the moment at which, an order received now is ready to leave the location.
+
+    Work starts at once, or at the next opening if the location is closed or the cut-off has passed. It takes
+    `handling_minutes` of opening hours: what does not fit before closing continues on the next opening day. An opening
+    day without stated hours lasts from midnight to midnight. None if the handling time is unknown, or if the work needs
+    more than MAX_DAYS_AHEAD days.
+    """
+    if location.handling_minutes is None:
+        return None
+    now, remaining = now.astimezone(UTC), timedelta(minutes=location.handling_minutes)
+    moment = local_time(now, location.time_zone)
+    day = moment.date() if _is_before_cut_off(location, moment.time()) else moment.date() + _DAY
+    for _ in range(MAX_DAYS_AHEAD):
+        if location.opens_on(day):
+            opening, closing = max(now, _opening(location, day)), _closing(location, day)
+            ready = opening + remaining
+            # What is ready at a stated closing time can still leave. Midnight alone already belongs to the next day.
+            if opening < closing and (ready < closing or (ready == closing and location.closes is not None)):
+                return day, ready
+            # Elapsed time is counted in UTC, so that an hour of work takes an hour on a day that changes the clock.
+            remaining -= max(timedelta(), closing - opening)
+        day += _DAY
+    return None
 
 
 def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
@@ -42,20 +73,12 @@ def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> dat
 
     None if its handling time is unknown, or if there is no such day in MAX_DAYS_AHEAD days.
 
-    Handling starts on the first opening day whose cut-off has not passed and takes `handling_minutes`; each midnight
-    in them skips to the next opening day. The order ships on the first opening day among `ships_on` from then on.
+    That is the first opening day among `ships_on` from the day on which the order is ready (`handled_by`).
     """
-    if location.handling_minutes is None:
+    handled = handled_by(location, now)
+    if handled is None:
         return None
-    moment = local_time(now, location.time_zone)
-    day, start_time = moment.date(), max(moment.time(), location.opens or time.min)
-    if not _is_before_cut_off(location, moment.time()) or not location.opens_on(day):
-        day, start_time = day + _DAY, location.opens or time.min
-    nights = (start_time.hour * 60 + start_time.minute + location.handling_minutes) // _MINUTES_A_DAY
-    handled_on = _nth_matching_day(day, nights, location.opens_on)
-    if handled_on is None:
-        return None
-    return _nth_matching_day(handled_on, 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
+    return _nth_matching_day(handled[0], 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
 
 
 def ship_by(location: Location, now: datetime) -> datetime | None:
@@ -72,17 +95,23 @@ def ship_by(location: Location, now: datetime) -> datetime | None:
     if location.cut_off is None and location.closes is None and not location.handling_minutes:
         return None
     day = ship_day(location, now, EVERY_DAY)
-    if day is None:
-        return None
-    zone = _zone(location.time_zone)
-    if location.closes is not None:
-        return datetime.combine(day, location.closes, zone)
-    return datetime.combine(day + _DAY, time.min, zone)
+    return None if day is None else _closing(location, day).astimezone(_zone(location.time_zone))
 
 
 def delivery_day(shipped_on: date, transit_days: int, ships_on: frozenset[int]) -> date | None:
     """The day that is `transit_days` days of `ships_on` after the parcel was shipped."""
     return _nth_matching_day(shipped_on, transit_days, lambda day: day.weekday() in ships_on)
+
+
+def _opening(location: Location, day: date) -> datetime:
+    """When the location opens on an opening day, in UTC."""
+    return datetime.combine(day, location.opens or time.min, _zone(location.time_zone)).astimezone(UTC)
+
+
+def _closing(location: Location, day: date) -> datetime:
+    """When the location closes on an opening day, in UTC; the end of the day if it states no hours."""
+    end = (day, location.closes) if location.closes and not closes_at_midnight(location) else (day + _DAY, time.min)
+    return datetime.combine(*end, _zone(location.time_zone)).astimezone(UTC)
 
 
 def _is_before_cut_off(location: Location, at: time) -> bool:

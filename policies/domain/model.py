@@ -73,7 +73,8 @@ class Location:
     `priority`: lower is preferred, None comes last. `ships_to`: ISO country codes; None is everywhere, empty nowhere.
     `handling_minutes`: from order to hand-over, None if nobody stated it.
     `cut_off`, `opens` and `closes` are local times. An order at the cut-off minute is still handled that day; without a
-    cut-off every order is. `opening_days` are days of the week; Monday is 0.
+    cut-off every order is. A location that closes at 0:00 closes at the end of its day. `opening_days` are days of the
+    week; Monday is 0.
     """
 
     id: str
@@ -98,7 +99,7 @@ class Location:
     def __post_init__(self) -> None:
         _require_one_of("type", self.type, LOCATION_TYPES)
         _require_one_of("status", self.status, LOCATION_STATUSES)
-        if self.opens is not None and self.closes is not None and self.opens >= self.closes:
+        if self.opens is not None and self.closes is not None and not opens_before(self.opens, self.closes):
             raise ValueError(f"{self.id} closes at {self.closes}, which is not after it opens at {self.opens}")
         if not self.opening_days <= EVERY_DAY:
             raise ValueError(f"the opening days {sorted(self.opening_days)} are not all from 0, Monday, to 6, Sunday")
@@ -106,6 +107,11 @@ class Location:
     def opens_on(self, day: date) -> bool:
         """Whether the location is open on a day of its local calendar."""
         return day.weekday() in self.opening_days and day not in self.holidays
+
+
+def opens_before(opens: time, closes: time) -> bool:
+    """Whether hours are in order within one day; closing at 0:00 is midnight at the end of the day."""
+    return opens < closes or closes == time.min
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from policies.domain.model import (
     Channel,
     Location,
     Product,
+    opens_before,
 )
 from policies.reading.delivery_rules import weekdays
 from policies.reading.merchant import read_time_zone
@@ -190,9 +191,14 @@ def _hours(file: RuleFile, fields: Mapping[str, Node]) -> tuple[time | None, tim
     """When a location opens and closes; None for both if it closes before it opens."""
     opens = optional(fields, "opens", partial(clock, file))
     closes = optional(fields, "closes", partial(clock, file))
-    if opens is None or closes is None or opens < closes:
+    if opens is None or closes is None or opens_before(opens, closes):
         return opens, closes
-    file.note(fields["closes"], "out-of-range", "'closes' is not after 'opens'", "write hours within one day.")
+    file.note(
+        fields["closes"],
+        "out-of-range",
+        "'closes' is not after 'opens'",
+        "write hours within one day; 00:00 is its end.",
+    )
     return None, None
 
 

@@ -9,7 +9,7 @@ import asyncpg
 from google.type.date_pb2 import Date
 from google.type.timeofday_pb2 import TimeOfDay
 
-from policies.domain.model import EVERY_DAY
+from policies.domain.model import EVERY_DAY, opens_before
 from service import limits
 from service.rpc.validation import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
@@ -22,8 +22,8 @@ def columns(fields: Fields, at: str, message: catalog_pb.WorkingTime) -> dict[st
         fields.wrong(
             f"{at}.closes" if opens else f"{at}.opens", "must be set too: opens and closes are both or neither"
         )
-    if opens is not None and closes is not None and opens >= closes:
-        fields.wrong(f"{at}.closes", f"is {closes:%H:%M}; it must be after opens, {opens:%H:%M}")
+    if opens is not None and closes is not None and not opens_before(opens, closes):
+        fields.wrong(f"{at}.closes", f"is {closes:%H:%M}; it must be after opens, {opens:%H:%M}, or 24:00")
     return {
         "cut_off": _time(fields, at, message, "cut_off"),
         "opening_days": _days(fields, f"{at}.opening_days", message),
@@ -52,6 +52,8 @@ def _time(fields: Fields, at: str, message: catalog_pb.WorkingTime, name: str) -
     if not message.HasField(name):  # type: ignore[arg-type]
         return None
     stated: TimeOfDay = getattr(message, name)
+    if name == "closes" and (stated.hours, stated.minutes) == (24, 0):
+        return time.min
     try:
         return time(stated.hours, stated.minutes)
     except ValueError:

@@ -103,8 +103,8 @@ class Location(_message.Message):
     offers_pickup: _builtins.bool
     """Whether shoppers can collect orders there; a location that does not say so does not offer it."""
     handling_minutes: _builtins.int
-    """Minutes from order to hand-over, 0 to 43,200; unknown if unset, which is not 0: the delivery day is then unknown
-    too.
+    """Minutes of work from order to hand-over, within opening hours, 0 to 43,200; unknown if unset, which is not 0: the
+    delivery day is then unknown too.
     """
     priority: _builtins.int
     """Lower is preferred; a location without a priority sorts last."""
@@ -177,7 +177,9 @@ class WorkingTime(_message.Message):
 
     @_builtins.property
     def opens(self) -> _timeofday_pb2.TimeOfDay:
-        """Set both or neither; `opens` must be before `closes`."""
+        """Set both or neither; `opens` must be before `closes`. A location that closes at midnight closes at 24:00 or 0:00.
+        Orders are handled within these hours: what does not fit before closing continues on the next opening day.
+        """
 
     @_builtins.property
     def closes(self) -> _timeofday_pb2.TimeOfDay: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import time
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -73,7 +74,10 @@ def _ship_time(ship_date: NextShipDate) -> str:
     if ship_date.day is None:
         return "not within a year"
     day = "today" if ship_date.is_today else f"{ship_date.day:%a %Y-%m-%d}"
-    return day if ship_date.closing_time is None else f"{day} by {ship_date.closing_time:%H:%M} {ship_date.time_zone}"
+    if ship_date.closing_time is None:
+        return day
+    closing_time = "24:00" if ship_date.closing_time == time.min else f"{ship_date.closing_time:%H:%M}"
+    return f"{day} by {closing_time} {ship_date.time_zone}"
 
 
 def _channel_cells(location: LocationStock) -> tuple[int | str, str]:
