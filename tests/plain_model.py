@@ -75,15 +75,36 @@ class ModelOrder:
                 self.lines[line_id] = replace(line, ordered=line.shipped, cancelled=0)
 
 
+@dataclass(slots=True)
+class ModelTransfer:
+    """A transfer of one product: its origin and destination, when it left, and its units."""
+
+    origin: LevelKey
+    destination: LevelKey
+    when: datetime
+    dispatched: int
+    received: int = 0
+    returned: int = 0
+    state: str = "in_transit"
+
+    @property
+    def in_transit(self) -> int:
+        return max(0, self.dispatched - self.received) if self.state == "in_transit" else 0
+
+
 class PlainModel:
-    """Counts, movements and orders."""
+    """Counts, movements, orders and transfers."""
 
     def __init__(self) -> None:
         self._counts: dict[LevelKey, tuple[datetime, int]] = {}
         self._moves: dict[LevelKey, list[tuple[datetime, int]]] = {}
         self._unavailable: dict[LevelKey, int] = {}
         self._set_aside: dict[LevelKey, list[tuple[datetime, int]]] = {}
+        self._absorbed: dict[LevelKey, list[tuple[datetime, int]]] = {}
+        """Movements that were recorded after a count that includes them."""
+        self._count_changes: dict[LevelKey, list[tuple[datetime, int]]] = {}
         self.orders: dict[str, ModelOrder] = {}
+        self.transfers: dict[str, ModelTransfer] = {}
 
     def levels(self) -> Iterable[LevelKey]:
         """The levels with any count or movement."""
@@ -107,13 +128,39 @@ class PlainModel:
             return
         if key in self._counts and when == self._counts[key][0] and units != self._counts[key][1]:
             return
+        before = self.on_hand(key)
         self._counts[key] = (when, units)
+        self._count_changes.setdefault(key, []).append((when, self.on_hand(key) - before))
         if unavailable is not None:
             later = sum(count for time, count in self._set_aside.get(key, []) if time > when)
             self._unavailable[key] = unavailable + later
 
     def record_movement(self, key: LevelKey, when: datetime, delta: int) -> None:
+        if self.count_includes(key, when):
+            self._absorbed.setdefault(key, []).append((when, delta))
         self._moves.setdefault(key, []).append((when, delta))
+
+    def dispatch(self, transfer_id: str, transfer: ModelTransfer) -> None:
+        self.record_movement(transfer.origin, transfer.when, -transfer.dispatched)
+        self.transfers[transfer_id] = transfer
+
+    def receive(self, transfer: ModelTransfer, when: datetime, units: int, *, complete: bool) -> None:
+        self.record_movement(transfer.destination, when, units)
+        transfer.received += units
+        if complete or transfer.received >= transfer.dispatched:
+            transfer.state = "completed"
+
+    def cancel_transfer(self, transfer: ModelTransfer, when: datetime, *, is_stated: bool) -> None:
+        """Returns the units in transit; without a stated time, not those that counts have found at the origin since."""
+        found = 0 if is_stated else self._found_since(transfer.origin, transfer.when)
+        transfer.returned = transfer.in_transit
+        self.record_movement(transfer.origin, when, transfer.returned - max(0, min(transfer.returned, found)))
+        transfer.state = "cancelled"
+
+    def _found_since(self, key: LevelKey, since: datetime) -> int:
+        """Units that counts from `since` on have found beyond the movements that are known now."""
+        counted = sum(change for when, change in self._count_changes.get(key, []) if when >= since)
+        return counted - sum(delta for when, delta in self._absorbed.get(key, []) if when >= since)
 
     def set_aside(self, key: LevelKey, when: datetime, units: int) -> None:
         """Makes units unavailable; a count of an earlier time that arrives later does not include them."""

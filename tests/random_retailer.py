@@ -22,7 +22,7 @@ from tests.invariants import (
     check_outcomes,
     fillable_backorder,
 )
-from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, PlainModel
+from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, ModelTransfer, PlainModel
 from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, movement, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -164,6 +164,83 @@ class RandomRetailer(RuleBasedStateMachine):
         self._record(key, when, movement=movement(kind, units))
         self.paper.record_movement(key, when, KINDS[kind] * units)
         self._check("move")
+
+    # Transfers
+
+    @rule(
+        sku=skus,
+        way=st.permutations(LOCATIONS),
+        units=few,
+        ago=delays,
+    )
+    def dispatch_a_transfer(self, sku: int, way: list[str], units: int, ago: int) -> None:
+        origin, destination = (self.skus[sku], way[0]), (self.skus[sku], way[1])
+        transfer_id = f"{self.skus[0]}-{len(self.paper.transfers)}"
+        step = stock_pb.TransferDispatch(from_location_id=way[0], to_location_id=way[1])
+        step.units.add(sku=origin[0], unit_count=units)
+        when = self._effective_time(step, ago)
+        on_hand, unavailable, promised_units = self.snapshot.levels[origin]
+        is_counted = ago > 0 and self.paper.count_includes(origin, when)
+        has_left = is_counted or units <= on_hand - unavailable - promised_units
+        answer = self._transfer(transfer_id, must_succeed=has_left, dispatch=step)
+        if answer is not None:
+            self.paper.dispatch(transfer_id, ModelTransfer(origin, destination, when, units))
+        self._check("dispatch a transfer")
+
+    @precondition(lambda self: self.paper.transfers)
+    @rule(which=small, units=small, complete=st.booleans(), ago=delays)
+    def receive_a_transfer(self, which: int, units: int, complete: bool, ago: int) -> None:
+        transfer_id, transfer = self._existing_transfer(which)
+        step = stock_pb.TransferReceipt(complete=complete)
+        if units:
+            step.units.add(sku=transfer.destination[0], unit_count=units)
+        when = self._effective_time(step, ago)
+        is_open = transfer.state == "in_transit"
+        answer = self._transfer(transfer_id, must_succeed=is_open and bool(units or complete), receipt=step)
+        if answer is not None and is_open:
+            self.paper.receive(transfer, when, units, complete=complete)
+            self._check_transfer(answer, transfer)
+        self._check("receive a transfer")
+
+    @precondition(lambda self: self.paper.transfers)
+    @rule(which=small, ago=delays)
+    def cancel_a_transfer(self, which: int, ago: int) -> None:
+        transfer_id, transfer = self._existing_transfer(which)
+        request = stock_pb.CancelTransferRequest(transfer_id=transfer_id, request_id=request_id())
+        when = self._effective_time(request, ago)
+        is_complete = transfer.state == "completed"
+        answer = self._call(
+            self.shop.stock_service.CancelTransfer, request, must_succeed=not is_complete, must_fail=is_complete
+        )
+        if answer is not None and transfer.state == "in_transit":
+            self.paper.cancel_transfer(transfer, when, is_stated=ago > 0)
+            self._check_transfer(answer, transfer)
+        self._check("cancel a transfer")
+
+    def _transfer(self, transfer_id: str, *, must_succeed: bool, **step: Any) -> Any:
+        request = stock_pb.TransferStockRequest(transfer_id=transfer_id, request_id=request_id(), **step)
+        must_succeed = must_succeed and not self.has_unswept_hold
+        return self._call(self.shop.stock_service.TransferStock, request, must_succeed=must_succeed)
+
+    def _existing_transfer(self, which: int) -> tuple[str, ModelTransfer]:
+        """A transfer; those in transit come first."""
+        transfers = sorted(self.paper.transfers.items(), key=lambda pair: pair[1].state != "in_transit")
+        return transfers[which % len(transfers)]
+
+    def _effective_time(self, step: Any, ago: int) -> datetime:
+        """When a step happened: `ago` steps ago, or now, which is not stated in the request."""
+        when = self._moment(ago)
+        if not ago:
+            # The service's clock: a count dated with this moment comes before.
+            return when + timedelta(microseconds=1)
+        step.effective_time.FromDatetime(when)
+        return when
+
+    def _check_transfer(self, answer: Any, transfer: ModelTransfer) -> None:
+        (line,) = answer.transfer.lines
+        counts = (line.dispatched_count, line.received_count, line.returned_count)
+        assert counts == (transfer.dispatched, transfer.received, transfer.returned)
+        assert answer.transfer.state == stock_pb.Transfer.State.Value(f"STATE_{transfer.state.upper()}")
 
     def _record(self, key: LevelKey, when: datetime, **fields: Any) -> None:
         request = stock_pb.RecordStockChangesRequest(

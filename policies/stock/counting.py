@@ -9,6 +9,21 @@ from enum import StrEnum
 MOVEMENT_SIGNS = {"received": 1, "returned": 1, "found": 1, "sold": -1, "damaged": -1, "lost": -1, "adjusted": 1}
 """Sign with which each kind of movement changes on hand; only `adjusted` may have a negative number of units."""
 
+TRANSFERRED_OUT, TRANSFERRED_IN, TRANSFER_CANCELLED = "transferred_out", "transferred_in", "transfer_cancelled"
+"""Kinds of movements of transfers: units leave the origin, reach the destination, or are at the origin again."""
+
+OWN_MOVEMENT_SIGNS = {
+    "shipped": -1,
+    "collected": -1,
+    TRANSFERRED_OUT: -1,
+    TRANSFERRED_IN: 1,
+    TRANSFER_CANCELLED: 1,
+}
+"""Sign with which each kind of movement of orders and transfers that no source reports changes on hand."""
+
+ON_HAND_SIGNS = MOVEMENT_SIGNS | OWN_MOVEMENT_SIGNS
+"""Sign with which each kind of movement changes on hand."""
+
 SETTING_ASIDE_SIGNS = {"set_aside": 1, "put_back": -1}
 """Sign with which setting units aside, or putting them back, changes unavailable units."""
 
@@ -71,7 +86,7 @@ class Assessment:
 
 def on_hand_effect(kind: str, units: int) -> int:
     """Change in on-hand units from an accepted movement."""
-    return units * MOVEMENT_SIGNS.get(kind, 0)
+    return units * ON_HAND_SIGNS.get(kind, 0)
 
 
 def unavailable_effect(kind: str, units: int) -> int:
@@ -101,6 +116,15 @@ def assess_movement(anchor: Anchor | None, effective_time: datetime, on_hand_del
     if anchor is not None and effective_time <= anchor.time:
         return Assessment(ChangeResult.ABSORBED, f"already included in the count of {anchor.time.isoformat()}")
     return Assessment(ChangeResult.ACCEPTED, "", on_hand_delta)
+
+
+def counted_already(units: int, *, moved: int, changed: int) -> int:
+    """How many of `units`, which should have left a location, counts have found there since they left.
+
+    Since then, on hand has changed by `changed` units and movements account for `moved` of them, those that a count
+    already includes as well. The difference is what counts found beyond all recorded movements.
+    """
+    return max(0, min(units, changed - moved))
 
 
 def assess_setting_aside(

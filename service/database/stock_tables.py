@@ -18,6 +18,7 @@ from sqlalchemy import (
     Time,
     UniqueConstraint,
     Uuid,
+    false,
     text,
     true,
 )
@@ -241,6 +242,8 @@ transfer = Table(
     Column("expect_time", Moment),
     required("dispatch_time", Moment),
     Column("complete_time", Moment, comment="null while units are in transit"),
+    required("cancelled", Boolean, server_default=false(), comment="units that were not received went back"),
+    CheckConstraint("complete_time IS NOT NULL OR NOT cancelled", name="cancelled_has_ended"),
     CheckConstraint("from_location_id <> to_location_id", name="locations_differ"),
     Index("transfer_dispatched_idx", "dispatch_time", "id"),
     Index("transfer_open_idx", "to_location_id", postgresql_where=text("complete_time IS NULL")),
@@ -254,8 +257,10 @@ transfer_line = Table(
     key("sku"),
     required("dispatched", Integer),
     required("received", Integer, server_default="0", comment="may be more than was dispatched"),
+    required("returned", Integer, server_default="0", comment="units at the origin again after a cancellation"),
     CheckConstraint("dispatched >= 1", name="dispatched_positive"),
     CheckConstraint("received >= 0", name="not_negative"),
+    CheckConstraint("returned BETWEEN 0 AND greatest(0, dispatched - received)", name="returned_within_dispatched"),
     Index("transfer_line_sku_idx", "sku"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from policies.domain.model import Commitment, OrderLine
+from policies.domain.model import Commitment, OrderLine, Outcome
 from policies.domain.shipments import METHOD_OF, ActionCheck, ShipmentAction, ShipmentState, check_action
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
@@ -233,7 +233,7 @@ def _fulfill(transition: ShipmentTransition, kind: str) -> int:
 
 
 def _return_uncollected(transition: ShipmentTransition) -> None:
-    total = 0
+    total, in_review = 0, is_in_review(transition.record)
     for line_id, units in requested_units(transition).items():
         line_units = transition.record.line_units(transition.shipment, line_id, units)
         transition.book.release(line_units, was_held=False, reason="uncollected")
@@ -242,6 +242,8 @@ def _return_uncollected(transition: ShipmentTransition) -> None:
         _record_effect(transition, line_id, units)
         total += units
     transition.record.cancel_if_empty()
+    if transition.record.outcome is not Outcome.ALLOCATED:
+        transition.record.outcome = outcome_of(transition.record, in_review=in_review)
     sentence = f"{unit_count_text(total)} not collected; returned to stock at {transition.shipment.location_id}."
     transition.unit_of_work.record(AllocationChange(transition.record, "uncollected", sentence))
 

@@ -123,6 +123,13 @@ class StockServicer(stock_grpc.StockServiceServicer):
         idempotent = IdempotentRequest.of("TransferStock", request, request_id, self._deps.new_id)
         return await self._transfers.execute(step, idempotent, self._deps.policies())
 
+    async def CancelTransfer(
+        self, request: stock_pb.CancelTransferRequest, context: Context
+    ) -> stock_pb.CancelTransferResponse:
+        cancellation, request_id = transfer_requests.cancellation_request(request)
+        idempotent = IdempotentRequest.of("CancelTransfer", request, request_id, self._deps.new_id)
+        return await self._transfers.cancel(cancellation, idempotent, self._deps.policies())
+
     async def ListTransfers(
         self, request: stock_pb.ListTransfersRequest, context: Context
     ) -> stock_pb.ListTransfersResponse:

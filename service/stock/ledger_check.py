@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, Text, and_, case, func, literal_column, or_, select, true, union_all
 
+from policies.stock.counting import TRANSFERRED_OUT
 from policies.stock.feeds import TRANSFERS
 from policies.stock.unavailable import OTHER, REASONS
 from service.database.database import Connection, Statement, parameter
@@ -178,13 +179,17 @@ def _line_differences() -> Select[Any]:
 
 
 def _transfer_differences() -> Select[Any]:
-    """Transfer lines whose dispatched or received units differ from the stock movements."""
+    """Transfer lines whose dispatched, received or returned units differ from the stock movements."""
+    sign = case((_movement.kind == literal_column(f"'{TRANSFERRED_OUT}'"), literal_column("-1")), else_=1)
+    is_absorbed = _movement.result == literal_column("'absorbed'")
+    # A movement that a count already includes changes no figure, but its units did move.
+    units = case((is_absorbed, sign * _movement.reported_count), else_=_movement.on_hand_delta)
     movements = (
         select(
             _movement.reason.label("transfer_id"),
             _movement.sku,
             _movement.location_id,
-            func.sum(_movement.on_hand_delta).label("units"),
+            func.sum(units).label("units"),
         )
         .where(_movement.source == literal_column(f"'{TRANSFERS}'"))
         .group_by(_movement.reason, _movement.sku, _movement.location_id)
@@ -193,7 +198,9 @@ def _transfer_differences() -> Select[Any]:
     columns = (transfer_line.c.transfer_id, transfer_line.c.sku)
     lines = transfer.join(transfer_line, transfer_line.c.transfer_id == transfer.c.id)
     dispatched = select(
-        *columns, transfer.c.from_location_id.label("location_id"), (-transfer_line.c.dispatched).label("units")
+        *columns,
+        transfer.c.from_location_id.label("location_id"),
+        (transfer_line.c.returned - transfer_line.c.dispatched).label("units"),
     )
     received = select(*columns, transfer.c.to_location_id.label("location_id"), transfer_line.c.received.label("units"))
     stated = union_all(dispatched.select_from(lines), received.select_from(lines)).subquery("stated")

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from policies.domain.model import StockLevel
-from policies.stock.feeds import ORDERS
+from policies.stock.counting import on_hand_effect
+from policies.stock.feeds import ORDERS, TRANSFERS
 
 Key = tuple[str, str]
 """(SKU, location id)."""
@@ -134,6 +135,26 @@ class Book:
             occurrence=occurrence,
         )
 
+    def transfer(self, kind: str, key: Key, units: int, occurrence: Occurrence, *, transfer_id: str) -> None:
+        """Changes on hand by the units of a transfer that left, arrived or are back at the origin."""
+        self.apply(
+            Movement(
+                id=self.new_id(),
+                sku=key[0],
+                location_id=key[1],
+                kind=kind,
+                on_hand=0 if occurrence.is_counted else on_hand_effect(kind, units),
+                unavailable=0,
+                held=0,
+                allocated=0,
+                source=TRANSFERS,
+                effective_time=self._effective_time(key, occurrence),
+                result="absorbed" if occurrence.is_counted else "accepted",
+                reported_count=units,
+                reason=transfer_id,
+            )
+        )
+
     def expire(self, promises: Iterable[PromisedUnits]) -> None:
         """Releases holds that have expired; their rows are emptied when the book is written."""
         for promise in promises:
@@ -178,6 +199,7 @@ class Book:
                 source=ORDERS,
                 effective_time=self._effective_time(units.key, occurrence),
                 result="absorbed" if occurrence and occurrence.is_counted else "accepted",
+                reported_count=units.unit_count if occurrence and occurrence.is_counted else None,
                 allocation_id=units.allocation_id,
                 line_id=units.line_id,
                 reason=reason,

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Text, case, cast, func, literal_column, select
 
-from policies.stock.counting import MOVEMENT_SIGNS, SETTING_ASIDE_SIGNS, on_hand_effect, unavailable_effect
+from policies.stock.counting import ON_HAND_SIGNS, SETTING_ASIDE_SIGNS, on_hand_effect, unavailable_effect
 from policies.stock.unavailable import reason_of
 from service.database.database import Connection, Statement, transposed, unnested
 from service.database.tables import Moment, stock_movement
@@ -47,7 +47,7 @@ _after = (
 _ON_HAND = Statement(
     select(
         *(_since.c[name] for name in ("sku", "location_id", "since")),
-        cast(func.sum(_effect(_movement.on_hand_delta, MOVEMENT_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
+        cast(func.sum(_effect(_movement.on_hand_delta, ON_HAND_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
         cast(func.sum(_movement.on_hand_delta), BigInteger).label("changed"),
     )
     .select_from(_since.join(stock_movement, _after))

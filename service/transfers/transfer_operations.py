@@ -1,12 +1,21 @@
-"""Transfers of stock between two locations: subtracted at one, unsellable in transit, added at the other."""
+"""Transfers of stock between two locations: subtracted at one, unsellable in transit, added at the other.
+
+A step may be booked after a count that has seen its effect. Then the count already includes it, and on hand stays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
-from policies.stock.feeds import TRANSFERS
+from policies.stock.counting import TRANSFER_CANCELLED, TRANSFERRED_IN, TRANSFERRED_OUT, counted_already
+from policies.stock.feeds import TRANSFERS, count_includes
 from service import limits
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
@@ -27,19 +36,21 @@ from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
-from service.stock import levels, provenance
+from service.stock import levels, provenance, stock_history
 from service.stock.provenance import ReportedFigure
-from service.stock.stock_book import Book, Key, Movement
+from service.stock.stock_book import Book, Key, Occurrence
 from service.transfers import transfer_store
-from service.transfers.transfer_requests import Dispatch, Receipt
+from service.transfers.transfer_requests import Dispatch, Receipt, TransferCancellation
 from service.transfers.transfer_store import TransferLine, TransferRecord
 from truestock.v1 import stock_service_pb2 as stock_pb
+
+Answer = TypeVar("Answer", bound=Message)
 
 _ADVICE_DISPATCH = "dispatch it first, with TransferStock or `truestock transfer dispatch`"
 
 
 class TransferOperations:
-    """Dispatches and receipts, each in one transaction."""
+    """Dispatches, receipts and cancellations, each in one transaction."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
@@ -59,7 +70,25 @@ class TransferOperations:
                 record, unit_of_work = await self._receive(connection, step, policy_set)
             return stock_pb.TransferStockResponse(transfer=transfer_store.message(record)), unit_of_work
 
-        answer_type = stock_pb.TransferStockResponse
+        return await self._once(idempotent_request, stock_pb.TransferStockResponse, work)
+
+    async def cancel(
+        self, step: TransferCancellation, idempotent_request: IdempotentRequest, policy_set: PolicySet
+    ) -> stock_pb.CancelTransferResponse:
+        """Calls off a transfer in transit. Raises NotFound, WrongState, InvalidFields, RequestIdReused."""
+
+        async def work(connection: Connection) -> tuple[stock_pb.CancelTransferResponse, UnitOfWork]:
+            record, unit_of_work = await self._cancel(connection, step, policy_set)
+            return stock_pb.CancelTransferResponse(transfer=transfer_store.message(record)), unit_of_work
+
+        return await self._once(idempotent_request, stock_pb.CancelTransferResponse, work)
+
+    async def _once(
+        self,
+        idempotent_request: IdempotentRequest,
+        answer_type: type[Answer],
+        work: Callable[[Connection], Awaitable[tuple[Answer, UnitOfWork]]],
+    ) -> Answer:
         return await idempotency.once(
             self._deps.database,
             "transfer",
@@ -81,39 +110,59 @@ class TransferOperations:
             to_location_id=step.to_location_id,
             lines={sku: TransferLine(units) for sku, units in step.units.items()},
             expect_time=step.expect_time,
-            dispatch_time=book.now,
+            dispatch_time=step.effective_time or book.now,
         )
         if not await transfer_store.add(connection, transfer):
-            return await _repeated_dispatch(connection, transfer), UnitOfWork(book)
-        _check_available(book, step)
+            return await _repeated_dispatch(connection, transfer, step), UnitOfWork(book)
+        occurrences = await _occurrences(connection, book, step.from_location_id, step)
+        _check_available(book, step, occurrences)
         for sku, units in sorted(step.units.items()):
-            self._move(book, "transferred_out", (sku, step.from_location_id), -units, step.transfer_id)
+            key = (sku, step.from_location_id)
+            book.transfer(TRANSFERRED_OUT, key, units, occurrences[sku], transfer_id=step.transfer_id)
         return transfer, await self._write(connection, book, policy_set)
 
     async def _receive(
         self, connection: Connection, step: Receipt, policy_set: PolicySet
     ) -> tuple[TransferRecord, UnitOfWork]:
-        transfer = await transfer_store.find(connection, step.transfer_id)
-        if transfer is None:
-            raise NotFound("transfer", {"transfer_id": step.transfer_id}, _ADVICE_DISPATCH)
+        transfer = await _dispatched(connection, step.transfer_id)
         _check_lines(transfer, step)
         location_id = transfer.to_location_id
         book = await self._open(connection, {(sku, location_id) for sku in step.units})
         # Levels are locked before the transfer, as in a dispatch; received units are read under both locks.
         transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
         if transfer.complete_time is not None:
-            return _completed_already(transfer, step), UnitOfWork(book)
+            return _ended_already(transfer, step), UnitOfWork(book)
         _check_figures(book, transfer, step)
-        after = transfer.with_received(step.units, book.now, complete=step.complete)
+        receive_time = step.effective_time or book.now
+        after = transfer.with_received(step.units, receive_time, complete=step.complete)
         unreported_skus = [sku for sku in sorted(step.units) if book.levels[sku, location_id].as_of_time is None]
+        occurrences = await _occurrences(connection, book, location_id, step)
         for sku, units in sorted(step.units.items()):
-            self._move(book, "transferred_in", (sku, location_id), units, step.transfer_id)
+            book.transfer(TRANSFERRED_IN, (sku, location_id), units, occurrences[sku], transfer_id=step.transfer_id)
         unit_of_work = await self._write(connection, book, policy_set)
         # A level that a source has reported keeps its age: the receipt does not confirm its other units.
         await provenance.record(
-            connection, book.now, [ReportedFigure(sku, location_id, book.now, TRANSFERS) for sku in unreported_skus]
+            connection, book.now, [ReportedFigure(sku, location_id, receive_time, TRANSFERS) for sku in unreported_skus]
         )
         await transfer_store.receive(connection, after, step.units)
+        unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
+        return after, unit_of_work
+
+    async def _cancel(
+        self, connection: Connection, step: TransferCancellation, policy_set: PolicySet
+    ) -> tuple[TransferRecord, UnitOfWork]:
+        transfer = await _dispatched(connection, step.transfer_id)
+        origin = transfer.from_location_id
+        book = await self._open(connection, {(sku, origin) for sku in transfer.lines})
+        transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
+        if transfer.complete_time is not None:
+            return _cancelled_already(transfer), UnitOfWork(book)
+        after = transfer.with_rest_returned(step.effective_time or book.now)
+        _check_returned_figures(book, after)
+        for part in await _returned_parts(connection, book, after, step):
+            book.transfer(TRANSFER_CANCELLED, part.key, part.units, part.occurrence, transfer_id=after.id)
+        unit_of_work = await self._write(connection, book, policy_set)
+        await transfer_store.cancel(connection, after)
         unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
 
@@ -130,27 +179,10 @@ class TransferOperations:
         await unit_of_work.write(connection)
         return unit_of_work
 
-    def _move(self, book: Book, kind: str, key: Key, units: int, transfer_id: str) -> None:
-        book.apply(
-            Movement(
-                id=self._deps.new_id(),
-                sku=key[0],
-                location_id=key[1],
-                kind=kind,
-                on_hand=units,
-                unavailable=0,
-                held=0,
-                allocated=0,
-                source=TRANSFERS,
-                effective_time=book.now,
-                reason=transfer_id,
-            )
-        )
-
     async def _raise_mismatch(
         self, connection: Connection, book: Book, after: TransferRecord, policy_set: PolicySet
     ) -> list[RaisedException]:
-        """Raises an exception if a completed transfer did not receive the dispatched units; returns it if new."""
+        """Raises an exception if an ended transfer did not receive the dispatched units; returns it if new."""
         differing = {sku: line for sku, line in after.lines.items() if line.missing}
         if after.complete_time is None or not differing:
             return []
@@ -170,6 +202,65 @@ class TransferOperations:
         return await incidents.raise_all(connection, policy_set, book.now, [incident], self._deps.new_id)
 
 
+@dataclass(frozen=True, slots=True)
+class _ReturnedPart:
+    """Units of one product that are at the origin again, and whether a count already includes them."""
+
+    key: Key
+    units: int
+    occurrence: Occurrence
+
+
+async def _dispatched(connection: Connection, transfer_id: str) -> TransferRecord:
+    transfer = await transfer_store.find(connection, transfer_id)
+    if transfer is None:
+        raise NotFound("transfer", {"transfer_id": transfer_id}, _ADVICE_DISPATCH)
+    return transfer
+
+
+async def _occurrences(
+    connection: Connection, book: Book, location_id: str, step: Dispatch | Receipt | TransferCancellation
+) -> Mapping[str, Occurrence]:
+    """By SKU: when the units of a step moved, and whether a count of the location already includes that."""
+    skus = {sku for sku, _ in book.levels}
+    if step.effective_time is None:
+        return dict.fromkeys(skus, Occurrence(book.now))
+    anchors = await provenance.anchors(connection, {(sku, location_id) for sku in skus} & set(book.levels))
+    return {
+        sku: Occurrence(
+            step.effective_time,
+            (sku, location_id) in anchors
+            and count_includes(None, anchors[sku, location_id].time, step.effective_time, None),
+        )
+        for sku in skus
+    }
+
+
+async def _returned_parts(
+    connection: Connection, book: Book, after: TransferRecord, step: TransferCancellation
+) -> list[_ReturnedPart]:
+    """The units of a cancelled transfer that are at its origin again.
+
+    Without a stated time nobody says where the units were while the origin was counted: on the truck, or on the shelf
+    because they never left. The counts themselves tell: units that they found beyond all recorded movements never left.
+    """
+    origin = after.from_location_id
+    returned = {(sku, origin): line.returned for sku, line in sorted(after.lines.items()) if line.returned}
+    if step.effective_time is not None:
+        occurrences = await _occurrences(connection, book, origin, step)
+        return [_ReturnedPart(key, units, occurrences[key[0]]) for key, units in returned.items()]
+    # The history reads what is effective after a moment, and the dispatch itself belongs to it.
+    since = after.dispatch_time - timedelta(microseconds=1)
+    history = await stock_history.read(connection, {(key, since) for key in returned}, set(), set())
+    parts = []
+    for key, units in returned.items():
+        moved, changed = history.moved_since(key, since), history.on_hand_change_since(key, since)
+        counted = counted_already(units, moved=moved, changed=changed)
+        parts += [_ReturnedPart(key, counted, Occurrence(book.now, is_counted=True))] if counted else []
+        parts += [_ReturnedPart(key, units - counted, Occurrence(book.now))] if counted < units else []
+    return parts
+
+
 async def _check_known(connection: Connection, step: Dispatch) -> None:
     skus = await catalog_store.missing_products(connection, step.units)
     if skus:
@@ -185,20 +276,25 @@ async def _check_known(connection: Connection, step: Dispatch) -> None:
         raise NotFound("location", missing, ADD_LOCATION_FIRST)
 
 
-async def _repeated_dispatch(connection: Connection, dispatched: TransferRecord) -> TransferRecord:
+async def _repeated_dispatch(connection: Connection, dispatched: TransferRecord, step: Dispatch) -> TransferRecord:
     """The stored transfer of a repeated dispatch. Raises InvalidFields if the two dispatches differ."""
     stored = await transfer_store.find(connection, dispatched.id)
     assert stored is not None
     fields = list(transfer_store.differing_fields(stored, dispatched))
+    if step.effective_time not in (None, stored.dispatch_time):
+        fields.append("effective_time")
     if fields:
         problem = f"differs from the dispatch of transfer '{dispatched.id}'; use a new transfer_id for a new transfer"
         raise InvalidFields([Violation(f"dispatch.{field}", problem) for field in fields])
     return stored
 
 
-def _check_available(book: Book, step: Dispatch) -> None:
+def _check_available(book: Book, step: Dispatch, occurrences: Mapping[str, Occurrence]) -> None:
+    """Raises InsufficientStock. Units that a count already excludes have left, so they need not be available."""
     short: dict[str, tuple[str, int, int]] = {}
     for sku, units in step.units.items():
+        if occurrences[sku].is_counted:
+            continue
         level = book.levels.get((sku, step.from_location_id))
         available = max(0, level.available) if level else 0
         if units > available:
@@ -215,12 +311,27 @@ def _check_lines(transfer: TransferRecord, step: Receipt) -> None:
         raise NotFound("transfer line", unknown, advice)
 
 
-def _completed_already(transfer: TransferRecord, step: Receipt) -> TransferRecord:
-    """The stored transfer if it is only completed again. Raises WrongState if units are received after completion."""
-    if step.units:
-        advice = "record units that arrived later as found, with RecordStockChanges"
-        raise WrongState("transfer", transfer.id, "completed", "received", advice)
+def _ended_already(transfer: TransferRecord, step: Receipt) -> TransferRecord:
+    """The stored transfer if it is only completed again. Raises WrongState if units arrive or it was cancelled."""
+    if step.units or transfer.cancelled:
+        state = "cancelled" if transfer.cancelled else "completed"
+        advice = f"record units that arrived later as found at '{transfer.to_location_id}', with RecordStockChanges"
+        raise WrongState("transfer", transfer.id, state, "received", advice)
     return transfer
+
+
+def _cancelled_already(transfer: TransferRecord) -> TransferRecord:
+    """The stored transfer if it was cancelled before. Raises WrongState if it is complete."""
+    if transfer.cancelled:
+        return transfer
+    lost = sum(max(0, line.missing) for line in transfer.lines.values())
+    advice = (
+        f"{unit_count_text(lost)} did not arrive and {'is' if lost == 1 else 'are'} recorded as lost; record what is "
+        f"still at '{transfer.from_location_id}' as found, with RecordStockChanges, and resolve the mismatch exception"
+        if lost
+        else "all units were received; send them back with a new transfer"
+    )
+    raise WrongState("transfer", transfer.id, "completed", "cancelled", advice)
 
 
 def _check_figures(book: Book, transfer: TransferRecord, step: Receipt) -> None:
@@ -233,6 +344,18 @@ def _check_figures(book: Book, transfer: TransferRecord, step: Receipt) -> None:
     ]
     if too_many:
         raise InvalidFields(too_many)
+
+
+def _check_returned_figures(book: Book, after: TransferRecord) -> None:
+    """Raises InvalidFields if a figure of the origin would exceed COUNTED_UNITS."""
+    too_many = [
+        sku
+        for sku, line in sorted(after.lines.items())
+        if book.levels[sku, after.from_location_id].on_hand + line.returned > limits.COUNTED_UNITS
+    ]
+    if too_many:
+        problem = f"would raise on hand of '{too_many[0]}' above {limits.COUNTED_UNITS:,} units; count it first"
+        raise InvalidFields([Violation("transfer_id", problem)])
 
 
 def _mismatch_description(after: TransferRecord, differing: Iterable[tuple[str, TransferLine]]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
+
+from google.protobuf.message import Message
 
 from service import limits
 from service.rpc import page_tokens
@@ -15,24 +17,37 @@ from truestock.v1 import stock_service_pb2 as stock_pb
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Units by SKU that leave one location for another; `fields` maps each SKU to its field in the request."""
+    """Units by SKU that leave one location for another; `fields` maps each SKU to its field in the request.
+
+    `effective_time` is when they left, None if they leave now.
+    """
 
     transfer_id: str
     from_location_id: str
     to_location_id: str
     units: Mapping[str, int]
     expect_time: datetime | None
+    effective_time: datetime | None
     fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Units by SKU that arrived; `complete` if no more will."""
+    """Units by SKU that arrived; `complete` if no more will. `effective_time` is None if they arrive now."""
 
     transfer_id: str
     units: Mapping[str, int]
     complete: bool
+    effective_time: datetime | None
     fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCancellation:
+    """A transfer that is called off. `effective_time` is when its units were back in stock, None if not stated."""
+
+    transfer_id: str
+    effective_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,16 @@ def transfer_request(request: stock_pb.TransferStockRequest) -> tuple[Dispatch |
     return step, request_id
 
 
+def cancellation_request(request: stock_pb.CancelTransferRequest) -> tuple[TransferCancellation, UUID | None]:
+    """The cancellation of a transfer and the request id. Raises InvalidFields with every problem."""
+    fields = Fields()
+    fields.text("transfer_id", request.transfer_id, longest=limits.TRANSFER_ID_LENGTH, required=True)
+    request_id = fields.uuid("request_id", request.request_id)
+    cancellation = TransferCancellation(request.transfer_id, _effective_time(fields, "effective_time", request))
+    fields.finish()
+    return cancellation, request_id
+
+
 def transfers_page(request: stock_pb.ListTransfersRequest) -> TransfersPage:
     """Raises InvalidFields."""
     fields = Fields()
@@ -81,8 +106,10 @@ def _dispatch(fields: Fields, transfer_id: str, message: stock_pb.TransferDispat
     expect_time = None
     if message.HasField("expect_time"):
         expect_time = fields.moment(f"{at}.expect_time", message.expect_time, given=True)
+    effective_time = _effective_time(fields, f"{at}.effective_time", message)
     units, field_by_sku = _units(fields, f"{at}.units", message.units, minimum=1)
-    return Dispatch(transfer_id, message.from_location_id, message.to_location_id, units, expect_time, field_by_sku)
+    locations = (message.from_location_id, message.to_location_id)
+    return Dispatch(transfer_id, *locations, units, expect_time, effective_time, field_by_sku)
 
 
 def _receipt(fields: Fields, transfer_id: str, message: stock_pb.TransferReceipt) -> Receipt:
@@ -91,7 +118,17 @@ def _receipt(fields: Fields, transfer_id: str, message: stock_pb.TransferReceipt
             "receipt.units", "must not be empty unless `complete` is set, which means that no more units will arrive"
         )
     units, field_by_sku = _units(fields, "receipt.units", message.units, minimum=0)
-    return Receipt(transfer_id, units, message.complete, field_by_sku)
+    effective_time = _effective_time(fields, "receipt.effective_time", message)
+    return Receipt(transfer_id, units, message.complete, effective_time, field_by_sku)
+
+
+def _effective_time(fields: Fields, field: str, message: Message) -> datetime | None:
+    if not message.HasField("effective_time"):
+        return None
+    moment = fields.moment(field, message.effective_time, given=True)  # type: ignore[attr-defined]
+    if moment is not None and moment > datetime.now(UTC) + limits.CLOCK_SKEW:
+        fields.wrong(field, "is more than 5 minutes in the future; check the clock of the sender")
+    return moment
 
 
 def _units(

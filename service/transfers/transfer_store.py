@@ -47,8 +47,14 @@ _RECEIVE = Statement(
 )
 _COMPLETE = Statement(
     update(transfer)
-    .values(complete_time=parameter("complete_time", Moment))
+    .values(complete_time=parameter("complete_time", Moment), cancelled=parameter("cancelled", Boolean))
     .where(_transfer.id == parameter("id", Text))
+)
+_return = unnested("return", sku=Text, units=Integer)
+_RETURN = Statement(
+    update(transfer_line)
+    .values(returned=_return.c.units)
+    .where(_line.transfer_id == parameter("id", Text), _line.sku == _return.c.sku)
 )
 _PAGE = Statement(
     select(transfer)
@@ -67,20 +73,24 @@ _PAGE = Statement(
 
 @dataclass(frozen=True, slots=True)
 class TransferLine:
-    """Dispatched and received units of one product; more may be received than dispatched."""
+    """Dispatched and received units of one product; more may be received than dispatched.
+
+    `returned` units are at the origin again because the transfer was cancelled.
+    """
 
     dispatched: int
     received: int = 0
+    returned: int = 0
 
     @property
     def missing(self) -> int:
-        """Dispatched minus received units; below 0 if more arrived than were dispatched."""
-        return self.dispatched - self.received
+        """Dispatched units that neither arrived nor returned; below 0 if more arrived than were dispatched."""
+        return self.dispatched - self.received - self.returned
 
 
 @dataclass(frozen=True, slots=True)
 class TransferRecord:
-    """A transfer between two locations; `lines` are by SKU. It is complete once `complete_time` is set."""
+    """A transfer between two locations; `lines` are by SKU. It has ended once `complete_time` is set."""
 
     id: str
     from_location_id: str
@@ -89,6 +99,7 @@ class TransferRecord:
     expect_time: datetime | None
     dispatch_time: datetime
     complete_time: datetime | None = None
+    cancelled: bool = False
 
     def with_received(self, units: Mapping[str, int], now: datetime, *, complete: bool) -> TransferRecord:
         """The transfer after a receipt, complete if everything has arrived or `complete` is set."""
@@ -97,6 +108,13 @@ class TransferRecord:
         }
         is_complete = complete or all(line.missing <= 0 for line in lines.values())
         return replace(self, lines=lines, complete_time=now if is_complete else None)
+
+    def with_rest_returned(self, now: datetime) -> TransferRecord:
+        """The transfer after a cancellation: units that were not received are at the origin again."""
+        lines = {
+            sku: TransferLine(line.dispatched, line.received, max(0, line.missing)) for sku, line in self.lines.items()
+        }
+        return replace(self, lines=lines, complete_time=now, cancelled=True)
 
 
 async def find(connection: Connection, id: str, *, lock: bool = False) -> TransferRecord | None:
@@ -130,19 +148,30 @@ async def receive(connection: Connection, after: TransferRecord, units: Mapping[
     if units:
         await _RECEIVE.run(connection, id=after.id, **transposed(["sku", "units"], sorted(units.items())))
     if after.complete_time is not None:
-        await _COMPLETE.run(connection, id=after.id, complete_time=after.complete_time)
+        await _COMPLETE.run(connection, id=after.id, complete_time=after.complete_time, cancelled=False)
+
+
+async def cancel(connection: Connection, after: TransferRecord) -> None:
+    """Writes the cancellation of a transfer and its returned units."""
+    units = [(sku, line.returned) for sku, line in sorted(after.lines.items())]
+    await _RETURN.run(connection, id=after.id, **transposed(["sku", "units"], units))
+    await _COMPLETE.run(connection, id=after.id, complete_time=after.complete_time, cancelled=True)
 
 
 def message(record: TransferRecord) -> stock_pb.Transfer:
     """A transfer as a message of the API, its lines by SKU."""
-    is_complete = record.complete_time is not None
     return stock_pb.Transfer(
         transfer_id=record.id,
         from_location_id=record.from_location_id,
         to_location_id=record.to_location_id,
-        state=stock_pb.Transfer.STATE_COMPLETED if is_complete else stock_pb.Transfer.STATE_IN_TRANSIT,
+        state=_state(record),
         lines=[
-            stock_pb.TransferLine(sku=sku, dispatched_count=line.dispatched, received_count=line.received)
+            stock_pb.TransferLine(
+                sku=sku,
+                dispatched_count=line.dispatched,
+                received_count=line.received,
+                returned_count=line.returned,
+            )
             for sku, line in sorted(record.lines.items())
         ],
         expect_time=timestamp(record.expect_time),
@@ -162,13 +191,21 @@ def differing_fields(stored: TransferRecord, repeated: TransferRecord) -> Iterab
         yield "units"
 
 
+def _state(record: TransferRecord) -> stock_pb.Transfer.State.ValueType:
+    if record.cancelled:
+        return stock_pb.Transfer.STATE_CANCELLED
+    is_complete = record.complete_time is not None
+    return stock_pb.Transfer.STATE_COMPLETED if is_complete else stock_pb.Transfer.STATE_IN_TRANSIT
+
+
 async def _with_lines(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[TransferRecord]:
     lines: dict[str, dict[str, TransferLine]] = {row["id"]: {} for row in rows}
     for line in await _LINES.rows(connection, ids=list(lines)) if lines else ():
-        lines[line["transfer_id"]][line["sku"]] = TransferLine(line["dispatched"], line["received"])
+        units = (line["dispatched"], line["received"], line["returned"])
+        lines[line["transfer_id"]][line["sku"]] = TransferLine(*units)
     return [_record(row, lines[row["id"]]) for row in rows]
 
 
 def _record(row: asyncpg.Record, lines: Mapping[str, TransferLine]) -> TransferRecord:
-    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "complete_time")
+    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "complete_time", "cancelled")
     return TransferRecord(lines=lines, **{name: row[name] for name in names})

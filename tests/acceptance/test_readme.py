@@ -72,6 +72,7 @@ COMMANDS = {
         f"{{transfer}} {SKU}:2 --from dc-memphis --to store-austin", r"Transfer T-\d+ from dc-"
     ),
     "transfer receive": Command(f"{{sent_transfer}} {SKU}:2", r"Transfer T-\d+ from dc-memphis to store-austin"),
+    "transfer cancel": Command("{sent_transfer}", r"Transfer T-\d+ from dc-memphis to store-austin: cancelled"),
     "transfer list": Command("--location {sent_to}", rf"T-\d+ +dc-memphis +store-austin +{SKU}"),
     "allocate": Command(
         f"--channel shopify --order {{order}} --line {SKU}:1 --country US", r"A-\d+: allocated \(held\)"

@@ -583,6 +583,7 @@ class TransferDispatch(_message.Message):
     TO_LOCATION_ID_FIELD_NUMBER: _builtins.int
     UNITS_FIELD_NUMBER: _builtins.int
     EXPECT_TIME_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     from_location_id: _builtins.str
     to_location_id: _builtins.str
     @_builtins.property
@@ -593,6 +594,12 @@ class TransferDispatch(_message.Message):
     def expect_time(self) -> _timestamp_pb2.Timestamp:
         """Expected arrival; unset if unknown."""
 
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When the units left, at most 5 minutes in the future; now if unset. A count of the origin at that time or later
+        already excludes them, so its on-hand figure stays and the units need not be available.
+        """
+
     def __init__(
         self,
         *,
@@ -600,10 +607,11 @@ class TransferDispatch(_message.Message):
         to_location_id: _builtins.str = ...,
         units: _abc.Iterable[Global___TransferUnits] | None = ...,
         expect_time: _timestamp_pb2.Timestamp | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expect_time", b"expect_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "expect_time", b"expect_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expect_time", b"expect_time", "from_location_id", b"from_location_id", "to_location_id", b"to_location_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "to_location_id", b"to_location_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -617,6 +625,7 @@ class TransferReceipt(_message.Message):
 
     UNITS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
     """No more units will arrive: missing units are lost and raise a `mismatch` exception. A transfer whose units have all
     arrived is complete without it.
@@ -625,15 +634,22 @@ class TransferReceipt(_message.Message):
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferUnits]:
         """Units received this time, at most 500, each SKU once; may differ from the dispatched number."""
 
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When the units arrived, at most 5 minutes in the future; now if unset. A count of the destination at that time or
+        later already includes them, so its on-hand figure stays.
+        """
+
     def __init__(
         self,
         *,
         units: _abc.Iterable[Global___TransferUnits] | None = ...,
         complete: _builtins.bool = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "effective_time", b"effective_time", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -685,6 +701,58 @@ class TransferStockResponse(_message.Message):
 Global___TransferStockResponse: _TypeAlias = TransferStockResponse  # noqa: Y015
 
 @_typing.final
+class CancelTransferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When the units were back in the stock of the origin, at most 5 minutes in the future; a count of the origin at that
+        time or later already includes them. If unset, they are back now, except for units that counts since the dispatch
+        found there beyond all recorded movements: those never left, and the counts include them.
+        """
+
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "request_id", b"request_id", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTransferRequest: _TypeAlias = CancelTransferRequest  # noqa: Y015
+
+@_typing.final
+class CancelTransferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfer(self) -> Global___Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: Global___Transfer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTransferResponse: _TypeAlias = CancelTransferResponse  # noqa: Y015
+
+@_typing.final
 class Transfer(_message.Message):
     """Stock on its way between two locations."""
 
@@ -700,6 +768,8 @@ class Transfer(_message.Message):
         STATE_IN_TRANSIT: Transfer._State.ValueType  # 1
         STATE_COMPLETED: Transfer._State.ValueType  # 2
         """All received, or closed with units missing."""
+        STATE_CANCELLED: Transfer._State.ValueType  # 3
+        """Called off: units that were not received are at the origin again."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """The lifecycle of a transfer."""
@@ -708,6 +778,8 @@ class Transfer(_message.Message):
     STATE_IN_TRANSIT: Transfer.State.ValueType  # 1
     STATE_COMPLETED: Transfer.State.ValueType  # 2
     """All received, or closed with units missing."""
+    STATE_CANCELLED: Transfer.State.ValueType  # 3
+    """Called off: units that were not received are at the origin again."""
 
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     FROM_LOCATION_ID_FIELD_NUMBER: _builtins.int
@@ -726,9 +798,13 @@ class Transfer(_message.Message):
     @_builtins.property
     def expect_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def dispatch_time(self) -> _timestamp_pb2.Timestamp: ...
+    def dispatch_time(self) -> _timestamp_pb2.Timestamp:
+        """When the units left."""
+
     @_builtins.property
-    def complete_time(self) -> _timestamp_pb2.Timestamp: ...
+    def complete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was completed or cancelled; unset while it is in transit."""
+
     def __init__(
         self,
         *,
@@ -758,19 +834,23 @@ class TransferLine(_message.Message):
     SKU_FIELD_NUMBER: _builtins.int
     DISPATCHED_COUNT_FIELD_NUMBER: _builtins.int
     RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
+    RETURNED_COUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     dispatched_count: _builtins.int
     received_count: _builtins.int
+    returned_count: _builtins.int
+    """Units that are at the origin again because the transfer was cancelled."""
     def __init__(
         self,
         *,
         sku: _builtins.str = ...,
         dispatched_count: _builtins.int = ...,
         received_count: _builtins.int = ...,
+        returned_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatched_count", b"dispatched_count", "received_count", b"received_count", "sku", b"sku"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatched_count", b"dispatched_count", "received_count", b"received_count", "returned_count", b"returned_count", "sku", b"sku"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -939,7 +1019,7 @@ class StockMovementRecord(_message.Message):
     sku: _builtins.str
     location_id: _builtins.str
     kind: _builtins.str
-    """Such as `counted`, `received`, `held`, `allocated`, `shipped` or `transferred_in`."""
+    """Such as `counted`, `received`, `held`, `allocated`, `shipped`, `transferred_in` or `transfer_cancelled`."""
     result: _builtins.str
     """The result: `accepted`, `stale`, `absorbed` or `observed`; only accepted changes move figures."""
     on_hand_delta: _builtins.int

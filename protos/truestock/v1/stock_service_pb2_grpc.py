@@ -50,6 +50,11 @@ class StockServiceStub:
                 request_serializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockResponse.FromString,
                 _registered_method=True)
+        self.CancelTransfer = channel.unary_unary(
+                '/truestock.v1.StockService/CancelTransfer',
+                request_serializer=truestock_dot_v1_dot_stock__service__pb2.CancelTransferRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_stock__service__pb2.CancelTransferResponse.FromString,
+                _registered_method=True)
         self.ListTransfers = channel.unary_unary(
                 '/truestock.v1.StockService/ListTransfers',
                 request_serializer=truestock_dot_v1_dot_stock__service__pb2.ListTransfersRequest.SerializeToString,
@@ -97,7 +102,17 @@ class StockServiceServicer:
         received quantity may be lower or higher than the dispatched one.
 
         Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
-        dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
+        dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTransfer(self, request, context):
+        """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
+        cancelled transfer again returns it.
+
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +162,11 @@ def add_StockServiceServicer_to_server(servicer, server):
                     servicer.TransferStock,
                     request_deserializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_stock__service__pb2.TransferStockResponse.SerializeToString,
+            ),
+            'CancelTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTransfer,
+                    request_deserializer=truestock_dot_v1_dot_stock__service__pb2.CancelTransferRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_stock__service__pb2.CancelTransferResponse.SerializeToString,
             ),
             'ListTransfers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTransfers,
@@ -246,6 +266,33 @@ class StockService:
             '/truestock.v1.StockService/TransferStock',
             truestock_dot_v1_dot_stock__service__pb2.TransferStockRequest.SerializeToString,
             truestock_dot_v1_dot_stock__service__pb2.TransferStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.StockService/CancelTransfer',
+            truestock_dot_v1_dot_stock__service__pb2.CancelTransferRequest.SerializeToString,
+            truestock_dot_v1_dot_stock__service__pb2.CancelTransferResponse.FromString,
             options,
             channel_credentials,
             insecure,

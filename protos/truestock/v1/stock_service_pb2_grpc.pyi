@@ -51,7 +51,13 @@ class StockServiceStub:
     received quantity may be lower or higher than the dispatched one.
 
     Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
-    dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
+    dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.
+    """
+    CancelTransfer: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.CancelTransferRequest, _stock_service_pb2.CancelTransferResponse]
+    """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
+    cancelled transfer again returns it.
+
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
     """
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.ListTransfersRequest, _stock_service_pb2.ListTransfersResponse]
     """Lists transfers, newest first.
@@ -92,7 +98,13 @@ class StockServiceAsyncStub(StockServiceStub):
     received quantity may be lower or higher than the dispatched one.
 
     Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
-    dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
+    dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.
+    """
+    CancelTransfer: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.CancelTransferRequest, _stock_service_pb2.CancelTransferResponse]  # type: ignore[assignment]
+    """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
+    cancelled transfer again returns it.
+
+    Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
     """
     ListTransfers: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.ListTransfersRequest, _stock_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
     """Lists transfers, newest first.
@@ -148,7 +160,19 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         received quantity may be lower or higher than the dispatched one.
 
         Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
-        dispatched), WRONG_STATE (completed), REQUEST_ID_REUSED.
+        dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelTransfer(
+        self,
+        request: _stock_service_pb2.CancelTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stock_service_pb2.CancelTransferResponse, _abc.Awaitable[_stock_service_pb2.CancelTransferResponse]]:
+        """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
+        cancelled transfer again returns it.
+
+        Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.cli import options
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.movement_views import print_movements, print_transfer, print_transfers
 from truestock.v1.stock_service_pb2 import (
+    CancelTransferRequest,
     ListStockMovementsRequest,
     ListTransfersRequest,
     StockMovementRecord,
@@ -31,6 +33,7 @@ transfer = typer.Typer(
     Examples:
       truestock transfer dispatch T-1001 TRN-1205-MOS:4 --from dc-memphis --to store-austin
       truestock transfer receive T-1001 TRN-1205-MOS:4
+      truestock transfer cancel T-1001
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -38,6 +41,14 @@ transfer = typer.Typer(
 )
 
 TransferId = Annotated[str, typer.Argument(metavar="TRANSFER", help="Your number of the transfer.")]
+EffectiveTime = Annotated[
+    str,
+    typer.Option(
+        "--at",
+        metavar="TIME",
+        help="When it happened, such as 2026-11-30T09:00Z; now by default. A count since then includes it.",
+    ),
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of entries.")]
 
 
@@ -90,6 +101,7 @@ def dispatch(
     expect: Annotated[
         str, typer.Option("--expect", metavar="TIME", help="Expected arrival, such as 2026-11-30T09:00Z.")
     ] = "",
+    at: EffectiveTime = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -102,10 +114,16 @@ def dispatch(
         --from dc-memphis --to store-austin
       truestock transfer dispatch T-1002 TRN-1205-MOS:4 QLM-1404-CRE:2 \\
         --from dc-memphis --to store-austin --expect 2026-11-30T09:00Z
+      truestock transfer dispatch T-1003 TRN-1205-MOS:4 \\
+        --from dc-memphis --to store-austin --at 2026-11-26T08:30Z
     """
-    step = TransferDispatch(from_location_id=origin, to_location_id=destination, units=_units(units))
-    if expect:
-        step.expect_time.FromDatetime(_time(expect))
+    step = TransferDispatch(
+        from_location_id=origin,
+        to_location_id=destination,
+        units=_units(units),
+        effective_time=_timestamp(at, "--at"),
+        expect_time=_timestamp(expect, "--expect"),
+    )
     request = TransferStockRequest(transfer_id=transfer_id, dispatch=step, request_id=options.request_id(request_id))
     _show(server, request, as_json)
 
@@ -119,6 +137,7 @@ def receive(
     complete: Annotated[
         bool, typer.Option("--complete", help="Complete the transfer: missing units are lost.")
     ] = False,
+    at: EffectiveTime = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -132,8 +151,37 @@ def receive(
     """
     if not units and not complete:
         raise typer.BadParameter("name the units that arrived, as SKU:UNITS, or complete the transfer with --complete")
-    step = TransferReceipt(units=_units(units or []), complete=complete)
+    step = TransferReceipt(units=_units(units or []), complete=complete, effective_time=_timestamp(at, "--at"))
     request = TransferStockRequest(transfer_id=transfer_id, receipt=step, request_id=options.request_id(request_id))
+    _show(server, request, as_json)
+
+
+@transfer.command()
+def cancel(
+    transfer_id: TransferId,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="When the units were back in stock, such as 2026-11-30T09:00Z. By default they are back now, except "
+            "for units that a count has found since the dispatch.",
+        ),
+    ] = "",
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Calls off a transfer in transit: units that were not received are at the origin again.
+
+    \b
+    Examples:
+      truestock transfer cancel T-1001
+      truestock transfer cancel T-1001 --at 2026-11-26T08:30Z
+    """
+    request = CancelTransferRequest(
+        transfer_id=transfer_id, effective_time=_timestamp(at, "--at"), request_id=options.request_id(request_id)
+    )
     _show(server, request, as_json)
 
 
@@ -164,8 +212,10 @@ def list_(
         print_transfers(stdout_console(), transfers, more=more)
 
 
-def _show(server: str, request: TransferStockRequest, as_json: bool) -> None:
+def _show(server: str, request: TransferStockRequest | CancelTransferRequest, as_json: bool) -> None:
     async def ask(client: Client) -> Transfer:
+        if isinstance(request, CancelTransferRequest):
+            return (await client.ask(client.stock.CancelTransfer, request)).transfer
         return (await client.ask(client.stock.TransferStock, request)).transfer
 
     transfer = call(server, ask)
@@ -185,10 +235,14 @@ def _units(texts: list[str]) -> list[TransferUnits]:
     return units
 
 
-def _time(text: str) -> datetime:
-    """Reads a time; without a time zone it is UTC."""
+def _timestamp(text: str, option: str) -> Timestamp | None:
+    """Reads a time, in UTC if it has no time zone; None if the option is left out."""
+    if not text:
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"--expect {text!r} is not a time such as 2026-11-30T09:00Z") from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        raise typer.BadParameter(f"{option} {text!r} is not a time such as 2026-11-30T09:00Z") from error
+    message = Timestamp()
+    message.FromDatetime(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    return message

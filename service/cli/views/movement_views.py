@@ -45,7 +45,7 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord], 
 
 def print_transfer(console: Console, transfer: Transfer) -> None:
     """Prints one transfer, a row for each product."""
-    state = "completed" if transfer.state == Transfer.STATE_COMPLETED else "in transit"
+    state = Transfer.State.Name(transfer.state).removeprefix("STATE_").replace("_", " ").lower()
     route = f"from {transfer.from_location_id} to {transfer.to_location_id}"
     console.print(f"Transfer {transfer.transfer_id} {route}: {state}", markup=False)
     console.print(_lines([transfer]))
@@ -64,13 +64,13 @@ def print_transfers(console: Console, transfers: Sequence[Transfer], *, more: bo
 
 
 def _lines(transfers: Sequence[Transfer]) -> Table:
-    numbers = ("dispatched", "received", "in transit", "lost")
-    times = ("dispatched at", "expected at", "completed at")
+    numbers = ("dispatched", "received", "in transit", "lost", "returned")
+    times = ("dispatched at", "expected at", "ended at")
     table = new_table("transfer", "from", "to", "SKU", *numbers, *times, numbers=numbers)
     for transfer in transfers:
         for line in transfer.lines:
-            missing = max(0, line.dispatched_count - line.received_count) or "-"
-            is_completed = transfer.state == Transfer.STATE_COMPLETED
+            missing = max(0, line.dispatched_count - line.received_count - line.returned_count) or "-"
+            is_in_transit = transfer.state == Transfer.STATE_IN_TRANSIT
             add_row(
                 table,
                 transfer.transfer_id,
@@ -79,7 +79,8 @@ def _lines(transfers: Sequence[Transfer]) -> Table:
                 line.sku,
                 line.dispatched_count,
                 line.received_count,
-                *(("-", missing) if is_completed else (missing, "-")),
+                *((missing, "-") if is_in_transit else ("-", missing)),
+                line.returned_count or "-",
                 format_time(transfer.dispatch_time),
                 format_time(transfer.expect_time),
                 format_time(transfer.complete_time),

@@ -199,7 +199,7 @@ async def test_movements_are_listed_with_their_reasons(shop: Retailer, run: Run)
 
     result = await run("movements", "MUG", "--location", "dc")
 
-    assert "transferred out -3 · · · - accepted transfers T-1" in result.row("transferred out")
+    assert "transferred out -3 · · · 3 accepted transfers T-1" in result.row("transferred out")
     assert "allocated · · · +2" in result.row("allocated", "orders")
     assert "counted +10" in result.row("counted")
 
