@@ -308,6 +308,17 @@ async def test_uncollected_units_are_available_at_the_store_again(shop: Retailer
     assert (await shop.ledger()).balanced
 
 
+async def test_an_order_of_which_nothing_was_collected_and_the_rest_is_short_needs_a_person(shop: Retailer) -> None:
+    await shop.stock({("MUG", "a-store"): 3, ("CUP", "a-store"): 0})
+    lines = {"MUG": 2, "CUP": 1}
+    (shipment,) = (await shop.allocate("A-1", lines, method=PICKUP, pickup_location_id="a-store")).shipments
+    await shop.mark_ready(shipment)
+
+    returned = await shop.return_uncollected(shipment)
+
+    assert returned.outcome == order_pb2.OUTCOME_NEEDS_REVIEW
+
+
 @pytest.mark.parametrize(
     ("disposition", "figure"),
     [("sellable", (2, 0, 0, 2)), ("inspect", (2, 2, 0, 0)), ("damaged", (2, 2, 0, 0))],
