@@ -113,6 +113,8 @@ def _with_cancelled(order: Order, cancelled: Mapping[str, int], planned: list[Li
             line = LineRecord(stated.line_id, stated.sku, stated.unit_count, stated.unit_price)
             line.cancelled = units
         else:
+            # Units that have shipped stay on the line and cannot be cancelled.
+            units = min(units, max(0, stated.unit_count - line.unit_count))
             line = replace(line, unit_count=line.unit_count + units, cancelled=line.cancelled + units)
         lines.append(line)
     return [*lines, *planned_by_id.values()]

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from policies.decisions.cancellations import PendingCancellation
 from service.allocation import rebalancing
 from service.allocation.amendments import cancel_whole_order
+from service.allocation.excess_units import has_shipped, note_excess
 from service.allocation.lifecycle import cancel_lines, open_unit_of_work
 from service.allocation.planner import AllocationChange
+from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -77,7 +79,12 @@ class CancellationOperations:
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
         stored = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in stored):
-            unit_of_work.record(_cancel(unit_of_work, record, request))
+            change = _cancel(unit_of_work, record, request)
+            if request.is_whole and has_shipped(record):
+                policy_set, cache = self._deps.policies(), self._deps.catalog_cache
+                planning_context = await context(connection, cache, policy_set, skus)
+                change = note_excess(planning_context.of(record.channel_id), unit_of_work.book, change, {})
+            unit_of_work.record(change)
             await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, self._deps.policies())
             await unit_of_work.write(connection)
             if request.event_id or request.cancel_time or request.is_whole:

@@ -245,7 +245,8 @@ def _cancel_units(book: Book, record: AllocationRecord, cancellation: Cancellati
     try:
         partial = cancel_units(shares, short, cancellation.unit_count, shipment_id=named)
     except MoreThanRemaining as error:
-        raise TooManyUnits(line.line_id, error.unit_count, error.remaining, "cancelled") from error
+        shipped = record.shipped_of_line(line.line_id)
+        raise TooManyUnits(line.line_id, error.unit_count, error.remaining, "cancelled", shipped) from error
     except ValueError as error:
         raise InvalidFields([Violation("cancellations.shipment_id", str(error))]) from error
     record.reduce_shortages(line.line_id, partial.short)

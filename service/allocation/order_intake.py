@@ -17,6 +17,7 @@ from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service.allocation.amendments import amend, cancel_whole_order, merge_copy
+from service.allocation.excess_units import note_excess
 from service.allocation.order_counts import OrderCounts
 from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
@@ -187,6 +188,7 @@ class Intake:
         sold = is_sold or request.order.commitment is Commitment.SOLD
         sold = sold or (keeps_sale and record.commitment is Commitment.SOLD)
         order = _resulting_order(request, record, is_accepted=is_accepted, sold=sold)
+        ordered: dict[str, int] = {}
         if is_whole:
             change = cancel_whole_order(self.unit_of_work.book, record, order)
         elif is_accepted or self._is_affected(record, rows, sold=sold):
@@ -198,8 +200,11 @@ class Intake:
             change = amend(
                 channel_context, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
             )
+            ordered = {line.line_id: line.unit_count - cancelled.get(line.line_id, 0) for line in order.lines}
         else:
             return self._with_event(AllocationChange(record), before)
+        if is_whole or (is_accepted and order.commitment is Commitment.SOLD):
+            change = note_excess(context.of(record.channel_id), self.unit_of_work.book, change, ordered)
         for row in rows:
             if not row.cancellation.is_applied:
                 self._store_cancellation(replace(row, cancellation=replace(row.cancellation, is_applied=True)))

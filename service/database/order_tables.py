@@ -102,7 +102,9 @@ order_line = Table(
     required("cancelled", Integer, server_default="0"),
     required("oversold", Integer, server_default="0", comment="units sold that were not in stock, ever"),
     required("withheld", Integer, server_default="0", comment="units ever short because a buffer or block kept them"),
+    required("excess", Integer, server_default="0", comment="shipped units that the channel does not order any more"),
     Column("unit_price", Money),
+    CheckConstraint("excess BETWEEN 0 AND unit_count", name="excess_within_unit_count"),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),
 )

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Uuid, exists, func, insert, literal_column, select, update
 
 from service.database.database import Connection, Statement, any_of
-from service.database.tables import allocation, exception, exception_event, shortage
+from service.database.tables import allocation, exception, exception_event, order_line, promise, shortage
 
 _exception = exception.c
 _EVENT_COLUMNS = ("id", "exception_id", "event", "actor", "description", "event_time")
@@ -69,15 +69,41 @@ def _is_obsolete() -> ColumnElement[bool]:
     )
 
 
-# A late shipment stays late until it progresses or ends, even if its order is replanned.
-_CONCERNS_PLAN = _exception.kind != _literal("late_shipment")
+def _awaits_units() -> ColumnElement[bool]:
+    """Whether an order has shipped units that are not ordered any more, and neither back nor refunded."""
+    came_back = (
+        select(func.coalesce(func.sum(promise.c.returned + promise.c.refunded), literal_column("0")))
+        .where(promise.c.allocation_id == order_line.c.allocation_id, promise.c.line_id == order_line.c.line_id)
+        .correlate(order_line)
+        .scalar_subquery()
+    )
+    return (
+        exists()
+        .where(order_line.c.allocation_id == _exception.allocation_id, order_line.c.excess > came_back)
+        .correlate(exception)
+    )
+
+
+_IS_RECALL = _exception.kind == _literal("cancelled_after_shipping")
+# A late shipment stays late until it progresses or ends, and units that have left must come back, even if the order is
+# replanned.
+_CONCERNS_PLAN = (_exception.kind != _literal("late_shipment")) & ~_IS_RECALL
 _SUPERSEDE = _superseding("The order was replanned.", _CONCERNS_PLAN)
-_SUPERSEDE_OBSOLETE = _superseding("The problem that it reported no longer exists.", _CONCERNS_PLAN, _is_obsolete())
+_SUPERSEDE_RECALLS = _superseding("The order was changed again.", _IS_RECALL)
+_SUPERSEDE_OBSOLETE = _superseding(
+    "The problem that it reported no longer exists.",
+    (_CONCERNS_PLAN & _is_obsolete()) | (_IS_RECALL & ~_awaits_units()),
+)
 
 
 async def supersede(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
     """Supersedes the open exceptions of locked orders that were replanned."""
     await _SUPERSEDE.run(connection, ids=list(allocation_ids))
+
+
+async def supersede_recalls(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
+    """Supersedes the open exceptions of locked orders about shipped units that are not ordered any more."""
+    await _SUPERSEDE_RECALLS.run(connection, ids=list(allocation_ids))
 
 
 async def supersede_obsolete(connection: Connection, allocation_ids: Sequence[UUID]) -> None:

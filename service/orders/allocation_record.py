@@ -38,7 +38,8 @@ ENDED = (RELEASED, EXPIRED, CANCELLED)
 class LineRecord:
     """One order line; the units of the other counts are part of `unit_count`.
 
-    `oversold` were ever sold without stock, `withheld` were ever short because a buffer or a block kept them.
+    `oversold` were ever sold without stock, `withheld` were ever short because a buffer or a block kept them, `excess`
+    have shipped and the channel does not order them any more.
     """
 
     line_id: str
@@ -48,6 +49,7 @@ class LineRecord:
     cancelled: int = 0
     oversold: int = 0
     withheld: int = 0
+    excess: int = 0
 
     @property
     def uncancelled(self) -> int:
@@ -186,6 +188,10 @@ class AllocationRecord:
     def refunded_of_line(self, line_id: str) -> int:
         """Units of one line that were refunded and have not come back."""
         return sum(shipment.refunded.get(line_id, 0) for shipment in self.shipments)
+
+    def awaited_of_line(self, line: LineRecord) -> int:
+        """Excess units of one line that should still come back: those neither returned nor refunded."""
+        return max(0, line.excess - self.returned_of_line(line.line_id) - self.refunded_of_line(line.line_id))
 
     def short_of_line(self, line_id: str, *, backordered: bool) -> int:
         """Short units of one line: those on backorder, or the others."""
@@ -337,6 +343,7 @@ class AllocationRecord:
                 line.unit_count = max(line.unit_count, self.shipped_of_line(line.line_id))
                 line.oversold = min(before.oversold, line.unit_count)
                 line.withheld = min(before.withheld, line.unit_count)
+                line.excess = before.excess
         skus = {line.line_id: line.sku for line in self.lines}
         shipped = [self._shipped_part(line) for line in old_lines.values() if self.shipped_of_line(line.line_id)]
         self.lines = new_lines + shipped

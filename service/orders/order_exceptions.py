@@ -23,6 +23,8 @@ from service.orders.allocation_record import AllocationRecord, ShortageRecord
 LINE_ID_SEPARATOR = "\x1f"
 """Joins the line ids of one exception: `unnest` flattens an array of arrays, so each list is sent as a text."""
 
+CANCELLED_AFTER_SHIPPING = "cancelled_after_shipping"
+"""The kind of an exception about shipped units that the channel does not order any more."""
 KINDS_OF_SHORTAGE = ("oversell", "blocked_by_rule", "held_by_buffer", "unfillable")
 
 
@@ -113,8 +115,13 @@ def of_rejection(policy_set: PolicySet, context: Context, description: str) -> O
 
 def of_review(policy_set: PolicySet, context: Context, description: str) -> OrderException:
     """An exception for a plan that a person must approve before it ships."""
-    handling = handling_of(policy_set, replace(context, exception_kind="review"))
-    return _exception(policy_set, context, "review", description, handling)
+    return of_kind(policy_set, context, "review", description)
+
+
+def of_kind(policy_set: PolicySet, context: Context, kind: str, description: str) -> OrderException:
+    """An exception of this kind, with what the rules say about it."""
+    handling = handling_of(policy_set, replace(context, exception_kind=kind))
+    return _exception(policy_set, context, kind, description, handling)
 
 
 def _exception(

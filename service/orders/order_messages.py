@@ -123,6 +123,7 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
         shipped_count=record.shipped_of_line(line.line_id),
         returned_count=record.returned_of_line(line.line_id),
         refunded_count=record.refunded_of_line(line.line_id),
+        excess_count=line.excess,
         backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
     )
 

@@ -226,7 +226,7 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     for row in await _READ_LINES.rows(connection, ids=requested):
         line = LineRecord(
             *(row["line_id"], row["sku"], row["unit_count"], row["unit_price"]),
-            *(row["cancelled"], row["oversold"], row["withheld"]),
+            *(row["cancelled"], row["oversold"], row["withheld"], row["excess"]),
         )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}

@@ -43,7 +43,7 @@ from service.decisions import decision_log
 from service.decisions.decision_log import DecisionInputs, StoredCatalog
 from service.exceptions import superseded_exceptions
 from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord
-from service.orders.order_exceptions import OrderException
+from service.orders.order_exceptions import CANCELLED_AFTER_SHIPPING, OrderException
 from service.version import VERSION
 from truestock.v1 import decision_pb2
 
@@ -98,6 +98,7 @@ _LINE: Columns = {
     "cancelled": Integer,
     "oversold": Integer,
     "withheld": Integer,
+    "excess": Integer,
     "unit_price": Money,
 }
 _SHIPMENT: Columns = {
@@ -238,12 +239,14 @@ class OrderWrites:
     """Everything that one transaction writes about orders.
 
     `replaced` are allocations that had contents before; `replanned` are those of them that got a new plan, which
-    supersedes their open exceptions.
+    supersedes their open exceptions about the plan. `recalled` are those with a new exception about shipped units that
+    are not ordered any more, which supersedes an earlier one.
     """
 
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
+    recalled: set[UUID] = field(default_factory=set)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
     catalogs: list[StoredCatalog] = field(default_factory=list)
     """The catalogs with which the decisions were made."""
@@ -257,6 +260,8 @@ class OrderWrites:
         """Adds exceptions of one order, with the first events of their history."""
         for raised_exception in raised:
             id = new_id()
+            if raised_exception.kind == CANCELLED_AFTER_SHIPPING:
+                self.recalled.add(allocation_id)
             self.exceptions.append(raised_exception.row(id, allocation_id, now))
             for event in raised_exception.first_events(id):
                 self.exception_events.append((new_id(), id, event.event, event.actor, event.description, now))
@@ -278,6 +283,8 @@ async def write(connection: Connection, writes: OrderWrites) -> None:
             await statement.run(connection, ids=list(writes.replaced))
     if writes.replanned:
         await superseded_exceptions.supersede(connection, list(writes.replanned))
+    if writes.recalled:
+        await superseded_exceptions.supersede_recalls(connection, list(writes.recalled))
     await decision_log.store_catalogs(connection, writes.catalogs)
     if writes.records:
         allocations = [_allocation_row(record) for record in writes.records.values()]
@@ -336,7 +343,10 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
 
 def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
-        (record.id, x.line_id, position, x.sku, x.unit_count, x.cancelled, x.oversold, x.withheld, x.unit_price)
+        (
+            *(record.id, x.line_id, position, x.sku),
+            *(x.unit_count, x.cancelled, x.oversold, x.withheld, x.excess, x.unit_price),
+        )
         for position, x in enumerate(record.lines)
     ]
 

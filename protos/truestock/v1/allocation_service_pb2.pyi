@@ -186,6 +186,7 @@ class AllocatedLine(_message.Message):
     RETURNED_COUNT_FIELD_NUMBER: _builtins.int
     BACKORDERED_COUNT_FIELD_NUMBER: _builtins.int
     REFUNDED_COUNT_FIELD_NUMBER: _builtins.int
+    EXCESS_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -201,6 +202,10 @@ class AllocatedLine(_message.Message):
     """Units that wait for stock."""
     refunded_count: _builtins.int
     """Of the shipped units, those that were refunded and have not come back."""
+    excess_count: _builtins.int
+    """Of the shipped units, those that the channel does not order any more: it cancelled or removed them after they had
+    left. Until they are back or refunded, an exception of the kind `cancelled_after_shipping` is open.
+    """
     def __init__(
         self,
         *,
@@ -215,10 +220,11 @@ class AllocatedLine(_message.Message):
         returned_count: _builtins.int = ...,
         backordered_count: _builtins.int = ...,
         refunded_count: _builtins.int = ...,
+        excess_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -133,8 +133,8 @@ class ExceptionRecord(_message.Message):
     exception_id: _builtins.str
     kind: _builtins.str
     """`oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`, `rejected`, `unmapped_product`,
-    `unmapped_location`, `mismatch`, `stale_feed`, `late_shipment`, `location_unavailable`, `review`, `stuck_order` or
-    `sync_failed`.
+    `unmapped_location`, `mismatch`, `stale_feed`, `late_shipment`, `location_unavailable`, `review`, `stuck_order`,
+    `sync_failed` or `cancelled_after_shipping`.
     """
     owner: _builtins.str
     """The team that owns it: named by the exception rule, or by a later assignment or escalation."""

@@ -219,6 +219,7 @@ class ResolveExceptionRequest(_message.Message):
     `unmapped_product`, `unmapped_location`: MAPPED, NO_ACTION;
     `mismatch`: STOCK_CORRECTED, NO_ACTION;
     `stale_feed`, `sync_failed`: COMPLETED, MAPPED, NO_ACTION;
+    `cancelled_after_shipping`: COMPLETED (the parcel was stopped, or its units are back), NO_ACTION;
     every kind: OTHER.
     """
     actor: _builtins.str

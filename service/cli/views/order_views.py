@@ -115,6 +115,7 @@ def _lines(allocation: Allocation) -> Table:
         "shipped": [line.shipped_count for line in allocation.lines],
         "returned": [line.returned_count for line in allocation.lines],
         "refunded": [line.refunded_count for line in allocation.lines],
+        "shipped in excess": [line.excess_count for line in allocation.lines],
         "cancelled": [line.cancelled_count for line in allocation.lines],
     }
     shown = {name: units for name, units in counts.items() if name in ("ordered", "promised") or any(units)}
