@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ from truestock.v1.allocation_service_pb2 import (
     ConfirmAllocationRequest,
     GetAllocationRequest,
     GetAllocationResponse,
+    Shortage,
 )
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityRequest
 from truestock.v1.fulfillment_service_pb2 import REJECT_REASON_NOT_FOUND, RejectShipmentRequest
@@ -101,7 +102,7 @@ class Demo:
         seconds = time.perf_counter() - started
         held = [order for order in orders if order.state == Allocation.STATE_HELD]
         paid = await asyncio.gather(*(self._confirm(order) for order in held))
-        oversold = sum(shortage.unit_count for order in paid for shortage in order.shortages)
+        oversold, _ = _short_units(paid)
         self._print_counts(
             {
                 "units published to TikTok": published,
@@ -120,10 +121,11 @@ class Demo:
         """The channel sells more before it receives the new availability: buffers supply those orders."""
         self._print_title(f"{count(LATE_ORDERS, 'order')} from before TikTok received the new availability")
         orders = await asyncio.gather(*(self._order(COMMITMENT_SOLD) for _ in range(LATE_ORDERS)))
-        short = sum(shortage.unit_count for order in orders for shortage in order.shortages)
+        oversold, kept = _short_units(orders)
         self._print(
-            f"They are paid, so they may use the buffer: it supplies {count(LATE_ORDERS - short, 'unit')}; "
-            f"[bold]{count(short, 'unit is', 'units are')}[/] oversold."
+            f"They are paid, so they may use the buffer: it supplies {count(LATE_ORDERS - oversold - kept, 'unit')}; "
+            f"[bold]{count(oversold, 'unit is', 'units are')}[/] oversold"
+            + (f", and {count(kept, 'unit is', 'units are')} in stock, but kept by a rule." if kept else ".")
         )
 
     async def hold_expires(self) -> None:
@@ -365,6 +367,13 @@ def _metrics_page(address: str) -> str:
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
         page: str = response.read().decode()
         return page
+
+
+def _short_units(orders: Iterable[Allocation]) -> tuple[int, int]:
+    """Short units that no permitted location has, and those that are in stock, but that a rule keeps."""
+    shortages = [shortage for order in orders for shortage in order.shortages]
+    oversold = sum(x.unit_count for x in shortages if x.kind == Shortage.KIND_OVERSELL)
+    return oversold, sum(x.unit_count for x in shortages) - oversold
 
 
 if __name__ == "__main__":

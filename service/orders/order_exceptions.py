@@ -147,8 +147,9 @@ def _with_lines(raised: OrderException, shortages: Sequence[ShortageRecord]) -> 
 
 def _shortage_description(shortages: Sequence[ShortageRecord]) -> str:
     skus = ", ".join(sorted({short.sku for short in shortages}))
-    rules = ", ".join(dict.fromkeys(rule for short in shortages for rule in short.rules))
-    kept = f"; {_KEPT[shortages[0].kind]} {rules}" if rules and shortages[0].kind in _KEPT else ""
+    rules = list(dict.fromkeys(rule for short in shortages for rule in short.rules))
+    plural = "s" if len(rules) > 1 else ""
+    kept = f"; {_KEPT[shortages[0].kind]}{plural} {', '.join(rules)}" if shortages[0].kind in _KEPT else ""
     return f"{unit_count_text(sum(short.unit_count for short in shortages))} short: {skus}{kept}"
 
 

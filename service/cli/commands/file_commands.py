@@ -112,6 +112,9 @@ def replay_orders(
             help="First create the products, with N units each.",
         ),
     ] = 0,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="With --provision: new products state weight, size and picture.")
+    ] = False,
     speed: Annotated[
         float | None,
         typer.Option("--speed", min=0.001, metavar="X", help="Follow the times in the file, X times faster."),
@@ -129,7 +132,9 @@ def replay_orders(
     number that starts with --cancel-prefix, cancels units of earlier sales of
     the same SKU in the file, newest first. Replaying a file again sells
     nothing twice: the service returns its earlier results. Times are ISO 8601
-    or, month first, 12/1/2010 8:26.
+    or, month first, 12/1/2010 8:26. Units that are short are listed by cause,
+    and those that are in stock by the rule that keeps them: a rule may block
+    new products without weight, size or picture, which --complete states.
 
     \b
     Examples:
@@ -137,27 +142,39 @@ def replay_orders(
       truestock replay-orders orders.csv --order InvoiceNo --sku StockCode \\
         --quantity Quantity --time InvoiceDate --price UnitPrice \\
         --country Country --cancel-prefix C --exclude-skus D,POST,M \\
-        --provision 500
+        --provision 500 --complete
     """
     columns = OrderColumns(order=order, sku=sku, quantity=quantity, time=time, price=price, country=country)
     if speed is not None and not time:
         raise typer.BadParameter("--speed needs --time, the column of the order times")
+    if complete and not provision:
+        raise typer.BadParameter("--complete needs --provision, which creates the products")
     skus = frozenset(text.strip() for text in exclude_skus.split(",") if text.strip())
     orders = read_orders(file, columns, cancel_prefix=cancel_prefix, excluded_skus=skus, limit=limit, encoding=encoding)
-    _ReplayRun(orders, channel, currency, speed, provision, as_json).run(server)
+    run = _ReplayRun(orders, channel, currency, speed=speed, units=provision, complete=complete, as_json=as_json)
+    run.run(server)
 
 
 class _ReplayRun:
     """One run of `replay-orders`, from provisioning to the exit code."""
 
     def __init__(
-        self, orders: OrderFile, channel_id: str, currency: str, speed: float | None, units: int, as_json: bool
+        self,
+        orders: OrderFile,
+        channel_id: str,
+        currency: str,
+        *,
+        speed: float | None,
+        units: int,
+        complete: bool,
+        as_json: bool,
     ) -> None:
         self.orders = orders
         self.channel_id = channel_id
         self.currency = currency
         self.speed = speed
         self.units = units
+        self.complete = complete
         self.as_json = as_json
         self.totals = ReplayTotals()
         self.provisioned: ProvisioningReport | None = None
@@ -196,6 +213,7 @@ class _ReplayRun:
                 products,
                 self.units,
                 currency=self.currency,
+                complete=self.complete,
                 advance=lambda done: bar.advance(task, done),
             )
 

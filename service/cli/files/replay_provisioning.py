@@ -13,12 +13,16 @@ from service.cli.client import Client, ServiceError
 from service.cli.console import UserError
 from service.cli.files.order_export import FileProduct
 from service.rpc import proto_values
-from truestock.v1.catalog_service_pb2 import Location, Product, UpsertProductsRequest
+from truestock.v1.catalog_service_pb2 import Location, PackageDimensions, Product, UpsertProductsRequest
 from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChange, StockChangeResult, StockCount
 
 SOURCE = "truestock-replay-orders"
 WAREHOUSE_SHARE = 0.5
 """Share of the units that goes to warehouses, if there are other locations too."""
+
+PACKAGE = PackageDimensions(weight_grams=500, length_mm=200, width_mm=150, height_mm=100)
+"""What a complete product states; its own weight and size are not in an order export."""
+PICTURE = "https://example.com/picture-of-a-provisioned-product.png"
 
 Item = TypeVar("Item")
 
@@ -38,13 +42,15 @@ async def provision(
     units: int,
     *,
     currency: str = "USD",
+    complete: bool = False,
     now: datetime | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ProvisioningReport:
     """Creates missing products and records counts of `units` of each product, spread over the open locations.
 
     Existing products stay unchanged. Provisioning the same units again changes nothing, because the id of a count is
-    made of SKU, location and total. Raises UserError without an open location, ServiceError if the service refuses.
+    made of SKU, location and total. With `complete`, new products state a weight, a size and a picture, without which
+    rules may block them. Raises UserError without an open location, ServiceError if the service refuses.
     """
     locations = [location for location in await client.locations() if location.status != Location.STATUS_CLOSED]
     if not locations:
@@ -52,7 +58,7 @@ async def provision(
             f"Truestock at {client.server} has no open location to count stock at; "
             "import some with `truestock import locations FILE.csv`, or start it with `truestock serve --sample`"
         )
-    created = await _create_products(client, products, currency)
+    created = await _create_products(client, [_product_message(x, currency, complete=complete) for x in products])
     shares = spread_units(units, locations)
     changes = _counts(products, units, shares, now or datetime.now(UTC))
     accepted = duplicates = 0
@@ -89,18 +95,21 @@ def _split_evenly(units: int, location_ids: Sequence[str]) -> dict[str, int]:
     }
 
 
-async def _create_products(client: Client, products: Sequence[FileProduct], currency: str) -> int:
+async def _create_products(client: Client, products: Sequence[Product]) -> int:
     existing_skus = {product.sku for product in await client.products([product.sku for product in products])}
-    missing = [_product_message(product, currency) for product in products if product.sku not in existing_skus]
+    missing = [product for product in products if product.sku not in existing_skus]
     for batch in _batches(missing, limits.UPSERTS):
         await client.ask(client.catalog.UpsertProducts, UpsertProductsRequest(products=batch))
     return len(missing)
 
 
-def _product_message(product: FileProduct, currency: str) -> Product:
+def _product_message(product: FileProduct, currency: str, *, complete: bool) -> Product:
     message = Product(sku=product.sku, display_name=product.name[: limits.TEXT_LENGTH])
     if product.price is not None:
         message.price.CopyFrom(proto_values.money(product.price, currency))
+    if complete:
+        message.dimensions.CopyFrom(PACKAGE)
+        message.image_uri = PICTURE
     return message
 
 

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.console import add_row, enum_word, format_time, new_table, print_json, stdout_console
+from service.cli.console import add_row, count, enum_word, format_time, new_table, print_json, stdout_console
 from service.cli.views.shipment_views import order_shipments
 from truestock.v1.allocation_service_pb2 import (
     Allocation,
@@ -17,7 +17,7 @@ from truestock.v1.allocation_service_pb2 import (
     Shortage,
     TimelineEvent,
 )
-from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FactSeen, FiredRule
+from truestock.v1.decision_pb2 import Decision, DroppedCandidate, FactSeen, FiredRule, OversellEvidence
 from truestock.v1.exception_pb2 import ExceptionRecord, ExceptionResolution
 from truestock.v1.order_pb2 import (
     OUTCOME_ALLOCATED,
@@ -141,13 +141,33 @@ def _shortage_reason(shortage: Shortage) -> str:
         cause = shortage.cause.replace("_", " ") or "cause unknown"
         return f"{backorder}oversold: no permitted location has it ({cause})"
     if shortage.kind in _KEPT:
-        return f"{backorder}in stock, but {_KEPT[shortage.kind]} {', '.join(shortage.rules)}".rstrip()
+        plural = "s" if len(shortage.rules) > 1 else ""
+        return f"{backorder}in stock, but {_KEPT[shortage.kind]}{plural} {', '.join(shortage.rules)}"
     if shortage.cause:
         return f"{backorder}{shortage.cause.replace('_', ' ')}: the location could not supply it"
     return f"{backorder}in stock, but limits on splitting leave it out"
 
 
+def _oversell(evidence: OversellEvidence) -> str:
+    """Why units of one product are oversold, with the figures behind the cause."""
+    cause = f"{evidence.sku}: {count(evidence.short_count, 'unit')} oversold, {evidence.cause.replace('_', ' ')}"
+    if not evidence.HasField("published"):
+        return f"{cause}: no figure was published to the channel.{_stale(evidence)}"
+    figure = evidence.published
+    published = f"{figure.sellable_count:,} published at {format_time(figure.publish_time)}"
+    rules = f" by rules {figure.policy_revision}" if figure.policy_revision else ""
+    sold = evidence.own_promised_count + evidence.ordered_count
+    since = f"since then {sold:,} sold on this channel and {evidence.other_promised_count:,} on others"
+    return f"{cause}: {published}{rules}; {since}.{_stale(evidence)}"
+
+
+def _stale(evidence: OversellEvidence) -> str:
+    return " A stock figure was older than its feed's cadence." if evidence.stale else ""
+
+
 def _decision(decision: Decision) -> Iterator[RenderableType]:
+    for evidence in decision.oversells:
+        yield Text(_oversell(evidence))
     if decision.routing_policy:
         yield Text(f"Decided by routing policy {decision.routing_policy}, {decision.routing_policy_source}.")
     dropped = {(candidate.rule, candidate.location_id) for candidate in decision.dropped_candidates}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from service.cli.client import FieldViolation, ServiceError, connect
 from service.cli.files.countries import country_code
@@ -21,6 +23,7 @@ from service.cli.files.order_replay import (
     refused_line,
 )
 from service.cli.files.replay_provisioning import provision, spread_units
+from service.cli.views.order_replay_view import print_totals
 from truestock.v1.catalog_service_pb2 import Channel, Location, UpsertChannelsRequest, UpsertLocationsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
 
@@ -169,7 +172,9 @@ ROWS = (
 )
 
 
-def replay(server: str, file: OrderFile) -> ReplayTotals:
+def replay(
+    server: str, file: OrderFile, channel_id: str = "shopify", *, units: int = 100, complete: bool = False
+) -> ReplayTotals:
     """Creates a shop, provisions 100 units of each product and replays the file."""
 
     async def run() -> ReplayTotals:
@@ -179,10 +184,10 @@ def replay(server: str, file: OrderFile) -> ReplayTotals:
                 Location(location_id="store-a", type=Location.TYPE_STORE),
             ]
             await client.ask(client.catalog.UpsertLocations, UpsertLocationsRequest(locations=locations))
-            channel = Channel(channel_id="shopify", kind=Channel.KIND_WEB)
+            channel = Channel(channel_id=channel_id, kind=Channel.KIND_WEB)
             await client.ask(client.catalog.UpsertChannels, UpsertChannelsRequest(channels=[channel]))
-            await provision(client, list(file.products.values()), 100)
-            return await OrderReplayer(client, "shopify").replay(file)
+            await provision(client, list(file.products.values()), units, complete=complete)
+            return await OrderReplayer(client, channel_id).replay(file)
 
     return asyncio.run(run())
 
@@ -208,6 +213,21 @@ def test_a_file_that_is_replayed_twice_sells_once(tmp_path: Path, server_address
     assert {key: second[key] for key in same} == {key: first[key] for key in same}
     assert second["duplicate_orders"] == 2
     assert _allocated(server_address) == allocated == 2
+
+
+def test_units_that_a_rule_blocks_are_not_oversold_and_complete_products_are_not_blocked(
+    tmp_path: Path, server_address: str
+) -> None:
+    blocked = replay(server_address, read(tmp_path, "T-1,LAMP,60,,,,\n"), "tiktok_shop")
+    complete = replay(server_address, read(tmp_path, "T-2,VASE,120,,,,\n"), "tiktok_shop", complete=True)
+
+    assert (blocked.units_withheld, blocked.units_oversold) == (60, 0)
+    assert dict(blocked.short_by_reason) == {"blocked_by_rule no-picture-for-tiktok, not-ready-for-tiktok": 60}
+    assert complete.units_withheld == 0
+    assert complete.short_by_reason["not_told"] == complete.units_oversold == 20
+    console = Console(width=100, file=StringIO())
+    print_totals(console, blocked, None)
+    assert "because: blocked by rule no-picture-for-tiktok, not-ready-for-tiktok" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def _allocated(server: str) -> int:
