@@ -204,21 +204,21 @@ _TABLE = (
     Fact(
         "product.has_dimensions",
         _FLAG,
-        "whether weight and dimensions are known",
+        "whether the catalog has its weight and dimensions; false if nobody has stated them",
         OF_A_PRODUCT,
         lambda c: c.product.has_dimensions if c.product else None,
     ),
     Fact(
         "product.has_barcode",
         _FLAG,
-        "whether the product has a barcode",
+        "whether the catalog has a barcode of it; false if nobody has stated one",
         OF_A_PRODUCT,
         lambda c: c.product.has_barcode if c.product else None,
     ),
     Fact(
         "product.has_image",
         _FLAG,
-        "whether the product has an image",
+        "whether the catalog has an image of it; false if nobody has stated one",
         OF_A_PRODUCT,
         lambda c: c.product.has_image if c.product else None,
     ),
@@ -277,7 +277,7 @@ _TABLE = (
     Fact(
         "location.offers_pickup",
         _FLAG,
-        "whether shoppers can pick up orders there",
+        "whether shoppers can pick up orders there; false if nobody has stated it",
         OF_A_LOCATION,
         lambda c: c.location.offers_pickup if c.location else None,
     ),

@@ -99,7 +99,9 @@ class Fields:
         return value or None
 
     def coordinates(self, field: str, value: LatLng) -> Coordinates | None:
-        """A point on the globe, in degrees."""
+        """A point on the globe, in degrees; None for 0, 0, which is in the sea and what an empty message says."""
+        if not value.latitude and not value.longitude:
+            return None
         try:
             return Coordinates(value.latitude, value.longitude)
         except ValueError as error:

@@ -112,7 +112,7 @@ class Location(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def coordinates(self) -> _latlng_pb2.LatLng:
-        """A location without coordinates sorts last by distance."""
+        """A location without coordinates sorts last by distance. 0, 0, which is in the sea, counts as unset."""
 
     @_builtins.property
     def ships_to(self) -> Global___CountryList:
@@ -292,7 +292,9 @@ class Product(_message.Message):
     def price(self) -> _money_pb2.Money: ...
     @_builtins.property
     def dimensions(self) -> Global___PackageDimensions:
-        """All four or none."""
+        """All four or none. A product that states none has none, for `product.has_dimensions` in rules; `barcode` and
+        `image_uri` likewise.
+        """
 
     def __init__(
         self,
@@ -403,8 +405,8 @@ class Channel(_message.Message):
     if statuses are not translated.
     """
     figure_lag_seconds: _builtins.int
-    """Seconds until the channel shows a figure that was published to it, 0 to 86,400. An order that arrives earlier was
-    sold by the figure before: an oversell is then a race, not a fault of the channel.
+    """Seconds until the channel shows a figure that was published to it, 0 to 86,400; at once if unset. An order that
+    arrives earlier was sold by the figure before: an oversell is then a race, not a fault of the channel.
     """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

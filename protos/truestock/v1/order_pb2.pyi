@@ -209,7 +209,7 @@ class Destination(_message.Message):
     """At most 16 characters."""
     @_builtins.property
     def coordinates(self) -> _latlng_pb2.LatLng:
-        """Without coordinates, distances are unknown."""
+        """Without coordinates, distances are unknown. 0, 0, which is in the sea, counts as unset."""
 
     def __init__(
         self,

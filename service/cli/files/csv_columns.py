@@ -300,6 +300,11 @@ CHANNELS = FileKind(
         _display_name,
         CsvColumn("location_ids", identifiers, "locations that it sells from, separated by |; all if empty"),
         CsvColumn(
+            "cancellation_headroom",
+            number(0, 1),
+            "unused share of the allowed cancellations, 0 to 1; unknown if empty",
+        ),
+        CsvColumn(
             "platform",
             choice({word: word for word in PLATFORMS}),
             f"platform that defines the channel_status of orders: {', '.join(PLATFORMS)}; empty if another",
