@@ -454,6 +454,7 @@ BOUNDS = {
         f"request ids {span(limits.REQUEST_ID_RETENTION)}",
         f"wait for their order {span(limits.EARLY_CANCELLATION_RETENTION)}",
         f"decisions {Settings.model_fields['decision_retention_days'].default} days",
+        f"published to channels {Settings.model_fields['publication_retention_days'].default} days",
     ),
     "queue": (f"{limits.QUEUED_ORDERS:,} orders",),
     "rules": (
