@@ -7,6 +7,7 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to load and test
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
+    │   └── OrderOnHold    FAILED_PRECONDITION  a step of fulfillment while the order is on hold
     ├── CannotResolve      FAILED_PRECONDITION  the exception is resolved already, or its order forbids the resolution
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which only a summary is stored
     ├── TooManyUnits       FAILED_PRECONDITION  more units than remain of an order line
@@ -177,6 +178,19 @@ class WrongState(TruestockError):
         super().__init__(
             f"{kind} {id} is {state}, so it cannot become {requested_state}; {advice}",
             metadata={f"{kind}_id": id, "state": state, "requested_state": requested_state},
+        )
+
+
+class OrderOnHold(WrongState):
+    """The order is on hold, so its locations may not work on it."""
+
+    def __init__(self, shipment_id: str, requested_state: str, hold: str) -> None:
+        """`hold` says until when and why: "on hold until 2026-11-27 10:30 UTC because of: remorse period"."""
+        TruestockError.__init__(
+            self,
+            f"shipment {shipment_id} cannot become {requested_state}: the order is {hold}; once it may be worked on, "
+            "release it with ReleaseOrderHold or `truestock release-hold`",
+            metadata={"shipment_id": shipment_id, "state": "on_hold", "requested_state": requested_state},
         )
 
 

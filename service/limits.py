@@ -60,6 +60,14 @@ VELOCITY_PER_DAY = 10_000_000.0
 HOLD_DEFAULT = timedelta(minutes=15)
 HOLD_SHORTEST = timedelta(seconds=1)
 HOLD_LONGEST = timedelta(hours=4)
+UNPAID_ORDER_LONGEST = timedelta(hours=72)
+"""How long a channel may at most let an order wait for payment; its holds may then last as long."""
+
+HOLD_REASON_LENGTH = 128
+ORDER_HOLD_LONGEST = timedelta(days=365)
+"""How far ahead the end of a sold order's hold may lie: pre-orders wait for months."""
+ORDER_HOLD_OVERDUE = timedelta(days=7)
+"""After how long on hold a sold order is overdue if nobody said until when."""
 
 # Clocks of sources run ahead by minutes. A count dated much further ahead would absorb every real movement until that
 # time, so it waits in quarantine instead.

@@ -20,7 +20,7 @@ METHODS = ("ship", "pickup")
 EXCEPTION_KINDS = (
     *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "rejected", "unmapped_product"),
     *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "location_unavailable", "review", "stuck_order"),
-    *("sync_failed", "cancelled_after_shipping"),
+    *("sync_failed", "cancelled_after_shipping", "hold_overdue"),
 )
 EXCEPTION_ACTIONS = ("backorder", "reroute", "transfer", "cancel", "hold", "review")
 
@@ -142,6 +142,7 @@ class Channel:
 
     `cancellation_headroom` is the unused share, 0 to 1, of the cancellations that the channel allows. `figure_lag` is
     how long it takes until it shows a figure that was published to it.
+    `unpaid_order_duration` is how long it lets an order wait for payment; None if not stated.
     """
 
     id: str
@@ -151,6 +152,7 @@ class Channel:
     cancellation_headroom: float | None = None
     platform: str | None = None
     figure_lag: timedelta = timedelta()
+    unpaid_order_duration: timedelta | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("kind", self.kind, CHANNEL_KINDS)

@@ -21,6 +21,7 @@ class OrderStatus(StrEnum):
     BACKORDERED = "backordered"
     RETURNED = "returned"
     NOT_PROMISED = "not_promised"
+    ON_HOLD = "on_hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class OrderFigures:
     """The state of an order. `state` is that of its promise: held, confirmed, refused, released, expired or cancelled.
 
     `deliveries` has for each shipment with shipped units whether it was delivered or collected. `is_started`: a
-    location has accepted a shipment or has it ready for pickup. `in_review`: a person must review the plan.
+    location has accepted a shipment or has it ready for pickup. `in_review`: a person must review the plan. `on_hold`:
+    no location may work on it.
     """
 
     state: str
@@ -49,6 +51,7 @@ class OrderFigures:
     deliveries: tuple[bool, ...] = ()
     is_started: bool = False
     in_review: bool = False
+    on_hold: bool = False
 
     def total(self, name: str) -> int:
         """Sum over all lines of one field of LineFigures."""
@@ -70,6 +73,9 @@ def status_of(order: OrderFigures) -> OrderStatus:
 
 def _confirmed_status(order: OrderFigures) -> OrderStatus:
     shipped = order.total("shipped")
+    # Before everything else, because it is why nothing moves; shortages and reviews show in the outcome and exceptions.
+    if order.on_hold and any(order.total(name) for name in ("promised", "short", "backordered")):
+        return OrderStatus.ON_HOLD
     if order.in_review and order.total("promised") and not shipped:
         return OrderStatus.IN_REVIEW
     if order.total("short"):

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from policies.domain.model import Commitment, Product
 from policies.policy_set import PolicySet
-from service.allocation import rebalancing
+from service.allocation import channel_words, rebalancing
 from service.allocation.allocation_queue import Outcomes, Ticket
+from service.allocation.channel_words import read_status
 from service.allocation.order_counts import count_answer
 from service.allocation.order_intake import Intake, write_intake
 from service.allocation.planner import AllocationChange
@@ -19,7 +20,7 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import ADD_LOCATION_FIRST, ADD_PRODUCT_FIRST, NotFound, TruestockError
+from service.errors import ADD_LOCATION_FIRST, ADD_PRODUCT_FIRST, InvalidFields, NotFound, TruestockError
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.order_identity import CopyLink, OrderKey
 from service.orders.order_requests import OrderRequest
@@ -137,7 +138,7 @@ class AllocationBatch:
         version, products = await catalog_store.products(connection, skus)
         batch = _BatchState(await self._deps.catalog_cache.at(connection, version), products)
         for ticket in tickets:
-            error = _not_found_error(batch, ticket.request)
+            error = _request_error(batch, ticket.request)
             if error is not None:
                 batch.outcomes[ticket.claim.id] = error
         return batch
@@ -202,18 +203,22 @@ def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocatio
     return answer
 
 
-def _not_found_error(batch: _BatchState, request: OrderRequest) -> NotFound | None:
-    """The error of an order that names a channel, SKU or location that is not in the catalog.
+def _request_error(batch: _BatchState, request: OrderRequest) -> NotFound | InvalidFields | None:
+    """The error of an order that its channel does not allow, or that names what is not in the catalog.
 
     A sold order is not refused because of a SKU: its units are short until the product is in the catalog.
     """
-    order, channels = request.order, batch.catalog.channels
-    channel_fields = {"channel_id": order.channel_id} | (
+    channels = batch.catalog.channels
+    channel_fields = {"channel_id": request.order.channel_id} | (
         {"copy_of.channel_id": request.copy_of[0]} if request.copy_of else {}
     )
     missing_channels = {field: id for field, id in channel_fields.items() if id not in channels}
     if missing_channels:
         return NotFound("channel", missing_channels, f"channels are: {', '.join(sorted(channels)[:10]) or 'none yet'}")
+    request = read_status(request, channels[request.order.channel_id]).request
+    order, violations = request.order, channel_words.violations(request, channels[request.order.channel_id])
+    if violations:
+        return InvalidFields(violations)
     missing_skus = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
     if missing_skus and order.commitment is Commitment.HOLD:
         return NotFound("product", missing_skus, ADD_PRODUCT_FIRST)

@@ -10,6 +10,7 @@ from policies.decisions.promise import MoreThanRemaining, ShipmentShare, cancel_
 from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
+from service import limits
 from service.allocation import rebalancing
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import (
@@ -29,7 +30,7 @@ from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
 from service.orders import order_messages, order_store
 from service.orders.allocation_record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
-from service.orders.order_requests import Cancellation
+from service.orders.order_requests import Cancellation, check_hold_duration
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
@@ -90,9 +91,18 @@ class Lifecycle:
     async def extend(
         self, allocation_id: UUID, request: IdempotentRequest, duration: timedelta
     ) -> allocation_pb.Allocation:
-        """Sets a new expiry for a live hold, counted from now. Raises NotFound, WrongState, RequestIdReused."""
+        """Sets a new expiry for a live hold, counted from now.
 
-        async def transition(_: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+        Raises NotFound, WrongState, RequestIdReused, InvalidFields (its channel does not allow holds of that length).
+        """
+        policy_set = self._deps.policies()
+
+        async def transition(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+            if duration > limits.HOLD_LONGEST:
+                read = await context(connection, self._deps.catalog_cache, policy_set, ())
+                violations = check_hold_duration(duration, read.of(record.channel_id).channel)
+                if violations:
+                    raise InvalidFields(violations)
             return _extend(book, record, duration)
 
         return await self._apply(allocation_id, request, "extend", transition)

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 from policies.decisions.cancellations import PERMANENT, PendingCancellation, PriorCancellations, cancelled_units
 from policies.decisions.promise import same_contents
-from policies.domain.channel_statuses import ChannelStatus, channel_status
+from policies.domain.channel_statuses import ChannelStatus
 from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
+from service import limits
+from service.allocation import hold_release, order_holds, sync_failures
 from service.allocation.amendments import amend, cancel_whole_order, merge_copy
+from service.allocation.channel_words import ReadRequest, read_status
 from service.allocation.excess_units import note_excess
 from service.allocation.order_counts import OrderCounts
+from service.allocation.order_holds import StatedBefore
 from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
+from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.exceptions import incidents
@@ -31,14 +37,13 @@ from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
 from service.orders.pending_cancellations import CancellationRow
 
-SYNC_FAILED = "sync_failed"
-
 
 @dataclass(slots=True)
 class Intake:
     """The orders that a transaction has locked, by key, with their copies and cancellations; requests change it.
 
-    `write_intake` writes `changed_links`, `changed_cancellations`, `moved_cancellations` and `incidents`.
+    `write_intake` writes `changed_links`, `changed_cancellations`, `moved_cancellations`, `incidents` and
+    resolves the exceptions of `changed_holds`.
     """
 
     unit_of_work: UnitOfWork
@@ -49,6 +54,8 @@ class Intake:
     changed_cancellations: dict[tuple[OrderKey, str, str], CancellationRow] = field(default_factory=dict)
     moved_cancellations: set[OrderKey] = field(default_factory=set)
     incidents: list[Incident] = field(default_factory=list)
+    changed_holds: set[UUID] = field(default_factory=set)
+    """Orders whose hold was released or changed; it is no longer overdue."""
     _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
 
     @classmethod
@@ -63,18 +70,27 @@ class Intake:
     def receive(self, request: OrderRequest, context: PlanningContext) -> AllocationChange:
         """Applies one request to its order, changes the book and the records to match, and returns the change."""
         key, was_linked = request.key, request.key in self._links
+        read = read_status(request, context.of(key[0]).channel)
+        request = read.request
         original, separate = self._identify(request, context)
         record = self._record(original)
         if separate is not None:
             self._merge(separate, record, request)
+            record.hold = record.hold or separate.hold
         record.copies = sorted(link.key for link in self._links.values() if link.original == original)
-        self._apply_channel_status(request, original, context)
+        before = StatedBefore(record.channel_update_time, record.channel_status)
+        is_current = self._is_current(request, record)
+        self._apply_channel_status(read, record)
         is_sold = separate is not None and separate.commitment is Commitment.SOLD
         change = self._decide(request, record, context, is_sold=is_sold)
         if not change.event and key in self._links and not was_linked:
             change = replace(change, event="linked", description=f"Linked to its copy {'/'.join(key)}.")
         self.unit_of_work.record(change)
         self._report_unmapped(change, context)
+        if is_current:
+            self._apply_hold(read, record, before, context)
+        if read.meaning.is_failure:
+            self._report_failure(read, record, before, context)
         return change
 
     def _record(self, key: OrderKey) -> AllocationRecord:
@@ -113,7 +129,9 @@ class Intake:
         if stored_original == original:
             return stored_original, None
         if stored_original != request.key:
-            self._report_contradiction(request, stored_original, context)
+            channel = context.of(request.key[0]).channel
+            record = self._record(stored_original)
+            self.incidents.append(sync_failures.of_contradiction(request, stored_original, record, channel))
             return stored_original, None
         separate = self.records.pop(request.key, None)
         is_first = original not in self.records
@@ -141,12 +159,6 @@ class Intake:
         rows[:] = [x for x in rows if (x.event_id, x.cancellation.line_id) != id] + [row]
         self.changed_cancellations[row.key, *id] = row
 
-    def _report_contradiction(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
-        stated, stored = "/".join(request.copy_of or ()), "/".join(original)
-        copy, channel = "/".join(request.key), context.of(request.key[0]).channel
-        sentence = f"{copy} is a copy of {stored}; a request that calls it a copy of {stated} does not change that."
-        self.incidents.append(Incident(SYNC_FAILED, copy, sentence, channel, channel_id=channel.id))
-
     def _subtract_shipped(self, copy: AllocationRecord, record: AllocationRecord, request: OrderRequest) -> None:
         """Cancels, on the original, units that have shipped for the copy, so that they do not ship twice."""
         lines = record.order_as_stated().lines if record.lines else request.order.lines
@@ -159,22 +171,48 @@ class Intake:
                 key = (record.channel_id, record.order_id)
                 self._store_cancellation(CancellationRow(key, event_id, cancellation))
 
-    def _apply_channel_status(self, request: OrderRequest, original: OrderKey, context: PlanningContext) -> None:
-        """Applies the channel's own status of the order: a cancelled order stays cancelled."""
-        channel, word = context.of(request.key[0]).channel, request.channel_status
-        if word is None or channel.platform is None:
+    def _apply_channel_status(self, read: ReadRequest, record: AllocationRecord) -> None:
+        """Stores the cancellation that the channel's status means: what has not shipped stays cancelled."""
+        if not read.meaning.cancels:
             return
-        status = channel_status(channel.platform, word)
-        if status is ChannelStatus.CANCELLED:
-            event_id = f"status of {'/'.join(request.key)}"
-            self._store_cancellation(CancellationRow(original, event_id, PendingCancellation(is_applied=True)))
-        elif status is None:
-            sentence = (
-                f"Order {'/'.join(request.key)} has the status '{word}', which {channel.platform} is not known to use; "
-                "the order was allocated by its commitment."
-            )
-            subject = f"{channel.platform}/{word}"
-            self.incidents.append(Incident(SYNC_FAILED, subject, sentence, channel, channel_id=channel.id))
+        # Money that is paid back after everything has shipped cancels nothing: it is a refund, or a return will follow.
+        is_refund = read.status is ChannelStatus.REFUNDED
+        if is_refund and record.lines and not any(_unshipped(record, line.line_id) for line in record.lines):
+            return
+        event_id = f"status of {'/'.join(read.request.key)}"
+        key = (record.channel_id, record.order_id)
+        self._store_cancellation(CancellationRow(key, event_id, PendingCancellation(is_applied=True)))
+
+    def _apply_hold(
+        self, read: ReadRequest, record: AllocationRecord, before: StatedBefore, context: PlanningContext
+    ) -> None:
+        """Puts the order on hold or releases it, as the request or the channel's status says."""
+        channel_context, now = context.of(record.channel_id), self.unit_of_work.book.now
+        was_on_hold = record.hold is not None and record.hold.is_active
+        change = order_holds.apply_request(
+            record,
+            read,
+            before,
+            now=now,
+            locations=channel_context.locations,
+            platform=context.of(read.request.key[0]).channel.platform,
+        )
+        self.unit_of_work.record(change)
+        if was_on_hold and change.event:
+            self.changed_holds.add(record.id)
+
+    def _report_failure(
+        self, read: ReadRequest, record: AllocationRecord, before: StatedBefore, context: PlanningContext
+    ) -> None:
+        """Raises an exception for a status that is unknown, or with which the channel reports a failure."""
+        request = read.request
+        incident = sync_failures.of_status(read, record, context.of(request.key[0]).channel)
+        self.incidents.append(incident)
+        is_repeated = request.key in self._links or request.channel_status == before.channel_status
+        if record.needs_person and is_repeated:
+            return
+        record.needs_person = True
+        self.unit_of_work.record(AllocationChange(record, SYNC_FAILED, incident.description, intervention=SYNC_FAILED))
 
     def _decide(
         self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sold: bool
@@ -198,7 +236,12 @@ class Intake:
             cancelled = cancelled_units(order.lines, cancellations, time, prior)
             channel_context = context.of(record.channel_id)
             change = amend(
-                channel_context, self.unit_of_work.book, record, order, cancelled, hold_duration=request.hold_duration
+                channel_context,
+                self.unit_of_work.book,
+                record,
+                order,
+                cancelled,
+                hold_duration=request.hold_duration or limits.HOLD_DEFAULT,
             )
             ordered = {line.line_id: line.unit_count - cancelled.get(line.line_id, 0) for line in order.lines}
         else:
@@ -209,6 +252,13 @@ class Intake:
             if not row.cancellation.is_applied:
                 self._store_cancellation(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
         return self._with_event(change, before)
+
+    def _is_current(self, request: OrderRequest, record: AllocationRecord) -> bool:
+        """Whether a request speaks for its order, and is not older than what the channel said last."""
+        link = self._links.get(request.key)
+        if link is not None:
+            return link.provides_contents and not _is_older(request.update_time, link.update_time)
+        return not _is_older(request.update_time, record.channel_update_time)
 
     def _accept_contents(self, request: OrderRequest, record: AllocationRecord, key: OrderKey) -> bool:
         """Whether a request's contents become the order's; if so, stores the channel's time and status of them."""
@@ -257,6 +307,10 @@ class Intake:
             )
 
 
+def _unshipped(record: AllocationRecord, line_id: str) -> int:
+    return record.line(line_id).uncancelled - record.shipped_of_line(line_id)
+
+
 def _is_older(time: datetime | None, stored: datetime | None) -> bool:
     return time is not None and stored is not None and time < stored
 
@@ -301,3 +355,4 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     await pending_cancellations.write(connection, book.now, intake.changed_cancellations.values())
     raised = await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)
     intake.unit_of_work.raised += raised
+    await hold_release.resolve_overdue(connection, intake.unit_of_work, intake.changed_holds)

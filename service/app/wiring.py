@@ -11,6 +11,7 @@ import uuid_utils.compat
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.cancellation import CancellationOperations
+from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import AvailabilityReader
 from service.dependencies import Dependencies
@@ -71,7 +72,7 @@ def add_services(
     deps.background.extend((watch.poller.run, order_watch.poller.run, partial(deps.publication_log.run, database)))
     orders = AllocationServicer(
         allocator=queue,
-        operations=OrderOperations(batch, CancellationOperations(deps)),
+        operations=OrderOperations(batch, CancellationOperations(deps), HoldRelease(deps)),
         lifecycle=lifecycle,
         fulfillment=fulfillment,
         database=database,

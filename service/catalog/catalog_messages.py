@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
+from google.protobuf.duration_pb2 import Duration
 
 from policies.domain.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
 from service.catalog import working_hours
@@ -71,6 +72,7 @@ def product_message(row: asyncpg.Record) -> catalog_pb.Product:
 
 def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
     """A row of `channel` as the API shows it."""
+    seconds = row["unpaid_order_seconds"]
     return catalog_pb.Channel(
         channel_id=row["id"],
         kind=_number(CHANNEL_KIND, row["kind"]),
@@ -79,6 +81,7 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         cancellation_headroom=row["cancellation_headroom"],
         platform=row["platform"] or "",
         figure_lag_seconds=row["figure_lag_seconds"],
+        unpaid_order_duration=None if seconds is None else Duration(seconds=seconds),
     )
 
 

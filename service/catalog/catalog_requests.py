@@ -134,7 +134,19 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         "figure_lag_seconds": fields.whole_number(
             f"{at}.figure_lag_seconds", message.figure_lag_seconds, 0, limits.FIGURE_LAG_SECONDS
         ),
+        "unpaid_order_seconds": _unpaid_order_seconds(fields, f"{at}.unpaid_order_duration", message),
     }
+
+
+def _unpaid_order_seconds(fields: Fields, at: str, message: catalog_pb.Channel) -> int | None:
+    if not message.HasField("unpaid_order_duration"):
+        return None
+    duration, longest = message.unpaid_order_duration, int(limits.UNPAID_ORDER_LONGEST.total_seconds())
+    if duration.nanos or not 1 <= duration.seconds <= longest:
+        stated = duration.seconds + duration.nanos / 1e9
+        fields.wrong(at, f"is {stated:g} s; it must be whole seconds, 1 to {longest} (72 hours)")
+        return None
+    return duration.seconds
 
 
 def _platform(fields: Fields, at: str, word: str) -> str | None:

@@ -246,8 +246,9 @@ def channel_of(row: asyncpg.Record) -> Channel:
     """A row of `channel` as a value of `policies`."""
     location_ids = frozenset(row["location_ids"])
     identity = (row["id"], row["kind"], row["display_name"])
-    lag = timedelta(seconds=row["figure_lag_seconds"])
-    return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"], lag)
+    lag, seconds = timedelta(seconds=row["figure_lag_seconds"]), row["unpaid_order_seconds"]
+    unpaid = None if seconds is None else timedelta(seconds=seconds)
+    return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"], lag, unpaid)
 
 
 def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:

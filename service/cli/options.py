@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import uuid
 from decimal import Decimal
@@ -186,3 +187,13 @@ def _is_uuid(text: str) -> bool:
 Currency = Annotated[
     str, typer.Option("--currency", callback=currency_option, help="Currency of the prices, such as USD.")
 ]
+
+
+def login_name() -> str:
+    """The name of the person at the terminal, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError) as error:
+        raise typer.BadParameter(
+            "name yourself with --by, because this system does not know your login name"
+        ) from error

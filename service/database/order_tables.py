@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    literal_column,
     select,
     text,
     true,
@@ -48,6 +49,10 @@ allocation = Table(
     Column("decision_id", Uuid),
     Column("channel_update_time", Moment, comment="when the channel last changed the order, by the channel's clock"),
     Column("channel_status", Text, comment="order status in the channel's own word"),
+    Column("hold_reason", Text, comment="why it was put on hold; null if it never was"),
+    Column("hold_until", Moment, comment="when the hold is overdue; null if nobody said"),
+    Column("hold_time", Moment, comment="when it was put on hold"),
+    Column("hold_release_time", Moment, comment="when it was released; null while it is on hold"),
     required("version", BigInteger, server_default="0", comment="rises with every change, set under the row's lock"),
     *timestamps(),
     UniqueConstraint("channel_id", "order_id"),
@@ -55,11 +60,20 @@ allocation = Table(
     CheckConstraint(
         "(outcome = 'ended') = (state IN ('released', 'expired', 'cancelled'))", name="ended_promises_nothing"
     ),
+    CheckConstraint("(hold_reason IS NULL) = (hold_time IS NULL)", name="hold_whole"),
+    CheckConstraint(
+        "hold_reason IS NOT NULL OR (hold_until IS NULL AND hold_release_time IS NULL)", name="only_holds_end"
+    ),
     Index("allocation_expire_time_idx", "expire_time", postgresql_where=text("state = 'held'")),
     Index(
         "allocation_incomplete_idx",
         "update_time",
         postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
+    ),
+    Index(
+        "allocation_on_hold_idx",
+        "hold_time",
+        postgresql_where=text("state = 'confirmed' AND hold_time IS NOT NULL AND hold_release_time IS NULL"),
     ),
     postgresql_with={"fillfactor": "80"},
     comment="The one allocation of each order. Its row is the lock of the order.",
@@ -291,6 +305,12 @@ decision_catalog = Table(
     required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in use"),
     comment="Catalog states that decisions were made in, each stored once.",
 )
+
+IS_ON_HOLD = literal_column(
+    "(allocation.state = 'confirmed' AND allocation.hold_time IS NOT NULL AND allocation.hold_release_time IS NULL)",
+    Boolean,
+)
+"""Whether an order is on hold; the condition of the index of such orders."""
 
 exception_record = (
     exception,

@@ -106,6 +106,7 @@ channel = Table(
     Column("cancellation_headroom", Double, comment="share of the channel's allowed cancellations that remains"),
     Column("platform", Text, comment="platform whose status words its orders use in channel_status"),
     required("figure_lag_seconds", Integer, server_default="0", comment="until it shows a figure published to it"),
+    Column("unpaid_order_seconds", Integer, comment="how long an order may wait for payment; null if not stated"),
     *timestamps(),
 )
 

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, T
 
 from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
+    IS_ON_HOLD,
     allocation,
     allocation_copy,
     decision,
@@ -38,6 +39,7 @@ from service.database.stock_tables import (
 )
 
 __all__ = [
+    "IS_ON_HOLD",
     "Moment",
     "Money",
     "TransactionId",

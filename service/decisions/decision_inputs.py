@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from google.type.latlng_pb2 import LatLng
@@ -207,7 +208,12 @@ def channel_message(channel: Channel) -> catalog_pb.Channel:
         cancellation_headroom=channel.cancellation_headroom,
         platform=channel.platform or "",
         figure_lag_seconds=int(channel.figure_lag.total_seconds()),
+        unpaid_order_duration=_duration(channel.unpaid_order_duration),
     )
+
+
+def _duration(value: timedelta | None) -> Duration | None:
+    return None if value is None else Duration(seconds=int(value.total_seconds()))
 
 
 def _channel_of(message: catalog_pb.Channel) -> Channel:
@@ -219,6 +225,9 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
         cancellation_headroom=message.cancellation_headroom if message.HasField("cancellation_headroom") else None,
         platform=message.platform or None,
         figure_lag=timedelta(seconds=message.figure_lag_seconds),
+        unpaid_order_duration=message.unpaid_order_duration.ToTimedelta()
+        if message.HasField("unpaid_order_duration")
+        else None,
     )
 
 

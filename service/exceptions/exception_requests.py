@@ -14,7 +14,7 @@ from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS
 from service.exceptions.exception_model import POLICY
 from service.rpc import page_tokens
 from service.rpc.validation import Fields
-from truestock.v1 import exception_service_pb2 as exception_pb
+from truestock.v1 import exception_service_pb2 as exception_pb, order_pb2
 
 _STATES = {number: word for word, number in EXCEPTION_STATES.items()}
 _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
@@ -22,7 +22,10 @@ _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ExceptionsPage:
-    """Which exceptions to list: an empty filter matches all; `after` is the last exception of the page before."""
+    """Which exceptions to list: an empty filter matches all; `after` is the last exception of the page before.
+
+    `order` is the (channel id, order id) of the order whose exceptions to list, given in place of its allocation id.
+    """
 
     states: list[str]
     kinds: list[str]
@@ -30,6 +33,7 @@ class ExceptionsPage:
     channel_ids: list[str]
     overdue_only: bool
     allocation_id: UUID | None
+    order: tuple[str, str] | None
     after: tuple[datetime, UUID] | None
     count: int
 
@@ -58,7 +62,10 @@ class ResolutionRequest:
 
 @dataclass(frozen=True, slots=True)
 class SyncFailure:
-    """What a feed or channel adapter could not do, and for which channel, product or location."""
+    """What a feed or channel adapter could not do, and for which channel, product, location or order.
+
+    `order` is its (channel id, order id).
+    """
 
     source: str
     description: str
@@ -66,11 +73,12 @@ class SyncFailure:
     sku: str | None
     location_id: str | None
     request_id: UUID | None
+    order: tuple[str, str] | None = None
 
     @property
     def subject(self) -> str:
-        """The key by which a repeated failure is found: `source/channel/sku/location`."""
-        parts = (self.source, self.channel_id or "", self.sku or "", self.location_id or "")
+        """The key by which a repeated failure is found: `source/channel/sku/location`, and the order if it has one."""
+        parts = (self.source, self.channel_id or "", self.sku or "", self.location_id or "", *(self.order or ()))
         return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
@@ -91,6 +99,9 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
     for index, channel_id in enumerate(_filter_entries(fields, "channel_ids", request.channel_ids)):
         fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    order = _order(fields, request.order) if request.HasField("order") else None
+    if order and request.allocation_id:
+        fields.wrong("order", "must be left out if allocation_id is given")
     count = fields.page_size(request.page_size)
     after = page_tokens.read_time_and_id(fields, request.page_token)
     fields.finish()
@@ -101,6 +112,7 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
         channel_ids=list(request.channel_ids),
         overdue_only=request.overdue_only,
         allocation_id=allocation_id,
+        order=order,
         after=after,
         count=count,
     )
@@ -154,8 +166,18 @@ def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:
     sku = fields.text("sku", request.sku, longest=limits.SKU_LENGTH)
     location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
     request_id = fields.uuid("request_id", request.request_id)
+    order = _order(fields, request.order) if request.HasField("order") else None
+    if order and channel_id not in (None, order[0]):
+        fields.wrong("order.channel_id", f"is '{order[0]}', and channel_id is '{channel_id}'; leave one of them out")
     fields.finish()
-    return SyncFailure(source or "", description or "", channel_id, sku, location_id, request_id)
+    channel_id = channel_id or (order[0] if order else None)
+    return SyncFailure(source or "", description or "", channel_id, sku, location_id, request_id, order)
+
+
+def _order(fields: Fields, reference: order_pb2.OrderReference) -> tuple[str, str]:
+    channel_id = fields.text("order.channel_id", reference.channel_id, longest=limits.ID_LENGTH, required=True)
+    order_id = fields.text("order.order_id", reference.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
+    return channel_id or "", order_id or ""
 
 
 def resolution_names(words: Iterable[str]) -> str:

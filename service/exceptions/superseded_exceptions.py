@@ -86,8 +86,9 @@ def _awaits_units() -> ColumnElement[bool]:
 
 _IS_RECALL = _exception.kind == _literal("cancelled_after_shipping")
 # A late shipment stays late until it progresses or ends, and units that have left must come back, even if the order is
-# replanned.
-_CONCERNS_PLAN = (_exception.kind != _literal("late_shipment")) & ~_IS_RECALL
+# replanned; a hold stays overdue until it is released; and what a channel reported stays to be looked up there.
+_OUTLIVES_PLANS = ("late_shipment", "hold_overdue", "sync_failed")
+_CONCERNS_PLAN = _exception.kind.not_in([_literal(kind) for kind in _OUTLIVES_PLANS]) & ~_IS_RECALL
 _SUPERSEDE = _superseding("The order was replanned.", _CONCERNS_PLAN)
 _SUPERSEDE_RECALLS = _superseding("The order was changed again.", _IS_RECALL)
 _SUPERSEDE_OBSOLETE = _superseding(

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from policies.domain.model import Commitment, OrderLine, Outcome
-from policies.domain.shipments import METHOD_OF, ActionCheck, ShipmentAction, ShipmentState, check_action
+from policies.domain.shipments import METHOD_OF, OPEN, ActionCheck, ShipmentAction, ShipmentState, check_action
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
 from service.allocation.unit_of_work import UnitOfWork
-from service.errors import EventIdReused, NotFound, TooManyUnits, WrongState
+from service.errors import EventIdReused, NotFound, OrderOnHold, TooManyUnits, WrongState
 from service.fulfillment.applied_events import AppliedEvents, Effect
 from service.fulfillment.shipment_requests import ShipmentRequest
 from service.orders import order_exceptions
@@ -42,6 +42,15 @@ _TARGET_STATES = {
     ShipmentAction.REJECT: ShipmentState.REJECTED,
     ShipmentAction.RETURN_UNCOLLECTED: ShipmentState.UNCOLLECTED,
 }
+
+
+_WORK = frozenset(
+    {
+        *(ShipmentAction.ACCEPT, ShipmentAction.MARK_READY, ShipmentAction.SHIP),
+        *(ShipmentAction.DELIVER, ShipmentAction.COLLECT),
+    }
+)
+"""What a location may not do while the order is on hold. It may still reject units, and take back uncollected ones."""
 
 
 @dataclass(slots=True)
@@ -113,6 +122,9 @@ def _check(transition: ShipmentTransition) -> None:
     if check_action(action, shipment.state) is ActionCheck.REFUSED:
         advice = "look at its order with GetAllocation or `truestock explain`"
         raise WrongState("shipment", str(shipment.id), shipment.state.value, requested_state, advice)
+    hold = record.active_hold
+    if hold is not None and action in _WORK and shipment.state in OPEN:
+        raise OrderOnHold(str(shipment.id), requested_state, hold.sentence())
 
 
 def _check_same_event(transition: ShipmentTransition, applied: Mapping[str, int]) -> None:

@@ -8,8 +8,9 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import Integer, Text, Uuid, func, literal_column, or_, select, tuple_
 
+from policies.domain.shipments import OPEN
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.tables import Moment, allocation, promise, shipment
+from service.database.tables import IS_ON_HOLD, Moment, allocation, promise, shipment
 from service.fulfillment.shipment_requests import ShipmentsPage
 from service.orders import order_messages, order_store
 from truestock.v1 import shipment_pb2
@@ -21,6 +22,8 @@ _PAGE = Statement(
     .where(
         # A location starts work on an order only after it is sold, so held orders are left out.
         allocation.c.commitment == literal_column("'sold'"),
+        # What has shipped of an order on hold stays in the list; the rest waits until the hold is released.
+        or_(~IS_ON_HOLD, _shipment.state.not_in([literal_column(f"'{state.value}'") for state in sorted(OPEN)])),
         or_(
             func.cardinality(parameters("location_ids", Text)) == 0,
             _shipment.location_id == any_of("location_ids", Text),

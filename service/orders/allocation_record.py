@@ -11,6 +11,7 @@ from uuid import UUID
 from policies.domain.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
+from service.orders.order_hold import OrderHold
 from service.stock.stock_book import LineUnits
 from truestock.v1 import decision_pb2
 
@@ -156,6 +157,8 @@ class AllocationRecord:
     decision_id: UUID | None = None
     channel_update_time: datetime | None = None
     channel_status: str | None = None
+    hold: OrderHold | None = None
+    """Its latest hold, released or not; it has no effect before the order is sold."""
     version: int = 0
     copies: list[tuple[str, str]] = field(default_factory=list)
     """The copies of the order, as (channel id, order id)."""
@@ -172,6 +175,12 @@ class AllocationRecord:
     def outcome_at(self, now: datetime) -> Outcome:
         """The outcome by the clock: that of the latest plan until the order is released, cancelled or expired."""
         return Outcome.ENDED if self.state_at(now) in ENDED else self.outcome
+
+    @property
+    def active_hold(self) -> OrderHold | None:
+        """The hold that keeps locations from working on it; None if it is not sold, or not on hold."""
+        is_on_hold = self.state == CONFIRMED and self.hold is not None and self.hold.is_active
+        return self.hold if is_on_hold else None
 
     def promised_of_line(self, line_id: str) -> int:
         """Promised units of one line, at all locations."""

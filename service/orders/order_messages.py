@@ -10,7 +10,7 @@ import asyncpg
 
 from policies.domain.model import Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
-from policies.domain.shipments import ShipmentState
+from policies.domain.shipments import OPEN, ShipmentState
 from service.decisions.decision_messages import COMMITMENTS
 from service.orders.allocation_record import (
     EXPIRED,
@@ -91,7 +91,15 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         channel_update_time=timestamp(record.channel_update_time),
         channel_status=record.channel_status or "",
         status=_STATUSES[status_of(order_figures(record, now))],
+        hold=_hold(record),
     )
+
+
+def _hold(record: AllocationRecord) -> order_pb2.OrderHold | None:
+    hold = record.active_hold
+    if hold is None:
+        return None
+    return order_pb2.OrderHold(reason=hold.reason, until=timestamp(hold.until), place_time=timestamp(hold.place_time))
 
 
 def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
@@ -106,6 +114,7 @@ def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
         deliveries=tuple(x.state in _ARRIVED for x in record.shipments if x.shipped),
         is_started=any(x.units and x.state in _STARTED for x in record.shipments),
         in_review=record.outcome is Outcome.NEEDS_REVIEW,
+        on_hold=record.active_hold is not None,
     )
 
 
@@ -146,17 +155,27 @@ def line_outcome(record: AllocationRecord, line: LineRecord, promised: int, *, p
 
 def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
     skus = {line.line_id: line.sku for line in record.lines}
-    return [shipment(x, skus, record.id, (record.channel_id, record.order_id)) for x in record.shipments]
+    order, on_hold = (record.channel_id, record.order_id), record.active_hold is not None
+    return [shipment(x, skus, record.id, order, on_hold=on_hold) for x in record.shipments]
 
 
 def shipment(
-    record: ShipmentRecord, skus: Mapping[str, str], allocation_id: UUID, order: tuple[str, str]
+    record: ShipmentRecord,
+    skus: Mapping[str, str],
+    allocation_id: UUID,
+    order: tuple[str, str],
+    *,
+    on_hold: bool = False,
 ) -> shipment_pb2.Shipment:
-    """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines."""
+    """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines.
+
+    `on_hold` is of the order; it concerns shipments with units that have not shipped.
+    """
+    waits = on_hold and record.state in OPEN
     return shipment_pb2.Shipment(
         shipment_id=str(record.id),
         location_id=record.location_id,
-        state=SHIPMENT_STATES[record.state],
+        state=shipment_pb2.Shipment.STATE_ON_HOLD if waits else SHIPMENT_STATES[record.state],
         distance_km=record.distance_km,
         lines=[
             shipment_pb2.ShipmentLine(
@@ -179,7 +198,7 @@ def shipment(
         deliver_time=timestamp(record.deliver_time),
         end_time=timestamp(record.end_time),
         reject_reason=record.reject_reason or "",
-        ship_by_time=timestamp(record.ship_by_time),
+        ship_by_time=None if waits else timestamp(record.ship_by_time),
     )
 
 

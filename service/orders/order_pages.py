@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, ColumnElement, Integer, Text, Uuid, exists, func
 
 from service import limits
 from service.database.database import Connection, Database, Statement, any_of, parameter, parameters
-from service.database.tables import Moment, allocation, promise
+from service.database.tables import IS_ON_HOLD, Moment, allocation, promise
 from service.orders import order_messages, order_store
 from service.orders.allocation_record import EXPIRED, HELD
 from service.rpc.validation import Fields
@@ -43,6 +43,7 @@ _PAGE = Statement(
         | (_allocation.channel_id == any_of("channel_ids", Text)),
         _allocation.needs_person | ~parameter("needs_person_only", Boolean),
         _HAS_STATE,
+        IS_ON_HOLD | ~parameter("on_hold_only", Boolean),
         (parameter("location_id", Text) == literal_column("''")) | _IS_AT_LOCATION,
     )
     # Newer ids sort after older ones.
@@ -62,6 +63,7 @@ class AllocationsPageRequest:
     channel_ids: Sequence[str]
     states: Sequence[str]
     needs_person_only: bool
+    on_hold_only: bool
     location_id: str
     after: UUID
     count: int
@@ -85,6 +87,7 @@ def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPa
         list(request.channel_ids),
         states,
         request.needs_person_only,
+        request.on_hold_only,
         request.location_id,
         after,
         min(count, limits.ALLOCATIONS_PAGE_LIMIT),
@@ -125,6 +128,7 @@ async def _ids(connection: Connection, request: AllocationsPageRequest, now: dat
         states=list(request.states),
         expired_too=EXPIRED in request.states,
         needs_person_only=request.needs_person_only,
+        on_hold_only=request.on_hold_only,
         location_id=request.location_id,
         count=request.count + 1,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from policies.domain.model import Commitment, Destination, Order, OrderLine
+from policies.domain.model import Channel, Commitment, Destination, Order, OrderLine
 from service import limits
+from service.errors import Violation
 from service.orders.order_identity import OrderKey
 from service.rpc.validation import Fields
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
@@ -25,18 +26,28 @@ _METHODS = {
 
 
 @dataclass(frozen=True, slots=True)
+class StatedHold:
+    """The hold that a request puts a sold order on; `until` None says nothing about its end."""
+
+    reason: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRequest:
     """A checked AllocateOrder request. `request_id` is the caller's, or None.
 
-    `copy_of` is the original's key if this is a copy; `update_time` and `channel_status` are those of the channel.
+    `hold_duration` is None if not stated. `copy_of` is the original's key if this is a copy; `update_time` and
+    `channel_status` are those of the channel.
     """
 
     order: Order
-    hold_duration: timedelta
+    hold_duration: timedelta | None
     request_id: UUID | None
     copy_of: OrderKey | None = None
     update_time: datetime | None = None
     channel_status: str | None = None
+    hold: StatedHold | None = None
 
     @property
     def key(self) -> OrderKey:
@@ -66,6 +77,16 @@ class CancelRequest:
     request_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseHoldRequest:
+    """A checked ReleaseOrderHold request, for an allocation or an order; `actor` None is the channel."""
+
+    allocation_id: UUID | None
+    key: OrderKey | None
+    actor: str | None
+    request_id: UUID | None
+
+
 def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     """Checks an AllocateOrder request. Raises InvalidFields with everything that is wrong."""
     fields = Fields()
@@ -77,6 +98,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         fields.wrong("commitment", "must be COMMITMENT_HOLD or COMMITMENT_SOLD")
     method = order_method(fields, request.method)
     hold_duration = _hold_duration(fields, request)
+    hold = _stated_hold(fields, request.hold) if request.HasField("hold") else None
     request_id = fields.uuid("request_id", request.request_id)
     destination = order_destination(fields, request.destination) if request.HasField("destination") else None
     stated_value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
@@ -106,7 +128,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         priority=priority,
         tags=tags,
     )
-    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status)
+    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status, hold)
 
 
 def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:
@@ -184,10 +206,24 @@ def extend_request(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, time
     fields = Fields()
     allocation_id = fields.uuid("allocation_id", request.allocation_id, required=True)
     request_id = fields.uuid("request_id", request.request_id)
-    duration = _hold_duration(fields, request)
+    duration = _hold_duration(fields, request) or limits.HOLD_DEFAULT
     fields.finish()
     assert allocation_id is not None
     return allocation_id, duration, request_id
+
+
+def release_hold_request(request: allocation_pb.ReleaseOrderHoldRequest) -> ReleaseHoldRequest:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    by_order = request.HasField("order")
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    if by_order == bool(request.allocation_id):
+        fields.wrong("allocation_id", "name either allocation_id or order")
+    key = order_key(fields, "order", request.order) if by_order else None
+    actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH)
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.finish()
+    return ReleaseHoldRequest(allocation_id, key, actor, request_id)
 
 
 def order_method(fields: Fields, method: int) -> str:
@@ -238,12 +274,43 @@ def _check_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> Non
 
 def _hold_duration(
     fields: Fields, request: allocation_pb.AllocateOrderRequest | allocation_pb.ExtendHoldRequest
-) -> timedelta:
+) -> timedelta | None:
+    """How long a hold lasts; None if not stated. `check_hold_duration` checks it against what its channel allows."""
     if not request.HasField("hold_duration"):
-        return limits.HOLD_DEFAULT
+        return None
     seconds = request.hold_duration.seconds + request.hold_duration.nanos / 1e9
-    shortest, longest = limits.HOLD_SHORTEST.total_seconds(), limits.HOLD_LONGEST.total_seconds()
+    shortest, longest = limits.HOLD_SHORTEST.total_seconds(), limits.UNPAID_ORDER_LONGEST.total_seconds()
     if not shortest <= seconds <= longest:
-        fields.wrong("hold_duration", f"is {seconds:g} s; it must be {shortest:g} s to {longest:g} s (4 hours)")
-        return limits.HOLD_DEFAULT
+        allowed = f"{shortest:g} s to {longest_hold(None).total_seconds():g} s (4 hours)"
+        fields.wrong("hold_duration", f"is {seconds:g} s; it must be {allowed}")
+        return None
     return timedelta(seconds=seconds)
+
+
+def longest_hold(channel: Channel | None) -> timedelta:
+    """How long a hold of a channel may last."""
+    unpaid = channel.unpaid_order_duration if channel else None
+    return max(limits.HOLD_LONGEST, unpaid or limits.HOLD_LONGEST)
+
+
+def check_hold_duration(duration: timedelta | None, channel: Channel) -> list[Violation]:
+    """The violation of a hold that is to last longer than its channel allows, if it does."""
+    longest = longest_hold(channel)
+    if duration is None or duration <= longest:
+        return []
+    seconds = longest.total_seconds()
+    allowed = f"holds of channel '{channel.id}' last at most {seconds:g} s ({seconds / 3600:g} hours)"
+    advice = "state its unpaid_order_duration if it lets orders be paid later"
+    problem = f"is {duration.total_seconds():g} s; {allowed}; {advice}"
+    return [Violation("hold_duration", problem)]
+
+
+def _stated_hold(fields: Fields, hold: order_pb2.OrderHold) -> StatedHold:
+    reason = fields.text("hold.reason", hold.reason, longest=limits.HOLD_REASON_LENGTH, required=True) or ""
+    if not hold.HasField("until"):
+        return StatedHold(reason, None)
+    until = fields.moment("hold.until", hold.until, given=True)
+    if until is not None and until > datetime.now(UTC) + limits.ORDER_HOLD_LONGEST:
+        days = limits.ORDER_HOLD_LONGEST.days
+        fields.wrong("hold.until", f"is more than {days} days ahead; leave it out if nobody knows how long it lasts")
+    return StatedHold(reason, until)

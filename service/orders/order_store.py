@@ -33,6 +33,7 @@ from service.orders.allocation_record import (
     ShortageRecord,
     destination_of,
 )
+from service.orders.order_hold import OrderHold
 from truestock.v1 import decision_pb2
 
 _allocation = allocation.c
@@ -306,6 +307,13 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         decision_id=row["decision_id"],
         channel_update_time=row["channel_update_time"],
         channel_status=row["channel_status"],
+        hold=_hold_of(row),
         version=row["version"],
         decision=explanation,
     )
+
+
+def _hold_of(row: asyncpg.Record) -> OrderHold | None:
+    if row["hold_reason"] is None:
+        return None
+    return OrderHold(row["hold_reason"], row["hold_until"], row["hold_time"], row["hold_release_time"])

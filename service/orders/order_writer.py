@@ -75,6 +75,10 @@ _ALLOCATION: Columns = {
     "decision_id": Uuid,
     "channel_update_time": Moment,
     "channel_status": Text,
+    "hold_reason": Text,
+    "hold_until": Moment,
+    "hold_time": Moment,
+    "hold_release_time": Moment,
     "version": BigInteger,
     "create_time": Moment,
     "update_time": Moment,
@@ -315,6 +319,7 @@ def _child_rows(writes: OrderWrites) -> dict[str, list[tuple[object, ...]]]:
 def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
     destination = record.destination
     point = destination.coordinates if destination else None
+    hold = record.hold
     return (
         record.id,
         record.state,
@@ -335,6 +340,10 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
         record.decision_id,
         record.channel_update_time,
         record.channel_status,
+        hold.reason if hold else None,
+        hold.until if hold else None,
+        hold.place_time if hold else None,
+        hold.release_time if hold else None,
         record.version,
         record.create_time,
         record.update_time,

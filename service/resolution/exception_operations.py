@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 import asyncpg
 
+from policies.domain.model import OrderFacts
 from policies.domain.resolutions import ALLOWED, is_allowed
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
+from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
@@ -29,13 +30,13 @@ from service.exceptions.exception_requests import Assignment, ResolutionRequest,
 from service.exceptions.exception_store import OrderTimelineNote
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
+from service.orders.allocation_record import AllocationRecord
+from service.orders.order_identity import OrderKey
 from service.resolution.resolution_actions import EFFECTS, ResolutionContext, apply_resolution
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
 from truestock.v1 import exception_service_pb2 as exception_pb
-
-SYNC_FAILED = "sync_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class _ResolvedException:
     kind: str
     unit_of_work: UnitOfWork | None = None
     newly_manual: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _RaisedFailure:
+    """What is counted of a reported failure: the exception if it is new, and the channel of an order for a person."""
+
+    raised: Sequence[RaisedException]
+    newly_manual: Sequence[str]
 
 
 class ExceptionOperations:
@@ -151,30 +160,44 @@ class ExceptionOperations:
     async def report(
         self, failure: SyncFailure, idempotent: IdempotentRequest
     ) -> exception_pb.ReportSyncFailureResponse:
-        """Raises RequestIdReused."""
+        """Raises NotFound, RequestIdReused."""
         policy_set = self._deps.policies()
 
-        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, list[RaisedException]]:
-            incident = await self._incident(connection, failure)
+        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, _RaisedFailure]:
+            record = await _locked_order(connection, failure.order) if failure.order else None
+            incident = await self._incident(connection, failure, record)
             now = await levels.clock(connection)
             raised = await incidents.raise_all(connection, policy_set, now, [incident], self._deps.new_id)
+            newly_manual = await self._note_failure(connection, now, incident, policy_set) if raised else []
             row = await exception_store.find_open(connection, SYNC_FAILED, failure.subject)
             assert row is not None
-            return exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row)), raised
+            answer = exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row))
+            return answer, _RaisedFailure(raised, newly_manual)
+
+        def count(effect: _RaisedFailure) -> None:
+            incidents.count_raised(self._deps.metrics, effect.raised)
+            self._count_manual(SYNC_FAILED, effect.newly_manual)
 
         answer_type = exception_pb.ReportSyncFailureResponse
         return await idempotency.once(
-            self._deps.database,
-            "report_sync_failure",
-            idempotent,
-            answer_type,
-            work,
-            count=partial(incidents.count_raised, self._deps.metrics),
+            self._deps.database, "report_sync_failure", idempotent, answer_type, work, count=count
         )
 
-    async def _incident(self, connection: Connection, failure: SyncFailure) -> Incident:
+    async def _note_failure(
+        self, connection: Connection, now: datetime, incident: Incident, policy_set: PolicySet
+    ) -> list[str]:
+        """Adds a new failure to the timeline of its order, if it concerns one; returns as `_add_history`."""
+        if incident.allocation_id is None:
+            return []
+        note = OrderTimelineNote(incident.allocation_id, SYNC_FAILED, incident.description, policy_set.revision)
+        return await exception_store.note_on_orders(connection, now, [note], self._deps.new_id, needs_person=True)
+
+    async def _incident(
+        self, connection: Connection, failure: SyncFailure, record: AllocationRecord | None
+    ) -> Incident:
         version, products = await catalog_store.products(connection, {failure.sku or ""})
         catalog = await self._deps.catalog_cache.at(connection, version)
+        order = record.order_as_stated() if record is not None and record.lines else None
         return Incident(
             SYNC_FAILED,
             failure.subject,
@@ -182,10 +205,13 @@ class ExceptionOperations:
             channel=catalog.channels.get(failure.channel_id or ""),
             location=catalog.locations.get(failure.location_id or ""),
             product=products.get(failure.sku or ""),
-            channel_id=failure.channel_id,
+            channel_id=record.channel_id if record else failure.channel_id,
             sku=failure.sku,
             location_id=failure.location_id,
             source=failure.source,
+            allocation_id=record.id if record else None,
+            order=OrderFacts.of(order) if order else None,
+            destination=order.destination if order else None,
         )
 
     async def _add_history(
@@ -207,6 +233,15 @@ class ExceptionOperations:
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
         for channel_id in channel_ids:
             self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
+
+
+async def _locked_order(connection: Connection, key: OrderKey) -> AllocationRecord:
+    """The order that a failure concerns, locked. Raises NotFound."""
+    allocation_id = await order_store.find(connection, *key)
+    if allocation_id is None:
+        raise NotFound("order", {"order.order_id": "/".join(key)}, "send it with AllocateOrder first")
+    await order_store.lock(connection, [allocation_id])
+    return (await order_store.read(connection, [allocation_id]))[allocation_id]
 
 
 async def _existing_exception(connection: Connection, exception_id: UUID) -> asyncpg.Record:

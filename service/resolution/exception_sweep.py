@@ -30,7 +30,7 @@ from service.orders.allocation_record import AllocationRecord
 from service.resolution import lateness
 from service.resolution.escalation import escalate
 from service.resolution.late_rerouting import late_incident, reroute_late, with_order_facts
-from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
+from service.resolution.lateness import HOLD_OVERDUE, LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
 from service.stock import levels
 
 BATCH = 100
@@ -71,8 +71,10 @@ class ExceptionSweep:
             LOCATION_UNAVAILABLE, partial(self._resolve, LOCATION_UNAVAILABLE, lateness.NOT_STRANDED)
         )
         await self._until_done(STUCK_ORDER, partial(self._resolve, STUCK_ORDER, lateness.NOT_STUCK))
+        await self._until_done(HOLD_OVERDUE, partial(self._resolve, HOLD_OVERDUE, lateness.NOT_OVERDUE))
         await self._sweep_late_shipments()
         await self._until_done(STUCK_ORDER, partial(self._raise, _stuck_incident, lateness.STUCK))
+        await self._until_done(HOLD_OVERDUE, partial(self._raise, _overdue_incident, lateness.OVERDUE_HOLDS))
         await self._set_gauge()
 
     async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> None:
@@ -204,6 +206,12 @@ def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Cata
     hours = int(lateness.STUCK_AFTER.total_seconds() // 3600)
     sentence = f"The order needs action, and nothing has happened for {hours} hours."
     return with_order_facts(Incident(STUCK_ORDER, str(record.id), sentence), record, catalog)
+
+
+def _overdue_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:
+    hold = record.active_hold
+    sentence = f"The order is still {hold.sentence() if hold else 'on hold'}; release it, or cancel it."
+    return with_order_facts(Incident(HOLD_OVERDUE, str(record.id), sentence), record, catalog)
 
 
 def _timeline_note(incident: Incident, policy_set: PolicySet) -> OrderTimelineNote:

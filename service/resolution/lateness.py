@@ -13,12 +13,14 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import ColumnElement, Integer, Interval, Select, Uuid, case, exists, func, literal_column, select
 
+from service import limits
 from service.database.database import Connection, Statement, any_of, parameter
-from service.database.tables import allocation, exception, order_event, promise, shipment, shortage
+from service.database.tables import IS_ON_HOLD, allocation, exception, order_event, promise, shipment, shortage
 
 LATE_SHIPMENT = "late_shipment"
 STUCK_ORDER = "stuck_order"
 LOCATION_UNAVAILABLE = "location_unavailable"
+HOLD_OVERDUE = "hold_overdue"
 
 LATE_AFTER = timedelta(hours=48)
 """From assignment, for a shipment without a time to ship by."""
@@ -37,9 +39,11 @@ def _literal(text: str) -> ColumnElement[Any]:
 
 _IS_OPEN: ColumnElement[Any] = literal_column("shipment.state IN ('assigned', 'accepted', 'ready_for_pickup')")
 _HAS_UNITS = exists().where(promise.c.shipment_id == _shipment.id, promise.c.unit_count > literal_column("0"))
+# Work that waited for a hold starts when the hold is released, whatever the location had begun before.
+_START = func.greatest(_shipment.assign_time, _order.hold_release_time)
 _DEADLINE = case(
-    (_shipment.state == _literal("ready_for_pickup"), _shipment.assign_time + parameter("uncollected_after", Interval)),
-    else_=func.coalesce(_shipment.ship_by_time, _shipment.assign_time + parameter("late_after", Interval)),
+    (_shipment.state == _literal("ready_for_pickup"), _START + parameter("uncollected_after", Interval)),
+    else_=func.coalesce(_shipment.ship_by_time, _START + parameter("late_after", Interval)),
 )
 _late = (
     select(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state, _DEADLINE.label("deadline"))
@@ -47,26 +51,63 @@ _late = (
     .where(
         _IS_OPEN,
         _order.state == _literal("confirmed"),
+        ~IS_ON_HOLD,
         func.statement_timestamp() >= _DEADLINE,
         _HAS_UNITS.correlate(shipment),
         ~exists()
-        .where(_exception.shipment_id == _shipment.id, _exception.kind == _literal(LATE_SHIPMENT))
-        .correlate(shipment),
+        .where(
+            _exception.shipment_id == _shipment.id,
+            _exception.kind == _literal(LATE_SHIPMENT),
+            _order.hold_release_time.is_(None) | (_exception.create_time > _order.hold_release_time),
+        )
+        .correlate(shipment, allocation),
     )
     .order_by(_shipment.assign_time, _shipment.id)
 )
 
 
-def _ended(kind: str) -> Select[Any]:
-    """Open exceptions of a kind about shipments that have shipped or ended."""
+def _ended(kind: str, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Open exceptions of a kind about shipments that have shipped or ended, or that meet the conditions no longer."""
     return select(_exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision).where(
         _exception.state == _literal("open"),
         _exception.kind == _literal(kind),
         ~exists()
-        .where(_shipment.id == _exception.shipment_id, _IS_OPEN, _HAS_UNITS.correlate(shipment))
+        .where(
+            _shipment.id == _exception.shipment_id,
+            _IS_OPEN,
+            _HAS_UNITS.correlate(shipment),
+            _order.id == _shipment.allocation_id,
+            *conditions,
+        )
         .correlate(exception),
     )
 
+
+_OVERDUE_TIME = func.coalesce(_order.hold_until, _order.hold_time + parameter("overdue_after", Interval))
+_overdue_holds = (
+    select(_order.id, _order.id.label("allocation_id"))
+    .where(
+        IS_ON_HOLD,
+        func.statement_timestamp() >= _OVERDUE_TIME,
+        ~exists()
+        .where(
+            _exception.allocation_id == _order.id,
+            _exception.kind == _literal(HOLD_OVERDUE),
+            _exception.create_time >= _OVERDUE_TIME,
+        )
+        .correlate(allocation),
+    )
+    .order_by(_order.hold_time, _order.id)
+)
+_no_longer_overdue = select(
+    _exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision
+).where(
+    _exception.state == _literal("open"),
+    _exception.kind == _literal(HOLD_OVERDUE),
+    ~exists()
+    .where(_order.id == _exception.allocation_id, IS_ON_HOLD, func.statement_timestamp() >= _OVERDUE_TIME)
+    .correlate(exception),
+)
 
 _NEEDS_ACTION = (_order.outcome == _literal("needs_review")) | exists().where(
     shortage.c.allocation_id == _order.id, ~shortage.c.backordered
@@ -99,7 +140,12 @@ _no_longer_stuck = select(
     .correlate(exception),
 )
 
-_DURATIONS = {"late_after": LATE_AFTER, "uncollected_after": UNCOLLECTED_AFTER, "stuck_after": STUCK_AFTER}
+_DURATIONS = {
+    "late_after": LATE_AFTER,
+    "uncollected_after": UNCOLLECTED_AFTER,
+    "stuck_after": STUCK_AFTER,
+    "overdue_after": limits.ORDER_HOLD_OVERDUE,
+}
 
 
 class LatenessQuery:
@@ -122,7 +168,11 @@ LATE = LatenessQuery(_late, _shipment.allocation_id)
 """Late shipments without an exception so far: (id, allocation_id, location_id, state, deadline)."""
 STUCK = LatenessQuery(_stuck, _order.id)
 """Sold orders with short units or a review and without recent events: (allocation_id)."""
-NOT_LATE = LatenessQuery(_ended(LATE_SHIPMENT), _exception.allocation_id)
+OVERDUE_HOLDS = LatenessQuery(_overdue_holds, _order.id)
+"""Orders on hold for longer than was said, without an exception about it: (id, allocation_id)."""
+NOT_OVERDUE = LatenessQuery(_no_longer_overdue, _exception.allocation_id)
+"""Open exceptions about holds that were released, changed, or ended with their order: as NOT_LATE."""
+NOT_LATE = LatenessQuery(_ended(LATE_SHIPMENT, ~IS_ON_HOLD), _exception.allocation_id)
 """Open exceptions about shipments that have shipped or ended: (id, subject, allocation_id, policy_revision)."""
 NOT_STRANDED = LatenessQuery(_ended(LOCATION_UNAVAILABLE), _exception.allocation_id)
 """The same for exceptions about shipments at locations that their orders may not use."""

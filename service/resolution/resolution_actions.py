@@ -20,7 +20,7 @@ from service.errors import CannotResolve
 from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_requests import Cancellation
-from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE
+from service.resolution.lateness import HOLD_OVERDUE, LATE_SHIPMENT, LOCATION_UNAVAILABLE
 from service.stock.stock_book import Book
 
 EXCEPTION_RESOLVED = "exception_resolved"
@@ -168,7 +168,7 @@ def _units_to_cancel(record: AllocationRecord, exception: ResolutionContext) -> 
         if shipment is None:
             return []
         return [Cancellation(line_id, units, shipment.id) for line_id, units in shipment.units.items()]
-    if exception.kind not in ("review", "stuck_order"):
+    if exception.kind not in ("review", "stuck_order", HOLD_OVERDUE):
         return []
     short = _units_by_line((shortage.line_id, shortage.unit_count) for shortage in record.shortages)
     units_by_line = {x.line_id: record.promised_of_line(x.line_id) + short.get(x.line_id, 0) for x in record.lines}

@@ -67,10 +67,14 @@ def sample_locations() -> list[Location]:
 def sample_channels() -> list[Channel]:
     """TikTok Shop and Shopify sell from all locations, POS only from the stores."""
     return [
-        Channel(channel_id="tiktok_shop", kind=Channel.KIND_SOCIAL, display_name="TikTok Shop"),
-        Channel(channel_id="shopify", kind=Channel.KIND_WEB, display_name="Web shop"),
+        Channel(channel_id="tiktok_shop", kind=Channel.KIND_SOCIAL, display_name="TikTok Shop", platform="tiktok_shop"),
+        Channel(channel_id="shopify", kind=Channel.KIND_WEB, display_name="Web shop", platform="shopify"),
         Channel(
-            channel_id="pos", kind=Channel.KIND_POS, display_name="Store tills", location_ids=sorted(_STORE_SHARES)
+            channel_id="pos",
+            kind=Channel.KIND_POS,
+            display_name="Store tills",
+            location_ids=sorted(_STORE_SHARES),
+            platform="square",
         ),
     ]
 

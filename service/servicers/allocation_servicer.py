@@ -14,6 +14,7 @@ from service import limits
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellation import CancellationOperations
+from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.database.database import Connection, Database
 from service.errors import NotFound, TruestockError, no_allocation
@@ -40,10 +41,11 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 @dataclass(frozen=True, slots=True)
 class OrderOperations:
-    """The operations that allocate orders and that cancel them."""
+    """The operations that allocate orders, cancel them, and release them from a hold."""
 
     orders: AllocationBatch
     cancellations: CancellationOperations
+    hold_release: HoldRelease
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -64,6 +66,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._watch = watch
         self._allocator = allocator
         self._orders, self._cancellations = operations.orders, operations.cancellations
+        self._hold_release = operations.hold_release
         self._lifecycle = lifecycle
         self._fulfillment = fulfillment
         self._database = database
@@ -113,6 +116,14 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         idempotent = IdempotentRequest.of("ExtendHold", request, request_id, self._new_id)
         allocation = await self._lifecycle.extend(allocation_id, idempotent, duration)
         return allocation_pb.ExtendHoldResponse(allocation=allocation)
+
+    async def ReleaseOrderHold(
+        self, request: allocation_pb.ReleaseOrderHoldRequest, context: Context
+    ) -> allocation_pb.ReleaseOrderHoldResponse:
+        parsed = order_requests.release_hold_request(request)
+        idempotent = IdempotentRequest.of("ReleaseOrderHold", request, parsed.request_id, self._new_id)
+        allocation = await self._hold_release.release(parsed, idempotent)
+        return allocation_pb.ReleaseOrderHoldResponse(allocation=allocation)
 
     async def CancelOrderLines(
         self, request: allocation_pb.CancelOrderLinesRequest, context: Context

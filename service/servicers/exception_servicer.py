@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from service.database.database import Connection, Database
 from service.exceptions import exception_messages, exception_requests, exception_store
+from service.orders import order_store
 from service.resolution.exception_operations import ExceptionOperations, exception_not_found
 from service.rpc import page_tokens
 from service.rpc.idempotency import IdempotentRequest
@@ -28,9 +30,15 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         self, request: exception_pb.ListExceptionsRequest, context: Context
     ) -> exception_pb.ListExceptionsResponse:
         page = exception_requests.exceptions_page(request)
-        rows = await self._database.unlocked(
-            "list", lambda connection: exception_store.page(connection, page, page.count + 1)
-        )
+
+        async def read(connection: Connection) -> list[Any]:
+            if page.order is None:
+                return await exception_store.page(connection, page, page.count + 1)
+            allocation_id = await order_store.find(connection, *page.order)
+            of_order = replace(page, allocation_id=allocation_id)
+            return await exception_store.page(connection, of_order, page.count + 1) if allocation_id else []
+
+        rows = await self._database.unlocked("list", read)
         shown = rows[: page.count]
         more = len(rows) > page.count
         return exception_pb.ListExceptionsResponse(

@@ -80,6 +80,7 @@ COMMANDS = {
     "confirm": Command("{held}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "extend": Command("{held} --minutes 30", r"shopify/A-\d+: allocated \(held\)"),
     "release": Command("{held}", r"shopify/A-\d+: .*\(released\)"),
+    "release-hold": Command("{on_hold}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "cancel": Command("{sold} 1:1", r"shopify/A-\d+: cancelled"),
     "explain": Command("{sold}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "orders": Command("--channel {channel_of_sold}", r"shopify/A-\d+ +confirmed +allocated"),
@@ -216,6 +217,9 @@ class Example:
 
     def sold(self) -> str:
         return self._allocated("--sold")
+
+    def on_hold(self) -> str:
+        return self._allocated("--sold", "--hold-reason", "fraud check")
 
     def channel_of_sold(self) -> str:
         return self.sold().split("/")[0]
@@ -443,7 +447,16 @@ BOUNDS = {
         f"{limits.STOCK_CHANGES:,} stock changes",
         f"{limits.UPSERTS:,} catalog records",
     ),
-    "hold": (f"{span(limits.HOLD_SHORTEST)} to {span(limits.HOLD_LONGEST)}", f"{span(limits.HOLD_DEFAULT)} by default"),
+    "hold": (
+        f"{span(limits.HOLD_SHORTEST)} to {span(limits.HOLD_LONGEST)}",
+        f"at most {span(limits.UNPAID_ORDER_LONGEST)}",
+        f"{span(limits.HOLD_DEFAULT)} by default",
+    ),
+    "order on hold": (
+        f"at most {span(limits.ORDER_HOLD_LONGEST)} ahead",
+        f"{limits.HOLD_REASON_LENGTH} characters",
+        f"overdue after {span(limits.ORDER_HOLD_OVERDUE)}",
+    ),
     "batch": (f"{limits.BATCHED_ORDERS:,} orders", f"{limits.TRANSFER_LINES:,} products in a transfer"),
     "watch": (
         f"{limits.WATCHED_SKUS:,} SKUs",

@@ -80,6 +80,7 @@ CHANNEL: Mapping[str, Meaning] = {
     "cancellation_headroom": UNSET,
     "platform": UNSET,
     "figure_lag_seconds": Default(0),
+    "unpaid_order_duration": UNSET,
 }
 ORDER: Mapping[str, Meaning] = {
     "channel_id": REQUIRED,
@@ -98,6 +99,7 @@ ORDER: Mapping[str, Meaning] = {
     "channel_update_time": UNSET,
     "copy_of": UNSET,
     "channel_status": UNSET,
+    "hold": UNSET,
 }
 ORDER_LINE: Mapping[str, Meaning] = {
     "line_id": Default("1"),

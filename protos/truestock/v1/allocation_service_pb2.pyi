@@ -90,6 +90,7 @@ class Allocation(_message.Message):
     COPIES_FIELD_NUMBER: _builtins.int
     CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
@@ -135,6 +136,10 @@ class Allocation(_message.Message):
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
         """When its channel last changed it, as reported by the channel."""
 
+    @_builtins.property
+    def hold(self) -> _order_pb2.OrderHold:
+        """Set while the order is on hold."""
+
     def __init__(
         self,
         *,
@@ -158,10 +163,11 @@ class Allocation(_message.Message):
         copies: _abc.Iterable[_order_pb2.OrderReference] | None = ...,
         channel_update_time: _timestamp_pb2.Timestamp | None = ...,
         channel_status: _builtins.str = ...,
+        hold: _order_pb2.OrderHold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +346,7 @@ class AllocateOrderRequest(_message.Message):
     CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     COPY_OF_FIELD_NUMBER: _builtins.int
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     """The channel's own order number; at most 128 characters."""
@@ -357,8 +364,10 @@ class AllocateOrderRequest(_message.Message):
     """Idempotency key: a UUID, remembered for 7 days. A retry with the same key returns the stored response."""
     channel_status: _builtins.str
     """The channel's own status of the order, at most 64 characters, such as `AWAITING_SHIPMENT`. If the channel has a
-    known `platform`, the status is translated: a status that means cancelled cancels the order for good, whatever
-    `commitment` says, and an unknown status raises an exception. Otherwise `commitment` decides.
+    known `platform`, the status acts, whatever `commitment` says: one that means not paid makes a HOLD, one that means
+    paid makes it SOLD, one that means on hold puts it on hold, one that means to be fulfilled releases it, and one that
+    means cancelled or refunded cancels for good what has not shipped. An unknown status, and one that reports a
+    failure, raises a `sync_failed` exception. docs/channel-statuses.md lists them. Otherwise `commitment` decides.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
@@ -368,7 +377,9 @@ class AllocateOrderRequest(_message.Message):
     def destination(self) -> _order_pb2.Destination: ...
     @_builtins.property
     def hold_duration(self) -> _duration_pb2.Duration:
-        """How long a HOLD lasts: 1 second to 4 hours, 15 minutes if unset."""
+        """How long a HOLD lasts: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if that is longer. If unset,
+        15 minutes, or `unpaid_order_duration` if `channel_status` means not paid.
+        """
 
     @_builtins.property
     def order_value(self) -> _money_pb2.Money:
@@ -390,6 +401,12 @@ class AllocateOrderRequest(_message.Message):
         one allocation, whichever arrives first; the channel and contents of the original apply.
         """
 
+    @_builtins.property
+    def hold(self) -> _order_pb2.OrderHold:
+        """Puts a SOLD order on hold, or changes its hold. An order that is sent again without it stays on hold, unless its
+        `channel_status` means that it is to be fulfilled. What has shipped already is not affected.
+        """
+
     def __init__(
         self,
         *,
@@ -409,10 +426,11 @@ class AllocateOrderRequest(_message.Message):
         channel_update_time: _timestamp_pb2.Timestamp | None = ...,
         copy_of: _order_pb2.OrderReference | None = ...,
         channel_status: _builtins.str = ...,
+        hold: _order_pb2.OrderHold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
@@ -564,6 +582,60 @@ class ExtendHoldResponse(_message.Message):
 Global___ExtendHoldResponse: _TypeAlias = ExtendHoldResponse  # noqa: Y015
 
 @_typing.final
+class ReleaseOrderHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    allocation_id: _builtins.str
+    """Either the allocation's id or its `order`."""
+    actor: _builtins.str
+    """The person who releases it, at most 64 characters; it counts as a manual intervention. Empty if the channel does."""
+    request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference:
+        """The order, if `allocation_id` is empty."""
+
+    def __init__(
+        self,
+        *,
+        allocation_id: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
+        actor: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "allocation_id", b"allocation_id", "order", b"order", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseOrderHoldRequest: _TypeAlias = ReleaseOrderHoldRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseOrderHoldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___Allocation: ...
+    def __init__(
+        self,
+        *,
+        allocation: Global___Allocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseOrderHoldResponse: _TypeAlias = ReleaseOrderHoldResponse  # noqa: Y015
+
+@_typing.final
 class ReassignShipmentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -624,6 +696,7 @@ class ListAllocationsRequest(_message.Message):
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ON_HOLD_ONLY_FIELD_NUMBER: _builtins.int
     needs_person_only: _builtins.bool
     """Only those that need, or needed, manual intervention."""
     location_id: _builtins.str
@@ -632,6 +705,8 @@ class ListAllocationsRequest(_message.Message):
     """100 if unset, at most 500."""
     page_token: _builtins.str
     """`next_page_token` of the previous response, with all other fields unchanged."""
+    on_hold_only: _builtins.bool
+    """Only sold orders that are on hold."""
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All channels if empty; at most 100."""
@@ -649,10 +724,11 @@ class ListAllocationsRequest(_message.Message):
         location_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        on_hold_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "location_id", b"location_id", "needs_person_only", b"needs_person_only", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "location_id", b"location_id", "needs_person_only", b"needs_person_only", "on_hold_only", b"on_hold_only", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

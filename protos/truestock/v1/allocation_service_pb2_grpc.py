@@ -63,6 +63,11 @@ class AllocationServiceStub:
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseAllocationRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseAllocationResponse.FromString,
                 _registered_method=True)
+        self.ReleaseOrderHold = channel.unary_unary(
+                '/truestock.v1.AllocationService/ReleaseOrderHold',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseOrderHoldRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseOrderHoldResponse.FromString,
+                _registered_method=True)
         self.CancelOrderLines = channel.unary_unary(
                 '/truestock.v1.AllocationService/CancelOrderLines',
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesRequest.SerializeToString,
@@ -134,8 +139,8 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExtendHold(self, request, context):
-        """Sets a new expiry for a hold, counted from now: 1 second to 4 hours. An expired hold cannot be extended; place a
-        new HOLD with AllocateOrder.
+        """Sets a new expiry for a hold, counted from now: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if
+        that is longer. An expired hold cannot be extended; place a new HOLD with AllocateOrder.
 
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
@@ -147,6 +152,17 @@ class AllocationServiceServicer:
         """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
 
         Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseOrderHold(self, request, context):
+        """Releases a sold order from its hold: its locations may start work, and the times by which it should ship are
+        counted from now. Releasing an order that is not on hold succeeds and changes nothing. To release the stock of an
+        unpaid HOLD, use ReleaseAllocation.
+
+        Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,6 +249,11 @@ def add_AllocationServiceServicer_to_server(servicer, server):
                     servicer.ReleaseAllocation,
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseAllocationRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseAllocationResponse.SerializeToString,
+            ),
+            'ReleaseOrderHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseOrderHold,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseOrderHoldRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReleaseOrderHoldResponse.SerializeToString,
             ),
             'CancelOrderLines': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrderLines,
@@ -399,6 +420,33 @@ class AllocationService:
             '/truestock.v1.AllocationService/ReleaseAllocation',
             truestock_dot_v1_dot_allocation__service__pb2.ReleaseAllocationRequest.SerializeToString,
             truestock_dot_v1_dot_allocation__service__pb2.ReleaseAllocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseOrderHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/ReleaseOrderHold',
+            truestock_dot_v1_dot_allocation__service__pb2.ReleaseOrderHoldRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.ReleaseOrderHoldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,8 +62,8 @@ class AllocationServiceStub:
     Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
     """
     ExtendHold: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ExtendHoldRequest, _allocation_service_pb2.ExtendHoldResponse]
-    """Sets a new expiry for a hold, counted from now: 1 second to 4 hours. An expired hold cannot be extended; place a
-    new HOLD with AllocateOrder.
+    """Sets a new expiry for a hold, counted from now: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if
+    that is longer. An expired hold cannot be extended; place a new HOLD with AllocateOrder.
 
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
     """
@@ -71,6 +71,13 @@ class AllocationServiceStub:
     """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
 
     Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
+    """
+    ReleaseOrderHold: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReleaseOrderHoldRequest, _allocation_service_pb2.ReleaseOrderHoldResponse]
+    """Releases a sold order from its hold: its locations may start work, and the times by which it should ship are
+    counted from now. Releasing an order that is not on hold succeeds and changes nothing. To release the stock of an
+    unpaid HOLD, use ReleaseAllocation.
+
+    Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
     """
     CancelOrderLines: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.CancelOrderLinesRequest, _allocation_service_pb2.CancelOrderLinesResponse]
     """Cancels units of an order's lines, all of the listed units or none.
@@ -141,8 +148,8 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
     """
     ExtendHold: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ExtendHoldRequest, _allocation_service_pb2.ExtendHoldResponse]  # type: ignore[assignment]
-    """Sets a new expiry for a hold, counted from now: 1 second to 4 hours. An expired hold cannot be extended; place a
-    new HOLD with AllocateOrder.
+    """Sets a new expiry for a hold, counted from now: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if
+    that is longer. An expired hold cannot be extended; place a new HOLD with AllocateOrder.
 
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
     """
@@ -150,6 +157,13 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
 
     Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
+    """
+    ReleaseOrderHold: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReleaseOrderHoldRequest, _allocation_service_pb2.ReleaseOrderHoldResponse]  # type: ignore[assignment]
+    """Releases a sold order from its hold: its locations may start work, and the times by which it should ship are
+    counted from now. Releasing an order that is not on hold succeeds and changes nothing. To release the stock of an
+    unpaid HOLD, use ReleaseAllocation.
+
+    Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
     """
     CancelOrderLines: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.CancelOrderLinesRequest, _allocation_service_pb2.CancelOrderLinesResponse]  # type: ignore[assignment]
     """Cancels units of an order's lines, all of the listed units or none.
@@ -241,8 +255,8 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _allocation_service_pb2.ExtendHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_allocation_service_pb2.ExtendHoldResponse, _abc.Awaitable[_allocation_service_pb2.ExtendHoldResponse]]:
-        """Sets a new expiry for a hold, counted from now: 1 second to 4 hours. An expired hold cannot be extended; place a
-        new HOLD with AllocateOrder.
+        """Sets a new expiry for a hold, counted from now: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if
+        that is longer. An expired hold cannot be extended; place a new HOLD with AllocateOrder.
 
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
@@ -256,6 +270,19 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
 
         Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseOrderHold(
+        self,
+        request: _allocation_service_pb2.ReleaseOrderHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.ReleaseOrderHoldResponse, _abc.Awaitable[_allocation_service_pb2.ReleaseOrderHoldResponse]]:
+        """Releases a sold order from its hold: its locations may start work, and the times by which it should ship are
+        counted from now. Releasing an order that is not on hold succeeds and changes nothing. To release the stock of an
+        unpaid HOLD, use ReleaseAllocation.
+
+        Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from google.type import dayofweek_pb2 as google_dot_type_dot_dayofweek__pb2
 from google.type import latlng_pb2 as google_dot_type_dot_latlng__pb2
@@ -30,7 +31,7 @@ from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from google.type import timeofday_pb2 as google_dot_type_dot_timeofday__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"truestock/v1/catalog_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\x1a\x1bgoogle/type/timeofday.proto\"\x8c\x06\n\x08Location\x12\x19\n\x0blocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04type\x18\x02 \x01(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x02\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ountry\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\t \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\roffers_pickup\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12#\n\x10handling_minutes\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1b\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x31\n\x08ships_to\x18\x0e \x01(\x0b\x32\x19.truestock.v1.CountryListB\x04\xe2\x41\x01\x01\x12\x35\n\x0cworking_time\x18\x0f \x01(\x0b\x32\x19.truestock.v1.WorkingTimeB\x04\xe2\x41\x01\x01\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_STORE\x10\x01\x12\x12\n\x0eTYPE_WAREHOUSE\x10\x02\x12\x11\n\rTYPE_SUPPLIER\x10\x03\x12\x0f\n\x0bTYPE_POP_UP\x10\x04\"m\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATUS_OPEN\x10\x01\x12\x11\n\rSTATUS_PAUSED\x10\x02\x12\x14\n\x10STATUS_STOCKTAKE\x10\x03\x12\x11\n\rSTATUS_CLOSED\x10\x04\x42\x13\n\x11_handling_minutesB\x0b\n\t_priority\"\xf6\x01\n\x0bWorkingTime\x12-\n\x07\x63ut_off\x18\x01 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12\x32\n\x0copening_days\x18\x02 \x03(\x0e\x32\x16.google.type.DayOfWeekB\x04\xe2\x41\x01\x01\x12+\n\x05opens\x18\x03 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12,\n\x06\x63loses\x18\x04 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12)\n\x08holidays\x18\x05 \x03(\x0b\x32\x11.google.type.DateB\x04\xe2\x41\x01\x01\"&\n\x0b\x43ountryList\x12\x17\n\tcountries\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\"\xba\x04\n\x07Product\x12\x11\n\x03sku\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06status\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x62rand\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x05price\x18\x07 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x13\n\x05style\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x62\x61rcode\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\timage_uri\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x39\n\ndimensions\x18\x0b \x01(\x0b\x32\x1f.truestock.v1.PackageDimensionsB\x04\xe2\x41\x01\x01\x12#\n\x10velocity_per_day\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12+\n\x18learned_velocity_per_day\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\"^\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_ACTIVE\x10\x01\x12\x10\n\x0cSTATUS_DRAFT\x10\x02\x12\x17\n\x13STATUS_DISCONTINUED\x10\x03\x42\x13\n\x11_velocity_per_dayB\x1b\n\x19_learned_velocity_per_day\"y\n\x11PackageDimensions\x12\x1a\n\x0cweight_grams\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tlength_mm\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08width_mm\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\theight_mm\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xf8\x02\n\x07\x43hannel\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12(\n\x15\x63\x61ncellation_headroom\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x16\n\x08platform\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12 \n\x12\x66igure_lag_seconds\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_POS\x10\x01\x12\x0c\n\x08KIND_WEB\x10\x02\x12\x0f\n\x0bKIND_SOCIAL\x10\x03\x12\x14\n\x10KIND_MARKETPLACE\x10\x04\x12\x0c\n\x08KIND_B2B\x10\x05\x42\x18\n\x16_cancellation_headroom\"\xb5\x04\n\x04\x46\x65\x65\x64\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04role\x18\x02 \x01(\x0e\x32\x17.truestock.v1.Feed.RoleB\x04\xe2\x41\x01\x02\x12-\n\x05\x62\x61sis\x18\x03 \x01(\x0e\x32\x18.truestock.v1.Feed.BasisB\x04\xe2\x41\x01\x01\x12\x38\n\x0bopen_orders\x18\x04 \x01(\x0e\x32\x1d.truestock.v1.Feed.OpenOrdersB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\"\n\x0f\x63\x61\x64\x65nce_minutes\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1d\n\x0ftolerance_units\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\t \x01(\tB\x04\xe2\x41\x01\x01\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x11\n\rROLE_OBSERVER\x10\x02\"F\n\x05\x42\x61sis\x12\x15\n\x11\x42\x41SIS_UNSPECIFIED\x10\x00\x12\x11\n\rBASIS_ON_HAND\x10\x01\x12\x13\n\x0f\x42\x41SIS_AVAILABLE\x10\x02\"U\n\nOpenOrders\x12\x1b\n\x17OPEN_ORDERS_UNSPECIFIED\x10\x00\x12\x15\n\x11OPEN_ORDERS_GROSS\x10\x01\x12\x13\n\x0fOPEN_ORDERS_NET\x10\x02\x42\x12\n\x10_cadence_minutes\"Z\n\x12UpsertFeedsRequest\x12\'\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.FeedB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"C\n\x13UpsertFeedsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"E\n\x10ListFeedsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x11ListFeedsResponse\x12!\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.Feed\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x16UpsertLocationsRequest\x12/\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.LocationB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"G\n\x17UpsertLocationsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"I\n\x14ListLocationsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x15ListLocationsResponse\x12)\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Location\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertProductsRequest\x12-\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ProductB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertProductsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\\\n\x13ListProductsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListProductsResponse\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertChannelsRequest\x12-\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertChannelsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"H\n\x13ListChannelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xd4\x05\n\x0e\x43\x61talogService\x12^\n\x0fUpsertLocations\x12$.truestock.v1.UpsertLocationsRequest\x1a%.truestock.v1.UpsertLocationsResponse\x12X\n\rListLocations\x12\".truestock.v1.ListLocationsRequest\x1a#.truestock.v1.ListLocationsResponse\x12[\n\x0eUpsertProducts\x12#.truestock.v1.UpsertProductsRequest\x1a$.truestock.v1.UpsertProductsResponse\x12U\n\x0cListProducts\x12!.truestock.v1.ListProductsRequest\x1a\".truestock.v1.ListProductsResponse\x12[\n\x0eUpsertChannels\x12#.truestock.v1.UpsertChannelsRequest\x1a$.truestock.v1.UpsertChannelsResponse\x12U\n\x0cListChannels\x12!.truestock.v1.ListChannelsRequest\x1a\".truestock.v1.ListChannelsResponse\x12R\n\x0bUpsertFeeds\x12 .truestock.v1.UpsertFeedsRequest\x1a!.truestock.v1.UpsertFeedsResponse\x12L\n\tListFeeds\x12\x1e.truestock.v1.ListFeedsRequest\x1a\x1f.truestock.v1.ListFeedsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"truestock/v1/catalog_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\x1a\x1bgoogle/type/timeofday.proto\"\x8c\x06\n\x08Location\x12\x19\n\x0blocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04type\x18\x02 \x01(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x02\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ountry\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\t \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\roffers_pickup\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12#\n\x10handling_minutes\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1b\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x31\n\x08ships_to\x18\x0e \x01(\x0b\x32\x19.truestock.v1.CountryListB\x04\xe2\x41\x01\x01\x12\x35\n\x0cworking_time\x18\x0f \x01(\x0b\x32\x19.truestock.v1.WorkingTimeB\x04\xe2\x41\x01\x01\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_STORE\x10\x01\x12\x12\n\x0eTYPE_WAREHOUSE\x10\x02\x12\x11\n\rTYPE_SUPPLIER\x10\x03\x12\x0f\n\x0bTYPE_POP_UP\x10\x04\"m\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATUS_OPEN\x10\x01\x12\x11\n\rSTATUS_PAUSED\x10\x02\x12\x14\n\x10STATUS_STOCKTAKE\x10\x03\x12\x11\n\rSTATUS_CLOSED\x10\x04\x42\x13\n\x11_handling_minutesB\x0b\n\t_priority\"\xf6\x01\n\x0bWorkingTime\x12-\n\x07\x63ut_off\x18\x01 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12\x32\n\x0copening_days\x18\x02 \x03(\x0e\x32\x16.google.type.DayOfWeekB\x04\xe2\x41\x01\x01\x12+\n\x05opens\x18\x03 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12,\n\x06\x63loses\x18\x04 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12)\n\x08holidays\x18\x05 \x03(\x0b\x32\x11.google.type.DateB\x04\xe2\x41\x01\x01\"&\n\x0b\x43ountryList\x12\x17\n\tcountries\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\"\xba\x04\n\x07Product\x12\x11\n\x03sku\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06status\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x62rand\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x05price\x18\x07 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x13\n\x05style\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x62\x61rcode\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\timage_uri\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x39\n\ndimensions\x18\x0b \x01(\x0b\x32\x1f.truestock.v1.PackageDimensionsB\x04\xe2\x41\x01\x01\x12#\n\x10velocity_per_day\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12+\n\x18learned_velocity_per_day\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\"^\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_ACTIVE\x10\x01\x12\x10\n\x0cSTATUS_DRAFT\x10\x02\x12\x17\n\x13STATUS_DISCONTINUED\x10\x03\x42\x13\n\x11_velocity_per_dayB\x1b\n\x19_learned_velocity_per_day\"y\n\x11PackageDimensions\x12\x1a\n\x0cweight_grams\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tlength_mm\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08width_mm\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\theight_mm\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xb8\x03\n\x07\x43hannel\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12(\n\x15\x63\x61ncellation_headroom\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x16\n\x08platform\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12 \n\x12\x66igure_lag_seconds\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12>\n\x15unpaid_order_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_POS\x10\x01\x12\x0c\n\x08KIND_WEB\x10\x02\x12\x0f\n\x0bKIND_SOCIAL\x10\x03\x12\x14\n\x10KIND_MARKETPLACE\x10\x04\x12\x0c\n\x08KIND_B2B\x10\x05\x42\x18\n\x16_cancellation_headroom\"\xb5\x04\n\x04\x46\x65\x65\x64\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04role\x18\x02 \x01(\x0e\x32\x17.truestock.v1.Feed.RoleB\x04\xe2\x41\x01\x02\x12-\n\x05\x62\x61sis\x18\x03 \x01(\x0e\x32\x18.truestock.v1.Feed.BasisB\x04\xe2\x41\x01\x01\x12\x38\n\x0bopen_orders\x18\x04 \x01(\x0e\x32\x1d.truestock.v1.Feed.OpenOrdersB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\"\n\x0f\x63\x61\x64\x65nce_minutes\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1d\n\x0ftolerance_units\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\t \x01(\tB\x04\xe2\x41\x01\x01\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x11\n\rROLE_OBSERVER\x10\x02\"F\n\x05\x42\x61sis\x12\x15\n\x11\x42\x41SIS_UNSPECIFIED\x10\x00\x12\x11\n\rBASIS_ON_HAND\x10\x01\x12\x13\n\x0f\x42\x41SIS_AVAILABLE\x10\x02\"U\n\nOpenOrders\x12\x1b\n\x17OPEN_ORDERS_UNSPECIFIED\x10\x00\x12\x15\n\x11OPEN_ORDERS_GROSS\x10\x01\x12\x13\n\x0fOPEN_ORDERS_NET\x10\x02\x42\x12\n\x10_cadence_minutes\"Z\n\x12UpsertFeedsRequest\x12\'\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.FeedB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"C\n\x13UpsertFeedsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"E\n\x10ListFeedsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x11ListFeedsResponse\x12!\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.Feed\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x16UpsertLocationsRequest\x12/\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.LocationB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"G\n\x17UpsertLocationsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"I\n\x14ListLocationsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x15ListLocationsResponse\x12)\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Location\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertProductsRequest\x12-\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ProductB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertProductsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\\\n\x13ListProductsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListProductsResponse\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertChannelsRequest\x12-\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertChannelsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"H\n\x13ListChannelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xd4\x05\n\x0e\x43\x61talogService\x12^\n\x0fUpsertLocations\x12$.truestock.v1.UpsertLocationsRequest\x1a%.truestock.v1.UpsertLocationsResponse\x12X\n\rListLocations\x12\".truestock.v1.ListLocationsRequest\x1a#.truestock.v1.ListLocationsResponse\x12[\n\x0eUpsertProducts\x12#.truestock.v1.UpsertProductsRequest\x1a$.truestock.v1.UpsertProductsResponse\x12U\n\x0cListProducts\x12!.truestock.v1.ListProductsRequest\x1a\".truestock.v1.ListProductsResponse\x12[\n\x0eUpsertChannels\x12#.truestock.v1.UpsertChannelsRequest\x1a$.truestock.v1.UpsertChannelsResponse\x12U\n\x0cListChannels\x12!.truestock.v1.ListChannelsRequest\x1a\".truestock.v1.ListChannelsResponse\x12R\n\x0bUpsertFeeds\x12 .truestock.v1.UpsertFeedsRequest\x1a!.truestock.v1.UpsertFeedsResponse\x12L\n\tListFeeds\x12\x1e.truestock.v1.ListFeedsRequest\x1a\x1f.truestock.v1.ListFeedsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -127,6 +128,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANNEL'].fields_by_name['platform']._serialized_options = b'\342A\001\001'
   _globals['_CHANNEL'].fields_by_name['figure_lag_seconds']._loaded_options = None
   _globals['_CHANNEL'].fields_by_name['figure_lag_seconds']._serialized_options = b'\342A\001\001'
+  _globals['_CHANNEL'].fields_by_name['unpaid_order_duration']._loaded_options = None
+  _globals['_CHANNEL'].fields_by_name['unpaid_order_duration']._serialized_options = b'\342A\001\001'
   _globals['_FEED'].fields_by_name['source']._loaded_options = None
   _globals['_FEED'].fields_by_name['source']._serialized_options = b'\342A\001\002'
   _globals['_FEED'].fields_by_name['role']._loaded_options = None
@@ -179,66 +182,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCHANNELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTCHANNELSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCHANNELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_LOCATION']._serialized_start=219
-  _globals['_LOCATION']._serialized_end=999
-  _globals['_LOCATION_TYPE']._serialized_start=754
-  _globals['_LOCATION_TYPE']._serialized_end=854
-  _globals['_LOCATION_STATUS']._serialized_start=856
-  _globals['_LOCATION_STATUS']._serialized_end=965
-  _globals['_WORKINGTIME']._serialized_start=1002
-  _globals['_WORKINGTIME']._serialized_end=1248
-  _globals['_COUNTRYLIST']._serialized_start=1250
-  _globals['_COUNTRYLIST']._serialized_end=1288
-  _globals['_PRODUCT']._serialized_start=1291
-  _globals['_PRODUCT']._serialized_end=1861
-  _globals['_PRODUCT_STATUS']._serialized_start=1717
-  _globals['_PRODUCT_STATUS']._serialized_end=1811
-  _globals['_PACKAGEDIMENSIONS']._serialized_start=1863
-  _globals['_PACKAGEDIMENSIONS']._serialized_end=1984
-  _globals['_CHANNEL']._serialized_start=1987
-  _globals['_CHANNEL']._serialized_end=2363
-  _globals['_CHANNEL_KIND']._serialized_start=2228
-  _globals['_CHANNEL_KIND']._serialized_end=2337
-  _globals['_FEED']._serialized_start=2366
-  _globals['_FEED']._serialized_end=2931
-  _globals['_FEED_ROLE']._serialized_start=2689
-  _globals['_FEED_ROLE']._serialized_end=2752
-  _globals['_FEED_BASIS']._serialized_start=2754
-  _globals['_FEED_BASIS']._serialized_end=2824
-  _globals['_FEED_OPENORDERS']._serialized_start=2826
-  _globals['_FEED_OPENORDERS']._serialized_end=2911
-  _globals['_UPSERTFEEDSREQUEST']._serialized_start=2933
-  _globals['_UPSERTFEEDSREQUEST']._serialized_end=3023
-  _globals['_UPSERTFEEDSRESPONSE']._serialized_start=3025
-  _globals['_UPSERTFEEDSRESPONSE']._serialized_end=3092
-  _globals['_LISTFEEDSREQUEST']._serialized_start=3094
-  _globals['_LISTFEEDSREQUEST']._serialized_end=3163
-  _globals['_LISTFEEDSRESPONSE']._serialized_start=3165
-  _globals['_LISTFEEDSRESPONSE']._serialized_end=3244
-  _globals['_UPSERTLOCATIONSREQUEST']._serialized_start=3246
-  _globals['_UPSERTLOCATIONSREQUEST']._serialized_end=3348
-  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_start=3350
-  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_end=3421
-  _globals['_LISTLOCATIONSREQUEST']._serialized_start=3423
-  _globals['_LISTLOCATIONSREQUEST']._serialized_end=3496
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=3498
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=3589
-  _globals['_UPSERTPRODUCTSREQUEST']._serialized_start=3591
-  _globals['_UPSERTPRODUCTSREQUEST']._serialized_end=3690
-  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_start=3692
-  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_end=3762
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=3764
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=3856
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=3858
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=3946
-  _globals['_UPSERTCHANNELSREQUEST']._serialized_start=3948
-  _globals['_UPSERTCHANNELSREQUEST']._serialized_end=4047
-  _globals['_UPSERTCHANNELSRESPONSE']._serialized_start=4049
-  _globals['_UPSERTCHANNELSRESPONSE']._serialized_end=4119
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=4121
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=4193
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=4195
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=4283
-  _globals['_CATALOGSERVICE']._serialized_start=4286
-  _globals['_CATALOGSERVICE']._serialized_end=5010
+  _globals['_LOCATION']._serialized_start=251
+  _globals['_LOCATION']._serialized_end=1031
+  _globals['_LOCATION_TYPE']._serialized_start=786
+  _globals['_LOCATION_TYPE']._serialized_end=886
+  _globals['_LOCATION_STATUS']._serialized_start=888
+  _globals['_LOCATION_STATUS']._serialized_end=997
+  _globals['_WORKINGTIME']._serialized_start=1034
+  _globals['_WORKINGTIME']._serialized_end=1280
+  _globals['_COUNTRYLIST']._serialized_start=1282
+  _globals['_COUNTRYLIST']._serialized_end=1320
+  _globals['_PRODUCT']._serialized_start=1323
+  _globals['_PRODUCT']._serialized_end=1893
+  _globals['_PRODUCT_STATUS']._serialized_start=1749
+  _globals['_PRODUCT_STATUS']._serialized_end=1843
+  _globals['_PACKAGEDIMENSIONS']._serialized_start=1895
+  _globals['_PACKAGEDIMENSIONS']._serialized_end=2016
+  _globals['_CHANNEL']._serialized_start=2019
+  _globals['_CHANNEL']._serialized_end=2459
+  _globals['_CHANNEL_KIND']._serialized_start=2324
+  _globals['_CHANNEL_KIND']._serialized_end=2433
+  _globals['_FEED']._serialized_start=2462
+  _globals['_FEED']._serialized_end=3027
+  _globals['_FEED_ROLE']._serialized_start=2785
+  _globals['_FEED_ROLE']._serialized_end=2848
+  _globals['_FEED_BASIS']._serialized_start=2850
+  _globals['_FEED_BASIS']._serialized_end=2920
+  _globals['_FEED_OPENORDERS']._serialized_start=2922
+  _globals['_FEED_OPENORDERS']._serialized_end=3007
+  _globals['_UPSERTFEEDSREQUEST']._serialized_start=3029
+  _globals['_UPSERTFEEDSREQUEST']._serialized_end=3119
+  _globals['_UPSERTFEEDSRESPONSE']._serialized_start=3121
+  _globals['_UPSERTFEEDSRESPONSE']._serialized_end=3188
+  _globals['_LISTFEEDSREQUEST']._serialized_start=3190
+  _globals['_LISTFEEDSREQUEST']._serialized_end=3259
+  _globals['_LISTFEEDSRESPONSE']._serialized_start=3261
+  _globals['_LISTFEEDSRESPONSE']._serialized_end=3340
+  _globals['_UPSERTLOCATIONSREQUEST']._serialized_start=3342
+  _globals['_UPSERTLOCATIONSREQUEST']._serialized_end=3444
+  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_start=3446
+  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_end=3517
+  _globals['_LISTLOCATIONSREQUEST']._serialized_start=3519
+  _globals['_LISTLOCATIONSREQUEST']._serialized_end=3592
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=3594
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=3685
+  _globals['_UPSERTPRODUCTSREQUEST']._serialized_start=3687
+  _globals['_UPSERTPRODUCTSREQUEST']._serialized_end=3786
+  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_start=3788
+  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_end=3858
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=3860
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=3952
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=3954
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=4042
+  _globals['_UPSERTCHANNELSREQUEST']._serialized_start=4044
+  _globals['_UPSERTCHANNELSREQUEST']._serialized_end=4143
+  _globals['_UPSERTCHANNELSRESPONSE']._serialized_start=4145
+  _globals['_UPSERTCHANNELSRESPONSE']._serialized_end=4215
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=4217
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=4289
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=4291
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=4379
+  _globals['_CATALOGSERVICE']._serialized_start=4382
+  _globals['_CATALOGSERVICE']._serialized_end=5106
 # @@protoc_insertion_point(module_scope)

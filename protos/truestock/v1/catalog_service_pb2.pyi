@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -394,6 +395,7 @@ class Channel(_message.Message):
     CANCELLATION_HEADROOM_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     FIGURE_LAG_SECONDS_FIELD_NUMBER: _builtins.int
+    UNPAID_ORDER_DURATION_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Such as `tiktok_shop`: lower-case letters, digits, `-` and `_`, at most 64."""
     kind: Global___Channel.Kind.ValueType
@@ -412,6 +414,12 @@ class Channel(_message.Message):
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The locations that it may sell from; all if empty."""
 
+    @_builtins.property
+    def unpaid_order_duration(self) -> _duration_pb2.Duration:
+        """How long the channel lets an order wait for payment: 1 second to 72 hours. An order whose `channel_status` means
+        not paid is held for that long, 15 minutes if unset; and holds of the channel may last 4 hours, or this if longer.
+        """
+
     def __init__(
         self,
         *,
@@ -422,10 +430,11 @@ class Channel(_message.Message):
         cancellation_headroom: _builtins.float | None = ...,
         platform: _builtins.str = ...,
         figure_lag_seconds: _builtins.int = ...,
+        unpaid_order_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cancellation_headroom: _TypeAlias = _typing.Literal["cancellation_headroom"]  # noqa: Y015
     _WhichOneofArgType__cancellation_headroom: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom"]  # noqa: Y015

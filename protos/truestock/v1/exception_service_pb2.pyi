@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from truestock.v1 import exception_pb2 as _exception_pb2
+from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,10 +32,11 @@ class ListExceptionsRequest(_message.Message):
     ALLOCATION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     overdue_only: _builtins.bool
     """Only open exceptions past their due time."""
     allocation_id: _builtins.str
-    """Only those of one order."""
+    """Only those of one order, by its allocation id."""
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
@@ -55,6 +57,10 @@ class ListExceptionsRequest(_message.Message):
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All channels if empty."""
 
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference:
+        """Only those of one order, by its own key or a copy's; not together with `allocation_id`."""
+
     def __init__(
         self,
         *,
@@ -66,10 +72,11 @@ class ListExceptionsRequest(_message.Message):
         allocation_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "channel_ids", b"channel_ids", "kinds", b"kinds", "overdue_only", b"overdue_only", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "channel_ids", b"channel_ids", "kinds", b"kinds", "order", b"order", "overdue_only", b"overdue_only", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,6 +223,7 @@ class ResolveExceptionRequest(_message.Message):
     `review`: APPROVED, CANCELLED;
     `late_shipment`, `location_unavailable`: COMPLETED, REROUTED, CANCELLED, NO_ACTION;
     `stuck_order`: COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION;
+    `hold_overdue`: COMPLETED, CANCELLED, NO_ACTION;
     `unmapped_product`, `unmapped_location`: MAPPED, NO_ACTION;
     `mismatch`: STOCK_CORRECTED, NO_ACTION;
     `stale_feed`, `sync_failed`: COMPLETED, MAPPED, NO_ACTION;
@@ -275,6 +283,7 @@ class ReportSyncFailureRequest(_message.Message):
     SKU_FIELD_NUMBER: _builtins.int
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The feed or adapter that failed; at most 64 characters."""
     description: _builtins.str
@@ -285,6 +294,10 @@ class ReportSyncFailureRequest(_message.Message):
     location_id: _builtins.str
     request_id: _builtins.str
     """Idempotency key: a UUID, remembered for 7 days."""
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference:
+        """The order that it concerned. It must have been sent with AllocateOrder; `channel_id` may then be empty."""
+
     def __init__(
         self,
         *,
@@ -294,10 +307,11 @@ class ReportSyncFailureRequest(_message.Message):
         sku: _builtins.str = ...,
         location_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "description", b"description", "location_id", b"location_id", "request_id", b"request_id", "sku", b"sku", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "description", b"description", "location_id", b"location_id", "order", b"order", "request_id", b"request_id", "sku", b"sku", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

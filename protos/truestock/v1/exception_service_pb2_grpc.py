@@ -109,7 +109,7 @@ class ExceptionServiceServicer:
         """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
         increments `repeat_count`.
 
-        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

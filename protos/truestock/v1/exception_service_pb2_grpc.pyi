@@ -60,7 +60,7 @@ class ExceptionServiceStub:
     """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
     increments `repeat_count`.
 
-    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
     """
 
 @_typing.type_check_only
@@ -95,7 +95,7 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
     increments `repeat_count`.
 
-    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
     """
 
 class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -157,7 +157,7 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
         increments `repeat_count`.
 
-        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
         """
 
 def add_ExceptionServiceServicer_to_server(servicer: ExceptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import latlng_pb2 as _latlng_pb2
 from google.type import money_pb2 as _money_pb2
@@ -134,6 +135,8 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     """Every shipped unit was returned."""
     ORDER_STATUS_NOT_PROMISED: _OrderStatus.ValueType  # 12
     """A HOLD was refused or released, or it has expired."""
+    ORDER_STATUS_ON_HOLD: _OrderStatus.ValueType  # 13
+    """Sold and on hold: its stock is promised, and no location works on it until the hold is released."""
 
 class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
     """The status of an order, in the same terms for all channels. Derived from its allocation and shipments; it cannot be
@@ -165,6 +168,8 @@ ORDER_STATUS_RETURNED: OrderStatus.ValueType  # 11
 """Every shipped unit was returned."""
 ORDER_STATUS_NOT_PROMISED: OrderStatus.ValueType  # 12
 """A HOLD was refused or released, or it has expired."""
+ORDER_STATUS_ON_HOLD: OrderStatus.ValueType  # 13
+"""Sold and on hold: its stock is promised, and no location works on it until the hold is released."""
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
 @_typing.final
@@ -190,6 +195,46 @@ class OrderReference(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderReference: _TypeAlias = OrderReference  # noqa: Y015
+
+@_typing.final
+class OrderHold(_message.Message):
+    """Why a sold order may not be worked on yet. Its stock is promised as for any sold order, but its shipments are in no
+    location's work list and cannot be accepted or shipped until the hold is released.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PLACE_TIME_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, such as `remorse period` or `fraud check`: at most 128 characters, no personal data. The reason
+    `payment is due` ends as soon as the channel's status says that the order is paid.
+    """
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """When it should have been released: at most 365 days ahead. An order that is still on hold then raises a
+        `hold_overdue` exception and stays on hold. Without it, the hold is overdue after 7 days.
+        """
+
+    @_builtins.property
+    def place_time(self) -> _timestamp_pb2.Timestamp:
+        """When the order was put on hold."""
+
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        place_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place_time", b"place_time", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place_time", b"place_time", "reason", b"reason", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderHold: _TypeAlias = OrderHold  # noqa: Y015
 
 @_typing.final
 class Destination(_message.Message):

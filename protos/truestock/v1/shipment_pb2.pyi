@@ -51,6 +51,8 @@ class Shipment(_message.Message):
         """The shopper has collected it."""
         STATE_UNCOLLECTED: Shipment._State.ValueType  # 9
         """The shopper did not collect it; its units are available at the location again."""
+        STATE_ON_HOLD: Shipment._State.ValueType  # 10
+        """Its order is on hold: no location works on it until the hold is released. It then continues where it was."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """The lifecycle of a shipment."""
@@ -74,6 +76,8 @@ class Shipment(_message.Message):
     """The shopper has collected it."""
     STATE_UNCOLLECTED: Shipment.State.ValueType  # 9
     """The shopper did not collect it; its units are available at the location again."""
+    STATE_ON_HOLD: Shipment.State.ValueType  # 10
+    """Its order is on hold: no location works on it until the hold is released. It then continues where it was."""
 
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     LOCATION_ID_FIELD_NUMBER: _builtins.int
@@ -104,7 +108,7 @@ class Shipment(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentLine]: ...
     @_builtins.property
     def assign_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was assigned to the location."""
+        """When it was assigned to the location, or released from a hold before the location had started."""
 
     @_builtins.property
     def accept_time(self) -> _timestamp_pb2.Timestamp:
@@ -122,7 +126,7 @@ class Shipment(_message.Message):
 
     @_builtins.property
     def ship_by_time(self) -> _timestamp_pb2.Timestamp:
-        """When it should ship; unset if the location has no working time."""
+        """When it should ship; unset if the location has no working time, and while its order is on hold."""
 
     def __init__(
         self,

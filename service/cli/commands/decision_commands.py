@@ -62,6 +62,7 @@ def orders(
     needs_person: Annotated[
         bool, typer.Option("--needs-person", help="Only orders that need manual intervention.")
     ] = False,
+    on_hold: Annotated[bool, typer.Option("--on-hold", help="Only sold orders that are on hold.")] = False,
     location: Annotated[str, typer.Option("--location", help="Only with units promised at or shipped from it.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of orders.")] = 1_000,
     server: options.Server = options.SERVER,
@@ -74,11 +75,13 @@ def orders(
       truestock orders
       truestock orders --channel tiktok_shop --state held --state confirmed
       truestock orders --needs-person --location store-austin --json
+      truestock orders --on-hold
     """
     request = ListAllocationsRequest(
         channel_ids=channel or [],
         states=[_state(word) for word in state or []],
         needs_person_only=needs_person,
+        on_hold_only=on_hold,
         location_id=location,
     )
 
@@ -108,7 +111,9 @@ def _print_orders(listed: list[Allocation]) -> None:
     for order in listed:
         locations = ", ".join(dict.fromkeys(shipment.location_id for shipment in order.shipments)) or "-"
         outcome = enum_word(Outcome.Name(order.outcome), "OUTCOME_") + (" (!)" if order.needs_person else "")
-        state = enum_word(Allocation.State.Name(order.state), "STATE_")
+        state = enum_word(Allocation.State.Name(order.state), "STATE_") + (
+            ", on hold" if order.HasField("hold") else ""
+        )
         units = sum(line.unit_count - line.cancelled_count for line in order.lines)
         order_key = f"{order.channel_id}/{order.order_id}"
         add_row(table, order_key, state, outcome, units, locations, format_time(order.create_time), order.allocation_id)

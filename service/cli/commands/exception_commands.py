@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -43,6 +42,7 @@ def exceptions(
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Only this owner; repeatable.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; repeatable.")] = None,
     channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
+    order: Annotated[str, typer.Option("--order", metavar="CHANNEL/ORDER", help="Only those of this order.")] = "",
     overdue: Annotated[bool, typer.Option("--overdue", help="Only overdue exceptions.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also resolved exceptions.")] = False,
     limit: Annotated[
@@ -58,6 +58,7 @@ def exceptions(
       truestock exceptions
       truestock exceptions --owner marketplace-desk --overdue
       truestock exceptions --kind oversell --channel tiktok_shop --json
+      truestock exceptions --order shopify/1001 --all
       truestock exceptions show 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
       truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to anna
       truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --resolution cancelled
@@ -71,6 +72,7 @@ def exceptions(
         owners=owner or [],
         channel_ids=channel or [],
         overdue_only=overdue,
+        order=options.order_reference(order) if order else None,
     )
 
     async def ask(client: Client) -> tuple[list[ExceptionRecord], bool]:
@@ -129,7 +131,7 @@ def assign(
         exception_id=options.exception_id(exception),
         assignee=to,
         owner=owner,
-        actor=by or _login_name(),
+        actor=by or options.login_name(),
         request_id=options.request_id(request_id),
     )
 
@@ -168,7 +170,7 @@ def resolve(
     request = ResolveExceptionRequest(
         exception_id=options.exception_id(exception),
         resolution=ExceptionResolution.Value(f"EXCEPTION_RESOLUTION_{name.upper()}"),
-        actor=by or _login_name(),
+        actor=by or options.login_name(),
         note=note,
         request_id=options.request_id(request_id),
     )
@@ -188,15 +190,6 @@ def _refuse_options(context: typer.Context) -> None:
             raise typer.BadParameter(
                 f"write options after the subcommand: `truestock exceptions {command} … --server …`"
             )
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError) as error:
-        raise typer.BadParameter(
-            "name yourself with --by, because this system does not know your login name"
-        ) from error
 
 
 def _show(exception: ExceptionRecord, as_json: bool) -> None:

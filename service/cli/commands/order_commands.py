@@ -1,4 +1,4 @@
-"""Commands on orders: allocate, confirm, release, extend, cancel, explain."""
+"""Commands on orders: allocate, confirm, release, extend, release from a hold, cancel, explain."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from google.protobuf.duration_pb2 import Duration
 
+from service import limits
 from service.cli import options
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
@@ -22,13 +23,18 @@ from truestock.v1.allocation_service_pb2 import (
     GetAllocationRequest,
     GetAllocationResponse,
     ReleaseAllocationRequest,
+    ReleaseOrderHoldRequest,
 )
 from truestock.v1.order_pb2 import (
     COMMITMENT_HOLD,
     COMMITMENT_SOLD,
     FULFILLMENT_METHOD_PICKUP,
     FULFILLMENT_METHOD_SHIP,
+    OrderHold,
 )
+
+MOST_MINUTES = limits.UNPAID_ORDER_LONGEST.total_seconds() / 60
+"""The longest hold of a channel that lets orders be paid late; the service knows what each channel allows."""
 
 
 def allocate(
@@ -49,8 +55,14 @@ def allocate(
     ] = "",
     hold_minutes: Annotated[
         float | None,
-        typer.Option("--hold-minutes", min=0.02, max=240, help="Minutes until a hold expires; 15 by default."),
+        typer.Option("--hold-minutes", min=0.02, max=MOST_MINUTES, help="Minutes until a hold expires; 15 by default."),
     ] = None,
+    hold_reason: Annotated[
+        str, typer.Option("--hold-reason", metavar="TEXT", help="Put a sold order on hold, because of this.")
+    ] = "",
+    hold_until: Annotated[
+        str, typer.Option("--hold-until", metavar="TIME", help="When it should be released; needs --hold-reason.")
+    ] = "",
     currency: options.Currency = "USD",
     copy_of: Annotated[
         str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one duplicates.")
@@ -74,6 +86,8 @@ def allocate(
         --line TRN-1205-MOS:2 --sold
       truestock allocate --channel pos --order 77 --line TRN-1205-MOS:1 \\
         --pickup-at store-austin --dry-run
+      truestock allocate --channel shopify --order 1002 \\
+        --line TRN-1205-MOS:1 --sold --hold-reason "fraud check"
     """
     request = AllocateOrderRequest(
         channel_id=channel,
@@ -86,6 +100,7 @@ def allocate(
         hold_duration=_duration(hold_minutes, sold),
         copy_of=options.order_reference(copy_of) if copy_of else None,
         channel_status=status,
+        hold=_order_hold(hold_reason, hold_until),
         validate_only=dry_run,
         request_id="" if dry_run else options.request_id(request_id),
     )
@@ -145,7 +160,8 @@ def release(
 def extend(
     order: options.AllocationReference,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.02, max=240, help="Minutes until the hold expires, counted from now.")
+        float,
+        typer.Option("--minutes", min=0.02, max=MOST_MINUTES, help="Minutes until the hold expires, counted from now."),
     ] = 15.0,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
@@ -165,6 +181,36 @@ def extend(
     async def ask(client: Client) -> Allocation:
         request.allocation_id = await client.allocation_id(reference)
         return (await client.ask(client.allocations.ExtendHold, request)).allocation
+
+    show_allocation(call(server, ask), as_json)
+
+
+def release_hold(
+    order: options.AllocationReference,
+    by: Annotated[
+        str, typer.Option("--by", metavar="NAME", help="Your name for the history; your login name by default.")
+    ] = "",
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Releases a sold order from its hold: its locations may start work.
+
+    \b
+    Examples:
+      truestock release-hold tiktok_shop/577
+      truestock release-hold tiktok_shop/577 --by anna
+    """
+    reference = options.allocation_reference(order)
+    request = ReleaseOrderHoldRequest(
+        allocation_id=reference.allocation_id,
+        order=reference.order if reference.HasField("order") else None,
+        actor=by or options.login_name(),
+        request_id=options.request_id(request_id),
+    )
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.allocations.ReleaseOrderHold, request)).allocation
 
     show_allocation(call(server, ask), as_json)
 
@@ -237,6 +283,12 @@ def explain(
         print_json(response)
     else:
         print_explanation(stdout_console(), response)
+
+
+def _order_hold(reason: str, until: str) -> OrderHold | None:
+    if until and not reason:
+        raise typer.BadParameter("--hold-until needs --hold-reason")
+    return OrderHold(reason=reason, until=options.timestamp(until, "--hold-until")) if reason else None
 
 
 def _duration(minutes: float | None, sold: bool) -> Duration | None:

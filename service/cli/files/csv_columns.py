@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.type.latlng_pb2 import LatLng
 
@@ -186,7 +187,9 @@ def make_product(cells: Cells) -> Product:
 
 def make_channel(cells: Cells) -> Channel:
     """A channel from one row."""
-    return Channel(**cells)
+    minutes = cells.get("unpaid_order_minutes")
+    fields = {name: value for name, value in cells.items() if name != "unpaid_order_minutes"}
+    return Channel(**fields, unpaid_order_duration=None if minutes is None else Duration(seconds=minutes * 60))
 
 
 def make_feed(cells: Cells) -> Feed:
@@ -313,6 +316,11 @@ CHANNELS = FileKind(
             "figure_lag_seconds",
             whole_number(0, limits.FIGURE_LAG_SECONDS),
             "seconds until it shows a figure that was published to it",
+        ),
+        CsvColumn(
+            "unpaid_order_minutes",
+            whole_number(1, int(limits.UNPAID_ORDER_LONGEST.total_seconds()) // 60),
+            "how long an order may wait for payment; empty if unknown",
         ),
     ),
     make_channel,

@@ -70,6 +70,11 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
     yield from _status_and_copies(allocation)
     if allocation.state == Allocation.STATE_HELD:
         yield Text(f"Held until {format_time(allocation.expire_time)}, then released unless it is confirmed.")
+    if allocation.HasField("hold"):
+        until = f" until {format_time(allocation.hold.until)}" if allocation.hold.HasField("until") else ""
+        yield Text(
+            f"On hold{until} because of: {allocation.hold.reason}. `truestock release-hold` starts work.", "yellow"
+        )
     if allocation.change_refused:
         yield Text("The hold could not be changed as requested and stays unchanged.", "yellow")
     if allocation.needs_person:

@@ -52,7 +52,7 @@ def test_the_status_follows_from_the_promise_and_the_shipments(order: OrderFigur
     ("platform", "word", "status"),
     [
         ("tiktok_shop", "UNPAID", ChannelStatus.PLACED),
-        ("tiktok_shop", "ON_HOLD", ChannelStatus.HELD),
+        ("tiktok_shop", "ON_HOLD", ChannelStatus.REMORSE),
         ("tiktok_shop", "AWAITING_SHIPMENT", ChannelStatus.READY),
         ("tiktok_shop", "AWAITING_COLLECTION", ChannelStatus.LABELLED),
         ("tiktok_shop", "CANCEL", ChannelStatus.CANCELLED),

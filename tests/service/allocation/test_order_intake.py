@@ -228,15 +228,6 @@ async def test_a_cancelled_order_stays_cancelled_whatever_arrives_later(shop: Re
     assert (answer.lines[0].unit_count, answer.lines[0].cancelled_count) == (3, 3)
 
 
-async def test_an_unknown_status_is_an_exception_and_the_order_is_allocated_by_its_commitment(shop: Retailer) -> None:
-    for order_id in ("A-1", "A-2"):
-        answer = await shop.allocate(order_id, {"MUG": 2}, channel_id="tiktok_shop", channel_status="TELEPORTED")
-
-    raised = await shop.sql("SELECT kind, subject, channel_id, repeat_count FROM exception")
-    assert promised(answer) == {"dc": 2}
-    assert [tuple(row) for row in raised] == [("sync_failed", "tiktok_shop/TELEPORTED", "tiktok_shop", 1)]
-
-
 async def test_a_channel_has_a_platform_whose_statuses_are_known(shop: Retailer) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await shop.channels(tik_tok="tik_tok")
@@ -254,14 +245,6 @@ async def test_a_channel_without_a_platform_may_use_any_status(shop: Retailer) -
     await shop.allocate("A-1", {"MUG": 2}, channel_status="TELEPORTED")
 
     assert not await shop.sql("SELECT FROM exception")
-
-
-async def test_an_order_in_its_remorse_hour_is_held_and_not_allocated(shop: Retailer) -> None:
-    answer = await shop.allocate("A-1", {"MUG": 2}, HOLD, channel_id="tiktok_shop", channel_status="ON_HOLD")
-    level = await shop.level("MUG", "dc")
-
-    assert (answer.state, answer.status) == (State.STATE_HELD, order_pb2.ORDER_STATUS_PLACED)
-    assert (level.held_count, level.allocated_count) == (2, 0)
 
 
 async def test_a_cancellation_in_the_remorse_hour_releases_once(shop: Retailer) -> None:

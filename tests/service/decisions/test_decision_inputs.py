@@ -111,6 +111,7 @@ channels = built(
     cancellation_headroom=shares,
     platform=maybe_words,
     figure_lag=st.integers(0, limits.FIGURE_LAG_SECONDS).map(lambda seconds: timedelta(seconds=seconds)),
+    unpaid_order_duration=st.none() | st.integers(1, 72 * 3600).map(lambda seconds: timedelta(seconds=seconds)),
 )
 destinations = built(
     Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points

@@ -52,7 +52,7 @@ async def test_all_invalid_fields_of_a_list_are_reported_at_once(shop: Retailer)
     assert error.fields == [
         *("states", "kinds[0]", "owners[0]", "channel_ids[0]", "allocation_id", "page_size", "page_token"),
     ]
-    assert "oversell, unfillable, rejected" in error.message
+    assert "oversell, unfillable, held_by_buffer" in error.message
 
 
 async def test_a_filter_of_101_desks_is_refused(shop: Retailer) -> None:

@@ -1,0 +1,53 @@
+"""What the channel's own status of an order does to a request: the commitment and the hold that it implies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from policies.domain.channel_statuses import MEANINGS, ChannelStatus, StatusMeaning, channel_status
+from policies.domain.model import Channel, Commitment
+from service import limits
+from service.errors import Violation
+from service.orders.order_requests import OrderRequest, check_hold_duration
+
+WITHOUT_EFFECT = MEANINGS[ChannelStatus.NOTED]
+_UNKNOWN = StatusMeaning("Not a status that the platform is known to use.", is_failure=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """A request with the commitment and the hold duration that its status implies, and what that status means.
+
+    `status` is None if there is none, if it is unknown, or if its channel has no platform.
+    """
+
+    request: OrderRequest
+    meaning: StatusMeaning = WITHOUT_EFFECT
+    status: ChannelStatus | None = None
+
+
+def read_status(request: OrderRequest, channel: Channel) -> ReadRequest:
+    """Reads the request's status. A channel without a platform may use any status, and none of them acts."""
+    meaning, status = WITHOUT_EFFECT, None
+    if request.channel_status is not None and channel.platform is not None:
+        status = channel_status(channel.platform, request.channel_status)
+        meaning = _UNKNOWN if status is None else MEANINGS[status]
+    commitment = meaning.commitment or request.order.commitment
+    order = request.order if commitment is request.order.commitment else replace(request.order, commitment=commitment)
+    duration = request.hold_duration or _default_duration(channel, is_unpaid=status is ChannelStatus.PLACED)
+    return ReadRequest(replace(request, order=order, hold_duration=duration), meaning, status)
+
+
+def violations(request: OrderRequest, channel: Channel) -> list[Violation]:
+    """What is wrong with a request of an unpaid order for its channel; `request` is read with its status."""
+    if request.order.commitment is Commitment.SOLD:
+        return []
+    problem = "is only for a sold order; the stock of an unpaid one is held for its hold_duration"
+    without_sale = [Violation("hold", problem)] if request.hold is not None else []
+    return check_hold_duration(request.hold_duration, channel) + without_sale
+
+
+def _default_duration(channel: Channel, *, is_unpaid: bool) -> timedelta:
+    """How long a HOLD lasts that does not say so."""
+    return channel.unpaid_order_duration or limits.HOLD_DEFAULT if is_unpaid else limits.HOLD_DEFAULT
