@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 import grpc
@@ -204,6 +205,8 @@ async def _start_grpc(
             f"gRPC cannot be served on {address}; another program may use it; choose another --address"
         ) from error
     await server.start()
+    # It ends after the last call, so that what the last answers published is kept too.
+    _background(stack, partial(deps.publication_log.run, deps.database))
     stack.push_async_callback(_drain, server, queue, deps)
     await _set_health(health_servicer, alive=True)
     stack.push_async_callback(health_servicer.enter_graceful_shutdown)

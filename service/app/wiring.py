@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 import grpc
@@ -69,7 +68,7 @@ def add_services(
     lifecycle = Lifecycle(deps)
     fulfillment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
-    deps.background.extend((watch.poller.run, order_watch.poller.run, partial(deps.publication_log.run, database)))
+    deps.background.extend((watch.poller.run, order_watch.poller.run))
     orders = AllocationServicer(
         allocator=queue,
         operations=OrderOperations(batch, CancellationOperations(deps), HoldRelease(deps)),

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 
 import asyncpg
 import structlog
@@ -35,6 +36,8 @@ QUEUED_FIGURES = 200_000
 """Figures that wait to be written while the database does not answer; beyond it the oldest are dropped."""
 WRITE_BATCH = 5_000
 """Figures of one statement."""
+GATHER_SECONDS = 0.1
+"""How long figures gather before they are written: a viral SKU gets a new one with each order."""
 RETRY_SECONDS = 1.0
 PURGE_BATCH = 5_000
 """Old figures that one transaction deletes."""
@@ -113,6 +116,8 @@ class PublicationLog:
                 waking = asyncio.ensure_future(self._wake.wait())
                 await asyncio.wait([waking, stopping], return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), GATHER_SECONDS)
                 self._wake.clear()
                 if not await self._write_all(database):
                     self._wake.set()
@@ -125,7 +130,7 @@ class PublicationLog:
     async def _write_all(self, database: Database) -> bool:
         """Writes the queue; returns whether the database took it. A figure leaves the queue once it is written."""
         while self._queue:
-            batch = [self._queue[index] for index in range(min(len(self._queue), WRITE_BATCH))]
+            batch = list(islice(self._queue, WRITE_BATCH))
             rows = [(*pair, x.sellable, x.publish_time, x.policy_revision) for pair, x in batch]
             try:
                 await database.transaction(

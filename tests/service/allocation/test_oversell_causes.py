@@ -157,6 +157,15 @@ async def test_orders_at_once_each_get_their_cause(shop: Retailer) -> None:
     assert short == [("race", 1)] * 10
 
 
+async def test_what_was_told_last_is_kept_when_the_service_stops(retailers: RetailerMaker) -> None:
+    shop, other = await retailers.make(), await retailers.make()
+    await shop.stock({("MUG", "austin"): 10})
+    assert await shop.sellable("MUG") == 10
+    await retailers.stop(shop)
+
+    assert causes(await other.allocate("A-1", {"MUG": 12}, SOLD)) == [("not_applied", 2)]
+
+
 async def test_only_a_new_figure_is_kept_and_the_newest_stays(shop: Retailer) -> None:
     for units in (10, 10, 9, 9, 10):
         await shop.count({("MUG", "austin"): units})
