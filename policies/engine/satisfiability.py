@@ -1,19 +1,21 @@
 """Whether conditions can be true together in any context, decided exactly over the classes of facts in bounded work.
 
-Facts are treated as independent of each other, and every fact may be unknown. "Impossible" is therefore always right;
+Facts are treated as independent of each other, and every fact may be unknown, unless it is stated to be known.
+"Impossible" is therefore always right;
 "possible" may include cases that never occur, such as more units available than on hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 
 from policies.engine.conditions import Comparison, Condition, Operator, comparisons
 from policies.engine.conjunctions import BoundsExceeded, Conjunction, alternatives
 from policies.engine.value_classes import UNKNOWN, Mask, ValueClasses
-from policies.facts.fact_table import FACTS, MAX_CONSTANT, FactType
+from policies.facts.fact_table import FACTS, FactType
 
 MAX_COMPARISONS = 200_000
 """Pairs of conjunctions that one `StepBudget` allows to compare; after that everything counts as possible."""
@@ -53,18 +55,25 @@ class Satisfiability:
 
     __slots__ = ("_budget", "_possible", "_tag_columns", "_value_classes")
 
-    def __init__(self, conditions: Iterable[Condition], budget: StepBudget) -> None:
+    def __init__(
+        self, conditions: Iterable[Condition], budget: StepBudget, known: Container[str] = frozenset[str]()
+    ) -> None:
+        """`known` are the facts that are always known where the conditions stand."""
         conditions = tuple(conditions)
         used = [comparison for condition in conditions for comparison in comparisons(condition)]
         fact_names = dict.fromkeys(comparison.fact for comparison in used)
         limits = [limit for name in fact_names for limit in _possible_values(name)]
-        self._value_classes = ValueClasses([*conditions, *limits])
+        certain = [Comparison(name, Operator.KNOWN, (True,)) for name in fact_names if name in known]
+        self._value_classes = ValueClasses([*conditions, *limits, *certain])
         self._possible: dict[int, Mask] = {}
         for limit in limits:
             column, mask = self._value_classes.column_and_mask(limit)
             self._possible[column] = self._possible.get(column, self._all_classes(column)) & (mask | 1 << UNKNOWN)
+        for known_fact in certain:
+            column, mask = self._value_classes.column_and_mask(known_fact)
+            self._possible[column] = self._possible.get(column, self._all_classes(column)) & mask
         self._tag_columns: dict[str, dict[int, frozenset[object]]] = {}
-        for comparison in used:
+        for comparison in (*used, *certain):
             if comparison.fact in FACTS and FACTS[comparison.fact].type is FactType.TEXTS:
                 column, _ = self._value_classes.column_and_mask(comparison)
                 tags = () if comparison.operator is Operator.KNOWN else comparison.operands
@@ -147,10 +156,12 @@ def _possible_values(name: str) -> Iterator[Comparison]:
         yield Comparison(name, Operator.IN, (False, True))
     elif fact.allowed:
         yield Comparison(name, Operator.IN, fact.allowed)
-    elif fact.bounds != (-MAX_CONSTANT, MAX_CONSTANT):
-        # Only a fact's own bounds limit its values. The default bounds limit what planners may write.
-        yield Comparison(name, Operator.AT_LEAST, (fact.bounds[0],))
-        yield Comparison(name, Operator.AT_MOST, (fact.bounds[1],))
+    else:
+        lowest, highest = fact.value_range
+        if isfinite(lowest):
+            yield Comparison(name, Operator.AT_LEAST, (lowest,))
+        if isfinite(highest):
+            yield Comparison(name, Operator.AT_MOST, (highest,))
 
 
 def _intersections(alternatives: Sequence[Conjunction], conjunction: Conjunction) -> Iterator[Conjunction]:

@@ -5,9 +5,11 @@ The rules reader, the JSON Schema, `truestock facts` and the planners' guide use
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from policies.domain.model import (
     CHANNEL_KINDS,
@@ -74,13 +76,27 @@ OF_A_PRODUCT = OF_STOCK | {RulePlace.EXCEPTION}
 OF_ONE_LEVEL = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER})
 OF_A_PLAN = frozenset({RulePlace.REVIEW})
 OF_AN_EXCEPTION = frozenset({RulePlace.EXCEPTION})
+OF_A_CHANNEL = EVERYWHERE - OF_AN_EXCEPTION
+"""Places where the channel is always known: some exceptions, such as one about a feed, have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordPattern:
+    """What every word of a fact looks like. `help` completes "write ..."."""
+
+    matches: re.Pattern[str]
+    help: str
+
+
+COUNTRY_CODE = WordPattern(re.compile("[A-Z]{2}"), "an ISO 3166-1 code of two capital letters, such as NO or US")
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One fact that rules may use. `read` returns None where it is unknown; an empty `allowed` means any word.
 
-    `bounds` are the smallest and the largest number that it may be compared with.
+    `bounds` are the smallest and the largest number that it may be compared with, `value_range` those that it can have.
+    In `known_in` it is always known; `pattern` is what every word of it looks like, in words and as a pattern.
     """
 
     name: str
@@ -91,6 +107,9 @@ class Fact:
     unit: str = ""
     allowed: tuple[str, ...] = ()
     bounds: tuple[float, float] = (-MAX_CONSTANT, MAX_CONSTANT)
+    value_range: tuple[float, float] = (-inf, inf)
+    known_in: frozenset[RulePlace] = frozenset()
+    pattern: WordPattern | None = None
 
     @property
     def group(self) -> str:
@@ -108,6 +127,10 @@ def fact_names(place: RulePlace) -> list[str]:
     return [fact.name for fact in FACTS.values() if place in fact.places]
 
 
+_NOT_NEGATIVE, _ONE_OR_MORE = (0.0, inf), (1.0, inf)
+_FARTHEST_KM = 20_016.0
+"""Half the circumference of a sphere with a radius of 6,371 km."""
+
 _TEXT, _NUMBER, _FLAG, _TEXTS = FactType.TEXT, FactType.NUMBER, FactType.FLAG, FactType.TEXTS
 
 _TABLE = (
@@ -118,6 +141,7 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.order.method if c.order else None,
         allowed=METHODS,
+        known_in=OF_A_PLAN,
     ),
     Fact(
         "order.value",
@@ -126,6 +150,7 @@ _TABLE = (
         EVERYWHERE,
         lambda c: amount(c.order.value) if c.order else None,
         unit="the merchant's currency",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "order.unit_count",
@@ -134,6 +159,8 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.order.unit_count if c.order else None,
         unit="units",
+        value_range=_ONE_OR_MORE,
+        known_in=OF_A_PLAN,
     ),
     Fact(
         "order.line_count",
@@ -142,6 +169,8 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.order.line_count if c.order else None,
         unit="lines",
+        value_range=_ONE_OR_MORE,
+        known_in=OF_A_PLAN,
     ),
     Fact(
         "order.priority",
@@ -150,13 +179,21 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.order.priority if c.order else None,
     ),
-    Fact("order.tags", _TEXTS, "tags of the order", EVERYWHERE, lambda c: c.order.tags if c.order else None),
+    Fact(
+        "order.tags",
+        _TEXTS,
+        "tags of the order",
+        EVERYWHERE,
+        lambda c: c.order.tags if c.order else None,
+        known_in=OF_A_PLAN,
+    ),
     Fact(
         "channel.id",
         _TEXT,
         "the channel, such as tiktok_shop",
         EVERYWHERE,
         lambda c: c.channel.id if c.channel else None,
+        known_in=OF_A_CHANNEL,
     ),
     Fact(
         "channel.kind",
@@ -165,6 +202,7 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.channel.kind if c.channel else None,
         allowed=CHANNEL_KINDS,
+        known_in=OF_A_CHANNEL,
     ),
     Fact(
         "channel.cancellation_headroom",
@@ -174,9 +212,24 @@ _TABLE = (
         lambda c: c.channel.cancellation_headroom if c.channel else None,
         unit="0 to 1",
         bounds=(0.0, 1.0),
+        value_range=(0.0, 1.0),
     ),
-    Fact("product.sku", _TEXT, "the product's SKU", OF_A_PRODUCT, lambda c: c.product.sku if c.product else None),
-    Fact("product.tags", _TEXTS, "tags of the product", OF_A_PRODUCT, lambda c: c.product.tags if c.product else None),
+    Fact(
+        "product.sku",
+        _TEXT,
+        "the product's SKU",
+        OF_A_PRODUCT,
+        lambda c: c.product.sku if c.product else None,
+        known_in=OF_ONE_LEVEL,
+    ),
+    Fact(
+        "product.tags",
+        _TEXTS,
+        "tags of the product",
+        OF_A_PRODUCT,
+        lambda c: c.product.tags if c.product else None,
+        known_in=OF_ONE_LEVEL,
+    ),
     Fact(
         "product.category",
         _TEXT,
@@ -192,6 +245,7 @@ _TABLE = (
         OF_A_PRODUCT,
         lambda c: amount(c.product.price) if c.product else None,
         unit="the merchant's currency",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "product.velocity_per_day",
@@ -200,6 +254,7 @@ _TABLE = (
         OF_A_PRODUCT,
         lambda c: c.product.velocity_per_day if c.product else None,
         unit="units per day",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "product.has_dimensions",
@@ -207,6 +262,7 @@ _TABLE = (
         "whether the catalog has its weight and dimensions; false if nobody has stated them",
         OF_A_PRODUCT,
         lambda c: c.product.has_dimensions if c.product else None,
+        known_in=OF_ONE_LEVEL,
     ),
     Fact(
         "product.has_barcode",
@@ -214,6 +270,7 @@ _TABLE = (
         "whether the catalog has a barcode of it; false if nobody has stated one",
         OF_A_PRODUCT,
         lambda c: c.product.has_barcode if c.product else None,
+        known_in=OF_ONE_LEVEL,
     ),
     Fact(
         "product.has_image",
@@ -221,6 +278,7 @@ _TABLE = (
         "whether the catalog has an image of it; false if nobody has stated one",
         OF_A_PRODUCT,
         lambda c: c.product.has_image if c.product else None,
+        known_in=OF_ONE_LEVEL,
     ),
     Fact(
         "product.status",
@@ -229,6 +287,7 @@ _TABLE = (
         OF_A_PRODUCT,
         lambda c: c.product.status if c.product else None,
         allowed=PRODUCT_STATUSES,
+        known_in=OF_ONE_LEVEL,
     ),
     Fact(
         "location.id",
@@ -236,6 +295,7 @@ _TABLE = (
         "the location that holds the stock",
         OF_A_LOCATION,
         lambda c: c.location.id if c.location else None,
+        known_in=AT_A_LOCATION,
     ),
     Fact(
         "location.type",
@@ -244,6 +304,7 @@ _TABLE = (
         OF_A_LOCATION,
         lambda c: c.location.type if c.location else None,
         allowed=LOCATION_TYPES,
+        known_in=AT_A_LOCATION,
     ),
     Fact(
         "location.status",
@@ -252,6 +313,7 @@ _TABLE = (
         OF_A_LOCATION,
         lambda c: c.location.status if c.location else None,
         allowed=LOCATION_STATUSES,
+        known_in=AT_A_LOCATION,
     ),
     Fact(
         "location.tags",
@@ -259,6 +321,7 @@ _TABLE = (
         "tags of the location",
         OF_A_LOCATION,
         lambda c: c.location.tags if c.location else None,
+        known_in=AT_A_LOCATION,
     ),
     Fact(
         "location.country",
@@ -266,6 +329,7 @@ _TABLE = (
         "the location's country, as an ISO code such as NO",
         OF_A_LOCATION,
         lambda c: c.location.country if c.location else None,
+        pattern=COUNTRY_CODE,
     ),
     Fact(
         "location.region",
@@ -280,6 +344,7 @@ _TABLE = (
         "whether shoppers can pick up orders there; false if nobody has stated it",
         OF_A_LOCATION,
         lambda c: c.location.offers_pickup if c.location else None,
+        known_in=AT_A_LOCATION,
     ),
     Fact(
         "location.handling_minutes",
@@ -288,6 +353,7 @@ _TABLE = (
         OF_A_LOCATION,
         lambda c: c.location.handling_minutes if c.location else None,
         unit="minutes",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "location.open_now",
@@ -303,6 +369,7 @@ _TABLE = (
         OF_A_LOCATION,
         distance_km,
         unit="kilometers",
+        value_range=(0.0, _FARTHEST_KM),
     ),
     Fact(
         "location.same_country",
@@ -325,6 +392,7 @@ _TABLE = (
         OF_STOCK,
         lambda c: c.stock.on_hand if c.stock else None,
         unit="units",
+        known_in=OF_ONE_LEVEL,
     ),
     Fact(
         "stock.available",
@@ -333,6 +401,7 @@ _TABLE = (
         OF_STOCK,
         lambda c: c.stock.available if c.stock else None,
         unit="units",
+        known_in=OF_ONE_LEVEL,
     ),
     Fact(
         "stock.age_minutes",
@@ -341,6 +410,7 @@ _TABLE = (
         OF_ONE_LEVEL,
         age_minutes,
         unit="minutes",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "stock.days_since_count",
@@ -349,6 +419,7 @@ _TABLE = (
         OF_ONE_LEVEL,
         days_since_count,
         unit="days",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "stock.count_confidence",
@@ -358,6 +429,7 @@ _TABLE = (
         lambda c: c.stock.count_confidence if c.stock else None,
         unit="0 to 1",
         bounds=(0.0, 1.0),
+        value_range=(0.0, 1.0),
     ),
     Fact(
         "stock.days_of_cover",
@@ -366,6 +438,7 @@ _TABLE = (
         OF_STOCK,
         days_of_cover,
         unit="days",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "stock.source",
@@ -380,6 +453,7 @@ _TABLE = (
         "the country that the order goes to, as an ISO code",
         EVERYWHERE,
         lambda c: c.destination.country if c.destination else None,
+        pattern=COUNTRY_CODE,
     ),
     Fact(
         "destination.region",
@@ -402,6 +476,8 @@ _TABLE = (
         OF_A_PLAN,
         lambda c: c.plan.shipment_count if c.plan else None,
         unit="shipments",
+        value_range=_ONE_OR_MORE,
+        known_in=OF_A_PLAN,
     ),
     Fact(
         "plan.distance_km",
@@ -410,6 +486,7 @@ _TABLE = (
         OF_A_PLAN,
         lambda c: c.plan.distance_km if c.plan else None,
         unit="kilometers",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "plan.cost",
@@ -418,6 +495,7 @@ _TABLE = (
         OF_A_PLAN,
         lambda c: amount(c.plan.cost) if c.plan else None,
         unit="the merchant's currency",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "plan.margin_after_shipping",
@@ -434,8 +512,14 @@ _TABLE = (
         OF_AN_EXCEPTION,
         lambda c: c.exception_kind,
         allowed=EXCEPTION_KINDS,
+        known_in=OF_AN_EXCEPTION,
     ),
 )
+
+
+def known_facts(place: RulePlace) -> frozenset[str]:
+    """The names of the facts that are always known in a place."""
+    return frozenset(fact.name for fact in _TABLE if place in fact.known_in)
 
 
 class _Facts(dict[str, Fact]):

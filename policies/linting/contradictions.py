@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
-from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf
+from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf, Operator
 from policies.engine.satisfiability import Satisfiability, StepBudget
-from policies.facts.fact_table import FACTS
+from policies.facts.fact_table import FACTS, RulePlace, known_facts
 from policies.linting.findings import Finding, condition_text, conjuncts, joined_names
-from policies.policy_set import BufferRule, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
+from policies.policy_set import BufferRule, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy, Scope
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import number_text
 
+_BUFFER_PLACES = {Scope.LOCATION: RulePlace.LOCATION_BUFFER, Scope.CHANNEL: RulePlace.CHANNEL_BUFFER}
 _CONTRADICTION_HELP = (
     "remove one of them; or, if one is enough, put them under 'any', or write several words of one fact as a list."
 )
@@ -20,15 +22,16 @@ _CONTRADICTION_HELP = (
 
 @dataclass(frozen=True, slots=True)
 class _CheckedCondition:
-    """A condition under a key of the rule at `source`, evaluated only where `precondition` is true.
+    """A condition under a key of the rule at `source`, which stands in `place`.
 
-    `consequence` says what happens if the condition is never true.
+    It is evaluated only where `precondition` is true. `consequence` says what happens if it is never true.
     """
 
     title: str
     when: Condition
     source: Source
     key: str
+    place: RulePlace
     consequence: str
     precondition: Condition
 
@@ -41,12 +44,15 @@ def contradictions(policy_set: PolicySet, budget: StepBudget) -> Iterator[Findin
 
 
 def _checked_conditions(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
-    rules: list[ExposureRule | BufferRule | DeliveryRule | ExceptionRule] = [*policy_set.exposure]
-    rules += [*policy_set.delivery, *policy_set.exceptions]
-    rules += [rule for file in policy_set.buffers for rule in file.rules]
-    for rule in rules:
+    rules: list[tuple[ExposureRule | BufferRule | DeliveryRule | ExceptionRule, RulePlace]] = [
+        *((rule, RulePlace.EXPOSURE) for rule in policy_set.exposure),
+        *((rule, RulePlace.DELIVERY) for rule in policy_set.delivery),
+        *((rule, RulePlace.EXCEPTION) for rule in policy_set.exceptions),
+        *((rule, _BUFFER_PLACES[file.scope]) for file in policy_set.buffers for rule in file.rules),
+    ]
+    for rule, place in rules:
         title = f"rule '{rule.name}'"
-        yield _CheckedCondition(title, rule.when, rule.source, "when", f"{title} can never fire", Always())
+        yield _CheckedCondition(title, rule.when, rule.source, "when", place, f"{title} can never fire", Always())
     for policy in policy_set.routing:
         yield from _policy_conditions(policy)
 
@@ -54,23 +60,29 @@ def _checked_conditions(policy_set: PolicySet) -> Iterator[_CheckedCondition]:
 def _policy_conditions(policy: RoutingPolicy) -> Iterator[_CheckedCondition]:
     """The policy's own condition, and the conditions in it, which are evaluated only where the policy applies."""
     title, applies = f"policy '{policy.name}'", policy.applies_to
-    yield _CheckedCondition(title, applies, policy.source, "applies_to", f"{title} can never apply", Always())
+    never = f"{title} can never apply"
+    yield _CheckedCondition(title, applies, policy.source, "applies_to", RulePlace.APPLIES_TO, never, Always())
     if policy.only is not None:
         never = f"'only' in {title} drops every location"
-        yield _CheckedCondition(f"'only' in {title}", policy.only.when, policy.source, "only", never, applies)
-    for kind, rules in (("exclude", policy.exclude), ("review", policy.review)):
+        only_title, when = f"'only' in {title}", policy.only.when
+        yield _CheckedCondition(only_title, when, policy.source, "only", RulePlace.CANDIDATE, never, applies)
+    for kind, rules, place in (
+        ("exclude", policy.exclude, RulePlace.CANDIDATE),
+        ("review", policy.review, RulePlace.REVIEW),
+    ):
         for rule in rules:
             rule_title = f"{kind} rule '{rule.name}' in {title}"
             never = f"{rule_title} can never fire"
-            yield _CheckedCondition(rule_title, rule.when, rule.source, "when", never, applies)
+            yield _CheckedCondition(rule_title, rule.when, rule.source, "when", place, never, applies)
     for step in policy.rank:
         if step.when is not None:
             never = f"'prefer' in {title} never prefers a location"
-            yield _CheckedCondition(f"'prefer' in {title}", step.when, step.source, "prefer", never, applies)
+            step_title = f"'prefer' in {title}"
+            yield _CheckedCondition(step_title, step.when, step.source, "prefer", RulePlace.CANDIDATE, never, applies)
 
 
 def _findings(checked: _CheckedCondition, budget: StepBudget) -> Iterator[Finding]:
-    checker = Satisfiability([checked.precondition, checked.when], budget)
+    checker = Satisfiability([checked.precondition, checked.when], budget, known_facts(checked.place))
     given, own = conjuncts(checked.precondition), conjuncts(checked.when)
     disjunctions = [checker.disjunction(part) for part in (*given, *own)]
     conflict = checker.conflict(disjunctions)
@@ -109,16 +121,20 @@ def _conflict_finding(checked: _CheckedCondition, conflict: Sequence[Condition],
         message = f"{joined_names(texts)} cannot be true together, so {consequence}"
         return Finding(checked.source, checked.key, "contradiction", message, _CONTRADICTION_HELP)
     help = (
-        _allowed_values(conflict[0].fact)
+        _possible_values(conflict[0])
         if isinstance(conflict[0], Comparison)
         else "check what its entries mean together."
     )
     return Finding(checked.source, checked.key, "never-fires", f"{texts[0]} is never true, so {consequence}", help)
 
 
-def _allowed_values(name: str) -> str:
-    fact = FACTS[name]
+def _possible_values(comparison: Comparison) -> str:
+    name, fact = comparison.fact, FACTS[comparison.fact]
+    if comparison.operator is Operator.KNOWN:
+        return f"'{name}' is always known here."
     if fact.allowed:
         return f"'{name}' is one of: {', '.join(fact.allowed)}."
-    low, high = map(number_text, fact.bounds)
-    return f"'{name}' is a number from {low} to {high}."
+    lowest, highest = fact.value_range
+    if isfinite(highest):
+        return f"'{name}' is a number from {number_text(lowest)} to {number_text(highest)}."
+    return f"'{name}' is a number of {number_text(lowest)} or more."

@@ -10,6 +10,7 @@ from itertools import groupby
 
 from policies.engine.conditions import Always, Comparison, Condition, Operator
 from policies.engine.satisfiability import Disjunction, Satisfiability, StepBudget
+from policies.facts.fact_table import RulePlace, known_facts
 from policies.linting.findings import Finding, joined_names
 from policies.policy_set import ExposureRule, PolicySet, RoutingPolicy
 from policies.source.problems import Source
@@ -117,7 +118,8 @@ def _location_filters(
 ) -> tuple[Satisfiability, Disjunction, list[NamedDisjunction]]:
     """The policy's checker, where it applies, and the filters that drop locations, in the order of routing."""
     only: list[Condition] = [policy.only.when] if policy.only else []
-    checker = Satisfiability([policy.applies_to, _CLOSED, *only, *(rule.when for rule in policy.exclude)], budget)
+    conditions = [policy.applies_to, _CLOSED, *only, *(rule.when for rule in policy.exclude)]
+    checker = Satisfiability(conditions, budget, known_facts(RulePlace.CANDIDATE))
     filters = [(_CLOSED_STATUS, checker.disjunction(_CLOSED))]
     filters += [(_ONLY, checker.disjunction(condition).opposite) for condition in only]
     filters += [(f"exclude rule '{rule.name}'", checker.disjunction(rule.when)) for rule in policy.exclude]

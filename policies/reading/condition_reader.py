@@ -167,11 +167,13 @@ class _ConditionReader:
             return None
         help = "write one word; for a list use 'in' or 'not_in'."
         word = self.rule_file.text(node, f"'{fact.name}'", help)
-        if word is None or not fact.allowed or word in fact.allowed:
+        if word is None or _can_be(fact, word):
             return word
         fires = certain and operator in (Operator.IS, Operator.IN)
         message = f"'{fact.name}' is never {quoted(word)}" + (f", so {self.rule} can never fire" if fires else "")
         help = f"{suggestion(word, fact.allowed)}'{fact.name}' is one of: {', '.join(fact.allowed)}."
+        if fact.pattern is not None:
+            help = f"write {fact.pattern.help}."
         self.rule_file.note(node, "unknown-value", message, help)
         return None
 
@@ -185,6 +187,13 @@ class _ConditionReader:
         )
         message = f"{self.rule} uses {quoted(key.text)}, which is not a fact"
         self.rule_file.note(key, "unknown-fact", message, help)
+
+
+def _can_be(fact: Fact, word: str) -> bool:
+    """Whether the fact can have this word as its value, or one of its values."""
+    if fact.pattern is not None:
+        return fact.pattern.matches.fullmatch(word) is not None
+    return not fact.allowed or word in fact.allowed
 
 
 def _conjunction(parts: list[Condition | None]) -> Condition | None:

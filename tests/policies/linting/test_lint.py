@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator, comparisons, holds
 from policies.engine.satisfiability import Satisfiability, StepBudget
-from policies.facts.fact_table import Value
+from policies.facts.fact_table import RulePlace, Value, known_facts
 from policies.linting.findings import condition_text
 from policies.reading.rules_reader import Reading, read
 
@@ -23,8 +23,9 @@ VALUES: Mapping[str, tuple[Value | None, ...]] = {
     "location.offers_pickup": (None, False, True),
     "location.region": (None, "NE", "SW", "another"),
     "location.tags": (None, *(frozenset(tags) for size in range(4) for tags in combinations("xyz", size))),
-    "location.handling_minutes": (None, -1, 0, 2.5, 5, 7),
+    "location.handling_minutes": (None, 0, 2.5, 5, 7),
 }
+KNOWN_OF_A_LOCATION = known_facts(RulePlace.EXPOSURE)
 BOUNDS = (0.0, 5.0)
 MEASURES = (Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN, Operator.IS, Operator.IS_NOT)
 
@@ -58,10 +59,11 @@ def groups(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
 CONDITIONS = st.recursive(comparison(), groups, max_leaves=6)
 
 
-def contexts(*conditions: Condition) -> Iterator[dict[str, Value | None]]:
-    """One context for each combination of values that the conditions can distinguish."""
+def contexts(*conditions: Condition, known: frozenset[str] = frozenset()) -> Iterator[dict[str, Value | None]]:
+    """One context for each combination of values that the conditions can distinguish. `known` facts are not None."""
     facts = sorted({comparison.fact for condition in conditions for comparison in comparisons(condition)})
-    return (dict(zip(facts, values, strict=True)) for values in product(*(VALUES[fact] for fact in facts)))
+    values = ([value for value in VALUES[fact] if value is not None or fact not in known] for fact in facts)
+    return (dict(zip(facts, combination, strict=True)) for combination in product(*values))
 
 
 def exposure(*rules: str) -> Reading:
@@ -80,11 +82,13 @@ def codes(reading: Reading) -> list[str]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(CONDITIONS)
-def test_a_condition_is_impossible_exactly_if_no_context_makes_it_true(condition: Condition) -> None:
-    checker = Satisfiability([condition], StepBudget())
+@given(CONDITIONS, st.sampled_from([frozenset[str](), KNOWN_OF_A_LOCATION]))
+def test_a_condition_is_impossible_exactly_if_no_context_makes_it_true(
+    condition: Condition, known: frozenset[str]
+) -> None:
+    checker = Satisfiability([condition], StepBudget(), known)
     disjunction = checker.disjunction(condition)
-    answers = {holds(condition, context) for context in contexts(condition)}
+    answers = {holds(condition, context) for context in contexts(condition, known=known)}
 
     assert checker.can_hold([disjunction]) is (True in answers)
     assert checker.can_hold([disjunction.opposite]) is (False in answers)
@@ -121,7 +125,7 @@ def test_a_reported_conflict_is_real_and_minimal(conditions: list[Condition]) ->
 def test_a_rule_that_can_never_fire_is_refused_and_only_a_condition_that_is_always_true_is_reported_as_such(
     condition: Condition,
 ) -> None:
-    answers = {holds(condition, context) for context in contexts(condition)}
+    answers = {holds(condition, context) for context in contexts(condition, known=KNOWN_OF_A_LOCATION)}
     reported = set(codes(exposure("{" + condition_text(condition) + "}")))
 
     assert bool(reported & {"always-true"}) <= (answers == {True})
@@ -137,8 +141,57 @@ def test_lint_does_not_assume_that_counts_are_whole_numbers() -> None:
     assert codes(exposure("{stock.on_hand: {more_than: 2, less_than: 3}}")) == []
 
 
-def test_lint_assumes_that_every_fact_may_be_unknown() -> None:
-    assert codes(exposure("{any: [{order.method: ship}, {order.method: pickup}]}")) == []
+def test_lint_assumes_that_a_fact_may_be_unknown_unless_it_is_always_known_there() -> None:
+    any_method = "{any: [{order.method: ship}, {order.method: pickup}]}"
+    plan = f"{{name: p, position: 1, rank: [nearest], applies_to: {{channel.kind: pos}}, review: [{{name: a, when: {any_method}}}]}}"  # noqa: E501
+
+    assert codes(exposure(any_method)) == []
+    assert codes(routing(plan)) == ["always-true"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [
+        ("{stock.age_minutes: {less_than: 0}}", "never-fires"),
+        ("{stock.age_minutes: {at_most: 0}}", None),
+        ("{product.price: {at_most: -1}}", "never-fires"),
+        ("{order.unit_count: {less_than: 1}}", "never-fires"),
+        ("{location.distance_km: {more_than: 25000}}", "never-fires"),
+        ("{location.distance_km: {more_than: 19000}}", None),
+        # More may have been promised or shipped than was counted.
+        ("{stock.available: {less_than: 0}}", None),
+        ("{location.type.known: false}", "never-fires"),
+        ("{location.region.known: false}", None),
+        ("{location.tags.known: false}", "never-fires"),
+        ("{product.has_image.known: false}", "never-fires"),
+        ("{channel.kind.known: true, location.type: store}", None),
+        ("{location.country: USA}", "unknown-value"),
+        ("{destination.country: [US, no]}", "unknown-value"),
+        ("{location.country: {is_not: US}}", None),
+    ],
+)
+def test_a_condition_that_no_value_of_its_fact_meets_is_found(condition: str, code: str | None) -> None:
+    assert codes(exposure(condition)) == ([code] if code else [])
+
+
+def test_an_exception_may_have_no_channel_and_no_location() -> None:
+    rules = """\
+kind: exception
+rules:
+  - {name: of-no-channel, position: 1, when: {channel.id.known: false, location.type.known: false}, do: review,
+     owner: desk, due_in: 1d}
+  - {name: rest, position: 2, do: review, owner: desk, due_in: 1d}
+"""
+    routing_file = f"kind: routing\npolicies: [{DEFAULT}]\n"
+
+    assert codes(read({"e.yaml": rules.encode(), "r.yaml": routing_file.encode()})) == []
+
+
+def test_a_policy_that_excludes_every_type_of_location_is_found() -> None:
+    types = "[store, warehouse, supplier, pop-up]"
+    policy = f"{{name: p, position: 1, rank: [nearest], exclude: [{{name: a, when: {{location.type: {types}}}}}]}}"
+
+    assert "no-usable-location" in codes(routing(policy))
 
 
 def test_an_exposure_rule_is_not_covered_by_a_rule_of_another_file() -> None:
