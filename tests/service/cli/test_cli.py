@@ -15,7 +15,7 @@ from service.cli.main import main
 
 COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
-    "cancel", "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders",
+    "cancel", "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders", "release-hold",
     "exceptions",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
@@ -202,6 +202,32 @@ def test_an_order_is_explained_with_its_copies_and_its_channel_status(shop: Run)
     assert "shopify/8: allocated (confirmed)" in explained.out
     assert "Status: ready to fulfill (channel status IN_PROGRESS)." in explained.out
     assert "Copies of this order: shopify/8-copy." in explained.out
+
+
+def test_an_order_on_hold_is_shown_listed_and_released(shop: Run) -> None:
+    hold = ("--hold-reason", "fraud check", "--hold-until", "2027-06-01T10:00:00Z")
+    allocated = shop("allocate", "--channel", "shopify", "--order", "9", "--line", "MUG:1", "--sold", *hold)
+    listed = shop("orders", "--on-hold")
+    released = shop("release-hold", "shopify/9", "--by", "anna")
+    explained = shop("explain", "shopify/9")
+    endless = shop("allocate", "--channel", "shopify", "--order", "9", "--line", "MUG:1", "--hold-until", hold[-1])
+
+    assert "On hold until 2027-06-01 10:00" in allocated.out
+    assert "because of: fraud check" in allocated.out
+    assert "confirmed, on hold" in listed.out
+    assert "Status: ready to fulfill." in released.out
+    assert "Released from its hold (fraud check): by anna" in explained.out
+    assert shop("orders", "--on-hold", "--json").data == []
+    assert (endless.code, "--hold-until needs --hold-reason" in endless.err) == (2, True)
+
+
+def test_exceptions_of_one_order_are_listed(shop: Run) -> None:
+    for order in ("10", "11"):
+        shop("allocate", "--channel", "shopify", "--order", order, "--line", "MUG:5000", "--sold")
+
+    listed = shop("exceptions", "--order", "shopify/11", "--json").data
+    assert [exception["order_id"] for exception in listed] == ["11"]
+    assert shop("exceptions", "--order", "shopify/nobody", "--json").data == []
 
 
 def test_a_dry_run_promises_nothing(shop: Run) -> None:

@@ -27,7 +27,7 @@ from tests.exception_shop import (
     report_failure,
     write_rules,
 )
-from tests.retailer import Retailer, promised
+from tests.retailer import Retailer, order_reference, promised
 from tests.service.test_bad_input import refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -353,3 +353,28 @@ async def test_an_exception_with_units_still_short_stays_open(shop: Retailer) ->
     await shop.cancel(sold.allocation_id, {"1": 1})
 
     assert (await get_exception(shop, raised.exception_id)).exception.state == Record.STATE_OPEN
+
+
+async def test_a_reported_failure_names_its_order(shop: Retailer) -> None:
+    sold, other = await shop.allocate("A-1", {"MUG": 1}), await shop.allocate("A-2", {"MUG": 1})
+    for order_id in ("A-1", "A-1", "A-2"):
+        raised = await report_failure(shop, order=order_reference(f"web/{order_id}"), description="no label")
+
+    found = await shop.get(sold.allocation_id)
+    assert [(x.kind, x.order_id, x.channel_id, x.repeat_count) for x in found.exceptions] == [
+        ("sync_failed", "A-1", "web", 1)
+    ]
+    assert (raised.order_id, raised.allocation_id) == ("A-2", other.allocation_id)
+    assert found.allocation.needs_person
+    assert [event.event for event in found.timeline] == ["sold", "sync_failed"]
+    assert found.timeline[-1].description == "no label"
+    assert shop.metric("manual_interventions_total", channel="web", reason="sync_failed") == 2
+
+
+async def test_a_reported_failure_names_an_order_that_exists_and_one_channel(shop: Retailer) -> None:
+    missing = await refused(report_failure(shop, order=order_reference("web/nobody")))
+    two_channels = await refused(report_failure(shop, channel_id="pos", order=order_reference("web/nobody")))
+
+    assert missing.code is grpc.StatusCode.NOT_FOUND
+    assert two_channels.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert await shop.open_exceptions() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,12 @@ from service.settings import Settings
 from tests.conftest import RetailerMaker
 from tests.exception_shop import CANCELLED, COMPLETED, OTHER, OWNERS, Record, oversold, write_rules
 from tests.retailer import HOLD, Retailer
-from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2, exception_service_pb2 as exception_pb
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    exception_pb2,
+    exception_service_pb2 as exception_pb,
+    order_pb2,
+)
 
 
 class Replica:
@@ -424,3 +429,107 @@ async def test_a_sweep_processes_more_than_one_batch(shop: Retailer, replica: Re
     await replica.sweep()
 
     assert {exception.owner for exception in await shop.open_exceptions(page_size=1000)} == {"lead"}
+
+
+# Orders on hold
+
+
+async def on_hold(shop: Retailer, reason: str = "fraud check") -> allocation_pb.Allocation:
+    """A sold order on hold that should have been released a minute ago."""
+    hold = order_pb2.OrderHold(reason=reason)
+    hold.until.FromDatetime(datetime.now(UTC) - timedelta(minutes=1))
+    return await shop.allocate("A-1", {"MUG": 1}, hold=hold)
+
+
+async def release_hold(shop: Retailer, order: allocation_pb.Allocation) -> allocation_pb.Allocation:
+    request = allocation_pb.ReleaseOrderHoldRequest(allocation_id=order.allocation_id)
+    released: allocation_pb.Allocation = (await shop.allocations.ReleaseOrderHold(request)).allocation
+    return released
+
+
+async def test_an_order_on_hold_for_too_long_has_an_owner_once_and_stays_on_hold(
+    shop: Retailer, replica: Replica
+) -> None:
+    held = await on_hold(shop)
+    await replica.sweep()
+    await replica.sweep()
+
+    latest = (await shop.get(held.allocation_id)).allocation
+    (raised,) = await exceptions_of(shop, held)
+    assert (raised.kind, raised.owner, raised.state) == ("hold_overdue", "operations", Record.STATE_OPEN)
+    assert raised.order_id == "A-1"
+    assert "fraud check" in raised.description
+    assert (latest.status, latest.needs_person) == (order_pb2.ORDER_STATUS_ON_HOLD, True)
+    assert (await shop.level("MUG", "dc")).allocated_count == 1
+    assert counted("exceptions_total", shop, replica, kind="hold_overdue", channel="web") == 1
+    assert counted("manual_interventions_total", shop, replica, channel="web", reason="hold_overdue") == 1
+
+
+async def test_a_release_resolves_the_exception_about_the_hold(shop: Retailer, replica: Replica) -> None:
+    held = await on_hold(shop)
+    await replica.sweep()
+
+    await release_hold(shop, held)
+    await replica.sweep()
+
+    (raised,) = await exceptions_of(shop, held)
+    assert (raised.state, raised.resolution) == (Record.STATE_RESOLVED, COMPLETED)
+    assert counted("exceptions_resolved_total", shop, replica, kind="hold_overdue", resolution="completed") == 1
+
+
+async def test_a_hold_that_is_put_off_is_overdue_again_at_its_new_end(shop: Retailer, replica: Replica) -> None:
+    held = await on_hold(shop)
+    await replica.sweep()
+
+    later = order_pb2.OrderHold(reason="fraud check")
+    later.until.FromDatetime(datetime.now(UTC) + timedelta(hours=1))
+    await shop.allocate("A-1", {"MUG": 1}, hold=later)
+    put_off = [raised.state for raised in await exceptions_of(shop, held)]
+    await shop.sql("UPDATE allocation SET hold_until = clock_timestamp()")
+    await replica.sweep()
+
+    assert put_off == [Record.STATE_RESOLVED]
+    assert [raised.state for raised in await exceptions_of(shop, held)] == [Record.STATE_RESOLVED, Record.STATE_OPEN]
+
+
+async def test_a_hold_without_an_end_is_overdue_after_a_week(shop: Retailer, replica: Replica) -> None:
+    held = await shop.allocate("A-1", {"MUG": 1}, hold=order_pb2.OrderHold(reason="fraud check"))
+    await shop.sql("UPDATE allocation SET hold_time = now() - interval '6 days'")
+    await replica.sweep()
+    early = await exceptions_of(shop, held)
+    await shop.sql("UPDATE allocation SET hold_time = now() - interval '7 days'")
+    await replica.sweep()
+
+    assert early == []
+    assert [raised.kind for raised in await exceptions_of(shop, held)] == ["hold_overdue"]
+
+
+async def test_a_person_may_cancel_an_order_that_is_on_hold_for_too_long(shop: Retailer, replica: Replica) -> None:
+    held = await on_hold(shop)
+    await replica.sweep()
+    (raised,) = await exceptions_of(shop, held)
+
+    await shop.resolve(raised.exception_id, CANCELLED)
+    await replica.sweep()
+
+    assert (await shop.get(held.allocation_id)).allocation.status == order_pb2.ORDER_STATUS_CANCELLED
+    assert (await shop.level("MUG", "dc")).allocated_count == 0
+    assert len(await exceptions_of(shop, held)) == 1
+
+
+async def test_no_shipment_is_late_while_its_order_is_on_hold(shop: Retailer, replica: Replica) -> None:
+    sold = await late(shop)
+    await replica.sweep()
+    held = await shop.allocate("A-1", {"MUG": 1}, hold=order_pb2.OrderHold(reason="fraud check"))
+    await replica.sweep()
+    while_on_hold = [raised.state for raised in await exceptions_of(shop, sold)]
+
+    released = await release_hold(shop, held)
+    await replica.sweep()
+    just_released = [raised.state for raised in await exceptions_of(shop, sold)]
+    await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
+    await replica.sweep()
+
+    assert while_on_hold == just_released == [Record.STATE_RESOLVED]
+    assert released.shipments[0].assign_time.ToDatetime() > sold.shipments[0].assign_time.ToDatetime()
+    assert [raised.kind for raised in await exceptions_of(shop, sold)] == ["late_shipment", "late_shipment"]
