@@ -30,10 +30,12 @@ class UsableUnits:
     """Units that one order may use. `units` are by SKU and then location id, none of them 0.
 
     `limits` are the most units of a SKU over all locations; a SKU without a limit is limited by `units` alone.
+    `kept_units`, by SKU, are those that the order keeps at these locations; they are in neither.
     """
 
     units: Mapping[str, Mapping[str, int]]
     limits: Mapping[str, int]
+    kept_units: Mapping[str, int]
     dropped: tuple[DroppedLocation, ...] = ()
     fired: tuple[FiredRule, ...] = ()
 
@@ -82,7 +84,7 @@ def usable_units(
     surveys = [offered, others]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
     fired = [*offered.fired, *(rule for effect in channel_effects.values() for rule in effect.fired)]
-    return UsableUnits(offered.units, limits, tuple(offered.dropped), tuple(fired))
+    return UsableUnits(offered.units, limits, offered.kept_units, tuple(offered.dropped), tuple(fired))
 
 
 def waived_limits(order: Order, policy: RoutingPolicy) -> frozenset[str]:
@@ -142,7 +144,8 @@ def _source_locations_first(question: RoutingQuestion, placed: Mapping[str, int]
 
 def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[_UnitSurvey]) -> int:
     kept_units = sum(survey.kept_units.get(sku, 0) for survey in surveys)
-    subtotal = sum(sum(survey.units[sku].values()) for survey in surveys) + kept_units
+    subtotal = sum(sum(survey.units[sku].values()) + survey.rejected_units.get(sku, 0) for survey in surveys)
+    subtotal += kept_units
     own_units = sum(survey.promised_units.get(sku, 0) for survey in surveys) + kept_units
     limit = (
         publishable_units(subtotal, channel_effect)
@@ -164,6 +167,8 @@ class _UnitSurvey:
     units: dict[str, dict[str, int]] = field(init=False)
     promised_units: dict[str, int] = field(default_factory=dict)
     kept_units: dict[str, int] = field(default_factory=dict)
+    rejected_units: dict[str, int] = field(default_factory=dict)
+    """Units that the order does not get at locations that rejected it; others may, so they cover a channel buffer."""
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
 
@@ -193,6 +198,9 @@ class _UnitSurvey:
         count = own_units if is_rejected else max(figure.sellable - kept_units, own_units)
         self.promised_units[level.sku] = self.promised_units.get(level.sku, 0) + own_units
         self.kept_units[level.sku] = self.kept_units.get(level.sku, 0) + kept_units
+        if is_rejected:
+            unused = max(0, figure.sellable - kept_units - own_units)
+            self.rejected_units[level.sku] = self.rejected_units.get(level.sku, 0) + unused
         if count:
             self.units[level.sku][location.id] = count
         elif is_rejected:

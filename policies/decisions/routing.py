@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
@@ -120,7 +121,7 @@ def route(
             policy_set, world, channel, order, policy, own_units=own_units, rejected_by=rejected_by, whole=whole
         )
         plan = _planned(run, usable)
-        if policy.otherwise != "next" or all(plan.placed(sku) == n for sku, n in order.units_by_sku().items()):
+        if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
         tried.append(policy.name)
     return _decision(run, usable, plan, _shortages(run, usable, plan), tuple(tried))
@@ -138,21 +139,48 @@ class _RoutingRun:
 
 
 def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
-    order, policy = run.order, run.policy
-    demand = order.units_by_sku()
-    ranked = _ranked_locations(run, usable)
-    compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
-    plan = best_plan(
-        {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()},
-        usable.units,
-        ranked,
-        steps=[step.kind for step in policy.rank],
-        max_shipments=policy.max_shipments if may_split(policy, run.question.order.value) else 1,
-        estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
-    )
+    policy, demand = run.policy, run.order.units_by_sku()
+    within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
+    plan = _best_plan(run, within_limits, usable.units)
     if policy.ship_complete and _leaves_units_short(run, plan, demand):
         return Plan((), plan.searched_exhaustively)
     return plan
+
+
+def _fills_whole_order(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> bool:
+    """Whether the plan leaves nothing short and the policy could also supply what the order keeps elsewhere."""
+    for sku, demand in run.order.units_by_sku().items():
+        kept_elsewhere = sum(count for (key, _), count in run.question.kept_units.items() if key == sku)
+        kept_elsewhere -= usable.kept_units.get(sku, 0)
+        if plan.placed(sku) < demand or usable.total(sku) < demand + kept_elsewhere:
+            return False
+    return True
+
+
+def _best_plan(run: _RoutingRun, demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]]) -> Plan:
+    """The best plan within the shipments that the policy allows, those of units that the order keeps included."""
+    policy = run.policy
+    ranked = _ranked_locations(run, stock)
+    compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
+    plan_of = partial(
+        best_plan,
+        stock=stock,
+        steps=[step.kind for step in policy.rank],
+        estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
+    )
+    max_shipments = policy.max_shipments if may_split(policy, run.question.order.value) else 1
+    kept = {location_id for (_, location_id), count in run.question.kept_units.items() if count}
+    if max_shipments is None or not kept:
+        return plan_of(demand, ranks=ranked, max_shipments=max_shipments)
+    # The locations that ship the order anyway add no shipment, so they come first.
+    joined = plan_of(demand, ranks={key: ranks for key, ranks in ranked.items() if key in kept})
+    shipments_left = max_shipments - len(kept)
+    if shipments_left < 1:
+        return joined
+    remaining = {sku: rest for sku, count in demand.items() if (rest := count - joined.placed(sku))}
+    others = {key: ranks for key, ranks in ranked.items() if key not in kept}
+    added = plan_of(remaining, ranks=others, max_shipments=shipments_left)
+    return Plan(joined.loads + added.loads, joined.searched_exhaustively and added.searched_exhaustively)
 
 
 def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int]) -> bool:
@@ -160,14 +188,12 @@ def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int])
     return is_short_elsewhere or any(plan.placed(sku) < count for sku, count in demand.items())
 
 
-def _ranked_locations(run: _RoutingRun, usable: UsableUnits) -> dict[str, Ranks]:
+def _ranked_locations(run: _RoutingRun, stock: Mapping[str, Mapping[str, int]]) -> dict[str, Ranks]:
     locations = run.question.world.locations
-    location_ids = dict.fromkeys(location_id for units in usable.units.values() for location_id in units)
+    location_ids = dict.fromkeys(location_id for units in stock.values() for location_id in units)
     candidates = [locations[location_id] for location_id in location_ids]
     order = run.order
-    context = RankingContext(
-        run.question, tuple(usable.units), order.pickup_location_id, order.units_by_sku(), usable.units
-    )
+    context = RankingContext(run.question, tuple(stock), order.pickup_location_id, order.units_by_sku(), stock)
     return rank_locations(run.policy, candidates, context)
 
 

@@ -24,7 +24,7 @@ from service.catalog.catalog_store import CatalogCache
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment as shipment_table, shortage
 from service.orders import order_store
-from service.orders.allocation_record import HELD, PROMISING, UNFILLABLE, AllocationRecord
+from service.orders.allocation_record import HELD, PROMISING, AllocationRecord
 
 COUNT_CORRECTION = "count_correction"
 FILL_LIMIT = 500
@@ -170,18 +170,13 @@ async def fill(
     """
     book = unit_of_work.book
     keys = set(book.levels) if all_levels else book.risen_keys(unit_of_work.filled_movements)
-    await _fill(connection, unit_of_work, context, keys, all_levels=all_levels)
+    await _fill(connection, unit_of_work, context, keys)
     # The fills themselves raise no level.
     unit_of_work.filled_movements = len(book.movements)
 
 
 async def _fill(
-    connection: Connection,
-    unit_of_work: UnitOfWork,
-    context: LazyPlanningContext,
-    keys: set[tuple[str, str]],
-    *,
-    all_levels: bool,
+    connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext, keys: set[tuple[str, str]]
 ) -> None:
     skus = _fillable_skus(unit_of_work, keys)
     if not skus:
@@ -199,8 +194,7 @@ async def _fill(
         if not skus:
             return
         record = unit_of_work.records[UUID(order.allocation_id)]
-        # An order whose limits on splitting leave out available units gets the same plan until new stock arrives.
-        if _waits(record, skus) and not (all_levels and _is_limited(record, skus)):
+        if _waits(record, skus):
             channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
             change = fill_backorders(channel_context, unit_of_work.book, record)
             if change is not None:
@@ -217,11 +211,6 @@ def _fillable_skus(unit_of_work: UnitOfWork, keys: set[tuple[str, str]]) -> set[
 
 def _waits(record: AllocationRecord, skus: set[str]) -> bool:
     return record.state in PROMISING and any(short.backordered and short.sku in skus for short in record.shortages)
-
-
-def _is_limited(record: AllocationRecord, skus: set[str]) -> bool:
-    """Whether the order's limits on splitting leave out available units of one of these products."""
-    return any(short.kind == UNFILLABLE and not short.backordered and short.sku in skus for short in record.shortages)
 
 
 async def _lock_and_load(connection: Connection, unit_of_work: UnitOfWork, ids: Iterable[UUID]) -> None:

@@ -23,8 +23,6 @@ CANCELLED = "cancelled"
 REFUSED = "refused"
 OVERSELL = "oversell"
 """The kind of a shortage of units that no permitted location has."""
-UNFILLABLE = "unfillable"
-"""The kind of a shortage of units that limits on splitting exclude."""
 WITHHELD = ("held_by_buffer", "blocked_by_rule")
 """The kinds of shortages of units that permitted locations have, but that a buffer or a block keeps from the order."""
 RULE_SEPARATOR = ", "

@@ -44,7 +44,9 @@ ROUTING = """\
 kind: routing
 policies:
   - {name: bulk, position: 10, applies_to: {order.unit_count: {at_least: 20}}, rank: [priority]}
-  - {name: small, position: 20, rank: [priority], sold_may_use: [buffer]}
+  - {name: two-parcels, position: 20, applies_to: {order.tags: {contains: two-parcels}}, rank: [priority],
+     max_shipments: 2}
+  - {name: small, position: 30, rank: [priority], sold_may_use: [buffer]}
 """
 EXCEPTIONS = """\
 kind: exception
@@ -194,6 +196,24 @@ async def test_units_that_an_order_releases_go_to_its_own_units_that_wait(shop: 
     assert sum(promised(current).values()) == 90
     assert waiting(current) == 20
     assert await shop.sellable("MUG") == 8
+
+
+async def test_units_that_a_limit_on_shipments_left_out_wait_until_a_shipment_has_left(
+    shop: Retailer, sweep: Sweep
+) -> None:
+    await stock(shop, "plain", a=4, b=4, c=4)
+    order = await shop.allocate("A-1", {"MUG": 12}, tags=["two-parcels"])
+    await sweep()
+    assert promised(await now(shop, order)) == {"a": 4, "b": 4}
+
+    await shop.count({("MUG", "a"): 5})
+    current = await now(shop, order)
+    assert (promised(current), waiting(current)) == ({"a": 5, "b": 4}, 3)
+
+    await shop.ship(current.shipments[1])
+    await sweep()
+
+    assert promised(await now(shop, order)) == {"a": 5, "b": 0, "c": 3}
 
 
 async def test_the_decision_about_units_that_waited_is_replayed_to_the_byte(shop: Retailer) -> None:
