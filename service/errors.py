@@ -8,6 +8,7 @@
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
     │   └── OrderOnHold    FAILED_PRECONDITION  a step of fulfillment while the order is on hold
+    ├── CannotUndo         FAILED_PRECONDITION  the parcel was delivered or came back, so it has left
     ├── CannotResolve      FAILED_PRECONDITION  the exception is resolved already, or its order forbids the resolution
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which only a summary is stored
     ├── TooManyUnits       FAILED_PRECONDITION  more units than remain of an order line
@@ -191,6 +192,19 @@ class OrderOnHold(WrongState):
             f"shipment {shipment_id} cannot become {requested_state}: the order is {hold}; once it may be worked on, "
             "release it with ReleaseOrderHold or `truestock release-hold`",
             metadata={"shipment_id": shipment_id, "state": "on_hold", "requested_state": requested_state},
+        )
+
+
+class CannotUndo(TruestockError):
+    """A shipment of which the shipping cannot be taken back any more; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, shipment_id: str, state: str, problem: str, advice: str) -> None:
+        super().__init__(
+            f"the shipping of shipment {shipment_id} cannot be undone: {problem}" + (f"; {advice}" if advice else ""),
+            metadata={"shipment_id": shipment_id, "state": state, "requested_state": "accepted"},
         )
 
 

@@ -99,6 +99,9 @@ class RandomRetailer(RuleBasedStateMachine):
         """Calls with a request id, and their responses."""
         self.events: list[tuple[Any, Any]] = []
         """Calls with an event id."""
+        self.shipped: dict[tuple[str, str], tuple[str, datetime, dict[str, int]]] = {}
+        """By (shipment id, event id): the order, and when how many units of which lines left."""
+        self.undone: set[tuple[str, str]] = set()
         self.has_unswept_hold = False
         self.snapshot = Snapshot()
         self.run(self._set_up())
@@ -453,7 +456,37 @@ class RandomRetailer(RuleBasedStateMachine):
                 line = paper.lines[line_id]
                 line.shipped += count
                 self.paper.record_movement((line.sku, shipment.location_id), when, -count)
+            if isinstance(request, fulfillment_pb.ShipShipmentRequest):
+                self.shipped[shipment.shipment_id, request.event_id] = (order, when, dict(leaving))
         return answer
+
+    @precondition(lambda self: self.shipped)
+    @rule(which=st.integers(0, 1_000))
+    def undo_shipping(self, which: int) -> None:
+        event = sorted(self.shipped)[which % len(self.shipped)]
+        order, when, units = self.shipped[event]
+        allocation = self.snapshot.orders[order]
+        (shipment,) = [x for x in allocation.shipments if x.shipment_id == event[0]]
+        out = {x.line_id: x.shipped_count - x.returned_count - x.refunded_count for x in shipment.lines}
+        may_undo = shipment.state != State.STATE_DELIVERED and allocation.state == Allocation.STATE_CONFIRMED
+        may_undo = may_undo and all(count <= out.get(line_id, 0) for line_id, count in units.items())
+        is_repeated = event in self.undone
+        request = fulfillment_pb.UndoShipmentRequest(shipment_id=event[0], event_id=event[1], request_id=request_id())
+        answer = self._call(
+            self.shop.fulfillment.UndoShipment,
+            request,
+            must_succeed=may_undo or is_repeated,
+            must_fail=not (may_undo or is_repeated),
+        )
+        if answer is not None and not is_repeated:
+            self.undone.add(event)
+            excess = {x.line_id: x.excess_count - x.returned_count - x.refunded_count for x in allocation.lines}
+            for line_id, count in units.items():
+                line = self.paper.orders[order].lines[line_id]
+                line.shipped -= count
+                line.cancelled += min(count, max(0, excess[line_id]))
+                self.paper.record_movement((line.sku, shipment.location_id), when, count)
+        self._check("undo shipping", changes=not is_repeated)
 
     @precondition(lambda self: self.has_shipments)
     @rule(which=small)

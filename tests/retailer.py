@@ -135,6 +135,9 @@ class Retailer:
     async def ship(self, shipment: Any, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
         return await self._call_for_shipment("ShipShipment", shipment, lines=line_units(units), **fields)
 
+    async def undo(self, shipment: Any, event_id: str = "", **fields: Any) -> allocation_pb.Allocation:
+        return await self._call_for_shipment("UndoShipment", shipment, event_id=event_id, **fields)
+
     async def reject(self, shipment: Any, reason: str, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
         number = fulfillment_pb.RejectReason.Value(f"REJECT_REASON_{reason.upper()}")
         return await self._call_for_shipment(

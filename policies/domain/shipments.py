@@ -31,6 +31,7 @@ class ShipmentAction(StrEnum):
     REJECT = "reject"
     RETURN_UNCOLLECTED = "return_uncollected"
     REASSIGN = "reassign"
+    UNDO_SHIP = "undo_ship"
 
 
 class ActionCheck(StrEnum):
@@ -55,6 +56,7 @@ _ALLOWED: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.REJECT: OPEN,
     ShipmentAction.RETURN_UNCOLLECTED: OPEN,
     ShipmentAction.REASSIGN: OPEN,
+    ShipmentAction.UNDO_SHIP: frozenset({_S.ACCEPTED, _S.SHIPPED}),
 }
 _LATE: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.ACCEPT: frozenset(
@@ -67,6 +69,7 @@ _LATE: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.REJECT: frozenset({_S.REJECTED}),
     ShipmentAction.RETURN_UNCOLLECTED: frozenset({_S.UNCOLLECTED}),
     ShipmentAction.REASSIGN: frozenset(),
+    ShipmentAction.UNDO_SHIP: frozenset(),
 }
 METHOD_OF: Mapping[ShipmentAction, str] = {
     ShipmentAction.SHIP: "ship",
@@ -74,6 +77,7 @@ METHOD_OF: Mapping[ShipmentAction, str] = {
     ShipmentAction.MARK_READY: "pickup",
     ShipmentAction.COLLECT: "pickup",
     ShipmentAction.RETURN_UNCOLLECTED: "pickup",
+    ShipmentAction.UNDO_SHIP: "ship",
 }
 """The order method that an action requires; actions not listed apply to both."""
 

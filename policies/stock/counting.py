@@ -12,8 +12,12 @@ MOVEMENT_SIGNS = {"received": 1, "returned": 1, "found": 1, "sold": -1, "damaged
 TRANSFERRED_OUT, TRANSFERRED_IN, TRANSFER_CANCELLED = "transferred_out", "transferred_in", "transfer_cancelled"
 """Kinds of movements of transfers: units leave the origin, reach the destination, or are at the origin again."""
 
+SHIP_UNDONE = "ship_undone"
+"""The kind of a movement that takes back the shipping of units that have not left."""
+
 OWN_MOVEMENT_SIGNS = {
     "shipped": -1,
+    SHIP_UNDONE: 1,
     "collected": -1,
     TRANSFERRED_OUT: -1,
     TRANSFERRED_IN: 1,

@@ -24,7 +24,7 @@ from truestock.v1.stock_service_pb2 import ListStockMovementsRequest, StockLevel
 ORDERS_SHOWN = 5
 """Only the newest orders are listed for each location; its stock level counts the units of all."""
 _ORDERS_READ = 50
-_PROMISE_KINDS = ("held", "allocated", "confirmed", "released", "expired", "shipped", "collected")
+_PROMISE_KINDS = ("held", "allocated", "confirmed", "released", "expired", "shipped", "collected", "ship_undone")
 _CLOSED_STATES = (Shipment.STATE_SHIPPED, Shipment.STATE_DELIVERED, Shipment.STATE_COLLECTED, Shipment.STATE_CANCELLED)
 
 

@@ -213,6 +213,8 @@ stock_effect = Table(
     key("event_id"),
     required("unit_count", Integer),
     required("create_time", Moment, server_default=text("clock_timestamp()")),
+    Column("effective_time", Moment, comment="when units left, for the effect of a shipping event"),
+    required("is_absorbed", Boolean, server_default=false(), comment="whether a count included that already"),
     comment="Effects of events on shipment lines, so that a repeated event has no second effect.",
 )
 

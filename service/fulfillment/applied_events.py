@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Integer, Text, Uuid, insert, select
+from sqlalchemy import Boolean, Integer, Text, Uuid, func, insert, select
 
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
-from service.database.tables import stock_effect
+from service.database.tables import Moment, stock_effect
+
+UNDONE = "undone"
+"""The effect of taking an event back, under the id of that event."""
 
 _EFFECT: Columns = {
     "shipment_id": Uuid,
@@ -17,13 +21,17 @@ _EFFECT: Columns = {
     "effect": Text,
     "event_id": Text,
     "unit_count": Integer,
+    "effective_time": Moment,
+    "is_absorbed": Boolean,
 }
 _new = unnested("new", **_EFFECT)
 _RECORD = Statement(insert(stock_effect).from_select(list(_EFFECT), select(*(_new.c[name] for name in _EFFECT))))
 _READ = Statement(
-    select(*(stock_effect.c[name] for name in _EFFECT)).where(
-        stock_effect.c.shipment_id == any_of("shipment_ids", Uuid)
-    )
+    # Events of earlier versions have no effective time; they were recorded when they happened, or later.
+    select(
+        *(stock_effect.c[name] for name in _EFFECT if name != "effective_time"),
+        func.coalesce(stock_effect.c.effective_time, stock_effect.c.create_time).label("effective_time"),
+    ).where(stock_effect.c.shipment_id == any_of("shipment_ids", Uuid))
 )
 
 
@@ -36,6 +44,10 @@ class Effect:
     effect: str
     event_id: str
     unit_count: int
+    effective_time: datetime | None = None
+    """When its units left, if they did."""
+    is_absorbed: bool = False
+    """Whether a count had included that already, so that on hand did not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,8 @@ async def read(connection: Connection, shipment_ids: Iterable[UUID]) -> AppliedE
 
 async def record(connection: Connection, effects: Iterable[Effect]) -> None:
     """Stores the effects of an event."""
-    rows = [(x.shipment_id, x.line_id, x.effect, x.event_id, x.unit_count) for x in effects]
+    rows = [
+        (x.shipment_id, x.line_id, x.effect, x.event_id, x.unit_count, x.effective_time, x.is_absorbed) for x in effects
+    ]
     if rows:
         await _RECORD.run(connection, **transposed(list(_EFFECT), rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from service.database.database import Connection, Statement, parameter
 from service.database.tables import shipment
 from service.dependencies import Dependencies
 from service.errors import ADD_LOCATION_FIRST, NotFound, no_allocation
-from service.fulfillment import applied_events, reassignment, returns
+from service.fulfillment import applied_events, reassignment, returns, shipping_undo
 from service.fulfillment.applied_events import AppliedEvents
 from service.fulfillment.shipment_moves import ShipmentTransition, effect_of, not_found_levels, perform
 from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
@@ -45,7 +45,7 @@ class FulfillmentOperations:
     ) -> allocation_pb.Allocation:
         """Applies an action to a shipment; returns its order.
 
-        Raises NotFound, WrongState, TooManyUnits, EventIdReused.
+        Raises NotFound, WrongState, TooManyUnits, EventIdReused, CannotUndo.
         """
         policy_set = self._deps.policies()
 
@@ -64,6 +64,8 @@ class FulfillmentOperations:
             )
             if request.action is ShipmentAction.REASSIGN:
                 reassignment.reassign(transition)
+            elif request.action is ShipmentAction.UNDO_SHIP:
+                shipping_undo.undo(transition)
             else:
                 perform(transition)
                 await provenance.lower_confidence(connection, unit_of_work.book, not_found_levels(transition))
@@ -87,7 +89,8 @@ class FulfillmentOperations:
             record = unit_of_work.records[request.allocation_id]
             shipment_ids = [shipment_record.id for shipment_record in record.shipments]
             applied = await applied_events.read(connection, shipment_ids)
-            counted_levels = await self._counted_levels(connection, locked, request.event_time)
+            times = dict.fromkeys(locked, request.event_time) if request.event_time else {}
+            counted_levels = await self._counted_levels(connection, times)
             effects = returns.record_return(
                 unit_of_work, record, request, event_id, applied=applied, counted_levels=counted_levels
             )
@@ -142,6 +145,10 @@ class FulfillmentOperations:
         event_id = request.event_id or str(idempotent_request.key.id)
         has_effect = bool(effect_of(request.action))
         applied = await applied_events.read(connection, [shipment_record.id]) if has_effect else AppliedEvents()
+        times = dict.fromkeys(locked, request.event_time) if request.event_time else {}
+        if request.action is ShipmentAction.UNDO_SHIP:
+            event_id = shipping_undo.event_of(request, shipment_record, applied)
+            times = shipping_undo.shipping_times(record, shipment_record, applied, event_id)
         planning_context = await context(
             connection, self._deps.catalog_cache, policy_set, {line.sku for line in record.lines}
         )
@@ -154,24 +161,23 @@ class FulfillmentOperations:
             shipment=shipment_record,
             applied=applied,
             counted_levels=await self._counted_levels(
-                connection, locked, request.event_time, planning_context.catalog.feeds, shipment_record.assign_time
+                connection, times, planning_context.catalog.feeds, shipment_record.assign_time
             ),
         )
 
     async def _counted_levels(
         self,
         connection: Connection,
-        locked: Iterable[tuple[str, str]],
-        event_time: datetime | None,
+        times: Mapping[tuple[str, str], datetime],
         feeds: Mapping[str, Feed] | None = None,
         promised_time: datetime | None = None,
     ) -> dict[tuple[str, str], bool]:
-        """By level: whether a count already includes an event at `event_time` on units promised at `promised_time`."""
-        if event_time is None:
+        """Whether a count already includes an event at the time of each level, on units promised at `promised_time`."""
+        if not times:
             return {}
-        anchors = await provenance.anchors(connection, set(locked))
+        anchors = await provenance.anchors(connection, set(times))
         return {
-            key: count_includes((feeds or {}).get(anchor.source), anchor.time, event_time, promised_time)
+            key: count_includes((feeds or {}).get(anchor.source), anchor.time, times[key], promised_time)
             for key, anchor in anchors.items()
         }
 

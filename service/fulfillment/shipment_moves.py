@@ -14,13 +14,15 @@ from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import EventIdReused, NotFound, OrderOnHold, TooManyUnits, WrongState
-from service.fulfillment.applied_events import AppliedEvents, Effect
+from service.fulfillment.applied_events import UNDONE, AppliedEvents, Effect
 from service.fulfillment.shipment_requests import ShipmentRequest
 from service.orders import order_exceptions
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
-from service.stock.stock_book import Book, Occurrence
+from service.stock.stock_book import ABSORBED, Book, Movement, Occurrence
 
+SHIPPED = "shipped"
+"""The effect of a ShipShipment event."""
 REJECTED = "rejected"
 """The cause of rerouted units, and of an oversell if no other location has them."""
 
@@ -32,6 +34,7 @@ _EFFECTS = {
     ShipmentAction.DELIVER: "delivered",
     ShipmentAction.COLLECT: "collected",
     ShipmentAction.REJECT: "rejected",
+    ShipmentAction.UNDO_SHIP: UNDONE,
 }
 _TARGET_STATES = {
     ShipmentAction.ACCEPT: ShipmentState.ACCEPTED,
@@ -130,6 +133,9 @@ def _check(transition: ShipmentTransition) -> None:
 def _check_same_event(transition: ShipmentTransition, applied: Mapping[str, int]) -> None:
     """Checks that an event that is sent again states the same units. Without lines it states all that are open."""
     request = transition.request
+    if request.action is ShipmentAction.SHIP and transition.applied.of_event(UNDONE, transition.event_id):
+        advice = "if the parcel has left now, send it with a new event_id"
+        raise WrongState("event", transition.event_id, UNDONE, SHIPPED, advice)
     for line_id, units in request.lines.items():
         if applied.get(line_id, units) != units:
             raise EventIdReused(transition.event_id, line_id, applied[line_id], str(units))
@@ -147,10 +153,15 @@ def _record_late(transition: ShipmentTransition) -> None:
     _check_lines(transition)
     effect, shipment, applied = effect_of(transition.request.action), transition.shipment, transition.applied_units
     handled = shipment.rejected if effect == REJECTED else shipment.shipped
+    if effect == SHIPPED and not transition.request.lines:
+        # Known from now on, so that it ships nothing if it is sent again after an undo.
+        transition.effects += [Effect(shipment.id, x, effect, transition.event_id, 0) for x in shipment.shipped]
     for line_id, units in transition.request.lines.items():
         if line_id in applied:
             continue
-        if units > handled.get(line_id, 0) - transition.applied.total(effect, line_id):
+        reported = transition.applied.total(effect, line_id)
+        reported -= transition.applied.total(UNDONE, line_id) if effect == SHIPPED else 0
+        if units > handled.get(line_id, 0) - reported:
             raise TooManyUnits(line_id, units, 0, effect)
         _record_effect(transition, line_id, units)
 
@@ -231,12 +242,11 @@ def _fulfill(transition: ShipmentTransition, kind: str) -> int:
     """Ships or hands over the requested units; returns how many."""
     total = 0
     for line_id, units in requested_units(transition).items():
-        transition.book.fulfill(
-            kind, transition.record.line_units(transition.shipment, line_id, units), transition.occurrence(line_id)
-        )
+        line_units = transition.record.line_units(transition.shipment, line_id, units)
+        movement = transition.book.fulfill(kind, line_units, transition.occurrence(line_id))
         transition.shipment.shipped[line_id] = transition.shipment.shipped.get(line_id, 0) + units
         transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.SHIPPED)
-        _record_effect(transition, line_id, units)
+        _record_effect(transition, line_id, units, movement)
         total += units
     if is_in_review(transition.record) and not transition.record.promised():
         # No promised unit remains that a review could stop.
@@ -369,9 +379,10 @@ def _without_rerouting(
     return replace(rejected, exceptions=raised, cancelled=cancelled)
 
 
-def _record_effect(transition: ShipmentTransition, line_id: str, units: int) -> None:
+def _record_effect(transition: ShipmentTransition, line_id: str, units: int, movement: Movement | None = None) -> None:
+    left = (movement.effective_time, movement.result == ABSORBED) if movement else (None, False)
     effect = effect_of(transition.request.action)
-    transition.effects.append(Effect(transition.shipment.id, line_id, effect, transition.event_id, units))
+    transition.effects.append(Effect(transition.shipment.id, line_id, effect, transition.event_id, units, *left))
 
 
 _PERFORM = {

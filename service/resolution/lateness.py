@@ -54,11 +54,14 @@ _late = (
         ~IS_ON_HOLD,
         func.statement_timestamp() >= _DEADLINE,
         _HAS_UNITS.correlate(shipment),
+        # An open shipment whose exception ended because it shipped has not shipped after all.
         ~exists()
         .where(
             _exception.shipment_id == _shipment.id,
             _exception.kind == _literal(LATE_SHIPMENT),
             _order.hold_release_time.is_(None) | (_exception.create_time > _order.hold_release_time),
+            _exception.resolved_by.is_distinct_from(_literal("policy"))
+            | _exception.resolution.is_distinct_from(_literal("completed")),
         )
         .correlate(shipment, allocation),
     )

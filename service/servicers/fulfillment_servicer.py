@@ -49,6 +49,12 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
         allocation = await self._perform(ShipmentAction.SHIP, "ShipShipment", request)
         return fulfillment_pb.ShipShipmentResponse(allocation=allocation)
 
+    async def UndoShipment(
+        self, request: fulfillment_pb.UndoShipmentRequest, context: Context
+    ) -> fulfillment_pb.UndoShipmentResponse:
+        allocation = await self._perform(ShipmentAction.UNDO_SHIP, "UndoShipment", request)
+        return fulfillment_pb.UndoShipmentResponse(allocation=allocation)
+
     async def DeliverShipment(
         self, request: fulfillment_pb.DeliverShipmentRequest, context: Context
     ) -> fulfillment_pb.DeliverShipmentResponse:

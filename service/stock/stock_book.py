@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from policies.domain.model import StockLevel
-from policies.stock.counting import on_hand_effect
+from policies.stock.counting import SHIP_UNDONE, on_hand_effect
 from policies.stock.feeds import ORDERS, TRANSFERS
 
+ABSORBED = "absorbed"
+"""The result of a movement that a count had included already."""
 Key = tuple[str, str]
 """(SKU, location id)."""
 
@@ -110,10 +112,17 @@ class Book:
         deltas = Deltas(held=-units.unit_count) if was_held else Deltas(allocated=-units.unit_count)
         self._move("released", units, deltas, reason=reason)
 
-    def fulfill(self, kind: str, units: LineUnits, occurrence: Occurrence) -> None:
-        """Subtracts `shipped` or `collected` units from on hand and from allocated."""
+    def fulfill(self, kind: str, units: LineUnits, occurrence: Occurrence) -> Movement:
+        """Subtracts `shipped` or `collected` units from on hand and from allocated; returns the movement."""
         on_hand = 0 if occurrence.is_counted else -units.unit_count
         self._move(kind, units, Deltas(on_hand=on_hand, allocated=-units.unit_count), occurrence=occurrence)
+        return self.movements[-1]
+
+    def undo_shipping(self, units: LineUnits, occurrence: Occurrence, *, reason: str) -> None:
+        """Adds units that have not left to on hand and allocated again, effective when they were said to leave."""
+        on_hand = 0 if occurrence.is_counted else units.unit_count
+        deltas = Deltas(on_hand=on_hand, allocated=units.unit_count)
+        self._move(SHIP_UNDONE, units, deltas, reason=reason, occurrence=occurrence)
 
     def write_off(self, units: LineUnits, occurrence: Occurrence, *, reason: str) -> None:
         """Subtracts units that were not found from on hand; their promise is released separately."""
@@ -198,7 +207,7 @@ class Book:
                 allocated=deltas.allocated,
                 source=ORDERS,
                 effective_time=self._effective_time(units.key, occurrence),
-                result="absorbed" if occurrence and occurrence.is_counted else "accepted",
+                result=ABSORBED if occurrence and occurrence.is_counted else "accepted",
                 reported_count=units.unit_count if occurrence and occurrence.is_counted else None,
                 allocation_id=units.allocation_id,
                 line_id=units.line_id,

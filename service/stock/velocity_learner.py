@@ -63,8 +63,11 @@ _sold_at_pos = case(
     else_=literal_column("0"),
 )
 _sold_in_orders = case(
-    # Units that ship or are collected were counted as sold when they were allocated.
-    (_movement.kind.in_([literal_column("'shipped'"), literal_column("'collected'")]), literal_column("0")),
+    # Units that ship or are collected, or did not ship after all, were counted as sold when they were allocated.
+    (
+        _movement.kind.in_([literal_column(f"'{kind}'") for kind in ("shipped", "collected", "ship_undone")]),
+        literal_column("0"),
+    ),
     else_=_movement.allocated_delta,
 )
 _sold = _sold_in_orders + _sold_at_pos

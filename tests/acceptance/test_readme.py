@@ -88,6 +88,7 @@ COMMANDS = {
     "shipment accept": Command("{parcel}", r"accepted"),
     "shipment ready": Command("{pickup}", r"ready for pickup"),
     "shipment ship": Command("{parcel}", r"shipped"),
+    "shipment undo": Command("{shipped_parcel}", r"accepted"),
     "shipment deliver": Command("{shipped_parcel}", r"delivered"),
     "shipment collect": Command("{pickup}", r"collected"),
     "shipment uncollected": Command("{pickup}", r"shopify/A-\d+: cancelled"),

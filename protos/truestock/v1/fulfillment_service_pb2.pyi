@@ -279,6 +279,55 @@ class ShipShipmentResponse(_message.Message):
 Global___ShipShipmentResponse: _TypeAlias = ShipShipmentResponse  # noqa: Y015
 
 @_typing.final
+class UndoShipmentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    shipment_id: _builtins.str
+    event_id: _builtins.str
+    """The `event_id` of the ShipShipment event, or its `request_id` if it had none. May be empty if only one event shipped
+    units of the shipment and is not undone.
+    """
+    request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
+    def __init__(
+        self,
+        *,
+        shipment_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoShipmentRequest: _TypeAlias = UndoShipmentRequest  # noqa: Y015
+
+@_typing.final
+class UndoShipmentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> _allocation_service_pb2.Allocation: ...
+    def __init__(
+        self,
+        *,
+        allocation: _allocation_service_pb2.Allocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoShipmentResponse: _TypeAlias = UndoShipmentResponse  # noqa: Y015
+
+@_typing.final
 class DeliverShipmentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -57,6 +57,11 @@ class FulfillmentServiceStub:
                 request_serializer=truestock_dot_v1_dot_fulfillment__service__pb2.ShipShipmentRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_fulfillment__service__pb2.ShipShipmentResponse.FromString,
                 _registered_method=True)
+        self.UndoShipment = channel.unary_unary(
+                '/truestock.v1.FulfillmentService/UndoShipment',
+                request_serializer=truestock_dot_v1_dot_fulfillment__service__pb2.UndoShipmentRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_fulfillment__service__pb2.UndoShipmentResponse.FromString,
+                _registered_method=True)
         self.DeliverShipment = channel.unary_unary(
                 '/truestock.v1.FulfillmentService/DeliverShipment',
                 request_serializer=truestock_dot_v1_dot_fulfillment__service__pb2.DeliverShipmentRequest.SerializeToString,
@@ -127,6 +132,20 @@ class FulfillmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UndoShipment(self, request, context):
+        """Takes a ShipShipment event back, because a parcel was scanned by mistake and has not left: its units are on hand and
+        allocated to the order again, and the shipment is ACCEPTED.
+
+        Figures are afterwards as if the event had not been recorded: a count made since includes the parcel, so on hand
+        stays as counted. Units that the order does not include any more are cancelled. The event stays known: undone twice
+        is done once, and ShipShipment with its id is refused (WRONG_STATE); a new event id ships again.
+        Errors: NOT_FOUND also for the event; WRONG_STATE if the parcel was delivered, or its units came back or were
+        refunded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeliverShipment(self, request, context):
         """Marks a shipment delivered; units not yet shipped are recorded as shipped.
         """
@@ -191,6 +210,11 @@ def add_FulfillmentServiceServicer_to_server(servicer, server):
                     servicer.ShipShipment,
                     request_deserializer=truestock_dot_v1_dot_fulfillment__service__pb2.ShipShipmentRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_fulfillment__service__pb2.ShipShipmentResponse.SerializeToString,
+            ),
+            'UndoShipment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoShipment,
+                    request_deserializer=truestock_dot_v1_dot_fulfillment__service__pb2.UndoShipmentRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_fulfillment__service__pb2.UndoShipmentResponse.SerializeToString,
             ),
             'DeliverShipment': grpc.unary_unary_rpc_method_handler(
                     servicer.DeliverShipment,
@@ -312,6 +336,33 @@ class FulfillmentService:
             '/truestock.v1.FulfillmentService/ShipShipment',
             truestock_dot_v1_dot_fulfillment__service__pb2.ShipShipmentRequest.SerializeToString,
             truestock_dot_v1_dot_fulfillment__service__pb2.ShipShipmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoShipment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.FulfillmentService/UndoShipment',
+            truestock_dot_v1_dot_fulfillment__service__pb2.UndoShipmentRequest.SerializeToString,
+            truestock_dot_v1_dot_fulfillment__service__pb2.UndoShipmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

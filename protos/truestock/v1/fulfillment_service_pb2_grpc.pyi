@@ -55,6 +55,16 @@ class FulfillmentServiceStub:
 
     Errors also: TOO_MANY_UNITS.
     """
+    UndoShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.UndoShipmentRequest, _fulfillment_service_pb2.UndoShipmentResponse]
+    """Takes a ShipShipment event back, because a parcel was scanned by mistake and has not left: its units are on hand and
+    allocated to the order again, and the shipment is ACCEPTED.
+
+    Figures are afterwards as if the event had not been recorded: a count made since includes the parcel, so on hand
+    stays as counted. Units that the order does not include any more are cancelled. The event stays known: undone twice
+    is done once, and ShipShipment with its id is refused (WRONG_STATE); a new event id ships again.
+    Errors: NOT_FOUND also for the event; WRONG_STATE if the parcel was delivered, or its units came back or were
+    refunded.
+    """
     DeliverShipment: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.DeliverShipmentRequest, _fulfillment_service_pb2.DeliverShipmentResponse]
     """Marks a shipment delivered; units not yet shipped are recorded as shipped."""
     MarkReadyForPickup: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.MarkReadyForPickupRequest, _fulfillment_service_pb2.MarkReadyForPickupResponse]
@@ -101,6 +111,16 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     """Ships units from the location: reduces on hand and allocated.
 
     Errors also: TOO_MANY_UNITS.
+    """
+    UndoShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.UndoShipmentRequest, _fulfillment_service_pb2.UndoShipmentResponse]  # type: ignore[assignment]
+    """Takes a ShipShipment event back, because a parcel was scanned by mistake and has not left: its units are on hand and
+    allocated to the order again, and the shipment is ACCEPTED.
+
+    Figures are afterwards as if the event had not been recorded: a count made since includes the parcel, so on hand
+    stays as counted. Units that the order does not include any more are cancelled. The event stays known: undone twice
+    is done once, and ShipShipment with its id is refused (WRONG_STATE); a new event id ships again.
+    Errors: NOT_FOUND also for the event; WRONG_STATE if the parcel was delivered, or its units came back or were
+    refunded.
     """
     DeliverShipment: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.DeliverShipmentRequest, _fulfillment_service_pb2.DeliverShipmentResponse]  # type: ignore[assignment]
     """Marks a shipment delivered; units not yet shipped are recorded as shipped."""
@@ -163,6 +183,22 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ships units from the location: reduces on hand and allocated.
 
         Errors also: TOO_MANY_UNITS.
+        """
+
+    @_abc_1.abstractmethod
+    def UndoShipment(
+        self,
+        request: _fulfillment_service_pb2.UndoShipmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fulfillment_service_pb2.UndoShipmentResponse, _abc.Awaitable[_fulfillment_service_pb2.UndoShipmentResponse]]:
+        """Takes a ShipShipment event back, because a parcel was scanned by mistake and has not left: its units are on hand and
+        allocated to the order again, and the shipment is ACCEPTED.
+
+        Figures are afterwards as if the event had not been recorded: a count made since includes the parcel, so on hand
+        stays as counted. Units that the order does not include any more are cancelled. The event stays known: undone twice
+        is done once, and ShipShipment with its id is refused (WRONG_STATE); a new event id ships again.
+        Errors: NOT_FOUND also for the event; WRONG_STATE if the parcel was delivered, or its units came back or were
+        refunded.
         """
 
     @_abc_1.abstractmethod

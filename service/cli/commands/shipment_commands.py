@@ -156,6 +156,34 @@ def ship(
 
 
 @shipment.command()
+def undo(
+    shipment: options.ShipmentId,
+    event: options.EventId = "",
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Takes back `shipment ship`: the wrong parcel was scanned, and its units have not left.
+
+    They are on hand and allocated to the order again. Without --event-id it
+    takes back the only event that shipped units of the shipment.
+
+    \b
+    Examples:
+      truestock shipment undo 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
+      truestock shipment undo 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --event-id parcel-1
+    """
+    request = fulfillment_pb.UndoShipmentRequest(
+        shipment_id=options.shipment_id(shipment), event_id=event, request_id=options.request_id(request_id)
+    )
+
+    async def ask(client: Client) -> Allocation:
+        return (await client.ask(client.fulfillment.UndoShipment, request)).allocation
+
+    show_allocation(call(server, ask), as_json)
+
+
+@shipment.command()
 def deliver(
     shipment: options.ShipmentId,
     event: options.EventId = "",

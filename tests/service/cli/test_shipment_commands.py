@@ -56,7 +56,7 @@ def states(shop: Run, order_id: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["accept", "ready", "ship", "deliver", "collect", "uncollected", "reject", "reassign"]
+    "command", ["accept", "ready", "ship", "undo", "deliver", "collect", "uncollected", "reject", "reassign"]
 )
 def test_every_shipment_command_has_help_with_an_example(run: Run, command: str) -> None:
     result = run("shipment", command, "--help")

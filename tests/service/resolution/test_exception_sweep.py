@@ -237,6 +237,20 @@ async def test_shipping_a_late_shipment_resolves_its_exception(shop: Retailer, r
     assert counted("exceptions_resolved_total", shop, replica, **labels) == 1
 
 
+async def test_a_late_shipment_whose_scan_was_a_mistake_is_late_again(shop: Retailer, replica: Replica) -> None:
+    sold = await late(shop)
+    await replica.sweep()
+    await shop.ship(sold.shipments[0], event_id="scan-1")
+    await replica.sweep()
+    while_shipped = await shop.open_exceptions()
+
+    await shop.undo(sold.shipments[0], "scan-1")
+    await replica.sweep()
+
+    assert while_shipped == []
+    assert [exception.kind for exception in await shop.open_exceptions()] == ["late_shipment"]
+
+
 async def test_a_late_shipment_resolved_without_action_is_not_raised_again(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
     await replica.sweep()
