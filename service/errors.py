@@ -8,6 +8,7 @@
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
     │   └── OrderOnHold    FAILED_PRECONDITION  a step of fulfillment while the order is on hold
+    ├── CannotReassign     FAILED_PRECONDITION  the shipment ended, or the new location cannot take it over
     ├── CannotUndo         FAILED_PRECONDITION  the parcel was delivered or came back, so it has left
     ├── CannotResolve      FAILED_PRECONDITION  the exception is resolved already, or its order forbids the resolution
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which only a summary is stored
@@ -192,6 +193,19 @@ class OrderOnHold(WrongState):
             f"shipment {shipment_id} cannot become {requested_state}: the order is {hold}; once it may be worked on, "
             "release it with ReleaseOrderHold or `truestock release-hold`",
             metadata={"shipment_id": shipment_id, "state": "on_hold", "requested_state": requested_state},
+        )
+
+
+class CannotReassign(TruestockError):
+    """A shipment that cannot move to another location; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+    def __init__(self, shipment_id: str, location_id: str, state: str, problem: str, advice: str) -> None:
+        super().__init__(
+            f"shipment {shipment_id} stays at {location_id}: {problem}; {advice}",
+            metadata={"shipment_id": shipment_id, "state": state, "requested_state": "reassigned"},
         )
 
 

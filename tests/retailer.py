@@ -135,6 +135,13 @@ class Retailer:
     async def ship(self, shipment: Any, units: Mapping[str, int] | None = None, **fields: Any) -> Any:
         return await self._call_for_shipment("ShipShipment", shipment, lines=line_units(units), **fields)
 
+    async def reassign(self, shipment: Any, location_id: str = "", **fields: Any) -> allocation_pb.Allocation:
+        request = allocation_pb.ReassignShipmentRequest(
+            shipment_id=shipment.shipment_id, location_id=location_id, actor="kim", **fields
+        )
+        allocation: allocation_pb.Allocation = (await self.allocations.ReassignShipment(request)).allocation
+        return allocation
+
     async def undo(self, shipment: Any, event_id: str = "", **fields: Any) -> allocation_pb.Allocation:
         return await self._call_for_shipment("UndoShipment", shipment, event_id=event_id, **fields)
 

@@ -46,6 +46,16 @@ _S = ShipmentState
 OPEN = frozenset({_S.ASSIGNED, _S.ACCEPTED, _S.READY_FOR_PICKUP})
 """States in which units may still be shipped."""
 
+ENDED_BECAUSE: Mapping[ShipmentState, str] = {
+    _S.SHIPPED: "all its units have shipped",
+    _S.DELIVERED: "it was delivered",
+    _S.COLLECTED: "the shopper has collected it",
+    _S.REJECTED: "the location rejected it",
+    _S.UNCOLLECTED: "the shopper did not collect it, and its units are in stock again",
+    _S.CANCELLED: "its units were cancelled or moved to another shipment",
+}
+"""Why a shipment has no units that may still ship, by its state."""
+
 _SHIPPED = frozenset({_S.SHIPPED, _S.DELIVERED})
 _ALLOWED: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.ACCEPT: frozenset({_S.ASSIGNED}),

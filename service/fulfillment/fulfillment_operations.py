@@ -45,7 +45,7 @@ class FulfillmentOperations:
     ) -> allocation_pb.Allocation:
         """Applies an action to a shipment; returns its order.
 
-        Raises NotFound, WrongState, TooManyUnits, EventIdReused, CannotUndo.
+        Raises NotFound, WrongState, TooManyUnits, EventIdReused, CannotReassign, CannotUndo.
         """
         policy_set = self._deps.policies()
 

@@ -6,75 +6,99 @@ from dataclasses import replace
 
 from policies.domain.calendars import ship_by
 from policies.domain.geography import great_circle_km
-from policies.domain.model import Commitment
-from policies.domain.shipments import ActionCheck, ShipmentAction, ShipmentState, check_action
+from policies.domain.model import Commitment, Context, Location
+from policies.domain.shipments import ENDED_BECAUSE, ShipmentState
 from policies.explanation import unit_count_text
+from policies.facts.measures import serves_destination
 from service.allocation.planner import AllocationChange
 from service.allocation.rerouting import replan_units
-from service.errors import ADD_LOCATION_FIRST, NotFound, WrongState
+from service.errors import ADD_LOCATION_FIRST, CannotReassign, NotFound
 from service.fulfillment.shipment_moves import ShipmentTransition
-from service.orders.allocation_record import ShipmentRecord
+from service.orders.allocation_record import AllocationRecord, ShipmentRecord
 from service.stock.stock_book import LineUnits
 
 REASSIGNED = "reassigned"
+_NAME_ANOTHER = "name another location"
 
 
 def reassign(transition: ShipmentTransition) -> None:
-    """Moves the units, all of them or none. Raises WrongState, NotFound (location)."""
+    """Moves the units, all of them or none, also from a location that has begun. Raises CannotReassign, NotFound.
+
+    They join the order's shipment at the new location, unless that location has begun with it.
+    """
     shipment, record = transition.shipment, transition.record
-    if (
-        record.commitment is not Commitment.SOLD
-        or check_action(ShipmentAction.REASSIGN, shipment.state) is ActionCheck.REFUSED
-    ):
-        raise _refused(transition, shipment.state.value, "it has shipped or ended, or its order is not sold")
-    if transition.request.location_id and transition.request.location_id not in transition.channel_context.locations:
-        raise NotFound("location", {"location_id": transition.request.location_id}, ADD_LOCATION_FIRST)
-    if transition.request.location_id == shipment.location_id:
-        raise _refused(transition, f"at {shipment.location_id} already", "name another location")
-    units, state = dict(shipment.units), shipment.state.value
+    _check(transition)
+    units = dict(shipment.units)
     for line_id, count in units.items():
         line_units = record.line_units(shipment, line_id, count)
         transition.book.release(line_units, was_held=False, reason=REASSIGNED)
         shipment.remove_units(line_id, count, transition.book.now, ended=ShipmentState.CANCELLED)
-    change = (
-        _to_location(transition, units, state)
-        if transition.request.location_id
-        else _by_rules(transition, units, state)
-    )
+    existing = {x.id for x in record.shipments}
+    change = _to_location(transition, units) if transition.request.location_id else _by_rules(transition, units)
+    _join(record, [x for x in record.shipments if x.id not in existing])
     record.needs_person = True
     record.update_time = transition.book.now
     transition.unit_of_work.record(replace(change, intervention=REASSIGNED))
 
 
-def _by_rules(transition: ShipmentTransition, units: dict[str, int], state: str) -> AllocationChange:
+def _check(transition: ShipmentTransition) -> None:
+    shipment, record, location_id = transition.shipment, transition.record, transition.request.location_id
+    if record.commitment is not Commitment.SOLD:
+        raise _refused(transition, "its order is not sold yet", "confirm the allocation first")
+    if shipment.state in ENDED_BECAUSE:
+        raise _refused(transition, ENDED_BECAUSE[shipment.state], "look at its order with GetAllocation")
+    if not location_id:
+        return
+    location = transition.channel_context.locations.get(location_id)
+    if location is None:
+        raise NotFound("location", {"location_id": location_id}, ADD_LOCATION_FIRST)
+    if location_id == shipment.location_id:
+        raise _refused(transition, "it is there already", _NAME_ANOTHER)
+    if location.status == "closed":
+        raise _refused(transition, f"{location_id} is closed", "name an open location")
+    if record.method == "ship":
+        _check_destination(transition, location)
+    _check_units(transition, location)
+
+
+def _check_destination(transition: ShipmentTransition, location: Location) -> None:
+    destination = transition.record.destination
+    context = Context(transition.book.now, location=location, destination=destination)
+    if serves_destination(context) is False:
+        country = destination.country if destination and destination.country else "any destination"
+        raise _refused(transition, f"{location.id} does not ship to {country}", _NAME_ANOTHER)
+
+
+def _check_units(transition: ShipmentTransition, location: Location) -> None:
+    needed: dict[str, int] = {}
+    for line_id, count in transition.shipment.units.items():
+        sku = transition.record.line(line_id).sku
+        needed[sku] = needed.get(sku, 0) + count
+    for sku, count in needed.items():
+        level = transition.book.levels.get((sku, location.id))
+        available = max(0, level.available) if level else 0
+        if available < count:
+            problem = f"{location.id} has {unit_count_text(available)} of {sku} available, and it needs {count}"
+            raise _refused(transition, problem, _NAME_ANOTHER)
+
+
+def _by_rules(transition: ShipmentTransition, units: dict[str, int]) -> AllocationChange:
     current_location = frozenset({transition.shipment.location_id})
     change = replan_units(
         transition.channel_context, transition.book, transition.record, units, cause=REASSIGNED, avoid=current_location
     )
-    if change.rerouted < sum(units.values()):
-        raise _refused(
-            transition,
-            state,
-            "no other location that the rules allow has all units; name a location, or leave the shipment",
-        )
+    total = sum(units.values())
+    if change.rerouted < total:
+        problem = f"the other locations that the rules allow can supply {change.rerouted} of {unit_count_text(total)}"
+        raise _refused(transition, problem, "name a location, or leave the shipment")
     return change
 
 
-def _to_location(transition: ShipmentTransition, units: dict[str, int], state: str) -> AllocationChange:
-    """Allocates the units at the location that a person names, whatever the rules say, if they are available there."""
+def _to_location(transition: ShipmentTransition, units: dict[str, int]) -> AllocationChange:
+    """Allocates the units at the location that a person names, whatever the rules say."""
     record, location = transition.record, transition.channel_context.locations[transition.request.location_id]
-    if location.status == "closed":
-        raise _refused(transition, state, f"{location.id} is closed; name an open location")
     for line_id, count in units.items():
-        key = (record.line(line_id).sku, location.id)
-        level = transition.book.levels.get(key)
-        available = max(0, level.available) if level else 0
-        if available < count:
-            advice = (
-                f"{location.id} has {unit_count_text(available)} of {key[0]} available, and the shipment needs {count}"
-            )
-            raise _refused(transition, state, advice)
-        transition.book.allocate(LineUnits(record.id, line_id, key, count))
+        transition.book.allocate(LineUnits(record.id, line_id, (record.line(line_id).sku, location.id), count))
     coordinates = record.destination.coordinates if record.destination else None
     distance = great_circle_km(location.coordinates, coordinates) if location.coordinates and coordinates else None
     new_shipment = ShipmentRecord(transition.book.new_id(), location.id, distance, ShipmentState.ASSIGNED, units)
@@ -87,5 +111,18 @@ def _to_location(transition: ShipmentTransition, units: dict[str, int], state: s
     return AllocationChange(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
 
 
-def _refused(transition: ShipmentTransition, state: str, advice: str) -> WrongState:
-    return WrongState("shipment", str(transition.shipment.id), state, REASSIGNED, advice)
+def _join(record: AllocationRecord, new: list[ShipmentRecord]) -> None:
+    """Adds the units of new shipments to those at the same locations that have not begun: one parcel, not two."""
+    for shipment in new:
+        for other in record.shipments:
+            is_waiting = other.state is ShipmentState.ASSIGNED and other not in new
+            if is_waiting and other.location_id == shipment.location_id:
+                for line_id, units in shipment.units.items():
+                    other.units[line_id] = other.units.get(line_id, 0) + units
+                record.shipments.remove(shipment)
+                break
+
+
+def _refused(transition: ShipmentTransition, problem: str, advice: str) -> CannotReassign:
+    shipment = transition.shipment
+    return CannotReassign(str(shipment.id), shipment.location_id, shipment.state.value, problem, advice)

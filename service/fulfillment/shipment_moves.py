@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from policies.domain.model import Commitment, OrderLine, Outcome
-from policies.domain.shipments import METHOD_OF, OPEN, ActionCheck, ShipmentAction, ShipmentState, check_action
+from policies.domain.shipments import (
+    ENDED_BECAUSE,
+    METHOD_OF,
+    OPEN,
+    ActionCheck,
+    ShipmentAction,
+    ShipmentState,
+    check_action,
+)
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
@@ -123,7 +131,9 @@ def _check(transition: ShipmentTransition) -> None:
         advice = "a person has to approve the order first; see `truestock exceptions`"
         raise WrongState("shipment", str(shipment.id), "in review", requested_state, advice)
     if check_action(action, shipment.state) is ActionCheck.REFUSED:
+        cause = ENDED_BECAUSE.get(shipment.state)
         advice = "look at its order with GetAllocation or `truestock explain`"
+        advice = f"{cause}; {advice}" if cause else advice
         raise WrongState("shipment", str(shipment.id), shipment.state.value, requested_state, advice)
     hold = record.active_hold
     if hold is not None and action in _WORK and shipment.state in OPEN:

@@ -182,10 +182,11 @@ class AllocationServiceServicer:
 
     def ReassignShipment(self, request, context):
         """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
-        to the locations that the rules choose.
+        to the locations that the rules choose. They join the order's shipment there if the location has not begun with it.
 
-        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (already shipped, or no other location has the
-        units), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), REQUEST_ID_REUSED, WRONG_STATE. The last names its cause:
+        nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
+        destination, or has too few units available (how many it has).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -89,10 +89,11 @@ class AllocationServiceStub:
     """
     ReassignShipment: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]
     """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
-    to the locations that the rules choose.
+    to the locations that the rules choose. They join the order's shipment there if the location has not begun with it.
 
-    Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (already shipped, or no other location has the
-    units), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND (shipment, location), REQUEST_ID_REUSED, WRONG_STATE. The last names its cause:
+    nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
+    destination, or has too few units available (how many it has).
     """
     GetAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.GetAllocationRequest, _allocation_service_pb2.GetAllocationResponse]
     """Returns one allocation with its timeline, by allocation id or by order.
@@ -175,10 +176,11 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     """
     ReassignShipment: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]  # type: ignore[assignment]
     """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
-    to the locations that the rules choose.
+    to the locations that the rules choose. They join the order's shipment there if the location has not begun with it.
 
-    Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (already shipped, or no other location has the
-    units), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, NOT_FOUND (shipment, location), REQUEST_ID_REUSED, WRONG_STATE. The last names its cause:
+    nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
+    destination, or has too few units available (how many it has).
     """
     GetAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.GetAllocationRequest, _allocation_service_pb2.GetAllocationResponse]  # type: ignore[assignment]
     """Returns one allocation with its timeline, by allocation id or by order.
@@ -306,10 +308,11 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_allocation_service_pb2.ReassignShipmentResponse, _abc.Awaitable[_allocation_service_pb2.ReassignShipmentResponse]]:
         """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
-        to the locations that the rules choose.
+        to the locations that the rules choose. They join the order's shipment there if the location has not begun with it.
 
-        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), WRONG_STATE (already shipped, or no other location has the
-        units), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, NOT_FOUND (shipment, location), REQUEST_ID_REUSED, WRONG_STATE. The last names its cause:
+        nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
+        destination, or has too few units available (how many it has).
         """
 
     @_abc_1.abstractmethod
