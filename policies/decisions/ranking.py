@@ -12,6 +12,7 @@ from math import floor, inf
 from policies.decisions.eligibility import RoutingQuestion
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Location, StockLevel
+from policies.facts.measures import days_until_sold
 from policies.policy_set import PLAN_STEPS, RankStep, RoutingPolicy
 
 Ranks = tuple[float, ...]
@@ -88,10 +89,12 @@ def most_days_of_cover(step: RankStep, location: Location, context: RankingConte
     SKUs of unknown velocity are ignored; a location that has only such SKUs comes last.
     """
     products = context.question.world.products
-    velocities = [
-        (level, products[level.sku].velocity_per_day) for level in context.stocked(location) if level.sku in products
+    covers = [
+        days_until_sold(level.available, products[level.sku].velocity_per_day)
+        for level in context.stocked(location)
+        if level.sku in products
     ]
-    return -min([level.available / velocity for level, velocity in velocities if velocity], default=-inf)
+    return -min([cover for cover in covers if cover is not None], default=-inf)
 
 
 def most_reliable(step: RankStep, location: Location, context: RankingContext) -> float | None:

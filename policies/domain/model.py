@@ -30,6 +30,9 @@ EVERY_DAY = frozenset(range(7))
 MAX_UNITS = 1_000_000_000
 """Largest number of units of one product at one location; sums of two fit into PostgreSQL integers."""
 
+LEAST_VELOCITY = 0.000001
+"""Units that a product sells a day at least, if it sells: one in 2,700 years. Below it, it counts as not selling."""
+
 
 class Commitment(StrEnum):
     """What the caller commits to: HOLD is not paid yet and expires, SOLD was captured by the channel."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from policies.domain.calendars import is_open, local_time
 from policies.domain.geography import great_circle_km
-from policies.domain.model import Context
+from policies.domain.model import LEAST_VELOCITY, Context
 
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 
@@ -31,9 +31,16 @@ def days_since_count(context: Context) -> float | None:
 
 def days_of_cover(context: Context) -> float | None:
     """Days until the available units are sold; None if the product does not sell."""
-    if context.stock is None or context.product is None or not context.product.velocity_per_day:
+    if context.stock is None or context.product is None:
         return None
-    return max(0, context.stock.available) / context.product.velocity_per_day
+    return days_until_sold(max(0, context.stock.available), context.product.velocity_per_day)
+
+
+def days_until_sold(available: int, velocity_per_day: float | None) -> float | None:
+    """Days until these units are sold, a finite number; None if the velocity is unknown or below LEAST_VELOCITY."""
+    if velocity_per_day is None or velocity_per_day < LEAST_VELOCITY:
+        return None
+    return available / velocity_per_day
 
 
 def distance_km(context: Context) -> float | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp, fsum
 
+from policies.domain.model import LEAST_VELOCITY
+
 TIME_CONSTANT_DAYS = 14.0
 """After this many days a sale weighs 1/e, about 37 %, of a new one."""
 SHOWN_DIGITS = 3
@@ -46,8 +48,10 @@ def updated_velocity(previous: Velocity | None, sales: Iterable[Sale], now: date
 
 
 def velocity_at(velocity: Velocity, now: datetime) -> float:
-    """Units per day as decisions see them at `now`: decayed, never below 0, rounded to SHOWN_DIGITS."""
-    decayed = max(0.0, velocity.units_per_day * _weight(velocity.as_of, now))
+    """Units per day as decisions see them at `now`: decayed, rounded to SHOWN_DIGITS, 0 below LEAST_VELOCITY."""
+    decayed = velocity.units_per_day * _weight(velocity.as_of, now)
+    if decayed < LEAST_VELOCITY:
+        return 0.0
     return float(f"{decayed:.{SHOWN_DIGITS}g}")
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from policies.decisions.sellable import Availability, LocationAvailability, assess_availability
+from policies.decisions.sellable import Availability, LocationAvailability
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.policy_set import PolicySet
+from service.availability.product_assessment import ProductProblem, assess_product
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
@@ -146,7 +147,7 @@ def _assess(
         raise NotFound("product", missing, ADD_PRODUCT_FIRST)
     world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
     availabilities = [
-        assess_availability(policy_set, world, channel, sku, method=request.method, destination=request.destination)
+        assess_product(policy_set, world, channel, sku, method=request.method, destination=request.destination)
         for sku in request.skus
     ]
     return availability_pb.CheckAvailabilityResponse(
@@ -156,7 +157,11 @@ def _assess(
     )
 
 
-def _message(availability: Availability, world: World, *, include_locations: bool) -> availability_pb.Availability:
+def _message(
+    availability: Availability | ProductProblem, world: World, *, include_locations: bool
+) -> availability_pb.Availability:
+    if isinstance(availability, ProductProblem):
+        return availability_pb.Availability(sku=availability.sku, problem=availability.description)
     message = availability_pb.Availability(
         sku=availability.sku,
         sellable_count=availability.sellable,

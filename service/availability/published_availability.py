@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-from sqlalchemy import Integer, Text, func, select, tuple_, update
+from sqlalchemy import BigInteger, Text, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.decisions.sellable import assess_availability
 from policies.domain.model import World
 from policies.policy_set import PolicySet
+from service.availability.product_assessment import ProductProblem, assess_product
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import as_bigint
@@ -64,13 +64,13 @@ _CREATE = Statement(
         select(
             _pair.c.channel_id,
             _pair.c.sku,
-            *(parameter(name, Integer) for name in _unpublished),
+            *(parameter(name, BigInteger) for name in _unpublished),
             func.clock_timestamp(),
         ).order_by(_pair.c.channel_id, _pair.c.sku),
     )
     .on_conflict_do_nothing()
 )
-_VALUE = {**_PAIR, "sellable": Integer, "largest_single_order": Integer}
+_VALUE = {**_PAIR, "sellable": BigInteger, "largest_single_order": BigInteger}
 _value = unnested("value", **_VALUE)
 _WRITE = Statement(
     update(availability_published)
@@ -178,8 +178,13 @@ async def _assess(
     turn_began = time.perf_counter()
     for channel_id, sku in pairs:
         if channel_id in catalog.channels and sku in world.products:
-            availability = assess_availability(policy_set, world, catalog.channels[channel_id], sku)
-            units_by_pair[channel_id, sku] = availability.sellable, availability.largest_single_order
+            availability = assess_product(policy_set, world, catalog.channels[channel_id], sku)
+            # What cannot be computed is published as 0, so that no channel sells units that may not be there.
+            units_by_pair[channel_id, sku] = (
+                (0, 0)
+                if isinstance(availability, ProductProblem)
+                else (availability.sellable, availability.largest_single_order)
+            )
         if time.perf_counter() - turn_began > TURN_SECONDS:
             await asyncio.sleep(0)
             turn_began = time.perf_counter()

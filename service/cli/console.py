@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -122,7 +123,24 @@ def first_lines(problems: Iterable[object], limit: int) -> list[str]:
 def json_value(value: object) -> Any:
     """A value that `json` can write; protobuf messages have the field names of the API."""
     if isinstance(value, Message):
-        return MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        values = MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        return _with_counts_as_numbers(value.DESCRIPTOR, values)
     if isinstance(value, (list, tuple)):
         return [json_value(item) for item in value]
     return value
+
+
+def _with_counts_as_numbers(message: Any, values: Any) -> Any:
+    """Protobuf writes 64-bit numbers as text; those that count something become numbers, like all other counts."""
+    if not isinstance(values, dict):
+        return values
+    for field in message.fields:
+        if field.name not in values:
+            continue
+        if field.message_type is not None:
+            parts = values[field.name]
+            for part in parts if isinstance(parts, list) else [parts]:
+                _with_counts_as_numbers(field.message_type, part)
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_INT64 and field.name.endswith("_count"):
+            values[field.name] = int(values[field.name])
+    return values

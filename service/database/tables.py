@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
@@ -82,8 +82,8 @@ availability_published = Table(
     metadata,
     key("channel_id"),
     key("sku"),
-    required("sellable", Integer),
-    required("largest_single_order", Integer),
+    required("sellable", BigInteger),
+    required("largest_single_order", BigInteger),
     required("version", BigInteger, comment="rises with every new value, set under the row's lock"),
     required("publish_time", Moment),
     transaction_id(),

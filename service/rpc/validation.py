@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.latlng_pb2 import LatLng
 from google.type.money_pb2 import Money
 
-from policies.domain.model import Coordinates
+from policies.domain.model import LEAST_VELOCITY, Coordinates
 from service import limits
 from service.errors import InvalidFields, Violation
 
@@ -23,7 +22,8 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NANOS = Decimal(10) ** 9
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""The earliest time that a request may state."""
 
 
 class Fields:
@@ -119,9 +119,9 @@ class Fields:
         return amount.quantize(Decimal("0.0001"))
 
     def rate(self, field: str, value: float) -> float | None:
-        """Units a day; NaN and infinity are violations."""
-        if not (math.isfinite(value) and 0 <= value <= limits.VELOCITY_PER_DAY):
-            self.wrong(field, f"is {value}; it must be a number from 0 to {limits.VELOCITY_PER_DAY:,.0f}")
+        """Units a day: 0, or LEAST_VELOCITY to VELOCITY_PER_DAY. NaN and infinity are violations."""
+        if value != 0 and not LEAST_VELOCITY <= value <= limits.VELOCITY_PER_DAY:
+            self.wrong(field, f"is {value}; it must be 0, or {LEAST_VELOCITY:f} to {limits.VELOCITY_PER_DAY:,.0f}")
             return None
         return value
 
@@ -141,7 +141,7 @@ class Fields:
             moment = value.ToDatetime(tzinfo=UTC)
         except (ValueError, OverflowError):
             moment = None
-        if moment is None or moment < _EARLIEST:
+        if moment is None or moment < EARLIEST:
             self.wrong(field, "is not a time between the years 1970 and 9999")
             return None
         return moment

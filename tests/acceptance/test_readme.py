@@ -18,7 +18,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import MAXYEAR, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 import truestock.v1
+from policies.domain.model import LEAST_VELOCITY
 from policies.reading.rules_reader import MAX_FILES, MAX_FOLDER_BYTES
 from policies.source.yaml_nodes import MAX_FILE_BYTES
 from service import limits
 from service.cli.main import app, main
 from service.metrics import Metrics
+from service.rpc.validation import EARLIEST
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -447,6 +449,15 @@ BOUNDS = {
         f"{limits.SKUS:,} SKUs",
         f"{limits.STOCK_CHANGES:,} stock changes",
         f"{limits.UPSERTS:,} catalog records",
+    ),
+    "record": (
+        f"{limits.COUNTED_UNITS:,} units of one product at one location",
+        f"{LEAST_VELOCITY:f} to {limits.VELOCITY_PER_DAY:,.0f} units a day",
+        "velocity of 0,",
+        f"{limits.MONEY:,}",
+        f"{limits.HANDLING_MINUTES:,} minutes",
+        f"{EARLIEST.year} to {MAXYEAR}",
+        f"{span(limits.CLOCK_SKEW)} ahead",
     ),
     "hold": (
         f"{span(limits.HOLD_SHORTEST)} to {span(limits.HOLD_LONGEST)}",

@@ -109,6 +109,7 @@ class Availability(_message.Message):
     CHANNEL_BUFFER_COUNT_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
     FIRED_RULES_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     sellable_count: _builtins.int
     available_count: _builtins.int
@@ -117,6 +118,10 @@ class Availability(_message.Message):
     """The most units that one order of this SKU alone can get; lower than `sellable_count` where rules limit shipments."""
     channel_buffer_count: _builtins.int
     """Buffer on the channel's total, in addition to the locations' buffers."""
+    problem: _builtins.str
+    """Empty, or why nothing could be computed for this SKU, with the id under which the service logged the error. Nothing
+    of it is sellable until then; the other SKUs are not affected.
+    """
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationAvailability]:
         """Only with `include_locations`."""
@@ -135,10 +140,11 @@ class Availability(_message.Message):
         channel_buffer_count: _builtins.int = ...,
         locations: _abc.Iterable[Global___LocationAvailability] | None = ...,
         fired_rules: _abc.Iterable[_decision_pb2.FiredRule] | None = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "sellable_count", b"sellable_count", "sku", b"sku"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "problem", b"problem", "sellable_count", b"sellable_count", "sku", b"sku"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -280,7 +280,7 @@ class Product(_message.Message):
     barcode: _builtins.str
     image_uri: _builtins.str
     velocity_per_day: _builtins.float
-    """Expected sales in units a day over all channels and locations; unset if unknown."""
+    """Expected sales in units a day over all channels and locations: 0, or 0.000001 to 10,000,000; unset if unknown."""
     learned_velocity_per_day: _builtins.float
     """Sales in units a day learned from orders, recent sales weighted more. Rules use it where `velocity_per_day` is
     unset. Unset until something has sold.

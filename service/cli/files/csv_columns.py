@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.type.latlng_pb2 import LatLng
 
 from policies.domain.channel_statuses import PLATFORMS
+from policies.domain.model import LEAST_VELOCITY
 from service import limits
 from service.cli.files.countries import country_code
 from service.cli.files.csv_table import closest_name
@@ -98,6 +99,14 @@ def number(minimum: float, maximum: float) -> Callable[[str], float]:
         return value
 
     return read
+
+
+def velocity(cell: str) -> float:
+    """Reads units a day: 0, or a number that the API allows."""
+    value = number(0, limits.VELOCITY_PER_DAY)(cell)
+    if 0 < value < LEAST_VELOCITY:
+        raise ValueError(f"{cell} is neither 0 nor at least {LEAST_VELOCITY:f} units a day; correct the number")
+    return value
 
 
 def choice(words: Mapping[str, Any]) -> Callable[[str], Any]:
@@ -282,7 +291,7 @@ PRODUCTS = FileKind(
         ),
         CsvColumn(
             "velocity_per_day",
-            number(0, limits.VELOCITY_PER_DAY),
+            velocity,
             "expected sales in units a day; empty if unknown",
         ),
     ),

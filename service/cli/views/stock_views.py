@@ -23,6 +23,8 @@ def print_availability(console: Console, response: CheckAvailabilityResponse, ch
         add_row(table, item.sku, *counts, item.largest_single_order_count)
     console.print(table)
     for item in response.availabilities:
+        if item.problem:
+            console.print(item.problem, markup=False)
         if item.locations:
             _print_locations(console, item)
     console.print(f"rules {response.policy_revision}, stock as of {format_time(response.stock_read_time)}", style="dim")

@@ -8,6 +8,7 @@ from math import exp, isclose
 import pytest
 from hypothesis import given, strategies as st
 
+from policies.domain.model import LEAST_VELOCITY
 from policies.stock.velocity import TIME_CONSTANT_DAYS, Sale, Velocity, updated_velocity, velocity_at
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -79,3 +80,13 @@ def test_a_sale_reported_late_counts_like_one_reported_in_time(units: int, sold:
     late = updated_velocity(updated_velocity(None, [], moment), [Sale(units, moment)], learning_time)
 
     assert isclose(in_time.units_per_day, late.units_per_day, rel_tol=1e-9)
+
+
+@given(st.integers(0, 60 * 365))
+def test_a_product_that_hardly_sells_counts_as_not_selling(days: int) -> None:
+    """A till may date a sale decades ago; days of cover at its velocity would not be a finite number."""
+    sold = updated_velocity(None, [Sale(1, NOON - days * DAY)], NOON)
+
+    shown = velocity_at(sold, NOON)
+
+    assert shown == 0 or shown >= LEAST_VELOCITY

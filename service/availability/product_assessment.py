@@ -1,0 +1,58 @@
+"""Computes the availability of one product so that an unexpected error with it does not fail the answer of others."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import structlog
+
+from policies.decisions.sellable import Availability, assess_availability
+from policies.domain.model import Channel, Destination, World
+from policies.policy_set import PolicySet
+
+log = structlog.get_logger(__name__)
+
+_LOGGED_ERRORS = 1_000
+"""Errors that are remembered, so that each is logged once and not with every answer."""
+_error_ids: dict[tuple[str, str, str], str] = {}
+"""Ids of logged errors by (revision of the rules, channel, SKU)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductProblem:
+    """A product whose availability could not be computed, and why, as a sentence for the caller."""
+
+    sku: str
+    description: str
+
+
+def assess_product(
+    policy_set: PolicySet,
+    world: World,
+    channel: Channel,
+    sku: str,
+    *,
+    method: str | None = None,
+    destination: Destination | None = None,
+) -> Availability | ProductProblem:
+    """The availability of one product for a channel, or the problem that prevents it, which is logged once."""
+    try:
+        return assess_availability(policy_set, world, channel, sku, method=method, destination=destination)
+    except Exception:
+        error_id = _log_once(policy_set.revision, channel.id, sku)
+        return ProductProblem(
+            sku,
+            f"the availability of '{sku}' could not be computed, so nothing of it is sellable; check its record and "
+            f"stock, and quote error id {error_id} in a support ticket",
+        )
+
+
+def _log_once(revision: str, channel_id: str, sku: str) -> str:
+    key = (revision, channel_id, sku)
+    if key not in _error_ids:
+        if len(_error_ids) >= _LOGGED_ERRORS:
+            _error_ids.clear()
+        _error_ids[key] = uuid.uuid4().hex
+        log.exception("availability of one product failed", sku=sku, channel=channel_id, error_id=_error_ids[key])
+    return _error_ids[key]
