@@ -16,6 +16,7 @@ from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.channel_words import ReadRequest
 from service.allocation.planner import AllocationChange
+from service.allocation.sync_failures import SYNC_FAILED
 from service.orders.allocation_record import CONFIRMED, PROMISING, AllocationRecord
 from service.orders.order_hold import OrderHold
 from service.orders.order_requests import StatedHold
@@ -90,11 +91,11 @@ def _place(
 ) -> AllocationChange:
     if record.state not in PROMISING:
         return AllocationChange(record)
-    if record.state == CONFIRMED and not record.promised() and not record.shortages:
-        return _too_late(record, stated, read, before)
-    active = record.hold is not None and record.hold.is_active
     if _is_repeat(record.hold, stated, read, before, platform):
         return AllocationChange(record)
+    if record.state == CONFIRMED and not record.promised() and not record.shortages:
+        return _too_late(record, stated, now)
+    active = record.hold is not None and record.hold.is_active
     place_time = record.hold.place_time if record.hold is not None and active else now
     record.hold, record.update_time = OrderHold(stated.reason, stated.until, place_time), now
     sentence = f"The order is {record.hold.sentence()}."
@@ -103,14 +104,11 @@ def _place(
     return AllocationChange(record, HOLD_CHANGED if active else ON_HOLD, sentence)
 
 
-def _too_late(
-    record: AllocationRecord, stated: StatedHold, read: ReadRequest, before: StatedBefore
-) -> AllocationChange:
-    """The event of a hold that comes when nothing is left to ship; none if the channel only repeats its status."""
-    if read.request.hold is None and read.request.channel_status == before.channel_status:
-        return AllocationChange(record)
+def _too_late(record: AllocationRecord, stated: StatedHold, now: datetime) -> AllocationChange:
+    """A hold that comes when nothing is left to ship: it has ended at once, and somebody may stop the parcel."""
+    record.hold, record.needs_person = OrderHold(stated.reason, stated.until, now, now), True
     sentence = f"A hold because of: {stated.reason} came too late; nothing of the order is left to ship."
-    return AllocationChange(record, HOLD_TOO_LATE, sentence)
+    return AllocationChange(record, HOLD_TOO_LATE, sentence, intervention=SYNC_FAILED)
 
 
 def _is_repeat(

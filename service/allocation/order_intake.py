@@ -200,6 +200,8 @@ class Intake:
         self.unit_of_work.record(change)
         if was_on_hold and change.event:
             self.changed_holds.add(record.id)
+        if change.event == order_holds.HOLD_TOO_LATE:
+            self.incidents.append(sync_failures.of_late_hold(change, read.request, channel_context.channel))
 
     def _report_failure(
         self, read: ReadRequest, record: AllocationRecord, before: StatedBefore, context: PlanningContext

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from policies.domain.model import Channel, OrderFacts
 from service.allocation.channel_words import ReadRequest
+from service.allocation.planner import AllocationChange
 from service.exceptions.incidents import Incident
 from service.orders.allocation_record import AllocationRecord
 from service.orders.order_identity import OrderKey
@@ -20,6 +21,11 @@ def of_status(read: ReadRequest, record: AllocationRecord, channel: Channel) -> 
         problem = f"Order {name} has the status '{word}', which {channel.platform} is not known to use"
         sentence = f"{problem}; the order was allocated by its commitment."
     return _incident(f"{name}/{word}", sentence, read.request, record, channel)
+
+
+def of_late_hold(change: AllocationChange, request: OrderRequest, channel: Channel) -> Incident:
+    """A hold that came after everything had shipped."""
+    return _incident(f"{'/'.join(request.key)}/hold", change.description, request, change.record, channel)
 
 
 def of_contradiction(request: OrderRequest, original: OrderKey, record: AllocationRecord, channel: Channel) -> Incident:

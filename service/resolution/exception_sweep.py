@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from uuid import UUID
 
@@ -210,7 +211,9 @@ def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Cata
 
 def _overdue_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:
     hold = record.active_hold
-    sentence = f"The order is still {hold.sentence() if hold else 'on hold'}; release it, or cancel it."
+    reason = f" because of: {hold.reason}" if hold else ""
+    by = f" by {hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if hold and hold.until else ""
+    sentence = f"The order should have been released{by} and is still on hold{reason}; release it, or cancel it."
     return with_order_facts(Incident(HOLD_OVERDUE, str(record.id), sentence), record, catalog)
 
 
