@@ -118,7 +118,7 @@ def dropped_by_policy(policy: RoutingPolicy, location: Location, question: Routi
 
 
 def reason_not_allowed(policy_set: PolicySet, question: RoutingQuestion, location_id: str) -> str | None:
-    """Why no routing policy lets the order use a location, as the start of a sentence; None if one does.
+    """Why no routing policy lets the order use a location, as a clause; None if one does.
 
     Asks every policy that could decide: the first that applies and, while it says `otherwise: next`, the next one. A
     location outside the catalog or the channel is not allowed either. Stock plays no part.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from policies.decisions.eligibility import WholeOrder
+from policies.decisions.eligibility import WholeOrder, may_split
 from policies.decisions.routing import Decision, ShortageKind, route
 from policies.domain.model import Order, OrderFacts, OrderLine, World
 from policies.domain.shipments import ShipmentState
@@ -79,7 +79,8 @@ def move_units(
 ) -> AllocationChange | None:
     """Moves those units of a shipment of a sold order that other locations can supply; the others stay promised in it.
 
-    None if no other location can supply any of them.
+    None if no other location can supply any of them, or if only some could move and the policy does not allow the order
+    one more shipment for that.
     """
     in_review = is_in_review(record)
     order, units = _suborder(record, shipment.units), shipment.units
@@ -88,7 +89,7 @@ def move_units(
     avoid = frozenset({shipment.location_id})
     decision, inputs = _decide(channel_context, book, record, order, record.shortages, avoid=avoid)
     shipment.units = units
-    if not decision.plan:
+    if not decision.plan or (decision.shortages and not _may_ship_from_more(record, decision)):
         return None
     requested = sum(units.values())
     for line in [line for planned in decision.plan for line in planned.lines]:
@@ -102,7 +103,7 @@ def move_units(
     explain(channel_context, book, record, decision)
     location_ids = ", ".join(planned.location_id for planned in decision.plan)
     rerouted = sum(decision.units.values())
-    remaining = f"; {unit_count_text(requested - rerouted)} stay there" if requested > rerouted else ""
+    remaining = f"; {unit_count_text(requested - rerouted)} not moved" if requested > rerouted else ""
     moved = f"{unit_count_text(rerouted)} from {shipment.location_id} to {location_ids}"
     return AllocationChange(
         record,
@@ -176,6 +177,14 @@ def _decide(
         channel_context.policy_set, world, channel_context.channel, order, rejected_by=rejected_by, whole=whole
     )
     return decision, inputs
+
+
+def _may_ship_from_more(record: AllocationRecord, decision: Decision) -> bool:
+    """Whether the policy lets the order ship from the locations of the decision besides those where it has units."""
+    policy = decision.policy
+    limit = policy.max_shipments if may_split(policy, record.order(record.commitment).value) else 1
+    locations = {shipment.location_id for shipment in record.shipments if shipment.units}
+    return limit is None or len(locations | {planned.location_id for planned in decision.plan}) <= limit
 
 
 def _with_cause(short: ShortageRecord, cause: str) -> ShortageRecord:

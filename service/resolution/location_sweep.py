@@ -37,6 +37,9 @@ from service.stock import levels
 BATCH = 25
 """Orders per transaction. Each may lock the stock levels of its products at every location."""
 
+SKUS_SHOWN = 5
+"""SKUs that the sentence of an exception names."""
+
 _OUTDATED = (
     select(shipment.c.allocation_id)
     .join(allocation, allocation.c.id == shipment.c.allocation_id)
@@ -225,13 +228,17 @@ def _stranded(
 def _incident(stranded: _Stranded, catalog: Catalog) -> Incident:
     record, planned = stranded.record, stranded.shipment
     skus = sorted({record.line(line_id).sku for line_id in planned.units})
-    units = f"{unit_count_text(sum(planned.units.values()))} ({', '.join(skus)})"
-    problem = (
-        f"no other location can supply {units}"
-        if planned.state is ShipmentState.ASSIGNED
-        else f"{units} are {planned.state.value.replace('_', ' ')} there"
-    )
-    sentence = f"{stranded.reason[:1].upper()}{stranded.reason[1:]}, and {problem}."
+    unit_count = sum(planned.units.values())
+    more = f" and {len(skus) - SKUS_SHOWN} more" if len(skus) > SKUS_SHOWN else ""
+    units = f"{unit_count_text(unit_count)} ({', '.join(skus[:SKUS_SHOWN])}{more})"
+    if planned.state is ShipmentState.ASSIGNED:
+        problem = f"{units} can no longer be fulfilled by {planned.location_id}"
+        advice = " No other location can supply them."
+    else:
+        state = planned.state.value.replace("_", " ")
+        problem = f"{units} {'is' if unit_count == 1 else 'are'} {state} at {planned.location_id}"
+        advice = " Find out whether the parcel can still leave."
+    sentence = f"{problem}: {stranded.reason}.{advice}"
     return replace(
         with_order_facts(Incident(LOCATION_UNAVAILABLE, str(planned.id), sentence), record, catalog),
         location=catalog.locations.get(planned.location_id),

@@ -35,6 +35,7 @@ policies:
     applies_to: {order.method: pickup}
     only: {location.offers_pickup: true}
     rank: [priority]
+    max_shipments: 1
   - name: ship
     position: 100
     exclude:
@@ -202,9 +203,10 @@ async def test_units_that_no_other_location_has_stay_and_one_exception_says_so(
     assert (raised.kind, raised.owner, raised.location_id) == ("location_unavailable", "store-desk", "soho")
     assert raised.shipment_id == order.shipments[0].shipment_id
     assert raised.needs_person
-    assert "and no other location can supply 3 units (MUG)." in raised.description
+    assert raised.description.startswith("3 units (MUG) can no longer be fulfilled by soho: ")
     assert [event.event for event in after.timeline] == ["sold", "rerouted", "location_unavailable"]
-    assert after.timeline[-1].description == "Soho is closed, and no other location can supply 3 units (MUG)."
+    sentence = "3 units (MUG) can no longer be fulfilled by soho: soho is closed. No other location can supply them."
+    assert after.timeline[-1].description == sentence
     assert sweeper.counted("manual_interventions_total", channel="web", reason="location_unavailable") == 1
     assert sweeper.counted("oversold_units_total", channel="web", cause="over_published") == 0
 
@@ -214,6 +216,20 @@ async def test_units_that_no_other_location_has_stay_and_one_exception_says_so(
     assert await places(shop, order) == {"soho": 3, "bond": 1}
     (resolved,) = (await shop.get(order.allocation_id)).exceptions
     assert resolved.state == Record.STATE_RESOLVED
+
+
+async def test_an_order_is_not_split_over_more_shipments_than_its_policy_allows(
+    shop: Retailer, sweeper: Sweeper
+) -> None:
+    await shop.count({("MUG", "bond"): 1})
+    order = await shop.allocate("A-1", {"MUG": 2}, method=PICKUP)
+
+    await close(shop)
+    await sweeper.settle()
+
+    assert await places(shop, order) == {"soho": 2}
+    (raised,) = await shop.open_exceptions()
+    assert raised.description.startswith("2 units (MUG) can no longer be fulfilled by soho: soho is closed.")
 
 
 async def test_a_person_can_cancel_or_reroute_units_that_a_location_keeps(shop: Retailer, sweeper: Sweeper) -> None:
@@ -246,7 +262,7 @@ async def test_a_location_keeps_what_it_has_begun(shop: Retailer, sweeper: Sweep
     await sweeper.settle()
     assert await places(shop, order) == {"soho": 2}
     (raised,) = await shop.open_exceptions()
-    assert raised.description == "Soho is closed, and 2 units (MUG) are accepted there."
+    assert raised.description.startswith("2 units (MUG) are accepted at soho: soho is closed.")
 
     await shop.ship(order.shipments[0], event_id="E-1")
     await sweeper.sweep_exceptions()
