@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from policies.domain.channel_statuses import MEANINGS, ChannelStatus, StatusMeaning, channel_status
 from policies.domain.model import Channel, Commitment
-from service import limits
 from service.errors import Violation
 from service.orders.order_requests import OrderRequest, check_hold_duration
 
@@ -29,13 +27,14 @@ class ReadRequest:
 
 def read_status(request: OrderRequest, channel: Channel) -> ReadRequest:
     """Reads the request's status. A channel without a platform may use any status, and none of them acts."""
-    meaning, status = WITHOUT_EFFECT, None
-    if request.channel_status is not None and channel.platform is not None:
-        status = channel_status(channel.platform, request.channel_status)
-        meaning = _UNKNOWN if status is None else MEANINGS[status]
-    commitment = meaning.commitment or request.order.commitment
-    order = request.order if commitment is request.order.commitment else replace(request.order, commitment=commitment)
-    duration = request.hold_duration or _default_duration(channel, is_unpaid=status is ChannelStatus.PLACED)
+    if request.channel_status is None or channel.platform is None:
+        return ReadRequest(request)
+    status = channel_status(channel.platform, request.channel_status)
+    meaning = _UNKNOWN if status is None else MEANINGS[status]
+    order = replace(request.order, commitment=meaning.commitment or request.order.commitment)
+    # An order that is not paid is held for as long as its channel lets it be paid; others for the default duration.
+    unpaid_duration = channel.unpaid_order_duration if status is ChannelStatus.PLACED else None
+    duration = request.hold_duration or unpaid_duration
     return ReadRequest(replace(request, order=order, hold_duration=duration), meaning, status)
 
 
@@ -46,8 +45,3 @@ def violations(request: OrderRequest, channel: Channel) -> list[Violation]:
     problem = "is only for a sold order; the stock of an unpaid one is held for its hold_duration"
     without_sale = [Violation("hold", problem)] if request.hold is not None else []
     return check_hold_duration(request.hold_duration, channel) + without_sale
-
-
-def _default_duration(channel: Channel, *, is_unpaid: bool) -> timedelta:
-    """How long a HOLD lasts that does not say so."""
-    return channel.unpaid_order_duration or limits.HOLD_DEFAULT if is_unpaid else limits.HOLD_DEFAULT
