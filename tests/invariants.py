@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from policies.stock.oversell import CAUSES
 from tests.plain_model import FulfillmentChoice, LevelKey, PlainModel
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
@@ -42,6 +43,16 @@ def check_levels(snapshot: Snapshot, paper: PlainModel) -> None:
         assert (on_hand, unavailable) == (paper.on_hand(key), paper.unavailable(key)), key
         assert promised_units == promised[key], key
         assert promised_units <= max(0, on_hand - unavailable), key
+
+
+def check_causes(snapshot: Snapshot) -> None:
+    """Every oversold unit has one of the causes, and what a rule keeps names the rule."""
+    for order, allocation in snapshot.orders.items():
+        for shortage in allocation.shortages:
+            if shortage.kind == allocation_pb.Shortage.KIND_OVERSELL:
+                assert shortage.cause in CAUSES, (order, shortage)
+            kept = {"held_by_buffer", "blocked_by_rule"} & {shortage.cause}
+            assert bool(shortage.rules) == bool(kept), (order, shortage)
 
 
 def check_lines(snapshot: Snapshot, paper: PlainModel) -> None:

@@ -16,6 +16,7 @@ from tests.invariants import (
     LIVE,
     Allocation,
     Snapshot,
+    check_causes,
     check_levels,
     check_lines,
     check_locations,
@@ -669,6 +670,7 @@ class RandomRetailer(RuleBasedStateMachine):
         assert changes or self.has_unswept_hold or self.snapshot.same_as(before), step
         check_levels(self.snapshot, self.paper)
         check_lines(self.snapshot, self.paper)
+        check_causes(self.snapshot)
         check_outcomes(self.snapshot)
         check_locations(self.snapshot, self.paper, self._may_use, self._reassigned_by_person())
         assert not self._fillable_backorder(), step

@@ -24,9 +24,10 @@ from policies.stock.oversell import (
 )
 from service.allocation.planner import AllocationChange
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
-from service.database.tables import Moment, allocation, availability_history, feed, stock_movement
+from service.database.tables import Moment, allocation, availability_history, feed, stock_level, stock_movement
 from service.decisions import decision_messages
 from service.orders.allocation_record import OVERSELL, AllocationRecord
+from service.orders.order_exceptions import OrderException
 from service.stock.publication_log import Pair, PublicationLog
 from service.stock.stock_book import Book, Movement
 from truestock.v1 import decision_pb2
@@ -72,13 +73,18 @@ _PROMISED = Statement(
         func.coalesce(func.sum(_units).filter(~_is_own), literal_column("0")).label("other_units"),
     )
     .select_from(
-        _since.join(
+        # By location and effective time, because that is an index of the ledger: older movements are not read.
+        _since.join(stock_level, stock_level.c.sku == _since.c.sku)
+        .join(
             stock_movement,
             (_movement.sku == _since.c.sku)
+            & (_movement.location_id == stock_level.c.location_id)
+            & (_movement.effective_time > _since.c.since)
             & (_movement.ingest_time > _since.c.since)
             & (_movement.allocation_id != _since.c.allocation_id)
             & _movement.kind.in_([literal_column(f"'{kind}'") for kind in _PROMISING]),
-        ).join(allocation, allocation.c.id == _movement.allocation_id)
+        )
+        .join(allocation, allocation.c.id == _movement.allocation_id)
     )
     .group_by(_since.c.position)
 )
@@ -230,10 +236,16 @@ def _apply(oversell: UnexplainedOversell, evidence: Sequence[OversellEvidence]) 
     oversell.decision.oversells.extend(decision_messages.oversell(x, causes[x.sku]) for x in evidence)
     if change.inputs is not None:
         change.inputs.oversells = tuple(evidence)
-    sentence = "; ".join(evidence_text(x, causes[x.sku], oversell.channel.id) for x in evidence)
-    exceptions = tuple(
-        replace(raised, description=f"{raised.description}. {sentence}.") if raised.kind == OVERSELL else raised
-        for raised in change.exceptions
-    )
+    sentences = {x.sku: evidence_text(x, causes[x.sku], oversell.channel.id) for x in evidence}
+    exceptions = tuple(_explained(raised, change.record, sentences) for raised in change.exceptions)
     oversold = tuple(replace(short, cause=short.cause or causes[short.sku]) for short in change.oversold)
     return replace(change, oversold=oversold, exceptions=exceptions)
+
+
+def _explained(raised: OrderException, record: AllocationRecord, sentences: Mapping[str, str]) -> OrderException:
+    """An exception of oversold units with the evidence of its products."""
+    if raised.kind != OVERSELL:
+        return raised
+    skus = dict.fromkeys(record.line(line_id).sku for line_id in raised.line_ids)
+    text = "; ".join(sentences[sku] for sku in skus if sku in sentences)
+    return replace(raised, description=f"{raised.description}. {text}.") if text else raised

@@ -87,10 +87,11 @@ class PublicationLog:
 
     def record(self, channel_id: str, units: Mapping[str, int], time: datetime, policy_revision: str) -> None:
         """Queues sellable units by SKU that were sent to a channel at `time`, as far as they are new."""
+        repeated_from = time - REPEATED_AFTER
         for sku, sellable in units.items():
             pair = channel_id, sku
             last = self._last.get(pair)
-            if last is not None and last.sellable == sellable and time - last.publish_time < REPEATED_AFTER:
+            if last is not None and last.sellable == sellable and last.publish_time > repeated_from:
                 continue
             if len(self._last) >= REMEMBERED_PAIRS:
                 self._last.clear()

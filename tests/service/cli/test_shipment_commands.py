@@ -217,8 +217,9 @@ def test_backordered_units_are_shown_apart_from_other_shortages(shop: Run) -> No
 
     explained = shop("explain", "shopify/1").out
 
-    assert "on backorder; oversold: no permitted location has it (" in order.out
+    assert "on backorder; oversold: no permitted location has it (not told)" in order.out
     assert "on backorder" in explained
+    assert "BOWL: 2 units oversold, not told: no figure was published to the channel." in explained
     assert "backordered by policy" in explained
 
 
