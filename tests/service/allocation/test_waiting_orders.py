@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,8 +20,9 @@ from service.dependencies import Dependencies
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from service.settings import Settings
-from tests.conftest import RetailerMaker
-from tests.retailer import SOLD, Retailer, promised
+from tests.conftest import RetailerMaker, seeds
+from tests.random_rules import random_rules
+from tests.retailer import HOLD, SOLD, Retailer, promised
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb
 
 BUFFERS = """\
@@ -66,6 +71,9 @@ USABLE_OF_100 = {
 }
 """Of 100 units at one location, those that an order may use of a product with these tags."""
 
+UNSTEADY_FACTS = ("stock.available", "stock.on_hand", "order.unit_count")
+"""Facts that change with the stock, or that CheckAvailability does not know."""
+
 Sweep = Callable[[], Awaitable[None]]
 
 
@@ -88,7 +96,13 @@ async def shop(retailers: RetailerMaker, rules: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 async def sweep(shop: Retailer, rules: Path) -> AsyncIterator[Sweep]:
-    """Tries all backorders."""
+    async with sweeps(shop, rules) as sweep:
+        yield sweep
+
+
+@asynccontextmanager
+async def sweeps(shop: Retailer, rules: Path) -> AsyncIterator[Sweep]:
+    """A function that tries all backorders."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(shop.database_url, metrics, connections=2)
     yield Backorders(Dependencies(Settings(), database, ActivePolicies(rules, metrics), metrics, new_id)).sweep
@@ -227,3 +241,63 @@ async def test_the_decision_about_units_that_waited_is_replayed_to_the_byte(shop
 
     assert len(replays) == 3
     assert [replay.differing_field for replay in replays if not replay.identical] == []
+
+
+# Every way to ask how much an order may use agrees
+
+
+@pytest.mark.parametrize("seed", seeds(2, of_long_tests=40))
+async def test_every_way_to_ask_how_much_an_order_may_use_agrees(
+    retailers: RetailerMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(housekeeping, "BACKORDER_SECONDS", 3_600)
+    folder, dice = tmp_path / "rules", random.Random(seed)
+    folder.mkdir()
+    for name, content in {**steady_rules(seed), "exceptions.yaml": EXCEPTIONS}.items():
+        (folder / name).write_text(content)
+    shop = await retailers.make(folder)
+    async with sweeps(shop, folder) as sweep:
+        for number in range(3):
+            await check_one_product(shop, sweep, dice, f"{seed}-{number}")
+    assert (await shop.ledger()).balanced
+
+
+def steady_rules(seed: int) -> Mapping[str, str]:
+    """Random rules with a percentage, whose conditions hold or not whatever the stock and the size of the order."""
+    for number in itertools.count(seed * 1_000):
+        files = random_rules(number, with_limits=False)
+        text = "".join(files.values())
+        is_steady = not any(fact in text for fact in UNSTEADY_FACTS)
+        if is_steady and "percent" in text and "sold_may_use: [buffer" not in text:
+            return files
+    raise AssertionError
+
+
+async def check_one_product(shop: Retailer, sweep: Sweep, dice: random.Random, sku: str) -> None:
+    """What is published, held, sold, filled and swept of a product is the same as what a new order would get."""
+    figures = {(sku, location_id): dice.randint(0, 30) for location_id in "abc"}
+    await shop.stock(figures)
+    units = dice.randint(1, 3 * sum(figures.values()) + 1)
+    may_hold = sum(promised(await shop.allocate("dry", {sku: units}, HOLD, validate_only=True)).values())
+    may_sell = sum(promised(await shop.allocate("dry", {sku: units}, SOLD, validate_only=True)).values())
+    assert may_hold == min(units, await shop.sellable(sku)) <= may_sell
+
+    order = await shop.allocate(f"A-{sku}", {sku: units}, SOLD)
+    assert sum(promised(order).values()) == may_sell
+    await check_sweep(shop, sweep, order)
+    key = dice.choice(list(figures))
+    await shop.count({key: figures[key] + dice.randint(1, 20)}, at=datetime.now(UTC))
+    order = await now(shop, order)
+    await check_sweep(shop, sweep, order)
+    got = sum(promised(order).values())
+
+    await shop.cancel_order(f"web/A-{sku}")
+
+    assert got == sum(promised(await shop.allocate("dry", {sku: units}, SOLD, validate_only=True)).values())
+
+
+async def check_sweep(shop: Retailer, sweep: Sweep, order: allocation_pb.Allocation) -> None:
+    """A sweep of unchanged stock finds nothing for the order."""
+    await sweep()
+
+    assert (await now(shop, order)).version == order.version
