@@ -36,6 +36,8 @@ PAGE_SIZE_LIMIT = 1_000
 
 ID_LENGTH = 64
 SKU_LENGTH = 64
+SOLD_SKU_LENGTH = 255
+"""Characters that are kept of the SKU of a sold line. Channels allow that many; no product of the catalog has them."""
 ORDER_ID_LENGTH = 128
 LINE_ID_LENGTH = 64
 CHANGE_ID_LENGTH = 128
@@ -70,9 +72,9 @@ ORDER_HOLD_OVERDUE = timedelta(days=7)
 """After how long on hold a sold order is overdue if nobody said until when."""
 
 # Clocks of sources run ahead by minutes. A count dated much further ahead would absorb every real movement until that
-# time, so it waits in quarantine instead.
+# time, so it waits in quarantine instead. An order dated much further ahead would hide every later change of it.
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of our clock a stock change may be dated; one dated later is quarantined."""
+"""How far ahead of our clock a caller may date stock changes, orders, cancellations and events of shipments."""
 REQUEST_ID_RETENTION = timedelta(days=7)
 """How long a request id is remembered, so that a retry gets the stored response."""
 

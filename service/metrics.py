@@ -26,7 +26,7 @@ REROUTE_CAUSES = (
 INTERVENTION_REASONS = (
     *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "review", "rejected"),
     *("late_shipment", "location_unavailable", "stuck_order", "reassigned", "cancelled_after_shipping"),
-    *("hold_overdue", "hold_released", "sync_failed"),
+    *("paid_after_cancellation", "hold_overdue", "hold_released", "sync_failed"),
 )
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"

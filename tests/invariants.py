@@ -86,6 +86,13 @@ def check_outcomes(snapshot: Snapshot) -> None:
             assert units or outcome not in PROMISED, (order, allocation)
 
 
+def check_commitments(before: Snapshot, snapshot: Snapshot) -> None:
+    """An order that was sold stays sold."""
+    for order, allocation in before.orders.items():
+        if allocation.commitment == order_pb2.COMMITMENT_SOLD:
+            assert snapshot.orders[order].commitment == order_pb2.COMMITMENT_SOLD, (order, snapshot.orders[order])
+
+
 def check_locations(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, reassigned: Collection[str]) -> None:
     """No units are promised where the rules forbid it, except in shipments that a person reassigned."""
     for order, allocation in snapshot.orders.items():

@@ -47,6 +47,8 @@ class ModelOrder:
     choice: FulfillmentChoice = field(default_factory=FulfillmentChoice)
     lines: dict[str, ModelLine] = field(default_factory=dict)
     sold: bool = False
+    is_cancelled: bool = False
+    """Whether the whole order was cancelled: no units of it are promised again."""
 
     def contents(self) -> Mapping[str, tuple[str, int]]:
         """Units not cancelled, by line id."""
@@ -73,6 +75,14 @@ class ModelOrder:
         for line_id, line in before.items():
             if line.shipped:
                 self.lines[line_id] = replace(line, ordered=line.shipped, cancelled=0)
+        if self.is_cancelled:
+            self.cancel_everything()
+
+    def cancel_everything(self) -> None:
+        """Cancels all units that have not shipped, now and of all later contents."""
+        self.is_cancelled = True
+        for line in self.lines.values():
+            line.cancelled = line.ordered - line.shipped
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from tests.invariants import (
     Allocation,
     Snapshot,
     check_causes,
+    check_commitments,
     check_levels,
     check_lines,
     check_locations,
@@ -84,8 +85,6 @@ class RandomRetailer(RuleBasedStateMachine):
     shop: ClassVar[Retailer]
     resolves_by_policy: ClassVar[bool]
     """Whether the rules reroute, backorder and cancel, and use every location that they allow."""
-    holds_cancelled_sales: ClassVar[bool] = True
-    """Whether a HOLD repeats the contents of a sold order that was cancelled whole."""
     steps_passed: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -265,9 +264,6 @@ class RandomRetailer(RuleBasedStateMachine):
     def repeat_an_order(self, order: str, sold: bool) -> None:
         order = self._existing_order(order)
         ordered = self.paper.orders[order]
-        is_cancelled_sale = ordered.sold and not ordered.contents()
-        if is_cancelled_sale and not sold and not self.holds_cancelled_sales:
-            return
         self._order(order, dict(ordered.ordered_contents()), sold=sold, way=ordered.choice)
         self._check("repeat an order")
 
@@ -308,13 +304,16 @@ class RandomRetailer(RuleBasedStateMachine):
         """Whether the order keeps its contents: the request repeats them, or is a cart of a paid order."""
         if before is None:
             return False
+        if paper.sold and not sold:
+            return True
         was_cancelled = any(line.cancelled for line in paper.lines.values())
         if paper.sold and was_cancelled and (paper.ordered_contents(), paper.choice) == (lines, way):
             return True
+        if paper.is_cancelled:
+            skus = {line_id: sku for line_id, (sku, _) in lines.items()}
+            return any(line.shipped and skus.get(x, line.sku) != line.sku for x, line in paper.lines.items())
         if before.state not in LIVE:
             return False
-        if before.state == Allocation.STATE_CONFIRMED and not sold:
-            return True
         if any(line.shipped for line in paper.lines.values()):
             unshipped = paper.unshipped(lines)
             return unshipped == paper.unshipped(paper.contents()) and (not unshipped or paper.choice == way)
@@ -370,6 +369,17 @@ class RandomRetailer(RuleBasedStateMachine):
         if self._call(self.shop.allocations.CancelOrderLines, request, must_succeed=must_succeed) is not None:
             self.paper.orders[order].lines[chosen_line.line_id].cancelled += units
         self._check("cancel")
+
+    @precondition(lambda self: self.snapshot.orders)
+    @rule(order=orders)
+    def cancel_everything(self, order: str) -> None:
+        order = self._existing_order(order)
+        request = allocation_pb.CancelOrderLinesRequest(
+            allocation_id=self.allocation_ids[order], whole_order=True, request_id=request_id()
+        )
+        self._call(self.shop.allocations.CancelOrderLines, request, must_succeed=True)
+        self.paper.orders[order].cancel_everything()
+        self._check("cancel everything")
 
     # Shipments
 
@@ -672,6 +682,7 @@ class RandomRetailer(RuleBasedStateMachine):
         check_lines(self.snapshot, self.paper)
         check_causes(self.snapshot)
         check_outcomes(self.snapshot)
+        check_commitments(before, self.snapshot)
         check_locations(self.snapshot, self.paper, self._may_use, self._reassigned_by_person())
         assert not self._fillable_backorder(), step
         report = self.run(self.shop.ledger())

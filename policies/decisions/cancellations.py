@@ -16,13 +16,15 @@ PERMANENT = datetime(9999, 12, 31, tzinfo=UTC)
 class PendingCancellation:
     """Cancelled units of one line or, without a line, all units not yet shipped.
 
-    `cancel_time` is by the channel's clock. `is_applied` is false until the order's contents have arrived.
+    `cancel_time` is by the channel's clock, and so is `latest_time`, the latest at which it can have happened; None is
+    unknown. `is_applied` is false until the order's contents have arrived.
     """
 
     line_id: str = ""
     unit_count: int = 0
     cancel_time: datetime | None = None
     is_applied: bool = False
+    latest_time: datetime | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -41,6 +43,14 @@ def applies_to(pending: PendingCancellation, contents_time: datetime | None) -> 
     if pending.cancel_time is None or contents_time is None:
         return not pending.is_applied
     return pending.cancel_time > contents_time
+
+
+def stands(pending: PendingCancellation, sold_time: datetime | None) -> bool:
+    """Whether a cancellation of the whole order stands although the channel stated it as sold at `sold_time`.
+
+    Only a sale that is certainly newer ends it.
+    """
+    return sold_time is None or pending.latest_time is None or sold_time <= pending.latest_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ METHODS = ("ship", "pickup")
 EXCEPTION_KINDS = (
     *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "rejected", "unmapped_product"),
     *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "location_unavailable", "review", "stuck_order"),
-    *("sync_failed", "cancelled_after_shipping", "hold_overdue"),
+    *("sync_failed", "cancelled_after_shipping", "paid_after_cancellation", "hold_overdue"),
 )
 EXCEPTION_ACTIONS = ("backorder", "reroute", "transfer", "cancel", "hold", "review")
 

@@ -38,6 +38,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "stuck_order": (COMPLETED, REROUTED, BACKORDERED, CANCELLED, APPROVED, NO_ACTION, OTHER),
     "sync_failed": (COMPLETED, MAPPED, NO_ACTION, OTHER),
     "cancelled_after_shipping": (COMPLETED, NO_ACTION, OTHER),
+    "paid_after_cancellation": (COMPLETED, NO_ACTION, OTHER),
     "hold_overdue": (COMPLETED, CANCELLED, NO_ACTION, OTHER),
 }
 """The resolutions that each kind of exception allows, in the order in which they are offered to a person."""

@@ -38,8 +38,7 @@ def amend(
     before = record.lines
     record.lines = [replace(line, unit_count=line.uncancelled, cancelled=0) for line in before if line.uncancelled]
     change = decide(channel_context, book, record, remaining, hold_duration)
-    keeps_sale = order.commitment is Commitment.HOLD and record.commitment is Commitment.SOLD
-    if change.change_refused or keeps_sale:
+    if change.change_refused:
         record.lines = before
         return change
     record.lines = _with_cancelled(order, cancelled, record.lines)
@@ -60,6 +59,8 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
     if _is_cancelled(record, order):
         return AllocationChange(record)
     before = sum(line.cancelled for line in record.lines)
+    # Units of a cart are counted as cancelled only once the order is known to have been sold.
+    counted_before = before if record.commitment is Commitment.SOLD else 0
     release_promises(book, record)
     if not record.lines or not same_contents(record.order_as_stated(), order):
         record.replace_contents(order)
@@ -70,9 +71,9 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
     record.state = (CANCELLED if sold else RELEASED) if not any(x.uncancelled for x in record.lines) else CONFIRMED
     # Of an order that is not over, all units have shipped that are not cancelled.
     record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
-    newly_cancelled = max(0, sum(line.cancelled for line in record.lines) - before)
-    sentence = f"{unit_count_text(newly_cancelled)} cancelled: everything that has not shipped."
-    return AllocationChange(record, "cancelled", sentence, cancelled=newly_cancelled if sold else 0)
+    cancelled = sum(line.cancelled for line in record.lines)
+    sentence = f"{unit_count_text(max(0, cancelled - before))} cancelled: everything that has not shipped."
+    return AllocationChange(record, "cancelled", sentence, cancelled=max(0, cancelled - counted_before) if sold else 0)
 
 
 def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> AllocationChange:

@@ -7,10 +7,12 @@ arrive later.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
-from policies.decisions.cancellations import PendingCancellation
-from service.allocation import rebalancing
+from policies.decisions.cancellations import PendingCancellation, stands
+from service.allocation import contradictions, rebalancing
 from service.allocation.amendments import cancel_whole_order
+from service.allocation.contradictions import IGNORED
 from service.allocation.excess_units import has_shipped, note_excess
 from service.allocation.lifecycle import cancel_lines, open_unit_of_work
 from service.allocation.planner import AllocationChange
@@ -80,7 +82,7 @@ class CancellationOperations:
         stored = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in stored):
             change = _cancel(unit_of_work, record, request)
-            if request.is_whole and has_shipped(record):
+            if request.is_whole and change.event != IGNORED and has_shipped(record):
                 policy_set, cache = self._deps.policies(), self._deps.catalog_cache
                 planning_context = await context(connection, cache, policy_set, skus)
                 change = note_excess(planning_context.of(record.channel_id), unit_of_work.book, change, {})
@@ -95,12 +97,22 @@ class CancellationOperations:
 
 def _cancel(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelRequest) -> AllocationChange:
     """Cancels units of a stored order. Contents that the channel stated at or after the cancellation include it."""
+    now, stated = unit_of_work.book.now, record.channel_update_time
     if request.is_whole:
-        return cancel_whole_order(unit_of_work.book, record, record.order_as_stated())
-    stated = record.channel_update_time
+        cancellation = PendingCancellation(
+            cancel_time=request.cancel_time, latest_time=pending_cancellations.latest_time(request.cancel_time, now)
+        )
+        if stands(cancellation, record.sold_time):
+            return cancel_whole_order(unit_of_work.book, record, record.order_as_stated())
+        return _ignored(record, now, contradictions.ignored_cancellation(cancellation, record.sold_time))
     if request.cancel_time is not None and stated is not None and request.cancel_time <= stated:
-        return AllocationChange(record)
+        return _ignored(record, now, contradictions.included_cancellation(request.cancel_time, stated))
     return cancel_lines(unit_of_work.book, record, request.cancellations)
+
+
+def _ignored(record: AllocationRecord, now: datetime, description: str) -> AllocationChange:
+    record.update_time = now
+    return AllocationChange(record, IGNORED, description)
 
 
 async def _store_early_cancellation(

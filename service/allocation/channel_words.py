@@ -44,4 +44,4 @@ def violations(request: OrderRequest, channel: Channel) -> list[Violation]:
         return []
     problem = "is only for a sold order; the stock of an unpaid one is held for its hold_duration"
     without_sale = [Violation("hold", problem)] if request.hold is not None else []
-    return check_hold_duration(request.hold_duration, channel) + without_sale
+    return [*request.left_out, *check_hold_duration(request.hold_duration, channel), *without_sale]

@@ -11,7 +11,7 @@ from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service import limits
-from service.allocation import rebalancing
+from service.allocation import contradictions, rebalancing
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import (
     AllocationChange,
@@ -28,7 +28,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
-from service.orders import order_messages, order_store
+from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.allocation_record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
 from service.orders.order_requests import Cancellation, check_hold_duration
 from service.rpc import idempotency
@@ -37,6 +37,8 @@ from service.stock import levels
 from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
+_CONFIRMABLE = (HELD, CONFIRMED, EXPIRED)
+"""States of orders that a payment confirms or replans."""
 SWEEP_ORDERS = 200
 """Expired holds that the sweeper handles in one transaction."""
 
@@ -58,6 +60,10 @@ class Lifecycle:
         policy_set = self._deps.policies()
 
         async def transition(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+            if record.state_at(book.now) not in _CONFIRMABLE:
+                advice = "if the order is paid, send it again with AllocateOrder as SOLD"
+                advice = await self._advice(connection, record, otherwise=advice)
+                raise WrongState("allocation", str(record.id), record.state, CONFIRMED, advice)
             needs_replanning = _needs_replanning(book, record)
             is_outdated = any(shipment.is_outdated for shipment in record.shipments)
             if not needs_replanning and not is_outdated and record.outcome is not Outcome.NEEDS_REVIEW:
@@ -103,9 +109,26 @@ class Lifecycle:
                 violations = check_hold_duration(duration, read.of(record.channel_id).channel)
                 if violations:
                     raise InvalidFields(violations)
-            return _extend(book, record, duration)
+            state = record.state_at(book.now)
+            if state == HELD:
+                return _extend(book, record, duration)
+            advice = "a sold order does not expire"
+            if state != CONFIRMED:
+                advice = await self._advice(connection, record, otherwise="create a new hold with AllocateOrder")
+            raise WrongState("allocation", str(record.id), state, HELD, advice)
 
         return await self._apply(allocation_id, request, "extend", transition)
+
+    async def _advice(self, connection: Connection, record: AllocationRecord, *, otherwise: str) -> str:
+        """What can still be done with an order that promises nothing. Reads the database, so it is for errors only."""
+        key = (record.channel_id, record.order_id)
+        original = (await order_identity.find(connection, [key], self._deps.new_id)).original(key)
+        if original != key:
+            return f"it was merged into order {'/'.join(original)}, so use that order's allocation_id"
+        if not record.is_empty:
+            return otherwise
+        rows = await pending_cancellations.read(connection, [key])
+        return contradictions.advice_after_cancellation([row.cancellation for row in rows], record.sold_time)
 
     async def sweep(self) -> int:
         """Releases expired holds; returns how many. Queries ignore an expired hold already: this only tidies up."""
@@ -178,18 +201,14 @@ def _needs_replanning(book: Book, record: AllocationRecord) -> bool:
 
 
 def _confirm(book: Book, record: AllocationRecord) -> AllocationChange:
-    state = record.state_at(book.now)
-    if state == CONFIRMED:
+    if record.state == CONFIRMED:
         return AllocationChange(record)
-    if state == HELD:
-        return confirm(book, record)
-    advice = "if the order is paid, send it again with AllocateOrder as SOLD"
-    raise WrongState("allocation", str(record.id), state, CONFIRMED, advice)
+    return confirm(book, record)
 
 
 def _release(book: Book, record: AllocationRecord) -> AllocationChange:
     state = record.state_at(book.now)
-    if state in (CONFIRMED, CANCELLED):
+    if state == CONFIRMED:
         raise WrongState(
             "allocation", str(record.id), state, RELEASED, "cancel its units with CancelOrderLines instead"
         )
@@ -203,10 +222,6 @@ def _release(book: Book, record: AllocationRecord) -> AllocationChange:
 
 
 def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> AllocationChange:
-    state = record.state_at(book.now)
-    if state != HELD:
-        advice = "a sold order does not expire" if state == CONFIRMED else "create a new hold with AllocateOrder"
-        raise WrongState("allocation", str(record.id), state, HELD, advice)
     record.expire_time, record.update_time = book.now + duration, book.now
     return AllocationChange(record, "extended", f"The hold now expires at {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from uuid import UUID
 
-from policies.decisions.cancellations import PERMANENT, PendingCancellation, PriorCancellations, cancelled_units
-from policies.decisions.promise import same_contents
+from policies.decisions.cancellations import PERMANENT, PendingCancellation, stands
 from policies.domain.channel_statuses import ChannelStatus
 from policies.domain.model import Commitment, Order
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service import limits
-from service.allocation import hold_release, order_holds, sync_failures
+from service.allocation import contradictions, hold_release, order_holds, stated_contents, sync_failures
 from service.allocation.amendments import amend, cancel_whole_order, merge_copy
 from service.allocation.channel_words import ReadRequest, read_status
+from service.allocation.contradictions import IGNORED, PAID_AFTER_CANCELLATION, KnownOrder
 from service.allocation.excess_units import note_excess
 from service.allocation.order_counts import OrderCounts
 from service.allocation.order_holds import StatedBefore
 from service.allocation.planner import AllocationChange
-from service.allocation.planning_context import PlanningContext
+from service.allocation.planning_context import ChannelContext, PlanningContext
+from service.allocation.stated_contents import OrderUpdate
 from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
@@ -57,6 +57,7 @@ class Intake:
     changed_holds: set[UUID] = field(default_factory=set)
     """Orders whose hold was released or changed; it is no longer overdue."""
     _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
+    _notes: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, unit_of_work: UnitOfWork, locked: LockedOrders, cancellations: Iterable[CancellationRow]) -> Intake:
@@ -81,17 +82,29 @@ class Intake:
         before = StatedBefore(record.channel_update_time, record.channel_status)
         is_current = self._is_current(request, record)
         self._apply_channel_status(read, record)
-        is_sold = separate is not None and separate.commitment is Commitment.SOLD
-        change = self._decide(request, record, context, is_sold=is_sold)
+        is_sale = request.order.commitment is Commitment.SOLD
+        is_sale = is_sale or (separate is not None and separate.commitment is Commitment.SOLD)
+        change = self._decide(request, record, context, is_sale=is_sale and not read.meaning.cancels)
         if not change.event and key in self._links and not was_linked:
             change = replace(change, event="linked", description=f"Linked to its copy {'/'.join(key)}.")
         self.unit_of_work.record(change)
+        if change.event and request.left_out:
+            self._note(contradictions.left_out(request.left_out), event="left_out")
+        for event, description in self._notes:
+            record.update_time = self.unit_of_work.book.now
+            self.unit_of_work.record(AllocationChange(record, event, description))
+        self._notes.clear()
         self._report_unmapped(change, context)
         if is_current:
             self._apply_hold(read, record, before, context)
         if read.meaning.is_failure:
             self._report_failure(read, record, before, context)
         return change
+
+    def _note(self, description: str, *, event: str = IGNORED) -> None:
+        """Adds an event to the order's timeline that changes nothing else; none if the description is empty."""
+        if description:
+            self._notes.append((event, description))
 
     def _record(self, key: OrderKey) -> AllocationRecord:
         """The record of an order, created if there is none yet."""
@@ -177,11 +190,21 @@ class Intake:
             return
         # Money that is paid back after everything has shipped cancels nothing: it is a refund, or a return will follow.
         is_refund = read.status is ChannelStatus.REFUNDED
-        if is_refund and record.lines and not any(_unshipped(record, line.line_id) for line in record.lines):
+        if (
+            is_refund
+            and record.lines
+            and not any(stated_contents.unshipped(record, line.line_id) for line in record.lines)
+        ):
             return
-        event_id = f"status of {'/'.join(read.request.key)}"
-        key = (record.channel_id, record.order_id)
-        self._store_cancellation(CancellationRow(key, event_id, PendingCancellation(is_applied=True)))
+        request, original = read.request, (record.channel_id, record.order_id)
+        # Times of a copy are by the clock of another channel, so they say nothing about the original's.
+        time = request.update_time if request.key == original else None
+        event_id = f"status of {'/'.join(request.key)}" + (f" at {time.isoformat()}" if time else "")
+        # The same status of the same time is stored once.
+        if all(row.event_id != event_id for row in self.cancellations.get(original, [])):
+            latest_time = pending_cancellations.latest_time(time, self.unit_of_work.book.now)
+            cancellation = PendingCancellation(cancel_time=time, latest_time=latest_time)
+            self._store_cancellation(CancellationRow(original, event_id, cancellation))
 
     def _apply_hold(
         self, read: ReadRequest, record: AllocationRecord, before: StatedBefore, context: PlanningContext
@@ -217,79 +240,123 @@ class Intake:
         self.unit_of_work.record(AllocationChange(record, SYNC_FAILED, incident.description, intervention=SYNC_FAILED))
 
     def _decide(
-        self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sold: bool
+        self, request: OrderRequest, record: AllocationRecord, context: PlanningContext, *, is_sale: bool
     ) -> AllocationChange:
-        key, original = request.key, (record.channel_id, record.order_id)
-        stated_time, before = record.channel_update_time, (record.channel_update_time, record.channel_status)
-        is_accepted = self._accept_contents(request, record, key)
+        """Applies the contents and the commitment of a request. `is_sale` says whether it reports a payment."""
+        key, original, now = request.key, (record.channel_id, record.order_id), self.unit_of_work.book.now
         rows = self.cancellations.get(original, [])
-        is_whole = any(row.cancellation.is_whole for row in rows)
-        keeps_sale = bool(request.update_time or record.copies or is_whole)
-        sold = is_sold or request.order.commitment is Commitment.SOLD
-        sold = sold or (keeps_sale and record.commitment is Commitment.SOLD)
-        order = _resulting_order(request, record, is_accepted=is_accepted, sold=sold)
+        was_cancelled = any(row.cancellation.is_applied for row in stated_contents.standing(rows, record))
+        known = KnownOrder.of(record, is_cancelled=was_cancelled)
+        if self._provides_contents(key):
+            contradictions.check_edit(request, known, record.state_at(now))
+        is_accepted = self._accept_contents(request, record, key)
+        if request.order.commitment is Commitment.SOLD and request.update_time and key == original:
+            record.sold_time = max(request.update_time, record.sold_time or request.update_time)
+        standing = stated_contents.standing(rows, record)
+        order = stated_contents.resulting_order(request, record, is_accepted=is_accepted, sold=is_sale or known.is_sold)
+        update = OrderUpdate(request, order, known, is_accepted, was_cancelled and not standing)
+        change = self._apply(update, record, rows, context.of(record.channel_id), is_cancelled=bool(standing))
+        if is_sale and known.is_cancelled and (standing or record.is_empty):
+            cancellations = [row.cancellation for row in standing]
+            if contradictions.is_news_of_payment(
+                request, known, cancellations, is_accepted=is_accepted, is_original=key == original
+            ):
+                return self._report_late_payment(change, context)
+        if not is_accepted and self._provides_contents(key):
+            self._note(contradictions.ignored_contents(request, known, record))
+        return self._with_event(change, known)
+
+    def _apply(
+        self,
+        update: OrderUpdate,
+        record: AllocationRecord,
+        rows: list[CancellationRow],
+        channel_context: ChannelContext,
+        *,
+        is_cancelled: bool,
+    ) -> AllocationChange:
+        """Plans the order that a request leads to, less what is cancelled of it by `rows`."""
+        order, changes_contents = update.order, update.is_accepted or update.is_reinstated
         ordered: dict[str, int] = {}
-        if is_whole:
+        if is_cancelled:
             change = cancel_whole_order(self.unit_of_work.book, record, order)
-        elif is_accepted or self._is_affected(record, rows, sold=sold):
-            prior = _prior_cancellations(record, order, rows, stated_time, is_accepted=is_accepted)
-            cancellations = [row.cancellation for row in rows]
-            time = request.update_time if is_accepted and key == original else record.channel_update_time
-            cancelled = cancelled_units(order.lines, cancellations, time, prior)
-            channel_context = context.of(record.channel_id)
-            change = amend(
-                channel_context,
-                self.unit_of_work.book,
-                record,
-                order,
-                cancelled,
-                hold_duration=request.hold_duration or limits.HOLD_DEFAULT,
-            )
+        elif changes_contents or self._is_affected(record, rows, order):
+            cancelled = stated_contents.cancelled_units_of(update, record, rows)
+            planned = channel_context, self.unit_of_work.book, record, order, cancelled
+            change = amend(*planned, hold_duration=update.request.hold_duration or limits.HOLD_DEFAULT)
+            if update.is_reinstated:
+                change = replace(change, description=f"Sold after its cancellation. {change.description}")
             ordered = {line.line_id: line.unit_count - cancelled.get(line.line_id, 0) for line in order.lines}
         else:
-            return self._with_event(AllocationChange(record), before)
-        if is_whole or (is_accepted and order.commitment is Commitment.SOLD):
-            change = note_excess(context.of(record.channel_id), self.unit_of_work.book, change, ordered)
-        for row in rows:
-            if not row.cancellation.is_applied:
-                self._store_cancellation(replace(row, cancellation=replace(row.cancellation, is_applied=True)))
-        return self._with_event(change, before)
+            change = AllocationChange(record)
+            rows = [row for row in rows if row.cancellation.is_whole]
+        if is_cancelled or (changes_contents and order.commitment is Commitment.SOLD):
+            change = note_excess(channel_context, self.unit_of_work.book, change, ordered)
+        self._mark_applied(rows, record)
+        return change
+
+    def _mark_applied(self, rows: Iterable[CancellationRow], record: AllocationRecord) -> None:
+        """Marks cancellations as applied, and notes those that the order's sale overtook before they arrived here."""
+        for row in list(rows):
+            cancellation = row.cancellation
+            if cancellation.is_applied:
+                continue
+            if cancellation.is_whole and not stands(cancellation, record.sold_time):
+                self._note(contradictions.ignored_cancellation(cancellation, record.sold_time))
+            self._store_cancellation(replace(row, cancellation=replace(cancellation, is_applied=True)))
+
+    def _report_late_payment(self, change: AllocationChange, context: PlanningContext) -> AllocationChange:
+        """Raises an exception for a sale that does not undo the cancellation of its order; it repeats an open one."""
+        record = change.record
+        record.needs_person, record.update_time = True, self.unit_of_work.book.now
+        incident = contradictions.paid_after_cancellation(record, context.of(record.channel_id).channel)
+        self.incidents.append(incident)
+        return replace(
+            change, event=incident.kind, description=incident.description, intervention=PAID_AFTER_CANCELLATION
+        )
+
+    def _provides_contents(self, key: OrderKey) -> bool:
+        """Whether the contents of this order are those of the promise: an original's, or a copy's that came first."""
+        link = self._links.get(key)
+        return link is None or link.provides_contents
 
     def _is_current(self, request: OrderRequest, record: AllocationRecord) -> bool:
         """Whether a request speaks for its order, and is not older than what the channel said last."""
         link = self._links.get(request.key)
         if link is not None:
-            return link.provides_contents and not _is_older(request.update_time, link.update_time)
-        return not _is_older(request.update_time, record.channel_update_time)
+            return link.provides_contents and not stated_contents.is_older(request.update_time, link.update_time)
+        return not stated_contents.is_older(request.update_time, record.channel_update_time)
 
     def _accept_contents(self, request: OrderRequest, record: AllocationRecord, key: OrderKey) -> bool:
         """Whether a request's contents become the order's; if so, stores the channel's time and status of them."""
         link = self._links.get(key)
         if link is not None:
-            if not link.provides_contents or _is_older(request.update_time, link.update_time):
+            if not link.provides_contents or stated_contents.is_older(request.update_time, link.update_time):
                 return False
             self._set_link(replace(link, update_time=request.update_time or link.update_time))
             return True
         for copy in list(self._links.values()):
             if copy.original == key and copy.provides_contents:
                 self._set_link(replace(copy, provides_contents=False))
-        if _is_older(request.update_time, record.channel_update_time):
+        if stated_contents.is_older(request.update_time, record.channel_update_time) or contradictions.is_late_cart(
+            request, record
+        ):
             return False
         record.channel_update_time = request.update_time or record.channel_update_time
         record.channel_status = request.channel_status or record.channel_status
         return True
 
-    def _is_affected(self, record: AllocationRecord, rows: Sequence[CancellationRow], *, sold: bool) -> bool:
+    def _is_affected(self, record: AllocationRecord, rows: Sequence[CancellationRow], order: Order) -> bool:
         """Whether an order changes although its contents do not: it is now sold, or stored cancellations apply."""
-        if sold and record.commitment is Commitment.HOLD:
+        if order.commitment is not record.commitment:
             return True
         has_pending = any(not row.cancellation.is_applied for row in rows)
         return has_pending and record.state_at(self.unit_of_work.book.now) in PROMISING
 
-    def _with_event(self, change: AllocationChange, before: tuple[datetime | None, str | None]) -> AllocationChange:
+    def _with_event(self, change: AllocationChange, known: KnownOrder) -> AllocationChange:
         """The change, with an event if only the channel's time or status of the order changed."""
         record = change.record
-        if change.event or (record.channel_update_time, record.channel_status) == before:
+        if change.event or not known.differs_from(record):
             return change
         status = f"; its status there is {record.channel_status}" if record.channel_status else ""
         sentence = f"The channel sent the order again with the same contents{status}."
@@ -300,51 +367,10 @@ class Intake:
         if change.decision is None:
             return
         channel = context.of(record.channel_id).channel
-        for sku in sorted({short.sku for short in record.shortages if short.cause == UNMAPPED}):
-            sentence = f"{record.channel_id} sold '{sku}', which is not in the catalog; add the product."
-            self.incidents.append(
-                Incident(
-                    order_exceptions.UNMAPPED_PRODUCT, sku, sentence, channel, channel_id=record.channel_id, sku=sku
-                )
-            )
-
-
-def _unshipped(record: AllocationRecord, line_id: str) -> int:
-    return record.line(line_id).uncancelled - record.shipped_of_line(line_id)
-
-
-def _is_older(time: datetime | None, stored: datetime | None) -> bool:
-    return time is not None and stored is not None and time < stored
-
-
-def _resulting_order(request: OrderRequest, record: AllocationRecord, *, is_accepted: bool, sold: bool) -> Order:
-    """The order after this request, as its channel states it, under the original's key."""
-    commitment = Commitment.SOLD if sold else request.order.commitment
-    if is_accepted or not record.lines:
-        channel_id, order_id = record.channel_id, record.order_id
-        return replace(request.order, channel_id=channel_id, order_id=order_id, commitment=commitment)
-    was_sold = record.commitment is Commitment.SOLD
-    return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold or was_sold else record.commitment)
-
-
-def _prior_cancellations(
-    record: AllocationRecord,
-    order: Order,
-    rows: Sequence[CancellationRow],
-    stated_time: datetime | None,
-    *,
-    is_accepted: bool,
-) -> PriorCancellations:
-    """Units that stay cancelled when the channel repeats the same contents; a cart that is sent again has none."""
-    units = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
-    if not units:
-        return PriorCancellations()
-    stay_cancelled = not is_accepted or record.commitment is Commitment.SOLD or bool(rows)
-    return (
-        PriorCancellations(units, stated_time)
-        if stay_cancelled and same_contents(record.order_as_stated(), order)
-        else PriorCancellations()
-    )
+        lines = {short.sku: short.line_id for short in record.shortages if short.cause == UNMAPPED}
+        self.incidents += [
+            order_exceptions.unmapped_product(record, sku, line_id, channel) for sku, line_id in sorted(lines.items())
+        ]
 
 
 async def write_intake(connection: Connection, intake: Intake, policy_set: PolicySet) -> None:

@@ -48,6 +48,8 @@ allocation = Table(
     required("needs_person", Boolean, server_default=false()),
     Column("decision_id", Uuid),
     Column("channel_update_time", Moment, comment="when the channel last changed the order, by the channel's clock"),
+    Column("sold_time", Moment, comment="latest time at which the channel stated it as sold, by the channel's clock"),
+    Column("ignored_time", Moment, comment="channel's time of the older contents that were ignored last"),
     Column("channel_status", Text, comment="order status in the channel's own word"),
     Column("hold_reason", Text, comment="why it was put on hold; null if it never was"),
     Column("hold_until", Moment, comment="when the hold is overdue; null if nobody said"),

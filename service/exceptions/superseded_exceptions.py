@@ -89,11 +89,13 @@ _IS_RECALL = _exception.kind == _literal("cancelled_after_shipping")
 # replanned; a hold stays overdue until it is released; and what a channel reported stays to be looked up there.
 _OUTLIVES_PLANS = ("late_shipment", "hold_overdue", "sync_failed")
 _CONCERNS_PLAN = _exception.kind.not_in([_literal(kind) for kind in _OUTLIVES_PLANS]) & ~_IS_RECALL
+# A payment that came after the cancellation is still to be refunded while its order is cancelled.
+_ENDS_WITH_ORDER = _exception.kind != _literal("paid_after_cancellation")
 _SUPERSEDE = _superseding("The order was replanned.", _CONCERNS_PLAN)
 _SUPERSEDE_RECALLS = _superseding("The order was changed again.", _IS_RECALL)
 _SUPERSEDE_OBSOLETE = _superseding(
     "The problem that it reported no longer exists.",
-    (_CONCERNS_PLAN & _is_obsolete()) | (_IS_RECALL & ~_awaits_units()),
+    (_CONCERNS_PLAN & _ENDS_WITH_ORDER & _is_obsolete()) | (_IS_RECALL & ~_awaits_units()),
 )
 
 

@@ -154,6 +154,10 @@ class AllocationRecord:
     needs_person: bool = False
     decision_id: UUID | None = None
     channel_update_time: datetime | None = None
+    sold_time: datetime | None = None
+    """The latest time at which its channel stated it as sold, by the channel's clock."""
+    ignored_time: datetime | None = None
+    """The channel's time of the older contents that were ignored last."""
     channel_status: str | None = None
     hold: OrderHold | None = None
     """Its latest hold, released or not; it has no effect before the order is sold."""

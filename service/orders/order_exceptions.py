@@ -11,14 +11,16 @@ import asyncpg
 from sqlalchemy import Text, literal_column, select
 
 from policies.decisions.exception_policy import ExceptionHandling, handling_of
-from policies.domain.model import Context, Product
+from policies.domain.model import Channel, Context, Product
 from policies.explanation import FiredRule, unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service.database.database import Connection, Statement, any_of
 from service.database.tables import exception, exception_record
 from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, resolution_text
+from service.exceptions.incidents import Incident
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
+from service.orders.order_lines import SKU_FORM, is_possible_sku
 
 LINE_ID_SEPARATOR = "\x1f"
 """Joins the line ids of one exception: `unnest` flattens an array of arrays, so each list is sent as a text."""
@@ -160,6 +162,26 @@ _KEPT = {
 
 
 UNMAPPED_PRODUCT = "unmapped_product"
+
+
+def unmapped_product(record: AllocationRecord, sku: str, line_id: str, channel: Channel) -> Incident:
+    """An exception for a SKU of a sold line that the catalog does not have, or that no product can have.
+
+    All orders of a SKU share one. A line without a SKU has one of its own.
+    """
+    advice = "add the product"
+    if not is_possible_sku(sku):
+        advice = f"no product can have this SKU ({SKU_FORM}), so correct it in the channel and send the order again"
+    if not sku:
+        order = f"{record.channel_id}/{record.order_id}"
+        sentence = f"Line {line_id} of {order} was sold without a SKU: {advice}."
+        subject = f"{order}, line {line_id}"
+        return Incident(
+            UNMAPPED_PRODUCT, subject, sentence, channel, channel_id=record.channel_id, allocation_id=record.id
+        )
+    sentence = f"{record.channel_id} sold '{sku}', which is not in the catalog: {advice}."
+    return Incident(UNMAPPED_PRODUCT, sku, sentence, channel, channel_id=record.channel_id, sku=sku)
+
 
 _of_kind = exception.c.kind == literal_column(f"'{UNMAPPED_PRODUCT}'")
 _OF_SKUS = Statement(

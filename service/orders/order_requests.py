@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from policies.domain.model import Channel, Commitment, Destination, Order, OrderLine
+from policies.domain.model import Channel, Commitment, Destination, Order
 from service import limits
 from service.errors import Violation
 from service.orders.order_identity import OrderKey
+from service.orders.order_lines import LenientFields, order_lines
 from service.rpc.validation import Fields
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
@@ -18,6 +20,7 @@ _COMMITMENTS = {
     order_pb2.COMMITMENT_HOLD: Commitment.HOLD,
     order_pb2.COMMITMENT_SOLD: Commitment.SOLD,
 }
+UPDATE_TIME: Final = "channel_update_time"
 _METHODS = {
     order_pb2.FULFILLMENT_METHOD_UNSPECIFIED: "ship",
     order_pb2.FULFILLMENT_METHOD_SHIP: "ship",
@@ -38,7 +41,8 @@ class OrderRequest:
     """A checked AllocateOrder request. `request_id` is the caller's, or None.
 
     `hold_duration` is None if not stated. `copy_of` is the original's key if this is a copy; `update_time` and
-    `channel_status` are those of the channel.
+    `channel_status` are those of the channel. `left_out` are the values of a SOLD order that cannot be used, and why;
+    the order is taken without them.
     """
 
     order: Order
@@ -48,6 +52,12 @@ class OrderRequest:
     update_time: datetime | None = None
     channel_status: str | None = None
     hold: StatedHold | None = None
+    left_out: Sequence[Violation] = ()
+
+    @property
+    def unusable_time(self) -> Violation | None:
+        """Why the channel's time of the order cannot be used; None if it can, or if there is none."""
+        return next((violation for violation in self.left_out if violation.field == UPDATE_TIME), None)
 
     @property
     def key(self) -> OrderKey:
@@ -89,11 +99,12 @@ class ReleaseHoldRequest:
 
 def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     """Checks an AllocateOrder request. Raises InvalidFields with everything that is wrong."""
-    fields = Fields()
+    commitment = _COMMITMENTS.get(request.commitment)
+    # A status may mean that the order is paid; `channel_words` refuses a HOLD that turns out to be one.
+    fields = LenientFields(is_lenient=commitment is Commitment.SOLD or bool(request.channel_status))
     channel_id = fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True) or ""
     order_id = fields.text("order_id", request.order_id, longest=limits.ORDER_ID_LENGTH, required=True) or ""
-    lines = _lines(fields, request.lines)
-    commitment = _COMMITMENTS.get(request.commitment)
+    lines = order_lines(fields, request.lines)
     if commitment is None:
         fields.wrong("commitment", "must be COMMITMENT_HOLD or COMMITMENT_SOLD")
     method = order_method(fields, request.method)
@@ -101,7 +112,11 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     hold = _stated_hold(fields, request.hold) if request.HasField("hold") else None
     request_id = fields.uuid("request_id", request.request_id)
     destination = order_destination(fields, request.destination) if request.HasField("destination") else None
-    stated_value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
+    stated_value = (
+        fields.usable(lambda strict: strict.money("order_value", request.order_value))
+        if request.HasField("order_value")
+        else None
+    )
     priority = request.priority if request.HasField("priority") else None
     if priority is not None:
         fields.whole_number("priority", priority, -limits.PRIORITY, limits.PRIORITY)
@@ -112,7 +127,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     copy_of = order_key(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
-    update_time = _update_time(fields, request)
+    update_time = fields.usable(lambda strict: _update_time(strict, request))
     status = fields.text("channel_status", request.channel_status, longest=limits.CHANNEL_STATUS_LENGTH)
     fields.finish()
     assert commitment is not None
@@ -128,7 +143,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         priority=priority,
         tags=tags,
     )
-    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status, hold)
+    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status, hold, fields.left_out)
 
 
 def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:
@@ -159,9 +174,9 @@ def order_key(fields: Fields, at: str, reference: order_pb2.OrderReference) -> O
 def _update_time(
     fields: Fields, request: allocation_pb.AllocateOrderRequest | allocation_pb.CancelOrderLinesRequest
 ) -> datetime | None:
-    if not request.HasField("channel_update_time"):
+    if not request.HasField(UPDATE_TIME):
         return None
-    return fields.moment("channel_update_time", request.channel_update_time, given=True)
+    return fields.past_moment(UPDATE_TIME, request.channel_update_time)
 
 
 def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesRequest) -> tuple[Cancellation, ...]:
@@ -243,33 +258,6 @@ def order_destination(fields: Fields, destination: order_pb2.Destination) -> Des
         if destination.HasField("coordinates")
         else None,
     )
-
-
-def _lines(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> list[OrderLine]:
-    if not fields.size("lines", lines, 1, limits.ORDER_LINES):
-        return []
-    checked: list[OrderLine] = []
-    used_ids: set[str] = set()
-    for index, line in enumerate(lines):
-        at = f"lines[{index}]"
-        violations_before = len(fields.violations)
-        fields.sku(f"{at}.sku", line.sku)
-        fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
-        line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH) or str(index + 1)
-        if line_id in used_ids:
-            fields.wrong(f"{at}.line_id", f"'{line_id}' is also the id of another line of this order")
-        used_ids.add(line_id)
-        price = fields.money(f"{at}.unit_price", line.unit_price) if line.HasField("unit_price") else None
-        if len(fields.violations) == violations_before:
-            checked.append(OrderLine(line_id, line.sku, line.unit_count, price))
-    _check_currency(fields, lines)
-    return checked
-
-
-def _check_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> None:
-    currencies = sorted({line.unit_price.currency_code for line in lines if line.HasField("unit_price")})
-    if len(currencies) > 1:
-        fields.wrong("lines", f"mix the currencies {', '.join(currencies)}; one order has one currency")
 
 
 def _hold_duration(

@@ -306,6 +306,8 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         needs_person=row["needs_person"],
         decision_id=row["decision_id"],
         channel_update_time=row["channel_update_time"],
+        sold_time=row["sold_time"],
+        ignored_time=row["ignored_time"],
         channel_status=row["channel_status"],
         hold=_hold_of(row),
         version=row["version"],

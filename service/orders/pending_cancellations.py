@@ -79,6 +79,14 @@ class CancellationRow:
     cancellation: PendingCancellation
 
 
+def latest_time(cancel_time: datetime | None, ingest_time: datetime) -> datetime:
+    """The latest time, by the channel's clock, at which a cancellation can have happened.
+
+    One without a time happened before it arrived; the channel's clock may be ahead of ours.
+    """
+    return cancel_time or ingest_time + limits.CLOCK_SKEW
+
+
 async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[CancellationRow]:
     """The stored cancellations of these locked orders, in order of arrival."""
     rows = await _READ.rows(connection, **transposed(["channel_id", "order_id"], sorted(set(keys))))
@@ -86,7 +94,13 @@ async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[Cancell
         CancellationRow(
             (r["channel_id"], r["order_id"]),
             r["event_id"],
-            PendingCancellation(r["line_id"], r["unit_count"] or 0, r["cancel_time"], r["apply_time"] is not None),
+            PendingCancellation(
+                r["line_id"],
+                r["unit_count"] or 0,
+                r["cancel_time"],
+                is_applied=r["apply_time"] is not None,
+                latest_time=latest_time(r["cancel_time"], r["ingest_time"]),
+            ),
         )
         for r in rows
     ]

@@ -146,6 +146,16 @@ class Fields:
             return None
         return moment
 
+    def past_moment(self, field: str, value: Timestamp) -> datetime | None:
+        """A time that is not ahead of the service's clock by more than clocks may differ, in UTC."""
+        moment = self.moment(field, value, given=True)
+        if moment is None or moment <= datetime.now(UTC) + limits.CLOCK_SKEW:
+            return moment
+        minutes = limits.CLOCK_SKEW.total_seconds() / 60
+        text = f"is {moment:%Y-%m-%d %H:%M:%S} UTC, more than {minutes:g} minutes in the future"
+        self.wrong(field, f"{text}; check the clock of the sender")
+        return None
+
     def time_zone(self, field: str, value: str) -> str:
         """An IANA time zone; UTC if empty."""
         try:

@@ -81,7 +81,7 @@ COMMANDS = {
     ),
     "confirm": Command("{held}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "extend": Command("{held} --minutes 30", r"shopify/A-\d+: allocated \(held\)"),
-    "release": Command("{held}", r"shopify/A-\d+: .*\(released\)"),
+    "release": Command("{held}", r"shopify/A-\d+: released"),
     "release-hold": Command("{on_hold}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "cancel": Command("{sold} 1:1", r"shopify/A-\d+: cancelled"),
     "explain": Command("{sold}", r"shopify/A-\d+: allocated \(confirmed\)"),
@@ -459,6 +459,8 @@ BOUNDS = {
         f"{EARLIEST.year} to {MAXYEAR}",
         f"{span(limits.CLOCK_SKEW)} ahead",
     ),
+    "SKU": (f"{limits.SKU_LENGTH} characters", f"{limits.SOLD_SKU_LENGTH} are kept"),
+    "time": (f"{span(limits.CLOCK_SKEW)} ahead",),
     "hold": (
         f"{span(limits.HOLD_SHORTEST)} to {span(limits.HOLD_LONGEST)}",
         f"at most {span(limits.UNPAID_ORDER_LONGEST)}",

@@ -366,7 +366,7 @@ class AllocateOrderRequest(_message.Message):
     """The channel's own status of the order, at most 64 characters, such as `AWAITING_SHIPMENT`. If the channel has a
     known `platform`, the status acts, whatever `commitment` says: one that means not paid makes a HOLD, one that means
     paid makes it SOLD, one that means on hold puts it on hold, one that means to be fulfilled releases it, and one that
-    means cancelled or refunded cancels for good what has not shipped. An unknown status, and one that reports a
+    means cancelled or refunded cancels what has not shipped. An unknown status, and one that reports a
     failure, raises a `sync_failed` exception. docs/channel-statuses.md lists them. Otherwise `commitment` decides.
     """
     @_builtins.property
@@ -392,7 +392,9 @@ class AllocateOrderRequest(_message.Message):
     @_builtins.property
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
         """When the channel last changed the order, by the channel's clock. Contents older than the stored ones are ignored,
-        so updates may arrive in any order. An order that was ever SOLD stays SOLD.
+        so updates may arrive in any order; the timeline says so if they differ. An order that was ever SOLD stays SOLD.
+        A time more than 5 minutes ahead is an error for a HOLD, and for a SOLD order that changes one that is sold already;
+        any other SOLD order is taken without it.
         """
 
     @_builtins.property
@@ -973,8 +975,10 @@ class CancelOrderLinesRequest(_message.Message):
 
     @_builtins.property
     def channel_update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the units were cancelled, by the channel's clock. Order contents of the same time or later already include the
-        cancellation, so it is not applied to them again. An order cancelled with `whole_order` stays cancelled.
+        """When the units were cancelled, by the channel's clock; at most 5 minutes ahead. Order contents of the same time or
+        later already include the cancellation, so it is not applied to them again. An order cancelled with `whole_order`
+        stays cancelled until the channel states it as SOLD with a later time. Without a time, it was cancelled at the latest
+        5 minutes after the call.
         """
 
     def __init__(

@@ -109,8 +109,13 @@ class AllocationServiceServicer:
         allocation, SOLD confirms a live HOLD, and changed contents replace the old ones. Each call states the complete
         order.
 
-        A SOLD order is never rejected because the catalog lacks a SKU: its units are short until UpsertProducts adds the
-        product.
+        A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
+        have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
+        raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
+        left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+
+        A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
+        Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
         """
@@ -132,7 +137,8 @@ class AllocationServiceServicer:
         """Confirms a HELD allocation, once the order is paid.
 
         An expired hold is allocated again as a SOLD order. Confirming a confirmed allocation succeeds.
-        Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+        Errors: NOT_FOUND, WRONG_STATE (refused, released or cancelled: send the sale with AllocateOrder),
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +155,7 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseAllocation(self, request, context):
-        """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
+        """Releases the stock of a HELD allocation. Releasing an allocation that promises nothing any more succeeds.
 
         Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
         """

@@ -44,8 +44,13 @@ class AllocationServiceStub:
     allocation, SOLD confirms a live HOLD, and changed contents replace the old ones. Each call states the complete
     order.
 
-    A SOLD order is never rejected because the catalog lacks a SKU: its units are short until UpsertProducts adds the
-    product.
+    A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
+    have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
+    raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
+    left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+
+    A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
+    Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
     Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
     """
@@ -59,7 +64,8 @@ class AllocationServiceStub:
     """Confirms a HELD allocation, once the order is paid.
 
     An expired hold is allocated again as a SOLD order. Confirming a confirmed allocation succeeds.
-    Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+    Errors: NOT_FOUND, WRONG_STATE (refused, released or cancelled: send the sale with AllocateOrder),
+    REQUEST_ID_REUSED.
     """
     ExtendHold: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ExtendHoldRequest, _allocation_service_pb2.ExtendHoldResponse]
     """Sets a new expiry for a hold, counted from now: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if
@@ -68,7 +74,7 @@ class AllocationServiceStub:
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
     """
     ReleaseAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReleaseAllocationRequest, _allocation_service_pb2.ReleaseAllocationResponse]
-    """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
+    """Releases the stock of a HELD allocation. Releasing an allocation that promises nothing any more succeeds.
 
     Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
     """
@@ -131,8 +137,13 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     allocation, SOLD confirms a live HOLD, and changed contents replace the old ones. Each call states the complete
     order.
 
-    A SOLD order is never rejected because the catalog lacks a SKU: its units are short until UpsertProducts adds the
-    product.
+    A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
+    have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
+    raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
+    left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+
+    A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
+    Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
     Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
     """
@@ -146,7 +157,8 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     """Confirms a HELD allocation, once the order is paid.
 
     An expired hold is allocated again as a SOLD order. Confirming a confirmed allocation succeeds.
-    Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+    Errors: NOT_FOUND, WRONG_STATE (refused, released or cancelled: send the sale with AllocateOrder),
+    REQUEST_ID_REUSED.
     """
     ExtendHold: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ExtendHoldRequest, _allocation_service_pb2.ExtendHoldResponse]  # type: ignore[assignment]
     """Sets a new expiry for a hold, counted from now: 1 second to 4 hours, or to the channel's `unpaid_order_duration` if
@@ -155,7 +167,7 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
     """
     ReleaseAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReleaseAllocationRequest, _allocation_service_pb2.ReleaseAllocationResponse]  # type: ignore[assignment]
-    """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
+    """Releases the stock of a HELD allocation. Releasing an allocation that promises nothing any more succeeds.
 
     Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
     """
@@ -221,8 +233,13 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         allocation, SOLD confirms a live HOLD, and changed contents replace the old ones. Each call states the complete
         order.
 
-        A SOLD order is never rejected because the catalog lacks a SKU: its units are short until UpsertProducts adds the
-        product.
+        A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
+        have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
+        raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
+        left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+
+        A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
+        Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
         """
@@ -248,7 +265,8 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Confirms a HELD allocation, once the order is paid.
 
         An expired hold is allocated again as a SOLD order. Confirming a confirmed allocation succeeds.
-        Errors: NOT_FOUND, WRONG_STATE (released), REQUEST_ID_REUSED.
+        Errors: NOT_FOUND, WRONG_STATE (refused, released or cancelled: send the sale with AllocateOrder),
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -269,7 +287,7 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _allocation_service_pb2.ReleaseAllocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_allocation_service_pb2.ReleaseAllocationResponse, _abc.Awaitable[_allocation_service_pb2.ReleaseAllocationResponse]]:
-        """Releases the stock of a HELD allocation. Releasing a released allocation succeeds.
+        """Releases the stock of a HELD allocation. Releasing an allocation that promises nothing any more succeeds.
 
         Errors: NOT_FOUND, WRONG_STATE (confirmed: cancel its lines instead), REQUEST_ID_REUSED.
         """

@@ -134,7 +134,7 @@ class ExceptionRecord(_message.Message):
     kind: _builtins.str
     """`oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`, `rejected`, `unmapped_product`,
     `unmapped_location`, `mismatch`, `stale_feed`, `late_shipment`, `location_unavailable`, `review`, `stuck_order`,
-    `sync_failed`, `cancelled_after_shipping` or `hold_overdue`.
+    `sync_failed`, `cancelled_after_shipping`, `paid_after_cancellation` or `hold_overdue`.
     """
     owner: _builtins.str
     """The team that owns it: named by the exception rule, or by a later assignment or escalation."""

@@ -228,6 +228,7 @@ class ResolveExceptionRequest(_message.Message):
     `mismatch`: STOCK_CORRECTED, NO_ACTION;
     `stale_feed`, `sync_failed`: COMPLETED, MAPPED, NO_ACTION;
     `cancelled_after_shipping`: COMPLETED (the parcel was stopped, or its units are back), NO_ACTION;
+    `paid_after_cancellation`: COMPLETED, NO_ACTION;
     every kind: OTHER.
     """
     actor: _builtins.str

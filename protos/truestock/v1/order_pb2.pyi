@@ -285,6 +285,7 @@ class OrderLine(_message.Message):
     line_id: _builtins.str
     """Unique within the order; the line's number, counted from 1, if empty."""
     sku: _builtins.str
+    """At most 64 characters. Of a SOLD order any text is accepted, and 255 characters of it are kept."""
     unit_count: _builtins.int
     """1 to 100,000 units."""
     @_builtins.property

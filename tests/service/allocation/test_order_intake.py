@@ -116,12 +116,19 @@ STORIES = {
         cancel_at(3, {"1": 1}),
         send_copy,
     ],
+    "a-cart-that-is-cancelled-and-then-paid": [
+        state_contents(1, [("MUG", 3), ("CUP", 2)], HOLD),
+        cancel_at(3, None),
+        state_contents(5, [("MUG", 4), ("CUP", 2)]),
+        cancel_at(6, {"2": 1}),
+    ],
 }
 EXPECTED = {
     "updates-copy-and-a-cancelled-line": ("STATE_CONFIRMED", {"dc": 6}),
     "a-cancelled-line-that-newer-contents-have-in-them": ("STATE_CONFIRMED", {"dc": 5}),
     "everything-is-cancelled-in-the-end": ("STATE_CANCELLED", {}),
     "an-unpaid-order-that-is-paid-in-shopify": ("STATE_CONFIRMED", {"dc": 3}),
+    "a-cart-that-is-cancelled-and-then-paid": ("STATE_CONFIRMED", {"dc": 5}),
 }
 
 
@@ -159,12 +166,29 @@ async def test_repeated_events_that_arrive_at_once_end_in_the_same_state(retaile
     assert (await shops[0].ledger()).balanced
 
 
-async def test_older_contents_change_nothing(shop: Retailer) -> None:
+async def test_older_contents_change_nothing_and_are_in_the_timeline_once(shop: Retailer) -> None:
     await state_contents(2, [("MUG", 2)])(shop, "A-1")
-    answer = await state_contents(1, [("MUG", 5)])(shop, "A-1")
+    for _ in range(3):
+        answer = await state_contents(1, [("MUG", 5)])(shop, "A-1")
+        await state_contents(1, [("MUG", 2)], HOLD)(shop, "A-1")
 
+    timeline = (await shop.find_order("tiktok_shop/A-1")).timeline
     assert promised(answer) == {"dc": 2}
     assert answer.channel_update_time.ToDatetime(tzinfo=UTC) == at(2)
+    assert [event.event for event in timeline] == ["sold", "ignored"]
+    assert timeline[1].description == (
+        "The channel sent other contents of 2026-11-23 09:01:00 UTC, older than those of 2026-11-23 09:02:00 UTC; "
+        "they were ignored."
+    )
+
+
+async def test_a_cart_that_arrives_after_its_sale_changes_nothing(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop")
+    answer = await shop.allocate("A-1", {"MUG": 5}, HOLD, channel_id="tiktok_shop")
+
+    timeline = (await shop.find_order("tiktok_shop/A-1")).timeline
+    assert (answer.commitment, promised(answer)) == (SOLD, {"dc": 2})
+    assert [event.event for event in timeline] == ["sold", "ignored"]
 
 
 async def test_contents_with_the_same_time_apply(shop: Retailer) -> None:

@@ -1,0 +1,94 @@
+"""Checks the lines of an order. A SOLD order is taken without what is unusable: one bad line never refuses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TypeVar
+
+from policies.domain.model import OrderLine
+from service import limits
+from service.errors import Violation
+from service.rpc.validation import Fields
+from truestock.v1 import order_pb2
+
+T = TypeVar("T")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
+SKU_FORM = f"1 to {limits.SKU_LENGTH} characters, without spaces around them and control characters"
+"""The form of a SKU that a product can have."""
+
+
+class LenientFields(Fields):
+    """Checks the fields of an order. If it is lenient, a value that the order can do without is left out.
+
+    `left_out` says which values, and why.
+    """
+
+    def __init__(self, *, is_lenient: bool) -> None:
+        super().__init__()
+        self.is_lenient = is_lenient
+        self.left_out: list[Violation] = []
+
+    def usable(self, check: Callable[[Fields], T | None]) -> T | None:
+        """The value that a check returns; None if the check finds violations."""
+        strict = Fields()
+        value = check(strict)
+        if not strict.violations:
+            return value
+        found = self.left_out if self.is_lenient else self.violations
+        found += strict.violations
+        return None
+
+
+def order_lines(fields: LenientFields, lines: Sequence[order_pb2.OrderLine]) -> list[OrderLine]:
+    """The lines of an order. A line without units, or with the id of another line, is never one."""
+    if not fields.size("lines", lines, 1, limits.ORDER_LINES):
+        return []
+    checked: list[OrderLine] = []
+    used_ids: set[str] = set()
+    has_one_currency = fields.usable(lambda strict: _has_one_currency(strict, lines))
+    for index, line in enumerate(lines):
+        at = f"lines[{index}]"
+        violations_before = len(fields.violations)
+        sku = _sku(fields, f"{at}.sku", line.sku)
+        fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
+        line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH) or str(index + 1)
+        if line_id in used_ids:
+            fields.wrong(f"{at}.line_id", f"'{line_id}' is also the id of another line of this order")
+        used_ids.add(line_id)
+        price = _price(fields, f"{at}.unit_price", line) if has_one_currency else None
+        if len(fields.violations) == violations_before:
+            checked.append(OrderLine(line_id, sku, line.unit_count, price))
+    return checked
+
+
+def is_possible_sku(sku: str) -> bool:
+    """Whether this SKU, as a line keeps it, can be one of the catalog."""
+    fields = Fields()
+    fields.sku("sku", sku)
+    return not fields.violations and _UNREADABLE not in sku
+
+
+def _sku(fields: LenientFields, field: str, sku: str) -> str:
+    """The SKU as its channel sent it, as far as it can be stored; one of another form than products have is unknown."""
+    if not fields.is_lenient:
+        return fields.sku(field, sku)
+    kept = _CONTROL.sub(_UNREADABLE, sku[: limits.SOLD_SKU_LENGTH])
+    if len(sku) > len(kept):
+        fields.left_out.append(Violation(field, f"has {len(sku):,} characters; the first {len(kept)} are kept"))
+    return kept
+
+
+def _price(fields: LenientFields, field: str, line: order_pb2.OrderLine) -> Decimal | None:
+    if not line.HasField("unit_price"):
+        return None
+    return fields.usable(lambda strict: strict.money(field, line.unit_price))
+
+
+def _has_one_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> bool:
+    currencies = sorted({line.unit_price.currency_code for line in lines if line.HasField("unit_price")})
+    if len(currencies) > 1:
+        fields.wrong("lines", f"mix the currencies {', '.join(currencies)}; one order has one currency")
+    return len(currencies) <= 1
