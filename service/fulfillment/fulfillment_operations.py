@@ -21,8 +21,9 @@ from service.dependencies import Dependencies
 from service.errors import ADD_LOCATION_FIRST, NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns, shipping_undo
 from service.fulfillment.applied_events import AppliedEvents
-from service.fulfillment.shipment_moves import ShipmentTransition, effect_of, not_found_levels, perform
+from service.fulfillment.shipment_moves import not_found_levels, perform
 from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
+from service.fulfillment.shipment_transition import ShipmentTransition, effect_of
 from service.orders import order_messages, order_store
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest

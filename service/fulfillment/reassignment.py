@@ -13,7 +13,7 @@ from policies.facts.measures import serves_destination
 from service.allocation.planner import AllocationChange
 from service.allocation.rerouting import replan_units
 from service.errors import ADD_LOCATION_FIRST, CannotReassign, NotFound
-from service.fulfillment.shipment_moves import ShipmentTransition
+from service.fulfillment.shipment_transition import ShipmentTransition
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
 from service.stock.stock_book import LineUnits
 

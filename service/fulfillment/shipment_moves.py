@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from policies.domain.model import Commitment, OrderLine, Outcome
 from policies.domain.shipments import (
@@ -17,33 +17,26 @@ from policies.domain.shipments import (
 )
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
-from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
-from service.allocation.unit_of_work import UnitOfWork
-from service.errors import EventIdReused, NotFound, OrderOnHold, TooManyUnits, WrongState
-from service.fulfillment.applied_events import UNDONE, AppliedEvents, Effect
-from service.fulfillment.shipment_requests import ShipmentRequest
+from service.errors import EventIdReused, OrderOnHold, TooManyUnits, WrongState
+from service.fulfillment.applied_events import UNDONE, Effect
+from service.fulfillment.shipment_transition import (
+    REJECTED,
+    SHIPPED,
+    ShipmentTransition,
+    check_lines,
+    effect_of,
+    record_effect,
+    requested_units,
+)
 from service.orders import order_exceptions
-from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord, ShortageRecord
+from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
-from service.stock.stock_book import ABSORBED, Book, Movement, Occurrence
-
-SHIPPED = "shipped"
-"""The effect of a ShipShipment event."""
-REJECTED = "rejected"
-"""The cause of rerouted units, and of an oversell if no other location has them."""
 
 _NOT_FOUND = "not_found"
 _UNAVAILABLE_REASONS = {"damaged": "damaged", "set_aside": "display"}
 """Why rejected units are unavailable, by reason of the rejection."""
-_EFFECTS = {
-    ShipmentAction.SHIP: "shipped",
-    ShipmentAction.DELIVER: "delivered",
-    ShipmentAction.COLLECT: "collected",
-    ShipmentAction.REJECT: "rejected",
-    ShipmentAction.UNDO_SHIP: UNDONE,
-}
 _TARGET_STATES = {
     ShipmentAction.ACCEPT: ShipmentState.ACCEPTED,
     ShipmentAction.MARK_READY: ShipmentState.READY_FOR_PICKUP,
@@ -62,43 +55,6 @@ _WORK = frozenset(
     }
 )
 """What a location may not do while the order is on hold. It may still reject units, and take back uncollected ones."""
-
-
-@dataclass(slots=True)
-class ShipmentTransition:
-    """One action on a shipment of a locked order, with the effects of earlier events on the shipment."""
-
-    request: ShipmentRequest
-    event_id: str
-    unit_of_work: UnitOfWork
-    channel_context: ChannelContext
-    record: AllocationRecord
-    shipment: ShipmentRecord
-    applied: AppliedEvents = field(default_factory=AppliedEvents)
-    counted_levels: Mapping[tuple[str, str], bool] = field(default_factory=dict)
-    """By level: whether a count already includes what happened at the time of the event."""
-    effects: list[Effect] = field(default_factory=list)
-
-    @property
-    def book(self) -> Book:
-        """The stock of the transaction."""
-        return self.unit_of_work.book
-
-    @property
-    def applied_units(self) -> dict[str, int]:
-        """The units, by line, on which its event has taken effect before."""
-        effect = effect_of(self.request.action)
-        return self.applied.of_event(effect, self.event_id) if effect else {}
-
-    def occurrence(self, line_id: str) -> Occurrence:
-        """When units of a line moved."""
-        key = (self.record.line(line_id).sku, self.shipment.location_id)
-        return Occurrence(self.request.event_time or self.book.now, self.counted_levels.get(key, False))
-
-
-def effect_of(action: ShipmentAction) -> str:
-    """The name of the effect that an action has on lines; empty if it has none."""
-    return {**_EFFECTS, ShipmentAction.RETURN_UNCOLLECTED: "uncollected"}.get(action, "")
 
 
 def perform(transition: ShipmentTransition) -> None:
@@ -160,7 +116,7 @@ def _record_late(transition: ShipmentTransition) -> None:
     Its units have left without an event that said so. More units than those are too many, in whatever state the
     shipment is: they were never promised.
     """
-    _check_lines(transition)
+    check_lines(transition)
     effect, shipment, applied = effect_of(transition.request.action), transition.shipment, transition.applied_units
     handled = shipment.rejected if effect == REJECTED else shipment.shipped
     if effect == SHIPPED and not transition.request.lines:
@@ -173,32 +129,7 @@ def _record_late(transition: ShipmentTransition) -> None:
         reported -= transition.applied.total(UNDONE, line_id) if effect == SHIPPED else 0
         if units > handled.get(line_id, 0) - reported:
             raise TooManyUnits(line_id, units, 0, effect)
-        _record_effect(transition, line_id, units)
-
-
-def requested_units(transition: ShipmentTransition) -> dict[str, int]:
-    """The units of an action by line: those in the request, or all that have not shipped if it names none."""
-    applied = transition.applied_units
-    if not transition.request.lines:
-        return {line_id: units for line_id, units in transition.shipment.units.items() if line_id not in applied}
-    _check_lines(transition)
-    units_by_line = {line_id: units for line_id, units in transition.request.lines.items() if line_id not in applied}
-    for line_id, units in units_by_line.items():
-        remaining = transition.shipment.units.get(line_id, 0)
-        if units > remaining:
-            raise TooManyUnits(line_id, units, remaining, _EFFECTS[transition.request.action])
-    return units_by_line
-
-
-def _check_lines(transition: ShipmentTransition) -> None:
-    line_ids = set(transition.shipment.line_ids)
-    missing = {
-        f"lines[{index}].line_id": line_id
-        for index, line_id in enumerate(transition.request.lines)
-        if line_id not in line_ids
-    }
-    if missing:
-        raise NotFound("line of the shipment", missing, f"its lines are: {', '.join(sorted(line_ids)[:20])}")
+        record_effect(transition, line_id, units)
 
 
 def _accept(transition: ShipmentTransition) -> None:
@@ -256,7 +187,7 @@ def _fulfill(transition: ShipmentTransition, kind: str) -> int:
         movement = transition.book.fulfill(kind, line_units, transition.occurrence(line_id))
         transition.shipment.shipped[line_id] = transition.shipment.shipped.get(line_id, 0) + units
         transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.SHIPPED)
-        _record_effect(transition, line_id, units, movement)
+        record_effect(transition, line_id, units, movement)
         total += units
     if is_in_review(transition.record) and not transition.record.promised():
         # No promised unit remains that a review could stop.
@@ -271,7 +202,7 @@ def _return_uncollected(transition: ShipmentTransition) -> None:
         transition.book.release(line_units, was_held=False, reason="uncollected")
         transition.record.line(line_id).cancelled += units
         transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.UNCOLLECTED)
-        _record_effect(transition, line_id, units)
+        record_effect(transition, line_id, units)
         total += units
     transition.record.cancel_if_empty()
     if transition.record.outcome is not Outcome.ALLOCATED:
@@ -312,7 +243,7 @@ def _reject_line(transition: ShipmentTransition, line_id: str, units: int) -> No
         transition.book.make_unavailable(line_units, reason=_UNAVAILABLE_REASONS[reason])
     transition.shipment.rejected[line_id] = transition.shipment.rejected.get(line_id, 0) + units
     transition.shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.REJECTED)
-    _record_effect(transition, line_id, units)
+    record_effect(transition, line_id, units)
 
 
 def not_found_levels(transition: ShipmentTransition) -> list[tuple[str, str]]:
@@ -387,12 +318,6 @@ def _without_rerouting(
     resolution = {"backorder": "backordered", "cancel": "cancelled"}.get(action)
     raised = mark_needs_person(record, [replace(exception, resolution=resolution)])
     return replace(rejected, exceptions=raised, cancelled=cancelled)
-
-
-def _record_effect(transition: ShipmentTransition, line_id: str, units: int, movement: Movement | None = None) -> None:
-    left = (movement.effective_time, movement.result == ABSORBED) if movement else (None, False)
-    effect = effect_of(transition.request.action)
-    transition.effects.append(Effect(transition.shipment.id, line_id, effect, transition.event_id, units, *left))
 
 
 _PERFORM = {

@@ -16,8 +16,8 @@ from policies.stock.counting import SHIP_UNDONE
 from service.allocation.planner import AllocationChange
 from service.errors import CannotUndo, InvalidFields, NotFound, Violation
 from service.fulfillment.applied_events import UNDONE, AppliedEvents, Effect
-from service.fulfillment.shipment_moves import SHIPPED, ShipmentTransition
 from service.fulfillment.shipment_requests import ShipmentRequest
+from service.fulfillment.shipment_transition import SHIPPED, ShipmentTransition
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, LineRecord, ShipmentRecord
 from service.stock.stock_book import Occurrence
 
@@ -97,7 +97,8 @@ def _check(transition: ShipmentTransition, units_by_line: Mapping[str, int]) -> 
         if not problem and units > parcel.unrefunded:
             problem = f"{unit_count_text(parcel.returned)} of line {line_id} came back since"
             if parcel.refunded:
-                problem = f"{unit_count_text(parcel.refunded)} of line {line_id} were refunded since"
+                verb = "was" if parcel.refunded == 1 else "were"
+                problem = f"{unit_count_text(parcel.refunded)} of line {line_id} {verb} refunded since"
     if problem:
         raise CannotUndo(str(shipment.id), shipment.state.value, problem, advice)
 

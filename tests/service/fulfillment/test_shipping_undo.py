@@ -47,7 +47,7 @@ async def test_a_wrong_scan_is_taken_back_and_the_parcel_ships_with_a_new_event(
     await shop.stock({("MUG", "dc"): 5})
     order = await shop.allocate("A-1", {"MUG": 2})
     (shipment,) = order.shipments
-    await shop.ship(shipment, event_id="scan-1")
+    shipped = await shop.ship(shipment, event_id="scan-1")
 
     undone = await shop.undo(shipment, "scan-1")
     undone_figures = await figures(shop)
@@ -59,6 +59,8 @@ async def test_a_wrong_scan_is_taken_back_and_the_parcel_ships_with_a_new_event(
     assert (undone.lines[0].shipped_count, undone.lines[0].promised_count) == (0, 2)
     assert (undone.state, undone.status) == (order.state, order_pb2.ORDER_STATUS_IN_PROGRESS)
     assert undone_figures == (5, 2, 3)
+    # Watches send an order whose version rose.
+    assert undone.version > shipped.version
     assert [event.event for event in answer.timeline] == ["sold", "shipped", "ship_undone", "shipped"]
     assert "2 units from dc was undone" in answer.timeline[2].description
     assert answer.allocation.shipments[0].state == State.STATE_SHIPPED
@@ -163,7 +165,7 @@ async def test_what_was_delivered_or_came_back_has_left(shop: Retailer) -> None:
     unshipped = await refused(shop.undo(shipments[3]))
     unknown = await refused(shop.undo(shipments[2], "scan-9"))
 
-    causes = ("it was delivered", "1 unit of line 1 came back since", "1 unit of line 1 were refunded since")
+    causes = ("it was delivered", "1 unit of line 1 came back since", "1 unit of line 1 was refunded since")
     for error, cause in zip(errors, causes, strict=True):
         assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert f"cannot be undone: {cause}; record a return when its units are back" in (error.details() or "")
