@@ -264,3 +264,10 @@ async def test_a_copy_that_contradicts_its_link_names_the_order(shop: Retailer) 
 
     assert (raised.kind, raised.channel_id, raised.order_id) == ("sync_failed", "tiktok_shop", "A-1")
     assert raised.allocation_id == linked.allocation_id
+
+
+async def test_a_reported_failure_stays_open_when_the_order_is_planned_again(shop: Retailer) -> None:
+    await state(shop, "error", channel_id="shopify")
+    await shop.allocate("A-1", {"MUG": 3}, SOLD, channel_id="shopify")
+
+    assert [raised.kind for raised in await shop.open_exceptions()] == ["sync_failed"]

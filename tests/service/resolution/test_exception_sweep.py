@@ -531,7 +531,20 @@ async def test_a_person_may_cancel_an_order_that_is_on_hold_for_too_long(shop: R
     assert len(await exceptions_of(shop, held)) == 1
 
 
-async def test_no_shipment_is_late_while_its_order_is_on_hold(shop: Retailer, replica: Replica) -> None:
+async def test_no_shipment_becomes_late_while_its_order_is_on_hold(shop: Retailer, replica: Replica) -> None:
+    held = await shop.allocate("A-1", {"MUG": 1}, hold=order_pb2.OrderHold(reason="fraud check"))
+    await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
+    await replica.sweep()
+    on_hold = await exceptions_of(shop, held)
+    # The location has no hours, so its time to ship is counted from the release.
+    await release_hold(shop, held)
+    await shop.sql("UPDATE shipment SET assign_time = now() - interval '3 days'")
+    await replica.sweep()
+
+    assert on_hold == await exceptions_of(shop, held) == []
+
+
+async def test_a_late_shipment_is_late_again_after_its_order_was_on_hold(shop: Retailer, replica: Replica) -> None:
     sold = await late(shop)
     await replica.sweep()
     held = await shop.allocate("A-1", {"MUG": 1}, hold=order_pb2.OrderHold(reason="fraud check"))

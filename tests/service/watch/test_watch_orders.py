@@ -18,7 +18,12 @@ from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, Retailer, State
 from tests.service.test_faults import refusal
 from tests.service.watch.test_watch_availability import later, until
-from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    order_pb2,
+    shipment_pb2,
+)
 
 Code = grpc.StatusCode
 
@@ -93,6 +98,21 @@ async def add_channel(shop: Retailer, channel_id: str) -> None:
 async def shop(retailer: Retailer) -> Retailer:
     await retailer.stock({("MUG", "dc"): 10, ("PAN", "dc"): 5})
     return retailer
+
+
+async def test_an_order_on_hold_is_no_work_until_its_release_is_sent(shop: Retailer) -> None:
+    async with watching_orders(shop) as client:
+        held = await shop.allocate("A-1", {"MUG": 2}, hold=order_pb2.OrderHold(reason="fraud check"))
+        await client.receives("A-1", "sold", "on_hold")
+        on_hold = client.orders[held.allocation_id]
+        request = allocation_pb.ReleaseOrderHoldRequest(allocation_id=held.allocation_id)
+        await shop.allocations.ReleaseOrderHold(request)
+        await client.receives("A-1", "sold", "on_hold", "hold_released")
+        released = client.orders[held.allocation_id]
+
+    states = [order.shipments[0].state for order in (on_hold, released)]
+    assert states == [shipment_pb2.Shipment.STATE_ON_HOLD, shipment_pb2.Shipment.STATE_ASSIGNED]
+    assert [order.hold.reason for order in (on_hold, released)] == ["fraud check", ""]
 
 
 async def test_events_of_an_order_are_sent_with_its_latest_state(shop: Retailer) -> None:
