@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         say(str(error))
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        # The shell passes bytes that are not UTF-8 as lone surrogates, which no message of the API can carry.
+        if error.reason != "surrogates not allowed":
+            raise
+        say(f"{error.object!r} is not UTF-8 text; write the argument in UTF-8.")
+        sys.exit(2)
     except KeyboardInterrupt:
         say("Stopped.")
         sys.exit(file_commands.EXIT_INTERRUPTED)

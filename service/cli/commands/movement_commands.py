@@ -244,5 +244,8 @@ def _timestamp(text: str, option: str) -> Timestamp | None:
     except ValueError as error:
         raise typer.BadParameter(f"{option} {text!r} is not a time such as 2026-11-30T09:00Z") from error
     message = Timestamp()
-    message.FromDatetime(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    try:
+        message.FromDatetime(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except OverflowError as error:
+        raise typer.BadParameter(f"{option} {text!r} is not between the years 1 and 9999 in UTC") from error
     return message

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -163,7 +163,10 @@ def zoned_time(cell: str) -> datetime:
         raise ValueError(f"{cell!r} is not a time; write ISO 8601, such as 2026-11-27T09:00:00Z") from None
     if value.tzinfo is None:
         raise ValueError(f"{cell!r} has no time zone; add Z for UTC or an offset such as -06:00")
-    return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{cell!r} is not between the years 1 and 9999 in UTC; correct the year") from None
 
 
 def make_location(cells: Cells) -> Location:

@@ -234,12 +234,23 @@ async def test_a_transfer_is_dispatched_received_and_listed(shop: Retailer, run:
     assert "T-1 dc store MUG 3 2 - 1" in listed.row("MUG")
 
 
+async def test_a_transfer_is_booked_late_and_called_off(shop: Retailer, run: Run) -> None:
+    await run("transfer", "dispatch", "T-1", "MUG:3", "--from", "dc", "--to", "store", "--at", "2026-01-02T03:04Z")
+    cancelled = await run("transfer", "cancel", "T-1")
+
+    assert "Transfer T-1 from dc to store: cancelled" in cancelled.out
+    assert "T-1 dc store MUG 3 0 - - 3 2026-01-02 03:04:00Z" in cancelled.row("MUG")
+    assert (await shop.level("MUG", "dc")).on_hand_count == 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("dispatch", "T-1", "MUG", "--from", "dc", "--to", "store"), "'MUG' is not SKU:UNITS"),
         (("dispatch", "T-1", "MUG:1", "--from", "dc", "--to", "store", "--expect", "soon"), "'soon' is not a time"),
         (("receive", "T-1"), "name the units that arrived"),
+        (("receive", "T-1", "MUG:1", "--at", "soon"), "--at 'soon' is not a time"),
+        (("cancel", "T-1", "--at", "soon"), "--at 'soon' is not a time"),
     ],
 )
 async def test_wrong_usage_of_transfers_is_explained(
