@@ -78,6 +78,18 @@ delays = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
 """How many steps ago an event happened that is reported now."""
 
 
+WRONG_MOVEMENT_COUNTS = """
+SELECT level.sku, level.location_id, level.movements_since_count, count(movement.id)
+FROM stock_level AS level LEFT JOIN stock_movement AS movement
+    ON movement.sku = level.sku AND movement.location_id = level.location_id AND movement.on_hand_delta <> 0
+    AND movement.effective_time > level.physical_count_time
+    AND movement.kind NOT IN ('counted', 'found', 'lost', 'adjusted', 'ship_undone', 'transfer_cancelled')
+WHERE level.physical_count_time IS NOT NULL
+GROUP BY level.sku, level.location_id
+HAVING level.movements_since_count <> count(movement.id)
+"""
+
+
 class RandomRetailer(RuleBasedStateMachine):
     """One retailer with products of its own, in a database that many retailers share."""
 
@@ -688,6 +700,10 @@ class RandomRetailer(RuleBasedStateMachine):
         report = self.run(self.shop.ledger())
         assert report.balanced, report.differences
         self.steps_passed[step] += 1
+
+    def teardown(self) -> None:
+        """Every level knows how many movements of goods there were since a person last counted it."""
+        assert self.run(self.shop.sql(WRONG_MOVEMENT_COUNTS)) == []
 
     async def _is_swept(self) -> bool:
         expired_holds = "SELECT FROM allocation WHERE state = 'held' AND expire_time < clock_timestamp()"

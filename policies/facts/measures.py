@@ -25,7 +25,7 @@ def age_minutes(context: Context) -> float | None:
 
 
 def days_since_count(context: Context) -> float | None:
-    """Days since a person last counted the stock; if no person ever did, days since the last count of any kind."""
+    """Days since a person last counted the stock; None if no person ever did. A program's figure is not a count."""
     return _in_units(_count_age(context), _DAY)
 
 
@@ -96,7 +96,7 @@ def _figure_age(context: Context) -> timedelta | None:
 
 
 def _count_age(context: Context) -> timedelta | None:
-    since = context.stock and (context.stock.physical_count_time or context.stock.counted_time)
+    since = context.stock and context.stock.physical_count_time
     return context.now - since if since else None
 
 

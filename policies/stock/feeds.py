@@ -18,6 +18,8 @@ EVERYTHING: frozenset[str] = frozenset()
 class Feed:
     """A source of stock figures. `location_ids` and `skus` are what it reports on; empty means all.
 
+    `computed` says that a program computes its counts, unless a count itself says that a person counted.
+
     The defaults apply to a source that has not been declared.
     """
 
@@ -28,6 +30,7 @@ class Feed:
     location_ids: frozenset[str] = EVERYTHING
     skus: frozenset[str] = EVERYTHING
     tolerance_units: int = 0
+    computed: bool = False
 
     @property
     def owns(self) -> bool:

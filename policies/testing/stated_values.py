@@ -112,6 +112,7 @@ def stated_level(
     reserved = counts["unavailable"] + counts["held"] + counts["allocated"]
     age = number_or_unknown(file, fields, "age_minutes", MAX_AGE_MINUTES, default=0.0)
     counted = number_or_unknown(file, fields, "days_since_count", MAX_AGE_DAYS)
+    counted_time = None if counted is None else now - timedelta(days=counted)
     return StockLevel(
         *key,
         counts["on_hand"] if "on_hand" in fields else counts["available"] + reserved,
@@ -119,10 +120,11 @@ def stated_level(
         counts["held"],
         counts["allocated"],
         as_of_time=None if age is None else now - timedelta(minutes=age),
-        counted_time=None if counted is None else now - timedelta(days=counted),
+        counted_time=counted_time,
         count_confidence=number_or_unknown(file, fields, "count_confidence", 1),
         source=optional(fields, "source", file.text),
         tracked=optional(fields, "tracked", file.flag) is not False,
+        physical_count_time=counted_time,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from policies.decisions.sellable import Availability, LocationAvailability
 from policies.domain.model import Destination, Product, StockLevel, World
+from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.catalog import catalog_store
@@ -192,8 +193,15 @@ def _location(figure: LocationAvailability, world: World) -> availability_pb.Loc
 
 
 def _reasons(figure: LocationAvailability) -> list[str]:
-    reasons = [fired.effect for fired in figure.blocked_by]
+    reasons = [_block_reason(fired) for fired in figure.blocked_by]
     if figure.not_used_by is not None:
         rule = f" by {figure.not_used_by.rule}" if figure.not_used_by.rule else ""
         reasons.append(f"{figure.not_used_by.reason}{rule}")
     return reasons
+
+
+def _block_reason(fired: FiredRule) -> str:
+    """The effect of a block, with the confidence that it compared: no other field of the answer shows that figure."""
+    facts = dict(fired.evidence.facts()) if fired.evidence else {}
+    confidence = facts.get("stock.count_confidence")
+    return fired.effect if confidence is None else f"{fired.effect} (stock.count_confidence is {confidence})"

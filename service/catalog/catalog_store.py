@@ -261,6 +261,7 @@ def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:
         location_ids=frozenset(row["location_ids"]),
         skus=frozenset(row["skus"]),
         tolerance_units=row["tolerance_units"],
+        computed=row["computed"],
     )
 
 

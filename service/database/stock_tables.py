@@ -131,6 +131,7 @@ feed = Table(
     required("skus", Texts, comment="empty means all"),
     Column("cadence_minutes", Integer, comment="expected minutes between reports; null is never overdue"),
     required("tolerance_units", Integer),
+    required("computed", Boolean, server_default=false(), comment="a program computes its figures; no person counts"),
     Column("ingest_time", Moment),
     *timestamps(),
     comment="Declared feeds: who reports stock, and what the figures mean.",
@@ -156,7 +157,23 @@ stock_level = Table(
     Column(
         "unavailable_time", Moment, comment="effective time of the last accepted count that reported unavailable units"
     ),
-    Column("count_confidence", Double, comment="share of recent counts and picks that found the expected units"),
+    # From these four and the location's history follows the chance that on_hand is right.
+    required(
+        "movements_since_count",
+        Integer,
+        server_default="0",
+        comment="movements of goods since physical_count_time",
+    ),
+    required(
+        "not_found_since_count", Integer, server_default="0", comment="picks since then that did not find their units"
+    ),
+    required("count_errors", Double, server_default="0", comment="errors that counts and picks have found here"),
+    required(
+        "count_exposure_days",
+        Double,
+        server_default="0",
+        comment="days, and movements as days, in which those errors could happen",
+    ),
     Column("ingest_time", Moment),
     Column("source", Text),
     required(
@@ -170,6 +187,15 @@ stock_level = Table(
     # Figures change in place; room on the page keeps those updates cheap.
     postgresql_with={"fillfactor": "70"},
     comment="The running sum of stock_movement, changed in the same transaction.",
+)
+
+location_count_history = Table(
+    "location_count_history",
+    metadata,
+    Column("location_id", Text, ForeignKey("location.id"), primary_key=True),
+    required("errors", Double),
+    required("exposure_days", Double),
+    comment="Errors that counts and picks have found at a location, and the exposure in which they could happen.",
 )
 
 stock_movement = Table(

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from policies.stock import confidence, unavailable
+from policies.stock import unavailable
+from policies.stock.confidence import LastCount, moves_goods
 from policies.stock.counting import (
     SETTING_ASIDE_SIGNS,
     Anchor,
@@ -26,7 +27,9 @@ from policies.stock.counting import (
 from policies.stock.feeds import Feed, FeedAuthority, differs, feed_authority, on_hand_from_count, open_order_units
 from service import limits
 from service.feeds.stock_change import ReportedCount, ReportedIncoming, ReportedMovement, StockChange
-from service.stock.provenance import CountBasis, ReportedFigure
+from service.stock import count_learning
+from service.stock.count_learning import LocationHistories
+from service.stock.provenance import CountBasis, PhysicalCount, ReportedFigure
 from service.stock.stock_book import Book, Key, Movement
 from service.stock.stock_history import History
 
@@ -72,6 +75,7 @@ class ChangeRecorder:
     untracked_since: dict[Key, datetime]
     recorded_ids: set[tuple[str, str]]
     """(source, change id) of changes recorded before."""
+    locations: LocationHistories
     figures: dict[Key, ReportedFigure] = field(default_factory=dict)
     deliveries: list[DeliveryArrival | tuple[StockChange, ReportedIncoming]] = field(default_factory=list)
     """Arrivals and announcements of deliveries, in order of recording."""
@@ -165,20 +169,27 @@ class ChangeRecorder:
             self._record_unavailable(change, count)
         if change.movement is not None:
             expected += on_hand_effect(change.movement.kind, change.movement.units)
-        count_confidence = None
-        if not count.computed and basis.anchor is not None and basis.anchor.time != anchor.time:
-            evidence = confidence.count_accuracy(anchor.units, expected)
-            count_confidence = confidence.updated_confidence(self.book.levels[key].count_confidence, evidence)
+        computed = self._feed(change).computed if count.computed is None else count.computed
+        physical_count = None
+        if not computed:
+            counted = LastCount(anchor.time, self.history.movements_since(key, anchor.time))
+            physical_count = count_learning.after_count(
+                basis.physical, counted, change.location_id, self.locations, is_error=anchor.units != expected
+            )
         untracked_since = self.untracked_since.get(key)
         tracked = True if untracked_since is not None and anchor.time >= untracked_since else None
         stated_time = change.effective_time if states_unavailable else None
-        self.bases[key] = CountBasis(anchor, stated_time or basis.unavailable_time)
+        self.bases[key] = replace(
+            basis,
+            anchor=anchor,
+            unavailable_time=stated_time or basis.unavailable_time,
+            physical=physical_count or basis.physical,
+        )
         self._update_figure(
             change,
             anchor=anchor,
             unavailable_time=stated_time,
-            physical_count_time=None if count.computed else anchor.time,
-            count_confidence=count_confidence,
+            physical_count=physical_count,
             tracked=tracked,
         )
 
@@ -307,9 +318,20 @@ class ChangeRecorder:
         )
         self.book.apply(movement)
         self.history.add(movement)
+        if moves_goods(kind, movement.on_hand):
+            self._add_movement_of_goods(change)
         if movement.unavailable:
             units, stored_reason = self.unavailable.setdefault(change.key, {}), unavailable.reason_of(reason)
             units[stored_reason] = units.get(stored_reason, 0) + movement.unavailable
+
+    def _add_movement_of_goods(self, change: StockChange) -> None:
+        """Counts a movement since the level's last count by a person; a count in this transaction writes the number."""
+        basis, figure = self._basis(change), self.figures.get(change.key)
+        last = basis.physical.last
+        physical = replace(basis.physical, last=last._replace(movements=last.movements + 1))
+        self.bases[change.key] = replace(basis, physical=physical)
+        if figure is not None and figure.physical_count is not None:
+            self.figures[change.key] = replace(figure, physical_count=physical)
 
     def _update_figure(
         self,
@@ -317,36 +339,34 @@ class ChangeRecorder:
         *,
         anchor: Anchor | None = None,
         unavailable_time: datetime | None = None,
-        physical_count_time: datetime | None = None,
-        count_confidence: float | None = None,
+        physical_count: PhysicalCount | None = None,
         tracked: bool | None = None,
     ) -> None:
         key, level = change.key, self.book.levels[change.key]
         # A source that stops tracking a level has not measured it, so the figure keeps its age.
         as_of_time = change.effective_time if tracked is not False else level.as_of_time or change.effective_time
         before = self.figures.get(key) or ReportedFigure(*key, as_of_time, change.source)
-        physical_times = [time for time in (before.physical_count_time, physical_count_time) if time is not None]
         self.figures[key] = ReportedFigure(
             *key,
             max(as_of_time, before.as_of_time),
             change.source,
             anchor or before.anchor,
             unavailable_time or before.unavailable_time,
-            max(physical_times, default=None),
-            before.count_confidence if count_confidence is None else count_confidence,
+            physical_count or before.physical_count,
             before.tracked if tracked is None else tracked,
         )
-        self.book.levels[key] = replace(
+        level = replace(
             level,
             as_of_time=max(level.as_of_time or as_of_time, as_of_time),
             counted_time=anchor.time if anchor else level.counted_time,
-            count_confidence=level.count_confidence if count_confidence is None else count_confidence,
             source=change.source,
             tracked=level.tracked if tracked is None else tracked,
-            physical_count_time=max(
-                (t for t in (level.physical_count_time, *physical_times) if t is not None), default=None
-            ),
         )
+        if physical_count is not None:
+            confidence = count_learning.confidence(physical_count, change.location_id, self.locations, self.book.now)
+            physical_time = physical_count.last.time
+            level = replace(level, physical_count_time=physical_time, count_confidence=confidence)
+        self.book.levels[key] = level
 
     def _record_arrival(self, change: StockChange, movement: ReportedMovement) -> None:
         if movement.incoming_reference:

@@ -50,6 +50,7 @@ def feed_message(row: asyncpg.Record) -> catalog_pb.Feed:
         cadence_minutes=row["cadence_minutes"],
         tolerance_units=row["tolerance_units"],
         display_name=row["display_name"],
+        computed=row["computed"],
     )
 
 
@@ -71,6 +72,7 @@ def _feed(fields: Fields, at: str, message: catalog_pb.Feed) -> Row:
         "location_ids": _ids(fields, f"{at}.location_ids", message.location_ids, limits.FEED_LOCATIONS),
         "skus": _ids(fields, f"{at}.skus", message.skus, limits.FEED_SKUS),
         "cadence_minutes": cadence,
+        "computed": message.computed,
         "tolerance_units": fields.whole_number(
             f"{at}.tolerance_units", message.tolerance_units, 0, limits.COUNTED_UNITS
         ),

@@ -20,13 +20,14 @@ _REASONS = {0: OTHER, **{getattr(stock_pb, f"UNAVAILABLE_REASON_{reason.upper()}
 class ReportedCount:
     """Counted units. `unavailable_total`, and `unavailable` by reason, are None if not stated.
 
-    `orders_until` is the watermark of a feed that is net of open orders. `computed` if no person counted.
+    `orders_until` is the watermark of a feed that is net of open orders. `computed` says whether a program wrote the
+    figure (True) or a person counted (False); None: as the declaration of the feed says.
     """
 
     units: int
     unavailable_total: int | None = None
     unavailable: Mapping[str, int] | None = None
-    computed: bool = False
+    computed: bool | None = None
     orders_until: datetime | None = None
 
 
@@ -150,7 +151,8 @@ def _count(fields: Fields, at: str, count: stock_pb.StockCount) -> ReportedCount
     if count.HasField("orders_until_time"):
         until = fields.moment(f"{at}.orders_until_time", count.orders_until_time, given=True)
     by_reason = _by_reason(fields, at, count) if count.unavailable else None
-    return ReportedCount(count.on_hand_count, total, by_reason, count.computed, until)
+    computed = count.computed if count.HasField("computed") else None
+    return ReportedCount(count.on_hand_count, total, by_reason, computed, until)
 
 
 def _by_reason(fields: Fields, at: str, count: stock_pb.StockCount) -> dict[str, int]:

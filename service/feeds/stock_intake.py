@@ -24,7 +24,7 @@ from service.feeds.change_processing import ChangeRecorder, RecordedChange
 from service.feeds.stock_change import StockChange
 from service.metrics import Metrics
 from service.orders import order_store
-from service.stock import levels, provenance, stock_history, unavailable_units
+from service.stock import count_learning, levels, provenance, stock_history, unavailable_units
 from service.stock.stock_book import Book, Key
 from service.stock.stock_history import History
 
@@ -90,6 +90,7 @@ async def record(
     if declared:
         resumed = await feed_silence.record_reports(connection, book.now, declared, new_id)
         unit_of_work.resolved[feed_silence.STALE, COMPLETED] = resumed
+    await recorder.locations.write(connection)
     return results, unit_of_work
 
 
@@ -124,6 +125,7 @@ async def _recorder(
         feeds=feeds,
         bases=await provenance.bases(connection, locked),
         history=await _history(connection, changes, feeds),
+        locations=await count_learning.read(connection, {c.location_id for c in changes if c.count is not None}),
         unavailable=await unavailable_units.read(connection, {c.key for c in changes if _concerns_unavailable(c)}),
         untracked_since=await _untracked_since(connection, book),
         recorded_ids={(row["source"], row["change_id"]) for row in recorded},

@@ -27,7 +27,7 @@ from service.fulfillment.shipment_transition import ShipmentTransition, effect_o
 from service.orders import order_messages, order_store
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
-from service.stock import levels, provenance
+from service.stock import count_learning, levels, provenance
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 _ALLOCATION_OF = Statement(select(shipment.c.allocation_id).where(shipment.c.id == parameter("id", Uuid)))
@@ -69,9 +69,12 @@ class FulfillmentOperations:
                 shipping_undo.undo(transition)
             else:
                 perform(transition)
-                await provenance.lower_confidence(connection, unit_of_work.book, not_found_levels(transition))
+            failed_picks = not_found_levels(transition)
+            locations = await count_learning.record_failed_picks(connection, unit_of_work.book, failed_picks)
             await applied_events.record(connection, transition.effects)
-            return await self._finish(connection, unit_of_work, row["allocation_id"], policy_set)
+            answer = await self._finish(connection, unit_of_work, row["allocation_id"], policy_set)
+            await locations.write(connection)
+            return answer
 
         return await self._once_per_request(f"shipment_record{request.action}", idempotent_request, work)
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.domain.model import StockLevel
+from policies.stock.confidence import ErrorHistory, LastCount, count_confidence
 from service.database.database import (
     NEEDED,
     Columns,
@@ -37,7 +38,15 @@ from service.database.database import (
     transposed,
     unnested,
 )
-from service.database.tables import Moment, order_line, promise, shortage, stock_level, stock_movement
+from service.database.tables import (
+    Moment,
+    location_count_history,
+    order_line,
+    promise,
+    shortage,
+    stock_level,
+    stock_movement,
+)
 from service.stock import unavailable_units
 from service.stock.stock_book import Book, Key, PromisedUnits
 
@@ -46,6 +55,7 @@ _level = stock_level.c
 # Constants, not parameters: PostgreSQL uses a partial index only if the statement contains its condition.
 _HELD: ColumnElement[Any] = literal_column("'held'")
 _ZERO: ColumnElement[Any] = literal_column("0")
+_NO_EVIDENCE: ColumnElement[Any] = literal_column("0.0::float8")
 
 _LOCK = Statement(
     select(_level.sku, _level.location_id)
@@ -55,12 +65,22 @@ _LOCK = Statement(
 )
 _SKUS_NEEDED = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
 
+_history = location_count_history.c
+_location_history = (
+    func.coalesce(_history.errors, _NO_EVIDENCE).label("location_errors"),
+    func.coalesce(_history.exposure_days, _NO_EVIDENCE).label("location_exposure_days"),
+)
+"""How far counts at the location are trusted; part of every row that `level_of` takes, as are the level and `now`."""
+_has_history = _history.location_id == _level.location_id
+
 # The clock is read by the same statement as the levels, and one row is returned even if there is no level.
 _clock = select(func.clock_timestamp().label("now")).subquery("clock")
 _has_backorder = exists().where(shortage.c.sku == _level.sku, shortage.c.backordered)
 _READ = Statement(
-    select(_clock.c.now, stock_level, _has_backorder.label("has_backorder")).select_from(
-        _clock.outerjoin(stock_level, _level.sku == any_of("skus", Text), full=False)
+    select(_clock.c.now, stock_level, *_location_history, _has_backorder.label("has_backorder")).select_from(
+        _clock.outerjoin(stock_level, _level.sku == any_of("skus", Text), full=False).outerjoin(
+            location_count_history, _has_history
+        )
     )
 )
 
@@ -94,10 +114,12 @@ def _unlocked_levels(expired_skus: ColumnElement[bool]) -> Select[Any]:
         .group_by(promise.c.sku, promise.c.location_id)
         .subquery("expired")
     )
-    joined = clock.outerjoin(stock_level, true()).outerjoin(
-        expired, (expired.c.sku == _level.sku) & (expired.c.location_id == _level.location_id)
+    joined = (
+        clock.outerjoin(stock_level, true())
+        .outerjoin(expired, (expired.c.sku == _level.sku) & (expired.c.location_id == _level.location_id))
+        .outerjoin(location_count_history, _has_history)
     )
-    columns = (clock.c.now, stock_level, func.coalesce(expired.c.units, 0).label("expired_units"))
+    columns = (clock.c.now, stock_level, *_location_history, func.coalesce(expired.c.units, 0).label("expired_units"))
     return select(*columns).select_from(joined)
 
 
@@ -128,7 +150,14 @@ _ENSURE = Statement(
 )
 
 _delta = unnested(
-    "delta", sku=Text, location_id=Text, on_hand=Integer, unavailable=Integer, held=Integer, allocated=Integer
+    "delta",
+    sku=Text,
+    location_id=Text,
+    on_hand=Integer,
+    unavailable=Integer,
+    held=Integer,
+    allocated=Integer,
+    movements=Integer,
 )
 _CHANGE = Statement(
     update(stock_level)
@@ -137,6 +166,7 @@ _CHANGE = Statement(
         unavailable=_level.unavailable + _delta.c.unavailable,
         held=_level.held + _delta.c.held,
         allocated=_level.allocated + _delta.c.allocated,
+        movements_since_count=_level.movements_since_count + _delta.c.movements,
         version=_level.version + 1,
     )
     .where(_level.sku == _delta.c.sku, _level.location_id == _delta.c.location_id)
@@ -237,8 +267,9 @@ async def write(connection: Connection, book: Book) -> None:
     """Writes the changes of a book: levels, unavailable units by reason, movements, and promises of expired holds."""
     if not book.movements:
         return
-    names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated"]
-    changes = [(*key, *sums) for key, sums in book.changes().items() if any(sums)]
+    names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated", "movements"]
+    movements = book.movements_of_goods()
+    changes = [(*key, *sums, movements[key]) for key, sums in book.changes().items() if any(sums)]
     if changes:
         await _CHANGE.run(connection, **transposed(names, changes))
     await unavailable_units.apply(connection, unavailable_units.changes_of(book.movements))
@@ -249,7 +280,7 @@ async def write(connection: Connection, book: Book) -> None:
 
 
 def level_of(row: asyncpg.Record, expired_units: int = 0) -> StockLevel:
-    """A row of `stock_level` as a value of `policies`, without `expired_units` of holds."""
+    """A row of `stock_level` at its `now` as a value of `policies`, without `expired_units` of holds."""
     return StockLevel(
         sku=row["sku"],
         location_id=row["location_id"],
@@ -259,7 +290,12 @@ def level_of(row: asyncpg.Record, expired_units: int = 0) -> StockLevel:
         allocated=row["allocated"],
         as_of_time=row["as_of_time"],
         counted_time=row["counted_time"],
-        count_confidence=row["count_confidence"],
+        count_confidence=count_confidence(
+            LastCount(row["physical_count_time"], row["movements_since_count"], row["not_found_since_count"]),
+            ErrorHistory(row["count_errors"], row["count_exposure_days"]),
+            ErrorHistory(row["location_errors"], row["location_exposure_days"]),
+            row["now"],
+        ),
         source=row["source"],
         tracked=row["tracked"],
         physical_count_time=row["physical_count_time"],

@@ -1,19 +1,19 @@
-"""Where the figures of stock levels come from, in PostgreSQL: source, time, last count, and confidence in it."""
+"""Where the figures of stock levels come from, in PostgreSQL: source, time, last count, and errors found by counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, Double, Integer, Text, case, func, select, update
 
-from policies.stock.confidence import NOT_FOUND, updated_confidence
+from policies.stock.confidence import NEVER_COUNTED, NO_HISTORY, ErrorHistory, LastCount
 from policies.stock.counting import Anchor
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, stock_level
-from service.stock.stock_book import Book, Key
+from service.stock.stock_book import Key
 
 _level = stock_level.c
 
@@ -21,6 +21,8 @@ _READ_BASES = Statement(
     select(
         *(_level.sku, _level.location_id, _level.counted_time, _level.counted_units),
         *(_level.counted_source, _level.counted_sequence, _level.unavailable_time),
+        *(_level.physical_count_time, _level.movements_since_count, _level.not_found_since_count),
+        *(_level.count_errors, _level.count_exposure_days),
     ).where(_level.sku == any_of("skus", Text))
 )
 
@@ -35,11 +37,21 @@ _FIGURE: Columns = {
     "counted_sequence": BigInteger,
     "unavailable_time": Moment,
     "physical_count_time": Moment,
-    "count_confidence": Double,
+    "movements_since_count": Integer,
+    "not_found_since_count": Integer,
+    "count_errors": Double,
+    "count_exposure_days": Double,
     "tracked": Boolean,
 }
+_OF_A_PHYSICAL_COUNT = (
+    *("physical_count_time", "movements_since_count", "not_found_since_count"),
+    *("count_errors", "count_exposure_days"),
+)
 _figure = unnested("figure", **_FIGURE)
-_KEPT_IF_NONE = ("counted_time", "counted_units", "counted_source", "unavailable_time", "count_confidence", "tracked")
+_KEPT_IF_NONE = (
+    *("counted_time", "counted_units", "counted_source", "unavailable_time", "tracked"),
+    *_OF_A_PHYSICAL_COUNT,
+)
 _RECORD = Statement(
     update(stock_level)
     .values(
@@ -49,19 +61,20 @@ _RECORD = Statement(
         counted_sequence=case(
             (_figure.c.counted_time.is_not(None), _figure.c.counted_sequence), else_=_level.counted_sequence
         ),
-        physical_count_time=func.greatest(_level.physical_count_time, _figure.c.physical_count_time),
         ingest_time=parameter("now", Moment),
         source=_figure.c.source,
         version=_level.version + case((_figure.c.tracked != _level.tracked, 1), else_=0),
     )
     .where(_level.sku == _figure.c.sku, _level.location_id == _figure.c.location_id)
 )
-_lowered = unnested("lowered", sku=Text, location_id=Text, confidence=Double)
-_SET_CONFIDENCE = Statement(
-    update(stock_level)
-    .values(count_confidence=_lowered.c.confidence)
-    .where(_level.sku == _lowered.c.sku, _level.location_id == _lowered.c.location_id)
-)
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalCount:
+    """A level's last count by a person, what has happened since, and the errors that all counts have found."""
+
+    last: LastCount = NEVER_COUNTED
+    history: ErrorHistory = NO_HISTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,7 @@ class ReportedFigure:
     """What a source reports of one level: the time at which the figure is true, and the count if it is a count.
 
     Fields that are None keep their stored value. `unavailable_time` is set if the count states unavailable units,
-    `physical_count_time` if a person counted, `tracked` if tracking starts or stops.
+    `physical_count` if a person counted, `tracked` if tracking starts or stops.
     """
 
     sku: str
@@ -78,17 +91,20 @@ class ReportedFigure:
     source: str
     anchor: Anchor | None = None
     unavailable_time: datetime | None = None
-    physical_count_time: datetime | None = None
-    count_confidence: float | None = None
+    physical_count: PhysicalCount | None = None
     tracked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CountBasis:
-    """The counts that a level is based on: its last accepted count, and the time of the last with unavailable units."""
+    """The counts that a level is based on.
+
+    Its last accepted count, the time of the last count with unavailable units, and its last count by a person.
+    """
 
     anchor: Anchor | None
     unavailable_time: datetime | None
+    physical: PhysicalCount = PhysicalCount()
 
 
 async def record(connection: Connection, now: datetime, figures: Iterable[ReportedFigure]) -> None:
@@ -99,26 +115,14 @@ async def record(connection: Connection, now: datetime, figures: Iterable[Report
 
 
 def _figure_row(figure: ReportedFigure) -> tuple[object, ...]:
-    count = figure.anchor
+    count, physical = figure.anchor, figure.physical_count
     return (
         *(figure.sku, figure.location_id, figure.as_of_time, figure.source),
         *((count.time, count.units, count.source, count.sequence) if count else (None, None, None, None)),
-        *(figure.unavailable_time, figure.physical_count_time, figure.count_confidence, figure.tracked),
+        figure.unavailable_time,
+        *((*physical.last, *physical.history) if physical else (None,) * len(_OF_A_PHYSICAL_COUNT)),
+        figure.tracked,
     )
-
-
-async def lower_confidence(connection: Connection, book: Book, keys: Sequence[Key]) -> None:
-    """Lowers the confidence in locked levels of a book, because a location did not find units that should be there.
-
-    Confidence falls once for each key: a key that occurs twice lowers it twice.
-    """
-    for key in keys:
-        level = book.levels[key]
-        confidence = updated_confidence(level.count_confidence, NOT_FOUND)
-        book.levels[key] = replace(level, count_confidence=confidence)
-    rows = [(*key, book.levels[key].count_confidence) for key in sorted(set(keys))]
-    if rows:
-        await _SET_CONFIDENCE.run(connection, **transposed(["sku", "location_id", "confidence"], rows))
 
 
 async def anchors(connection: Connection, locked: set[Key]) -> dict[Key, Anchor]:
@@ -139,4 +143,8 @@ def _basis(row: asyncpg.Record) -> CountBasis:
     return CountBasis(
         Anchor(row["counted_time"], row["counted_units"], *source_and_sequence) if has_count else None,
         row["unavailable_time"],
+        PhysicalCount(
+            LastCount(row["physical_count_time"], row["movements_since_count"], row["not_found_since_count"]),
+            ErrorHistory(row["count_errors"], row["count_exposure_days"]),
+        ),
     )

@@ -5,12 +5,14 @@ Nothing here reads or writes the database; `levels` does that before and after.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from policies.domain.model import StockLevel
+from policies.stock.confidence import moves_goods
 from policies.stock.counting import SHIP_UNDONE, on_hand_effect
 from policies.stock.feeds import ORDERS, TRANSFERS
 
@@ -249,3 +251,7 @@ class Book:
                 allocated + m.allocated,
             )
         return dict(sorted(sums.items()))
+
+    def movements_of_goods(self) -> Counter[Key]:
+        """How many movements brought or took goods, by key."""
+        return Counter((m.sku, m.location_id) for m in self.movements if moves_goods(m.kind, m.on_hand))

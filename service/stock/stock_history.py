@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Text, case, cast, func, literal_column, select
 
+from policies.stock.confidence import CORRECTIONS, moves_goods
 from policies.stock.counting import ON_HAND_SIGNS, SETTING_ASIDE_SIGNS, on_hand_effect, unavailable_effect
 from policies.stock.unavailable import reason_of
 from service.database.database import Connection, Statement, transposed, unnested
@@ -23,6 +24,9 @@ CountMoments = set[tuple[Key, datetime]]
 
 _movement = stock_movement.c
 _IS_COUNT = _movement.kind == literal_column("'counted'")
+_MOVES_GOODS = (_movement.on_hand_delta != literal_column("0")) & _movement.kind.not_in(
+    [literal_column(f"'{kind}'") for kind in sorted(CORRECTIONS)]
+)
 
 
 def _effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElement[Any]:
@@ -49,6 +53,7 @@ _ON_HAND = Statement(
         *(_since.c[name] for name in ("sku", "location_id", "since")),
         cast(func.sum(_effect(_movement.on_hand_delta, ON_HAND_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
         cast(func.sum(_movement.on_hand_delta), BigInteger).label("changed"),
+        func.count().filter(_MOVES_GOODS).label("movements"),
     )
     .select_from(_since.join(stock_movement, _after))
     .group_by(_since.c.sku, _since.c.location_id, _since.c.since)
@@ -98,8 +103,9 @@ class History:
     that an earlier count absorbed.
     """
 
-    on_hand: dict[tuple[Key, datetime], tuple[int, int]] = field(default_factory=dict)
-    """(moved, changed) by moment: units of all movements but counts, and the change of the figure."""
+    on_hand: dict[tuple[Key, datetime], tuple[int, int, int]] = field(default_factory=dict)
+    """(moved, changed, movements) by moment: units of all movements but counts, the change of the figure, and how many
+    movements brought or took goods."""
     unavailable: dict[tuple[Key, datetime], dict[str, tuple[int, int]]] = field(default_factory=dict)
     """The same for unavailable units, by reason."""
     allocated: dict[tuple[Key, datetime, datetime], list[tuple[int, int]]] = field(default_factory=dict)
@@ -113,11 +119,16 @@ class History:
     def moved_since(self, key: Key, since: datetime) -> int:
         """On-hand units of movements after the moment, without counts."""
         later = (m for m in self._added_after(key, since) if m.kind != "counted")
-        return self.on_hand.get((key, since), (0, 0))[0] + sum(map(_on_hand_effect, later))
+        return self.on_hand.get((key, since), (0, 0, 0))[0] + sum(map(_on_hand_effect, later))
 
     def on_hand_change_since(self, key: Key, since: datetime) -> int:
         """Change of the on-hand figure by everything effective after the moment, in units."""
-        return self.on_hand.get((key, since), (0, 0))[1] + sum(m.on_hand for m in self._added_after(key, since))
+        return self.on_hand.get((key, since), (0, 0, 0))[1] + sum(m.on_hand for m in self._added_after(key, since))
+
+    def movements_since(self, key: Key, since: datetime) -> int:
+        """How many movements after the moment brought or took goods."""
+        later = (m for m in self._added_after(key, since) if moves_goods(m.kind, m.on_hand))
+        return self.on_hand.get((key, since), (0, 0, 0))[2] + sum(1 for _ in later)
 
     def made_unavailable_since(self, key: Key, since: datetime) -> dict[str, int]:
         """Units set aside after the moment minus units put back, by reason, without counts."""
@@ -149,7 +160,8 @@ async def read(
     if moments:
         rows = sorted((*key, since) for key, since in moments)
         for row in await _ON_HAND.rows(connection, **transposed(names, rows)):
-            history.on_hand[(row["sku"], row["location_id"]), row["since"]] = (row["moved"] or 0, row["changed"] or 0)
+            key = (row["sku"], row["location_id"])
+            history.on_hand[key, row["since"]] = (row["moved"] or 0, row["changed"] or 0, row["movements"])
     if unavailable:
         rows = sorted((*key, since) for key, since in unavailable)
         for row in await _UNAVAILABLE.rows(connection, **transposed(names, rows)):

@@ -32,7 +32,7 @@ def stock_level(
         counted_time=timestamp(level.counted_time),
         ingest_time=timestamp(row["ingest_time"]),
         source=level.source or "",
-        count_confidence=row["count_confidence"],
+        count_confidence=level.count_confidence,
         physical_count_time=timestamp(row["physical_count_time"]),
         unavailable=unavailable,
         incoming=incoming,

@@ -17,7 +17,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 
 from service.orders import order_messages
 from service.orders.allocation_record import AllocationRecord, LineRecord, ShortageRecord
-from tests.conftest import RetailerMaker
+from tests.conftest import RULES as SHIPPED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, promised
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -72,6 +72,28 @@ async def test_a_location_under_stocktake_sells_nothing_online(shop: Retailer) -
 
     assert answer.sellable_count == 3
     assert list(answer.locations[1].reasons) == ["excluded by stocktake"]
+
+
+async def test_a_block_names_the_confidence_that_it_compared(retailers: RetailerMaker) -> None:
+    shop = await retailers.make(SHIPPED_RULES)
+    social = catalog_pb.Channel(channel_id="clips", kind=catalog_pb.Channel.KIND_SOCIAL)
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
+    await shop.stock({("MUG", "austin"): 50})
+    store = catalog_pb.Location(location_id="austin", type=STORE)
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[store]))
+    just_counted = await check(shop, "MUG", channel_id="clips", include_locations=True)
+
+    # (76 / (76 + 18)) ** 0.5 is 0.8992.
+    await shop.sql("UPDATE stock_level SET movements_since_count = 18")
+    doubtful = await check(shop, "MUG", channel_id="clips", include_locations=True)
+    order = await shop.allocate("A-1", {"MUG": 1}, HOLD, channel_id="clips")
+
+    assert just_counted.sellable_count > 0
+    assert list(doubtful.locations[0].reasons) == [
+        "blocked: counts at this store are not trusted (stock.count_confidence is 0.899)"
+    ]
+    (dropped,) = [x for x in order.decision.dropped_candidates if x.rule == "counts-not-trusted"]
+    assert ("stock.count_confidence", "0.899") in [(x.fact, x.value) for x in dropped.facts]
 
 
 async def test_a_draft_product_is_not_sold(shop: Retailer) -> None:
@@ -162,7 +184,8 @@ async def test_an_edit_of_the_catalog_reaches_every_service(retailers: RetailerM
 
 
 async def check(shop: Retailer, sku: str, **fields: Any) -> availability_pb.Availability:
-    request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=[sku], **fields)
+    fields = {"channel_id": "web"} | fields
+    request = availability_pb.CheckAvailabilityRequest(skus=[sku], **fields)
     answer: availability_pb.Availability = (await shop.availability.CheckAvailability(request)).availabilities[0]
     return answer
 

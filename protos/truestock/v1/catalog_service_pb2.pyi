@@ -528,6 +528,7 @@ class Feed(_message.Message):
     CADENCE_MINUTES_FIELD_NUMBER: _builtins.int
     TOLERANCE_UNITS_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    COMPUTED_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """As in RecordStockChanges, at most 64 characters."""
     role: Global___Feed.Role.ValueType
@@ -540,6 +541,10 @@ class Feed(_message.Message):
     tolerance_units: _builtins.int
     """Difference in units above which an observer's count is a mismatch; 0 if unset."""
     display_name: _builtins.str
+    computed: _builtins.bool
+    """A program computes its counts: a till, a WMS, an export. They set stock like any count, but are no evidence that the
+    figure is right: they do not change `count_confidence` or `physical_count_time`. A count's own `computed` wins.
+    """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The locations that it reports on; all if empty. At most 1,000."""
@@ -560,10 +565,11 @@ class Feed(_message.Message):
         cadence_minutes: _builtins.int | None = ...,
         tolerance_units: _builtins.int = ...,
         display_name: _builtins.str = ...,
+        computed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes", "cadence_minutes", b"cadence_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes", "basis", b"basis", "cadence_minutes", b"cadence_minutes", "display_name", b"display_name", "location_ids", b"location_ids", "open_orders", b"open_orders", "role", b"role", "skus", b"skus", "source", b"source", "tolerance_units", b"tolerance_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes", "basis", b"basis", "cadence_minutes", b"cadence_minutes", "computed", b"computed", "display_name", b"display_name", "location_ids", b"location_ids", "open_orders", b"open_orders", "role", b"role", "skus", b"skus", "source", b"source", "tolerance_units", b"tolerance_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cadence_minutes: _TypeAlias = _typing.Literal["cadence_minutes"]  # noqa: Y015
     _WhichOneofArgType__cadence_minutes: _TypeAlias = _typing.Literal["_cadence_minutes", b"_cadence_minutes"]  # noqa: Y015

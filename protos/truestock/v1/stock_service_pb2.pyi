@@ -220,7 +220,9 @@ class StockCount(_message.Message):
     unavailable_count: _builtins.int
     """Of these, units that are not sellable; unchanged if unset. Not allowed for a feed with basis AVAILABLE."""
     computed: _builtins.bool
-    """The count was computed, not taken by a person, so it does not affect the confidence in counts."""
+    """True: a program wrote the figure, such as a till or an export, so it is no evidence and does not affect
+    `count_confidence`. False: a person counted. Unset: as the feed's declaration says; a person counted if none does.
+    """
     @_builtins.property
     def unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnavailableUnits]:
         """The unavailable units by reason, each reason once; must be complete."""
@@ -237,15 +239,20 @@ class StockCount(_message.Message):
         on_hand_count: _builtins.int = ...,
         unavailable_count: _builtins.int | None = ...,
         unavailable: _abc.Iterable[Global___UnavailableUnits] | None = ...,
-        computed: _builtins.bool = ...,
+        computed: _builtins.bool | None = ...,
         orders_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count", "orders_until_time", b"orders_until_time", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_computed", b"_computed", "_unavailable_count", b"_unavailable_count", "computed", b"computed", "orders_until_time", b"orders_until_time", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count", "computed", b"computed", "on_hand_count", b"on_hand_count", "orders_until_time", b"orders_until_time", "unavailable", b"unavailable", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_computed", b"_computed", "_unavailable_count", b"_unavailable_count", "computed", b"computed", "on_hand_count", b"on_hand_count", "orders_until_time", b"orders_until_time", "unavailable", b"unavailable", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__computed: _TypeAlias = _typing.Literal["computed"]  # noqa: Y015
+    _WhichOneofArgType__computed: _TypeAlias = _typing.Literal["_computed", b"_computed"]  # noqa: Y015
     _WhichOneofReturnType__unavailable_count: _TypeAlias = _typing.Literal["unavailable_count"]  # noqa: Y015
     _WhichOneofArgType__unavailable_count: _TypeAlias = _typing.Literal["_unavailable_count", b"_unavailable_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__computed) -> _WhichOneofReturnType__computed | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unavailable_count) -> _WhichOneofReturnType__unavailable_count | None: ...
 
 Global___StockCount: _TypeAlias = StockCount  # noqa: Y015
@@ -1171,7 +1178,10 @@ class StockLevel(_message.Message):
     source: _builtins.str
     """The source of the last report."""
     count_confidence: _builtins.float
-    """The share, 0 to 1, of recent counts and picks that matched the expected units; unset until there is evidence."""
+    """The chance, 0 to 1, that the on-hand figure is right at the response's `read_time`: 1 when a person counts, falling
+    with time and movements as fast as earlier counts there proved wrong, halved by each pick that did not find its
+    units. To the third decimal, as rules see it; unset if no person has counted.
+    """
     untracked: _builtins.bool
     """Its feed no longer tracks it: nothing more is sold from here until a new count."""
     version: _builtins.int
@@ -1190,7 +1200,7 @@ class StockLevel(_message.Message):
 
     @_builtins.property
     def physical_count_time(self) -> _timestamp_pb2.Timestamp:
-        """When a person last counted."""
+        """When a person last counted; unset if no person has."""
 
     @_builtins.property
     def unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnavailableUnits]:

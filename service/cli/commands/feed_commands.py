@@ -41,14 +41,15 @@ def _print(console: Console, declared: Sequence[Feed]) -> None:
             "feeds."
         )
         return
-    columns = ("source", "role", "reports", "open orders", "locations", "products", "interval", "tolerance")
-    table = new_table(*columns)
+    meaning = ("role", "reports", "open orders", "counted by")
+    table = new_table("source", *meaning, "locations", "products", "interval", "tolerance")
     for feed in declared:
         interval = count(feed.cadence_minutes, "minute") if feed.HasField("cadence_minutes") else "-"
         semantics = (
             enum_word(Feed.Role.Name(feed.role), "ROLE_"),
             enum_word(Feed.Basis.Name(feed.basis), "BASIS_"),
             enum_word(Feed.OpenOrders.Name(feed.open_orders), "OPEN_ORDERS_"),
+            "program" if feed.computed else "people",
         )
         tolerance = count(feed.tolerance_units, "unit")
         add_row(table, feed.source, *semantics, _names(feed.location_ids), _names(feed.skus), interval, tolerance)

@@ -213,11 +213,17 @@ def _fact_values(facts: Iterable[FactSeen]) -> str:
 
 
 def _rounded(value: str) -> str:
-    """A fact's value with at most two decimals; unchanged if those would be 0 for another value."""
-    if not re.fullmatch(r"-?[0-9]+\.[0-9]{3,}", value):
+    """A fact's value with three decimals, or more where the third would be 0: 24.9996 must not read 25 beside a 25.
+
+    So the value stands on the same side of every number of a rule that has two decimals at most.
+    """
+    if not re.fullmatch(r"-?[0-9]+\.[0-9]{4,}", value):
         return value
-    shown = f"{float(value):.2f}".rstrip("0").rstrip(".")
-    return value if float(shown) == 0 else shown
+    for decimals in range(3, len(value.partition(".")[2])):
+        shown = f"{float(value):.{decimals}f}"
+        if not shown.endswith("0"):
+            return shown
+    return value
 
 
 def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:

@@ -52,13 +52,13 @@ def _locations(locations: Sequence[LocationStock], channel_id: str) -> Renderabl
 
 
 def _provenance(level: StockLevel) -> tuple[str, str, str, str]:
-    """The level's age, its source, its last count, and the share of earlier counts that were right."""
+    """The level's age, its source, its last count by a person, and the chance that its figure is right."""
     updated = format_ago(level.as_of_time, "never")
     source = f"{level.source} (no longer tracked)" if level.untracked else level.source or "-"
-    count_time = level.physical_count_time if level.HasField("physical_count_time") else level.counted_time
-    confidence = f"{level.count_confidence:.0%}" if level.HasField("count_confidence") else "-"
+    # A confidence has three decimals; all are shown, so that 89.8 % does not read 90 % beside a rule for 90 %.
+    confidence = f"{level.count_confidence:.1%}" if level.HasField("count_confidence") else "-"
 
-    return updated, source, format_ago(count_time, "never"), confidence
+    return updated, source, format_ago(level.physical_count_time, "never"), confidence
 
 
 def _ship_date(location: LocationStock) -> str:

@@ -46,7 +46,7 @@ EVERYTHING = Context(
         on_hand=12,
         allocated=2,
         as_of_time=NOW - timedelta(minutes=90),
-        counted_time=NOW - timedelta(days=3),
+        physical_count_time=NOW - timedelta(days=3),
         count_confidence=0.8,
         source="pos",
     ),

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, strategies as st
 
-from policies.stock.confidence import count_accuracy, updated_confidence
 from policies.stock.counting import (
     MOVEMENT_SIGNS,
     Anchor,
@@ -138,17 +137,6 @@ def test_no_more_units_are_put_back_than_were_set_aside() -> None:
 def test_a_later_count_supersedes_the_end_of_tracking() -> None:
     assert assess_untracked(Anchor(at(5), 8), Anchor(at(4), 0)).result is ChangeResult.STALE
     assert assess_untracked(Anchor(at(5), 8), Anchor(at(6), 0)).result is ChangeResult.ACCEPTED
-
-
-def test_newer_evidence_weighs_more_in_count_confidence() -> None:
-    assert round(updated_confidence(None, count_accuracy(8, 10)), 3) == 0.94
-    assert round(updated_confidence(0.8, count_accuracy(10, 10)), 3) == 0.86
-    assert round(updated_confidence(0.8, count_accuracy(0, 3)), 3) == 0.56
-
-
-@given(st.integers(0, 1000), st.integers(-50, 1000))
-def test_count_accuracy_is_from_0_to_1(counted: int, expected: int) -> None:
-    assert 0 <= count_accuracy(counted, expected) <= 1
 
 
 def test_a_movement_at_the_very_time_of_the_count_is_in_the_count() -> None:

@@ -47,7 +47,7 @@ def test_facts_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         {
             "name": "stock.count_confidence",
             "type": "number",
-            "help": "how reliable the count is",
+            "help": FACTS["stock.count_confidence"].help,
             "unit": "0 to 1",
             "allowed": [],
             "comparisons": ["is", "in", "is_not", "not_in", "at_least", "at_most", "more_than", "less_than"],

@@ -67,16 +67,18 @@ async def shop(retailer: Retailer) -> Retailer:
 
 async def test_a_stock_overview_shows_levels_with_their_source(shop: Retailer, run: Run) -> None:
     await shop.record(
-        change("MUG", "store", at=datetime.now(UTC), count=stock_pb.StockCount(on_hand_count=5)), source="pos-austin"
+        change("MUG", "store", at=datetime.now(UTC), count=stock_pb.StockCount(on_hand_count=4)), source="pos-austin"
     )
-    await shop.sql("UPDATE stock_level SET count_confidence = 0.92 WHERE location_id = 'store'")
+    await shop.sql("UPDATE stock_level SET movements_since_count = 18 WHERE location_id = 'store'")
+    await shop.sql("UPDATE stock_level SET physical_count_time = NULL WHERE location_id = 'dc'")
     await shop.locations("dc", "store", handling_minutes=0)
 
     result = await run("stock", "MUG")
 
-    assert "dc 10 0 0 0 10 1 min ago counter 1 min ago - today" in result.row("dc", "counter")
-    assert "5 0 0 0 5 0 s ago pos-austin" in result.row("pos-austin")
-    assert "92%" in result.row("pos-austin")
+    assert "dc 10 0 0 0 10 1 min ago counter never - today" in result.row("dc", "counter")
+    assert "4 0 0 0 4 0 s ago pos-austin" in result.row("pos-austin")
+    # (76 / 94) ** 0.5 is 0.8992, which must not read 90 %.
+    assert "89.9%" in result.row("pos-austin")
 
 
 async def test_a_stock_overview_shows_the_orders_that_units_are_promised_to(shop: Retailer, run: Run) -> None:

@@ -71,6 +71,44 @@ async def test_orders_and_stock_survive_the_migration_and_the_downgrade(empty_da
     assert tuple(shortage or ()) == (3, "race")
 
 
+async def test_what_counts_have_shown_survives_the_migration_and_the_downgrade(empty_database_url: str) -> None:
+    await migrate_to(empty_database_url, "0018")
+    connection = await asyncpg.connect(plain_url(empty_database_url))
+    try:
+        await connection.execute(COUNTED_DATA)
+        await migrate_to(empty_database_url, "0019")
+        levels = await connection.fetch(
+            "SELECT movements_since_count, not_found_since_count, count_errors FROM stock_level ORDER BY sku"
+        )
+        await migrate_to(empty_database_url, "0018", down=True)
+        confidences = await connection.fetch("SELECT count_confidence FROM stock_level ORDER BY sku")
+    finally:
+        await connection.close()
+
+    # Since the count of BOWL one unit was sold and two were received; MUG was wrong in one count and never counted.
+    assert [(row[0], row[1], round(row[2], 9)) for row in levels] == [(2, 0, 0), (0, 0, 1)]
+    assert [row[0] for row in confidences] == [None, pytest.approx(0.7)]
+
+
+COUNTED_DATA = """
+INSERT INTO location (id, type, status, display_name, tags, time_zone, offers_pickup, handling_minutes)
+VALUES ('dc', 'warehouse', 'open', '', '{}', 'UTC', false, 0);
+INSERT INTO product (sku, display_name, status, tags)
+VALUES ('MUG', '', 'active', '{}'), ('BOWL', '', 'active', '{}');
+INSERT INTO stock_level (sku, location_id, on_hand, count_confidence, physical_count_time)
+VALUES ('MUG', 'dc', 5, 0.7, NULL), ('BOWL', 'dc', 5, NULL, '2026-11-20T09:00Z');
+INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, held_delta,
+    allocated_delta, source, effective_time, ingest_time)
+VALUES
+    (gen_random_uuid(), 'BOWL', 'dc', 'counted', 'accepted', 4, 0, 0, 0, 'anna', '2026-11-20T09:00Z', now()),
+    (gen_random_uuid(), 'BOWL', 'dc', 'sold', 'absorbed', 0, 0, 0, 0, 'till', '2026-11-20T08:00Z', now()),
+    (gen_random_uuid(), 'BOWL', 'dc', 'sold', 'accepted', -1, 0, 0, 0, 'till', '2026-11-20T10:00Z', now()),
+    (gen_random_uuid(), 'BOWL', 'dc', 'held', 'accepted', 0, 0, 1, 0, 'orders', '2026-11-20T11:00Z', now()),
+    (gen_random_uuid(), 'BOWL', 'dc', 'lost', 'accepted', -1, 0, 0, 0, 'till', '2026-11-20T11:00Z', now()),
+    (gen_random_uuid(), 'BOWL', 'dc', 'received', 'accepted', 2, 0, 0, 0, 'till', '2026-11-20T12:00Z', now()),
+    (gen_random_uuid(), 'MUG', 'dc', 'sold', 'accepted', -1, 0, 0, 0, 'till', '2026-11-20T10:00Z', now());
+"""
+
 OLD_DATA = """
 INSERT INTO location (id, type, status, display_name, tags, time_zone, offers_pickup, handling_minutes)
 VALUES ('dc', 'warehouse', 'open', '', '{}', 'UTC', false, 0);

@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from service.database.database import plain_url
-from service.stock import levels, provenance
+from service.stock import count_learning, levels
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, change, movement, request_id
 from truestock.v1 import (
@@ -232,26 +232,87 @@ async def test_a_smaller_total_of_unavailable_units_is_subtracted_from_other_fir
     assert (await retailer.ledger()).balanced
 
 
-async def test_confidence_is_learned_from_physical_counts(retailer: Retailer) -> None:
+async def test_a_count_by_a_person_is_certain_and_a_wrong_one_makes_later_figures_less_so(retailer: Retailer) -> None:
+    await create_uncounted(retailer, "MUG", "BOWL")
+    days = timedelta(days=1)
+    now = datetime.now(UTC)
+    for sku in ("MUG", "BOWL"):
+        await retailer.record(change(sku, "dc", at=now - 40 * days, count=counted(10)))
+    before = await retailer.level("MUG", "dc")
+    await retailer.record(change("MUG", "dc", at=now - 20 * days, count=counted(10)))
+    await retailer.record(change("BOWL", "dc", at=now - 20 * days, count=counted(3)))
+    right, wrong = [(await retailer.level(sku, "dc")).count_confidence for sku in ("MUG", "BOWL")]
+    await retailer.count({("BOWL", "dc"): 4}, at=datetime.now(UTC))
+    just_counted = await retailer.level("BOWL", "dc")
+
+    # 40 days after the only count: (76 / 116) ** 0.5.
+    assert before.count_confidence == 0.809
+    assert right > 0.88
+    assert wrong < 0.75
+    assert just_counted.count_confidence == 1
+
+
+async def test_each_delivery_or_sale_since_the_count_makes_a_figure_less_certain(retailer: Retailer) -> None:
     await create_uncounted(retailer, "MUG")
-    confidence = "SELECT count_confidence, physical_count_time FROM stock_level"
-    await retailer.record(change("MUG", "dc", at=at(0), count=counted(10)))
-    first = (await retailer.sql(confidence))[0]
-    await retailer.record(change("MUG", "dc", at=at(1), count=counted(3, computed=True)))
-    computed = (await retailer.sql(confidence))[0]
-    await retailer.record(change("MUG", "dc", at=at(2), movement=movement(RECEIVED, 2)))
-    await retailer.record(change("MUG", "dc", at=at(3), count=counted(4)))
-    counted_once = (await retailer.sql(confidence))[0]
-    await retailer.record(change("MUG", "dc", at=at(4), count=counted(4)))
+    now = datetime.now(UTC)
+    await retailer.record(change("MUG", "dc", at=now - timedelta(minutes=30), count=counted(10)))
+    for units in (2, 3):
+        await retailer.record(change("MUG", "dc", at=now - timedelta(minutes=20), movement=movement(RECEIVED, units)))
+    moved_twice = await retailer.level("MUG", "dc")
+    # A late sale of the day before the count is part of the count.
+    await retailer.record(change("MUG", "dc", at=now - timedelta(days=1), movement=movement(TILL_SALE, 1)))
+    # This count lies between the two deliveries and what follows: they have moved since.
+    late = change("MUG", "dc", at=now - timedelta(minutes=25), count=counted(10))
+    sale = change("MUG", "dc", at=now - timedelta(minutes=5), movement=movement(TILL_SALE, 1))
+    await retailer.record(late, sale)
 
-    assert (first["count_confidence"], computed["count_confidence"]) == (None, None)
-    assert computed["physical_count_time"] == at(0)
-    assert counted_once["physical_count_time"] == at(3)
-    assert counted_once["count_confidence"] == pytest.approx(0.94)
-    assert (await retailer.sql(confidence))[0]["count_confidence"] == pytest.approx(0.958)
+    assert moved_twice.count_confidence == round((76 / 78) ** 0.5, 3)
+    assert (await retailer.level("MUG", "dc")).count_confidence == round((76 / 79) ** 0.5, 3)
+    assert (await retailer.sql("SELECT movements_since_count FROM stock_level"))[0][0] == 3
 
 
-async def test_confidence_falls_at_a_location_that_does_not_find_its_units(retailer: Retailer) -> None:
+@pytest.mark.parametrize("by", ["the count", "the feed"])
+async def test_a_program_that_writes_figures_is_no_evidence_of_their_truth(retailer: Retailer, by: str) -> None:
+    await create_uncounted(retailer, "MUG", "BOWL")
+    days, now = timedelta(days=1), datetime.now(UTC)
+    more: dict[str, Any] = {"computed": True} if by == "the count" else {}
+    if by == "the feed":
+        feed = catalog_pb.Feed(source="till", role=catalog_pb.Feed.ROLE_OWNER, computed=True)
+        await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=[feed]))
+    await retailer.record(change("MUG", "dc", at=now - 10 * days, count=counted(10, computed=False)), source="till")
+    person = await retailer.level("MUG", "dc")
+    for day, units in ((3, 9), (2, 4), (1, 7)):
+        at = now - day * days
+        exports = [change(sku, "dc", at=at, count=counted(units, **more)) for sku in ("MUG", "BOWL")]
+        await retailer.record(*exports, source="till")
+    program, uncounted = [await retailer.level(sku, "dc") for sku in ("MUG", "BOWL")]
+
+    assert (person.on_hand_count, program.on_hand_count) == (10, 7)
+    assert program.count_confidence == person.count_confidence == 0.94
+    assert program.physical_count_time == person.physical_count_time
+    assert not uncounted.HasField("count_confidence")
+    assert not uncounted.HasField("physical_count_time")
+    assert await retailer.sql("SELECT * FROM location_count_history") == []
+
+
+async def test_a_store_whose_counts_prove_wrong_is_trusted_less_for_its_other_products_too(retailer: Retailer) -> None:
+    skus = [f"P{number}" for number in range(20)]
+    await create_uncounted(retailer, "MUG", *skus)
+    days, now = timedelta(days=1), datetime.now(UTC)
+    at_first = [change(sku, "dc", at=now - 30 * days, count=counted(10)) for sku in ("MUG", *skus)]
+    await retailer.record(*at_first)
+    before = await retailer.level("MUG", "dc")
+
+    await retailer.record(*(change(sku, "dc", at=now - days, count=counted(8)) for sku in skus))
+
+    after = await retailer.level("MUG", "dc")
+    assert before.count_confidence == 0.847
+    assert after.count_confidence < 0.7
+
+
+async def test_units_that_a_location_does_not_find_halve_the_confidence_until_a_person_counts(
+    retailer: Retailer,
+) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     await retailer.count({("MUG", "dc"): 5}, at=datetime.now(UTC))
     key = ("MUG", "dc")
@@ -259,12 +320,20 @@ async def test_confidence_falls_at_a_location_that_does_not_find_its_units(retai
     connection = await asyncpg.connect(plain_url(retailer.database_url))
     async with connection.transaction():
         book = await levels.open_book(connection, await levels.lock(connection, {"MUG"}), uuid.uuid4)
-        await provenance.lower_confidence(connection, book, [key, key])
+        locations = await count_learning.record_failed_picks(connection, book, [key, key])
+        await locations.write(connection)
     await connection.close()
 
-    confidence = book.levels[key].count_confidence
-    rows = await retailer.sql("SELECT count_confidence FROM stock_level")
-    assert rows[0]["count_confidence"] == confidence == pytest.approx(0.49)
+    not_found = await retailer.level("MUG", "dc")
+    await retailer.record(change("MUG", "dc", at=datetime.now(UTC), count=counted(4, computed=True)))
+    program = await retailer.level("MUG", "dc")
+    await retailer.record(change("MUG", "dc", at=datetime.now(UTC), count=counted(4)))
+
+    assert not_found.count_confidence == program.count_confidence == book.levels[key].count_confidence == 0.25
+    assert (await retailer.level("MUG", "dc")).count_confidence == 1
+    # Two picks between two counts have shown one error.
+    assert (await retailer.sql("SELECT count_errors FROM stock_level"))[0][0] == 1
+    assert (await retailer.sql("SELECT errors FROM location_count_history"))[0][0] == 1
 
 
 async def test_two_counts_of_one_moment_raise_a_mismatch_that_a_recount_resolves(retailer: Retailer) -> None:

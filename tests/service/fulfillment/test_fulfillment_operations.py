@@ -249,11 +249,11 @@ async def test_units_not_found_lower_the_count_confidence_of_the_location(shop: 
     order = await shop.allocate("A-1", {"MUG": 2})
     await shop.reject(order.shipments[0], "not_found")
 
-    level = await shop.level("MUG", "a-store")
+    level, other = await shop.level("MUG", "a-store"), await shop.level("MUG", "b-store")
 
-    assert level.HasField("count_confidence")
-    assert level.count_confidence == pytest.approx(0.7)
-    assert not (await shop.level("MUG", "b-store")).HasField("count_confidence")
+    assert (level.on_hand_count, level.count_confidence) == (1, 0.5)
+    assert other.count_confidence == 1
+    assert (await shop.sql("SELECT location_id, errors FROM location_count_history")) == [("a-store", 1)]
 
 
 @pytest.mark.parametrize(("reason", "figure"), [("damaged", (3, 2, 0, 1)), ("set_aside", (3, 2, 0, 1))])

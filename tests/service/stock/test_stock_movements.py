@@ -123,13 +123,14 @@ async def test_an_invalid_request_for_movements_is_refused(shop: Retailer, field
 
 
 async def test_a_stock_level_shows_unavailable_reasons_and_count_confidence(shop: Retailer) -> None:
-    counted = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    counted = datetime.now(UTC).replace(microsecond=0) - timedelta(days=52)
     await shop.sql("INSERT INTO stock_unavailable VALUES ('MUG', 'dc', 'display', 1), ('MUG', 'dc', 'damaged', 2)")
     await shop.sql(
-        "UPDATE stock_level SET count_confidence = 0.75, physical_count_time = $1, tracked = false "
-        "WHERE sku = 'MUG' AND location_id = 'dc'",
+        "UPDATE stock_level SET not_found_since_count = 1, movements_since_count = 24, physical_count_time = $1, "
+        "tracked = false WHERE sku = 'MUG' AND location_id = 'dc'",
         counted,
     )
+    await shop.sql("UPDATE stock_level SET physical_count_time = NULL WHERE location_id = 'store'")
 
     level = await shop.level("MUG", "dc")
 
@@ -137,7 +138,8 @@ async def test_a_stock_level_shows_unavailable_reasons_and_count_confidence(shop
         (stock_pb.UNAVAILABLE_REASON_DAMAGED, 2),
         (stock_pb.UNAVAILABLE_REASON_DISPLAY, 1),
     ]
-    assert (level.count_confidence, level.untracked) == (0.75, True)
+    # 52 days and 24 movements: (76 / 152) ** 0.5, halved by the failed pick.
+    assert (level.count_confidence, level.untracked) == (0.354, True)
     assert level.physical_count_time.ToDatetime(UTC) == counted
     assert not (await shop.level("MUG", "store")).HasField("count_confidence")
 

@@ -7,6 +7,7 @@ import base64
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from policies.stock.confidence import DAYS_PER_ERROR, LEVEL_SHAPE
 from service import limits
 from service.app.wiring import new_id
 from service.database.database import Database, plain_url
@@ -221,6 +223,27 @@ async def test_a_figure_that_grows_stale_is_sent_by_the_refresh(retailers: Retai
         now = (await shop.sql("SELECT clock_timestamp() AS now"))[0]["now"]
         await shop.count({("MUG", "dc"): 8}, at=now)
         await client.receives(MUG=8)
+        await client.receives(MUG=0)
+
+
+async def test_a_figure_that_is_trusted_less_by_time_alone_is_sent_by_the_refresh(
+    retailers: RetailerMaker, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(PLAIN_RULES, rules)
+    doubtful = "{name: doubtful, when: {stock.count_confidence: {less_than: 0.9}}, block: not trusted}"
+    (rules / "doubtful.yaml").write_text(f"kind: exposure\nname: doubtful\nrules:\n  - {doubtful}\n")
+    shop = await retailers.make(rules)
+    # The confidence is 0.9, to the third decimal, for that many days.
+    days = DAYS_PER_ERROR * LEVEL_SHAPE * (0.8995 ** (-1 / LEVEL_SHAPE) - 1)
+    await shop.stock({("MUG", "dc"): 8})
+    async with watching(shop) as client:
+        await client.receives(MUG=8)
+        await shop.sql(
+            "UPDATE stock_level SET physical_count_time = clock_timestamp() - $1::interval + interval '1 second'",
+            timedelta(days=days),
+        )
+        assert await shop.sellable("MUG") == 8
         await client.receives(MUG=0)
 
 
