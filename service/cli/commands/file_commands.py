@@ -13,7 +13,7 @@ from service.cli import options
 from service.cli.client import Client, ServiceError, call
 from service.cli.console import count, first_lines, print_json, progress_bar, say, stdout_console
 from service.cli.files.csv_columns import KINDS
-from service.cli.files.csv_import import ImportFile, ImportReport, import_file, read_import
+from service.cli.files.csv_import import ImportFile, ImportReport, StockImport, import_file, read_import
 from service.cli.files.order_export import OrderColumns, OrderFile, read_orders
 from service.cli.files.order_replay import OrderReplayer, ReplayTotals
 from service.cli.files.replay_provisioning import ProvisioningReport, provision
@@ -51,9 +51,17 @@ IMPORT_HELP = f"""Imports a CSV file of locations, products, channels, feeds or 
 
 Every row is checked before the first is written, and every problem is reported
 as FILE:LINE:COLUMN. A row of locations, products, channels or feeds replaces
-the whole record with its id. Importing the same stock file again changes
-nothing; a later count is another file or has another counted_at. Cells may be
-separated by comma, semicolon, tab or |, with columns in any order.
+the whole record with its id. Cells may be separated by comma, semicolon, tab
+or |, with columns in any order.
+
+A stock file counts once a day, by the date at each location: importing it
+again on that day, by mistake or after a break, changes nothing, and the next
+day the same figures are a new count. --again counts it again at once.
+
+A stock file is taken as counted by people, unless its column computed, the
+option --computed or the feed's declaration says that a program wrote it, such
+as the nightly export of a till. Only a person's count is evidence that a
+figure is right (stock.count_confidence).
 
 \b
 Examples:
@@ -61,6 +69,8 @@ Examples:
   truestock import products products.csv --encoding cp1252
   truestock import feeds feeds.csv
   truestock import stock counts.csv --source stocktake-austin
+  truestock import stock export.csv --source till-export --computed
+  truestock import stock counts.csv --source stocktake-austin --again
 
 {column_help()}
 """
@@ -70,12 +80,26 @@ def import_(
     what: Annotated[ImportKind, typer.Argument(help="The kind of records in the file.")],
     file: File,
     source: Annotated[str, typer.Option("--source", help="Source of the counts, such as stocktake-austin.")] = "import",
+    computed: Annotated[
+        bool | None,
+        typer.Option(
+            "--computed/--counted",
+            help="Stock figures are written by a program, or counted by people. Default: as the feed declares.",
+            show_default=False,
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Count a stock file again that was imported on the same day.")
+    ] = False,
     encoding: options.Encoding = "utf-8",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Imports a CSV file; `--help` prints IMPORT_HELP."""
-    report = call(server, _import(read_import(file, what.value, encoding=encoding), source))
+    if what is not ImportKind.STOCK and (again or computed is not None):
+        raise typer.BadParameter("--again, --computed and --counted are for `truestock import stock`")
+    stock = StockImport(source, computed, again)
+    report = call(server, _import(read_import(file, what.value, encoding=encoding), stock))
     if as_json:
         print_json(report.as_dict())
     else:
@@ -229,10 +253,10 @@ class _ReplayRun:
             say("Stopped early: the totals cover the orders replayed so far.")
 
 
-def _import(file: ImportFile, source: str) -> Callable[[Client], Awaitable[ImportReport]]:
+def _import(file: ImportFile, stock: StockImport) -> Callable[[Client], Awaitable[ImportReport]]:
     async def work(client: Client) -> ImportReport:
         with progress_bar("rows") as bar:
             task = bar.add_task(f"Importing {file.name}", total=len(file.records))
-            return await import_file(client, file, source=source, advance=lambda done: bar.advance(task, done))
+            return await import_file(client, file, stock=stock, advance=lambda done: bar.advance(task, done))
 
     return work

@@ -211,7 +211,7 @@ def make_feed(cells: Cells) -> Feed:
 
 def make_count(cells: Cells) -> StockChange:
     """A count from one row, without change id, and without time if the row has none: the importer sets them."""
-    stock_count = StockCount(on_hand_count=cells["on_hand_count"])
+    stock_count = StockCount(on_hand_count=cells["on_hand_count"], computed=cells.get("computed"))
     if "unavailable_count" in cells:
         if cells["unavailable_count"] > cells["on_hand_count"]:
             raise ValueError("unavailable_count is above on_hand_count; count unavailable units in both")
@@ -356,6 +356,12 @@ STOCK = FileKind(
             "units on hand that are not sellable; unchanged if empty",
         ),
         CsvColumn("counted_at", zoned_time, "time of the count, such as 2026-11-27T09:00:00Z; now if empty"),
+        CsvColumn(
+            "computed",
+            choice(_YES_NO),
+            "yes if a program wrote the figure, no if a person counted; if empty, as --computed or --counted says, "
+            "else as the feed declares, else a person counted",
+        ),
     ),
     make_count,
     {
@@ -396,6 +402,9 @@ FEEDS = FileKind(
             "tolerance_units",
             whole_number(0, limits.COUNTED_UNITS),
             "units by which an observer may differ; 0 if empty",
+        ),
+        CsvColumn(
+            "computed", choice(_YES_NO), "yes if a program computes its figures, such as a till or a WMS; no if empty"
         ),
         _display_name,
     ),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,6 +22,7 @@ from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, 
 from truestock.v1.catalog_service_pb2 import (
     Channel,
     Feed,
+    ListFeedsRequest,
     Location,
     Product,
     UpsertChannelsRequest,
@@ -56,8 +59,25 @@ class ImportFile:
 
 
 @dataclass(frozen=True, slots=True)
+class StockImport:
+    """How a stock file is to be taken.
+
+    `computed` says whether a program wrote the figures or people counted, for rows that do not say it themselves; None:
+    as the feed declares. `again` counts rows that were imported on the same day before.
+    """
+
+    source: str = "import"
+    computed: bool | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The result of an import: `created` and `updated` of records, or the fields from `accepted` on of a stock file."""
+    """The result of an import: `created` and `updated` of records, or the fields from `accepted` on of a stock file.
+
+    `computed` are rows taken as written by a program, `by_default` those taken as counted by a person because nothing
+    says who wrote them.
+    """
 
     file: str
     kind: str
@@ -67,6 +87,8 @@ class ImportReport:
     accepted: int = 0
     duplicates: int = 0
     observed: int = 0
+    computed: int = 0
+    by_default: int = 0
     stale: tuple[CsvProblem, ...] = ()
     quarantined: tuple[CsvProblem, ...] = ()
 
@@ -79,6 +101,7 @@ class ImportReport:
             "accepted_count": self.accepted,
             "duplicate_count": self.duplicates,
             "observed_count": self.observed,
+            "computed_count": self.computed,
             "stale_count": len(self.stale),
             "quarantined_count": len(self.quarantined),
         }
@@ -88,7 +111,7 @@ async def import_file(
     client: Client,
     file: ImportFile,
     *,
-    source: str = "import",
+    stock: StockImport = StockImport(),
     now: datetime | None = None,
     advance: Advance = lambda _: None,
 ) -> ImportReport:
@@ -98,7 +121,7 @@ async def import_file(
     if the connection breaks between calls, importing the file again completes it.
     """
     if file.name == "stock":
-        return await _import_stock(client, file, source, now or datetime.now(UTC), advance)
+        return await _import_stock(client, file, stock, now or datetime.now(UTC), advance)
     return await _import_catalog(client, file, advance)
 
 
@@ -224,24 +247,35 @@ _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
 }
 
 
-async def _import_stock(client: Client, file: ImportFile, source: str, now: datetime, advance: Advance) -> ImportReport:
+async def _import_stock(
+    client: Client, file: ImportFile, stock: StockImport, now: datetime, advance: Advance
+) -> ImportReport:
     _refuse_future_counts(file, now)
-    await _refuse_unknown_names(client, file)
+    zones = await _time_zones(client, file)
+    feeds, _ = await client.list_entries(client.catalog.ListFeeds, ListFeedsRequest(), lambda page: page.feeds)
+    feed = next((feed for feed in feeds if feed.source == stock.source), None)
+    run = f"-{uuid.uuid4().hex[:12]}" if stock.again else ""
     results: list[tuple[Record, StockChangeResult]] = []
     for batch in _batches(file.records):
-        request = RecordStockChangesRequest(
-            source=source, changes=[_stock_change(file, record, now) for record in batch]
-        )
+        changes = [_stock_change(file, record, stock, now=now, zones=zones, run=run) for record in batch]
+        request = RecordStockChangesRequest(source=stock.source, changes=changes)
         try:
             response = await client.ask(client.stock.RecordStockChanges, request)
         except ServiceError as error:
             raise _located_error(error, file, batch) from error
         results += zip(batch, response.results, strict=True)
         advance(len(batch))
-    return _stock_report(file, results)
+    return _stock_report(file, results, stock, feed)
 
 
-def _stock_report(file: ImportFile, results: list[tuple[Record, StockChangeResult]]) -> ImportReport:
+def _stock_report(
+    file: ImportFile, results: list[tuple[Record, StockChangeResult]], stock: StockImport, feed: Feed | None
+) -> ImportReport:
+    silent = sum(not cast(StockChange, record.message).count.HasField("computed") for record in file.records)
+    computed = sum(cast(StockChange, record.message).count.computed for record in file.records)
+    if stock.computed or (stock.computed is None and feed is not None and feed.computed):
+        computed += silent
+
     def rows_with(outcome: StockChangeResult.ChangeResult.ValueType) -> tuple[CsvProblem, ...]:
         return tuple(
             CsvProblem(file.table.file, record.line, 0, result.reason)
@@ -256,18 +290,30 @@ def _stock_report(file: ImportFile, results: list[tuple[Record, StockChangeResul
         accepted=len(rows_with(StockChangeResult.CHANGE_RESULT_ACCEPTED)),
         duplicates=len(rows_with(StockChangeResult.CHANGE_RESULT_DUPLICATE)),
         observed=len(rows_with(StockChangeResult.CHANGE_RESULT_OBSERVED)),
+        computed=computed,
+        by_default=silent if stock.computed is None and feed is None else 0,
         stale=rows_with(StockChangeResult.CHANGE_RESULT_STALE),
         quarantined=rows_with(StockChangeResult.CHANGE_RESULT_QUARANTINED),
     )
 
 
-def _stock_change(file: ImportFile, record: Record, now: datetime) -> StockChange:
-    """The count of one row. Its id is made of the file's contents and the line, so importing again changes nothing."""
+def _stock_change(
+    file: ImportFile, record: Record, stock: StockImport, *, now: datetime, zones: Mapping[str, ZoneInfo], run: str
+) -> StockChange:
+    """The count of one row.
+
+    Its id is made of the file's contents, the line and the location's date at the time of the count: importing the file
+    again on that day changes nothing, and the next day the same figures are a new count. `run` makes the ids of an
+    import unique that counts all rows again.
+    """
     change = StockChange()
     change.CopyFrom(cast(StockChange, record.message))
-    change.change_id = f"{file.digest[:32]}-{record.line}"
     if not change.HasField("effective_time"):
         change.effective_time.FromDatetime(now)
+    if stock.computed is not None and not change.count.HasField("computed"):
+        change.count.computed = stock.computed
+    date = change.effective_time.ToDatetime(UTC).astimezone(zones[change.location_id]).date()
+    change.change_id = f"{file.digest[:32]}-{date}-{record.line}{run}"
     return change
 
 
@@ -283,10 +329,10 @@ def _refuse_future_counts(file: ImportFile, now: datetime) -> None:
         raise CsvError(problems)
 
 
-async def _refuse_unknown_names(client: Client, file: ImportFile) -> None:
-    """Raises CsvError for every row whose SKU or location the service does not know."""
+async def _time_zones(client: Client, file: ImportFile) -> dict[str, ZoneInfo]:
+    """The time zones of locations. Raises CsvError for every row whose SKU or location the service does not know."""
     counts = [(record.line, cast(StockChange, record.message)) for record in file.records]
-    locations = {location.location_id for location in await client.locations()}
+    locations = {x.location_id: ZoneInfo(x.time_zone or "UTC") for x in await client.locations()}
     skus = {product.sku for product in await client.products(list(dict.fromkeys(count.sku for _, count in counts)))}
     problems: list[CsvProblem] = []
     for line, count in counts:
@@ -301,6 +347,7 @@ async def _refuse_unknown_names(client: Client, file: ImportFile) -> None:
             )
     if problems:
         raise CsvError(problems)
+    return locations
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:

@@ -104,12 +104,26 @@ def print_import(console: Console, report: ImportReport) -> None:
     add_row(table, "in the file", f"{report.rows:,}")
     if report.kind == "stock":
         add_row(table, "accepted", f"{report.accepted:,}")
-        add_row(table, "duplicates, ignored", f"{report.duplicates:,}")
+        add_row(table, "imported before on the same day, ignored", f"{report.duplicates:,}")
         if report.observed:
             add_row(table, "compared only, another source owns the stock level", f"{report.observed:,}")
         add_row(table, "stale, without effect", f"{len(report.stale):,}")
         add_row(table, "quarantined", f"{len(report.quarantined):,}")
+        add_row(table, "counted by people", f"{report.rows - report.computed:,}")
+        add_row(table, "written by a program", f"{report.computed:,}")
     else:
         add_row(table, "created", f"{report.created:,}")
         add_row(table, "updated", f"{report.updated:,}")
     console.print(table)
+    if report.duplicates:
+        rows = count(report.duplicates, "row was", "rows were")
+        console.print(
+            f"{report.file}: {rows} imported before on the same day, by the location's date, and changed nothing. If "
+            "this is a new count, add --again."
+        )
+    if report.by_default and report.accepted:
+        rows = count(report.by_default, "figure was", "figures were")
+        console.print(
+            f"{rows} taken as counted by people. If a program wrote them, such as the export of a till, import with "
+            "--computed, or declare the feed (computed) once."
+        )
