@@ -4,8 +4,9 @@ from itertools import pairwise
 from math import exp, factorial
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
+from policies.decisions import buffers
 from policies.decisions.buffers import combined_hold_back, expected_sales_quantile, held_back_units
 from policies.domain.model import MAX_UNITS
 from policies.policy_set import Combine, HoldBack
@@ -85,6 +86,27 @@ def test_the_quantile_of_a_very_fast_mover_is_near_the_normal_one(mean: float) -
     units = expected_sales_quantile(mean, DAY, 0.95)
 
     assert abs(units - (mean + 1.6448536269514722 * mean**0.5)) <= 2
+
+
+@given(st.floats(1e3, 1e5), st.floats(0.5, 0.999))
+@settings(max_examples=50)
+def test_the_approximation_for_large_means_is_within_one_unit_of_the_sum(mean: float, service_level: float) -> None:
+    summed = expected_sales_quantile(mean, DAY, service_level)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "LARGEST_SUMMED_MEAN", 1e3)
+        approximated = expected_sales_quantile(mean + 1e-9, DAY, service_level)
+
+    assert abs(approximated - summed) <= 1
+
+
+@pytest.mark.parametrize(
+    ("service_level", "quantile"), [(0.95, 1_001_645), (0.999, 1_003_092), (0.5, 1_000_000), (0.99, 1_002_327)]
+)
+def test_the_approximated_quantile_of_a_million_is_exact(service_level: float, quantile: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "LARGEST_SUMMED_MEAN", 1e3)
+        assert expected_sales_quantile(1e6, DAY, service_level) == quantile
+    assert expected_sales_quantile(1e6, DAY, service_level) == quantile
 
 
 @pytest.mark.parametrize("service_level", [0.0, 1.0, -1.0, float("nan")])

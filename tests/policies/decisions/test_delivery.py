@@ -407,3 +407,32 @@ def test_an_unreadable_calendar_of_a_location_is_a_problem(keys: str, message: s
     suite = SUITE.replace("time_zone: Europe/Oslo, cut_off: 10:00", keys)
 
     assert messages("because: [norway]", suite) == [message]
+
+
+def test_a_decision_shows_the_facts_by_which_its_delivery_rule_decided() -> None:
+    decision = route(
+        rules(RATES, policy(rank="[lowest_cost]")),
+        world([store("dc", coordinates=OSLO)], [level("MUG", "dc", 2)]),
+        TIKTOK,
+        sold({"MUG": 2}, destination=TO_OSLO),
+    )
+
+    (fired,) = [rule for rule in decision.fired if rule.name == "same-city"]
+    assert fired.effect == "by courier, cost 7.5, expected 2026-11-27"
+    assert (fired.location_id, fired.sku) == ("dc", None)
+    assert fired.evidence is not None
+    assert fired.evidence.context.location is not None
+    assert fired.evidence.context.location.id == "dc"
+    assert fired.evidence.when is not None
+
+
+@pytest.mark.parametrize(
+    ("states", "effect"),
+    [("transit_days: 2", "by boat, expected 2026-12-01"), ("cost: {per_shipment: 30}", "by boat, cost 30")],
+)
+def test_a_delivery_rule_says_only_what_it_states(states: str, effect: str) -> None:
+    slow = f"kind: delivery\nrules:\n  - {{name: slow, position: 1, service: boat, {states}}}\n"
+    snapshot = world([store("dc")], [level("MUG", "dc", 2)])
+    decision = route(rules(slow, policy(rank="[lowest_cost]")), snapshot, TIKTOK, sold({"MUG": 1}))
+
+    assert [rule.effect for rule in decision.fired if rule.name == "slow"] == [effect]

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, strategies as st
 
 from policies.decisions.buffers import BufferEffect
 from policies.decisions.sellable import Availability, assess_availability, publishable_units
-from policies.domain.model import Channel, Product, World
+from policies.domain.model import Channel, Destination, Product, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, TILL, level, policy, rules, store, warehouse, world
@@ -230,6 +231,52 @@ def test_a_location_with_more_promises_than_stock_takes_nothing_from_the_others(
     assert (plain.sellable, plain.total_available, plain.largest_single_order) == (20, 20, 20)
     assert (buffered.sellable, buffered.held_back_by_channel) == (18, 2)
     assert [figure.available for figure in plain.locations] == [20, 0]
+
+
+@pytest.mark.parametrize(
+    ("units", "sellable", "is_cut_off", "is_capped"),
+    [
+        (0, 0, False, False),
+        (1, 0, True, False),
+        (2, 0, True, False),
+        (3, 3, False, False),
+        (7, 7, False, False),
+        (8, 7, False, True),
+    ],
+)
+def test_an_answer_says_whether_the_cut_off_or_the_cap_made_the_difference(
+    units: int, sellable: int, is_cut_off: bool, is_capped: bool
+) -> None:
+    limits = channel_rules("{name: few, publish_zero_at_or_below: 2}", "{name: seven, cap: 7}")
+
+    availability = ask(rules(limits, ANYWHERE), world([DC], [level("MUG", "dc-north", units)]))
+
+    assert availability.sellable == sellable
+    assert (availability.cut_off_applied, availability.capped) == (is_cut_off, is_capped)
+    assert (availability.sku, availability.total_available) == ("MUG", units)
+    assert availability.policy.name == "everything"
+
+
+def test_rules_about_the_destination_see_where_an_order_would_go() -> None:
+    away = policy(exclude="[{name: away, when: {location.same_country: false}}]")
+    snapshot = world([warehouse("dc-north", country="NO")], [level("MUG", "dc-north", 4)])
+
+    assert (
+        assess_availability(rules(away), snapshot, TIKTOK, "MUG", destination=Destination(country="NO")).sellable == 4
+    )
+    assert (
+        assess_availability(rules(away), snapshot, TIKTOK, "MUG", destination=Destination(country="SE")).sellable == 0
+    )
+    assert assess_availability(rules(away), snapshot, TIKTOK, "MUG").sellable == 4
+
+
+def test_a_channel_buffer_counts_only_stock_that_no_rule_blocks() -> None:
+    doubtful = level("MUG", "high-street", 100, count_confidence=0.5)
+    snapshot = world([DC, HIGH_STREET], [level("MUG", "dc-north", 20), doubtful])
+
+    availability = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), TRUST, ANYWHERE), snapshot)
+
+    assert (availability.held_back_by_channel, availability.sellable) == (2, 18)
 
 
 def test_held_back_units_of_a_file_add_up_only_with_combine_sum() -> None:

@@ -1,0 +1,132 @@
+"""Cancellations that were stored apply to an order's contents once, whichever message arrives first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from policies.decisions.cancellations import (
+    PERMANENT,
+    PendingCancellation,
+    PriorCancellations,
+    applies_to,
+    cancelled_units,
+)
+from policies.domain.model import OrderLine
+
+NINE = datetime(2026, 11, 27, 9, tzinfo=UTC)
+LATER = NINE + timedelta(minutes=1)
+LINES = (OrderLine("1", "MUG", 5), OrderLine("2", "CUP", 3))
+NONE_YET = PriorCancellations()
+
+
+def cancellation(
+    units: int = 2, *, line: str = "1", at: datetime | None = None, is_applied: bool = False
+) -> PendingCancellation:
+    return PendingCancellation(line, units, at, is_applied)
+
+
+@pytest.mark.parametrize(
+    ("cancel_time", "contents_time", "is_applied", "applies"),
+    [
+        # Contents stated at or after the cancellation include it.
+        (NINE, NINE - timedelta(seconds=1), False, True),
+        (NINE, NINE, False, False),
+        (NINE, LATER, False, False),
+        (NINE, NINE - timedelta(seconds=1), True, True),
+        # Without both times it applies to the first contents only.
+        (None, NINE, False, True),
+        (None, NINE, True, False),
+        (NINE, None, False, True),
+        (NINE, None, True, False),
+        (None, None, True, False),
+        # Units that left as another order's never leave again.
+        (PERMANENT, NINE, False, True),
+        (PERMANENT, LATER, True, True),
+        (PERMANENT, None, True, True),
+    ],
+)
+def test_which_contents_a_cancellation_applies_to(
+    cancel_time: datetime | None, contents_time: datetime | None, is_applied: bool, applies: bool
+) -> None:
+    assert applies_to(cancellation(at=cancel_time, is_applied=is_applied), contents_time) is applies
+
+
+def test_a_cancellation_takes_units_off_its_own_line_and_never_more_than_were_ordered() -> None:
+    assert cancelled_units(LINES, [cancellation(2)], None, NONE_YET) == {"1": 2}
+    assert cancelled_units(LINES, [cancellation(2), cancellation(2)], None, NONE_YET) == {"1": 4}
+    assert cancelled_units(LINES, [cancellation(9)], None, NONE_YET) == {"1": 5}
+    assert cancelled_units(LINES, [cancellation(9), cancellation(1, line="2")], None, NONE_YET) == {"1": 5, "2": 1}
+    assert cancelled_units(LINES, [cancellation(2, line="9")], None, NONE_YET) == {}
+
+
+def test_a_whole_order_cancellation_is_not_one_of_a_line() -> None:
+    assert cancelled_units(LINES, [PendingCancellation()], None, NONE_YET) == {}
+
+
+def test_units_cancelled_before_stay_cancelled_in_the_same_contents() -> None:
+    prior = PriorCancellations({"1": 1}, NINE)
+
+    assert cancelled_units(LINES, [], LATER, prior) == {"1": 1}
+    assert cancelled_units(LINES, [cancellation(2)], LATER, prior) == {"1": 3}
+
+
+def test_an_applied_cancellation_is_dropped_once_the_contents_include_it() -> None:
+    applied = cancellation(2, at=NINE, is_applied=True)
+    prior = PriorCancellations({"1": 2}, NINE - timedelta(minutes=5))
+
+    assert cancelled_units(LINES, [applied], NINE - timedelta(minutes=1), prior) == {"1": 2}
+    assert cancelled_units(LINES, [applied], LATER, prior) == {}
+
+
+def test_an_applied_cancellation_that_the_contents_included_is_not_subtracted_from_others() -> None:
+    applied = cancellation(2, at=NINE, is_applied=True)
+    # The contents of LATER include the cancellation, so the one unit that is cancelled of them is another one.
+    prior = PriorCancellations({"1": 1}, LATER)
+
+    assert cancelled_units(LINES, [applied], LATER, prior) == {"1": 1}
+
+
+def test_an_applied_cancellation_without_a_time_stays_among_those_cancelled_before() -> None:
+    applied = cancellation(2, is_applied=True)
+
+    assert cancelled_units(LINES, [applied], LATER, PriorCancellations({"1": 2}, NINE)) == {"1": 2}
+
+
+def test_units_that_left_as_another_order_are_subtracted_once_from_all_contents() -> None:
+    permanent = cancellation(2, at=PERMANENT, is_applied=True)
+
+    assert cancelled_units(LINES, [permanent], LATER, PriorCancellations({"1": 3}, NINE)) == {"1": 3}
+    assert cancelled_units(LINES, [permanent], None, PriorCancellations({"1": 3})) == {"1": 3}
+    assert cancelled_units(LINES, [permanent], LATER, NONE_YET) == {"1": 2}
+
+
+MINUTES = st.integers(0, 9).map(lambda minute: NINE + timedelta(minutes=minute))
+
+
+@given(
+    st.lists(st.builds(cancellation, st.integers(1, 4), line=st.sampled_from("12"), at=MINUTES), max_size=4),
+    st.lists(MINUTES, min_size=1, max_size=4, unique=True),
+)
+def test_contents_in_any_order_of_arrival_have_the_same_cancellations(
+    cancellations: list[PendingCancellation], times: list[datetime]
+) -> None:
+    """The same contents, restated at several times: what is cancelled in the end depends on the last time alone."""
+    prior, applied = PriorCancellations(), [replace(each) for each in cancellations]
+    for time in sorted(times):
+        units = cancelled_units(LINES, applied, time, prior)
+        prior = PriorCancellations(units, time)
+        applied = [replace(each, is_applied=True) for each in applied]
+
+    expected = {}
+    for line in LINES:
+        total = sum(x.unit_count for x in cancellations if x.line_id == line.line_id and applies_to(x, max(times)))
+        if total:
+            expected[line.line_id] = min(line.unit_count, total)
+    # A line's count is capped at what was ordered, so that more cancellations than units leave nothing to take back.
+    if all(sum(x.unit_count for x in cancellations if x.line_id == line.line_id) <= line.unit_count for line in LINES):
+        assert units == expected
+    assert all(0 < units[line.line_id] <= line.unit_count for line in LINES if line.line_id in units)
