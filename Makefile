@@ -9,7 +9,7 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-fast test-long check fmt bench protos schema clean
+.PHONY: help setup run demo test test-fast test-long check fmt bench mutate protos schema clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -61,5 +61,9 @@ protos: setup ## Generate the Python stubs beside the .proto files
 schema: setup ## Generate the JSON Schemas by which editors complete rule files
 	$(BIN)/python -m tools.schema generate
 
+mutate: setup ## Change the code in one place at a time and list the changes that no test notices; takes hours
+	$(BIN)/python -m tools.mutate decisions
+	$(BIN)/python -m tools.mutate service
+
 clean: ## Remove environments and caches; data stay
-	rm -rf .venv* .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv* .uv .mutation .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
