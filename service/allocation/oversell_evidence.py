@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Integer, Text, Uuid, func, literal_column, select, true
+from sqlalchemy import BigInteger, Integer, Text, Uuid, cast, func, literal_column, select, true
 
 from policies.domain.model import Channel, StockLevel
 from policies.stock.oversell import (
@@ -69,8 +69,8 @@ _units = _movement.held_delta + _movement.allocated_delta
 _PROMISED = Statement(
     select(
         _since.c.position,
-        func.coalesce(func.sum(_units).filter(_is_own), literal_column("0")).label("own_units"),
-        func.coalesce(func.sum(_units).filter(~_is_own), literal_column("0")).label("other_units"),
+        cast(func.coalesce(func.sum(_units).filter(_is_own), literal_column("0")), BigInteger).label("own_units"),
+        cast(func.coalesce(func.sum(_units).filter(~_is_own), literal_column("0")), BigInteger).label("other_units"),
     )
     .select_from(
         # By location and effective time, because that is an index of the ledger: older movements are not read.
