@@ -34,6 +34,9 @@ class FulfillmentServiceStub:
     without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
     EVENT_ID_REUSED (the same `event_id` for other units of a line).
+
+    While an order is on hold, its shipments cannot be accepted, made ready, shipped, delivered or collected: WRONG_STATE
+    says until when and why. Rejections and returns are accepted.
     """
 
     def __init__(self, channel):
@@ -103,6 +106,9 @@ class FulfillmentServiceServicer:
     without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
     EVENT_ID_REUSED (the same `event_id` for other units of a line).
+
+    While an order is on hold, its shipments cannot be accepted, made ready, shipped, delivered or collected: WRONG_STATE
+    says until when and why. Rejections and returns are accepted.
     """
 
     def AcceptShipment(self, request, context):
@@ -187,7 +193,8 @@ class FulfillmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListShipments(self, request, context):
-        """Lists shipments, oldest first: the work list of a location.
+        """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
+        released; what has shipped of it is listed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -263,6 +270,9 @@ class FulfillmentService:
     without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
     EVENT_ID_REUSED (the same `event_id` for other units of a line).
+
+    While an order is on hold, its shipments cannot be accepted, made ready, shipped, delivered or collected: WRONG_STATE
+    says until when and why. Rejections and returns are accepted.
     """
 
     @staticmethod

@@ -35,6 +35,9 @@ class FulfillmentServiceStub:
     without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
     EVENT_ID_REUSED (the same `event_id` for other units of a line).
+
+    While an order is on hold, its shipments cannot be accepted, made ready, shipped, delivered or collected: WRONG_STATE
+    says until when and why. Rejections and returns are accepted.
     """
 
     @_typing.overload
@@ -83,7 +86,9 @@ class FulfillmentServiceStub:
     Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
     """
     ListShipments: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ListShipmentsRequest, _fulfillment_service_pb2.ListShipmentsResponse]
-    """Lists shipments, oldest first: the work list of a location."""
+    """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
+    released; what has shipped of it is listed.
+    """
 
 @_typing.type_check_only
 class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
@@ -95,6 +100,9 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
     EVENT_ID_REUSED (the same `event_id` for other units of a line).
+
+    While an order is on hold, its shipments cannot be accepted, made ready, shipped, delivered or collected: WRONG_STATE
+    says until when and why. Rejections and returns are accepted.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -140,7 +148,9 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     Errors also: TOO_MANY_UNITS, NOT_FOUND (allocation, line, location).
     """
     ListShipments: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ListShipmentsRequest, _fulfillment_service_pb2.ListShipmentsResponse]  # type: ignore[assignment]
-    """Lists shipments, oldest first: the work list of a location."""
+    """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
+    released; what has shipped of it is listed.
+    """
 
 class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Fulfillment by locations: accept, reject, ship, deliver, collect, return.
@@ -151,6 +161,9 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
     without such an event; more units than those are TOO_MANY_UNITS, in whatever state the shipment is.
     Errors of every write: INVALID_FIELD, NOT_FOUND (shipment, line), WRONG_STATE, REQUEST_ID_REUSED, and
     EVENT_ID_REUSED (the same `event_id` for other units of a line).
+
+    While an order is on hold, its shipments cannot be accepted, made ready, shipped, delivered or collected: WRONG_STATE
+    says until when and why. Rejections and returns are accepted.
     """
 
     @_abc_1.abstractmethod
@@ -254,6 +267,8 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.ListShipmentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.ListShipmentsResponse, _abc.Awaitable[_fulfillment_service_pb2.ListShipmentsResponse]]:
-        """Lists shipments, oldest first: the work list of a location."""
+        """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
+        released; what has shipped of it is listed.
+        """
 
 def add_FulfillmentServiceServicer_to_server(servicer: FulfillmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

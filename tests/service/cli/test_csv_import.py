@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from service.cli.files.csv_import import ImportFile, read_import
 from service.cli.files.csv_table import CsvError
-from truestock.v1.catalog_service_pb2 import Location, Product
+from truestock.v1.catalog_service_pb2 import Channel, Location, Product
 from truestock.v1.stock_service_pb2 import StockChange
 
 
@@ -54,6 +55,18 @@ def test_a_channels_platform_must_be_a_supported_one(tmp_path: Path) -> None:
 
     assert platforms == ["tiktok_shop", ""]
     assert "did you mean 'tiktok_shop'?" in bad[0]
+
+
+def test_a_channel_says_how_long_an_order_may_wait_for_payment(tmp_path: Path) -> None:
+    good = write(tmp_path, "channel_id,kind,unpaid_order_minutes\ntiktok,social,2880\npos,pos,\n")
+    slow, unknown = (record.message for record in read_import(good, "channels").records)
+    bad = problems(write(tmp_path, "channel_id,kind,unpaid_order_minutes\ntiktok,social,4321\n"), "channels")
+
+    assert isinstance(slow, Channel)
+    assert isinstance(unknown, Channel)
+    assert slow.unpaid_order_duration.ToTimedelta() == timedelta(hours=48)
+    assert not unknown.HasField("unpaid_order_duration")
+    assert "4,320" in bad[0]
 
 
 def test_a_location_that_ships_nowhere_differs_from_one_that_ships_everywhere(tmp_path: Path) -> None:
