@@ -71,7 +71,8 @@ async def test_an_oversell_goes_to_the_owner_whom_the_rule_names_in_time(shop: R
 
     assert exception.state == exception_pb2.ExceptionRecord.STATE_RESOLVED
     assert (exception.resolution, exception.resolved_by) == (exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED, "policy")
-    assert (exception.kind, exception.description) == ("oversell", "2 units short: MUG")
+    evidence = "MUG: not told, no figure was published to web"
+    assert (exception.kind, exception.description) == ("oversell", f"2 units short: MUG. {evidence}.")
     assert (exception.owner, exception.action, exception.escalate_to) == ("brand-desk", "backorder", "operations-lead")
     assert exception.rule == "launch (rules/owners.yaml:3)"
     assert exception.due_time.ToDatetime() - sold.create_time.ToDatetime() == timedelta(hours=2)
@@ -98,7 +99,11 @@ async def test_shortages_that_different_rules_handle_are_different_exceptions(sh
     sold = await shop.allocate("A-1", {"MUG": 2, "BOWL": 1, "CUP": 3})
 
     exceptions = {(x.owner, x.description) for x in await exceptions_of(shop, sold)}
-    assert exceptions == {("brand-desk", "1 unit short: MUG"), ("operations", "4 units short: BOWL, CUP")}
+    text = "not told, no figure was published to web"
+    assert exceptions == {
+        ("brand-desk", f"1 unit short: MUG. MUG: {text}."),
+        ("operations", f"4 units short: BOWL, CUP. BOWL: {text}; CUP: {text}."),
+    }
     assert shop.metric("manual_interventions_total", channel="web", reason="oversell") == 1
 
 
