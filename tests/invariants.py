@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -99,6 +99,30 @@ def check_locations(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, reas
         for shipment in allocation.shipments:
             if any(line.unit_count for line in shipment.lines) and shipment.shipment_id not in reassigned:
                 assert may_use(paper.orders[order].choice, shipment.location_id), (order, shipment)
+
+
+def check_kept(before: Snapshot, after: Snapshot, percent: int) -> None:
+    """An order that gets more units of a level leaves the share that a buffer keeps of them and of what is available.
+
+    Levels of which units left otherwise, or of which several orders got units, are not checked.
+    """
+    promised_before, promised_after = _promised_by_order(before), _promised_by_order(after)
+    for key, (on_hand, unavailable, promised_units) in after.levels.items():
+        earlier_on_hand, earlier_unavailable, _ = before.levels.get(key, (0, 0, 0))
+        risen = [order for order, units in promised_after.items() if units[key] > promised_before[order][key]]
+        if len(risen) == 1 and on_hand - unavailable >= earlier_on_hand - earlier_unavailable:
+            available = on_hand - unavailable - promised_units
+            own_units = promised_after[risen[0]][key]
+            assert 100 * available >= percent * (available + own_units), (key, risen)
+
+
+def _promised_by_order(snapshot: Snapshot) -> dict[str, Counter[LevelKey]]:
+    promised: dict[str, Counter[LevelKey]] = defaultdict(Counter)
+    for order, allocation in snapshot.orders.items():
+        for shipment in allocation.shipments:
+            for line in shipment.lines:
+                promised[order][line.sku, shipment.location_id] += line.unit_count
+    return promised
 
 
 def fillable_backorder(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, rejected: Collection[str]) -> str:

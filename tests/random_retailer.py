@@ -18,6 +18,7 @@ from tests.invariants import (
     Snapshot,
     check_causes,
     check_commitments,
+    check_kept,
     check_levels,
     check_lines,
     check_locations,
@@ -97,6 +98,8 @@ class RandomRetailer(RuleBasedStateMachine):
     shop: ClassVar[Retailer]
     resolves_by_policy: ClassVar[bool]
     """Whether the rules reroute, backorder and cancel, and use every location that they allow."""
+    kept_percent: ClassVar[int] = 0
+    """The share of each product that the rules keep from every order at every location."""
     steps_passed: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -696,6 +699,9 @@ class RandomRetailer(RuleBasedStateMachine):
         check_outcomes(self.snapshot)
         check_commitments(before, self.snapshot)
         check_locations(self.snapshot, self.paper, self._may_use, self._reassigned_by_person())
+        if step != "reassign":
+            # A person may name a location, whatever the rules say.
+            check_kept(before, self.snapshot, self.kept_percent)
         assert not self._fillable_backorder(), step
         report = self.run(self.shop.ledger())
         assert report.balanced, report.differences
@@ -730,6 +736,9 @@ class RandomRetailer(RuleBasedStateMachine):
         }
 
     def _fillable_backorder(self) -> str:
+        if self.kept_percent:
+            # Available units are no sign that an order may use them.
+            return ""
         rejections = [
             rejection for _, rejection in self.events if isinstance(rejection, fulfillment_pb.RejectShipmentRequest)
         ]

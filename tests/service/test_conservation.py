@@ -22,6 +22,7 @@ from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
 BUFFERED_RULES = REPOSITORY / "tests" / "rules_buffered"
+KEPT_RULES = REPOSITORY / "tests" / "rules_kept"
 RUNS = int(os.environ.get("TRUESTOCK_RUNS", "0"))
 
 
@@ -56,9 +57,15 @@ def _settings(*, runs: int, steps: int, shrink: bool, derandomize: bool) -> sett
     )
 
 
-@pytest.fixture(params=[RESOLVED_RULES, BUFFERED_RULES], ids=["resolved", "buffered"])
+@pytest.fixture(
+    params=[RESOLVED_RULES, BUFFERED_RULES, pytest.param(KEPT_RULES, marks=pytest.mark.long)],
+    ids=["resolved", "buffered", "kept"],
+)
 def random_retailer(request: pytest.FixtureRequest, database_url: str) -> Iterator[type[RandomRetailer]]:
-    """Random retailers with rules that resolve shortages, or with buffer rules that leave shortages to people."""
+    """Random retailers, each with its rules.
+
+    They resolve shortages; have buffers and leave shortages to people; or keep half of all units and resolve those.
+    """
     rules: Path = request.param
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
@@ -67,9 +74,14 @@ def random_retailer(request: pytest.FixtureRequest, database_url: str) -> Iterat
             # A HOLD that repeats a sold order after it was cancelled whole makes the service forget the sale, so that a
             # duplicate of the sale is replanned. Leave it out until the service keeps the sale.
             members = {"runner": runner, "shop": shop, "holds_cancelled_sales": False}
-            yield type("RandomRetailer", (RandomRetailer,), members | {"resolves_by_policy": rules == RESOLVED_RULES})
+            yield type("RandomRetailer", (RandomRetailer,), members | _rules_of(rules))
         finally:
             runner.run(stack.aclose())
+
+
+def _rules_of(rules: Path) -> dict[str, object]:
+    """What a random retailer has to know about its rules."""
+    return {"resolves_by_policy": rules != BUFFERED_RULES, "kept_percent": 50 if rules == KEPT_RULES else 0}
 
 
 async def _open_shop(maker: RetailerMaker, rules: Path) -> Retailer:
