@@ -27,7 +27,7 @@ from service.settings import Settings
 from service.watch import watch_requests
 from service.watch.availability_watch import AvailabilityWatch
 from tests.conftest import PLAIN_RULES, RetailerMaker
-from tests.retailer import HOLD, Retailer
+from tests.retailer import HOLD, Retailer, eventually
 from tests.service.test_faults import refusal
 from truestock.v1 import availability_service_pb2 as availability_pb, catalog_service_pb2 as catalog_pb
 
@@ -475,7 +475,14 @@ async def test_values_that_were_sent_are_kept_to_explain_an_oversell(shop: Retai
         await client.receives(MUG=10, PAN=5)
     await shop.count({("MUG", "dc"): 1})
 
-    rows = await shop.sql("SELECT channel_id, sku, sellable, policy_revision FROM availability_history ORDER BY sku")
+    kept = "SELECT channel_id, sku, sellable, policy_revision FROM availability_history ORDER BY sku"
+
+    async def is_written() -> bool:
+        return len(await shop.sql(kept)) == 2
+
+    # It is written after the values were sent.
+    await eventually(is_written)
+    rows = await shop.sql(kept)
     assert [tuple(row)[:3] for row in rows] == [("web", "MUG", 10), ("web", "PAN", 5)]
     assert all(row["policy_revision"] for row in rows)
 
