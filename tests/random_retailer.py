@@ -361,9 +361,14 @@ class RandomRetailer(RuleBasedStateMachine):
         order = self._existing_order(order)
         if self.snapshot.orders[order].state != Allocation.STATE_HELD:
             return
-        for table, column in (("allocation", "id"), ("promise", "allocation_id")):
-            past = f"UPDATE {table} SET expire_time = clock_timestamp() WHERE {column} = $1 AND state = 'held'"
-            self.run(self.shop.sql(past, self.allocation_ids[order]))
+        # In one statement, as the service writes both: a sweep between two would see half of the expiry.
+        past = """
+            WITH promises AS (
+                UPDATE promise SET expire_time = clock_timestamp() WHERE allocation_id = $1 AND state = 'held'
+            )
+            UPDATE allocation SET expire_time = clock_timestamp() WHERE id = $1 AND state = 'held'
+        """
+        self.run(self.shop.sql(past, self.allocation_ids[order]))
         self.has_unswept_hold = True
         self._check("expire")
 
@@ -682,7 +687,9 @@ class RandomRetailer(RuleBasedStateMachine):
         when = self._moment(ago)
         if ago and "event_time" in request.DESCRIPTOR.fields_by_name:
             request.event_time.FromDatetime(when)
-        return when
+            return when
+        # The service dates it when it handles the request, which is after the request was made.
+        return when + timedelta(microseconds=1)
 
     # Invariants
 
