@@ -49,11 +49,15 @@ def event_of(request: ShipmentRequest, shipment: ShipmentRecord, applied: Applie
 def shipping_times(
     record: AllocationRecord, shipment: ShipmentRecord, applied: AppliedEvents, event_id: str
 ) -> dict[tuple[str, str], datetime]:
-    """When the event's units left, by level, unless a count had included them already."""
+    """When the event's units left, by level, unless a count had included them already.
+
+    Lines that the order has no more have no units to take back: their event is undone already.
+    """
+    skus = {line.line_id: line.sku for line in record.lines}
     return {
-        (record.line(x.line_id).sku, shipment.location_id): x.effective_time
+        (skus[x.line_id], shipment.location_id): x.effective_time
         for x in applied.effects
-        if (x.effect, x.event_id) == (SHIPPED, event_id) and x.effective_time is not None
+        if (x.effect, x.event_id) == (SHIPPED, event_id) and x.effective_time is not None and x.line_id in skus
     }
 
 

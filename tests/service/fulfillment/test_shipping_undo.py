@@ -112,6 +112,20 @@ async def test_an_event_is_undone_once_and_its_id_ships_nothing_again(shop: Reta
     assert await figures(shop) == (5, 2, 3)
 
 
+async def test_an_event_whose_line_the_order_has_no_more_stays_undone(shop: Retailer) -> None:
+    await shop.stock({("MUG", "dc"): 5, ("CAP", "dc"): 5})
+    order = await shop.allocate("A-1", [("MUG", 2), ("CAP", 1)])
+    await shop.ship(order.shipments[0], event_id="scan-1")
+    await shop.undo(order.shipments[0], "scan-1")
+    changed = await shop.allocate("A-1", {"CAP": 1})
+
+    again = await shop.undo(order.shipments[0], "scan-1")
+
+    assert again.version == changed.version
+    assert [line.sku for line in again.lines] == ["CAP"]
+    assert (await shop.ledger()).balanced
+
+
 async def test_a_scan_without_an_event_id_is_taken_back_too(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 5})
     (first,) = (await shop.allocate("A-1", {"MUG": 1})).shipments
