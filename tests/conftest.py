@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from service.app.application import running
@@ -36,6 +37,16 @@ RESOLVED_RULES = Path(__file__).parent / "rules_resolved"
 """The same rules, with exception rules that reroute, backorder and cancel without a person."""
 
 _database_numbers = itertools.count()
+
+
+# structlog's default draws the variables of every frame, which takes half a minute for the error of a batch of orders.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.LogfmtRenderer(key_order=["level", "event"]),
+    ],
+)
 
 
 @pytest.hookimpl(tryfirst=True)

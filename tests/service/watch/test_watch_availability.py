@@ -494,12 +494,16 @@ async def test_metrics_count_subscribers_and_values_and_measure_the_delay(retail
     assert shop.metric("availability_changes_published_total", channel="web") == 0
     async with watching(shop) as client:
         await client.receives(MUG=10, PAN=5)
-        await shop.count({("MUG", "dc"): 1})
-        await client.receives(MUG=1)
+        # The refresh in which new values take part may publish a count before the count itself is noticed.
+        for units in range(1, 10):
+            await shop.count({("MUG", "dc"): units})
+            await client.receives(MUG=units)
+            if shop.metric("availability_delay_seconds_count"):
+                break
         assert shop.metric("availability_watchers") == 1
     await until(lambda: shop.metric("availability_watchers") == 0)
     method = "AvailabilityService/WatchAvailability"
     await until(lambda: shop.metric("rpc_duration_seconds_count", method=method, code="CANCELLED") == 1)
 
-    assert shop.metric("availability_changes_published_total", channel="web") == 3
+    assert shop.metric("availability_changes_published_total", channel="web") == 2 + units
     assert shop.metric("availability_delay_seconds_count") == 1
