@@ -141,7 +141,8 @@ class Fields:
             moment = value.ToDatetime(tzinfo=UTC)
         except (ValueError, OverflowError):
             moment = None
-        if moment is None or moment < EARLIEST:
+        # The driver stores the last microsecond of the calendar as infinity, and reads it without a time zone.
+        if moment is None or not EARLIEST <= moment < datetime.max.replace(tzinfo=UTC):
             self.wrong(field, "is not a time between the years 1970 and 9999")
             return None
         return moment
