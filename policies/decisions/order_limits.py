@@ -30,12 +30,15 @@ class UsableUnits:
     """Units that one order may use. `units` are by SKU and then location id, none of them 0.
 
     `limits` are the most units of a SKU over all locations; a SKU without a limit is limited by `units` alone.
-    `kept_units`, by SKU, are those that the order keeps at these locations; they are in neither.
+    `kept_units`, by SKU, are those that the order keeps at these locations; they are in neither. `figures` are those of
+    the locations' stock, and `channel_rules`, by SKU, the rules of the channel's buffer that fired.
     """
 
     units: Mapping[str, Mapping[str, int]]
     limits: Mapping[str, int]
     kept_units: Mapping[str, int]
+    figures: tuple[LocationAvailability, ...] = ()
+    channel_rules: Mapping[str, tuple[FiredRule, ...]] = field(default_factory=dict)
     dropped: tuple[DroppedLocation, ...] = ()
     fired: tuple[FiredRule, ...] = ()
 
@@ -84,7 +87,15 @@ def usable_units(
     surveys = [offered, others]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
     fired = [*offered.fired, *(rule for effect in channel_effects.values() for rule in effect.fired)]
-    return UsableUnits(offered.units, limits, offered.kept_units, tuple(offered.dropped), tuple(fired))
+    return UsableUnits(
+        units=offered.units,
+        limits=limits,
+        kept_units=offered.kept_units,
+        figures=tuple(offered.figures),
+        channel_rules={sku: effect.fired for sku, effect in channel_effects.items()},
+        dropped=tuple(offered.dropped),
+        fired=tuple(fired),
+    )
 
 
 def waived_limits(order: Order, policy: RoutingPolicy) -> frozenset[str]:
@@ -169,6 +180,7 @@ class _UnitSurvey:
     kept_units: dict[str, int] = field(default_factory=dict)
     rejected_units: dict[str, int] = field(default_factory=dict)
     """Units that the order does not get at locations that rejected it; others may, so they cover a channel buffer."""
+    figures: list[LocationAvailability] = field(default_factory=list)
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
 
@@ -190,6 +202,7 @@ class _UnitSurvey:
     def _add(self, location: Location, level: StockLevel) -> None:
         context = self.question.context(location, level.sku, level)
         figure = assess_location(self.policy_set, context, waived=self.waived)
+        self.figures.append(figure)
         self.fired += figure.fired
         key = (level.sku, location.id)
         kept_units = min(self.question.kept_units.get(key, 0), figure.available)

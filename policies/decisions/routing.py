@@ -210,7 +210,7 @@ def _shortages(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> tuple[Short
         available = min(demand, usable.total(sku))
         spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
         if available < demand and run.order.commitment is Commitment.SOLD:
-            withheld = withheld_units(run.policy_set, run.question, run.order, run.policy, usable=usable, sku=sku)
+            withheld = withheld_units(run.question, usable, sku)
             held_until = min(demand, available + withheld.held_by_buffer)
             spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))
             available = min(demand, held_until + withheld.blocked)

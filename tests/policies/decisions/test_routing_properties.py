@@ -117,6 +117,23 @@ def test_placed_and_short_units_add_up_to_the_ordered_units(
 
 
 @settings(max_examples=150, deadline=None)
+@given(policy_sets, worlds(), orders(), st.data())
+def test_units_add_up_also_where_the_order_has_units_or_stock_is_untracked(
+    policy_set: PolicySet, snapshot: World, order: Order, data: st.DataObject
+) -> None:
+    levels = {
+        key: replace(stock, on_hand=stock.on_hand + stock.held, tracked=data.draw(st.booleans()))
+        for key, stock in snapshot.levels.items()
+    }
+    own_units = {key: stock.held for key, stock in levels.items()}
+
+    decision = route(policy_set, replace(snapshot, levels=levels), TIKTOK, order, own_units)
+
+    placed, short = sum(decision.units.values()), sum(item.unit_count for item in decision.shortages)
+    assert placed + short == sum(line.unit_count for line in order.lines)
+
+
+@settings(max_examples=150, deadline=None)
 @given(policy_sets, worlds(), orders())
 def test_no_location_ships_more_than_the_order_may_use_there(
     policy_set: PolicySet, snapshot: World, order: Order

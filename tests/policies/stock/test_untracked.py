@@ -37,6 +37,7 @@ def test_an_order_keeps_its_units_of_untracked_stock() -> None:
     result = route(rules(ANYWHERE), promised, TIKTOK, sold({"MUG": 4}), {("MUG", "dc"): 3})
 
     assert result.units == {("MUG", "dc"): 3}
+    assert [short.unit_count for short in result.shortages] == [1]
 
 
 def test_days_since_count_start_when_a_person_last_counted() -> None:
