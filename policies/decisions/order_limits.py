@@ -6,13 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.eligibility import (
-    NO_PROMISED_UNITS,
-    RoutingQuestion,
-    WholeOrder,
-    dropped_by_policy,
-    exclude_rule_behind,
-)
+from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
 from policies.decisions.sellable import (
     NOTHING_WAIVED,
     LocationAvailability,
@@ -20,7 +14,7 @@ from policies.decisions.sellable import (
     channel_buffer_effect,
     publishable_units,
 )
-from policies.domain.model import Channel, Commitment, Location, Order, StockLevel, World
+from policies.domain.model import Commitment, Location, Order, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RoutingPolicy
 
@@ -48,25 +42,14 @@ class UsableUnits:
         return min(total, self.limits.get(sku, total))
 
 
-def usable_units(
-    policy_set: PolicySet,
-    world: World,
-    channel: Channel,
-    order: Order,
-    policy: RoutingPolicy,
-    *,
-    own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
-    rejected_by: frozenset[tuple[str, str]] = frozenset(),
-    whole: WholeOrder | None = None,
-) -> UsableUnits:
+def usable_units(policy_set: PolicySet, question: RoutingQuestion, order: Order, policy: RoutingPolicy) -> UsableUnits:
     """Units that the order may use under the policy.
 
     Buffers and blocks limit a HOLD, and a SOLD order without `sold_may_use`; cut-off and cap limit only a HOLD.
-    `own_units`, already promised to the order, stay usable despite buffers and blocks as far as they are available.
-    A (sku, location id) in `rejected_by` supplies only `own_units`. If the order is a part of a `whole`, its units are
-    those that the whole order may use less those that it keeps, so that no buffer is used up part by part.
+    `own_units` of the question, already promised to the order, stay usable despite buffers and blocks as far as they
+    are available. A (sku, location id) in `rejected_by` supplies only `own_units`. If the order is a part of a whole,
+    its units are those that the whole order may use less those that it keeps: no buffer is used up part by part.
     """
-    question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
     skus = tuple(order.units_by_sku())
     waived = waived_limits(order, policy)
     channel_effects = (

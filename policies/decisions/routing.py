@@ -117,9 +117,7 @@ def route(
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
         run = _RoutingRun(policy_set, question, order, policy, whole)
-        usable = usable_units(
-            policy_set, world, channel, order, policy, own_units=own_units, rejected_by=rejected_by, whole=whole
-        )
+        usable = usable_units(policy_set, question, order, policy)
         plan = _planned(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break

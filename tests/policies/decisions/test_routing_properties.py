@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import usable_units
 from policies.decisions.routing import Decision, route
 from policies.decisions.sellable import assess_availability
@@ -140,7 +141,8 @@ def test_no_location_ships_more_than_the_order_may_use_there(
 ) -> None:
     decision = decide(policy_set, snapshot, order)
 
-    allowed = usable_units(policy_set, snapshot, TIKTOK, order, decision.policy)
+    question = RoutingQuestion.of(snapshot, TIKTOK, order, {})
+    allowed = usable_units(policy_set, question, order, decision.policy)
     for (sku, location_id), count in decision.units.items():
         assert count <= allowed.units[sku][location_id] <= snapshot.levels[sku, location_id].available
         assert snapshot.locations[location_id].status != "closed"
