@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from policies.domain.model import MAX_UNITS, Coordinates, Destination, StockLevel
+from policies.facts.fact_table import COUNTRY_CODE
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, described
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -27,7 +28,6 @@ FIGURES = (*COUNTS, "age_minutes", "days_since_count", "count_confidence", "sour
 
 Value = TypeVar("Value")
 
-_COUNTRY = re.compile("[A-Z]{2}")
 _CLOCK = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -143,7 +143,7 @@ def number_or_unknown(
 def country(file: RuleFile, node: Node, what: str) -> str | None:
     """A country's ISO code of two capital letters."""
     code = file.text(node, what)
-    if code is not None and not _COUNTRY.fullmatch(code):
+    if code is not None and not COUNTRY_CODE.matches.fullmatch(code):
         file.note(node, "unknown-value", f"{what} cannot be {quoted(code)}", "write an ISO code such as NO or US.")
         return None
     return code
