@@ -23,8 +23,10 @@ WORK = ROOT / ".mutation"
 """The copies of the repository that are mutated, one for each scope."""
 BAR = 0.9
 """The share of mutants that tests must notice."""
-SURVIVED, NO_TESTS = 0, 33
-"""Exit codes with which mutmut marks a mutant that no test noticed, and one that no test runs."""
+NOT_NOTICED = (0, 5, 33)
+"""Exit codes of mutants that no test noticed: all tests passed, pytest had none to run, mutmut knew none to run."""
+NOT_RUN = (None, 2, 34)
+"""Those of mutants that tell nothing: not reached yet, the run interrupted, left out by mutmut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,22 @@ def main() -> int:
 
 
 def _copy_repository(folder: Path, scope: Scope) -> None:
-    """Copies the files under version control to `folder`, with mutmut's settings for the scope."""
+    """Makes `folder` a copy of the files under version control, with mutmut's settings for the scope.
+
+    Unchanged files keep their times, so that mutmut runs only what changed; files that are no longer there go.
+    """
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, listed.split("\0")):
+    names = [name for name in listed.split("\0") if name and (ROOT / name).exists()]
+    for name in names:
         source, target = ROOT / name, folder / name
-        if source.exists() and not (target.exists() and target.read_bytes() == source.read_bytes()):
+        if not (target.exists() and target.read_bytes() == source.read_bytes()):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+    for package in (*scope.packages, "tests"):
+        for copy in (folder, folder / "mutants"):
+            for path in [*(copy / package).rglob("*.py"), *(copy / package).rglob("*.meta")]:
+                if str(path.relative_to(copy)).removesuffix(".meta") not in names:
+                    path.unlink()
     copied = sorted(path.name for path in folder.iterdir() if path.name not in ("mutants", "tests", *scope.packages))
     lines = [
         "[tool.mutmut]",
@@ -127,10 +138,10 @@ def _results(folder: Path) -> Iterator[tuple[str, int | None]]:
 
 
 def _report(folder: Path) -> int:
-    results = {name: code for name, code in _results(folder) if code is not None}
-    survivors = sorted(name for name, code in results.items() if code in (SURVIVED, NO_TESTS))
-    for name, code in sorted(Counter(name.rsplit(".", 1)[0] for name in survivors).items()):
-        print(f"{code:5} survived in {name}")
+    results = {name: code for name, code in _results(folder) if code not in NOT_RUN}
+    survivors = sorted(name for name, code in results.items() if code in NOT_NOTICED)
+    for module, count in sorted(Counter(name.rsplit(".", 1)[0] for name in survivors).items()):
+        print(f"{count:5} survived in {module}")
     for name in survivors:
         print(name)
     killed = len(results) - len(survivors)
