@@ -14,7 +14,7 @@ from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS
 from service.exceptions.exception_model import POLICY
 from service.rpc import page_tokens
 from service.rpc.validation import Fields
-from truestock.v1 import exception_service_pb2 as exception_pb, order_pb2
+from truestock.v1 import exception_service_pb2 as exception_pb
 
 _STATES = {number: word for word, number in EXCEPTION_STATES.items()}
 _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
@@ -99,7 +99,7 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
     for index, channel_id in enumerate(_filter_entries(fields, "channel_ids", request.channel_ids)):
         fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
-    order = _order(fields, request.order) if request.HasField("order") else None
+    order = fields.order_key("order", request.order) if request.HasField("order") else None
     if order and request.allocation_id:
         fields.wrong("order", "must be left out if allocation_id is given")
     count = fields.page_size(request.page_size)
@@ -166,18 +166,12 @@ def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:
     sku = fields.text("sku", request.sku, longest=limits.SKU_LENGTH)
     location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
     request_id = fields.uuid("request_id", request.request_id)
-    order = _order(fields, request.order) if request.HasField("order") else None
+    order = fields.order_key("order", request.order) if request.HasField("order") else None
     if order and channel_id not in (None, order[0]):
         fields.wrong("order.channel_id", f"is '{order[0]}', and channel_id is '{channel_id}'; leave one of them out")
     fields.finish()
     channel_id = channel_id or (order[0] if order else None)
     return SyncFailure(source or "", description or "", channel_id, sku, location_id, request_id, order)
-
-
-def _order(fields: Fields, reference: order_pb2.OrderReference) -> tuple[str, str]:
-    channel_id = fields.text("order.channel_id", reference.channel_id, longest=limits.ID_LENGTH, required=True)
-    order_id = fields.text("order.order_id", reference.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
-    return channel_id or "", order_id or ""
 
 
 def resolution_names(words: Iterable[str]) -> str:

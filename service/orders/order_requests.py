@@ -124,7 +124,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
     if pickup and method != "pickup":
         fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
-    copy_of = order_key(fields, "copy_of", request.copy_of) if request.HasField("copy_of") else None
+    copy_of = fields.order_key("copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
     update_time = fields.usable(lambda strict: _update_time(strict, request))
@@ -153,7 +153,7 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     if by_order == bool(request.allocation_id):
         fields.wrong("allocation_id", "name either allocation_id or order")
-    key = order_key(fields, "order", request.order) if by_order else None
+    key = fields.order_key("order", request.order) if by_order else None
     request_id = fields.uuid("request_id", request.request_id)
     event_id = fields.text("event_id", request.event_id, longest=limits.EVENT_ID_LENGTH)
     cancel_time = _update_time(fields, request)
@@ -162,13 +162,6 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     cancellations = () if request.whole_order else _cancellations(fields, request)
     fields.finish()
     return CancelRequest(allocation_id, key, cancellations, request.whole_order, event_id, cancel_time, request_id)
-
-
-def order_key(fields: Fields, at: str, reference: order_pb2.OrderReference) -> OrderKey:
-    """The key of the order that the request's field `at` refers to."""
-    channel_id = fields.text(f"{at}.channel_id", reference.channel_id, longest=limits.ID_LENGTH, required=True)
-    order_id = fields.text(f"{at}.order_id", reference.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
-    return channel_id or "", order_id or ""
 
 
 def _update_time(
@@ -234,7 +227,7 @@ def release_hold_request(request: allocation_pb.ReleaseOrderHoldRequest) -> Rele
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     if by_order == bool(request.allocation_id):
         fields.wrong("allocation_id", "name either allocation_id or order")
-    key = order_key(fields, "order", request.order) if by_order else None
+    key = fields.order_key("order", request.order) if by_order else None
     actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH)
     request_id = fields.uuid("request_id", request.request_id)
     fields.finish()

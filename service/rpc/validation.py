@@ -16,6 +16,7 @@ from google.type.money_pb2 import Money
 from policies.domain.model import LEAST_VELOCITY, Coordinates
 from service import limits
 from service.errors import InvalidFields, Violation
+from truestock.v1 import order_pb2
 
 _RETAILER_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -176,6 +177,12 @@ class Fields:
         except ValueError:
             self.wrong(field, f"'{value[:64]}' is not a UUID such as '01890a5d-ac96-774b-bcce-b302099a8057'")
             return None
+
+    def order_key(self, field: str, value: order_pb2.OrderReference) -> tuple[str, str]:
+        """The (channel id, order id) of the order that the field refers to."""
+        channel_id = self.text(f"{field}.channel_id", value.channel_id, longest=limits.ID_LENGTH, required=True)
+        order_id = self.text(f"{field}.order_id", value.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
+        return channel_id or "", order_id or ""
 
     def page(self, size: int, token: str) -> tuple[int, str]:
         """The number of entries of a page, and the key after which it starts."""

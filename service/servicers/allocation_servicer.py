@@ -10,7 +10,6 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from service import limits
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellation import CancellationOperations
@@ -181,11 +180,11 @@ def _allocation_identity(request: allocation_pb.GetAllocationRequest) -> UUID | 
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     if by_order == bool(request.allocation_id):
         fields.wrong("allocation_id", "name either allocation_id or order")
-    if by_order:
-        fields.text("order.channel_id", request.order.channel_id, longest=limits.ID_LENGTH, required=True)
-        fields.text("order.order_id", request.order.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
+    key = fields.order_key("order", request.order) if by_order else None
     fields.finish()
-    return allocation_id or (request.order.channel_id, request.order.order_id)
+    identity = allocation_id or key
+    assert identity is not None
+    return identity
 
 
 def _no_allocation(identity: UUID | tuple[str, str]) -> NotFound:
