@@ -149,11 +149,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
 def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:
     """Checks a CancelOrderLines request. Raises InvalidFields with everything that is wrong."""
     fields = Fields()
-    by_order = request.HasField("order")
-    allocation_id = fields.uuid("allocation_id", request.allocation_id)
-    if by_order == bool(request.allocation_id):
-        fields.wrong("allocation_id", "name either allocation_id or order")
-    key = fields.order_key("order", request.order) if by_order else None
+    allocation_id, key = allocation_or_order(fields, request)
     request_id = fields.uuid("request_id", request.request_id)
     event_id = fields.text("event_id", request.event_id, longest=limits.EVENT_ID_LENGTH)
     cancel_time = _update_time(fields, request)
@@ -162,6 +158,20 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     cancellations = () if request.whole_order else _cancellations(fields, request)
     fields.finish()
     return CancelRequest(allocation_id, key, cancellations, request.whole_order, event_id, cancel_time, request_id)
+
+
+def allocation_or_order(
+    fields: Fields,
+    request: allocation_pb.GetAllocationRequest
+    | allocation_pb.CancelOrderLinesRequest
+    | allocation_pb.ReleaseOrderHoldRequest,
+) -> tuple[UUID | None, OrderKey | None]:
+    """The allocation id or the order's key, one of which a request must have; the other is None."""
+    by_order = request.HasField("order")
+    allocation_id = fields.uuid("allocation_id", request.allocation_id)
+    if by_order == bool(request.allocation_id):
+        fields.wrong("allocation_id", "name either allocation_id or order")
+    return allocation_id, fields.order_key("order", request.order) if by_order else None
 
 
 def _update_time(
@@ -223,11 +233,7 @@ def extend_request(request: allocation_pb.ExtendHoldRequest) -> tuple[UUID, time
 def release_hold_request(request: allocation_pb.ReleaseOrderHoldRequest) -> ReleaseHoldRequest:
     """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
-    by_order = request.HasField("order")
-    allocation_id = fields.uuid("allocation_id", request.allocation_id)
-    if by_order == bool(request.allocation_id):
-        fields.wrong("allocation_id", "name either allocation_id or order")
-    key = fields.order_key("order", request.order) if by_order else None
+    allocation_id, key = allocation_or_order(fields, request)
     actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH)
     request_id = fields.uuid("request_id", request.request_id)
     fields.finish()

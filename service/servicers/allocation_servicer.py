@@ -176,11 +176,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
 
 def _allocation_identity(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:
     fields = Fields()
-    by_order = request.HasField("order")
-    allocation_id = fields.uuid("allocation_id", request.allocation_id)
-    if by_order == bool(request.allocation_id):
-        fields.wrong("allocation_id", "name either allocation_id or order")
-    key = fields.order_key("order", request.order) if by_order else None
+    allocation_id, key = order_requests.allocation_or_order(fields, request)
     fields.finish()
     identity = allocation_id or key
     assert identity is not None
