@@ -169,6 +169,11 @@ def no_allocation(allocation_id: UUID) -> NotFound:
     return NotFound("allocation", {"allocation_id": str(allocation_id)}, advice)
 
 
+def no_order(key: tuple[str, str]) -> NotFound:
+    """The error for a request whose field `order` names an order that does not exist; `key` is (channel, order)."""
+    return NotFound("order", {"order.order_id": "/".join(key)}, "send it with AllocateOrder first")
+
+
 class WrongState(TruestockError):
     """The state of an allocation, shipment, exception or transfer does not allow this step."""
 

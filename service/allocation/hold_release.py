@@ -13,7 +13,7 @@ from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import NotFound, no_allocation
+from service.errors import no_allocation, no_order
 from service.exceptions import incidents
 from service.orders import order_messages, order_store
 from service.orders.order_requests import ReleaseHoldRequest
@@ -83,5 +83,5 @@ async def _allocation_id(connection: Connection, request: ReleaseHoldRequest) ->
     assert request.key is not None
     found = await order_store.find(connection, *request.key)
     if found is None:
-        raise NotFound("order", {"order.order_id": "/".join(request.key)}, "send it with AllocateOrder first")
+        raise no_order(request.key)
     return found

@@ -23,7 +23,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import CannotResolve, InvalidFields, NotFound, Violation
+from service.errors import CannotResolve, InvalidFields, NotFound, Violation, no_order
 from service.exceptions import exception_messages, exception_store, incidents
 from service.exceptions.exception_model import ExceptionEvent, resolution_text
 from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
@@ -239,7 +239,7 @@ async def _locked_order(connection: Connection, key: OrderKey) -> AllocationReco
     """The order that a failure concerns, locked. Raises NotFound."""
     allocation_id = await order_store.find(connection, *key)
     if allocation_id is None:
-        raise NotFound("order", {"order.order_id": "/".join(key)}, "send it with AllocateOrder first")
+        raise no_order(key)
     await order_store.lock(connection, [allocation_id])
     return (await order_store.read(connection, [allocation_id]))[allocation_id]
 

@@ -16,7 +16,7 @@ from service.allocation.cancellation import CancellationOperations
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.database.database import Connection, Database
-from service.errors import NotFound, TruestockError, no_allocation
+from service.errors import TruestockError, no_allocation, no_order
 from service.exceptions import exception_messages
 from service.fulfillment import shipment_requests
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
@@ -148,7 +148,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             allocation_id = identity if isinstance(identity, UUID) else await order_store.find(connection, *identity)
             records = await order_store.read(connection, [allocation_id] if allocation_id else [])
             if not records or allocation_id is None:
-                raise _no_allocation(identity)
+                raise no_allocation(identity) if isinstance(identity, UUID) else no_order(identity)
             events = await order_store.events(connection, allocation_id)
             exceptions = await order_store.exceptions(connection, allocation_id)
             exceptions += await order_exceptions.open_unmapped(connection, records[allocation_id])
@@ -181,12 +181,6 @@ def _allocation_identity(request: allocation_pb.GetAllocationRequest) -> UUID | 
     identity = allocation_id or key
     assert identity is not None
     return identity
-
-
-def _no_allocation(identity: UUID | tuple[str, str]) -> NotFound:
-    if isinstance(identity, UUID):
-        return no_allocation(identity)
-    return NotFound("order", {"order.order_id": "/".join(identity)}, "send it with AllocateOrder first")
 
 
 async def _allocate_each(
