@@ -26,6 +26,7 @@ from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import add_shortages, mark_needs_person
 from service.decisions.decision_log import DecisionInputs, capture
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShipmentRecord, ShortageRecord
+from service.orders.order_exceptions import OrderException
 from service.stock.stock_book import Book
 
 
@@ -96,11 +97,7 @@ def move_units(
         line_units = record.line_units(shipment, line.line_id, line.unit_count)
         book.release(line_units, was_held=False, reason=cause)
         shipment.remove_units(line.line_id, line.unit_count, book.now, ended=ShipmentState.CANCELLED)
-    promise_units(channel_context, book, record, decision)
-    reviews = reviews_of(channel_context, book, record, order, decision)
-    record.update_time = book.now
-    record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
-    explain(channel_context, book, record, decision)
+    raised = _promise(channel_context, book, record, order, decision, in_review=in_review)
     location_ids = ", ".join(planned.location_id for planned in decision.plan)
     rerouted = sum(decision.units.values())
     remaining = f"; {unit_count_text(requested - rerouted)} not moved" if requested > rerouted else ""
@@ -111,7 +108,7 @@ def move_units(
         f"Rerouted {moved} ({cause.replace('_', ' ')}){remaining}.",
         decision=decision,
         inputs=inputs,
-        exceptions=mark_needs_person(record, reviews),
+        exceptions=raised,
         partial=True,
         rerouted=rerouted,
         cause=cause,
@@ -135,17 +132,30 @@ def _fill(
     for planned in decision.plan:
         for line in planned.lines:
             record.reduce_shortages(line.line_id, line.unit_count, backordered=True)
+    raised = _promise(channel_context, book, record, order, decision, in_review=in_review)
+    location_ids = ", ".join(planned.location_id for planned in decision.plan)
+    sentence = f"Backorder filled: {unit_count_text(sum(decision.units.values()))} from {location_ids}."
+    return AllocationChange(
+        record, "backorder_filled", sentence, decision=decision, inputs=inputs, exceptions=raised, partial=True
+    )
+
+
+def _promise(
+    channel_context: ChannelContext,
+    book: Book,
+    record: AllocationRecord,
+    order: Order,
+    decision: Decision,
+    *,
+    in_review: bool,
+) -> tuple[OrderException, ...]:
+    """Promises the planned units of a suborder; returns the reviews. `in_review` says whether the order was in one."""
     promise_units(channel_context, book, record, decision)
     reviews = reviews_of(channel_context, book, record, order, decision)
     record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     explain(channel_context, book, record, decision)
-    location_ids = ", ".join(planned.location_id for planned in decision.plan)
-    sentence = f"Backorder filled: {unit_count_text(sum(decision.units.values()))} from {location_ids}."
-    raised = mark_needs_person(record, reviews)
-    return AllocationChange(
-        record, "backorder_filled", sentence, decision=decision, inputs=inputs, exceptions=raised, partial=True
-    )
+    return mark_needs_person(record, reviews)
 
 
 def _suborder(record: AllocationRecord, units: Mapping[str, int]) -> Order:
