@@ -249,7 +249,7 @@ class Intake:
         known = KnownOrder.of(record, is_cancelled=was_cancelled)
         if self._provides_contents(key):
             contradictions.check_edit(request, known, record.state_at(now))
-        is_accepted = self._accept_contents(request, record, key)
+        is_accepted = self._accept_contents(request, record)
         if request.order.commitment is Commitment.SOLD and request.update_time and key == original:
             record.sold_time = max(request.update_time, record.sold_time or request.update_time)
         standing = stated_contents.standing(rows, record)
@@ -323,24 +323,20 @@ class Intake:
     def _is_current(self, request: OrderRequest, record: AllocationRecord) -> bool:
         """Whether a request speaks for its order, and is not older than what the channel said last."""
         link = self._links.get(request.key)
-        if link is not None:
-            return link.provides_contents and not stated_contents.is_older(request.update_time, link.update_time)
-        return not stated_contents.is_older(request.update_time, record.channel_update_time)
+        time = link.update_time if link is not None else record.channel_update_time
+        return self._provides_contents(request.key) and not stated_contents.is_older(request.update_time, time)
 
-    def _accept_contents(self, request: OrderRequest, record: AllocationRecord, key: OrderKey) -> bool:
+    def _accept_contents(self, request: OrderRequest, record: AllocationRecord) -> bool:
         """Whether a request's contents become the order's; if so, stores the channel's time and status of them."""
-        link = self._links.get(key)
+        link, is_current = self._links.get(request.key), self._is_current(request, record)
         if link is not None:
-            if not link.provides_contents or stated_contents.is_older(request.update_time, link.update_time):
-                return False
-            self._set_link(replace(link, update_time=request.update_time or link.update_time))
-            return True
+            if is_current:
+                self._set_link(replace(link, update_time=request.update_time or link.update_time))
+            return is_current
         for copy in list(self._links.values()):
-            if copy.original == key and copy.provides_contents:
+            if copy.original == request.key and copy.provides_contents:
                 self._set_link(replace(copy, provides_contents=False))
-        if stated_contents.is_older(request.update_time, record.channel_update_time) or contradictions.is_late_cart(
-            request, record
-        ):
+        if not is_current or contradictions.is_late_cart(request, record):
             return False
         record.channel_update_time = request.update_time or record.channel_update_time
         record.channel_status = request.channel_status or record.channel_status
