@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -125,10 +125,7 @@ def _receipt(fields: Fields, transfer_id: str, message: stock_pb.TransferReceipt
 def _effective_time(fields: Fields, field: str, message: Message) -> datetime | None:
     if not message.HasField("effective_time"):
         return None
-    moment = fields.moment(field, message.effective_time, given=True)  # type: ignore[attr-defined]
-    if moment is not None and moment > datetime.now(UTC) + limits.CLOCK_SKEW:
-        fields.wrong(field, "is more than 5 minutes in the future; check the clock of the sender")
-    return moment
+    return fields.past_moment(field, message.effective_time)  # type: ignore[attr-defined]
 
 
 def _units(
