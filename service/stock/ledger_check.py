@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, Text, and_, case, func, literal_column, or_, select, true, union_all
 
-from policies.stock.counting import TRANSFERRED_OUT
+from policies.stock.counting import ON_HAND_SIGNS
 from policies.stock.feeds import TRANSFERS
 from policies.stock.unavailable import OTHER, REASONS
 from service.database.database import Connection, Statement, parameter
@@ -22,6 +22,7 @@ from service.database.tables import (
     transfer,
     transfer_line,
 )
+from service.stock.stock_history import movement_effect
 
 _MOST_LISTED = 50
 """Differences listed for each check; all of them are counted."""
@@ -180,16 +181,13 @@ def _line_differences() -> Select[Any]:
 
 def _transfer_differences() -> Select[Any]:
     """Transfer lines whose dispatched, received or returned units differ from the stock movements."""
-    sign = case((_movement.kind == literal_column(f"'{TRANSFERRED_OUT}'"), literal_column("-1")), else_=1)
-    is_absorbed = _movement.result == literal_column("'absorbed'")
-    # A movement that a count already includes changes no figure, but its units did move.
-    units = case((is_absorbed, sign * _movement.reported_count), else_=_movement.on_hand_delta)
     movements = (
         select(
             _movement.reason.label("transfer_id"),
             _movement.sku,
             _movement.location_id,
-            func.sum(units).label("units"),
+            # A movement that a count already includes changes no figure, but its units did move.
+            func.sum(movement_effect(_movement.on_hand_delta, ON_HAND_SIGNS)).label("units"),
         )
         .where(_movement.source == literal_column(f"'{TRANSFERS}'"))
         .group_by(_movement.reason, _movement.sku, _movement.location_id)

@@ -29,7 +29,7 @@ _MOVES_GOODS = (_movement.on_hand_delta != literal_column("0")) & _movement.kind
 )
 
 
-def _effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElement[Any]:
+def movement_effect(accepted: ColumnElement[int], signs: dict[str, int]) -> ColumnElement[Any]:
     """The units that a movement changes; if a count absorbed it (already included it), the units that it states."""
     sign_by_kind: list[tuple[Any, Any]] = [
         (_movement.kind == literal_column(f"'{kind}'"), literal_column(str(sign))) for kind, sign in signs.items()
@@ -51,7 +51,9 @@ _after = (
 _ON_HAND = Statement(
     select(
         *(_since.c[name] for name in ("sku", "location_id", "since")),
-        cast(func.sum(_effect(_movement.on_hand_delta, ON_HAND_SIGNS)).filter(~_IS_COUNT), BigInteger).label("moved"),
+        cast(func.sum(movement_effect(_movement.on_hand_delta, ON_HAND_SIGNS)).filter(~_IS_COUNT), BigInteger).label(
+            "moved"
+        ),
         cast(func.sum(_movement.on_hand_delta), BigInteger).label("changed"),
         func.count().filter(_MOVES_GOODS).label("movements"),
     )
@@ -62,9 +64,9 @@ _UNAVAILABLE = Statement(
     select(
         *(_since.c[name] for name in ("sku", "location_id", "since")),
         _movement.reason,
-        cast(func.sum(_effect(_movement.unavailable_delta, SETTING_ASIDE_SIGNS)).filter(~_IS_COUNT), BigInteger).label(
-            "moved"
-        ),
+        cast(
+            func.sum(movement_effect(_movement.unavailable_delta, SETTING_ASIDE_SIGNS)).filter(~_IS_COUNT), BigInteger
+        ).label("moved"),
         cast(func.sum(_movement.unavailable_delta), BigInteger).label("changed"),
     )
     .select_from(_since.join(stock_movement, _after))
