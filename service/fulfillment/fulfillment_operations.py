@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from sqlalchemy import Uuid, select
 
 from policies.domain.shipments import ShipmentAction
 from policies.policy_set import PolicySet
-from policies.stock.feeds import Feed, count_includes
 from service.allocation import rebalancing
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
@@ -94,7 +92,7 @@ class FulfillmentOperations:
             shipment_ids = [shipment_record.id for shipment_record in record.shipments]
             applied = await applied_events.read(connection, shipment_ids)
             times = dict.fromkeys(locked, request.event_time) if request.event_time else {}
-            counted_levels = await self._counted_levels(connection, times)
+            counted_levels = await provenance.counted_levels(connection, times)
             effects = returns.record_return(
                 unit_of_work, record, request, event_id, applied=applied, counted_levels=counted_levels
             )
@@ -164,26 +162,10 @@ class FulfillmentOperations:
             record=record,
             shipment=shipment_record,
             applied=applied,
-            counted_levels=await self._counted_levels(
+            counted_levels=await provenance.counted_levels(
                 connection, times, planning_context.catalog.feeds, shipment_record.assign_time
             ),
         )
-
-    async def _counted_levels(
-        self,
-        connection: Connection,
-        times: Mapping[tuple[str, str], datetime],
-        feeds: Mapping[str, Feed] | None = None,
-        promised_time: datetime | None = None,
-    ) -> dict[tuple[str, str], bool]:
-        """Whether a count already includes an event at the time of each level, on units promised at `promised_time`."""
-        if not times:
-            return {}
-        anchors = await provenance.anchors(connection, set(times))
-        return {
-            key: count_includes((feeds or {}).get(anchor.source), anchor.time, times[key], promised_time)
-            for key, anchor in anchors.items()
-        }
 
     async def _finish(
         self, connection: Connection, unit_of_work: UnitOfWork, allocation_id: UUID, policy_set: PolicySet

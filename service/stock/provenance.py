@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Boolean, Double, Integer, Text, case, func, s
 
 from policies.stock.confidence import NEVER_COUNTED, NO_HISTORY, ErrorHistory, LastCount
 from policies.stock.counting import Anchor
+from policies.stock.feeds import Feed, count_includes
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, stock_level
 from service.stock.stock_book import Key
@@ -125,10 +126,24 @@ def _figure_row(figure: ReportedFigure) -> tuple[object, ...]:
     )
 
 
-async def anchors(connection: Connection, locked: set[Key]) -> dict[Key, Anchor]:
-    """The last accepted counts of locked levels."""
-    bases_by_key = await bases(connection, locked)
-    return {key: basis.anchor for key, basis in bases_by_key.items() if basis.anchor is not None}
+async def counted_levels(
+    connection: Connection,
+    times: Mapping[Key, datetime],
+    feeds: Mapping[str, Feed] | None = None,
+    promised_time: datetime | None = None,
+) -> dict[Key, bool]:
+    """Whether a count already includes what happened at the time of each locked level, if the level has a count.
+
+    If that happened to units of an order, they were promised at `promised_time`, and the feed of the count may exclude
+    open orders.
+    """
+    if not times:
+        return {}
+    return {
+        key: count_includes((feeds or {}).get(anchor.source), anchor.time, times[key], promised_time)
+        for key, basis in (await bases(connection, set(times))).items()
+        if (anchor := basis.anchor) is not None
+    }
 
 
 async def bases(connection: Connection, locked: set[Key]) -> dict[Key, CountBasis]:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.counting import TRANSFER_CANCELLED, TRANSFERRED_IN, TRANSFERRED_OUT, counted_already
-from policies.stock.feeds import TRANSFERS, count_includes
+from policies.stock.feeds import TRANSFERS
 from service import limits
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
@@ -225,15 +225,9 @@ async def _occurrences(
     skus = {sku for sku, _ in book.levels}
     if step.effective_time is None:
         return dict.fromkeys(skus, Occurrence(book.now))
-    anchors = await provenance.anchors(connection, {(sku, location_id) for sku in skus} & set(book.levels))
-    return {
-        sku: Occurrence(
-            step.effective_time,
-            (sku, location_id) in anchors
-            and count_includes(None, anchors[sku, location_id].time, step.effective_time, None),
-        )
-        for sku in skus
-    }
+    times = dict.fromkeys({(sku, location_id) for sku in skus} & set(book.levels), step.effective_time)
+    counted_levels = await provenance.counted_levels(connection, times)
+    return {sku: Occurrence(step.effective_time, counted_levels.get((sku, location_id), False)) for sku in skus}
 
 
 async def _returned_parts(
