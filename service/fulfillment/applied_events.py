@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlalchemy import Boolean, Integer, Text, Uuid, func, insert, select
 
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.database.tables import Moment, stock_effect
+from service.errors import EventIdReused
 
 UNDONE = "undone"
 """The effect of taking an event back, under the id of that event."""
@@ -67,6 +68,13 @@ class AppliedEvents:
     def total(self, effect: str, line_id: str) -> int:
         """The units of a line on which events have had this effect."""
         return sum(x.unit_count for x in self.effects if (x.effect, x.line_id) == (effect, line_id))
+
+
+def check_same_units(event_id: str, applied: Mapping[str, int], units_by_line: Mapping[str, int]) -> None:
+    """Checks that an event that is sent again states the units that it had before, `applied`. Raises EventIdReused."""
+    for line_id, units in units_by_line.items():
+        if applied.get(line_id, units) != units:
+            raise EventIdReused(event_id, line_id, applied[line_id], str(units))
 
 
 async def read(connection: Connection, shipment_ids: Iterable[UUID]) -> AppliedEvents:

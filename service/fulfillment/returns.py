@@ -8,8 +8,8 @@ from policies.domain.returns import with_refunded, with_returned
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange
 from service.allocation.unit_of_work import UnitOfWork
-from service.errors import EventIdReused, NotFound, TooManyUnits
-from service.fulfillment.applied_events import AppliedEvents, Effect
+from service.errors import NotFound, TooManyUnits
+from service.fulfillment.applied_events import AppliedEvents, Effect, check_same_units
 from service.fulfillment.shipment_requests import NOT_RETURNED, ReturnRequest
 from service.orders.allocation_record import AllocationRecord
 from service.stock.stock_book import LineUnits, Occurrence
@@ -34,7 +34,9 @@ def record_return(
     A refund and the return of the same units may have one event id: a return's number stays the same when the goods
     arrive. Raises NotFound (line), TooManyUnits, EventIdReused.
     """
-    new_units = _new_units(request, applied.of_event(_effect(request), event_id), event_id)
+    earlier_units = applied.of_event(_effect(request), event_id)
+    check_same_units(event_id, earlier_units, request.lines)
+    new_units = {line_id: units for line_id, units in request.lines.items() if line_id not in earlier_units}
     if not new_units:
         return []
     _check(record, request, new_units)
@@ -53,14 +55,6 @@ def record_return(
 
 def _effect(request: ReturnRequest) -> str:
     return REFUNDED if request.disposition == NOT_RETURNED else RETURNED
-
-
-def _new_units(request: ReturnRequest, applied: Mapping[str, int], event_id: str) -> dict[str, int]:
-    """The units of lines on which the event has not taken effect yet."""
-    for line_id, units in request.lines.items():
-        if applied.get(line_id, units) != units:
-            raise EventIdReused(event_id, line_id, applied[line_id], str(units))
-    return {line_id: units for line_id, units in request.lines.items() if line_id not in applied}
 
 
 def _check(record: AllocationRecord, request: ReturnRequest, units_by_line: Mapping[str, int]) -> None:

@@ -20,7 +20,7 @@ from service.allocation.planner import AllocationChange, is_in_review, outcome_o
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
 from service.errors import EventIdReused, OrderOnHold, TooManyUnits, WrongState
-from service.fulfillment.applied_events import UNDONE, Effect
+from service.fulfillment.applied_events import UNDONE, Effect, check_same_units
 from service.fulfillment.shipment_transition import (
     REJECTED,
     SHIPPED,
@@ -102,9 +102,7 @@ def _check_same_event(transition: ShipmentTransition, applied: Mapping[str, int]
     if request.action is ShipmentAction.SHIP and transition.applied.of_event(UNDONE, transition.event_id):
         advice = "if the parcel has left now, send it with a new event_id"
         raise WrongState("event", transition.event_id, UNDONE, SHIPPED, advice)
-    for line_id, units in request.lines.items():
-        if applied.get(line_id, units) != units:
-            raise EventIdReused(transition.event_id, line_id, applied[line_id], str(units))
+    check_same_units(transition.event_id, applied, request.lines)
     if not request.lines and transition.shipment.units and any(applied.values()):
         line_id = next(iter(applied))
         raise EventIdReused(transition.event_id, line_id, applied[line_id], "all open units of the shipment")
