@@ -49,9 +49,10 @@ def event_of(request: ShipmentRequest, shipment: ShipmentRecord, applied: Applie
 def shipping_times(
     record: AllocationRecord, shipment: ShipmentRecord, applied: AppliedEvents, event_id: str
 ) -> dict[tuple[str, str], datetime]:
-    """When the event's units left, by level, unless a count had included them already.
+    """When the event's units left, by level.
 
-    Lines that the order has no more have no units to take back: their event is undone already.
+    Units that a count included when they left are among them: `undo` leaves on hand as counted for those, whatever
+    later counts include. A line that the order does not have any more has no units to take back: its event is undone.
     """
     skus = {line.line_id: line.sku for line in record.lines}
     return {
