@@ -51,6 +51,21 @@ structlog.configure(
 )
 
 
+def _keep_compiled_modules() -> None:
+    """Lets this process and its children compile each module once, also where Python is told to keep nothing.
+
+    Containers often set PYTHONDONTWRITEBYTECODE. The tests start Python some fifty times, and each time would spend
+    seconds on compiling. Nothing is written beside the sources then.
+    """
+    if sys.dont_write_bytecode:
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(REPOSITORY / ".pytest_cache" / "modules"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+_keep_compiled_modules()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that ask for PostgreSQL, before pytest selects tests by their marks."""
