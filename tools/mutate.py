@@ -2,12 +2,14 @@
 
 `python -m tools.mutate decisions` mutates all of `policies/decisions` and runs the tests of `policies/`.
 `python -m tools.mutate service` mutates a seeded sample of what promises and counts stock, and runs the tests of
-`service/` with a real PostgreSQL. Both go on where they stopped. Neither is part of CI: they take an hour and more.
+`service/` with a real PostgreSQL. Changes that mypy refuses cannot be made by mistake: they are not run, and left out
+of the score. Both go on where they stopped. Neither is part of CI: they take an hour and more.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import random
 import shutil
@@ -27,6 +29,13 @@ NOT_NOTICED = (0, 5, 33)
 """Exit codes of mutants that no test noticed: all tests passed, pytest had none to run, mutmut knew none to run."""
 NOT_RUN = (None, 2, 34)
 """Those of mutants that tell nothing: not reached yet, the run interrupted, left out by mutmut."""
+
+
+TYPE_ERRORS = {
+    *("arg-type", "assignment", "attr-defined", "call-arg", "call-overload", "dict-item", "index", "operator"),
+    *("return-value", "type-var", "union-attr"),
+}
+"""The error codes of mypy by which a mutant is left out; others are about the code that mutmut puts around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +90,17 @@ def main() -> int:
     if arguments.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     _copy_repository(folder, scope)
-    _run(folder, arguments.processes, _chosen(folder, scope, arguments.seed, arguments.processes))
-    return _report(folder)
+    # Only a run makes the mutants: with a name that none has, it ends once they are made and tests pass without them.
+    _run(folder, arguments.processes, ["none"])
+    refused = _refused_by_mypy(folder, scope)
+    names = sorted(name for name, _ in _results(folder) if name not in refused)
+    if scope.sample_size is not None:
+        names = random.Random(arguments.seed).sample(names, min(scope.sample_size, len(names)))
+    results = dict(_results(folder))
+    # mutmut runs a mutant that it is given by name again, so it is given those that have no result.
+    if missing := [name for name in names if results[name] in NOT_RUN]:
+        _run(folder, arguments.processes, missing)
+    return _report(folder, names, len(refused))
 
 
 def _copy_repository(folder: Path, scope: Scope) -> None:
@@ -115,17 +133,6 @@ def _copy_repository(folder: Path, scope: Scope) -> None:
     (folder / "pyproject.toml").write_text(settings, encoding="utf-8")
 
 
-def _chosen(folder: Path, scope: Scope, seed: int, processes: int) -> list[str]:
-    """The mutants to run; an empty list is all."""
-    if scope.sample_size is None:
-        return []
-    if not (folder / "mutants" / "mutmut-stats.json").exists():
-        # Only `mutmut run` makes the mutants: with a name that none has it ends once they are made.
-        _run(folder, processes, ["none"])
-    names = sorted(name for name, _ in _results(folder))
-    return random.Random(seed).sample(names, min(scope.sample_size, len(names)))
-
-
 def _run(folder: Path, processes: int, names: Sequence[str]) -> None:
     program = str(Path(sys.executable).with_name("mutmut"))
     subprocess.run([program, "run", "--max-children", str(processes), *names], cwd=folder, check=False)
@@ -137,8 +144,44 @@ def _results(folder: Path) -> Iterator[tuple[str, int | None]]:
         yield from json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"].items()
 
 
-def _report(folder: Path) -> int:
-    results = {name: code for name, code in _results(folder) if code not in NOT_RUN}
+def _refused_by_mypy(folder: Path, scope: Scope) -> set[str]:
+    """The names of mutants with a type error that their function does not have as it is."""
+    mypy = str(Path(sys.executable).with_name("mypy"))
+    command = [mypy, "--output", "json", *scope.packages]
+    done = subprocess.run(command, cwd=folder / "mutants", check=False, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"mypy could not check the mutants: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    errors_by_file: dict[str, list[tuple[int, str]]] = {}
+    for error in map(json.loads, filter(str.strip, done.stdout.splitlines())):
+        if error["severity"] == "error" and error["code"] in TYPE_ERRORS:
+            errors_by_file.setdefault(error["file"], []).append((error["line"], error["message"]))
+    refused = set()
+    for file, errors in errors_by_file.items():
+        spans = _mutant_lines((folder / "mutants" / file).read_text(encoding="utf-8"))
+        messages = {name: {text for line, text in errors if line in lines} for name, lines in spans.items()}
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for name in spans:
+            if messages[name] - messages.get(name.rsplit("__mutmut_", 1)[0] + "__mutmut_orig", set()):
+                refused.add(f"{module}.{name}")
+    return refused
+
+
+def _mutant_lines(source: str) -> dict[str, range]:
+    """The lines of every mutated function of a file, and of the functions as they are (`..._orig`)."""
+    functions = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    return {
+        node.name: range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in functions
+        if "__mutmut_" in node.name
+    }
+
+
+def _report(folder: Path, names: Sequence[str], refused_count: int) -> int:
+    """Prints which of the mutants survived and the score; 0 if it reaches the bar."""
+    everything = dict(_results(folder))
+    results = {name: everything[name] for name in names if everything[name] not in NOT_RUN}
     survivors = sorted(name for name, code in results.items() if code in NOT_NOTICED)
     for module, count in sorted(Counter(name.rsplit(".", 1)[0] for name in survivors).items()):
         print(f"{count:5} survived in {module}")
@@ -146,6 +189,7 @@ def _report(folder: Path) -> int:
         print(name)
     killed = len(results) - len(survivors)
     score = killed / len(results) if results else 0.0
+    print(f"{len(names) - len(results)} did not run; mypy refuses {refused_count} others")
     print(f"{killed} of {len(results)} mutants killed: {score:.1%} (the bar is {BAR:.0%})")
     return 0 if score >= BAR else 1
 

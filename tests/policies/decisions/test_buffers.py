@@ -100,6 +100,23 @@ def test_the_approximation_for_large_means_is_within_one_unit_of_the_sum(mean: f
 
 
 @pytest.mark.parametrize(
+    ("mean", "service_level", "quantile"),
+    [(200_000, 0.9, 200_573), (500_000, 0.95, 501_163), (1_234_567, 0.975, 1_236_745)],
+)
+def test_the_approximated_quantile_is_exact_where_a_third_of_a_unit_matters(
+    mean: float, service_level: float, quantile: int
+) -> None:
+    """Values by summation; the term of the skewness is what makes the approximation reach them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "LARGEST_SUMMED_MEAN", 1e3)
+        assert expected_sales_quantile(mean, DAY, service_level) == quantile
+
+
+def test_the_quantile_of_sales_beyond_every_number_is_the_largest_count() -> None:
+    assert expected_sales_quantile(1e308, 1e9, 0.95) == MAX_UNITS
+
+
+@pytest.mark.parametrize(
     ("service_level", "quantile"), [(0.95, 1_001_645), (0.999, 1_003_092), (0.5, 1_000_000), (0.99, 1_002_327)]
 )
 def test_the_approximated_quantile_of_a_million_is_exact(service_level: float, quantile: int) -> None:

@@ -14,6 +14,7 @@ from policies.decisions.cancellations import (
     PriorCancellations,
     applies_to,
     cancelled_units,
+    stands,
 )
 from policies.domain.model import OrderLine
 
@@ -94,6 +95,22 @@ def test_an_applied_cancellation_without_a_time_stays_among_those_cancelled_befo
     applied = cancellation(2, is_applied=True)
 
     assert cancelled_units(LINES, [applied], LATER, PriorCancellations({"1": 2}, NINE)) == {"1": 2}
+    assert cancelled_units(LINES, [applied], LATER, PriorCancellations({"1": 2})) == {"1": 2}
+
+
+def test_a_new_cancellation_with_a_time_adds_to_those_cancelled_before() -> None:
+    new = cancellation(2, at=LATER)
+
+    assert cancelled_units(LINES, [new], NINE, PriorCancellations({"1": 3})) == {"1": 5}
+
+
+@pytest.mark.parametrize(
+    ("sold_time", "does_stand"),
+    [(NINE - timedelta(seconds=1), True), (NINE, True), (LATER, False), (None, True)],
+)
+def test_a_cancelled_order_is_sold_again_only_by_a_newer_sale(sold_time: datetime | None, does_stand: bool) -> None:
+    assert stands(PendingCancellation(latest_time=NINE), sold_time) is does_stand
+    assert stands(PendingCancellation(), sold_time)
 
 
 def test_units_that_left_as_another_order_are_subtracted_once_from_all_contents() -> None:

@@ -43,6 +43,10 @@ def test_a_duplicate_hold_keeps_the_promise() -> None:
     assert promise_transition(HELD, HOLD) is PromiseTransition.KEEP
 
 
+def test_a_hold_of_other_contents_plans_again() -> None:
+    assert promise_transition(HELD, LARGER) is PromiseTransition.REPLAN
+
+
 def test_paying_a_held_order_keeps_its_units_where_they_are() -> None:
     assert promise_transition(HELD, SOLD) is PromiseTransition.CONVERT
 

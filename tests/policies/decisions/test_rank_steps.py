@@ -83,6 +83,12 @@ def test_the_location_that_covers_most_products_in_full_ships_first() -> None:
     assert first("covers_most", {"MUG": 3, "CAP": 2}, levels) == ["b"]
 
 
+def test_a_location_without_a_stock_level_covers_nothing() -> None:
+    levels = [level("CAP", "a", 9), level("MUG", "b", 9), level("CAP", "b", 1)]
+
+    assert first("covers_most", {"MUG": 1, "CAP": 1}, levels) == ["b"]
+
+
 def test_held_back_units_do_not_count_as_coverage() -> None:
     buffer = (
         "kind: buffer\nname: f\nscope: location\nrules: [{name: one, when: {location.id: a}, hold_back: {units: 1}}]\n"
