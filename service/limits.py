@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 REQUEST_BYTES = 1 << 20
 """Size of the largest request; a larger one is rejected with REQUEST_TOO_LARGE."""
@@ -73,6 +73,10 @@ ORDER_HOLD_OVERDUE = timedelta(days=7)
 
 # Clocks of sources run ahead by minutes. A count dated much further ahead would absorb every real movement until that
 # time, so it waits in quarantine instead. An order dated much further ahead would hide every later change of it.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+# The driver stores the last microsecond of the calendar as infinity, and reads it without a time zone.
+LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(microseconds=1)
+"""The earliest and the latest time that a request may state."""
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of our clock a caller may date stock changes, orders, cancellations and events of shipments."""
 REQUEST_ID_RETENTION = timedelta(days=7)

@@ -23,8 +23,6 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NANOS = Decimal(10) ** 9
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""The earliest time that a request may state."""
 
 
 class Fields:
@@ -142,8 +140,7 @@ class Fields:
             moment = value.ToDatetime(tzinfo=UTC)
         except (ValueError, OverflowError):
             moment = None
-        # The driver stores the last microsecond of the calendar as infinity, and reads it without a time zone.
-        if moment is None or not EARLIEST <= moment < datetime.max.replace(tzinfo=UTC):
+        if moment is None or not limits.EARLIEST <= moment <= limits.LATEST:
             self.wrong(field, "is not a time between the years 1970 and 9999")
             return None
         return moment

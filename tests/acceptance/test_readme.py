@@ -36,7 +36,6 @@ from policies.source.yaml_nodes import MAX_FILE_BYTES
 from service import limits
 from service.cli.main import app, main
 from service.metrics import Metrics
-from service.rpc.validation import EARLIEST
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -456,7 +455,7 @@ BOUNDS = {
         "velocity of 0,",
         f"{limits.MONEY:,}",
         f"{limits.HANDLING_MINUTES:,} minutes",
-        f"{EARLIEST.year} to {MAXYEAR}",
+        f"{limits.EARLIEST.year} to {MAXYEAR}",
         f"{span(limits.CLOCK_SKEW)} ahead",
     ),
     "SKU": (f"{limits.SKU_LENGTH} characters", f"{limits.SOLD_SKU_LENGTH} are kept"),

@@ -156,17 +156,17 @@ def time_zone(cell: str) -> str:
 
 
 def zoned_time(cell: str) -> datetime:
-    """Reads an ISO 8601 time with a time zone."""
+    """Reads an ISO 8601 time with a time zone, between the years that the service takes."""
     try:
         value = datetime.fromisoformat(cell)
     except ValueError:
         raise ValueError(f"{cell!r} is not a time; write ISO 8601, such as 2026-11-27T09:00:00Z") from None
     if value.tzinfo is None:
         raise ValueError(f"{cell!r} has no time zone; add Z for UTC or an offset such as -06:00")
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{cell!r} is not between the years 1 and 9999 in UTC; correct the year") from None
+    # Compared before it is converted to any zone, which fails near the ends of the calendar.
+    if not limits.EARLIEST <= value <= limits.LATEST:
+        raise ValueError(f"{cell!r} is not between the years 1970 and 9999 in UTC; correct the year")
+    return value.astimezone(UTC)
 
 
 def make_location(cells: Cells) -> Location:

@@ -160,6 +160,12 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
             "file.csv:2:4: counted_at: '2026-11-27T09:00' has no time zone, add Z for UTC or an offset",
         ),
         (
+            # What some programs write for a time that they do not have.
+            "sku,location_id,on_hand_count,counted_at\nMUG,a,1,0001-01-01T00:00:00Z\n",
+            "stock",
+            "file.csv:2:4: counted_at: '0001-01-01T00:00:00Z' is not between the years 1970 and 9999 in UTC, correct",
+        ),
+        (
             "sku,location_id,on_hand_count,unavailable_count\nMUG,a,1,2\n",
             "stock",
             "file.csv:2: unavailable_count is above on_hand_count, count unavailable units in both",
