@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy import Integer, Text, exists, func, literal_column, select
+from sqlalchemy import BigInteger, Integer, Text, cast, exists, func, literal_column, select
 
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
@@ -22,7 +22,9 @@ SWEEP_SKUS = 50
 
 _level = stock_level.c
 _is_available = exists().where(
-    _level.sku == shortage.c.sku, _level.on_hand - _level.unavailable - _level.held - _level.allocated > 0
+    _level.sku == shortage.c.sku,
+    # Each figure is an integer; their difference may need more.
+    cast(_level.on_hand, BigInteger) - _level.unavailable - _level.held - _level.allocated > 0,
 )
 _WAITING_SKUS = Statement(
     select(shortage.c.sku)

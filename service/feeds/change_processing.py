@@ -34,6 +34,8 @@ from service.stock.stock_book import Book, Key, Movement
 from service.stock.stock_history import History
 
 NO_BASIS = CountBasis(None, None)
+_LARGEST_CORRECTION = 2 * limits.COUNTED_UNITS
+"""From the lowest figure to the highest; a count that also explains away a movement may need more than an integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,11 @@ class ChangeRecorder:
         level, basis = self.book.levels[change.key], self._basis(change)
         moved_units = self.history.moved_since(change.key, change.effective_time)
         assessment = assess_count(basis.anchor, anchor, on_hand=level.on_hand, moved_since=moved_units)
-        if assessment.result is ChangeResult.ACCEPTED and not self._is_within_limit(change, assessment):
-            assessment = _over_limit()
+        if assessment.result is ChangeResult.ACCEPTED:
+            moved_with_count = 0 if change.movement is None else _effect_on_hand(change.movement)
+            is_recordable = abs(assessment.on_hand_delta - moved_with_count) <= _LARGEST_CORRECTION
+            if not (is_recordable and self._is_within_limit(change, assessment)):
+                assessment = _over_limit()
         if assessment.result is ChangeResult.QUARANTINED:
             return self._result(change, assessment)
         if change.movement is not None:
@@ -395,5 +400,5 @@ def _effect_on_hand(movement: ReportedMovement) -> int:
 
 
 def _over_limit() -> Assessment:
-    reason = f"stock would exceed {limits.COUNTED_UNITS:,} units; check the number"
+    reason = f"stock, or its change, would exceed {limits.COUNTED_UNITS:,} units; check the number"
     return Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.TOO_MANY)

@@ -261,6 +261,40 @@ async def test_a_billion_units_at_each_of_three_locations_are_three_billion(shop
     assert availability.sellable_count > 2_900_000_000
 
 
+# Differences of figures
+
+
+async def test_a_count_that_changes_stock_by_more_than_an_integer_holds_is_quarantined(shop: Retailer) -> None:
+    await shop.stock({("SCREW", "north"): 0, ("NAIL", "north"): 0})
+    fall = movement(stock_pb.MOVEMENT_KIND_ADJUSTED, -1_000_000_000)
+    await shop.record(change("SCREW", "north", at=datetime.now(UTC), movement=fall))
+    loss = movement(stock_pb.MOVEMENT_KIND_LOST, 1_000_000_000)
+    count = stock_pb.StockCount(on_hand_count=1_000_000_000)
+    counted = stock_pb.CountedMovement(movement=loss, count=count)
+
+    results = await shop.record(
+        change("SCREW", "north", at=datetime.now(UTC), counted_movement=counted),
+        change("NAIL", "north", at=datetime.now(UTC), count=stock_pb.StockCount(on_hand_count=3)),
+    )
+
+    result = stock_pb.StockChangeResult
+    assert [x.result for x in results] == [result.CHANGE_RESULT_QUARANTINED, result.CHANGE_RESULT_ACCEPTED]
+    assert results[0].reason == "stock, or its change, would exceed 1,000,000,000 units; check the number"
+    assert (await shop.level("SCREW", "north")).on_hand_count == -1_000_000_000
+
+
+async def test_fewer_units_available_than_an_integer_holds_are_read(shop: Retailer) -> None:
+    """Promises of billions take thousands of orders; each of the three figures is one that the service can reach."""
+    await shop.stock({("SCREW", "north"): 1, ("NAIL", "north"): 1})
+    await shop.sql(
+        "UPDATE stock_level SET on_hand = -1000000000, unavailable = 1000000000, allocated = 1000000000"
+        " WHERE sku = 'SCREW'"
+    )
+
+    assert (await shop.level("SCREW", "north")).available_count == -3_000_000_000
+    await _read_everything(shop, "SCREW")
+
+
 # Velocity
 
 

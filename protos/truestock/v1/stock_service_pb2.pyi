@@ -1175,6 +1175,7 @@ class StockLevel(_message.Message):
     """Excludes expired holds."""
     allocated_count: _builtins.int
     available_count: _builtins.int
+    """Below 0 if fewer units are sellable than are promised."""
     source: _builtins.str
     """The source of the last report."""
     count_confidence: _builtins.float
