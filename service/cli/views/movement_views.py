@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from service.cli.console import add_row, count, format_time, new_table
+from service.cli.console import add_row, count, enum_word, format_time, new_table
 from truestock.v1.stock_service_pb2 import StockMovementRecord, Transfer
 
 _DELTAS = ("on hand", "not sellable", "held", "allocated")
@@ -45,7 +45,7 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord], 
 
 def print_transfer(console: Console, transfer: Transfer) -> None:
     """Prints one transfer, a row for each product."""
-    state = Transfer.State.Name(transfer.state).removeprefix("STATE_").replace("_", " ").lower()
+    state = enum_word(Transfer.State.Name(transfer.state), "STATE_")
     route = f"from {transfer.from_location_id} to {transfer.to_location_id}"
     console.print(f"Transfer {transfer.transfer_id} {route}: {state}", markup=False)
     console.print(_lines([transfer]))
