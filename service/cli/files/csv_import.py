@@ -250,7 +250,7 @@ _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
 async def _import_stock(
     client: Client, file: ImportFile, stock: StockImport, now: datetime, advance: Advance
 ) -> ImportReport:
-    _refuse_impossible_times(file, now)
+    _refuse_future_counts(file, now)
     zones = await _time_zones(client, file)
     feeds, _ = await client.list_entries(client.catalog.ListFeeds, ListFeedsRequest(), lambda page: page.feeds)
     feed = next((feed for feed in feeds if feed.source == stock.source), None)
@@ -317,18 +317,14 @@ def _stock_change(
     return change
 
 
-def _refuse_impossible_times(file: ImportFile, now: datetime) -> None:
+def _refuse_future_counts(file: ImportFile, now: datetime) -> None:
     latest = Timestamp()
     latest.FromDatetime(now + limits.CLOCK_SKEW)
-    problems = []
-    for record in file.records:
-        time = cast(StockChange, record.message).effective_time
-        if time.seconds < 0:
-            # The service refuses it too, but in the year 1 not every location has a date to make the change's id of.
-            problems.append(file.table.problem(record.line, "counted_at", "is before 1970", "correct the year"))
-        elif time.ToNanoseconds() > latest.ToNanoseconds():
-            help = "correct the time or its time zone"
-            problems.append(file.table.problem(record.line, "counted_at", "is in the future", help))
+    problems = [
+        file.table.problem(record.line, "counted_at", "is in the future", "correct the time or its time zone")
+        for record in file.records
+        if cast(StockChange, record.message).effective_time.ToNanoseconds() > latest.ToNanoseconds()
+    ]
     if problems:
         raise CsvError(problems)
 

@@ -11,7 +11,6 @@ from typer.testing import CliRunner, Result
 
 from service.cli.client import connect
 from service.cli.files.csv_import import ImportReport, StockImport, import_file, read_import
-from service.cli.files.csv_table import CsvError
 from service.cli.main import app
 from tests.retailer import Retailer, change, movement
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
@@ -77,17 +76,6 @@ async def test_a_day_is_over_by_the_date_of_each_location(shop: Retailer, tmp_pa
     assert [(x.accepted, x.duplicates) for x in (first, second, third)] == [(2, 0), (1, 1), (1, 1)]
     assert (await shop.level("MUG", "auckland")).counted_time.ToDatetime(UTC) == MONDAY + timedelta(hours=3)
     assert (await shop.level("MUG", "austin")).counted_time.ToDatetime(UTC) == MONDAY + timedelta(hours=20)
-
-
-@pytest.mark.parametrize("counted_at", ["0001-01-01T00:00Z", "1969-12-31T23:59:59.999999Z"])
-async def test_a_count_before_1970_is_refused_by_line_in_every_time_zone(
-    shop: Retailer, tmp_path: Path, counted_at: str
-) -> None:
-    await shop.locations("austin", time_zone="America/Chicago")
-    content = f"sku,location_id,on_hand_count,counted_at\nMUG,dc,8,\nMUG,austin,8,{counted_at}\n"
-
-    with pytest.raises(CsvError, match=r"counts\.csv:3:4: counted_at: is before 1970, correct the year"):
-        await imported(shop, tmp_path, content, MONDAY)
 
 
 async def test_a_count_with_its_own_time_is_known_on_every_later_day(shop: Retailer, tmp_path: Path) -> None:
