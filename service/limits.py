@@ -71,12 +71,12 @@ ORDER_HOLD_LONGEST = timedelta(days=365)
 ORDER_HOLD_OVERDUE = timedelta(days=7)
 """After how long on hold a sold order is overdue if nobody said until when."""
 
-# Clocks of sources run ahead by minutes. A count dated much further ahead would absorb every real movement until that
-# time, so it waits in quarantine instead. An order dated much further ahead would hide every later change of it.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 # The driver stores the last microsecond of the calendar as infinity, and reads it without a time zone.
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(microseconds=1)
 """The earliest and the latest time that a request may state."""
+# Clocks of sources run ahead by minutes. A count dated much further ahead would absorb every real movement until that
+# time, so it waits in quarantine instead. An order dated much further ahead would hide every later change of it.
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of our clock a caller may date stock changes, orders, cancellations and events of shipments."""
 REQUEST_ID_RETENTION = timedelta(days=7)
