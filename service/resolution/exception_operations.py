@@ -24,7 +24,7 @@ from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import CannotResolve, InvalidFields, NotFound, Violation, no_order
-from service.exceptions import exception_messages, exception_store, incidents
+from service.exceptions import exception_messages, exception_store, incidents, order_incidents
 from service.exceptions.exception_model import ExceptionEvent, resolution_text
 from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
 from service.exceptions.exception_store import OrderTimelineNote
@@ -167,8 +167,9 @@ class ExceptionOperations:
             record = await _locked_order(connection, failure.order) if failure.order else None
             incident = await self._incident(connection, failure, record)
             now = await levels.clock(connection)
-            raised = await incidents.raise_all(connection, policy_set, now, [incident], self._deps.new_id)
-            newly_manual = await self._note_failure(connection, now, incident, policy_set) if raised else []
+            raised, newly_manual = await order_incidents.raise_on_orders(
+                connection, policy_set, now, [incident], self._deps.new_id
+            )
             row = await exception_store.find_open(connection, SYNC_FAILED, failure.subject)
             assert row is not None
             answer = exception_pb.ReportSyncFailureResponse(exception=exception_messages.exception_record(row))
@@ -182,15 +183,6 @@ class ExceptionOperations:
         return await idempotency.once(
             self._deps.database, "report_sync_failure", idempotent, answer_type, work, count=count
         )
-
-    async def _note_failure(
-        self, connection: Connection, now: datetime, incident: Incident, policy_set: PolicySet
-    ) -> list[str]:
-        """Adds a new failure to the timeline of its order, if it concerns one; returns as `_add_history`."""
-        if incident.allocation_id is None:
-            return []
-        note = OrderTimelineNote(incident.allocation_id, SYNC_FAILED, incident.description, policy_set.revision)
-        return await exception_store.note_on_orders(connection, now, [note], self._deps.new_id, needs_person=True)
 
     async def _incident(
         self, connection: Connection, failure: SyncFailure, record: AllocationRecord | None

@@ -15,7 +15,6 @@ import asyncpg
 from sqlalchemy import func, literal_column, select
 
 from policies.domain.resolutions import ALLOWED, COMPLETED
-from policies.policy_set import PolicySet
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
@@ -23,8 +22,7 @@ from service.database.database import Connection, Statement
 from service.database.tables import exception
 from service.dependencies import Dependencies
 from service.errors import CannotResolve
-from service.exceptions import exception_store, incidents
-from service.exceptions.exception_store import OrderTimelineNote
+from service.exceptions import incidents, order_incidents
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
@@ -158,14 +156,8 @@ class ExceptionSweep:
         version, _ = await catalog_store.products(connection, ())
         catalog = await self._deps.catalog_cache.at(connection, version)
         now, policy_set = await levels.clock(connection), self._deps.policies()
-        incidents_by_subject = {
-            incident.subject: incident for incident in (describe(r, records[r["allocation_id"]], catalog) for r in rows)
-        }
-        raised = await incidents.raise_all(
-            connection, policy_set, now, incidents_by_subject.values(), self._deps.new_id
-        )
-        notes = [_timeline_note(incidents_by_subject[exception.subject], policy_set) for exception in raised]
-        manual = await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=True)
+        found = [describe(row, records[row["allocation_id"]], catalog) for row in rows]
+        raised, manual = await order_incidents.raise_on_orders(connection, policy_set, now, found, self._deps.new_id)
         return _SweepResult(len(candidates), raised=raised, manual=manual)
 
     async def _resolve(self, kind: str, query: LatenessQuery, connection: Connection) -> _SweepResult:
@@ -174,22 +166,9 @@ class ExceptionSweep:
         locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in candidates})
         rows = await query.of_orders(connection, locked) if locked else []
         now, sentence = await levels.clock(connection), "It no longer needs attention."
-        resolved = await incidents.resolve_all(
-            connection,
-            now,
-            kind,
-            [row["subject"] for row in rows],
-            resolution=COMPLETED,
-            description=sentence,
-            new_id=self._deps.new_id,
+        resolved = await order_incidents.resolve_on_orders(
+            connection, now, kind, rows, description=sentence, new_id=self._deps.new_id
         )
-        text = f"{_kind_text(kind)}: {sentence}"
-        notes = [
-            OrderTimelineNote(row["allocation_id"], "exception_resolved", text, row["policy_revision"])
-            for row in rows
-            if row["id"] in resolved
-        ]
-        await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=False)
         return _SweepResult(len(candidates), resolved=resolved)
 
     async def _set_gauge(self) -> None:
@@ -215,12 +194,3 @@ def _overdue_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Ca
     by = f" by {hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if hold and hold.until else ""
     sentence = f"The order should have been released{by} and is still on hold{reason}; release it, or cancel it."
     return with_order_facts(Incident(HOLD_OVERDUE, str(record.id), sentence), record, catalog)
-
-
-def _timeline_note(incident: Incident, policy_set: PolicySet) -> OrderTimelineNote:
-    assert incident.allocation_id is not None
-    return OrderTimelineNote(incident.allocation_id, incident.kind, incident.description, policy_set.revision)
-
-
-def _kind_text(kind: str) -> str:
-    return kind.replace("_", " ").capitalize()

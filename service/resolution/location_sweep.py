@@ -25,8 +25,7 @@ from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import allocation, exception, location, shipment
 from service.dependencies import Dependencies
-from service.exceptions import exception_store, incidents
-from service.exceptions.exception_store import OrderTimelineNote
+from service.exceptions import incidents, order_incidents
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord
@@ -172,15 +171,9 @@ class LocationSweep:
         self, connection: Connection, catalog: Catalog, stranded: Sequence[_Stranded], checked: _Checked
     ) -> None:
         now, policy_set = await levels.clock(connection), self._deps.policies()
-        raised = {str(x.shipment.id): _incident(x, catalog) for x in stranded}
-        checked.raised = await incidents.raise_all(connection, policy_set, now, raised.values(), self._deps.new_id)
-        notes = [
-            OrderTimelineNote(allocation_id, x.kind, x.description, policy_set.revision)
-            for x in checked.raised
-            if (allocation_id := raised[x.subject].allocation_id) is not None
-        ]
-        checked.manual = await exception_store.note_on_orders(
-            connection, now, notes, self._deps.new_id, needs_person=True
+        found = [_incident(x, catalog) for x in stranded]
+        checked.raised, checked.manual = await order_incidents.raise_on_orders(
+            connection, policy_set, now, found, self._deps.new_id
         )
 
     async def _resolve(self, connection: Connection, usable: Iterable[UUID], checked: _Checked) -> None:
@@ -189,22 +182,9 @@ class LocationSweep:
         if not rows:
             return
         now, sentence = await levels.clock(connection), "The order may use the location again, or has left it."
-        checked.resolved = await incidents.resolve_all(
-            connection,
-            now,
-            LOCATION_UNAVAILABLE,
-            [row["subject"] for row in rows],
-            resolution=COMPLETED,
-            description=sentence,
-            new_id=self._deps.new_id,
+        checked.resolved = await order_incidents.resolve_on_orders(
+            connection, now, LOCATION_UNAVAILABLE, rows, description=sentence, new_id=self._deps.new_id
         )
-        text = f"Location unavailable: {sentence}"
-        notes = [
-            OrderTimelineNote(row["allocation_id"], "exception_resolved", text, row["policy_revision"])
-            for row in rows
-            if row["id"] in checked.resolved
-        ]
-        await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=False)
 
 
 def _may_move(planned: ShipmentRecord, reasons: Mapping[UUID, str]) -> bool:
