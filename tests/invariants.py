@@ -55,6 +55,16 @@ def check_causes(snapshot: Snapshot) -> None:
             assert bool(shortage.rules) == bool(kept), (order, shortage)
 
 
+def check_update_time(answer: allocation_pb.GetAllocationResponse) -> None:
+    """No event of an order's timeline, and no exception about it, is newer than its last update."""
+    updated = answer.allocation.update_time.ToNanoseconds()
+    for event in answer.timeline:
+        assert event.event_time.ToNanoseconds() <= updated, (answer.allocation.order_id, event)
+    for raised in answer.exceptions:
+        is_own = raised.allocation_id == answer.allocation.allocation_id
+        assert not is_own or raised.create_time.ToNanoseconds() <= updated, (answer.allocation.order_id, raised)
+
+
 def check_lines(snapshot: Snapshot, paper: PlainModel) -> None:
     """Every unit of every line is promised, shipped, short, backordered or cancelled."""
     for order, allocation in snapshot.orders.items():

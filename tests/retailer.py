@@ -18,6 +18,7 @@ from service.app.application import Running
 from service.database.database import plain_url
 from service.stock import ledger_check
 from service.stock.ledger_check import LedgerReport
+from tests.invariants import check_update_time
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -205,13 +206,14 @@ class Retailer:
 
     async def find_order(self, name: str) -> allocation_pb.GetAllocationResponse:
         """The order `channel/order`."""
-        request = allocation_pb.GetAllocationRequest(order=order_reference(name))
-        answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
-        return answer
+        return await self._get(allocation_pb.GetAllocationRequest(order=order_reference(name)))
 
     async def get(self, allocation_id: str) -> allocation_pb.GetAllocationResponse:
-        request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
+        return await self._get(allocation_pb.GetAllocationRequest(allocation_id=allocation_id))
+
+    async def _get(self, request: allocation_pb.GetAllocationRequest) -> allocation_pb.GetAllocationResponse:
         answer: allocation_pb.GetAllocationResponse = await self.allocations.GetAllocation(request)
+        check_update_time(answer)
         return answer
 
     async def open_exceptions(self, **filters: Any) -> list[exception_pb2.ExceptionRecord]:

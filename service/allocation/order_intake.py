@@ -29,7 +29,7 @@ from service.allocation.stated_contents import OrderUpdate
 from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
-from service.exceptions import incidents
+from service.exceptions import order_incidents
 from service.exceptions.incidents import Incident
 from service.orders import order_exceptions, order_identity, pending_cancellations
 from service.orders.allocation_record import PROMISING, AllocationRecord
@@ -73,7 +73,7 @@ class Intake:
         key, was_linked = request.key, request.key in self._links
         read = read_status(request, context.of(key[0]).channel)
         request = read.request
-        original, separate = self._identify(request, context)
+        original, separate = self._identify(request)
         record = self._record(original)
         if separate is not None:
             self._merge(separate, record, request)
@@ -91,7 +91,6 @@ class Intake:
         if change.event and request.left_out:
             self._note(contradictions.left_out(request.left_out), event="left_out")
         for event, description in self._notes:
-            record.update_time = self.unit_of_work.book.now
             self.unit_of_work.record(AllocationChange(record, event, description))
         self._notes.clear()
         self._report_unmapped(change, context)
@@ -99,6 +98,9 @@ class Intake:
             self._apply_hold(read, record, before, context)
         if read.meaning.is_failure:
             self._report_failure(read, record, before, context)
+        if request.copy_of is not None and self._original(request.copy_of) != original:
+            channel = context.of(key[0]).channel
+            self._raise_failure(sync_failures.of_contradiction(request, original, record, channel), record)
         return change
 
     def _note(self, description: str, *, event: str = IGNORED) -> None:
@@ -133,18 +135,16 @@ class Intake:
         link = self._links.get(key)
         return link.original if link else key
 
-    def _identify(self, request: OrderRequest, context: PlanningContext) -> tuple[OrderKey, AllocationRecord | None]:
-        """The key of the order that holds the promise, and the separate record that a copy had until now."""
+    def _identify(self, request: OrderRequest) -> tuple[OrderKey, AllocationRecord | None]:
+        """The key of the order that holds the promise, and the separate record that a copy had until now.
+
+        A copy stays the copy of its first original, whatever it calls itself later.
+        """
         stored_original = self._original(request.key)
         if request.copy_of is None:
             return stored_original, None
         original = self._original(request.copy_of)
-        if stored_original == original:
-            return stored_original, None
-        if stored_original != request.key:
-            channel = context.of(request.key[0]).channel
-            record = self._record(stored_original)
-            self.incidents.append(sync_failures.of_contradiction(request, stored_original, record, channel))
+        if stored_original == original or request.key in self._links:
             return stored_original, None
         separate = self.records.pop(request.key, None)
         is_first = original not in self.records
@@ -232,8 +232,12 @@ class Intake:
         """Raises an exception for a status that is unknown, or with which the channel reports a failure."""
         request = read.request
         incident = sync_failures.of_status(read, record, context.of(request.key[0]).channel)
-        self.incidents.append(incident)
         is_repeated = request.key in self._links or request.channel_status == before.channel_status
+        self._raise_failure(incident, record, is_repeated=is_repeated)
+
+    def _raise_failure(self, incident: Incident, record: AllocationRecord, *, is_repeated: bool = True) -> None:
+        """Raises an exception, and says so in the order's timeline unless it is repeated and a person knows already."""
+        self.incidents.append(incident)
         if record.needs_person and is_repeated:
             return
         record.needs_person = True
@@ -308,7 +312,7 @@ class Intake:
     def _report_late_payment(self, change: AllocationChange, context: PlanningContext) -> AllocationChange:
         """Raises an exception for a sale that does not undo the cancellation of its order; it repeats an open one."""
         record = change.record
-        record.needs_person, record.update_time = True, self.unit_of_work.book.now
+        record.needs_person = True
         incident = contradictions.paid_after_cancellation(record, context.of(record.channel_id).channel)
         self.incidents.append(incident)
         return replace(
@@ -377,6 +381,8 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     await pending_cancellations.delete_moved(connection, intake.moved_cancellations)
     book = intake.unit_of_work.book
     await pending_cancellations.write(connection, book.now, intake.changed_cancellations.values())
-    raised = await incidents.raise_all(connection, policy_set, book.now, intake.incidents, book.new_id)
+    raised, _ = await order_incidents.raise_on_orders(
+        connection, policy_set, book.now, intake.incidents, book.new_id, changed=intake.unit_of_work.changed_ids
+    )
     intake.unit_of_work.raised += raised
     await hold_release.resolve_overdue(connection, intake.unit_of_work, intake.changed_holds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -79,6 +79,7 @@ class UnitOfWork:
         self._note_backordered(record)
         writes, revision = self._writes, record.decision.policy_revision
         record.version += 1
+        record.update_time = now
         writes.records[record.id] = record
         if record.id not in self._new:
             writes.replaced.add(record.id)
@@ -97,6 +98,11 @@ class UnitOfWork:
 
     def _note_backordered(self, record: AllocationRecord) -> None:
         self.backordered_skus.update(short.sku for short in record.shortages if short.backordered)
+
+    @property
+    def changed_ids(self) -> Collection[UUID]:
+        """The orders with a recorded event."""
+        return self._writes.records.keys()
 
     @property
     def has_unexplained_oversells(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,17 +22,20 @@ async def raise_on_orders(
     now: datetime,
     raising: Iterable[Incident],
     new_id: Callable[[], UUID],
+    *,
+    changed: Collection[UUID] = (),
 ) -> tuple[list[RaisedException], list[str]]:
     """Raises exceptions as `incidents.raise_all`; the order of each new one needs a person, and its timeline says why.
 
-    Returns the new ones, and the channel of each order that had not needed a person before.
+    The timelines of orders that are `changed` anyway are left alone. Returns the new ones, and the channel of each
+    order that had not needed a person before.
     """
     by_key = {(incident.kind, incident.subject): incident for incident in raising}
     raised = await incidents.raise_all(connection, policy_set, now, by_key.values(), new_id)
     notes = [
         OrderTimelineNote(allocation_id, new.kind, new.description, policy_set.revision)
         for new in raised
-        if (allocation_id := by_key[new.kind, new.subject].allocation_id) is not None
+        if (allocation_id := by_key[new.kind, new.subject].allocation_id) is not None and allocation_id not in changed
     ]
     return raised, await exception_store.note_on_orders(connection, now, notes, new_id, needs_person=True)
 

@@ -16,6 +16,7 @@ from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
+    exception_pb2,
     exception_service_pb2 as exception_pb,
     order_pb2,
 )
@@ -264,6 +265,26 @@ async def test_a_copy_that_contradicts_its_link_names_the_order(shop: Retailer) 
 
     assert (raised.kind, raised.channel_id, raised.order_id) == ("sync_failed", "tiktok_shop", "A-1")
     assert raised.allocation_id == linked.allocation_id
+    order = await shop.find_order("tiktok_shop/A-1")
+    assert [event.event for event in order.timeline] == ["sold", "sync_failed"]
+    assert order.allocation == linked
+    assert linked.needs_person
+    assert shop.metric("manual_interventions_total", channel="tiktok_shop", reason="sync_failed") == 1
+
+
+async def test_a_failure_that_is_reported_again_after_it_was_resolved_is_a_change_of_its_order(shop: Retailer) -> None:
+    await state(shop, "error", channel_id="shopify")
+    (raised,) = await shop.open_exceptions()
+    await shop.resolve(raised.exception_id, exception_pb2.EXCEPTION_RESOLUTION_COMPLETED)
+    before = await shop.find_order("shopify/A-1")
+
+    for _ in range(2):
+        await state(shop, "error", channel_id="shopify")
+
+    order = await shop.find_order("shopify/A-1")
+    assert [event.event for event in order.timeline[len(before.timeline) :]] == ["sync_failed"]
+    assert order.allocation.version == before.allocation.version + 1
+    assert len(await shop.open_exceptions()) == 1
 
 
 async def test_a_reported_failure_stays_open_when_the_order_is_planned_again(shop: Retailer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from io import StringIO
 from pathlib import Path
 from uuid import UUID
@@ -184,7 +184,7 @@ async def test_explain_shows_the_owner_and_the_rule_of_an_exception(shop: Retail
 async def test_an_exception_that_a_policy_resolves_at_once_is_stored_as_resolved_by_policy(shop: Retailer) -> None:
     await shop.stock({("MUG", "dc"): 1})
     sold = await shop.allocate("A-1", {"MUG": 1})
-    now = datetime.now(UTC)
+    now = sold.update_time.ToDatetime(tzinfo=UTC)
     handling = ExceptionHandling("rule", Source("rules/owners.yaml", 7), "backorder", "desk", timedelta(hours=1), None)
     resolved = OrderException(
         "oversell", "2 units short: MUG", handling, now, "1", resolution="backordered", sku="MUG", line_ids=("1", "2")
