@@ -26,7 +26,7 @@ from service.allocation.planner import AllocationChange
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.database.tables import Moment, allocation, availability_history, feed, stock_level, stock_movement
 from service.decisions import decision_messages
-from service.orders.allocation_record import OVERSELL, AllocationRecord
+from service.orders.allocation_record import OVERSELL, AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
 from service.stock.publication_log import Pair, PublicationLog
 from service.stock.stock_book import Book, Movement
@@ -144,7 +144,8 @@ async def explain(
     promised = await _promised(connection, book, channels, unexplained, figures)
     cadences = await _cadences(connection, book, unexplained)
     changes = []
-    for position, oversell in enumerate(unexplained):
+    # The newest first: the shortages that a record has now are of its last plan.
+    for position, oversell in reversed(list(enumerate(unexplained))):
         evidence = [
             OversellEvidence(
                 sku=sku,
@@ -158,7 +159,7 @@ async def explain(
             for sku in sorted(oversell.short)
         ]
         changes.append(_apply(oversell, evidence))
-    return changes
+    return changes[::-1]
 
 
 async def _figures(
@@ -237,15 +238,17 @@ def _apply(oversell: UnexplainedOversell, evidence: Sequence[OversellEvidence]) 
     if change.inputs is not None:
         change.inputs.oversells = tuple(evidence)
     sentences = {x.sku: evidence_text(x, causes[x.sku], oversell.channel.id) for x in evidence}
-    exceptions = tuple(_explained(raised, change.record, sentences) for raised in change.exceptions)
+    exceptions = tuple(_explained(raised, change.oversold, sentences) for raised in change.exceptions)
     oversold = tuple(replace(short, cause=short.cause or causes[short.sku]) for short in change.oversold)
     return replace(change, oversold=oversold, exceptions=exceptions)
 
 
-def _explained(raised: OrderException, record: AllocationRecord, sentences: Mapping[str, str]) -> OrderException:
-    """An exception of oversold units with the evidence of its products."""
+def _explained(
+    raised: OrderException, oversold: Sequence[ShortageRecord], sentences: Mapping[str, str]
+) -> OrderException:
+    """An exception of oversold units with the evidence of its products, also if its order has lost the lines since."""
     if raised.kind != OVERSELL:
         return raised
-    skus = dict.fromkeys(record.line(line_id).sku for line_id in raised.line_ids)
+    skus = dict.fromkeys(short.sku for short in oversold if short.line_id in raised.line_ids)
     text = "; ".join(sentences[sku] for sku in skus if sku in sentences)
     return replace(raised, description=f"{raised.description}. {text}.") if text else raised

@@ -13,11 +13,12 @@ from service.database.database import plain_url
 from service.stock import publication_log
 from service.stock.publication_log import PublicationLog
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, eventually
+from tests.retailer import HOLD, SOLD, Retailer, eventually, order_reference
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
+    order_pb2,
 )
 
 
@@ -155,6 +156,35 @@ async def test_orders_at_once_each_get_their_cause(shop: Retailer) -> None:
     short = [pair for order in await asyncio.gather(*orders) for pair in causes(order)]
 
     assert short == [("race", 1)] * 10
+
+
+async def test_an_order_that_its_copy_and_its_original_change_at_once_has_the_cause_of_its_last_plan(
+    shop: Retailer,
+) -> None:
+    await shop.count({("MUG", "austin"): 11})
+    assert await shop.sellable("MUG", "tiktok_shop") == 11
+    await shop.stock({("MUG", "austin"): 10, ("CUP", "austin"): 10})
+    await shop.allocate("5001", {"CUP": 1}, SOLD, copy_of=order_reference("tiktok_shop/T-1"))
+    transactions = shop.metric("allocator_batch_orders_count")
+
+    stated = [("web", "5001", {"CUP": 1, "MUG": 12}), ("tiktok_shop", "T-1", {"MUG": 14})]
+    requests = [
+        allocation_pb.AllocateOrderRequest(
+            channel_id=channel_id,
+            order_id=order_id,
+            commitment=SOLD,
+            lines=[order_pb2.OrderLine(sku=sku, unit_count=units) for sku, units in lines.items()],
+        )
+        for channel_id, order_id, lines in stated
+    ]
+    await shop.allocations.BatchAllocateOrders(allocation_pb.BatchAllocateOrdersRequest(requests=requests))
+
+    assert shop.metric("allocator_batch_orders_count") == transactions + 1
+    order = (await shop.find_order("tiktok_shop/T-1")).allocation
+    assert causes(order) == [("not_applied", 4)]
+    assert [x.cause for x in order.decision.oversells] == ["not_applied"]
+    (raised,) = await shop.open_exceptions()
+    assert raised.description.startswith("4 units short: MUG. MUG: not applied, 11 published to tiktok_shop at ")
 
 
 async def test_what_was_told_last_is_kept_when_the_service_stops(retailers: RetailerMaker) -> None:
