@@ -112,11 +112,14 @@ def figure_in_effect(figures: Iterable[PublishedFigure], now: datetime, lag: tim
     """The figure that a channel with this lag went by at `now`; None if none was published to it.
 
     That is the last one published `lag` ago or earlier. If all are newer, it is the oldest: what the channel showed
-    before is not known.
+    before is not known. Of several figures of one moment, as for different destinations, it is the greatest: so many
+    units the channel was told that it may sell.
     """
-    ordered = sorted(figures, key=lambda figure: figure.publish_time)
-    shown = [figure for figure in ordered if figure.publish_time <= now - lag]
-    return shown[-1] if shown else next(iter(ordered), None)
+    known = list(figures)
+    shown = [figure for figure in known if figure.publish_time <= now - lag]
+    if shown:
+        return max(shown, key=lambda figure: (figure.publish_time, figure.sellable))
+    return min(known, key=lambda figure: (figure.publish_time, -figure.sellable), default=None)
 
 
 def is_stale(levels: Iterable[StockLevel], cadences: Mapping[str, timedelta], now: datetime) -> bool:

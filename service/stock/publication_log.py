@@ -2,6 +2,9 @@
 
 An answer is queued in memory and written after it was sent, in one statement for all that have queued meanwhile. So a
 question costs no round trip more. Until it is written, this process finds it in the queue.
+
+Answers from one stock read have one time, and may differ in their destination or method of delivery. The greatest of
+their figures is kept: so many units the channel was told that it may sell.
 """
 
 from __future__ import annotations
@@ -51,10 +54,13 @@ _COLUMNS: Columns = {
     "policy_revision": Text,
 }
 _new = unnested("new", **_COLUMNS)
+_insert = insert(availability_history).from_select([*_COLUMNS], select(*(_new.c[name] for name in _COLUMNS)))
 _WRITE = Statement(
-    insert(availability_history)
-    .from_select([*_COLUMNS], select(*(_new.c[name] for name in _COLUMNS)))
-    .on_conflict_do_nothing()
+    _insert.on_conflict_do_update(
+        index_elements=["channel_id", "sku", "publish_time"],
+        set_={name: _insert.excluded[name] for name in ("sellable", "policy_revision")},
+        where=_insert.excluded.sellable > _history.sellable,
+    )
 )
 _later = availability_history.alias("later")
 _old = (
@@ -87,11 +93,10 @@ class PublicationLog:
 
     def record(self, channel_id: str, units: Mapping[str, int], time: datetime, policy_revision: str) -> None:
         """Queues sellable units by SKU that were sent to a channel at `time`, as far as they are new."""
-        repeated_from = time - REPEATED_AFTER
         for sku, sellable in units.items():
             pair = channel_id, sku
             last = self._last.get(pair)
-            if last is not None and last.sellable == sellable and last.publish_time > repeated_from:
+            if last is not None and _is_known(last, sellable, time):
                 continue
             if len(self._last) >= REMEMBERED_PAIRS:
                 self._last.clear()
@@ -132,7 +137,7 @@ class PublicationLog:
         """Writes the queue; returns whether the database took it. A figure leaves the queue once it is written."""
         while self._queue:
             batch = list(islice(self._queue, WRITE_BATCH))
-            rows = [(*pair, x.sellable, x.publish_time, x.policy_revision) for pair, x in batch]
+            rows = _rows(batch)
             try:
                 await database.transaction(
                     "publications",
@@ -145,6 +150,22 @@ class PublicationLog:
                 if self._queue and self._queue[0] is entry:
                     self._queue.popleft()
         return True
+
+
+def _is_known(last: PublishedFigure, sellable: int, time: datetime) -> bool:
+    """Whether the last figure says what this one does: the same lately, or more at the same moment."""
+    if last.publish_time == time:
+        return sellable <= last.sellable
+    return sellable == last.sellable and last.publish_time > time - REPEATED_AFTER
+
+
+def _rows(figures: Iterable[tuple[Pair, PublishedFigure]]) -> list[tuple[object, ...]]:
+    """The rows of figures, the greatest of each channel, SKU and moment: a statement writes each row once."""
+    greatest: dict[tuple[Pair, datetime], PublishedFigure] = {}
+    for pair, figure in figures:
+        key = pair, figure.publish_time
+        greatest[key] = max(figure, greatest.get(key, figure), key=lambda x: x.sellable)
+    return [(*pair, x.sellable, time, x.policy_revision) for (pair, time), x in greatest.items()]
 
 
 async def _write(connection: Connection, rows: list[tuple[object, ...]]) -> None:

@@ -113,8 +113,8 @@ class OversellEvidence(_message.Message):
     """`race`, `stale_feed`, `not_told`, `over_published` or `not_applied`. Empty in the inputs of a decision."""
     @_builtins.property
     def published(self) -> Global___PublishedFigure:
-        """What the channel went by: the figure last published to it, or with a lag the last one that it can have shown. Unset
-        if none was.
+        """What the channel went by: the figure last published to it, or with a lag the last one that it can have shown; of
+        several figures of one moment, as for different destinations, the greatest. Unset if none was.
         """
 
     def __init__(

@@ -130,6 +130,13 @@ def test_a_channel_goes_by_what_it_can_have_shown() -> None:
     assert figure_in_effect([], NOW, timedelta(minutes=2)) is None
 
 
+@given(st.permutations([published(4, 2), published(9, 2), published(7, 2), published(8, 5), published(3, 5)]))
+def test_of_figures_of_one_moment_a_channel_goes_by_the_greatest(figures: list[PublishedFigure]) -> None:
+    assert figure_in_effect(figures, NOW, timedelta()) == published(9, 2)
+    assert figure_in_effect(figures, NOW, timedelta(minutes=3)) == published(8, 5)
+    assert figure_in_effect(figures, NOW, timedelta(minutes=30)) == published(8, 5)
+
+
 @pytest.mark.parametrize(
     ("ages", "cadence_minutes", "expected"),
     [

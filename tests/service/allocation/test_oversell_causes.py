@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
 
 from policies.stock.oversell import CAUSES
-from service.database.database import plain_url
+from service.database.database import Database, plain_url
+from service.metrics import Metrics
 from service.stock import publication_log
 from service.stock.publication_log import PublicationLog
 from tests.conftest import RetailerMaker
@@ -215,6 +217,31 @@ async def test_only_a_new_figure_is_kept_and_the_newest_stays(shop: Retailer) ->
     assert await publication_log.purge(connection, timedelta(days=30)) == 2
     await connection.close()
     assert await kept() == [10]
+
+
+@pytest.mark.parametrize("figures", [(4, 9, 7), (9, 4, 9), (4, 7, 9)])
+async def test_of_answers_of_one_moment_the_greatest_figure_is_kept(
+    database_url: str, figures: tuple[int, ...]
+) -> None:
+    """Calls that share a stock read share its time; for another destination another figure may be sellable."""
+    database, now = await Database.open(database_url, Metrics(CollectorRegistry()), connections=2), datetime.now(UTC)
+    stop = asyncio.Event()
+    stop.set()
+
+    async def kept_of(*figures: int) -> list[tuple[int, str]]:
+        log = PublicationLog()
+        for sellable in figures:
+            log.record("web", {"MUG": sellable}, now, f"rules {sellable}")
+        await log.run(database, stop)
+        statement = "SELECT sellable, policy_revision FROM availability_history"
+        rows = await database.unlocked("list", lambda connection: connection.fetch(statement))
+        return [(row["sellable"], row["policy_revision"]) for row in rows]
+
+    assert await kept_of(*figures) == [(9, "rules 9")]
+    # Other processes may have read the stock at the same moment.
+    assert await kept_of(8) == [(9, "rules 9")]
+    assert await kept_of(12) == [(12, "rules 12")]
+    await database.close()
 
 
 async def test_an_unchanged_figure_is_kept_again_after_a_time() -> None:
