@@ -180,8 +180,7 @@ class CatalogTable:
         self._page_of_ids = Statement(page.where(id_column == any_of("ids", Text)).limit(parameter("count", Integer)))
 
     async def upsert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-        """Writes whole records, one transaction at a time; returns (created, updated)."""
-        await claim(connection)
+        """Writes whole records, under `claim`; returns (created, updated)."""
         counts = await self.upsert_counts(connection, rows)
         await self._upsert.run_for_each(connection, sorted(map(dict, rows), key=lambda row: str(row[self.key])))
         return counts

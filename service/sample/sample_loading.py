@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from policies.policy_set import PolicySet
-from service.catalog import catalog_requests
+from service.catalog import catalog_requests, catalog_store
 from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
 from service.database.database import Connection, Database
 from service.feeds import stock_intake
@@ -20,6 +20,8 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
     """Loads the sample if the database has no location yet; returns whether it did."""
 
     async def work(connection: Connection) -> bool:
+        # First, so that of services that start at once only one finds the database empty.
+        await catalog_store.claim(connection)
         if await LOCATIONS.page(connection, "", 1):
             return False
         await LOCATIONS.upsert(connection, catalog_requests.location_rows(sample_locations()))

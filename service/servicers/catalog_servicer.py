@@ -65,7 +65,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     ) -> catalog_pb.UpsertChannelsResponse:
         rows = catalog_requests.channel_rows(request.channels)
         created, updated = await self._upsert(CHANNELS, rows, validate_only=request.validate_only)
-        self._metrics.start_channels(row["id"] for row in rows)
+        if not request.validate_only:
+            self._metrics.start_channels(row["id"] for row in rows)
         return catalog_pb.UpsertChannelsResponse(created_count=created, updated_count=updated)
 
     async def ListChannels(
@@ -89,14 +90,15 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         """The numbers of records created and updated. Raises NotFound for an unknown location, and FeedConflict."""
 
         async def write(connection: Connection) -> tuple[int, int]:
+            if not validate_only:
+                await catalog_store.claim(connection)
             if table in (CHANNELS, FEEDS):
                 await _check_locations(connection, "channels" if table is CHANNELS else "feeds", rows)
             if table is FEEDS:
-                await _check_owners(connection, rows, alone=not validate_only)
+                await _check_owners(connection, rows)
             if validate_only:
                 return await table.upsert_counts(connection, rows)
             if table is CHANNELS:
-                await catalog_store.claim(connection)
                 await catalog_store.recheck_locations_of(connection, rows)
             return await table.upsert(connection, rows)
 
@@ -111,10 +113,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return [message(row) for row in rows[:count]], token
 
 
-async def _check_owners(connection: Connection, rows: Sequence[Row], *, alone: bool) -> None:
-    """Raises FeedConflict if two feeds would own the same stock. `alone` blocks concurrent upserts of the catalog."""
-    if alone:
-        await catalog_store.claim(connection)
+async def _check_owners(connection: Connection, rows: Sequence[Row]) -> None:
+    """Raises FeedConflict if two feeds would own the same stock."""
     declared = [feed_of(row) for row in rows]
     for conflict in ownership_conflicts(await catalog_store.feeds(connection), declared):
         index = next(i for i, feed in enumerate(declared) if feed.source == conflict.source)
