@@ -70,7 +70,7 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
     sold = record.commitment is Commitment.SOLD
     record.state = (CANCELLED if sold else RELEASED) if not any(x.uncancelled for x in record.lines) else CONFIRMED
     # Of an order that is not over, all units have shipped that are not cancelled.
-    record.outcome, record.expire_time, record.update_time = Outcome.ALLOCATED, None, book.now
+    record.outcome, record.expire_time = Outcome.ALLOCATED, None
     cancelled = sum(line.cancelled for line in record.lines)
     sentence = f"{unit_count_text(max(0, cancelled - before))} cancelled: everything that has not shipped."
     return AllocationChange(record, "cancelled", sentence, cancelled=max(0, cancelled - counted_before) if sold else 0)
@@ -82,7 +82,7 @@ def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> Alloca
     release_promises(book, copy)
     for line in copy.lines:
         line.cancelled = line.unit_count - copy.shipped_of_line(line.line_id)
-    copy.state, copy.expire_time, copy.update_time, copy.copies = CANCELLED, None, book.now, []
+    copy.state, copy.expire_time, copy.copies = CANCELLED, None, []
     sentence = f"Merged into order {'/'.join(original)}, of which it is a copy; {unit_count_text(units)} released."
     return AllocationChange(copy, "merged", sentence)
 

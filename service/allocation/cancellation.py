@@ -7,7 +7,6 @@ arrive later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from policies.decisions.cancellations import PendingCancellation, stands
 from service.allocation import contradictions, rebalancing
@@ -104,15 +103,10 @@ def _cancel(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelR
         )
         if stands(cancellation, record.sold_time):
             return cancel_whole_order(unit_of_work.book, record, record.order_as_stated())
-        return _ignored(record, now, contradictions.ignored_cancellation(cancellation, record.sold_time))
+        return AllocationChange(record, IGNORED, contradictions.ignored_cancellation(cancellation, record.sold_time))
     if request.cancel_time is not None and stated is not None and request.cancel_time <= stated:
-        return _ignored(record, now, contradictions.included_cancellation(request.cancel_time, stated))
+        return AllocationChange(record, IGNORED, contradictions.included_cancellation(request.cancel_time, stated))
     return cancel_lines(unit_of_work.book, record, request.cancellations)
-
-
-def _ignored(record: AllocationRecord, now: datetime, description: str) -> AllocationChange:
-    record.update_time = now
-    return AllocationChange(record, IGNORED, description)
 
 
 async def _store_early_cancellation(

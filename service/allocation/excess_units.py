@@ -41,7 +41,6 @@ def note_excess(
         line.excess = max(0, record.shipped_of_line(line.line_id) - ordered.get(line.line_id, 0))
     if {line.line_id: line.excess for line in record.lines} == excess_before:
         return change
-    record.update_time = book.now
     awaited, sentence = awaited_units(record), _sentence(record, excess_before, ordered)
     raised: tuple[OrderException, ...] = ()
     if awaited and awaited != awaited_before:

@@ -217,18 +217,18 @@ def _release(book: Book, record: AllocationRecord) -> AllocationChange:
         return AllocationChange(record)
     units = sum(record.promised().values())
     release_promises(book, record)
-    record.state, record.expire_time, record.update_time = RELEASED, None, book.now
+    record.state, record.expire_time = RELEASED, None
     return AllocationChange(record, "released", f"{unit_count_text(units)} released on request.")
 
 
 def _extend(book: Book, record: AllocationRecord, duration: timedelta) -> AllocationChange:
-    record.expire_time, record.update_time = book.now + duration, book.now
+    record.expire_time = book.now + duration
     return AllocationChange(record, "extended", f"The hold now expires at {record.expire_time:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 def _expire(book: Book, record: AllocationRecord) -> AllocationChange:
     record.shipments, record.shortages = [], []
-    record.state, record.update_time = EXPIRED, book.now
+    record.state = EXPIRED
     return AllocationChange(record, "expired", "The hold expired before it was confirmed; its units were released.")
 
 
@@ -243,7 +243,6 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
         _cancel_units(book, record, cancellation)
     if record.commitment is Commitment.HOLD:
         record.shipments = [s for s in record.shipments if s.units]
-    record.update_time = book.now
     if record.is_empty:
         record.state = CANCELLED if record.commitment is Commitment.SOLD else RELEASED
         record.expire_time = None

@@ -62,7 +62,7 @@ def release(
     if hold is None or not hold.is_active:
         return AllocationChange(record)
     is_confirmed = record.state == CONFIRMED
-    record.hold, record.update_time = replace(hold, release_time=now), now
+    record.hold = replace(hold, release_time=now)
     for shipment in record.shipments:
         location = locations.get(shipment.location_id)
         if shipment.state in OPEN and is_confirmed:
@@ -97,7 +97,7 @@ def _place(
         return _too_late(record, stated, now)
     active = record.hold is not None and record.hold.is_active
     place_time = record.hold.place_time if record.hold is not None and active else now
-    record.hold, record.update_time = OrderHold(stated.reason, stated.until, place_time), now
+    record.hold = OrderHold(stated.reason, stated.until, place_time)
     sentence = f"The order is {record.hold.sentence()}."
     if record.state != CONFIRMED:
         sentence = f"Once it is sold, the order is {record.hold.sentence()}."

@@ -152,7 +152,7 @@ def _everything_shipped(book: Book, record: AllocationRecord, order: Order) -> A
     """All units of the new contents have shipped: promises beyond them are released."""
     release_promises(book, record)
     record.replace_contents(order)
-    record.state, record.expire_time, record.update_time = CONFIRMED, None, book.now
+    record.state, record.expire_time = CONFIRMED, None
     record.outcome = Outcome.ALLOCATED
     return AllocationChange(record, "changed", "All units of the changed order have shipped already.")
 
@@ -173,7 +173,6 @@ def confirm(book: Book, record: AllocationRecord) -> AllocationChange:
         for line_id, units in shipment.units.items():
             book.confirm(record.line_units(shipment, line_id, units))
     record.state, record.commitment, record.expire_time = CONFIRMED, Commitment.SOLD, None
-    record.update_time = book.now
     return AllocationChange(record, "confirmed", "The hold was confirmed: the order is paid.")
 
 
@@ -217,7 +216,6 @@ def _replan(
     old_shipments = [replace(shipment, units=dict(shipment.units)) for shipment in record.shipments]
     release_promises(book, record)
     record.replace_contents(order)
-    record.update_time = book.now
     record.state = _state_after(order, decision, record)
     record.expire_time = book.now + hold_duration if record.state == HELD else None
     shortages = [shortage_of(channel_context, order, shortage) for shortage in decision.shortages]

@@ -52,7 +52,6 @@ def replan_units(
     promise_units(channel_context, book, record, decision)
     added = add_shortages(channel_context, book.now, record, shortages)
     reviews = reviews_of(channel_context, book, record, order, decision)
-    record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     if record.state == HELD and not record.promised():
         record.state, record.expire_time = REFUSED, None
@@ -152,7 +151,6 @@ def _promise(
     """Promises the planned units of a suborder; returns the reviews. `in_review` says whether the order was in one."""
     promise_units(channel_context, book, record, decision)
     reviews = reviews_of(channel_context, book, record, order, decision)
-    record.update_time = book.now
     record.outcome = outcome_of(record, in_review=in_review or bool(reviews))
     explain(channel_context, book, record, decision)
     return mark_needs_person(record, reviews)

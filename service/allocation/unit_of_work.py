@@ -79,7 +79,8 @@ class UnitOfWork:
         self._note_backordered(record)
         writes, revision = self._writes, record.decision.policy_revision
         record.version += 1
-        record.update_time = now
+        # An order that is locked after the clock was read may have changed in between.
+        record.update_time = max(record.update_time, now)
         writes.records[record.id] = record
         if record.id not in self._new:
             writes.replaced.add(record.id)

@@ -37,7 +37,6 @@ def reassign(transition: ShipmentTransition) -> None:
     change = _to_location(transition, units) if transition.request.location_id else _by_rules(transition, units)
     _join(record, [x for x in record.shipments if x.id not in existing])
     record.needs_person = True
-    record.update_time = transition.book.now
     transition.unit_of_work.record(replace(change, intervention=REASSIGNED))
 
 

@@ -48,7 +48,6 @@ def record_return(
             occurrence = Occurrence(request.event_time or unit_of_work.book.now, counted_levels.get(key, False))
             reason = _UNAVAILABLE_REASONS.get(request.disposition)
             unit_of_work.book.receive_return(LineUnits(record.id, line_id, key, units), occurrence, reason=reason)
-    record.update_time = unit_of_work.book.now
     unit_of_work.record(AllocationChange(record, *_event(request, sum(new_units.values()))))
     return effects
 

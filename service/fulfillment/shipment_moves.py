@@ -70,7 +70,6 @@ def perform(transition: ShipmentTransition) -> None:
     if check_action(transition.request.action, transition.shipment.state) is ActionCheck.LATE:
         _record_late(transition)
         return
-    transition.record.update_time = transition.book.now
     _PERFORM[transition.request.action](transition)
 
 

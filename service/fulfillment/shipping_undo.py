@@ -80,7 +80,6 @@ def undo(transition: ShipmentTransition) -> None:
     elif not shipment.units:
         shipment.update_state(transition.book.now, ended=ShipmentState.CANCELLED)
     record.cancel_if_empty()
-    record.update_time = transition.book.now
     total = sum(effect.unit_count for effect in shipped)
     sentence = f"Shipping of {unit_count_text(total)} from {shipment.location_id} was undone: they have not left."
     if cancelled:
