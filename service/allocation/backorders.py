@@ -40,9 +40,7 @@ _WAITING = Statement(
             select(shortage.c.allocation_id).where(shortage.c.backordered, shortage.c.sku == parameter("sku", Text))
         )
     )
-    .order_by(
-        func.coalesce(allocation.c.priority, literal_column("0")).desc(), allocation.c.create_time, allocation.c.id
-    )
+    .order_by(*rebalancing.FILL_ORDER)
     .limit(rebalancing.FILL_LIMIT)
 )
 _COUNT = Statement(

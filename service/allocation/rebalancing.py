@@ -31,6 +31,12 @@ FILL_LIMIT = 500
 """Backordered orders that one transaction tries to fill; the sweeper tries the others."""
 
 _allocation = allocation.c
+FILL_ORDER = (
+    func.coalesce(_allocation.priority, literal_column("0")).desc(),
+    _allocation.create_time,
+    _allocation.id,
+)
+"""The order in which backorders are filled, as that of `in_fill_order`."""
 _UNACCEPTED = ShipmentState.ASSIGNED.value
 _CLAIMS = Statement(
     select(
@@ -57,7 +63,7 @@ _WAITING = Statement(
             select(shortage.c.allocation_id).where(shortage.c.sku == any_of("skus", Text), shortage.c.backordered)
         )
     )
-    .order_by(func.coalesce(_allocation.priority, literal_column("0")).desc(), _allocation.create_time, _allocation.id)
+    .order_by(*FILL_ORDER)
     .limit(parameter("count", Integer))
 )
 _LOCK_NOWAIT = Statement(
