@@ -92,8 +92,8 @@ class AllocationBatch:
             await batch.load_products(connection, skus)
             now, stock_levels = await levels.read(connection, skus)
             cancellations = await pending_cancellations.read(connection, {*_order_keys([ticket]), *orders.ids})
-            unit_of_work = UnitOfWork(Book(now, dict(stock_levels), self._deps.new_id))
-            unit_of_work.publication_log = self._deps.publication_log
+            book = Book(now, dict(stock_levels), self._deps.new_id)
+            unit_of_work = UnitOfWork(book, self._deps.publication_log)
             unit_of_work.load(records)
             return batch, Intake.of(unit_of_work, orders, cancellations)
 
@@ -153,8 +153,8 @@ class AllocationBatch:
         skus |= await order_store.line_skus(connection, orders.existing_ids) if orders.existing_ids else set()
         await batch.load_products(connection, skus)
         locked = await levels.lock(connection, skus)
-        unit_of_work = batch.unit_of_work = UnitOfWork(await levels.open_book(connection, locked, self._deps.new_id))
-        unit_of_work.publication_log = self._deps.publication_log
+        book = await levels.open_book(connection, locked, self._deps.new_id)
+        unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
         cancellations = await pending_cancellations.read(connection, {*_order_keys(tickets), *orders.ids})
         intake = Intake.of(unit_of_work, orders, cancellations)

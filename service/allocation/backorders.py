@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy import BigInteger, Integer, Text, cast, exists, func, literal_column, select
+from sqlalchemy import BigInteger, Integer, Text, cast, exists, func, select
 
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork

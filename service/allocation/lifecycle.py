@@ -34,6 +34,7 @@ from service.orders.order_requests import Cancellation, check_hold_duration
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
+from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -151,8 +152,9 @@ class Lifecycle:
             if not await order_store.lock(connection, [allocation_id]):
                 raise no_allocation(allocation_id)
             skus = await order_store.line_skus(connection, [allocation_id])
-            unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
-            unit_of_work.publication_log = self._deps.publication_log
+            unit_of_work = await open_unit_of_work(
+                connection, [allocation_id], skus, self._deps.new_id, self._deps.publication_log
+            )
             record = unit_of_work.records[allocation_id]
             unit_of_work.record(await transition(connection, unit_of_work.book, record))
             await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
@@ -186,11 +188,18 @@ class Lifecycle:
 
 
 async def open_unit_of_work(
-    connection: Connection, ids: Sequence[UUID], skus: Iterable[str], new_id: Callable[[], UUID]
+    connection: Connection,
+    ids: Sequence[UUID],
+    skus: Iterable[str],
+    new_id: Callable[[], UUID],
+    publication_log: PublicationLog | None = None,
 ) -> UnitOfWork:
-    """Locks the stock levels of these SKUs and reads the orders, which are locked already."""
+    """Locks the stock levels of these SKUs and reads the orders, which are locked already.
+
+    `publication_log` is needed where orders may be oversold without a cause of their own.
+    """
     locked = await levels.lock(connection, skus)
-    unit_of_work = UnitOfWork(await levels.open_book(connection, locked, new_id))
+    unit_of_work = UnitOfWork(await levels.open_book(connection, locked, new_id), publication_log)
     unit_of_work.load((await order_store.read(connection, ids)).values())
     return unit_of_work
 

@@ -27,6 +27,8 @@ class UnitOfWork:
     """The orders that a transaction has locked, by id, and the changes to them; written together with the book."""
 
     book: Book
+    publication_log: PublicationLog | None = None
+    """Figures that this process has published and not yet written; they are evidence for oversells."""
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
     changes: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
     backordered_skus: set[str] = field(default_factory=set)
@@ -37,8 +39,6 @@ class UnitOfWork:
     """New exceptions that concern no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Resolved exceptions that concern no order's plan, by kind and resolution."""
-    publication_log: PublicationLog | None = None
-    """Figures that this process has published and not yet written; they are evidence for oversells."""
     _decisions: list[DecisionWrite] = field(default_factory=list)
     _unexplained: list[UnexplainedOversell] = field(default_factory=list)
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
