@@ -310,6 +310,8 @@ decision_catalog = Table(
     comment="Catalog states that decisions were made in, each stored once.",
 )
 
+IS_OPEN = literal_column("shipment.state IN ('assigned', 'accepted', 'ready_for_pickup')", Boolean)
+"""Whether a shipment is open; the condition of the indexes of such shipments."""
 IS_ON_HOLD = literal_column(
     "(allocation.state = 'confirmed' AND allocation.hold_time IS NOT NULL AND allocation.hold_release_time IS NULL)",
     Boolean,

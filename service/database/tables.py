@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, Uuid
 from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
     IS_ON_HOLD,
+    IS_OPEN,
     allocation,
     allocation_copy,
     decision,
@@ -41,6 +42,7 @@ from service.database.stock_tables import (
 
 __all__ = [
     "IS_ON_HOLD",
+    "IS_OPEN",
     "Moment",
     "Money",
     "TransactionId",

@@ -15,6 +15,7 @@ import asyncpg
 from sqlalchemy import func, literal_column, select
 
 from policies.domain.resolutions import ALLOWED, COMPLETED
+from service.allocation.order_holds import HOLD_OVERDUE
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
@@ -29,7 +30,7 @@ from service.orders.allocation_record import AllocationRecord
 from service.resolution import lateness
 from service.resolution.escalation import escalate
 from service.resolution.late_rerouting import late_incident, reroute_late, with_order_facts
-from service.resolution.lateness import HOLD_OVERDUE, LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
+from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
 from service.stock import levels
 
 BATCH = 100

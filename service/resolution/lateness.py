@@ -11,16 +11,28 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ColumnElement, Integer, Interval, Select, Uuid, case, exists, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Exists,
+    Integer,
+    Interval,
+    Select,
+    Uuid,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
 from service import limits
+from service.allocation.order_holds import HOLD_OVERDUE
 from service.database.database import Connection, Statement, any_of, parameter
-from service.database.tables import IS_ON_HOLD, allocation, exception, order_event, promise, shipment, shortage
+from service.database.tables import IS_ON_HOLD, IS_OPEN, allocation, exception, order_event, promise, shipment, shortage
 
 LATE_SHIPMENT = "late_shipment"
 STUCK_ORDER = "stuck_order"
 LOCATION_UNAVAILABLE = "location_unavailable"
-HOLD_OVERDUE = "hold_overdue"
 
 LATE_AFTER = timedelta(hours=48)
 """From assignment, for a shipment without a time to ship by."""
@@ -37,7 +49,6 @@ def _literal(text: str) -> ColumnElement[Any]:
     return literal_column(f"'{text}'")
 
 
-_IS_OPEN: ColumnElement[Any] = literal_column("shipment.state IN ('assigned', 'accepted', 'ready_for_pickup')")
 _HAS_UNITS = exists().where(promise.c.shipment_id == _shipment.id, promise.c.unit_count > literal_column("0"))
 # Work that waited for a hold starts when the hold is released, whatever the location had begun before.
 _START = func.greatest(_shipment.assign_time, _order.hold_release_time)
@@ -49,7 +60,7 @@ _late = (
     select(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state, _DEADLINE.label("deadline"))
     .join(allocation, _order.id == _shipment.allocation_id)
     .where(
-        _IS_OPEN,
+        IS_OPEN,
         _order.state == _literal("confirmed"),
         ~IS_ON_HOLD,
         func.statement_timestamp() >= _DEADLINE,
@@ -69,22 +80,21 @@ _late = (
 )
 
 
-def _ended(kind: str, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Open exceptions of a kind about shipments that have shipped or ended, or that meet the conditions no longer."""
+def _open_without(kind: str, cause: Exists) -> Select[Any]:
+    """Open exceptions of a kind whose cause no longer exists."""
     return select(_exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision).where(
-        _exception.state == _literal("open"),
-        _exception.kind == _literal(kind),
-        ~exists()
-        .where(
-            _shipment.id == _exception.shipment_id,
-            _IS_OPEN,
-            _HAS_UNITS.correlate(shipment),
-            _order.id == _shipment.allocation_id,
-            *conditions,
-        )
-        .correlate(exception),
+        _exception.state == _literal("open"), _exception.kind == _literal(kind), ~cause.correlate(exception)
     )
 
+
+_open_shipment = exists().where(
+    _shipment.id == _exception.shipment_id,
+    IS_OPEN,
+    _HAS_UNITS.correlate(shipment),
+    _order.id == _shipment.allocation_id,
+)
+_not_late = _open_without(LATE_SHIPMENT, _open_shipment.where(~IS_ON_HOLD))
+_not_stranded = _open_without(LOCATION_UNAVAILABLE, _open_shipment)
 
 _OVERDUE_TIME = func.coalesce(_order.hold_until, _order.hold_time + parameter("overdue_after", Interval))
 _overdue_holds = (
@@ -102,14 +112,9 @@ _overdue_holds = (
     )
     .order_by(_order.hold_time, _order.id)
 )
-_no_longer_overdue = select(
-    _exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision
-).where(
-    _exception.state == _literal("open"),
-    _exception.kind == _literal(HOLD_OVERDUE),
-    ~exists()
-    .where(_order.id == _exception.allocation_id, IS_ON_HOLD, func.statement_timestamp() >= _OVERDUE_TIME)
-    .correlate(exception),
+_not_overdue = _open_without(
+    HOLD_OVERDUE,
+    exists().where(_order.id == _exception.allocation_id, IS_ON_HOLD, func.statement_timestamp() >= _OVERDUE_TIME),
 )
 
 _NEEDS_ACTION = (_order.outcome == _literal("needs_review")) | exists().where(
@@ -133,14 +138,9 @@ _stuck = (
     )
     .order_by(_order.update_time, _order.id)
 )
-_no_longer_stuck = select(
-    _exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision
-).where(
-    _exception.state == _literal("open"),
-    _exception.kind == _literal(STUCK_ORDER),
-    ~exists()
-    .where(_order.id == _exception.allocation_id, _order.state == _literal("confirmed"), _NEEDS_ACTION)
-    .correlate(exception),
+_not_stuck = _open_without(
+    STUCK_ORDER,
+    exists().where(_order.id == _exception.allocation_id, _order.state == _literal("confirmed"), _NEEDS_ACTION),
 )
 
 _DURATIONS = {
@@ -173,11 +173,11 @@ STUCK = LatenessQuery(_stuck, _order.id)
 """Sold orders with short units or a review and without recent events: (allocation_id)."""
 OVERDUE_HOLDS = LatenessQuery(_overdue_holds, _order.id)
 """Orders on hold for longer than was said, without an exception about it: (id, allocation_id)."""
-NOT_OVERDUE = LatenessQuery(_no_longer_overdue, _exception.allocation_id)
+NOT_OVERDUE = LatenessQuery(_not_overdue, _exception.allocation_id)
 """Open exceptions about holds that were released, changed, or ended with their order: as NOT_LATE."""
-NOT_LATE = LatenessQuery(_ended(LATE_SHIPMENT, ~IS_ON_HOLD), _exception.allocation_id)
+NOT_LATE = LatenessQuery(_not_late, _exception.allocation_id)
 """Open exceptions about shipments that have shipped or ended: (id, subject, allocation_id, policy_revision)."""
-NOT_STRANDED = LatenessQuery(_ended(LOCATION_UNAVAILABLE), _exception.allocation_id)
+NOT_STRANDED = LatenessQuery(_not_stranded, _exception.allocation_id)
 """The same for exceptions about shipments at locations that their orders may not use."""
-NOT_STUCK = LatenessQuery(_no_longer_stuck, _exception.allocation_id)
+NOT_STUCK = LatenessQuery(_not_stuck, _exception.allocation_id)
 """Open exceptions about orders that need no action: (id, subject, allocation_id, policy_revision)."""

@@ -23,7 +23,7 @@ from service.allocation.rerouting import move_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, any_of, parameter
-from service.database.tables import allocation, exception, location, shipment
+from service.database.tables import IS_OPEN, allocation, exception, location, shipment
 from service.dependencies import Dependencies
 from service.exceptions import incidents, order_incidents
 from service.exceptions.incidents import Incident, RaisedException
@@ -45,8 +45,7 @@ _OUTDATED = (
     .where(
         shipment.c.location_id == location.c.id,
         shipment.c.catalog_version < location.c.recheck_version,
-        # As in the condition of the partial index.
-        literal_column("shipment.state IN ('assigned', 'accepted', 'ready_for_pickup')"),
+        IS_OPEN,
         allocation.c.state == literal_column("'confirmed'"),
     )
     .limit(parameter("count", Integer))

@@ -13,6 +13,7 @@ from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUT
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.lifecycle import cancel_lines
+from service.allocation.order_holds import HOLD_OVERDUE
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
 from service.allocation.rerouting import replan_units
@@ -20,7 +21,7 @@ from service.errors import CannotResolve
 from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_requests import Cancellation
-from service.resolution.lateness import HOLD_OVERDUE, LATE_SHIPMENT, LOCATION_UNAVAILABLE
+from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE
 from service.stock.stock_book import Book
 
 EXCEPTION_RESOLVED = "exception_resolved"
