@@ -184,8 +184,9 @@ class Database:
         """Runs `work` in one READ COMMITTED transaction, and again from the start after a retryable error.
 
         `work` must be safe to repeat after a commit whose acknowledgment was lost: it claims its request ids first.
-        `after_commit` gets the result, to count it. A caller that is cancelled before the commit begins has the
-        transaction rolled back; from then on the commit and `after_commit` run to their end before it is cancelled.
+        `after_commit` gets the result, to count it. A caller that is cancelled before the first commit begins has the
+        transaction rolled back. From then on it is cancelled only once all has run to its end: the commit, the attempts
+        that follow one whose acknowledgment was lost, and `after_commit`.
         Raises NotReady after `ATTEMPTS`, or after `BUSY_ATTEMPTS` that raised RowsBusy.
         """
         commit_begun = False
