@@ -207,6 +207,7 @@ async def _start_grpc(
     await server.start()
     # It ends after the last call, so that what the last answers published is kept too.
     _background(stack, partial(deps.publication_log.run, deps.database))
+    _background(stack, partial(deps.publication_log.follow, deps.database))
     stack.push_async_callback(_drain, server, queue, deps)
     await _set_health(health_servicer, alive=True)
     stack.push_async_callback(health_servicer.enter_graceful_shutdown)

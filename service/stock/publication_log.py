@@ -10,6 +10,7 @@ their figures is kept: so many units the channel was told that it may sell.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,9 +20,10 @@ from itertools import islice
 import asyncpg
 import structlog
 from sqlalchemy import BigInteger, Integer, Interval, Text, delete, exists, func, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from policies.stock.oversell import PublishedFigure
+from service.background import every
 from service.database.database import Columns, Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, availability_history
 from service.errors import NotReady
@@ -33,6 +35,10 @@ Pair = tuple[str, str]
 
 REPEATED_AFTER = timedelta(minutes=15)
 """An unchanged figure is kept again after this time, so that it is known that it still was in effect."""
+FOLLOW_SECONDS = 1.0
+"""How often a service looks for figures that others published: one that they replaced is kept again."""
+WRITTEN_WITHIN = timedelta(seconds=10)
+"""How long after it was sent a figure may be written while the database answers."""
 REMEMBERED_PAIRS = 200_000
 """Pairs whose last figure is remembered; beyond it all are forgotten, and kept once more."""
 QUEUED_FIGURES = 200_000
@@ -62,6 +68,12 @@ _WRITE = Statement(
         where=_insert.excluded.sellable > _history.sellable,
     )
 )
+_RECENT = Statement(
+    select(*(_history[name] for name in _COLUMNS))
+    .ext(distinct_on(_history.channel_id, _history.sku))
+    .where(_history.publish_time > func.clock_timestamp() - parameter("lookback", Interval))
+    .order_by(_history.channel_id, _history.sku, _history.publish_time.desc())
+)
 _later = availability_history.alias("later")
 _old = (
     select(_history.channel_id, _history.sku, _history.publish_time)
@@ -84,23 +96,27 @@ _PURGE = Statement(
 
 
 class PublicationLog:
-    """The figures published by this process that are not written yet, and the last one of each channel and SKU."""
+    """The figures published by this process that are not written yet, and the last one of each channel and SKU.
+
+    A channel may ask several services on one database, so each takes note of what the others published.
+    """
 
     def __init__(self) -> None:
         self._queue: deque[tuple[Pair, PublishedFigure]] = deque()
         self._last: dict[Pair, PublishedFigure] = {}
         self._wake = asyncio.Event()
+        self._follow_time = time.monotonic()
 
-    def record(self, channel_id: str, units: Mapping[str, int], time: datetime, policy_revision: str) -> None:
-        """Queues sellable units by SKU that were sent to a channel at `time`, as far as they are new."""
+    def record(self, channel_id: str, units: Mapping[str, int], publish_time: datetime, policy_revision: str) -> None:
+        """Queues sellable units by SKU that were sent to a channel at `publish_time`, as far as they are new."""
         for sku, sellable in units.items():
             pair = channel_id, sku
             last = self._last.get(pair)
-            if last is not None and _is_known(last, sellable, time):
+            if last is not None and _is_known(last, sellable, publish_time):
                 continue
             if len(self._last) >= REMEMBERED_PAIRS:
                 self._last.clear()
-            figure = self._last[pair] = PublishedFigure(sellable, time, policy_revision)
+            figure = self._last[pair] = PublishedFigure(sellable, publish_time, policy_revision)
             self._queue.append((pair, figure))
             self._wake.set()
         while len(self._queue) > QUEUED_FIGURES:
@@ -133,6 +149,22 @@ class PublicationLog:
             stopping.cancel()
         await self._write_all(database)
 
+    async def follow(self, database: Database, stop: asyncio.Event) -> None:
+        """Takes note of figures that other services publish until `stop` is set."""
+        await every(FOLLOW_SECONDS, stop, lambda: self._note_others(database))
+
+    async def _note_others(self, database: Database) -> None:
+        began = time.monotonic()
+        lookback = timedelta(seconds=began - self._follow_time) + WRITTEN_WITHIN
+        rows = await database.unlocked("publications", lambda connection: _RECENT.rows(connection, lookback=lookback))
+        for row in rows:
+            last = self._last.get((row["channel_id"], row["sku"]))
+            if last is not None and last.publish_time < row["publish_time"]:
+                self._last[row["channel_id"], row["sku"]] = PublishedFigure(
+                    row["sellable"], row["publish_time"], row["policy_revision"]
+                )
+        self._follow_time = began
+
     async def _write_all(self, database: Database) -> bool:
         """Writes the queue; returns whether the database took it. A figure leaves the queue once it is written."""
         while self._queue:
@@ -152,11 +184,11 @@ class PublicationLog:
         return True
 
 
-def _is_known(last: PublishedFigure, sellable: int, time: datetime) -> bool:
+def _is_known(last: PublishedFigure, sellable: int, publish_time: datetime) -> bool:
     """Whether the last figure says what this one does: the same lately, or more at the same moment."""
-    if last.publish_time == time:
+    if last.publish_time == publish_time:
         return sellable <= last.sellable
-    return sellable == last.sellable and last.publish_time > time - REPEATED_AFTER
+    return sellable == last.sellable and last.publish_time > publish_time - REPEATED_AFTER
 
 
 def _rows(figures: Iterable[tuple[Pair, PublishedFigure]]) -> list[tuple[object, ...]]:
@@ -165,7 +197,7 @@ def _rows(figures: Iterable[tuple[Pair, PublishedFigure]]) -> list[tuple[object,
     for pair, figure in figures:
         key = pair, figure.publish_time
         greatest[key] = max(figure, greatest.get(key, figure), key=lambda x: x.sellable)
-    return [(*pair, x.sellable, time, x.policy_revision) for (pair, time), x in greatest.items()]
+    return [(*pair, x.sellable, moment, x.policy_revision) for (pair, moment), x in greatest.items()]
 
 
 async def _write(connection: Connection, rows: list[tuple[object, ...]]) -> None:

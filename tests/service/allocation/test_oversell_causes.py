@@ -198,6 +198,22 @@ async def test_what_was_told_last_is_kept_when_the_service_stops(retailers: Reta
     assert causes(await other.allocate("A-1", {"MUG": 12}, SOLD)) == [("not_applied", 2)]
 
 
+async def test_a_figure_that_another_service_replaced_is_kept_again(retailers: RetailerMaker) -> None:
+    """A channel asks whichever service a load balancer picks; what it was told last decides."""
+    shop, other = await retailers.make(), await retailers.make()
+    for asked, units in ((shop, 5), (other, 3)):
+        await shop.stock({("MUG", "austin"): units})
+        assert await asked.sellable("MUG") == units
+    await shop.stock({("MUG", "austin"): 5})
+
+    async def is_kept() -> bool:
+        assert await shop.sellable("MUG") == 5
+        rows = await shop.sql("SELECT sellable FROM availability_history ORDER BY publish_time")
+        return [row["sellable"] for row in rows] == [5, 3, 5]
+
+    await eventually(is_kept, 5)
+
+
 async def test_only_a_new_figure_is_kept_and_the_newest_stays(shop: Retailer) -> None:
     for units in (10, 10, 9, 9, 10):
         await shop.count({("MUG", "austin"): units})
