@@ -89,15 +89,15 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_database_url(postgres_url: str) -> str:
+def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database without tables."""
-    return asyncio.run(_create_database(postgres_url, "template1"))
+    yield from _database(postgres_url, "template1")
 
 
 @pytest.fixture
-def database_url(postgres_url: str) -> str:
+def database_url(postgres_url: str) -> Iterator[str]:
     """A migrated database without data."""
-    return asyncio.run(_create_database(postgres_url, "template_truestock"))
+    yield from _database(postgres_url, "template_truestock")
 
 
 @pytest.fixture
@@ -228,16 +228,22 @@ async def _create_template(url: str) -> None:
     await migrate.migrate(_url_of(url, "template_truestock"))
 
 
-async def _create_database(url: str, template: str) -> str:
+def _database(url: str, template: str) -> Iterator[str]:
+    """A database of one test. Dropped at its end, most of it is never written to disk."""
     name = f"test_{os.getpid()}_{next(_database_numbers)}"
-    await _copy_template(url, name, template)
-    return _url_of(url, name)
+    asyncio.run(_copy_template(url, name, template))
+    yield _url_of(url, name)
+    asyncio.run(_execute(url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 async def _copy_template(url: str, name: str, template: str) -> None:
+    await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+async def _execute(url: str, statement: str) -> None:
     connection = await asyncpg.connect(plain_url(url))
     try:
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        await connection.execute(statement)
     finally:
         await connection.close()
 
