@@ -65,8 +65,6 @@ _ALLOWED: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.COLLECT: OPEN,
     ShipmentAction.REJECT: OPEN,
     ShipmentAction.RETURN_UNCOLLECTED: OPEN,
-    ShipmentAction.REASSIGN: OPEN,
-    ShipmentAction.UNDO_SHIP: frozenset({_S.ACCEPTED, _S.SHIPPED}),
 }
 _LATE: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.ACCEPT: frozenset(
@@ -78,8 +76,6 @@ _LATE: Mapping[ShipmentAction, frozenset[ShipmentState]] = {
     ShipmentAction.COLLECT: frozenset({_S.COLLECTED}),
     ShipmentAction.REJECT: frozenset({_S.REJECTED}),
     ShipmentAction.RETURN_UNCOLLECTED: frozenset({_S.UNCOLLECTED}),
-    ShipmentAction.REASSIGN: frozenset(),
-    ShipmentAction.UNDO_SHIP: frozenset(),
 }
 METHOD_OF: Mapping[ShipmentAction, str] = {
     ShipmentAction.SHIP: "ship",
@@ -87,13 +83,12 @@ METHOD_OF: Mapping[ShipmentAction, str] = {
     ShipmentAction.MARK_READY: "pickup",
     ShipmentAction.COLLECT: "pickup",
     ShipmentAction.RETURN_UNCOLLECTED: "pickup",
-    ShipmentAction.UNDO_SHIP: "ship",
 }
 """The order method that an action requires; actions not listed apply to both."""
 
 
 def check_action(action: ShipmentAction, state: ShipmentState) -> ActionCheck:
-    """Whether a shipment in this state allows the action."""
+    """Whether a shipment in this state allows an action; REASSIGN and UNDO_SHIP have checks of their own."""
     if state in _ALLOWED[action]:
         return ActionCheck.ALLOWED
     return ActionCheck.LATE if state in _LATE[action] else ActionCheck.REFUSED
