@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from policies.domain.shipments import ShipmentAction
+from policies.stock.counting import ChangeResult
 from service.allocation.planning_context import ChannelContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.errors import NotFound, TooManyUnits
 from service.fulfillment.applied_events import UNDONE, AppliedEvents, Effect
 from service.fulfillment.shipment_requests import ShipmentRequest
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
-from service.stock.stock_book import ABSORBED, Book, Movement, Occurrence
+from service.stock.stock_book import Book, Movement, Occurrence
 
 SHIPPED = "shipped"
 """The effect of a ShipShipment event."""
@@ -97,6 +98,6 @@ def check_lines(transition: ShipmentTransition) -> None:
 
 def record_effect(transition: ShipmentTransition, line_id: str, units: int, movement: Movement | None = None) -> None:
     """Adds an effect of the event to those to store; `movement` is that of units that left."""
-    left = (movement.effective_time, movement.result == ABSORBED) if movement else (None, False)
+    left = (movement.effective_time, movement.result is ChangeResult.ABSORBED) if movement else (None, False)
     effect = effect_of(transition.request.action)
     transition.effects.append(Effect(transition.shipment.id, line_id, effect, transition.event_id, units, *left))

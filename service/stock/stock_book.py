@@ -13,11 +13,9 @@ from uuid import UUID
 
 from policies.domain.model import StockLevel
 from policies.stock.confidence import moves_goods
-from policies.stock.counting import SHIP_UNDONE, on_hand_effect
+from policies.stock.counting import SHIP_UNDONE, ChangeResult, on_hand_effect
 from policies.stock.feeds import ORDERS, TRANSFERS
 
-ABSORBED = "absorbed"
-"""The result of a movement that a count had included already."""
 Key = tuple[str, str]
 """(SKU, location id)."""
 
@@ -36,7 +34,7 @@ class Movement:
     allocated: int
     source: str
     effective_time: datetime
-    result: str = "accepted"
+    result: ChangeResult = ChangeResult.ACCEPTED
     reported_count: int | None = None
     change_id: str | None = None
     allocation_id: UUID | None = None
@@ -160,7 +158,7 @@ class Book:
                 allocated=0,
                 source=TRANSFERS,
                 effective_time=self._effective_time(key, occurrence),
-                result="absorbed" if occurrence.is_counted else "accepted",
+                result=ChangeResult.ABSORBED if occurrence.is_counted else ChangeResult.ACCEPTED,
                 reported_count=units,
                 reason=transfer_id,
             )
@@ -209,7 +207,7 @@ class Book:
                 allocated=deltas.allocated,
                 source=ORDERS,
                 effective_time=self._effective_time(units.key, occurrence),
-                result=ABSORBED if occurrence and occurrence.is_counted else "accepted",
+                result=ChangeResult.ABSORBED if occurrence and occurrence.is_counted else ChangeResult.ACCEPTED,
                 reported_count=units.unit_count if occurrence and occurrence.is_counted else None,
                 allocation_id=units.allocation_id,
                 line_id=units.line_id,

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Text, case, cast, func, literal_column, select
 
 from policies.stock.confidence import CORRECTIONS, moves_goods
-from policies.stock.counting import ON_HAND_SIGNS, SETTING_ASIDE_SIGNS, on_hand_effect, unavailable_effect
+from policies.stock.counting import ON_HAND_SIGNS, SETTING_ASIDE_SIGNS, ChangeResult, on_hand_effect, unavailable_effect
 from policies.stock.unavailable import reason_of
 from service.database.database import Connection, Statement, transposed, unnested
 from service.database.tables import Moment, stock_movement
@@ -24,6 +24,7 @@ CountMoments = set[tuple[Key, datetime]]
 
 _movement = stock_movement.c
 _IS_COUNT = _movement.kind == literal_column("'counted'")
+_IS_ABSORBED = _movement.result == literal_column(f"'{ChangeResult.ABSORBED}'")
 _MOVES_GOODS = (_movement.on_hand_delta != literal_column("0")) & _movement.kind.not_in(
     [literal_column(f"'{kind}'") for kind in sorted(CORRECTIONS)]
 )
@@ -39,7 +40,7 @@ def movement_effect(accepted: ColumnElement[int], signs: dict[str, int]) -> Colu
     )
     # A count with a higher sequence is the newer one even if its time is earlier. Movements that the previous count
     # absorbed may then lie after the new count, and are added to it.
-    return case((_movement.result == literal_column("'absorbed'"), stated), else_=accepted)
+    return case((_IS_ABSORBED, stated), else_=accepted)
 
 
 _since = unnested("at", sku=Text, location_id=Text, since=Moment)
@@ -70,7 +71,7 @@ _UNAVAILABLE = Statement(
         cast(func.sum(_movement.unavailable_delta), BigInteger).label("changed"),
     )
     .select_from(_since.join(stock_movement, _after))
-    .where((_movement.unavailable_delta != literal_column("0")) | (_movement.result == literal_column("'absorbed'")))
+    .where((_movement.unavailable_delta != literal_column("0")) | _IS_ABSORBED)
     .group_by(_since.c.sku, _since.c.location_id, _since.c.since, _movement.reason)
 )
 
@@ -183,13 +184,10 @@ def _add_reason(sums: dict[str, tuple[int, int]], row: Any) -> None:
 
 
 def _on_hand_effect(movement: Movement) -> int:
-    return (
-        on_hand_effect(movement.kind, movement.reported_count or 0)
-        if movement.result == "absorbed"
-        else movement.on_hand
-    )
+    is_absorbed = movement.result is ChangeResult.ABSORBED
+    return on_hand_effect(movement.kind, movement.reported_count or 0) if is_absorbed else movement.on_hand
 
 
 def _unavailable_effect(movement: Movement) -> int:
-    absorbed = movement.result == "absorbed"
-    return unavailable_effect(movement.kind, movement.reported_count or 0) if absorbed else movement.unavailable
+    is_absorbed = movement.result is ChangeResult.ABSORBED
+    return unavailable_effect(movement.kind, movement.reported_count or 0) if is_absorbed else movement.unavailable
