@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 PURGE_SECONDS = 60.0
+PUBLICATION_PURGE_SECONDS = 3600.0
 BACKORDER_SECONDS = 2.0
 LOCATION_SECONDS = 2.0
 """Time within which orders begin to leave a location that the catalog forbids them."""
@@ -66,6 +67,7 @@ class Housekeeping:
         await asyncio.gather(
             every(SWEEP_SECONDS, stop, self._sweep),
             every(PURGE_SECONDS, stop, self._purge),
+            every(PUBLICATION_PURGE_SECONDS, stop, self._purge_publications),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
             every(LOCATION_SECONDS, stop, self._locations.run),
             every(EXCEPTION_SECONDS, stop, self._exceptions.run),
@@ -78,6 +80,8 @@ class Housekeeping:
     async def _purge(self) -> None:
         await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
+
+    async def _purge_publications(self) -> None:
         retention = self._publication_retention
         while (
             await self._database.transaction(
