@@ -9,12 +9,11 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from policies.domain.model import EXCEPTION_KINDS, Outcome
+from policies.domain.model import EXCEPTION_KINDS, WITHHELD_KINDS, Outcome
 from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
 from policies.stock.oversell import CAUSES
 
-WITHHELD_CAUSES = ("held_by_buffer", "blocked_by_rule")
 REROUTE_CAUSES = (
     "count_correction",
     "rejected",
@@ -24,7 +23,7 @@ REROUTE_CAUSES = (
     "exception_resolved",
 )
 INTERVENTION_REASONS = (
-    *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "review", "rejected"),
+    *("oversell", "unfillable", *WITHHELD_KINDS, "review", "rejected"),
     *("late_shipment", "location_unavailable", "stuck_order", "reassigned", "cancelled_after_shipping"),
     *("paid_after_cancellation", "hold_overdue", "hold_released", "sync_failed"),
 )
@@ -223,7 +222,7 @@ class Metrics:
             for cause in CAUSES:
                 self.oversold_units.labels(channel, cause)
                 self.oversold_orders.labels(channel, cause)
-            for cause in WITHHELD_CAUSES:
+            for cause in WITHHELD_KINDS:
                 self.withheld_units.labels(channel, cause)
             for cause in REROUTE_CAUSES:
                 self.rerouted_units.labels(channel, cause)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from policies.domain.model import WITHHELD_KINDS
 from policies.stock.oversell import CAUSES
 from tests.plain_model import FulfillmentChoice, LevelKey, PlainModel
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
@@ -51,8 +52,7 @@ def check_causes(snapshot: Snapshot) -> None:
         for shortage in allocation.shortages:
             if shortage.kind == allocation_pb.Shortage.KIND_OVERSELL:
                 assert shortage.cause in CAUSES, (order, shortage)
-            kept = {"held_by_buffer", "blocked_by_rule"} & {shortage.cause}
-            assert bool(shortage.rules) == bool(kept), (order, shortage)
+            assert bool(shortage.rules) == (shortage.cause in WITHHELD_KINDS), (order, shortage)
 
 
 def check_update_time(answer: allocation_pb.GetAllocationResponse) -> None:

@@ -17,8 +17,10 @@ LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
 CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
 PRODUCT_STATUSES = ("active", "draft", "discontinued")
 METHODS = ("ship", "pickup")
+WITHHELD_KINDS = ("held_by_buffer", "blocked_by_rule")
+"""Kinds of shortages of units that permitted locations have, but that a buffer or a block keeps from the order."""
 EXCEPTION_KINDS = (
-    *("oversell", "unfillable", "held_by_buffer", "blocked_by_rule", "rejected", "unmapped_product"),
+    *("oversell", "unfillable", *WITHHELD_KINDS, "rejected", "unmapped_product"),
     *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "location_unavailable", "review", "stuck_order"),
     *("sync_failed", "cancelled_after_shipping", "paid_after_cancellation", "hold_overdue"),
 )

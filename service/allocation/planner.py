@@ -17,7 +17,7 @@ from policies.decisions.promise import (
 )
 from policies.decisions.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
 from policies.domain.calendars import ship_by
-from policies.domain.model import Channel, Commitment, Order, OrderFacts, Outcome, World
+from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED
@@ -34,7 +34,6 @@ from service.orders.allocation_record import (
     OVERSELL,
     PROMISING,
     REFUSED,
-    WITHHELD,
     AllocationRecord,
     ShipmentRecord,
     ShortageRecord,
@@ -295,7 +294,7 @@ def _shipment(
 def shortage_of(channel_context: ChannelContext, order: Order, short: Shortage) -> ShortageRecord:
     """A shortage of a decision as a record. `oversell_evidence` finds the cause of an oversell that has none here."""
     cause = ""
-    if short.kind.value in WITHHELD:
+    if short.kind.value in WITHHELD_KINDS:
         cause = short.kind.value
     elif order.commitment is Commitment.SOLD and short.sku not in channel_context.products:
         cause = UNMAPPED
@@ -311,7 +310,7 @@ def oversold_of(shortages: Sequence[ShortageRecord]) -> tuple[ShortageRecord, ..
 
 def withheld_of(shortages: Sequence[ShortageRecord]) -> tuple[ShortageRecord, ...]:
     """The shortages of units that a buffer or a block keeps."""
-    return tuple(short for short in shortages if short.kind in WITHHELD)
+    return tuple(short for short in shortages if short.kind in WITHHELD_KINDS)
 
 
 def outcome_of(record: AllocationRecord, *, in_review: bool) -> Outcome:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from policies.domain.model import Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
 from service.orders.order_hold import OrderHold
@@ -23,8 +23,6 @@ CANCELLED = "cancelled"
 REFUSED = "refused"
 OVERSELL = "oversell"
 """The kind of a shortage of units that no permitted location has."""
-WITHHELD = ("held_by_buffer", "blocked_by_rule")
-"""The kinds of shortages of units that permitted locations have, but that a buffer or a block keeps from the order."""
 RULE_SEPARATOR = ", "
 """Joins the names of the rules that keep units of a shortage, as they are stored."""
 PROMISING = (HELD, CONFIRMED)
@@ -276,7 +274,7 @@ class AllocationRecord:
             return
         for line in self.lines:
             line.oversold = max(line.oversold, self._short_of_kinds(line.line_id, (OVERSELL,)))
-            line.withheld = max(line.withheld, self._short_of_kinds(line.line_id, WITHHELD))
+            line.withheld = max(line.withheld, self._short_of_kinds(line.line_id, WITHHELD_KINDS))
 
     def _short_of_kinds(self, line_id: str, kinds: Container[str]) -> int:
         return sum(s.unit_count for s in self.shortages if s.line_id == line_id and s.kind in kinds)
