@@ -1,4 +1,4 @@
-"""One loop for all periodic work."""
+"""Periodic work, and waiting for events."""
 
 from __future__ import annotations
 
@@ -24,5 +24,20 @@ async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitabl
         except Exception:
             # No answer depends on a sweep, so a failed one is logged and retried instead of ending the service.
             log.exception("a sweep failed and will be tried again")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+        await pause(stop, seconds)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Waits `seconds`, or less if `stop` is set before."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Waits until one of the events is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

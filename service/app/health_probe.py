@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import asyncpg
 import structlog
 
+from service.background import pause
 from service.database.database import Database
 
 log = structlog.get_logger(__name__)
@@ -36,8 +36,7 @@ class HealthProbe:
             if not (alive and self._alive):
                 await self._listener(alive)
             self._alive = alive
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), PROBE_SECONDS)
+            await pause(stop, PROBE_SECONDS)
 
     async def _answers(self) -> bool:
         try:

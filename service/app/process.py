@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from service.app.application import Running, StartError, running
+from service.background import first_of
 from service.settings import DEFAULT_SERVER, Settings
 from service.version import VERSION
 
@@ -46,20 +47,13 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as service:
         print(_banner(service), flush=True)
-        await _either(stop, service.lost)
+        await first_of(stop, service.lost)
         print("Stopping: finishing the calls in flight …", flush=True)
     print("Stopped.", flush=True)
     if service.lost.is_set():
         raise StartError(
             "the embedded PostgreSQL exited, so the service stopped; see its postgres.log, then start again"
         )
-
-
-async def _either(*events: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
 
 
 def _banner(service: Running) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import structlog
 from watchfiles import awatch
 
+from service.background import pause
 from service.policy.active_policies import ActivePolicies
 from service.policy.rules_folder import RulesFolder, read_folder
 from service.policy.thread_switching import FAST_SWITCHING
@@ -53,13 +54,13 @@ class FolderWatcher:
                 # The file system may be out of watches, or the database unavailable: the next attempt may succeed,
                 # and stopping here would keep the current rules forever.
                 self._log_once(error)
-                await _pause(stop)
+                await pause(stop, POLL_SECONDS)
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Reloads on file system events and every POLL_SECONDS, while the set of folders stays the same."""
         folders = self._latest.folders
         if not folders:
-            await _pause(stop)
+            await pause(stop, POLL_SECONDS)
             return
         changes = awatch(
             *(path for path, _, _ in folders),
@@ -121,8 +122,3 @@ async def _read_folder(active_policies: ActivePolicies) -> RulesFolder:
 def _load_with_fast_switching(active_policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
     with FAST_SWITCHING:
         return active_policies.load(rules_folder)
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), POLL_SECONDS)

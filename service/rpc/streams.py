@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 from prometheus_client import Gauge
 
+from service.background import first_of, pause
 from service.errors import NotReady, WatchLimitReached
 
 log = structlog.get_logger(__name__)
@@ -92,20 +93,14 @@ class ChangePoller:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Polls while anyone watches, until `stop` is set."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            while not stop.is_set():
-                watched = asyncio.ensure_future(self._is_watched.wait())
-                await asyncio.wait((watched, stopping), return_when=asyncio.FIRST_COMPLETED)
-                watched.cancel()
-                while self._watchers and not stop.is_set():
-                    await self._poll_once()
-                    await asyncio.wait((stopping,), timeout=self._seconds)
-                if not self._watchers:
-                    self._is_watched.clear()
-                    self._reset()
-        finally:
-            stopping.cancel()
+        while not stop.is_set():
+            await first_of(self._is_watched, stop)
+            while self._watchers and not stop.is_set():
+                await self._poll_once()
+                await pause(stop, self._seconds)
+            if not self._watchers:
+                self._is_watched.clear()
+                self._reset()
 
     async def _poll_once(self) -> None:
         try:

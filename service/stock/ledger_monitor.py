@@ -8,7 +8,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
-from service.background import every
+from service.background import every, pause
 from service.database.database import STATEMENT_SECONDS, Database
 from service.metrics import Metrics
 from service.stock import ledger_check
@@ -32,8 +32,7 @@ class LedgerMonitor:
         if not self._seconds:
             return
         # The first check waits one interval, because a service that has just started has other work to do.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), self._seconds)
+        await pause(stop, self._seconds)
         verifying = asyncio.ensure_future(every(self._seconds, stop, self.verify))
         await stop.wait()
         # A service that stops does not wait for a check whose result nobody would see.

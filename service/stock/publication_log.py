@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -23,7 +22,7 @@ from sqlalchemy import BigInteger, Integer, Interval, Text, delete, exists, func
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from policies.stock.oversell import PublishedFigure
-from service.background import every
+from service.background import every, first_of, pause
 from service.database.database import Columns, Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, availability_history
 from service.errors import NotReady
@@ -132,21 +131,13 @@ class PublicationLog:
 
     async def run(self, database: Database, stop: asyncio.Event) -> None:
         """Writes what is queued until `stop` is set, and then the rest."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            while not stop.is_set():
-                waking = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait([waking, stopping], return_when=asyncio.FIRST_COMPLETED)
-                waking.cancel()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), GATHER_SECONDS)
-                self._wake.clear()
-                if not await self._write_all(database):
-                    self._wake.set()
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
-        finally:
-            stopping.cancel()
+        while not stop.is_set():
+            await first_of(self._wake, stop)
+            await pause(stop, GATHER_SECONDS)
+            self._wake.clear()
+            if not await self._write_all(database):
+                self._wake.set()
+                await pause(stop, RETRY_SECONDS)
         await self._write_all(database)
 
     async def follow(self, database: Database, stop: asyncio.Event) -> None:
