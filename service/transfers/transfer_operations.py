@@ -250,7 +250,9 @@ async def _returned_parts(
     for key, units in returned.items():
         moved, changed = history.moved_since(key, since), history.on_hand_change_since(key, since)
         counted = counted_already(units, moved=moved, changed=changed)
-        parts += [_ReturnedPart(key, counted, Occurrence(book.now, is_counted=True))] if counted else []
+        # Units that never left are no movement for any count since the dispatch, also for one that arrives later.
+        never_left = Occurrence(after.dispatch_time, is_counted=True)
+        parts += [_ReturnedPart(key, counted, never_left)] if counted else []
         parts += [_ReturnedPart(key, units - counted, Occurrence(book.now))] if counted < units else []
     return parts
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import Retailer, change, refused, request_id
@@ -48,12 +52,17 @@ def units(stated: Mapping[str, int]) -> list[stock_pb.TransferUnits]:
 
 
 async def dispatch(
-    shop: Retailer, stated: Mapping[str, int], *, at: datetime | None = None, **fields: Any
+    shop: Retailer,
+    stated: Mapping[str, int],
+    *,
+    at: datetime | None = None,
+    transfer_id: str = "T-1",
+    **fields: Any,
 ) -> stock_pb.Transfer:
     step = stock_pb.TransferDispatch(
         from_location_id="dc", to_location_id="store", units=units(stated), effective_time=stamp(at)
     )
-    request = stock_pb.TransferStockRequest(transfer_id="T-1", dispatch=step, **fields)
+    request = stock_pb.TransferStockRequest(transfer_id=transfer_id, dispatch=step, **fields)
     transfer: stock_pb.Transfer = (await shop.stock_service.TransferStock(request)).transfer
     return transfer
 
@@ -67,8 +76,10 @@ async def receive(
     return transfer
 
 
-async def cancel(shop: Retailer, *, at: datetime | None = None, **fields: Any) -> stock_pb.Transfer:
-    request = stock_pb.CancelTransferRequest(transfer_id="T-1", effective_time=stamp(at), **fields)
+async def cancel(
+    shop: Retailer, *, at: datetime | None = None, transfer_id: str = "T-1", **fields: Any
+) -> stock_pb.Transfer:
+    request = stock_pb.CancelTransferRequest(transfer_id=transfer_id, effective_time=stamp(at), **fields)
     transfer: stock_pb.Transfer = (await shop.stock_service.CancelTransfer(request)).transfer
     return transfer
 
@@ -351,4 +362,71 @@ async def test_a_stated_time_of_return_decides_whether_a_count_includes_the_unit
     await cancel(shop, at=ago(minutes))
 
     assert await on_hand(shop) == (expected, 0)
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_count_that_arrives_after_the_cancellation_does_not_add_units_that_never_left(shop: Retailer) -> None:
+    await dispatch(shop, {"MUG": 4}, at=ago(120))
+    await shop.count({("MUG", "dc"): 10}, at=ago(60))
+    await cancel(shop)
+
+    await shop.count({("MUG", "dc"): 10}, at=ago(30))
+
+    assert await on_hand(shop) == (10, 0)
+    assert (await shop.ledger()).balanced
+
+
+@dataclass(frozen=True)
+class _CountedTransfer:
+    """Four of ten mugs are dispatched two hours ago and called off; some of them never left the shelf."""
+
+    never_left: int
+    counts_before: list[int]
+    """Minutes ago of the counts that arrive before the cancellation, in any order, also before the dispatch."""
+    counts_after: list[int]
+    """Minutes ago of the counts that arrive after the cancellation."""
+    dispatch_arrives: int
+    """How many counts arrive before the dispatch."""
+
+
+@st.composite
+def _counted_transfers(draw: st.DrawFn) -> _CountedTransfer:
+    minutes = draw(st.lists(st.integers(5, 110), min_size=1, max_size=4, unique=True))
+    seen = draw(st.integers(1, len(minutes)))
+    return _CountedTransfer(
+        never_left=draw(st.integers(0, 4)),
+        counts_before=minutes[:seen],
+        counts_after=minutes[seen:],
+        dispatch_arrives=draw(st.integers(0, seen)),
+    )
+
+
+async def test_units_of_a_called_off_transfer_are_added_once_in_whatever_order_its_counts_arrive(
+    retailers: RetailerMaker,
+) -> None:
+    shop = await retailers.make()
+    await shop.locations("dc", "store")
+    numbers, loop = itertools.count(), asyncio.get_running_loop()
+
+    async def play(case: _CountedTransfer) -> None:
+        number = next(numbers)
+        sku, transfer_id = f"MUG-{number}", f"T-{number}"
+        await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku=sku)]))
+        await shop.count({(sku, "dc"): 10}, at=ago(300))
+        for minutes in case.counts_before[: case.dispatch_arrives]:
+            await shop.count({(sku, "dc"): 6 + case.never_left}, at=ago(minutes))
+        await dispatch(shop, {sku: 4}, at=ago(120), transfer_id=transfer_id)
+        for minutes in case.counts_before[case.dispatch_arrives :]:
+            await shop.count({(sku, "dc"): 6 + case.never_left}, at=ago(minutes))
+        await cancel(shop, transfer_id=transfer_id)
+        for minutes in case.counts_after:
+            await shop.count({(sku, "dc"): 6 + case.never_left}, at=ago(minutes))
+        assert (await shop.level(sku, "dc")).on_hand_count == 10
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(_counted_transfers())
+    def played(case: _CountedTransfer) -> None:
+        asyncio.run_coroutine_threadsafe(play(case), loop).result(timeout=60)
+
+    await asyncio.to_thread(played)
     assert (await shop.ledger()).balanced
