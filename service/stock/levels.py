@@ -269,7 +269,7 @@ async def write(connection: Connection, book: Book) -> None:
         return
     names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated", "movements"]
     movements = book.movements_of_goods()
-    changes = [(*key, *sums, movements[key]) for key, sums in book.changes().items() if any(sums)]
+    changes = [(*key, *sums, movements[key]) for key, sums in book.changes().items() if any(sums) or movements[key]]
     if changes:
         await _CHANGE.run(connection, **transposed(names, changes))
     await unavailable_units.apply(connection, unavailable_units.changes_of(book.movements))

@@ -29,6 +29,7 @@ from truestock.v1 import (
 ChangeResult = stock_pb.StockChangeResult
 NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=30)
 RECEIVED, TILL_SALE = stock_pb.MOVEMENT_KIND_RECEIVED, stock_pb.MOVEMENT_KIND_SOLD
+RETURNED = stock_pb.MOVEMENT_KIND_RETURNED
 ADJUSTED, SET_ASIDE = stock_pb.MOVEMENT_KIND_ADJUSTED, stock_pb.MOVEMENT_KIND_SET_ASIDE
 DAMAGED, DISPLAY = stock_pb.UNAVAILABLE_REASON_DAMAGED, stock_pb.UNAVAILABLE_REASON_DISPLAY
 
@@ -269,6 +270,23 @@ async def test_each_delivery_or_sale_since_the_count_makes_a_figure_less_certain
     assert moved_twice.count_confidence == round((76 / 78) ** 0.5, 3)
     assert (await retailer.level("MUG", "dc")).count_confidence == round((76 / 79) ** 0.5, 3)
     assert (await retailer.sql("SELECT movements_since_count FROM stock_level"))[0][0] == 3
+
+
+@pytest.mark.parametrize("in_one_call", [True, False])
+async def test_a_sale_and_a_return_are_two_movements_since_the_count_in_one_call_or_two(
+    retailer: Retailer, in_one_call: bool
+) -> None:
+    await create_uncounted(retailer, "MUG")
+    now = datetime.now(UTC)
+    await retailer.record(change("MUG", "dc", at=now - timedelta(minutes=30), count=counted(10)))
+    sale = change("MUG", "dc", at=now - timedelta(minutes=20), movement=movement(TILL_SALE, 1))
+    back = change("MUG", "dc", at=now - timedelta(minutes=10), movement=movement(RETURNED, 1))
+
+    for changes in [(sale, back)] if in_one_call else [(sale,), (back,)]:
+        await retailer.record(*changes)
+
+    assert (await retailer.level("MUG", "dc")).on_hand_count == 10
+    assert (await retailer.sql("SELECT movements_since_count FROM stock_level"))[0][0] == 2
 
 
 @pytest.mark.parametrize("by", ["the count", "the feed"])
