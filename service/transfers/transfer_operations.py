@@ -363,4 +363,5 @@ def _mismatch_description(after: TransferRecord, differing: Iterable[tuple[str, 
     ]
     more = f"; and {len(differences) - 5} more products" if len(differences) > 5 else ""
     route = f"from '{after.from_location_id}' to '{after.to_location_id}'"
-    return f"Transfer '{after.id}' {route} is complete, but {'; '.join(differences[:5])}{more}."
+    state = "cancelled" if after.cancelled else "complete"
+    return f"Transfer '{after.id}' {route} is {state}, but {'; '.join(differences[:5])}{more}."

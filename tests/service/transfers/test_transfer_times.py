@@ -256,7 +256,9 @@ async def test_more_units_than_dispatched_are_a_mismatch_even_if_the_rest_is_cal
 
     assert (await on_hand(shop), await on_hand(shop, "BOWL")) == ((6, 6), (10, 0))
     (mismatch,) = await shop.open_exceptions()
-    assert "2 units of 'MUG' arrived that were not dispatched" in mismatch.description
+    assert mismatch.description == (
+        "Transfer 'T-1' from 'dc' to 'store' is cancelled, but 2 units of 'MUG' arrived that were not dispatched."
+    )
     assert (await shop.ledger()).balanced
 
 
