@@ -156,7 +156,7 @@ class TransferOperations:
         book = await self._open(connection, {(sku, origin) for sku in transfer.lines})
         transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
         if transfer.complete_time is not None:
-            return _cancelled_already(transfer), UnitOfWork(book)
+            return _cancelled_already(transfer, step), UnitOfWork(book)
         after = transfer.with_rest_returned(step.effective_time or book.now)
         _check_returned_figures(book, after)
         for part in await _returned_parts(connection, book, after, step):
@@ -316,9 +316,18 @@ def _ended_already(transfer: TransferRecord, step: Receipt) -> TransferRecord:
     return transfer
 
 
-def _cancelled_already(transfer: TransferRecord) -> TransferRecord:
-    """The stored transfer if it was cancelled before. Raises WrongState if it is complete."""
+def _cancelled_already(transfer: TransferRecord, step: TransferCancellation) -> TransferRecord:
+    """The stored transfer if it was cancelled before.
+
+    Raises InvalidFields if that cancellation has another time, WrongState if the transfer is complete.
+    """
     if transfer.cancelled:
+        if step.effective_time not in (None, transfer.complete_time):
+            problem = (
+                f"differs from the cancellation of transfer '{transfer.id}', which returned its units at "
+                f"{transfer.complete_time:%Y-%m-%d %H:%M:%S} UTC; count the origin if that is wrong"
+            )
+            raise InvalidFields([Violation("effective_time", problem)])
         return transfer
     lost = sum(max(0, line.missing) for line in transfer.lines.values())
     advice = (

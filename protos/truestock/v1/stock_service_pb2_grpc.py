@@ -110,7 +110,7 @@ class StockServiceServicer:
 
     def CancelTransfer(self, request, context):
         """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
-        cancelled transfer again returns it.
+        cancelled transfer again returns it; with another `effective_time` it is INVALID_FIELD.
 
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
         """

@@ -55,7 +55,7 @@ class StockServiceStub:
     """
     CancelTransfer: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.CancelTransferRequest, _stock_service_pb2.CancelTransferResponse]
     """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
-    cancelled transfer again returns it.
+    cancelled transfer again returns it; with another `effective_time` it is INVALID_FIELD.
 
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
     """
@@ -102,7 +102,7 @@ class StockServiceAsyncStub(StockServiceStub):
     """
     CancelTransfer: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.CancelTransferRequest, _stock_service_pb2.CancelTransferResponse]  # type: ignore[assignment]
     """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
-    cancelled transfer again returns it.
+    cancelled transfer again returns it; with another `effective_time` it is INVALID_FIELD.
 
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
     """
@@ -170,7 +170,7 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.CancelTransferResponse, _abc.Awaitable[_stock_service_pb2.CancelTransferResponse]]:
         """Calls off a transfer in transit: units that were not received are at the origin again, without loss. Cancelling a
-        cancelled transfer again returns it.
+        cancelled transfer again returns it; with another `effective_time` it is INVALID_FIELD.
 
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (completed), REQUEST_ID_REUSED.
         """

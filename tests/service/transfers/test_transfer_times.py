@@ -273,6 +273,20 @@ async def test_calling_off_a_transfer_again_changes_nothing(shop: Retailer) -> N
     assert await on_hand(shop) == (10, 0)
 
 
+@pytest.mark.parametrize("first", [60, None])
+async def test_a_cancellation_repeated_with_another_time_is_refused(shop: Retailer, first: int | None) -> None:
+    await dispatch(shop, {"MUG": 4}, at=ago(120))
+    cancelled = await cancel(shop, at=ago(first) if first else None)
+
+    again = [await cancel(shop, at=cancelled.complete_time.ToDatetime(UTC)), await cancel(shop)]
+    error = await refused(cancel(shop, at=ago(59)))
+
+    assert again == [cancelled] * 2
+    assert error.code() == INVALID
+    assert "effective_time: differs from the cancellation of transfer 'T-1'" in (error.details() or "")
+    assert await on_hand(shop) == (10, 0)
+
+
 async def test_a_complete_transfer_cannot_be_called_off(shop: Retailer) -> None:
     await dispatch(shop, {"MUG": 4})
     await receive(shop, {"MUG": 4})
