@@ -96,6 +96,11 @@ class ModelTransfer:
     received: int = 0
     returned: int = 0
     state: str = "in_transit"
+    is_dated: bool = False
+    """Whether the dispatch stated when the units left, so that no later step precedes it."""
+
+    def after_dispatch(self, when: datetime) -> datetime:
+        return max(when, self.when) if self.is_dated else when
 
     @property
     def in_transit(self) -> int:

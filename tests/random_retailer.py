@@ -204,7 +204,7 @@ class RandomRetailer(RuleBasedStateMachine):
         has_left = is_counted or units <= on_hand - unavailable - promised_units
         answer = self._transfer(transfer_id, must_succeed=has_left, dispatch=step)
         if answer is not None:
-            self.paper.dispatch(transfer_id, ModelTransfer(origin, destination, when, units))
+            self.paper.dispatch(transfer_id, ModelTransfer(origin, destination, when, units, is_dated=ago > 0))
         self._check("dispatch a transfer")
 
     @precondition(lambda self: self.paper.transfers)
@@ -214,7 +214,7 @@ class RandomRetailer(RuleBasedStateMachine):
         step = stock_pb.TransferReceipt(complete=complete)
         if units:
             step.units.add(sku=transfer.destination[0], unit_count=units)
-        when = self._effective_time(step, ago)
+        when = transfer.after_dispatch(self._effective_time(step, ago))
         is_open = transfer.state == "in_transit"
         answer = self._transfer(transfer_id, must_succeed=is_open and bool(units or complete), receipt=step)
         if answer is not None and is_open:
@@ -227,10 +227,12 @@ class RandomRetailer(RuleBasedStateMachine):
     def cancel_a_transfer(self, which: int, ago: int) -> None:
         transfer_id, transfer = self._existing_transfer(which)
         request = stock_pb.CancelTransferRequest(transfer_id=transfer_id, request_id=request_id())
-        when = self._effective_time(request, ago)
-        is_complete = transfer.state == "completed"
+        when = transfer.after_dispatch(self._effective_time(request, ago))
+        # A repeated cancellation with another time is refused.
+        must_succeed = transfer.state == "in_transit" or (transfer.state == "cancelled" and not ago)
+        must_fail = transfer.state == "completed"
         answer = self._call(
-            self.shop.stock_service.CancelTransfer, request, must_succeed=not is_complete, must_fail=is_complete
+            self.shop.stock_service.CancelTransfer, request, must_succeed=must_succeed, must_fail=must_fail
         )
         if answer is not None and transfer.state == "in_transit":
             self.paper.cancel_transfer(transfer, when, is_stated=ago > 0)

@@ -6,7 +6,7 @@ A step may be booked after a count that has seen its effect. Then the count alre
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -45,6 +45,7 @@ from service.transfers.transfer_store import TransferLine, TransferRecord
 from truestock.v1 import stock_service_pb2 as stock_pb
 
 Answer = TypeVar("Answer", bound=Message)
+LaterStep = TypeVar("LaterStep", Receipt, TransferCancellation)
 
 _ADVICE_DISPATCH = "dispatch it first, with TransferStock or `truestock transfer dispatch`"
 
@@ -132,6 +133,7 @@ class TransferOperations:
         transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
         if transfer.complete_time is not None:
             return _ended_already(transfer, step), UnitOfWork(book)
+        step = await _not_before_dispatch(connection, transfer, step, "receipt.effective_time")
         _check_figures(book, transfer, step)
         receive_time = step.effective_time or book.now
         after = transfer.with_received(step.units, receive_time, complete=step.complete)
@@ -155,6 +157,7 @@ class TransferOperations:
         origin = transfer.from_location_id
         book = await self._open(connection, {(sku, origin) for sku in transfer.lines})
         transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
+        step = await _not_before_dispatch(connection, transfer, step, "effective_time")
         if transfer.complete_time is not None:
             return _cancelled_already(transfer, step), UnitOfWork(book)
         after = transfer.with_rest_returned(step.effective_time or book.now)
@@ -216,6 +219,25 @@ async def _dispatched(connection: Connection, transfer_id: str) -> TransferRecor
     if transfer is None:
         raise NotFound("transfer", {"transfer_id": transfer_id}, _ADVICE_DISPATCH)
     return transfer
+
+
+async def _not_before_dispatch(
+    connection: Connection, transfer: TransferRecord, step: LaterStep, field: str
+) -> LaterStep:
+    """The step, at the dispatch if it precedes it by no more than clocks may differ.
+
+    Raises InvalidFields if it precedes it by more. A dispatch without a stated time may have been booked late.
+    """
+    time, dispatch_time = step.effective_time, transfer.dispatch_time
+    if time is None or time >= dispatch_time or not await transfer_store.has_stated_dispatch(connection, transfer):
+        return step
+    if time >= dispatch_time - limits.CLOCK_SKEW:
+        return replace(step, effective_time=dispatch_time)
+    problem = (
+        f"is {time:%Y-%m-%d %H:%M:%S} UTC, before the dispatch of transfer '{transfer.id}' at "
+        f"{dispatch_time:%Y-%m-%d %H:%M:%S} UTC; state when the units moved after that"
+    )
+    raise InvalidFields([Violation(field, problem)])
 
 
 async def _occurrences(

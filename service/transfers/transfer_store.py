@@ -10,12 +10,13 @@ import asyncpg
 from sqlalchemy import Boolean, Integer, Text, insert, literal_column, not_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from policies.stock.counting import TRANSFERRED_OUT
 from service.database.database import Connection, Statement, any_of, parameter, transposed, unnested
-from service.database.tables import Moment, transfer, transfer_line
+from service.database.tables import Moment, stock_movement, transfer, transfer_line
 from service.rpc.proto_values import timestamp
 from truestock.v1 import stock_service_pb2 as stock_pb
 
-_transfer, _line = transfer.c, transfer_line.c
+_transfer, _line, _movement = transfer.c, transfer_line.c, stock_movement.c
 _READ = Statement(select(transfer).where(_transfer.id == parameter("id", Text)))
 _LOCK = Statement(select(transfer).where(_transfer.id == parameter("id", Text)).with_for_update())
 _LINES = Statement(
@@ -55,6 +56,18 @@ _RETURN = Statement(
     update(transfer_line)
     .values(returned=_return.c.units)
     .where(_line.transfer_id == parameter("id", Text), _line.sku == _return.c.sku)
+)
+_BOOKED_AT_ONCE = Statement(
+    select(_movement.id)
+    .where(
+        _movement.sku == any_of("skus", Text),
+        _movement.location_id == parameter("location_id", Text),
+        _movement.effective_time >= parameter("dispatch_time", Moment),
+        _movement.kind == literal_column(f"'{TRANSFERRED_OUT}'"),
+        _movement.reason == parameter("id", Text),
+        _movement.ingest_time == parameter("dispatch_time", Moment),
+    )
+    .limit(literal_column("1"))
 )
 _PAGE = Statement(
     select(transfer)
@@ -122,6 +135,12 @@ async def find(connection: Connection, id: str, *, lock: bool = False) -> Transf
     row = await (_LOCK if lock else _READ).row(connection, id=id)
     # The lines are read by a later statement than the one that may have waited for the lock, so they are current.
     return None if row is None else (await _with_lines(connection, [row]))[0]
+
+
+async def has_stated_dispatch(connection: Connection, record: TransferRecord) -> bool:
+    """Whether the dispatch stated when the units left; without a stated time, it is the time of its movements."""
+    key = {"id": record.id, "location_id": record.from_location_id, "dispatch_time": record.dispatch_time}
+    return await _BOOKED_AT_ONCE.row(connection, skus=sorted(record.lines), **key) is None
 
 
 async def page(

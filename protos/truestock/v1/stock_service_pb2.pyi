@@ -604,7 +604,8 @@ class TransferDispatch(_message.Message):
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When the units left, at most 5 minutes in the future; now if unset. A count of the origin at that time or later
-        already excludes them, so its on-hand figure stays and the units need not be available.
+        already excludes them, so its on-hand figure stays and the units need not be available. No later step may precede a
+        time that is set here; if unset, the dispatch may have been booked late, so later steps may state earlier times.
         """
 
     def __init__(
@@ -644,7 +645,8 @@ class TransferReceipt(_message.Message):
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When the units arrived, at most 5 minutes in the future; now if unset. A count of the destination at that time or
-        later already includes them, so its on-hand figure stays.
+        later already includes them, so its on-hand figure stays. More than 5 minutes before a stated time of the dispatch
+        is INVALID_FIELD; less than that is taken as the time of the dispatch.
         """
 
     def __init__(
@@ -721,7 +723,8 @@ class CancelTransferRequest(_message.Message):
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When the units were back in the stock of the origin, at most 5 minutes in the future; a count of the origin at that
         time or later already includes them. If unset, they are back now, except for units that counts since the dispatch
-        found there beyond all recorded movements: those never left, and the counts include them.
+        found there beyond all recorded movements: those never left, and the counts include them. More than 5 minutes before
+        a stated time of the dispatch is INVALID_FIELD; less than that is taken as the time of the dispatch.
         """
 
     def __init__(

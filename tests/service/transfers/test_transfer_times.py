@@ -208,6 +208,56 @@ async def test_a_step_more_than_five_minutes_ahead_is_refused_and_changes_nothin
     assert await on_hand(shop) == (10 if step == "dispatch" else 6, 0)
 
 
+@pytest.mark.parametrize("step", ["receipt", "cancellation"])
+async def test_units_neither_arrive_nor_return_before_the_time_at_which_they_left(shop: Retailer, step: str) -> None:
+    await dispatch(shop, {"MUG": 4}, at=ago(30))
+    for minutes in (35.1, 200):
+        call = receive(shop, {"MUG": 4}, at=ago(minutes)) if step == "receipt" else cancel(shop, at=ago(minutes))
+
+        error = await refused(call)
+
+        field = "effective_time" if step == "cancellation" else f"{step}.effective_time"
+        assert (error.code(), error.details()) == (
+            INVALID,
+            (
+                f"{field}: is {ago(minutes):%Y-%m-%d %H:%M:%S} UTC, before the dispatch of transfer 'T-1' at "
+                f"{ago(30):%Y-%m-%d %H:%M:%S} UTC; state when the units moved after that"
+            ),
+        )
+    assert (await on_hand(shop), await incoming(shop)) == ((6, 0), 4)
+    assert (await dispatch(shop, {"MUG": 4})).state == State.STATE_IN_TRANSIT
+    assert (await shop.ledger()).balanced
+
+
+@pytest.mark.parametrize("step", ["receipt", "cancellation"])
+async def test_a_step_that_precedes_its_dispatch_as_far_as_clocks_differ_is_at_the_dispatch(
+    shop: Retailer, step: str
+) -> None:
+    await dispatch(shop, {"MUG": 4}, at=ago(30))
+    for _ in range(2 if step == "cancellation" else 1):
+        call = receive(shop, {"MUG": 4}, at=ago(35)) if step == "receipt" else cancel(shop, at=ago(35))
+
+        transfer = await call
+
+        assert transfer.complete_time.ToDatetime(UTC) == ago(30)
+    assert await on_hand(shop) == ((6, 4) if step == "receipt" else (10, 0))
+    assert (await shop.ledger()).balanced
+
+
+@pytest.mark.parametrize(("minutes", "counted"), [(60, 30), (3, 2)])
+async def test_units_may_arrive_before_a_dispatch_that_was_booked_late_without_a_time(
+    shop: Retailer, minutes: float, counted: float
+) -> None:
+    await shop.count({("MUG", "store"): 4}, at=ago(counted))
+    await dispatch(shop, {"MUG": 4})
+
+    transfer = await receive(shop, {"MUG": 4}, at=ago(minutes))
+
+    assert transfer.complete_time.ToDatetime(UTC) == ago(minutes)
+    assert await on_hand(shop) == (6, 4)
+    assert (await shop.ledger()).balanced
+
+
 async def test_a_dispatch_repeated_with_another_time_is_refused(shop: Retailer) -> None:
     await dispatch(shop, {"MUG": 4}, at=ago(60))
 
