@@ -273,6 +273,8 @@ transfer = Table(
     CheckConstraint("complete_time IS NOT NULL OR NOT cancelled", name="cancelled_has_ended"),
     CheckConstraint("from_location_id <> to_location_id", name="locations_differ"),
     Index("transfer_dispatched_idx", "dispatch_time", "id"),
+    Index("transfer_from_idx", "from_location_id", "dispatch_time", "id"),
+    Index("transfer_to_idx", "to_location_id", "dispatch_time", "id"),
     Index("transfer_open_idx", "to_location_id", postgresql_where=text("complete_time IS NULL")),
     comment="Stock in transit between two locations; no channel can sell it.",
 )

@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import asyncpg
-from sqlalchemy import Boolean, Integer, Text, insert, literal_column, not_, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    insert,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.stock.counting import TRANSFERRED_OUT
@@ -68,19 +84,6 @@ _BOOKED_AT_ONCE = Statement(
         _movement.ingest_time == parameter("dispatch_time", Moment),
     )
     .limit(literal_column("1"))
-)
-_PAGE = Statement(
-    select(transfer)
-    .where(
-        tuple_(_transfer.dispatch_time, _transfer.id)
-        < tuple_(parameter("before_time", Moment), parameter("before_id", Text)),
-        (parameter("location_id", Text) == literal_column("''"))
-        | (_transfer.from_location_id == parameter("location_id", Text))
-        | (_transfer.to_location_id == parameter("location_id", Text)),
-        not_(parameter("in_transit_only", Boolean)) | _transfer.complete_time.is_(None),
-    )
-    .order_by(_transfer.dispatch_time.desc(), _transfer.id.desc())
-    .limit(parameter("count", Integer))
 )
 
 
@@ -147,8 +150,9 @@ async def page(
     connection: Connection, location_id: str, before: tuple[datetime, str], count: int, *, in_transit_only: bool
 ) -> list[TransferRecord]:
     """At most `count` transfers before (dispatch time, id), newest first."""
-    filters = {"location_id": location_id, "in_transit_only": in_transit_only}
-    rows = await _PAGE.rows(connection, before_time=before[0], before_id=before[1], count=count, **filters)
+    filters = {"location_id": location_id} if location_id else {}
+    statement = _listing(by_location=bool(location_id), in_transit_only=in_transit_only)
+    rows = await statement.rows(connection, before_time=before[0], before_id=before[1], count=count, **filters)
     return await _with_lines(connection, rows)
 
 
@@ -208,6 +212,27 @@ def differing_fields(stored: TransferRecord, repeated: TransferRecord) -> Iterab
         sku: line.dispatched for sku, line in repeated.lines.items()
     }:
         yield "units"
+
+
+@cache
+def _listing(*, by_location: bool, in_transit_only: bool) -> Statement:
+    """The statement with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
+    # Each end of a transfer has an index in the order of the list. One condition on both ends could use neither.
+    ends = (_transfer.from_location_id, _transfer.to_location_id) if by_location else ()
+    here = [end == parameter("location_id", Text) for end in ends] or [true()]
+    pages = [_newest(transfer, condition, in_transit_only=in_transit_only) for condition in here]
+    if len(pages) == 1:
+        return Statement(pages[0])
+    return Statement(_newest(union_all(*pages).subquery("transfer"), true(), in_transit_only=False))
+
+
+def _newest(rows: FromClause, condition: ColumnElement[bool], *, in_transit_only: bool) -> Select[Any]:
+    order = (rows.c.dispatch_time, rows.c.id)
+    before = tuple_(*order) < tuple_(parameter("before_time", Moment), parameter("before_id", Text))
+    selected = select(rows).where(before, condition)
+    if in_transit_only:
+        selected = selected.where(rows.c.complete_time.is_(None))
+    return selected.order_by(*(column.desc() for column in order)).limit(parameter("count", Integer))
 
 
 def _state(record: TransferRecord) -> stock_pb.Transfer.State.ValueType:

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from service.transfers import transfer_store
 from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import Retailer, change, movement, request_id
 from tests.service.test_bad_input import refused
@@ -319,6 +320,25 @@ async def test_transfers_are_listed_newest_first_in_pages(shop: Retailer) -> Non
     assert await ids() == ["T-4", "T-3", "T-2", "T-1", "T-0"]
     assert await ids(location_id="annex") == ["T-3"]
     assert await ids(location_id="store", in_transit_only=True) == ["T-2", "T-1", "T-0"]
+    assert await ids(location_id="dc") == ["T-4", "T-3", "T-2", "T-1", "T-0"]
+
+
+@pytest.mark.parametrize("in_transit_only", [False, True])
+async def test_transfers_of_a_location_are_found_by_an_index(shop: Retailer, in_transit_only: bool) -> None:
+    statement = transfer_store._listing(by_location=True, in_transit_only=in_transit_only)
+    await shop.sql(
+        "INSERT INTO transfer (id, from_location_id, to_location_id, dispatch_time) "
+        "SELECT 'T-' || n, 'l' || n % 50, 'l' || (n + 1) % 50, now() - n * interval '1 minute' "
+        "FROM generate_series(1, 5000) n"
+    )
+    await shop.sql("ANALYZE transfer")
+    values = {"before_time": datetime.now(UTC), "before_id": "", "location_id": "l7", "count": 10}
+
+    plan = "\n".join(row[0] for row in await shop.sql(f"EXPLAIN {statement.sql}", *statement.arguments(values)))
+
+    assert "Seq Scan" not in plan
+    assert "transfer_from_idx" in plan
+    assert "transfer_open_idx" in plan or "transfer_to_idx" in plan
 
 
 @pytest.mark.parametrize("token", ["!", "bm9uZQ==", "MjAyNi0xMS0yNx9U"])
