@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, strategies as st
 
 from policies.stock.feeds import (
     Feed,
     FeedAuthority,
     OwnershipConflict,
+    count_includes,
     differs,
     feed_authority,
     on_hand_from_count,
@@ -21,6 +24,8 @@ WMS = Feed("wms", location_ids=frozenset({"dc", "annex"}))
 TILL = Feed("till", location_ids=frozenset({"store"}))
 CAMERA = Feed("camera", role="observer", tolerance_units=2)
 FEEDS = {feed.source: feed for feed in (WMS, TILL, CAMERA)}
+COUNTED = datetime(2026, 11, 27, 9, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 
 
 def test_a_feed_owns_its_declared_locations() -> None:
@@ -118,3 +123,22 @@ def test_gross_and_net_feeds_give_the_same_on_hand_figure(
     )
 
     assert figure == on_hand == on_hand_from_count(Feed("wms"), on_hand, unavailable=damaged, open_units=0)
+
+
+@pytest.mark.parametrize(("event_time", "is_included"), [(-MINUTE, True), (timedelta(), True), (MINUTE, False)])
+@pytest.mark.parametrize("feed", [None, WMS])
+def test_a_count_includes_what_happened_until_its_own_moment(
+    feed: Feed | None, event_time: timedelta, is_included: bool
+) -> None:
+    for promised_time in (None, COUNTED - MINUTE, COUNTED, COUNTED + MINUTE):
+        assert count_includes(feed, COUNTED, COUNTED + event_time, promised_time) is is_included
+
+
+def test_a_count_without_open_orders_leaves_the_shipment_of_an_order_that_was_open_to_be_subtracted() -> None:
+    net = replace(WMS, open_orders="net")
+
+    assert not count_includes(net, COUNTED, COUNTED, COUNTED)
+    assert not count_includes(net, COUNTED, COUNTED - MINUTE, COUNTED - MINUTE)
+    # Promised after the count, so it was not open then; and units of no order never were.
+    assert count_includes(net, COUNTED, COUNTED, COUNTED + MINUTE)
+    assert count_includes(net, COUNTED, COUNTED, None)
