@@ -103,7 +103,7 @@ def database_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def server_address(database_url: str) -> Iterator[str]:
     """A service with the repository's rules, on a migrated database without data, for tests that are no coroutines."""
-    with service_thread(_settings(database_url, RULES)) as address:
+    with service_thread(service_settings(database_url, RULES)) as address:
         yield address
 
 
@@ -144,7 +144,9 @@ class RetailerMaker:
     async def make(
         self, rules: Path = PLAIN_RULES, *, watch_refresh_seconds: float = 1, address: str = "127.0.0.1:0"
     ) -> Retailer:
-        settings = _settings(self.database_url, rules, address=address, watch_refresh_seconds=watch_refresh_seconds)
+        settings = service_settings(
+            self.database_url, rules, address=address, watch_refresh_seconds=watch_refresh_seconds
+        )
         service_stack = await self._stack.enter_async_context(AsyncExitStack())
         service = await service_stack.enter_async_context(running(settings))
         retailer = await self._stack.enter_async_context(Retailer.connect(service, self.database_url))
@@ -153,9 +155,15 @@ class RetailerMaker:
         return retailer
 
 
-def _settings(
-    database_url: str, rules: Path, *, address: str = "127.0.0.1:0", watch_refresh_seconds: float = 1
+def service_settings(
+    database_url: str,
+    rules: Path,
+    *,
+    address: str = "127.0.0.1:0",
+    watch_refresh_seconds: float = 1,
+    verify_ledger_seconds: float = 300,
 ) -> Settings:
+    """The settings of a service of tests: free ports, an existing database, short waits."""
     return Settings(
         address=address,
         metrics_address="127.0.0.1:0",
@@ -165,6 +173,7 @@ def _settings(
         drain_seconds=2,
         watch_poll_seconds=0.05,
         watch_refresh_seconds=watch_refresh_seconds,
+        verify_ledger_seconds=verify_ledger_seconds,
     )
 
 

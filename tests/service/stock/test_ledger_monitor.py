@@ -9,24 +9,15 @@ import pytest
 
 from service.app.application import running
 from service.database.database import Database
-from service.settings import Settings
 from service.stock.ledger_monitor import LedgerMonitor
-from tests.conftest import PLAIN_RULES
+from tests.conftest import PLAIN_RULES, service_settings
 from tests.retailer import Retailer
 
 
 @pytest.fixture
 async def shop(database_url: str) -> AsyncIterator[Retailer]:
     """A service that verifies its ledger ten times a second."""
-    settings = Settings(
-        address="127.0.0.1:0",
-        metrics_address="127.0.0.1:0",
-        database_url=database_url,
-        rules=PLAIN_RULES,
-        sample=False,
-        drain_seconds=2,
-        verify_ledger_seconds=0.1,
-    )
+    settings = service_settings(database_url, PLAIN_RULES, verify_ledger_seconds=0.1)
     async with running(settings) as service, Retailer.connect(service, database_url) as shop:
         await shop.set_up()
         await shop.stock({("MUG", "dc"): 10})
