@@ -93,10 +93,10 @@ def main() -> int:
     # Only a run makes the mutants: with a name that none has, it ends once they are made and tests pass without them.
     _run(folder, arguments.processes, ["none"])
     refused = _refused_by_mypy(folder, scope)
-    names = sorted(name for name, _ in _results(folder) if name not in refused)
+    results = dict(_results(folder))
+    names = sorted(results.keys() - refused)
     if scope.sample_size is not None:
         names = random.Random(arguments.seed).sample(names, min(scope.sample_size, len(names)))
-    results = dict(_results(folder))
     # mutmut runs a mutant that it is given by name again, so it is given those that have no result.
     if missing := [name for name in names if results[name] in NOT_RUN]:
         _run(folder, arguments.processes, missing)
