@@ -14,12 +14,12 @@ from google.type.latlng_pb2 import LatLng
 from google.type.money_pb2 import Money
 
 from policies.domain.model import LEAST_VELOCITY, Coordinates
+from policies.facts.fact_table import COUNTRY_CODE
 from service import limits
 from service.errors import InvalidFields, Violation
 from truestock.v1 import order_pb2
 
 _RETAILER_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_COUNTRY = re.compile(r"[A-Z]{2}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NANOS = Decimal(10) ** 9
@@ -91,7 +91,7 @@ class Fields:
 
     def country(self, field: str, value: str, *, required: bool = False) -> str | None:
         """An ISO 3166-1 alpha-2 code; whether the country exists is not looked up."""
-        if value and not _COUNTRY.fullmatch(value):
+        if value and not COUNTRY_CODE.matches.fullmatch(value):
             self.wrong(field, f"'{value}' is not an ISO 3166-1 alpha-2 code such as 'US'")
         elif required and not value:
             self.wrong(field, "must not be empty")
