@@ -207,7 +207,6 @@ async def _start_grpc(
     await server.start()
     # It ends after the last call, so that what the last answers published is kept too.
     _background(stack, partial(deps.publication_log.run, deps.database))
-    _background(stack, partial(deps.publication_log.follow, deps.database))
     stack.push_async_callback(_drain, server, queue, deps)
     await _set_health(health_servicer, alive=True)
     stack.push_async_callback(health_servicer.enter_graceful_shutdown)
@@ -223,6 +222,7 @@ async def _start_grpc(
     retention = timedelta(days=deps.settings.decision_retention_days)
     _background(stack, DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run)
     _background(stack, VelocityLearner(deps.database).run)
+    _background(stack, partial(deps.publication_log.follow, deps.database))
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
     watch = FolderWatcher(deps.active_policies, lambda: policy_store.store_rules(deps.database, deps.active_policies))
     _background(stack, watch.run)
