@@ -26,6 +26,7 @@ from policies.testing.expectations import (
     EXCEPTION_KEYS as EXCEPTION_ANSWERS,
     MAX_REASONS,
     ORDER_KEYS as ORDER_ANSWERS,
+    REASONS,
     UNKNOWN,
 )
 from policies.testing.fixtures import KNOWN_CHANNELS
@@ -42,6 +43,12 @@ _CLOCK: Schema = {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"}
 _DAY: Schema = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 _DURATION: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$"}
 
+_RULES: Schema = {"type": "array", "items": WORD, "maxItems": MAX_REASONS}
+_REASONS: Mapping[str, Schema] = {
+    "because": {**_RULES, "description": "Exactly the rules that fired, in any order; [] if none did."},
+    "because_includes": {**_RULES, "minItems": 1, "description": "Rules that fired; others may have fired too."},
+}
+_ONE_REASON = [{"required": [key]} for key in REASONS]
 _DESTINATION = closed({"country": _COUNTRY, "region": WORD, "postal_code": WORD, "coordinates": _PLACE})
 _FIGURES: Mapping[str, Schema] = {
     **dict.fromkeys(("available", "on_hand", "unavailable", "held", "allocated"), _UNITS),
@@ -189,42 +196,37 @@ def _exception() -> Schema:
 def _sale_answer() -> Schema:
     keys = {
         **dict.fromkeys(("sellable", "held_back", "largest_order"), _UNITS),
-        "because": _because(),
+        **_REASONS,
         "locations": _by_name(_UNITS),
     }
-    return closed(_schemas_by_key(SALE_ANSWERS, keys), ["sellable", "because"])
+    return closed(_schemas_by_key(SALE_ANSWERS, keys), ["sellable"], oneOf=_ONE_REASON)
 
 
 def _order_answer() -> Schema:
     shipment = closed({"location": WORD, "lines": _by_name(_UNITS)}, ["location", "lines"])
     keys = {
         "outcome": choice(PLANNED_OUTCOMES),
-        "because": _because(),
+        **_REASONS,
         "shipments": {"type": "array", "items": shipment},
         "shortages": _by_name(_UNITS),
         "policy": WORD,
         "dropped": _by_name(choice(tuple(DropReason))),
     }
-    return closed(_schemas_by_key(ORDER_ANSWERS, keys), ["outcome", "because"])
+    return closed(_schemas_by_key(ORDER_ANSWERS, keys), ["outcome"], oneOf=_ONE_REASON)
 
 
 def _parcel_answer() -> Schema:
     keys = {
-        "because": _because(),
+        **_REASONS,
         "service": WORD,
         "transit_days": {"anyOf": [_UNITS, {"const": UNKNOWN}]},
         "cost": _OR_UNKNOWN,
         "delivers_on": {"anyOf": [_DAY, {"const": UNKNOWN}]},
     }
-    return closed(_schemas_by_key(PARCEL_ANSWERS, keys), ["because"])
+    return closed(_schemas_by_key(PARCEL_ANSWERS, keys), oneOf=_ONE_REASON)
 
 
 def _exception_answer() -> Schema:
     names = dict.fromkeys(("owner", "escalate_to"), WORD)
-    keys = {**names, "do": choice(EXCEPTION_ACTIONS), "due_in": _DURATION, "because": _because()}
-    return closed(_schemas_by_key(EXCEPTION_ANSWERS, keys), ["do", "owner", "because"])
-
-
-def _because() -> Schema:
-    help = "Exactly the rules that fired, in any order; [] if none did."
-    return {"type": "array", "items": WORD, "maxItems": MAX_REASONS, "description": help}
+    keys = {**names, "do": choice(EXCEPTION_ACTIONS), "due_in": _DURATION, **_REASONS}
+    return closed(_schemas_by_key(EXCEPTION_ANSWERS, keys), ["do", "owner"], oneOf=_ONE_REASON)

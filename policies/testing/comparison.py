@@ -17,7 +17,7 @@ from policies.source.problems import Source
 from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
 from policies.testing.evidence import availability_evidence, delivery_evidence, exception_evidence, routing_evidence
-from policies.testing.expectations import DELIVERY_KEYS, UNKNOWN, Expected, Figure, Units
+from policies.testing.expectations import DELIVERY_FIGURES, UNKNOWN, Expected, Figure, Units
 from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
 
 NO_POLICY = "no policy"
@@ -90,9 +90,11 @@ def differences(expected: Expected, answer: Answer) -> list[Difference]:
         for key, figure in expected.figures.items()
         for text in _figure_differences(key, figure, answer.figures[key])
     ]
+    key = "because" if expected.is_exact else "because_includes"
     unexpected, missing = sorted(answer.rules - expected.because), sorted(expected.because - answer.rules)
-    texts += [Difference("because", f"rule '{name}' fired but is not in 'because'") for name in unexpected]
-    return texts + [Difference("because", f"rule '{name}' is in 'because' but did not fire") for name in missing]
+    if expected.is_exact:
+        texts += [Difference(key, f"rule '{name}' fired but is not in 'because'") for name in unexpected]
+    return texts + [Difference(key, f"rule '{name}' is in '{key}' but did not fire") for name in missing]
 
 
 def _availability_answer(policy_set: PolicySet, test: RuleTest, question: AvailabilityGiven) -> Answer:
@@ -148,7 +150,7 @@ def _delivery(policy_set: PolicySet, question: RoutingQuestion, delivery: Delive
     rule = delivery_rule_for(policy_set, question.context(location))
     shipment_quote = quote(policy_set, question.context(location), delivery.unit_count)
     if rule is None or shipment_quote is None:
-        return dict.fromkeys(DELIVERY_KEYS, UNKNOWN)
+        return dict.fromkeys(DELIVERY_FIGURES, UNKNOWN)
     arrives = promise_date(rule, location, question.world.now)
     return {
         "service": shipment_quote.service,

@@ -113,4 +113,5 @@ def _only_lines(test: RuleTest, dropped: DroppedLocation | None) -> Iterator[str
 
 
 def _unexpected_mark(test: RuleTest, name: str) -> str:
-    return "" if name in test.expected.because else "   <- not in 'because'"
+    is_expected = name in test.expected.because or not test.expected.is_exact
+    return "" if is_expected else "   <- not in 'because'"

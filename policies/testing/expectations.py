@@ -19,10 +19,14 @@ from policies.testing.stated_values import day, optional, price, unit_count
 MAX_SHIPMENTS = 50
 MAX_REASONS = 200
 
-AVAILABILITY_KEYS = ("sellable", "because", "held_back", "largest_order", "locations")
-EXCEPTION_KEYS = ("do", "owner", "because", "due_in", "escalate_to")
-ORDER_KEYS = ("outcome", "because", "shipments", "shortages", "policy", "dropped")
-DELIVERY_KEYS = ("because", "service", "transit_days", "cost", "delivers_on")
+DELIVERY_FIGURES = ("service", "transit_days", "cost", "delivers_on")
+REASONS = ("because", "because_includes")
+"""Keys for the rules that fired, exactly or in part; a test has one of them."""
+
+AVAILABILITY_KEYS = ("sellable", *REASONS, "held_back", "largest_order", "locations")
+EXCEPTION_KEYS = ("do", "owner", *REASONS, "due_in", "escalate_to")
+ORDER_KEYS = ("outcome", *REASONS, "shipments", "shortages", "policy", "dropped")
+DELIVERY_KEYS = (*REASONS, *DELIVERY_FIGURES)
 
 UNKNOWN = "unknown"
 """What a test writes for an unknown value."""
@@ -36,9 +40,13 @@ FigureReader = Callable[[Node, str], Figure | None]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The expected answer. `figures` has the stated parts by key, `nodes` their nodes in the file."""
+    """The expected answer. `figures` has the stated parts by key, `nodes` their nodes in the file.
+
+    `because` has the rules that must have fired; other rules may fire too unless it `is_exact`.
+    """
 
     because: frozenset[str]
+    is_exact: bool
     figures: Mapping[str, Figure]
     nodes: Mapping[str, Node]
 
@@ -53,18 +61,18 @@ class ExpectationReader:
 
     def availability(self, node: Node, what: str) -> Expected | None:
         """The expected sellable units."""
-        fields = self.file.fields(node, what, AVAILABILITY_KEYS, ("sellable", "because"))
+        fields = self.file.fields(node, what, AVAILABILITY_KEYS, ("sellable",))
         readers: dict[str, FigureReader] = {
             "sellable": partial(unit_count, self.file),
             "held_back": partial(unit_count, self.file),
             "largest_order": partial(unit_count, self.file),
             "locations": partial(self._units, "location"),
         }
-        return self._expected(fields, readers)
+        return self._expected(node, fields, readers)
 
     def order(self, node: Node, what: str) -> Expected | None:
         """The expected routing of an order."""
-        fields = self.file.fields(node, what, ORDER_KEYS, ("outcome", "because"))
+        fields = self.file.fields(node, what, ORDER_KEYS, ("outcome",))
         readers: dict[str, FigureReader] = {
             "outcome": lambda value, name: self.file.choice(value, name, PLANNED_OUTCOMES),
             "shipments": self._shipments,
@@ -72,18 +80,18 @@ class ExpectationReader:
             "policy": self._rule,
             "dropped": self._dropped,
         }
-        return self._expected(fields, readers)
+        return self._expected(node, fields, readers)
 
     def delivery(self, node: Node, what: str) -> Expected | None:
         """The expected service, transit days, cost and delivery day; each may be unknown."""
-        fields = self.file.fields(node, what, DELIVERY_KEYS, ("because",))
+        fields = self.file.fields(node, what, DELIVERY_KEYS)
         readers: dict[str, FigureReader] = {
             "service": _or_unknown(self.file.name),
             "transit_days": _or_unknown(partial(unit_count, self.file)),
             "cost": _or_unknown(partial(price, self.file)),
             "delivers_on": _or_unknown(self._day),
         }
-        return self._expected(fields, readers)
+        return self._expected(node, fields, readers)
 
     def _day(self, node: Node, what: str) -> str | None:
         delivery_day = day(self.file, node, what)
@@ -91,28 +99,56 @@ class ExpectationReader:
 
     def exception(self, node: Node, what: str) -> Expected | None:
         """Who is expected to resolve the exception, how and by when."""
-        fields = self.file.fields(node, what, EXCEPTION_KEYS, ("do", "owner", "because"))
+        fields = self.file.fields(node, what, EXCEPTION_KEYS, ("do", "owner"))
         readers: dict[str, FigureReader] = {
             "do": lambda value, name: self.file.choice(value, name, EXCEPTION_ACTIONS),
             "owner": self.file.name,
             "due_in": self._duration,
             "escalate_to": self.file.name,
         }
-        return self._expected(fields, readers)
+        return self._expected(node, fields, readers)
 
-    def _expected(self, fields: dict[str, Node] | None, readers: Mapping[str, FigureReader]) -> Expected | None:
+    def _expected(
+        self, node: Node, fields: dict[str, Node] | None, readers: Mapping[str, FigureReader]
+    ) -> Expected | None:
         if fields is None:
             return None
-        because = optional(fields, "because", self._because)
+        because = self._reasons(node, fields)
         figures = {key: read(fields[key], f"'{key}'") for key, read in readers.items() if key in fields}
         if because is None:
             return None
-        return Expected(because, {key: figure for key, figure in figures.items() if figure is not None}, fields)
+        stated = {key: figure for key, figure in figures.items() if figure is not None}
+        return Expected(because, "because" in fields, stated, fields)
+
+    def _reasons(self, node: Node, fields: Mapping[str, Node]) -> frozenset[str] | None:
+        """The rules that must have fired, from the one of the two keys that a test must have."""
+        stated = [key for key in REASONS if key in fields]
+        if not stated:
+            help = "add 'because: [a-rule]' with exactly the rules that fire, or 'because_includes:' with some of them."
+            self.file.note(node, "missing-key", "'expect' has no 'because'", help)
+        if len(stated) > 1:
+            help = "keep 'because' if no other rule may fire, and 'because_includes' if others may."
+            message = "'because' and 'because_includes' exclude each other"
+            self.file.note(fields["because_includes"], "conflicting-keys", message, help)
+        because = optional(fields, "because", self._because)
+        included = optional(fields, "because_includes", self._because_includes)
+        return because if "because" in fields else included
 
     def _because(self, node: Node, what: str) -> frozenset[str]:
         """Names of rules; an empty list means that no rule affected the answer."""
         if isinstance(node, SequenceNode) and not node.items:
             return frozenset()
+        return self._rules(node, what)
+
+    def _because_includes(self, node: Node, what: str) -> frozenset[str]:
+        """Names of rules that must have fired, at least one: an empty list would accept every reason."""
+        if isinstance(node, SequenceNode) and not node.items:
+            help = "name at least one rule that must fire, or write 'because: []' if none may."
+            self.file.note(node, "empty-list", f"{what} is an empty list", help)
+            return frozenset()
+        return self._rules(node, what)
+
+    def _rules(self, node: Node, what: str) -> frozenset[str]:
         names = [self._rule(item, "a rule") for item in self.file.items(node, what, "[a-rule]", at_most=MAX_REASONS)]
         return frozenset(name for name in names if name is not None)
 

@@ -139,6 +139,29 @@ def test_a_reason_that_did_not_fire_fails() -> None:
     assert failures(suite) == ["rule 'two-on-the-floor' is in 'because' but did not fire: A test [test-failed]"]
 
 
+def test_reasons_that_are_included_may_be_part_of_all_reasons() -> None:
+    assert failures(sale("location: shop, available: 5", "{sellable: 3, because_includes: [two-on-the-floor]}")) == []
+    assert failures(sale("location: dc, available: 5", "{sellable: 4, because_includes: [two-on-the-floor]}")) == [
+        "rule 'two-on-the-floor' is in 'because_includes' but did not fire: A test [test-failed]"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "problem"),
+    [
+        ("", "'expect' has no 'because' [missing-key]"),
+        (
+            ", because: [two-on-the-floor], because_includes: [two-on-the-floor]",
+            "'because' and 'because_includes' exclude each other [conflicting-keys]",
+        ),
+        (", because_includes: []", "'because_includes' is an empty list [empty-list]"),
+        (", because_includes: [two-on-a-floor]", "this suite has no rule 'two-on-a-floor' [unknown-rule]"),
+    ],
+)
+def test_a_test_states_its_reasons_exactly_or_in_part(reasons: str, problem: str) -> None:
+    assert failures(sale("location: shop, available: 5", f"{{sellable: 3{reasons}}}")) == [problem]
+
+
 def test_a_failed_test_reports_its_position_and_figures() -> None:
     suite = sale("location: shop, on_hand: 6, held: 1", "{sellable: 5, because: [two-on-the-floor]}")
 
@@ -408,3 +431,12 @@ def test_the_shipped_rules_pass_with_no_problem() -> None:
 
     assert render([*reading.problems, *report.problems], {}) == ""
     assert len(report.results) > 60
+
+
+def test_a_new_rule_that_changes_nothing_breaks_no_shipped_test() -> None:
+    files = {f"rules/{path.relative_to(RULES).as_posix()}": path.read_bytes() for path in sorted(RULES.rglob("*.yaml"))}
+    files["rules/buffers/channels.yaml"] += b"  - {name: harmless, when: {channel.kind: social}, cap: 1000000}\n"
+
+    report = run_suites(read(files).policy_set, files)
+
+    assert render(report.problems, {}) == ""
