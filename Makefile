@@ -55,7 +55,7 @@ fmt: setup ## Apply ruff's fixes and format
 bench: setup ## Run all benchmarks; takes minutes
 	$(BIN)/python -m bench run all
 
-protos: setup ## Generate the Python stubs beside the .proto files
+protos: setup ## Generate the Python stubs beside the .proto files, and copy what these import of googleapis
 	$(BIN)/python tools/protos.py generate
 
 schema: setup ## Generate the JSON Schemas by which editors complete rule files

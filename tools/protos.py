@@ -1,10 +1,12 @@
-"""Lints the .proto files, and generates or checks the Python stubs beside them.
+"""Lints the .proto files, generates the Python stubs beside them, or checks that both are up to date.
 
-protoc, buf and the .proto files of googleapis come from wheels, because some networks block buf's own registry.
+protoc and buf come from wheels. The .proto files of googleapis that ours import are copied from a wheel into
+third_party/googleapis, so that a fresh clone has everything that protoc, buf and clients in other languages need.
 """
 
 import filecmp
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,9 +16,13 @@ import google.api.field_behavior_pb2 as googleapis
 
 ROOT = Path(__file__).parents[1]
 PROTOS = ROOT / "protos"
-GOOGLEAPIS = Path(googleapis.__file__).parents[2]
+GOOGLEAPIS = ROOT / "third_party" / "googleapis"
+WHEEL = Path(googleapis.__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 STUBS = "*_pb2*.py*"
+COPIES = "google/**/*.proto"
+ERROR_DETAILS = "google/rpc/error_details.proto"
+"""Imported by no file of ours, but needed by clients: the details of errors, such as RetryInfo."""
 
 
 def main() -> str | None:
@@ -28,37 +34,57 @@ def main() -> str | None:
 
 
 def lint() -> str | None:
-    """Lints our own files in a descriptor set with buf, by the rules in buf.yaml."""
-    with tempfile.TemporaryDirectory() as folder:
-        image = Path(folder, "image.binpb")
-        protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={image}")
-        command = [str(PROGRAMS / "buf"), "lint", str(image), "--config", str(ROOT / "buf.yaml"), "--path", "truestock"]
-        return "buf lint found problems." if subprocess.run(command, check=False).returncode else None
+    """Builds and lints the modules of buf.yaml as they are in the repository."""
+    failed = subprocess.run([str(PROGRAMS / "buf"), "lint"], cwd=ROOT, check=False).returncode
+    return "buf lint found problems." if failed else None
 
 
 def generate_in_place() -> None:
-    """Deletes all stubs and generates them again, so that none remains without its .proto file."""
-    for stub in PROTOS.rglob(STUBS):
-        stub.unlink()
+    """Deletes all stubs and copies and makes them again, so that none remains without its .proto file."""
+    for file in (*PROTOS.rglob(STUBS), *GOOGLEAPIS.glob(COPIES)):
+        file.unlink()
+    copy_googleapis(GOOGLEAPIS)
     generate(PROTOS)
 
 
 def check() -> str | None:
-    """Generates the stubs into a temporary folder and compares them with those in the repository."""
+    """Makes stubs and copies in a temporary folder and compares them with those in the repository."""
     with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder))
-        expected, present = stubs(Path(folder)), stubs(PROTOS)
-        stale = [
-            str(name)
-            for name in sorted(expected | present)
-            if name not in expected & present or not filecmp.cmp(Path(folder, name), PROTOS / name, shallow=False)
-        ]
-    return f"Stubs differ from the .proto files: {', '.join(stale)}. Run make protos." if stale else None
+        copies, made = Path(folder, "googleapis"), Path(folder, "stubs")
+        made.mkdir()
+        copy_googleapis(copies)
+        generate(made)
+        stale = [*differing(copies, GOOGLEAPIS, COPIES), *differing(made, PROTOS, f"**/{STUBS}")]
+    return f"Files differ from what make protos makes: {', '.join(stale)}. Run make protos." if stale else None
 
 
-def stubs(folder: Path) -> set[Path]:
-    """The generated files, relative to the folder."""
-    return {path.relative_to(folder) for path in folder.rglob(STUBS)}
+def differing(expected: Path, present: Path, pattern: str) -> list[str]:
+    """The files that fit the pattern and are missing, superfluous or different in `present`; their paths in it."""
+    wanted, found = ({path.relative_to(folder) for path in folder.glob(pattern)} for folder in (expected, present))
+    return [
+        str(name)
+        for name in sorted(wanted | found)
+        if name not in wanted & found or not filecmp.cmp(expected / name, present / name, shallow=False)
+    ]
+
+
+def copy_googleapis(target: Path) -> None:
+    """Copies what our .proto files import of googleapis, what that imports, and the details of errors."""
+    names = {ERROR_DETAILS}.union(*(imports(path.read_text()) for path in PROTOS.rglob("*.proto")))
+    copied: set[str] = set()
+    while names:
+        name = names.pop()
+        text = (WHEEL / name).read_text()
+        copied.add(name)
+        names |= imports(text) - copied
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text)
+
+
+def imports(proto: str) -> set[str]:
+    """The files of googleapis that a .proto file imports. Every compiler brings google/protobuf itself."""
+    return set(re.findall(r'^import (?:public )?"(google/(?!protobuf/).+)";', proto, re.MULTILINE))
 
 
 def generate(target: Path) -> None:
