@@ -116,7 +116,7 @@ def units_saved_by_buffers(
 
 
 def _units_without_buffer(survey: _UnitSurvey, order: Order, sku: str, placed: Mapping[str, int]) -> int:
-    """Units of those placed that the order could have had without the buffer; stops once the number is certain."""
+    """Units that the order could have had without the buffer; stops once they are as many as those placed."""
     placed_count = sum(placed.values())
     held_back = channel_buffer_effect(survey.policy_set, survey.question, sku, survey.policy, survey.waived).held_back
     offered = everywhere = 0
@@ -128,7 +128,7 @@ def _units_without_buffer(survey: _UnitSurvey, order: Order, sku: str, placed: M
             survey.visit(location)
             count = survey.units[sku].get(location.id, 0)
             offered, everywhere = offered + count * is_allowed, everywhere + count
-    return min(offered, max(0, everywhere - held_back), placed_count)
+    return min(offered, max(0, everywhere - held_back))
 
 
 def _source_locations_first(question: RoutingQuestion, placed: Mapping[str, int]) -> Iterator[Location]:

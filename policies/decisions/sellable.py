@@ -168,21 +168,12 @@ def _may_use(
 
 
 def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
-    """All levels of one product as a single level without a location.
+    """What rules about a channel see of one product: its units on hand and those available, over all levels.
 
-    A location with more promises than stock counts as 0 available. The figure is as old as the oldest level.
+    A location with more promises than stock counts as 0 available. Whatever is not available counts as allocated.
     """
-    on_hand, unavailable = sum(level.on_hand for level in levels), sum(level.unavailable for level in levels)
-    held, available = sum(level.held for level in levels), sum(max(0, level.available) for level in levels)
-    return StockLevel(
-        sku=sku,
-        location_id="",
-        on_hand=on_hand,
-        unavailable=unavailable,
-        held=held,
-        allocated=on_hand - unavailable - held - available,
-        as_of_time=min((level.as_of_time for level in levels if level.as_of_time is not None), default=None),
-    )
+    on_hand, available = sum(level.on_hand for level in levels), sum(max(0, level.available) for level in levels)
+    return StockLevel(sku, location_id="", on_hand=on_hand, allocated=on_hand - available)
 
 
 def publishable_units(subtotal: int, channel_effect: BufferEffect) -> int:

@@ -49,9 +49,9 @@ def withheld_units(question: RoutingQuestion, usable: UsableUnits, sku: str) -> 
             blocks += _names(figure.blocked_by if unused else ())
         else:
             held_by_buffer += unused
-            buffers += _names(figure.fired if figure.held_back else ())
+            buffers += _names(figure.fired if unused else ())
     buffers += _names(usable.channel_rules[sku] if held_by_channel else ())
-    return WithheldUnits(held_by_buffer, _unique(buffers if held_by_buffer else ()), blocked, _unique(blocks))
+    return WithheldUnits(held_by_buffer, _unique(buffers), blocked, _unique(blocks))
 
 
 def _names(rules: Iterable[FiredRule]) -> list[str]:

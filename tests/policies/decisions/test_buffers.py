@@ -49,6 +49,7 @@ def test_a_product_of_unknown_velocity_holds_back_the_minimum() -> None:
 
 def test_a_figure_of_unknown_age_holds_back_the_minimum() -> None:
     assert held_back(HoldBack("expected_sales", minimum=1), velocity=100, age=None) == 1
+    assert held_back(HoldBack("expected_sales"), velocity=100, age=None) == 0
 
 
 def test_a_stated_window_needs_no_age() -> None:

@@ -43,6 +43,12 @@ def test_the_product_with_the_fewest_days_of_cover_decides() -> None:
     assert first("most_days_of_cover", {"MUG": 94, "CAP": 1}, levels) == ["b", "a"]
 
 
+def test_a_product_that_is_sold_out_at_a_location_says_nothing_of_its_cover_there() -> None:
+    levels = [level("MUG", "a", 90), level("CAP", "a", 1, held=1), level("MUG", "b", 4), level("CAP", "b", 20)]
+
+    assert first("most_days_of_cover", {"MUG": 94, "CAP": 1}, levels) == ["a", "b"]
+
+
 def test_unknown_days_of_cover_come_last_and_products_without_velocity_are_ignored() -> None:
     levels = [level("PEN", "a", 500), level("PEN", "b", 1), level("MUG", "b", 1)]
 

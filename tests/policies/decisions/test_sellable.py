@@ -7,11 +7,21 @@ import pytest
 from hypothesis import given, strategies as st
 
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.sellable import Availability, assess_availability, publishable_units
+from policies.decisions.sellable import Availability, assess_availability, channel_level, publishable_units
 from policies.domain.model import Channel, Destination, Product, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet
-from tests.policies.small_retailer import ANYWHERE, TIKTOK, TILL, level, policy, rules, store, warehouse, world
+from tests.policies.small_retailer import (
+    ANYWHERE,
+    TIKTOK,
+    TILL,
+    level,
+    policy,
+    rules,
+    store,
+    warehouse,
+    world,
+)
 
 FLOOR = """
 kind: buffer
@@ -279,6 +289,34 @@ def test_a_channel_buffer_counts_only_stock_that_no_rule_blocks() -> None:
     assert (availability.held_back_by_channel, availability.sellable) == (2, 18)
 
 
+def test_a_channel_buffer_counts_no_stock_of_a_product_that_a_rule_blocks() -> None:
+    no_photo = """
+kind: exposure
+name: no-photo
+rules:
+  - {name: no-photo-here, when: {product.tags: {contains: unphotographed}, location.type: store}, block: no photo}
+"""
+    levels = [level("MUG", "dc-north", 20), level("MUG", "high-street", 100)]
+    snapshot = world([DC, HIGH_STREET], levels, [Product("MUG", tags=frozenset({"unphotographed"}))])
+
+    availability = ask(rules(channel_rules("{name: tenth, hold_back: {percent: 10}}"), no_photo, ANYWHERE), snapshot)
+
+    assert (availability.held_back_by_channel, availability.sellable) == (2, 18)
+
+
+def test_a_rule_about_a_channel_sees_the_units_of_all_its_locations() -> None:
+    levels = [
+        level("MUG", "dc-north", 20, unavailable=1, held=2, allocated=3),
+        level("MUG", "high-street", 9, unavailable=2, held=1, allocated=1),
+        level("MUG", "kiosk", 4, allocated=7),
+    ]
+
+    total = channel_level("MUG", levels)
+
+    # The kiosk, which promises 7 of 4 units, has none available.
+    assert (total.sku, total.location_id, total.on_hand, total.available) == ("MUG", "", 33, 19)
+
+
 def test_held_back_units_of_a_file_add_up_only_with_combine_sum() -> None:
     two = ("{name: two, hold_back: {units: 2}}", "{name: three, hold_back: {units: 3}}")
     snapshot = world([DC], [level("MUG", "dc-north", 10)])
@@ -318,6 +356,40 @@ def test_an_order_below_the_split_value_is_limited_to_one_location() -> None:
 
     assert ask(rules(policy(min_split_value=40)), snapshot).largest_single_order == 7
     assert ask(rules(policy(min_split_value=40)), dear).largest_single_order == 9
+
+
+def test_a_location_with_nothing_to_sell_uses_none_of_the_largest_orders_shipments() -> None:
+    locations = [store("a", priority=1), store("b", priority=2), store("c", priority=3)]
+    snapshot = world(locations, [level("MUG", "a", 1, held=1), level("MUG", "b", 7), level("MUG", "c", 4)])
+
+    assert ask(rules(policy(rank="[priority]", max_shipments=2)), snapshot).largest_single_order == 11
+
+
+def test_a_product_that_is_not_sold_out_of_several_locations_and_has_no_stock_has_no_largest_order() -> None:
+    availability = ask(rules(policy(min_split_value=40)), world([DC], [level("MUG", "dc-north", 0)]))
+
+    assert (availability.sellable, availability.largest_single_order) == (0, 0)
+
+
+def test_a_rule_with_two_effects_names_both_and_what_it_saw() -> None:
+    both = channel_rules("{name: tight, when: {channel.id: tiktok_shop}, hold_back: {units: 3}, cap: 7}")
+
+    rule = ask(rules(both, ANYWHERE), world([DC], [level("MUG", "dc-north", 30)])).fired[0]
+
+    assert rule.effect == "held back 3 units, capped at 7 units"
+    assert rule.evidence is not None
+    assert rule.evidence.facts() == (("channel.id", "tiktok_shop"),)
+
+
+def test_a_fast_mover_that_was_counted_this_moment_holds_back_nothing() -> None:
+    fast = [Product("MUG", velocity_per_day=864_000)]
+    rule = FLOOR.replace("at_least: 4}, stock.age_minutes: {more_than: 15}", "at_least: 4}").replace(
+        "minimum: 1", "minimum: 0"
+    )
+
+    availability = ask(rules(any_age, ANYWHERE), world([DC], [level("MUG", "dc-north", 20, age_minutes=0)], fast))
+
+    assert availability.sellable == 20
 
 
 def test_a_product_that_was_never_stocked_has_nothing_sellable() -> None:

@@ -97,6 +97,42 @@ def test_each_short_unit_has_one_reason(
     assert _short(decision) == expected
 
 
+TRUST_NEITHER = TRUST + "  - {name: no-photo, when: {location.id: oslo}, block: no photo}\n"
+ALL_OF_BERGEN = FLOOR.replace("floor", "cellar").replace("oslo", "bergen").replace("units: 2", "units: 9")
+NO_COVER_KNOWN = """
+kind: buffer
+name: cover
+scope: location
+rules:
+  - {name: a-day-of-cover, hold_back: {days_of_cover: 1}}
+"""
+
+
+def test_each_rule_that_keeps_units_is_named() -> None:
+    snapshot = world([store("oslo"), store("bergen")], [level("MUG", "oslo", 5), level("MUG", "bergen", 4)])
+
+    blocked = route(rules(TRUST_NEITHER, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 9}))
+    buffered = route(rules(FLOOR, ALL_OF_BERGEN, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 9}))
+
+    assert _named(blocked) == {"blocked_by_rule": (9, {"not-trusted", "no-photo"})}
+    assert _named(buffered) == {"held_by_buffer": (6, {"two-on-the-floor", "two-on-the-cellar"})}
+
+
+def test_a_rule_that_keeps_nothing_from_the_order_is_not_named() -> None:
+    snapshot = world(
+        [store("oslo"), store("bergen")], [level("MUG", "oslo", 2, allocated=2), level("MUG", "bergen", 4)]
+    )
+    own_units = {("MUG", "oslo"): 2}
+
+    blocked = route(rules(TRUST_NEITHER, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 6}), own_units)
+    buffered = route(rules(FLOOR, ALL_OF_BERGEN, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 6}), own_units)
+    of_unknown_velocity = route(rules(NO_COVER_KNOWN, TOTAL, ANYWHERE), snapshot, TIKTOK, sold({"MUG": 4}))
+
+    assert _short(blocked) == {"blocked_by_rule": (4, ("not-trusted",))}
+    assert _short(buffered) == {"held_by_buffer": (4, ("two-on-the-cellar",))}
+    assert _short(of_unknown_velocity) == {"held_by_buffer": (3, ("three-of-all",))}
+
+
 def test_what_a_location_rejected_is_not_there() -> None:
     snapshot = world([store("oslo")], [level("MUG", "oslo", 5)])
 
@@ -136,6 +172,10 @@ def test_only_units_that_no_permitted_location_has_are_oversold(
             short.unit_count for short in decision.shortages if short.sku == sku and short.kind is ShortageKind.OVERSELL
         )
         assert oversold == max(0, demand - there)
+
+
+def _named(decision: Decision) -> dict[str, tuple[int, set[str]]]:
+    return {kind: (count, set(names)) for kind, (count, names) in _short(decision).items()}
 
 
 def _short(decision: Decision) -> Kept:
