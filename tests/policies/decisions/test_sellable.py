@@ -383,9 +383,7 @@ def test_a_rule_with_two_effects_names_both_and_what_it_saw() -> None:
 
 def test_a_fast_mover_that_was_counted_this_moment_holds_back_nothing() -> None:
     fast = [Product("MUG", velocity_per_day=864_000)]
-    rule = FLOOR.replace("at_least: 4}, stock.age_minutes: {more_than: 15}", "at_least: 4}").replace(
-        "minimum: 1", "minimum: 0"
-    )
+    any_age = FLOOR.replace(", stock.age_minutes: {more_than: 15}", "").replace("minimum: 1", "minimum: 0")
 
     availability = ask(rules(any_age, ANYWHERE), world([DC], [level("MUG", "dc-north", 20, age_minutes=0)], fast))
 
