@@ -12,7 +12,7 @@ from policies.domain.resolutions import OTHER
 from service import limits
 from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS
 from service.exceptions.exception_model import POLICY
-from service.rpc import page_tokens
+from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from truestock.v1 import exception_service_pb2 as exception_pb
 
@@ -36,6 +36,7 @@ class ExceptionsPage:
     order: tuple[str, str] | None
     after: tuple[datetime, UUID] | None
     count: int
+    tokens: PageTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
     if order and request.allocation_id:
         fields.wrong("order", "must be left out if allocation_id is given")
     count = fields.page_size(request.page_size)
-    after = page_tokens.read_time_and_id(fields, request.page_token)
+    tokens = PageTokens(request)
+    after = tokens.time_and_id(fields)
     fields.finish()
     return ExceptionsPage(
         states=[_STATES[number] for number in request.states],
@@ -115,6 +117,7 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
         order=order,
         after=after,
         count=count,
+        tokens=tokens,
     )
 
 

@@ -10,7 +10,7 @@ from policies.stock.feeds import OWN_SOURCES
 from service import limits
 from service.errors import InvalidFields, Violation
 from service.feeds.stock_change import StockChange, checked_change
-from service.rpc import page_tokens
+from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
@@ -32,6 +32,7 @@ class LevelsPage:
     location_ids: Sequence[str]
     after: tuple[str, str]
     count: int
+    tokens: PageTokens
 
 
 def record_request(request: stock_pb.RecordStockChangesRequest) -> RecordRequest:
@@ -71,6 +72,7 @@ def levels_page(request: stock_pb.ListStockLevelsRequest) -> LevelsPage:
         for index, location_id in enumerate(request.location_ids):
             fields.text(f"location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
     count = fields.page_size(request.page_size)
-    after = page_tokens.read_names(fields, request.page_token) or ("", "")
+    tokens = PageTokens(request)
+    after = tokens.names(fields) or ("", "")
     fields.finish()
-    return LevelsPage(list(request.skus), list(request.location_ids), after, count)
+    return LevelsPage(list(request.skus), list(request.location_ids), after, count, tokens)

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from policies.domain.shipments import ShipmentAction, ShipmentState
 from service import limits
 from service.orders import order_messages
-from service.rpc import page_tokens
+from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_service_pb2 as fulfillment_pb
 
@@ -71,6 +71,7 @@ class ShipmentsPage:
     assigned_before: datetime | None
     after: tuple[datetime, UUID] | None
     count: int
+    tokens: PageTokens
 
 
 def shipment_request(action: ShipmentAction, request: Any) -> ShipmentRequest:
@@ -139,9 +140,10 @@ def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPag
     given = request.HasField("assigned_before")
     before = fields.moment("assigned_before", request.assigned_before, given=True) if given else None
     count = fields.page_size(request.page_size)
-    after = page_tokens.read_time_and_id(fields, request.page_token)
+    tokens = PageTokens(request)
+    after = tokens.time_and_id(fields)
     fields.finish()
-    return ShipmentsPage(list(request.location_ids), states, before, after, count)
+    return ShipmentsPage(list(request.location_ids), states, before, after, count, tokens)
 
 
 def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_least: int) -> dict[str, int]:

@@ -15,6 +15,7 @@ from service.database.database import Connection, Database, Statement, any_of, p
 from service.database.tables import IS_ON_HOLD, Moment, allocation, promise
 from service.orders import order_messages, order_store
 from service.orders.allocation_record import EXPIRED, HELD
+from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb
@@ -67,6 +68,7 @@ class AllocationsPageRequest:
     location_id: str
     after: UUID
     count: int
+    tokens: PageTokens
 
 
 def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPageRequest:
@@ -79,8 +81,9 @@ def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPa
         if state not in _STATES:
             fields.wrong(f"states[{index}]", f"must be one of: {', '.join(_STATES.values())}")
     fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
-    count, token = fields.page(request.page_size, request.page_token)
-    after = _after(fields, token)
+    count = fields.page_size(request.page_size)
+    tokens = PageTokens(request)
+    after = tokens.id(fields) or UUID(int=0)
     fields.finish()
     states = sorted({_STATES[state] for state in request.states})
     return AllocationsPageRequest(
@@ -91,15 +94,8 @@ def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPa
         request.location_id,
         after,
         min(count, limits.ALLOCATIONS_PAGE_LIMIT),
+        tokens,
     )
-
-
-def _after(fields: Fields, token: str) -> UUID:
-    try:
-        return UUID(token) if token else UUID(int=0)
-    except ValueError:
-        fields.wrong_token()
-        return UUID(int=0)
 
 
 async def page(database: Database, request: AllocationsPageRequest) -> allocation_pb.ListAllocationsResponse:
@@ -112,7 +108,7 @@ async def page(database: Database, request: AllocationsPageRequest) -> allocatio
         shown = _within_size_limit([order_messages.allocation(records[id], now) for id in ids[: request.count]])
         has_more = len(shown) < len(ids)
         return allocation_pb.ListAllocationsResponse(
-            allocations=shown, next_page_token=shown[-1].allocation_id if has_more else ""
+            allocations=shown, next_page_token=request.tokens.after(shown[-1].allocation_id) if has_more else ""
         )
 
     return await database.snapshot("list", work)

@@ -181,18 +181,8 @@ class Fields:
         order_id = self.text(f"{field}.order_id", value.order_id, longest=limits.ORDER_ID_LENGTH, required=True)
         return channel_id or "", order_id or ""
 
-    def page(self, size: int, token: str) -> tuple[int, str]:
-        """The number of entries of a page, and the key after which it starts."""
-        if len(token) > 4 * limits.TEXT_LENGTH or _CONTROL.search(token.replace("\t", "")):
-            self.wrong_token()
-        return self.page_size(size), token
-
     def page_size(self, size: int) -> int:
         """The number of entries of a page; 0 means the default."""
         if size < 0:
             self.wrong("page_size", f"is {size}; it must be 0 or more")
         return min(size or limits.PAGE_SIZE, limits.PAGE_SIZE_LIMIT)
-
-    def wrong_token(self) -> None:
-        """Adds a violation for a page token that is not valid for the list."""
-        self.wrong("page_token", "is not a next_page_token of this service")

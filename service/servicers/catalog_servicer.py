@@ -107,10 +107,13 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def _page(
         self, table: CatalogTable, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
     ) -> tuple[list[Any], str]:
-        count, after = catalog_requests.page(request.page_size, request.page_token, keys)
-        rows = await self._database.unlocked("list", lambda connection: table.page(connection, after, count + 1, keys))
-        token = rows[count - 1][table.key] if len(rows) > count else ""
-        return [message(row) for row in rows[:count]], token
+        page = catalog_requests.page(request, keys)
+        rows = await self._database.unlocked(
+            "list", lambda connection: table.page(connection, page.after, page.count + 1, keys)
+        )
+        shown = rows[: page.count]
+        token = page.tokens.after(shown[-1][table.key]) if len(rows) > page.count else ""
+        return [message(row) for row in shown], token
 
 
 async def _check_owners(connection: Connection, rows: Sequence[Row]) -> None:

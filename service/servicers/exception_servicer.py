@@ -11,7 +11,6 @@ from service.database.database import Connection, Database
 from service.exceptions import exception_messages, exception_requests, exception_store
 from service.orders import order_store
 from service.resolution.exception_operations import ExceptionOperations, exception_not_found
-from service.rpc import page_tokens
 from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
 
@@ -43,7 +42,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         more = len(rows) > page.count
         return exception_pb.ListExceptionsResponse(
             exceptions=[exception_messages.exception_record(row) for row in shown],
-            next_page_token=page_tokens.time_token(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
+            next_page_token=page.tokens.after_time(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
         )
 
     async def GetException(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,6 @@ from policies.domain.shipments import ShipmentAction
 from service.database.database import Database
 from service.fulfillment import shipment_requests, work_list
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
-from service.rpc import page_tokens
 from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -94,7 +94,7 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
         last = shipments[-1] if more else None
         return fulfillment_pb.ListShipmentsResponse(
             shipments=shipments,
-            next_page_token=page_tokens.token(last.assign_time.ToJsonString(), last.shipment_id) if last else "",
+            next_page_token=page.tokens.after_time(last.assign_time.ToDatetime(UTC), last.shipment_id) if last else "",
         )
 
     async def _perform(self, action: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:

@@ -13,7 +13,7 @@ from service.dependencies import Dependencies
 from service.feeds import stock_intake, stock_requests
 from service.feeds.change_processing import RecordedChange
 from service.feeds.stock_requests import RecordRequest
-from service.rpc import page_tokens, proto_values
+from service.rpc import proto_values
 from service.rpc.idempotency import IdempotentRequest, once
 from service.stock import level_details, levels, stock_messages, stock_movements
 from service.stock.level_details import LevelDetails
@@ -97,7 +97,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
             more = len(rows) > page.count
             return stock_pb.ListStockLevelsResponse(
                 stock_levels=[_level(row, details[row["sku"], row["location_id"]]) for row in shown],
-                next_page_token=page_tokens.token(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
+                next_page_token=page.tokens.after(shown[-1]["sku"], shown[-1]["location_id"]) if more else "",
                 read_time=proto_values.timestamp(now),
             )
 
@@ -113,7 +113,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         shown = rows[: page.count]
         return stock_pb.ListStockMovementsResponse(
             stock_movements=[stock_movements.message(row) for row in shown],
-            next_page_token=stock_movements.token(shown[-1]) if len(rows) > page.count else "",
+            next_page_token=stock_movements.token(page, shown[-1]) if len(rows) > page.count else "",
         )
 
     async def TransferStock(
@@ -145,7 +145,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
         more = len(records) > page.count
         return stock_pb.ListTransfersResponse(
             transfers=[transfer_store.message(record) for record in shown],
-            next_page_token=page_tokens.time_token(shown[-1].dispatch_time, shown[-1].id) if more else "",
+            next_page_token=page.tokens.after_time(shown[-1].dispatch_time, shown[-1].id) if more else "",
         )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Integer, Text, Uuid, select, tuple_
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import Moment, stock_movement
-from service.rpc import page_tokens
+from service.rpc.page_tokens import NEWEST, PageTokens
 from service.rpc.proto_values import timestamp
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
@@ -42,6 +42,7 @@ class MovementsPage:
     end_time: datetime | None
     before: tuple[datetime, UUID]
     count: int
+    tokens: PageTokens
 
 
 def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage:
@@ -62,7 +63,8 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     if start_time is not None and end_time is not None and end_time <= start_time:
         fields.wrong("end_time", "must be after start_time")
     count = fields.page_size(request.page_size)
-    before = page_tokens.read_time_and_id(fields, request.page_token) or (page_tokens.NEWEST, UUID(int=0))
+    tokens = PageTokens(request)
+    before = tokens.time_and_id(fields) or (NEWEST, UUID(int=0))
     fields.finish()
     return MovementsPage(
         skus=list(request.skus),
@@ -73,6 +75,7 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
         end_time=end_time,
         before=before,
         count=count,
+        tokens=tokens,
     )
 
 
@@ -85,9 +88,9 @@ async def rows(connection: Connection, page: MovementsPage, count: int) -> list[
     )
 
 
-def token(row: asyncpg.Record) -> str:
-    """The token of the page that starts after this movement."""
-    return page_tokens.time_token(row["ingest_time"], row["id"])
+def token(page: MovementsPage, row: asyncpg.Record) -> str:
+    """The token of the page that starts after this movement of the page before."""
+    return page.tokens.after_time(row["ingest_time"], row["id"])
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:

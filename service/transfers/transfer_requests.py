@@ -10,7 +10,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from service import limits
-from service.rpc import page_tokens
+from service.rpc.page_tokens import NEWEST, PageTokens
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
@@ -58,6 +58,7 @@ class TransfersPage:
     in_transit_only: bool
     before: tuple[datetime, str]
     count: int
+    tokens: PageTokens
 
 
 def transfer_request(request: stock_pb.TransferStockRequest) -> tuple[Dispatch | Receipt, UUID | None]:
@@ -92,9 +93,10 @@ def transfers_page(request: stock_pb.ListTransfersRequest) -> TransfersPage:
     fields = Fields()
     fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
     count = fields.page_size(request.page_size)
-    before = page_tokens.read_time_and_name(fields, request.page_token) or (page_tokens.NEWEST, "")
+    tokens = PageTokens(request)
+    before = tokens.time_and_name(fields) or (NEWEST, "")
     fields.finish()
-    return TransfersPage(request.location_id, request.in_transit_only, before, count)
+    return TransfersPage(request.location_id, request.in_transit_only, before, count, tokens)
 
 
 def _dispatch(fields: Fields, transfer_id: str, message: stock_pb.TransferDispatch) -> Dispatch:

@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from google.type.date_pb2 import Date
 from google.type.timeofday_pb2 import TimeOfDay
 
-from service.rpc.page_tokens import token as page_token
+from service.rpc.page_tokens import PageTokens
 from tests.retailer import HOLD, SOLD, Retailer, change, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -277,17 +277,16 @@ async def test_a_foreign_page_token_is_refused(shop: Retailer, token: str) -> No
 
 @pytest.mark.parametrize("list_name", ["shipments", "movements", "transfers", "exceptions"])
 async def test_a_page_token_with_an_impossible_time_is_refused(shop: Retailer, list_name: str) -> None:
-    token = page_token("0001-01-01T00:00:00+14:00", "01890a5d-ac96-774b-bcce-b302099a8057")
-    calls: dict[str, Any] = {
-        "shipments": lambda: shop.fulfillment.ListShipments(fulfillment_pb.ListShipmentsRequest(page_token=token)),
-        "movements": lambda: shop.stock_service.ListStockMovements(
-            stock_pb.ListStockMovementsRequest(page_token=token)
-        ),
-        "transfers": lambda: shop.stock_service.ListTransfers(stock_pb.ListTransfersRequest(page_token=token)),
-        "exceptions": lambda: shop.exceptions.ListExceptions(exception_pb.ListExceptionsRequest(page_token=token)),
+    calls: dict[str, tuple[Any, Any]] = {
+        "shipments": (shop.fulfillment.ListShipments, fulfillment_pb.ListShipmentsRequest()),
+        "movements": (shop.stock_service.ListStockMovements, stock_pb.ListStockMovementsRequest()),
+        "transfers": (shop.stock_service.ListTransfers, stock_pb.ListTransfersRequest()),
+        "exceptions": (shop.exceptions.ListExceptions, exception_pb.ListExceptionsRequest()),
     }
+    call, request = calls[list_name]
+    request.page_token = PageTokens(request).after("0001-01-01T00:00:00+14:00", "01890a5d-ac96-774b-bcce-b302099a8057")
 
-    error = await refused(calls[list_name]())
+    error = await refused(call(request))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from grpc_status import rpc_status
 from service import limits
 from service.app.application import running
 from service.database.database import plain_url
+from service.rpc.page_tokens import PageTokens
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of
 from tests.retailer import HOLD, SOLD, Retailer, State, change, movement, promised, request_id
@@ -429,11 +429,12 @@ async def test_a_burst_of_orders_is_served_after_a_slow_transaction(shop: Retail
 
 async def test_values_that_the_database_cannot_store_are_refused_as_invalid(shop: Retailer) -> None:
     ancient = change("MUG", "dc", at=datetime(1, 1, 1, tzinfo=UTC), count=stock_pb.StockCount(on_hand_count=3))
-    nul = base64.urlsafe_b64encode(b"\x00\x1fdc").decode()
+    levels = stock_pb.ListStockLevelsRequest()
+    levels.page_token = PageTokens(levels).after("\x00", "dc")
 
     errors = [
         await refusal(shop.record(ancient)),
-        await refusal(shop.stock_service.ListStockLevels(stock_pb.ListStockLevelsRequest(page_token=nul))),
+        await refusal(shop.stock_service.ListStockLevels(levels)),
         await refusal(shop.catalog.ListProducts(catalog_pb.ListProductsRequest(skus=["\x00"]))),
     ]
 

@@ -708,7 +708,9 @@ class ListAllocationsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 500."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response, with all other fields unchanged."""
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     on_hold_only: _builtins.bool
     """Only sold orders that are on hold."""
     @_builtins.property

@@ -634,6 +634,9 @@ class ListFeedsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     def __init__(
         self,
         *,
@@ -728,6 +731,9 @@ class ListLocationsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     def __init__(
         self,
         *,
@@ -823,6 +829,9 @@ class ListProductsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these SKUs; at most 500."""
@@ -922,6 +931,9 @@ class ListChannelsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     def __init__(
         self,
         *,

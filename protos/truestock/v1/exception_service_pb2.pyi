@@ -40,7 +40,9 @@ class ListExceptionsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response, with all other fields unchanged."""
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_exception_pb2.ExceptionRecord.State.ValueType]:
         """All states if empty."""

@@ -598,7 +598,9 @@ class ListShipmentsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response, with all other fields unchanged."""
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All locations if empty; at most 500."""

@@ -881,7 +881,9 @@ class ListTransfersRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response, with all other fields unchanged."""
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     def __init__(
         self,
         *,
@@ -939,7 +941,9 @@ class ListStockMovementsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response, with all other fields unchanged."""
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All SKUs if empty; at most 500."""
@@ -1092,7 +1096,9 @@ class ListStockLevelsRequest(_message.Message):
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response, with all other fields unchanged."""
+    """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
+    refused. `page_size` may change.
+    """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All SKUs if empty; at most 500."""

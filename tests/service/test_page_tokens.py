@@ -1,0 +1,129 @@
+"""Page tokens of every list: good for the list and the filters that they come from, and for nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+
+from tests.retailer import Retailer
+from tests.service.test_bad_input import refused
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
+    catalog_service_pb2 as catalog_pb,
+    exception_pb2,
+    exception_service_pb2 as exception_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    policy_service_pb2 as policy_pb,
+    stock_service_pb2 as stock_pb,
+)
+
+FILES = (allocation_pb, availability_pb, catalog_pb, exception_pb, fulfillment_pb, policy_pb, stock_pb)
+LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "ListAllocations": (allocation_pb.ListAllocationsRequest, "allocations", {"channel_ids": ["web"]}),
+    "ListChannels": (catalog_pb.ListChannelsRequest, "catalog", {}),
+    "ListExceptions": (
+        exception_pb.ListExceptionsRequest,
+        "exceptions",
+        {"states": [exception_pb2.ExceptionRecord.STATE_OPEN]},
+    ),
+    "ListFeeds": (catalog_pb.ListFeedsRequest, "catalog", {}),
+    "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {}),
+    "ListProducts": (catalog_pb.ListProductsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
+    "ListShipments": (fulfillment_pb.ListShipmentsRequest, "fulfillment", {"location_ids": ["dc"]}),
+    "ListStockLevels": (stock_pb.ListStockLevelsRequest, "stock_service", {"location_ids": ["dc"]}),
+    "ListStockMovements": (stock_pb.ListStockMovementsRequest, "stock_service", {"skus": ["BOWL", "MUG"]}),
+    "ListTransfers": (stock_pb.ListTransfersRequest, "stock_service", {"in_transit_only": True}),
+}
+"""By method: its request, the client that has it, and filters that leave at least two entries of the shop."""
+
+
+def paged_methods(file: FileDescriptor) -> list[MethodDescriptor]:
+    return [
+        method
+        for service in file.services_by_name.values()
+        for method in service.methods
+        if "page_token" in method.input_type.fields_by_name
+    ]
+
+
+@pytest.fixture
+async def shop(retailer: Retailer) -> Retailer:
+    """At least two entries in every list."""
+    await retailer.stock({("BOWL", "dc"): 5, ("MUG", "dc"): 10, ("MUG", "store"): 4})
+    await retailer.channels(tiktok="")
+    owner = catalog_pb.Feed.ROLE_OBSERVER
+    feeds = [catalog_pb.Feed(source=source, role=owner) for source in ("till", "wms")]
+    await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=feeds))
+    for number in range(2):
+        await retailer.allocate(f"A-{number}", {"MUG": 1, "BOWL": 100})
+        dispatch = stock_pb.TransferDispatch(
+            from_location_id="dc", to_location_id="store", units=[stock_pb.TransferUnits(sku="MUG", unit_count=1)]
+        )
+        request = stock_pb.TransferStockRequest(transfer_id=f"T-{number}", dispatch=dispatch)
+        await retailer.stock_service.TransferStock(request)
+    return retailer
+
+
+async def page(shop: Retailer, name: str, **fields: Any) -> Any:
+    request, client, _ = LISTS[name]
+    return await getattr(getattr(shop, client), name)(request(**fields))
+
+
+def test_every_paged_method_is_in_the_table() -> None:
+    methods = [method.name for file in FILES for method in paged_methods(file.DESCRIPTOR)]
+
+    assert sorted(methods) == sorted(LISTS)
+
+
+async def test_a_token_continues_its_list_with_another_page_size_and_order_of_filters(shop: Retailer) -> None:
+    for name, (_, _, filters) in LISTS.items():
+        first = await page(shop, name, page_size=1, **filters)
+        reordered = {field: value[::-1] if isinstance(value, list) else value for field, value in filters.items()}
+
+        rest = await page(shop, name, page_size=50, page_token=first.next_page_token, **reordered)
+
+        entries = first.DESCRIPTOR.fields[0].name
+        assert first.next_page_token, name
+        assert (len(getattr(first, entries)), len(getattr(rest, entries)) >= 1) == (1, True), name
+        assert getattr(first, entries)[0] not in getattr(rest, entries), name
+        assert not rest.next_page_token, name
+
+
+async def test_a_token_of_other_filters_is_refused(shop: Retailer) -> None:
+    for name, (_, _, filters) in LISTS.items():
+        if not filters:
+            continue
+        unfiltered = (await page(shop, name, page_size=1)).next_page_token
+        filtered = (await page(shop, name, page_size=1, **filters)).next_page_token
+
+        errors = [
+            await refused(page(shop, name, page_token=unfiltered, **filters)),
+            await refused(page(shop, name, page_token=filtered)),
+        ]
+
+        for error in errors:
+            assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token"), name
+            assert "belongs to this list with other filters" in error.message, name
+
+
+async def test_a_token_of_another_list_is_refused(shop: Retailer) -> None:
+    tokens = {name: (await page(shop, name, page_size=1)).next_page_token for name in LISTS}
+    for name in LISTS:
+        for other, token in tokens.items():
+            if other != name:
+                error = await refused(page(shop, name, page_token=token))
+
+                assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token"), (name, other)
+                assert "belongs to another list" in error.message, (name, other)
+
+
+@pytest.mark.parametrize("token", ["!", "bm8ga2V5", "\x00", "x" * 100_000, "TGlzdExvY2F0aW9uc1JlcXVlc3QfYWJj"])
+async def test_what_is_no_token_is_refused(retailer: Retailer, token: str) -> None:
+    for name in LISTS:
+        error = await refused(page(retailer, name, page_token=token))
+
+        assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token"), name
