@@ -71,9 +71,7 @@ def random_retailer(request: pytest.FixtureRequest, database_url: str) -> Iterat
         stack = AsyncExitStack()
         try:
             shop = runner.run(_open_shop(RetailerMaker(database_url, stack), rules))
-            # A HOLD that repeats a sold order after it was cancelled whole makes the service forget the sale, so that a
-            # duplicate of the sale is replanned. Leave it out until the service keeps the sale.
-            members = {"runner": runner, "shop": shop, "holds_cancelled_sales": False}
+            members = {"runner": runner, "shop": shop}
             yield type("RandomRetailer", (RandomRetailer,), members | _rules_of(rules))
         finally:
             runner.run(stack.aclose())
