@@ -60,6 +60,11 @@ class Availability:
     fired: tuple[FiredRule, ...]
     policy: RoutingPolicy
 
+    @property
+    def unpublished(self) -> int:
+        """Units that the channel's cut-off or cap keeps from being published, after its buffer."""
+        return sum(figure.sellable for figure in self.locations) - self.held_back_by_channel - self.sellable
+
 
 def assess_availability(
     policy_set: PolicySet,

@@ -169,6 +169,7 @@ def _message(
         available_count=availability.total_available,
         largest_single_order_count=availability.largest_single_order,
         channel_buffer_count=availability.held_back_by_channel,
+        unpublished_count=availability.unpublished,
     )
     if include_locations:
         message.locations.extend(_location(figure, world) for figure in availability.locations)

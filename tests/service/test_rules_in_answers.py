@@ -59,8 +59,10 @@ async def test_availability_is_what_remains_after_the_buffers(shop: Retailer) ->
 
 async def test_tiktok_does_not_get_the_last_units(shop: Retailer) -> None:
     await shop.count({("MUG", "austin"): 3, ("MUG", "denver"): 3})
+    answer = await check(shop, "MUG", channel_id="tiktok_shop", include_locations=True)
 
-    assert await shop.sellable("MUG", "tiktok_shop") == 0
+    assert (answer.sellable_count, answer.unpublished_count) == (0, 2)
+    assert sum(location.sellable_count for location in answer.locations) == 2
     assert await shop.sellable("MUG", "web") == 2
 
 

@@ -98,7 +98,9 @@ Global___CheckAvailabilityResponse: _TypeAlias = CheckAvailabilityResponse  # no
 
 @_typing.final
 class Availability(_message.Message):
-    """What a channel may sell of one SKU, in units."""
+    """What a channel may sell of one SKU, in units. The sellable units of all locations add up to `sellable_count`,
+    `channel_buffer_count` and `unpublished_count`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -110,6 +112,7 @@ class Availability(_message.Message):
     LOCATIONS_FIELD_NUMBER: _builtins.int
     FIRED_RULES_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    UNPUBLISHED_COUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     sellable_count: _builtins.int
     available_count: _builtins.int
@@ -121,6 +124,10 @@ class Availability(_message.Message):
     problem: _builtins.str
     """Empty, or why nothing could be computed for this SKU, with the id under which the service logged the error. Nothing
     of it is sellable until then; the other SKUs are not affected.
+    """
+    unpublished_count: _builtins.int
+    """Units that the channel's rules do not publish, after its buffer: those that `publish_zero_at_or_below` hides, or
+    those above the `cap`.
     """
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationAvailability]:
@@ -141,10 +148,11 @@ class Availability(_message.Message):
         locations: _abc.Iterable[Global___LocationAvailability] | None = ...,
         fired_rules: _abc.Iterable[_decision_pb2.FiredRule] | None = ...,
         problem: _builtins.str = ...,
+        unpublished_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "problem", b"problem", "sellable_count", b"sellable_count", "sku", b"sku"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "problem", b"problem", "sellable_count", b"sellable_count", "sku", b"sku", "unpublished_count", b"unpublished_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
 from service.cli.stock_overview import LocationStock, NextShipDate, StockOverview
+from truestock.v1.availability_service_pb2 import Availability
 from truestock.v1.stock_service_pb2 import StockLevel, UnavailableReason
 
 
@@ -31,8 +32,22 @@ def _headline(overview: StockOverview) -> Text:
     elif product.HasField("learned_velocity_per_day"):
         headline.append(f"\nLearned sales: {product.learned_velocity_per_day:g} a day.")
     if overview.availability is not None:
-        headline.append(f"\nThe channel may sell {count(overview.availability.sellable_count, 'unit')} now.")
+        headline.append(f"\n{published(overview.availability)}")
     return headline
+
+
+def published(availability: Availability) -> str:
+    """The published figure, and the units of the locations that are not part of it."""
+    text = f"The channel may sell {count(availability.sellable_count, 'unit')} now"
+    kept = (
+        [f"{availability.channel_buffer_count:,} as the channel's buffer"] if availability.channel_buffer_count else []
+    )
+    if availability.unpublished_count:
+        kept.append(f"{availability.unpublished_count:,} that its cut-off or cap leaves unpublished")
+    if not kept:
+        return f"{text}."
+    at_locations = sum(location.sellable_count for location in availability.locations)
+    return f"{text}: {at_locations:,} at its locations, less {' and '.join(kept)}."
 
 
 def _locations(locations: Sequence[LocationStock], channel_id: str) -> RenderableType:

@@ -16,10 +16,13 @@ from truestock.v1.stock_service_pb2 import StockLevel
 
 def print_availability(console: Console, response: CheckAvailabilityResponse, channel_id: str) -> None:
     """Prints how many units of each SKU the channel may sell, and why if the response has locations."""
-    numbers = ("sellable", "available", "channel buffer", "largest order")
+    # Few channels have a rule that leaves units unpublished, so most tables need no column for them.
+    unpublished = ("unpublished",) if any(item.unpublished_count for item in response.availabilities) else ()
+    numbers = ("sellable", "available", "channel buffer", *unpublished, "largest order")
     table = new_table("SKU", *numbers, numbers=numbers, title=f"What {channel_id} may sell now")
     for item in response.availabilities:
-        counts = (item.sellable_count, item.available_count, item.channel_buffer_count)
+        counts = [item.sellable_count, item.available_count, item.channel_buffer_count]
+        counts += [item.unpublished_count] if unpublished else []
         add_row(table, item.sku, *counts, item.largest_single_order_count)
     console.print(table)
     for item in response.availabilities:

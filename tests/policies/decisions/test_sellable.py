@@ -244,18 +244,18 @@ def test_a_location_with_more_promises_than_stock_takes_nothing_from_the_others(
 
 
 @pytest.mark.parametrize(
-    ("units", "sellable", "is_cut_off", "is_capped"),
+    ("units", "sellable", "is_cut_off", "is_capped", "unpublished"),
     [
-        (0, 0, False, False),
-        (1, 0, True, False),
-        (2, 0, True, False),
-        (3, 3, False, False),
-        (7, 7, False, False),
-        (8, 7, False, True),
+        (0, 0, False, False, 0),
+        (1, 0, True, False, 1),
+        (2, 0, True, False, 2),
+        (3, 3, False, False, 0),
+        (7, 7, False, False, 0),
+        (9, 7, False, True, 2),
     ],
 )
-def test_an_answer_says_whether_the_cut_off_or_the_cap_made_the_difference(
-    units: int, sellable: int, is_cut_off: bool, is_capped: bool
+def test_an_answer_says_how_many_units_the_cut_off_or_the_cap_keeps(
+    units: int, sellable: int, is_cut_off: bool, is_capped: bool, unpublished: int
 ) -> None:
     limits = channel_rules("{name: few, publish_zero_at_or_below: 2}", "{name: seven, cap: 7}")
 
@@ -263,6 +263,7 @@ def test_an_answer_says_whether_the_cut_off_or_the_cap_made_the_difference(
 
     assert availability.sellable == sellable
     assert (availability.cut_off_applied, availability.capped) == (is_cut_off, is_capped)
+    assert availability.unpublished == unpublished
     assert (availability.sku, availability.total_available) == ("MUG", units)
     assert availability.policy.name == "everything"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from typing import Any
 import pytest
 from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.timeofday_pb2 import TimeOfDay
+from rich.console import Console
 
 from policies.domain.model import Location
 from service.cli import stock_overview
 from service.cli.main import main
+from service.cli.views import stock_overview_view
+from service.cli.views.stock_views import print_availability
 from tests.retailer import HOLD, Retailer, change
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
+from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,43 @@ async def test_a_stock_overview_shows_what_a_channel_may_sell(shop: Retailer, ru
     assert "The channel may sell 10 units now." in result.out
     assert result.row("dc", "counter").endswith("10 -")
     assert "not one of the channel's locations" in result.row("store")
+
+
+@pytest.mark.parametrize(
+    ("availability", "sentence"),
+    [
+        (Availability(sellable_count=5), "The channel may sell 5 units now."),
+        (
+            Availability(sellable_count=1, channel_buffer_count=4),
+            "The channel may sell 1 unit now: 5 at its locations, less 4 as the channel's buffer.",
+        ),
+        (
+            Availability(channel_buffer_count=4, unpublished_count=1),
+            (
+                "The channel may sell 0 units now: 5 at its locations, less 4 as the channel's buffer "
+                "and 1 that its cut-off or cap leaves unpublished."
+            ),
+        ),
+    ],
+)
+def test_units_that_a_channel_does_not_publish_are_named(availability: Availability, sentence: str) -> None:
+    availability.locations.add(location_id="dc", sellable_count=5)
+
+    assert stock_overview_view.published(availability) == sentence
+
+
+def test_a_table_of_availability_has_a_column_of_unpublished_units_where_there_are_some() -> None:
+    def printed(unpublished: int) -> str:
+        console = Console(file=io.StringIO(), width=200)
+        item = Availability(sku="MUG", available_count=9, channel_buffer_count=4, unpublished_count=unpublished)
+        print_availability(console, CheckAvailabilityResponse(availabilities=[item]), "web")
+        return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+    assert "unpublished" not in printed(0)
+    assert " ".join(printed(5).split()).startswith(
+        "What web may sell now SKU sellable available channel buffer unpublished largest order"
+    )
+    assert "MUG 0 9 4 5 0" in " ".join(printed(5).split())
 
 
 async def test_a_stock_overview_as_json_adds_to_the_stock_levels(shop: Retailer, run: Run) -> None:
