@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.cli import options
 from service.cli.client import Client, call
@@ -121,8 +119,8 @@ def dispatch(
         from_location_id=origin,
         to_location_id=destination,
         units=_units(units),
-        effective_time=_timestamp(at, "--at"),
-        expect_time=_timestamp(expect, "--expect"),
+        effective_time=options.timestamp(at, "--at"),
+        expect_time=options.timestamp(expect, "--expect"),
     )
     request = TransferStockRequest(transfer_id=transfer_id, dispatch=step, request_id=options.request_id(request_id))
     _show(server, request, as_json)
@@ -151,7 +149,7 @@ def receive(
     """
     if not units and not complete:
         raise typer.BadParameter("name the units that arrived, as SKU:UNITS, or complete the transfer with --complete")
-    step = TransferReceipt(units=_units(units or []), complete=complete, effective_time=_timestamp(at, "--at"))
+    step = TransferReceipt(units=_units(units or []), complete=complete, effective_time=options.timestamp(at, "--at"))
     request = TransferStockRequest(transfer_id=transfer_id, receipt=step, request_id=options.request_id(request_id))
     _show(server, request, as_json)
 
@@ -180,7 +178,7 @@ def cancel(
       truestock transfer cancel T-1001 --at 2026-11-26T08:30Z
     """
     request = CancelTransferRequest(
-        transfer_id=transfer_id, effective_time=_timestamp(at, "--at"), request_id=options.request_id(request_id)
+        transfer_id=transfer_id, effective_time=options.timestamp(at, "--at"), request_id=options.request_id(request_id)
     )
     _show(server, request, as_json)
 
@@ -233,19 +231,3 @@ def _units(texts: list[str]) -> list[TransferUnits]:
             raise typer.BadParameter(f"{text!r} is not SKU:UNITS, such as MUG:2")
         units.append(TransferUnits(sku=match[1], unit_count=int(match[2])))
     return units
-
-
-def _timestamp(text: str, option: str) -> Timestamp | None:
-    """Reads a time, in UTC if it has no time zone; None if the option is left out."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option} {text!r} is not a time such as 2026-11-30T09:00Z") from error
-    message = Timestamp()
-    try:
-        message.FromDatetime(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
-    except OverflowError as error:
-        raise typer.BadParameter(f"{option} {text!r} is not between the years 1 and 9999 in UTC") from error
-    return message

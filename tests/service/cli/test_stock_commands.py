@@ -295,6 +295,7 @@ async def test_a_transfer_is_booked_late_and_called_off(shop: Retailer, run: Run
         (("receive", "T-1"), "name the units that arrived"),
         (("receive", "T-1", "MUG:1", "--at", "soon"), "--at 'soon' is not a time"),
         (("cancel", "T-1", "--at", "soon"), "--at 'soon' is not a time"),
+        (("receive", "T-1", "MUG:1", "--at", "2026-11-27T09:00:00"), "has no time zone; add Z for UTC"),
     ],
 )
 async def test_wrong_usage_of_transfers_is_explained(
