@@ -1,10 +1,13 @@
-"""Periodic work, and waiting for events."""
+"""Periodic work, waiting for events, and the log of failures that repeat."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from traceback import walk_tb
 
 import structlog
 
@@ -12,18 +15,87 @@ from service.errors import NotReady
 
 log = structlog.get_logger(__name__)
 
+LINE_SECONDS = 60.0
+"""A failure that repeats is logged this often, with how often it happened since the last line."""
+TRACEBACK_SECONDS = 3_600.0
+"""A failure that repeats is logged with its traceback this often: the first one may have left the log."""
+FAILURE_KINDS = 100
+"""Kinds of failures that one log tells apart; beyond it, all are forgotten and logged in full again."""
+ERROR_LENGTH = 300
+"""Characters of an error's message in a line without a traceback."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    """When one kind of failure was logged and with its traceback, and how often it happened since, unlogged."""
+
+    line_time: float
+    traceback_time: float
+    unlogged_count: int = 0
+
+
+class FailureLog:
+    """Logs failures that repeat: the first of a kind at once and in full, then one line a minute with their number.
+
+    Failures are of one kind if they have the same event and were raised by the same type of error on the same path
+    through the code. Every place that goes on after a failure and tries again reports to one of these.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[tuple[object, ...], _Failure] = {}
+        self._is_failing = False
+
+    def failed(self, event: str, error: BaseException, *, traceback: bool = True, **values: object) -> None:
+        """Logs a failure, or counts it if its kind was logged within LINE_SECONDS.
+
+        Without `traceback`, all failures with this event are of one kind, whatever their error.
+        """
+        now = self._clock()
+        kind = (event, type(error), *_path(error)) if traceback else (event,)
+        failure = self._failures.get(kind)
+        if failure is None:
+            if len(self._failures) >= FAILURE_KINDS:
+                self._failures.clear()
+            failure = self._failures[kind] = _Failure(now - LINE_SECONDS, now - TRACEBACK_SECONDS)
+        failure.unlogged_count += 1
+        if now - failure.line_time < LINE_SECONDS:
+            return
+        values = {**values, "error": _text(error), "times": failure.unlogged_count}
+        failure.line_time, failure.unlogged_count = now, 0
+        self._is_failing = True
+        if traceback and now - failure.traceback_time >= TRACEBACK_SECONDS:
+            failure.traceback_time = now
+            log.error(event, **values, exc_info=error)
+        else:
+            log.error(event, **values)
+
+    def worked(self, event: str, **values: object) -> None:
+        """Logs that what failed works again, with the failures that no line has counted; nothing if none was logged."""
+        if not self._is_failing:
+            return
+        self._is_failing = False
+        unlogged_count = sum(failure.unlogged_count for failure in self._failures.values())
+        for failure in self._failures.values():
+            failure.unlogged_count = 0
+        log.warning(event, **values, failures_since=unlogged_count)
+
 
 async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
     """Runs `work` every `seconds` until `stop` is set, also after it failed."""
+    failures = FailureLog()
+    name = getattr(work, "__qualname__", repr(work))
     while not stop.is_set():
         try:
             await work()
         except NotReady:
-            # The health probe has logged it once.
-            log.debug("a sweep waits for the database")
-        except Exception:
-            # No answer depends on a sweep, so a failed one is logged and retried instead of ending the service.
-            log.exception("a sweep failed and will be tried again")
+            # The database has logged why it does not answer.
+            log.debug("periodic work waits for the database", work=name)
+        except Exception as error:
+            # No answer depends on periodic work, so it is tried again instead of ending the service.
+            failures.failed("periodic work failed and will be tried again", error, work=name)
+        else:
+            failures.worked("periodic work succeeds again", work=name)
         await pause(stop, seconds)
 
 
@@ -41,3 +113,14 @@ async def first_of(*events: asyncio.Event) -> None:
     finally:
         for task in waiting:
             task.cancel()
+
+
+def _path(error: BaseException) -> tuple[tuple[str, int], ...]:
+    """The files and lines through which the error was raised."""
+    return tuple((frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__))
+
+
+def _text(error: BaseException) -> str:
+    """The error on one line. Details that PostgreSQL adds on further lines may hold values of an order."""
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:ERROR_LENGTH]

@@ -1,17 +1,13 @@
-"""Probes the database every second; gRPC health and /readyz follow, and changes are logged."""
+"""Probes the database every second; gRPC health and /readyz follow. The database logs its failures."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import asyncpg
-import structlog
-
 from service.background import pause
 from service.database.database import Database
-
-log = structlog.get_logger(__name__)
+from service.errors import NotReady
 
 PROBE_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
@@ -31,8 +27,8 @@ class HealthProbe:
         """Probes every PROBE_SECONDS until `stop` is set."""
         while not stop.is_set():
             alive = await self._answers()
-            if alive is not self._alive:
-                log.warning("the database answers again" if alive else "the database does not answer")
+            if alive and not self._alive:
+                self._database.answers_again()
             if not (alive and self._alive):
                 await self._listener(alive)
             self._alive = alive
@@ -40,8 +36,7 @@ class HealthProbe:
 
     async def _answers(self) -> bool:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._database.ping()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            await self._database.ping(ANSWER_SECONDS)
+        except NotReady:
             return False
         return True

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, asyncpg as dialect
 from sqlalchemy.sql.expression import ClauseElement, TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
+from service.background import FailureLog
 from service.errors import NotReady
 from service.metrics import Metrics
 
@@ -50,6 +51,16 @@ RETRYABLE = (
     OSError,  # no socket, route, host name or timely answer
 )
 """Errors that a new attempt may cure. Its claim of the request id shows whether an earlier attempt committed."""
+
+UNUSABLE = (
+    asyncpg.PostgresSystemError,  # class 58: files of the database are missing or cannot be read
+    asyncpg.InternalServerError,  # class XX: its data are damaged
+    asyncpg.InvalidCatalogNameError,  # the database was dropped
+    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: the account may no longer connect
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedTableError,  # the tables were there at the start: a restore, or a drop, has removed them
+)
+"""Errors that only the operator of the database can cure; the caller may try again after that."""
 
 
 NEEDED: ContextVar[frozenset[UUID]] = ContextVar("NEEDED", default=frozenset())
@@ -136,6 +147,7 @@ class Database:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], metrics: Metrics) -> None:
         self._pool = pool
         self._metrics = metrics
+        self._failures = FailureLog()
 
     @classmethod
     async def open(
@@ -160,10 +172,17 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    async def ping(self) -> None:
-        """Runs an empty query. Raises what asyncpg raises, including TimeoutError."""
-        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            await connection.execute("SELECT 1")
+    async def ping(self, seconds: float) -> None:
+        """Runs an empty query within `seconds`. Raises NotReady."""
+        try:
+            async with asyncio.timeout(seconds), self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                await connection.execute("SELECT 1")
+        except (*RETRYABLE, asyncpg.PostgresError) as error:
+            raise self._not_ready("ping", error) from error
+
+    def answers_again(self) -> None:
+        """Logs that the database answers again, if it was logged that it did not."""
+        self._failures.worked("the database answers again")
 
     @asynccontextmanager
     async def connection(self, operation: str) -> AsyncIterator[Connection]:
@@ -243,15 +262,24 @@ class Database:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await run()
+            except UNUSABLE as error:
+                raise self._not_ready(operation, error) from error
             except RETRYABLE as error:
                 if isinstance(error, asyncpg.DataError):
                     # An out-of-range value fails again; asyncpg raises it as an InterfaceError too.
                     raise
                 self._metrics.database_retries.labels(operation).inc()
                 if attempt == ATTEMPTS:
-                    raise NotReady("the database did not answer") from error
+                    raise self._not_ready(operation, error) from error
                 await asyncio.sleep(_pause_seconds(attempt))
         raise AssertionError("unreachable")
+
+    def _not_ready(self, operation: str, error: BaseException) -> NotReady:
+        """The error of an operation that the database failed. All of them share one line a minute in the log."""
+        self._failures.failed("the database does not answer", error, traceback=False, operation=operation)
+        if isinstance(error, UNUSABLE):
+            return NotReady("the database cannot be used, and the log of the service says why")
+        return NotReady("the database did not answer")
 
 
 async def cancelled_only_before(begun: Callable[[], bool], work: Coroutine[Any, Any, T]) -> T:

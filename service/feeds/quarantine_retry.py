@@ -12,7 +12,7 @@ from sqlalchemy import Integer, Text, literal_column, select
 
 from policies.domain.resolutions import COMPLETED, MAPPED
 from service.allocation.unit_of_work import UnitOfWork
-from service.background import every
+from service.background import FailureLog, every
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import exception, location, product
 from service.dependencies import Dependencies
@@ -59,6 +59,7 @@ class QuarantineRetry:
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
+        self._failures = FailureLog()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Retries quarantined changes and checks for stale feeds until `stop` is set."""
@@ -71,13 +72,13 @@ class QuarantineRetry:
         try:
             await self._retry_batch(skus, location_ids)
         except NotReady:
-            log.warning(
-                "the database does not answer; stock changes that wait for a mapping will be retried in the background"
-            )
-        except Exception:
+            # The database has logged why it does not answer, and the background retry records the changes later.
+            log.debug("stock changes wait for the database")
+        except Exception as error:
             # The mapping is committed, so its call must succeed; the background retry records the changes later.
-            log.exception(
-                "stock changes that waited for a mapping could not be recorded; they will be retried in the background"
+            self._failures.failed(
+                "stock changes that waited for a mapping could not be recorded; they will be retried in the background",
+                error,
             )
 
     async def retry_due(self) -> None:

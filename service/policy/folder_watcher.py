@@ -11,15 +11,13 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
-import structlog
 from watchfiles import awatch
 
-from service.background import pause
+from service.background import FailureLog, pause
+from service.errors import NotReady
 from service.policy.active_policies import ActivePolicies
 from service.policy.rules_folder import RulesFolder, read_folder
 from service.policy.thread_switching import FAST_SWITCHING
-
-log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 """The folder is read this often even without file system events: some file systems send none, and a watch can break."""
@@ -42,7 +40,7 @@ class FolderWatcher:
         self._changed = changed
         self._latest = active_policies.last_read
         self._is_notified = True
-        self._failure = ""
+        self._failures = FailureLog()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watches and reloads until `stop`, one reload at a time."""
@@ -50,10 +48,13 @@ class FolderWatcher:
             try:
                 await self._reload_if_changed()
                 await self._watch(stop)
+            except NotReady:
+                # The database, which has logged why it does not answer, must still take the rules that came into force.
+                await pause(stop, POLL_SECONDS)
             except Exception as error:
-                # The file system may be out of watches, or the database unavailable: the next attempt may succeed,
-                # and stopping here would keep the current rules forever.
-                self._log_once(error)
+                # The file system may be out of watches: the next attempt may succeed, and stopping here would keep the
+                # current rules forever.
+                self._failures.failed("watching the rules folder failed; it is read every second instead", error)
                 await pause(stop, POLL_SECONDS)
 
     async def _watch(self, stop: asyncio.Event) -> None:
@@ -74,7 +75,6 @@ class FolderWatcher:
         )
         async with aclosing(changes):
             async for _ in changes:
-                self._failure = ""
                 await self._reload_if_changed()
                 if self._latest.folders != folders:
                     # A watch stays on the folders that it started with, even after others have replaced them.
@@ -100,12 +100,6 @@ class FolderWatcher:
             if self._latest == before:
                 break
         return self._latest
-
-    def _log_once(self, error: Exception) -> None:
-        """Logs a failure once, not every second."""
-        if repr(error) != self._failure:
-            self._failure = repr(error)
-            log.warning("watching the rules folder failed; it is read every second instead", exc_info=error)
 
 
 async def load_in_thread(active_policies: ActivePolicies, rules_folder: RulesFolder) -> bool:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from prometheus_client import Gauge
 
-from service.background import first_of, pause
+from service.background import FailureLog, first_of, pause
 from service.errors import NotReady, WatchLimitReached
 
 log = structlog.get_logger(__name__)
@@ -78,6 +78,7 @@ class ChangePoller:
         self._seconds = seconds
         self._poll = poll
         self._reset = reset
+        self._failures = FailureLog()
         self._watchers = 0
         self._is_watched = asyncio.Event()
 
@@ -106,10 +107,12 @@ class ChangePoller:
         try:
             await self._poll()
         except NotReady:
-            # The health probe has logged it once.
+            # The database has logged why it does not answer.
             log.debug("a watch waits for the database", subject=self._subject)
-        except Exception:
-            log.exception("polling for changes failed and will be retried", subject=self._subject)
+        except Exception as error:
+            self._failures.failed("polling for changes failed and will be retried", error, subject=self._subject)
+        else:
+            self._failures.worked("polling for changes succeeds again", subject=self._subject)
 
 
 class SubscriberLimit:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
-from service.background import every, pause
+from service.background import FailureLog, every, pause
 from service.database.database import STATEMENT_SECONDS, Database
 from service.metrics import Metrics
 from service.stock import ledger_check
@@ -26,6 +26,7 @@ class LedgerMonitor:
         self._database = database
         self._metrics = metrics
         self._seconds = seconds
+        self._failures = FailureLog()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Verifies the ledger at the configured interval until `stop` is set; never if the interval is 0."""
@@ -45,12 +46,16 @@ class LedgerMonitor:
         try:
             async with self._database.connection("verify_ledger") as connection:
                 report = await ledger_check.verify(connection, statement_seconds=CHECK_SECONDS)
-        except asyncpg.QueryCanceledError:
-            log.warning("ledger check took too long beside the running service; run `truestock verify-ledger` instead")
+        except asyncpg.QueryCanceledError as error:
+            self._failures.failed(
+                "ledger check took too long beside the running service; run `truestock verify-ledger` instead",
+                error,
+                traceback=False,
+            )
             return
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             # Health checks report that the database does not answer; the metric of the last check keeps its old time.
-            log.warning("ledger was not verified", error=str(error))
+            self._failures.failed("ledger was not verified", error, traceback=False)
             return
         self._metrics.ledger_differences.set(report.difference_count)
         self._metrics.ledger_verified.set_to_current_time()

@@ -22,7 +22,7 @@ from sqlalchemy import BigInteger, Integer, Interval, Text, delete, exists, func
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from policies.stock.oversell import PublishedFigure
-from service.background import every, first_of, pause
+from service.background import FailureLog, every, first_of, pause
 from service.database.database import Columns, Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, availability_history
 from service.errors import NotReady
@@ -104,6 +104,7 @@ class PublicationLog:
         self._queue: deque[tuple[Pair, PublishedFigure]] = deque()
         self._last: dict[Pair, PublishedFigure] = {}
         self._wake = asyncio.Event()
+        self._failures = FailureLog()
         self._follow_time = time.monotonic()
 
     def record(self, channel_id: str, units: Mapping[str, int], publish_time: datetime, policy_revision: str) -> None:
@@ -166,8 +167,12 @@ class PublicationLog:
                     "publications",
                     lambda connection, rows=rows: _write(connection, rows),  # type: ignore[misc]
                 )
-            except (NotReady, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("published figures wait to be written", figures=len(self._queue), error=str(error))
+            except NotReady:
+                # The database has logged why it does not answer.
+                log.debug("published figures wait to be written", figures=len(self._queue))
+                return False
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self._failures.failed("published figures wait to be written", error, figures=len(self._queue))
                 return False
             for entry in batch:
                 if self._queue and self._queue[0] is entry:

@@ -1,0 +1,137 @@
+"""Work that repeats: a failure that repeats is logged once a minute, and nothing that failed is left uncounted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from structlog.testing import capture_logs
+
+from service.background import FAILURE_KINDS, LINE_SECONDS, TRACEBACK_SECONDS, FailureLog, every
+from service.errors import NotReady
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def raised(error: type[Exception] = KeyError, message: str = "mug") -> Exception:
+    try:
+        raise error(message)
+    except Exception as caught:
+        return caught
+
+
+def test_a_failure_that_repeats_is_logged_once_a_minute_with_its_number() -> None:
+    clock = Clock()
+    failures = FailureLog(clock)
+
+    with capture_logs() as lines:
+        for _ in range(int(3 * LINE_SECONDS)):
+            failures.failed("a sweep failed", raised(), work="sweep")
+            clock.seconds += 1
+
+    assert [line["times"] for line in lines] == [1, 60, 60]
+    assert ["exc_info" in line for line in lines] == [True, False, False]
+    assert {(line["error"], line["work"]) for line in lines} == {("KeyError: 'mug'", "sweep")}
+
+
+def test_the_traceback_is_logged_again_after_an_hour() -> None:
+    clock = Clock()
+    failures = FailureLog(clock)
+
+    with capture_logs() as lines:
+        for _ in range(2):
+            failures.failed("a sweep failed", raised())
+            clock.seconds += TRACEBACK_SECONDS
+
+    assert ["exc_info" in line for line in lines] == [True, True]
+
+
+def test_each_kind_of_failure_is_logged_in_full_once() -> None:
+    failures = FailureLog(Clock())
+
+    with capture_logs() as lines:
+        for _ in range(2):
+            failures.failed("a sweep failed", raised(KeyError))
+            failures.failed("a sweep failed", raised(ValueError))
+            failures.failed("a poll failed", raised(KeyError))
+
+    assert [(line["event"], line["error"]) for line in lines] == [
+        ("a sweep failed", "KeyError: 'mug'"),
+        ("a sweep failed", "ValueError: mug"),
+        ("a poll failed", "KeyError: 'mug'"),
+    ]
+
+
+def test_a_log_of_failures_keeps_a_bounded_number_of_kinds() -> None:
+    failures = FailureLog(Clock())
+
+    with capture_logs() as lines:
+        for number in range(FAILURE_KINDS + 1):
+            failures.failed(f"failure {number}", raised())
+        failures.failed("failure 0", raised())
+
+    assert len(lines) == FAILURE_KINDS + 2
+
+
+def test_without_a_traceback_all_errors_of_one_event_are_one_kind() -> None:
+    failures = FailureLog(Clock())
+
+    with capture_logs() as lines:
+        failures.failed("the database does not answer", raised(OSError, "no route"), traceback=False)
+        failures.failed("the database does not answer", raised(TimeoutError, ""), traceback=False)
+        failures.worked("the database answers again")
+        failures.worked("the database answers again")
+
+    assert [line["event"] for line in lines] == ["the database does not answer", "the database answers again"]
+    assert lines[0]["error"] == "OSError: no route"
+    assert lines[1]["failures_since"] == 1
+
+
+def test_what_fails_and_works_in_turn_is_logged_twice_a_minute() -> None:
+    clock = Clock()
+    failures = FailureLog(clock)
+
+    with capture_logs() as lines:
+        for _ in range(int(2 * LINE_SECONDS)):
+            failures.failed("a sweep failed", raised())
+            clock.seconds += 1
+            failures.worked("a sweep succeeds again")
+
+    assert [line["event"] for line in lines] == ["a sweep failed", "a sweep succeeds again"] * 2
+
+
+def test_values_of_an_order_that_postgresql_adds_are_not_in_the_line() -> None:
+    with capture_logs() as lines:
+        FailureLog(Clock()).failed("a sweep failed", raised(ValueError, "twice\nDETAIL: Key (name)=(Kim)"))
+
+    assert lines[0]["error"] == "ValueError: twice"
+
+
+async def test_periodic_work_that_fails_is_repeated_and_named() -> None:
+    stop = asyncio.Event()
+    results: list[type[Exception] | None] = [KeyError, NotReady, KeyError, None]
+
+    async def sweep() -> None:
+        error = results.pop(0)
+        if not results:
+            stop.set()
+        if error is not None:
+            raise error("mug")
+
+    with capture_logs() as lines:
+        await every(0.001, stop, sweep)
+
+    assert [(line["log_level"], line["event"]) for line in lines] == [
+        ("error", "periodic work failed and will be tried again"),
+        ("debug", "periodic work waits for the database"),
+        ("warning", "periodic work succeeds again"),
+    ]
+    assert lines[0]["work"].endswith("sweep")
+    assert lines[-1]["failures_since"] == 1
