@@ -83,6 +83,11 @@ class ServerFolder:
         """The server's log, which the guard keeps within bounds."""
         return self.folder / "postgres.log"
 
+    @property
+    def older_log(self) -> Path:
+        """The log before it, which the guard keeps."""
+        return self.folder / "postgres.log.1"
+
 
 def find_server_folder(requested: Path, state_folder: Path = STATE_FOLDER) -> ServerFolder:
     """The server folder for a requested folder, always the same for the same request.

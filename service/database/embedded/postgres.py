@@ -113,6 +113,9 @@ class EmbeddedPostgres:
             _clear_stale_pid(server_folder)
             ensure_cluster(server_folder, lock)
             socket_folder = _create_socket_folder(server_folder, undo)
+            for log in (server_folder.log, server_folder.older_log):
+                if log.exists():
+                    log.chmod(0o600)
             log_start = server_folder.log.stat().st_size if server_folder.log.exists() else 0
             process = _start_guard(server_folder, socket_folder, settings, lock)
             undo.callback(_end, process)
@@ -194,9 +197,19 @@ def _wait_for_predecessor(server_folder: ServerFolder, undo: ExitStack) -> int:
 
 
 def _open_lock(path: Path, undo: ExitStack) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = _open_private(path, os.O_RDWR | os.O_CREAT)
     undo.callback(os.close, lock)
     return lock
+
+
+def _open_private(path: str | Path, flags: int) -> int:
+    """Opens a file that only its owner may read, also if an earlier version created it for everybody.
+
+    PostgreSQL's log has the statements that failed, and with them values of orders.
+    """
+    file = os.open(path, flags, 0o600)
+    os.fchmod(file, 0o600)
+    return file
 
 
 def _try_lock(lock: int) -> bool:
@@ -256,7 +269,7 @@ def _start_guard(
         user=None if server_folder.account is None else server_folder.account.user,
         group=None if server_folder.account is None else server_folder.account.group,
     )
-    with server_folder.log.open("ab") as log:
+    with open(server_folder.log, "ab", opener=_open_private) as log:
         return subprocess.Popen(
             # The guard needs the standard library alone: -I ignores PYTHON* variables and keeps service/ off the import
             # path, -S leaves out site-packages, and a path to the file works from any folder.

@@ -226,6 +226,19 @@ def test_data_survive_a_restart_and_a_server_may_be_stopped_twice(folder: Path) 
         assert recall(again) == number
 
 
+def test_only_the_owner_reads_what_holds_data_also_in_a_folder_of_an_earlier_version(folder: Path) -> None:
+    """The log has the statements that failed, with values of orders in them."""
+    names = ("postgres.log", "postgres.log.1")
+    for name in names:
+        (folder / name).touch()
+        (folder / name).chmod(0o644)
+
+    start(folder).stop()
+
+    modes = {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
+    assert modes == dict.fromkeys([*names, "pgdata", "server.lock", "service.lock"], 0)
+
+
 def test_data_survive_a_kill_of_the_service(folder: Path) -> None:
     with service_process(folder) as service:
         number = remember(read_line(service))
