@@ -25,6 +25,9 @@ from policies.source.yaml_nodes import MappingNode, Node, UnreadableFile, parse
 KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "merchant")
 
 EXTENSIONS = (".yaml", ".yml")
+"""The endings of rule files and test suites, in any letter case: some programs save them in capitals."""
+TEST_SUFFIX = "_test"
+"""The end of a test suite's name before its extension, in any letter case."""
 
 MAX_FILES = 1_000
 MAX_FOLDER_BYTES = 16 << 20
@@ -63,8 +66,17 @@ def read(files: Mapping[str, bytes]) -> Reading:
 
 def is_rule_file(path: str) -> bool:
     """Whether a path is a rule file: a YAML file that is not a test suite."""
-    stem, dot, extension = path.rpartition(".")
-    return dot + extension in EXTENSIONS and not stem.endswith("_test")
+    return is_yaml_file(path) and not has_suite_name(path)
+
+
+def is_yaml_file(path: str) -> bool:
+    """Whether a path has one of the EXTENSIONS; other files of a rules folder are not read."""
+    return path.lower().endswith(EXTENSIONS)
+
+
+def has_suite_name(path: str) -> bool:
+    """Whether the name before the extension is that of a test suite."""
+    return path.rpartition(".")[0].lower().endswith(TEST_SUFFIX)
 
 
 def revision(files: Mapping[str, bytes]) -> str:

@@ -14,7 +14,14 @@ from policies.engine.conditions import Always
 from policies.engine.matcher import Matcher
 from policies.policy_set import ExceptionRule, PolicySet, RoutingPolicy
 from policies.reading.routing_rules import MAX_POSITION
-from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOLDER_BYTES
+from policies.reading.rules_reader import (
+    FOLDER,
+    MAX_FILES,
+    MAX_FOLDER_BYTES,
+    TEST_SUFFIX,
+    has_suite_name,
+    is_yaml_file,
+)
 from policies.source.problems import Problem, Source
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import Node, UnreadableFile, parse
@@ -33,7 +40,6 @@ CODES: Mapping[str, str] = {
 }
 """Codes of problems that only suites have, in addition to those of rule files in `problems`."""
 
-_SUFFIX = "_test"
 SHARED_FIXTURES = "fixtures_test"
 """Name of the file whose fixtures every suite may use."""
 
@@ -102,14 +108,13 @@ def run_suites(policy_set: PolicySet | None, files: Mapping[str, bytes]) -> Repo
 
 def _shared_path(suites: Iterable[str]) -> str | None:
     """The file of shared fixtures: the one with that name at the highest level of the folder."""
-    named = [path for path in suites if path.rpartition("/")[2].rpartition(".")[0] == SHARED_FIXTURES]
+    named = [path for path in suites if path.rpartition("/")[2].rpartition(".")[0].lower() == SHARED_FIXTURES]
     return min(named, key=lambda path: (path.count("/"), path), default=None)
 
 
 def is_suite(path: str) -> bool:
     """Whether a path names a test suite."""
-    stem, dot, extension = path.rpartition(".")
-    return dot + extension in EXTENSIONS and stem.endswith(_SUFFIX)
+    return is_yaml_file(path) and has_suite_name(path)
 
 
 def testable_rules(policy_set: PolicySet) -> Iterator[TestableRule]:
@@ -209,8 +214,8 @@ def _rules_for_suite(policy_set: PolicySet | None, suite_file: RuleFile, node: N
         return None
     if tests_all_rules(node):
         return policy_set
-    stem = suite_file.file.rpartition(".")[0].removesuffix(_SUFFIX)
-    beside = [stem + extension for extension in EXTENSIONS if stem + extension in policy_set.files]
+    stem = suite_file.file.rpartition(".")[0][: -len(TEST_SUFFIX)]
+    beside = [path for path in policy_set.files if path.startswith(f"{stem}.") and path.rpartition(".")[0] == stem]
     if not beside:
         help = f"add the rule file {stem}.yaml, rename the suite, or add 'rules: all' to test all rules together."
         suite_file.note(node, "no-rule-file", "this suite has no rule file of the same name beside it", help)
@@ -247,7 +252,7 @@ def _untested(policy_set: PolicySet, fired: Collection[Source]) -> Iterator[Prob
         if rule.source not in fired:
             stem, dot, extension = rule.source.file.rpartition(".")
             message = f"no test makes {rule.title} fire"
-            help = f"add a test to {stem}{_SUFFIX}{dot}{extension} in which it fires."
+            help = f"add a test to {stem}{TEST_SUFFIX}{dot}{extension} in which it fires."
             yield Problem(*_position(rule.source), "rule-untested", message, help)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policies.reading.rules_reader import EXTENSIONS, FOLDER, MAX_FILES, MAX_FOLDER_BYTES
+from policies.reading.rules_reader import FOLDER, MAX_FILES, MAX_FOLDER_BYTES, is_yaml_file
 from policies.source.problems import Problem, render, terminal_safe
 
 MAX_ENTRIES = 20_000
@@ -95,7 +95,7 @@ class _FolderWalk:
         return not Path(os.path.realpath(path.parent)).is_relative_to(real)
 
     def _add_file(self, path: Path) -> None:
-        if path.suffix not in EXTENSIONS:
+        if not is_yaml_file(path.name):
             return
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(self.root):
             self._add_problem(path, "this link leads to a file outside the rules, which is not read", _LINK_OUT)

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service.cli.commands.check_command import run
+from service.metrics import Metrics
 from service.policy import rules_folder
+from service.policy.active_policies import ActivePolicies
 from service.policy.rules_folder import read_folder
+from service.policy.sandbox_process import try_rules
 
 NOBODY_UID = 65_534
 
@@ -156,3 +160,32 @@ def without_privileges() -> Iterator[None]:
         yield
     finally:
         os.seteuid(before)
+
+
+def test_endings_in_capitals_are_read_by_everything_that_collects_rules(folder: Path) -> None:
+    (folder / "Routing.YAML").write_text(
+        "kind: routing\npolicies: [{name: all, position: 1, rank: [nearest], otherwise: exception}]\n"
+    )
+    (folder / "Stores.Yml").write_text(
+        "kind: buffer\nname: stores\nscope: location\n"
+        "rules: [{name: keep-two, when: {location.type: store}, hold_back: {units: 2}}]\n"
+    )
+    (folder / "Stores_Test.YML").write_text(
+        "suite: Stores\nnow: 2026-11-27T09:00:00Z\ntests:\n- name: A store keeps two mugs\n"
+        "  given: {channel: web, location: oslo, product: MUG, available: 5}\n"
+        "  expect: {sellable: 3, because: [keep-two]}\n"
+    )
+    (folder / "FIXTURES_TEST.YAML").write_text(
+        "locations: {oslo: {type: store}}\nproducts: {MUG: }\nchannels: {web: {kind: web}}\n"
+    )
+
+    files = read_folder(folder).files
+    report = try_rules(files)
+
+    assert len(files) == 4
+    assert not report.problems
+    assert [(result.file, result.passed) for result in report.results] == [("rules/Stores_Test.YML", True)]
+    assert ActivePolicies(folder, Metrics(CollectorRegistry())).in_force().files == (
+        "rules/Routing.YAML",
+        "rules/Stores.Yml",
+    )
