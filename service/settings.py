@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=2, le=100)
     """Connections in the database pool of this process."""
     statement_cache_size: int = Field(default=200, ge=0, le=10_000)
-    """Prepared statements cached per connection; use 0 behind PgBouncer before 1.21 in transaction pooling mode."""
+    """Prepared statements cached per direct connection; behind a connection pooler none is prepared by name."""
     decision_retention_days: int = Field(default=90, ge=1, le=3_650)
     """Days for which decisions and their inputs are kept."""
     publication_retention_days: int = Field(default=30, ge=1, le=3_650)

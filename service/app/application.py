@@ -123,7 +123,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),
-            database=source.description,
+            database=source.description + (", through a connection pooler" if database.behind_pooler else ""),
             policy_revision=active_policies.current.policy_set.revision,
             loaded_sample=loaded,
             has_sample=WAREHOUSE in catalog.locations,
@@ -161,9 +161,14 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
             statement_cache_size=settings.statement_cache_size,
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise StartError(
-            f"the database cannot be reached: {error}; check --database-url and that PostgreSQL is running"
-        ) from error
+        raise StartError(f"the database cannot be reached: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """Why no connection can be used, and what to do."""
+    if "statement pooling" in str(error):
+        return f"its connection pooler allows no transactions ({error}); set pool_mode to transaction or session"
+    return f"{str(error) or 'no answer in time'}; check --database-url and that PostgreSQL is running"
 
 
 async def _load_sample(settings: Settings, database: Database, policy_set: PolicySet) -> bool:
@@ -172,8 +177,7 @@ async def _load_sample(settings: Settings, database: Database, policy_set: Polic
 
 
 async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
-    async with database.connection("start") as connection:
-        catalog = await catalog_store.read(connection)
+    catalog = await database.unlocked("start", catalog_store.read)
     metrics.start_channels(catalog.channels, catalog.locations)
     return catalog
 

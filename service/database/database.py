@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,6 +18,13 @@ from sqlalchemy.sql.expression import ClauseElement, TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 from service.background import FailureLog
+from service.database.connection_pool import (
+    CONNECT_SECONDS,
+    LOST_STATEMENTS,
+    SERVER_SETTINGS,
+    STATEMENT_CACHE_SIZE,
+    ConnectionPool,
+)
 from service.errors import NotReady
 from service.metrics import Metrics
 
@@ -33,8 +40,6 @@ ATTEMPTS = 6
 # time. It still makes progress: every attempt first locks the orders that earlier attempts found busy.
 BUSY_ATTEMPTS = 30
 """Attempts of a transaction that raises RowsBusy: each one locks in order what the attempt before it needed."""
-CONNECT_SECONDS = 10.0
-STATEMENT_SECONDS = 30.0
 
 # A transaction is retried as a whole, never one of its statements. It claims its request ids first, so a retry after
 # a commit of unknown outcome finds the stored answer and writes nothing twice.
@@ -48,6 +53,7 @@ RETRYABLE = (
     asyncpg.OperatorInterventionError,  # class 57: query cancelled, server shutting down or starting
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # the connection closed as a statement began
+    *LOST_STATEMENTS,  # the session is another one, as behind a connection pooler
     OSError,  # no socket, route, host name or timely answer
 )
 """Errors that a new attempt may cure. Its claim of the request id shows whether an earlier attempt committed."""
@@ -144,33 +150,34 @@ def transposed(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str,
 class Database:
     """A pool of connections that measures the time of each operation."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], metrics: Metrics) -> None:
+    def __init__(self, pool: ConnectionPool, metrics: Metrics) -> None:
         self._pool = pool
         self._metrics = metrics
         self._failures = FailureLog()
 
     @classmethod
     async def open(
-        cls, url: str, metrics: Metrics, *, connections: int = 10, statement_cache_size: int = 200
+        cls,
+        url: str,
+        metrics: Metrics,
+        *,
+        connections: int = 10,
+        statement_cache_size: int = STATEMENT_CACHE_SIZE,
     ) -> Database:
         """Opens the pool. Raises what asyncpg raises."""
-        pool = await asyncpg.create_pool(
-            plain_url(url),
-            min_size=1,
-            max_size=connections,
-            timeout=CONNECT_SECONDS,
-            command_timeout=STATEMENT_SECONDS,
-            statement_cache_size=statement_cache_size,
-            server_settings={"application_name": "truestock", "timezone": "UTC"},
+        pool = await ConnectionPool.open(
+            plain_url(url), connections=connections, statement_cache_size=statement_cache_size
         )
         return cls(pool, metrics)
 
+    @property
+    def behind_pooler(self) -> bool:
+        """Whether a connection pooler is between the service and PostgreSQL, as far as is known."""
+        return self._pool.behind_pooler
+
     async def close(self) -> None:
         """Closes the pool; statements in flight get 10 seconds."""
-        try:
-            await asyncio.wait_for(self._pool.close(), timeout=10)
-        except TimeoutError:
-            self._pool.terminate()
+        await self._pool.close()
 
     async def ping(self, seconds: float) -> None:
         """Runs an empty query within `seconds`. Raises NotReady."""
@@ -185,8 +192,8 @@ class Database:
         self._failures.worked("the database answers again")
 
     @asynccontextmanager
-    async def connection(self, operation: str) -> AsyncIterator[Connection]:
-        """A connection outside a transaction: each statement sees what was committed when it started."""
+    async def session(self, operation: str) -> AsyncIterator[Connection]:
+        """A connection for work that begins its transactions itself: a pooler may change the session between them."""
         async with self._pool.acquire() as connection:
             started = time.perf_counter()
             try:
@@ -214,7 +221,7 @@ class Database:
             nonlocal commit_begun
             # READ COMMITTED on purpose: statements after the locks see what others committed while this one waited. The
             # snapshot of a REPEATABLE READ transaction would date from before the locks.
-            async with self.connection(operation) as connection, connection.transaction():
+            async with self.session(operation) as connection, connection.transaction():
                 result = await work(connection)
                 commit_begun = True
             return result
@@ -232,7 +239,7 @@ class Database:
 
         async def attempt() -> T:
             async with (
-                self.connection(operation) as connection,
+                self.session(operation) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 return await work(connection)
@@ -240,10 +247,17 @@ class Database:
         return await self._retried(operation, attempt)
 
     async def unlocked(self, operation: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work`, which only reads, outside a transaction, and again after a retryable error. Raises NotReady."""
+        """Runs `work`, which only reads; each of its statements sees what was committed when it began.
+
+        Runs it again after a retryable error. Raises NotReady.
+        """
 
         async def attempt() -> T:
-            async with self.connection(operation) as connection:
+            async with (
+                self.session(operation) as connection,
+                # A transaction costs two round trips, which only a pooler makes necessary: it keeps the session.
+                connection.transaction() if self._pool.behind_pooler else nullcontext(),
+            ):
                 return await work(connection)
 
         return await self._retried(operation, attempt)
@@ -269,6 +283,8 @@ class Database:
                     # An out-of-range value fails again; asyncpg raises it as an InterfaceError too.
                     raise
                 self._metrics.database_retries.labels(operation).inc()
+                if isinstance(error, LOST_STATEMENTS):
+                    await self._pool.use_no_names()
                 if attempt == ATTEMPTS:
                     raise self._not_ready(operation, error) from error
                 await asyncio.sleep(_pause_seconds(attempt))
@@ -303,6 +319,22 @@ async def cancelled_only_before(begun: Callable[[], bool], work: Coroutine[Any, 
             task.exception()
         raise cancellation
     return task.result()
+
+
+@asynccontextmanager
+async def single_connection(url: str) -> AsyncIterator[Connection]:
+    """A connection of its own for a few statements, each of them in a transaction that the caller begins.
+
+    Raises what asyncpg raises, TimeoutError too.
+    """
+    # No statement is prepared by name, as behind a pooler: a connection that is soon closed would gain nothing by it.
+    connection = await asyncpg.connect(
+        plain_url(url), timeout=CONNECT_SECONDS, statement_cache_size=0, server_settings=SERVER_SETTINGS
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=CONNECT_SECONDS)
 
 
 def plain_url(url: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from service.database.database import plain_url, sqlalchemy_url
+from service.database.database import single_connection, sqlalchemy_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -24,14 +23,11 @@ async def migrate(url: str) -> str:
 
 async def revision(url: str) -> str | None:
     """The schema revision of a database; None if it has no Truestock tables."""
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection, connection.transaction():
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
             return None
         version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
         return version
-    finally:
-        await connection.close()
 
 
 def newest_revision() -> str:

@@ -9,7 +9,8 @@ import asyncpg
 import structlog
 
 from service.background import FailureLog, every, pause
-from service.database.database import STATEMENT_SECONDS, Database
+from service.database.connection_pool import STATEMENT_SECONDS
+from service.database.database import Database
 from service.metrics import Metrics
 from service.stock import ledger_check
 
@@ -44,7 +45,7 @@ class LedgerMonitor:
     async def verify(self) -> None:
         """Verifies the ledger once and sets the metrics; logs an error if it differs."""
         try:
-            async with self._database.connection("verify_ledger") as connection:
+            async with self._database.session("verify_ledger") as connection:
                 report = await ledger_check.verify(connection, statement_seconds=CHECK_SECONDS)
         except asyncpg.QueryCanceledError as error:
             self._failures.failed(

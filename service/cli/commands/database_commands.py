@@ -10,7 +10,7 @@ import asyncpg
 
 from service.cli.console import UserError
 from service.database import migrate
-from service.database.database import plain_url
+from service.database.database import single_connection
 from service.database.embedded.location import has_data
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.settings import Settings
@@ -48,11 +48,8 @@ async def _verify(url: str) -> LedgerReport:
         raise UserError(
             "The database does not have the schema of this Truestock version; run `truestock migrate` first."
         )
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection:
         return await ledger_check.verify(connection)
-    finally:
-        await connection.close()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from service.database.pooled_dialect import CONNECT_ARGUMENTS, pooled_url
 from service.database.tables import metadata
 
 
@@ -22,7 +23,7 @@ async def connect_and_run() -> None:
     url = context.config.get_main_option("sqlalchemy.url")
     if url is None:
         raise RuntimeError("no sqlalchemy.url: migrate with `truestock migrate`")
-    engine = create_async_engine(url, poolclass=NullPool)
+    engine = create_async_engine(pooled_url(url), poolclass=NullPool, connect_args=CONNECT_ARGUMENTS)
     async with engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()

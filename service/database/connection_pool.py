@@ -1,0 +1,99 @@
+"""Connections to PostgreSQL, direct or through a connection pooler such as PgBouncer.
+
+A pooler lends a server's session to a client for one transaction or longer. A statement that a client prepared is then
+missing in its next session, and another client's statement may have its place: to run it would be worse than an error.
+So behind a pooler no statement is prepared by name, and all statements of an operation are in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import asyncpg
+import structlog
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 10.0
+STATEMENT_SECONDS = 30.0
+STATEMENT_CACHE_SIZE = 200
+"""Prepared statements cached per direct connection."""
+
+SERVER_SETTINGS = {"application_name": "truestock", "timezone": "UTC"}
+"""Both belong to the few that PgBouncer takes along from one session to the next."""
+
+LOST_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+"""A prepared statement is missing, or has another's name: the session is not the one in which it was prepared."""
+
+
+class ConnectionPool:
+    """A pool that finds out whether a pooler is between it and PostgreSQL, and then does without named statements."""
+
+    def __init__(self, statement_cache_size: int) -> None:
+        self._statement_cache_size = statement_cache_size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self.behind_pooler = False
+        """Whether sessions may change between two transactions of one connection."""
+
+    @classmethod
+    async def open(
+        cls, url: str, *, connections: int, statement_cache_size: int = STATEMENT_CACHE_SIZE
+    ) -> ConnectionPool:
+        """Opens the pool and one connection; `url` is in asyncpg's form. Raises what asyncpg raises."""
+        pool = cls(statement_cache_size)
+        pool._pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections,
+            connect=pool._connect,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            server_settings=SERVER_SETTINGS,
+        )
+        return pool
+
+    def acquire(self, timeout: float | None = None) -> AbstractAsyncContextManager[Any]:
+        """A connection for the block, which begins its own transaction; `timeout` in seconds."""
+        assert self._pool is not None
+        return self._pool.acquire(timeout=timeout)
+
+    async def use_no_names(self) -> None:
+        """Uses no named statements from now on, because a session has lost one; connections in use keep theirs."""
+        assert self._pool is not None
+        if not self.behind_pooler:
+            self._note_pooler()
+            await self._pool.expire_connections()
+
+    async def close(self) -> None:
+        """Closes the pool; statements in flight get 10 seconds."""
+        assert self._pool is not None
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=10)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _connect(self, *args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        connection: asyncpg.Connection[asyncpg.Record]
+        expects_direct = not self.behind_pooler
+        cached = self._statement_cache_size if expects_direct else 0
+        connection = await asyncpg.connect(*args, **options, statement_cache_size=cached)
+        if expects_direct and not await _is_direct(connection):
+            self._note_pooler()
+            connection.terminate()
+            connection = await asyncpg.connect(*args, **options, statement_cache_size=0)
+        return connection
+
+    def _note_pooler(self) -> None:
+        if not self.behind_pooler:
+            self.behind_pooler = True
+            log.info("the database is behind a connection pooler, so no statement is prepared by name")
+
+
+async def _is_direct(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Whether the connection ends in PostgreSQL: a pooler names a process of its own to cancel statements with."""
+    # As text, such a statement is never prepared; its status is all that asyncpg returns of it.
+    statement = f"SELECT WHERE pg_backend_pid() = {connection.get_server_pid()}"
+    status: str = await connection.execute(statement, timeout=CONNECT_SECONDS)
+    return status == "SELECT 1"

@@ -1,0 +1,177 @@
+"""Direct connections prepare statements by name; behind a connection pooler nothing depends on a session."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.app.application import StartError, running
+from service.cli.commands import database_commands
+from service.database import migrate
+from service.database.database import Connection, Database
+from service.metrics import Metrics
+from service.settings import Settings
+from tests.conftest import PLAIN_RULES, RULES, RetailerMaker, service_settings
+from tests.pooler import needs_pgbouncer, pgbouncer
+from tests.retailer import HOLD, Retailer, promised
+from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb
+
+SKUS = ("CUP", "MUG", "POT")
+
+
+@pytest.fixture
+def pooled_url(database_url: str) -> Iterator[str]:
+    """The database through a pooler that lends two sessions, each for one transaction."""
+    with pgbouncer(database_url) as url:
+        yield url
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = await Database.open(url, Metrics(CollectorRegistry()), connections=2)
+    yield database
+    await database.close()
+
+
+async def names_in_session(database: Database) -> int:
+    """Statements that the session of a connection has prepared by name."""
+
+    async def work(connection: Connection) -> int:
+        count: int = await connection.fetchval("SELECT count(*) FROM pg_prepared_statements")
+        return count
+
+    return await database.unlocked("test", work)
+
+
+async def test_a_direct_connection_prepares_its_statements_by_name(database_url: str) -> None:
+    async with opened(database_url) as database:
+        assert await names_in_session(database) == 1
+        assert not database.behind_pooler
+
+
+async def test_a_session_that_has_lost_a_statement_costs_a_retry_and_nothing_is_named_from_then_on(
+    database_url: str,
+) -> None:
+    async with opened(database_url) as database:
+        await names_in_session(database)
+        async with database.session("test") as connection:
+            # What a pooler does to a session before it lends it to the next client.
+            await connection.execute("DEALLOCATE ALL")
+
+        assert await names_in_session(database) == 0
+        assert database.behind_pooler
+
+
+@needs_pgbouncer
+async def test_a_pooler_is_noticed_at_the_first_connection(pooled_url: str) -> None:
+    async with opened(pooled_url) as database:
+        assert database.behind_pooler
+        assert await names_in_session(database) == 0
+
+
+@needs_pgbouncer
+async def test_all_statements_of_a_read_share_a_session_behind_a_pooler(pooled_url: str) -> None:
+    async with opened(pooled_url) as database, opened(pooled_url) as other:
+
+        async def read(connection: Connection) -> list[int]:
+            first = await connection.fetchval("SELECT pg_backend_pid()")
+            # A pooler lends a session that is free to the next transaction.
+            async with other.session("test") as busy, busy.transaction():
+                await busy.execute("SELECT 1")
+                return [first, await connection.fetchval("SELECT pg_backend_pid()")]
+
+        sessions = await database.unlocked("test", read)
+
+    assert len(set(sessions)) == 1
+
+
+@needs_pgbouncer
+@pytest.mark.long
+async def test_each_call_is_answered_behind_a_pooler_that_shares_its_sessions(pooled_url: str) -> None:
+    """More callers than sessions, and services that would have names in common."""
+    async with AsyncExitStack() as stack:
+        first, second = [await RetailerMaker(pooled_url, stack).make() for _ in range(2)]
+        await first.stock({(sku, "dc"): 10 for sku in SKUS})
+
+        answers = await asyncio.gather(*(use(shop, number) for number in range(8) for shop in (first, second)))
+
+        units = sum(sum(promised(order).values()) for order in answers)
+        ledger = await asyncio.to_thread(database_commands.verify_ledger, Settings(database_url=pooled_url))
+    assert units == 16
+    assert ledger.balanced
+    assert ledger.totals["promised_units"] == units
+    assert "pooler" in first.service.database
+
+
+async def use(shop: Retailer, number: int) -> allocation_pb.Allocation:
+    """A hold, its confirmation, and reads around them."""
+    sku = SKUS[number % len(SKUS)]
+    watch = shop.availability.WatchAvailability(availability_pb.WatchAvailabilityRequest(channel_id="web", skus=[sku]))
+    await watch.read()
+    held, *_ = await asyncio.gather(
+        shop.allocate(f"{shop.service.address}-{number}", {sku: 1}, HOLD), shop.sellable(sku), shop.level(sku, "dc")
+    )
+    await watch.read()
+    watch.cancel()
+    return await shop.confirm(held.allocation_id)
+
+
+@needs_pgbouncer
+async def test_a_pooler_that_is_put_in_between_later_is_noticed(database_url: str, pooled_url: str) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="moved-", dir="/tmp"))
+    socket = folder / ".s.PGSQL.5432"
+    moved_url = f"{database_url.split('?', maxsplit=1)[0]}?host={folder}&port=5432"
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        socket.symlink_to(socket_of(database_url))
+        shop = await RetailerMaker(moved_url, stack).make()
+        await shop.stock({("MUG", "dc"): 10})
+
+        socket.unlink()
+        socket.symlink_to(socket_of(pooled_url))
+        await shop.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        orders = await asyncio.gather(*(shop.allocate(f"A-{number}", {"MUG": 1}) for number in range(8)))
+
+        assert sum(sum(promised(order).values()) for order in orders) == 8
+
+
+def socket_of(url: str) -> Path:
+    folder, port = url.split("?host=")[1].split("&port=")
+    return Path(folder, f".s.PGSQL.{port}")
+
+
+@needs_pgbouncer
+async def test_a_service_refuses_a_pooler_that_allows_no_transactions(database_url: str) -> None:
+    with (
+        pgbouncer(database_url, pool_mode="statement") as url,
+        pytest.raises(StartError, match="set pool_mode to transaction"),
+    ):
+        async with running(service_settings(url, PLAIN_RULES)):
+            pass
+
+
+@needs_pgbouncer
+@pytest.mark.long
+async def test_a_database_is_migrated_and_the_sample_served_behind_a_pooler(empty_database_url: str) -> None:
+    with pgbouncer(empty_database_url) as url:
+        await migrate.migrate(url)
+        settings = service_settings(url, RULES).model_copy(update={"sample": True})
+        async with running(settings) as service, Retailer.connect(service, url) as shop:
+            orders = await asyncio.gather(
+                *(shop.allocate(f"A-{number}", {"TRN-1205-MOS": 1}, channel_id="shopify") for number in range(20))
+            )
+        ledger = await asyncio.to_thread(database_commands.verify_ledger, Settings(database_url=url))
+
+    assert service.loaded_sample
+    assert ledger.balanced
+    assert ledger.totals["promised_units"] == sum(sum(promised(order).values()) for order in orders)
