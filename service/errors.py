@@ -25,9 +25,10 @@ Every other exception is INTERNAL with an error id, assigned by the call interce
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 import grpc
@@ -35,6 +36,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from policies.domain.near_names import near_names
 from policies.explanation import unit_count_text
 
 DOMAIN = "truestock.v1"
@@ -150,17 +152,48 @@ class NotFound(TruestockError):
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
 
-    def __init__(self, resource_type: str, missing: Mapping[str, str], advice: str = "") -> None:
-        """`missing` maps each field that names a missing resource to that name."""
+    def __init__(
+        self,
+        resource_type: str,
+        missing: Mapping[str, str],
+        advice: str = "",
+        near: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`missing` maps each field that names a missing resource to that name.
+
+        `near` maps missing names to existing ones that were probably meant.
+        """
         names = sorted(set(missing.values()))
         shown = ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        meant = [f"'{near[name]}'" for name in names[:5] if name in near]
+        hint = f"did you mean {', '.join(meant)}? If not, {advice}" if meant and advice else advice
         super().__init__(
-            f"no {resource_type} {shown}" + (f"; {advice}" if advice else ""),
+            f"no {resource_type} {shown}" + (f"; {hint}" if hint else ""),
             metadata={"resource_type": resource_type, "resource_names": ",".join(names[:50])},
             violations=[
-                Violation(field, f"no {resource_type} '{name}'") for field, name in list(missing.items())[:100]
+                Violation(
+                    field, f"no {resource_type} '{name}'" + (f"; did you mean '{near[name]}'?" if name in near else "")
+                )
+                for field, name in list(missing.items())[:100]
             ],
         )
+
+
+def no_channel(missing: Mapping[str, str], channel_ids: Iterable[str]) -> NotFound:
+    """The error for channels that do not exist; `channel_ids` are those that do."""
+    known = sorted(channel_ids)
+    advice = f"channels are: {', '.join(known[:10]) or 'none yet'}"
+    return NotFound("channel", missing, advice, near_names(missing.values(), known))
+
+
+def no_product(missing: Mapping[str, str], near: Mapping[str, str]) -> NotFound:
+    """The error for SKUs that no product has; `near` maps them to those that were probably meant."""
+    return NotFound("product", missing, ADD_PRODUCT_FIRST, near)
+
+
+def no_location(missing: Mapping[str, str], location_ids: Iterable[str]) -> NotFound:
+    """The error for locations that do not exist; `location_ids` are those that do."""
+    return NotFound("location", missing, ADD_LOCATION_FIRST, near_names(missing.values(), location_ids))
 
 
 def no_allocation(allocation_id: UUID) -> NotFound:

@@ -16,11 +16,11 @@ from service.allocation.order_intake import Intake, write_intake
 from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
-from service.catalog import catalog_store
+from service.catalog import catalog_store, unknown_records
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import ADD_LOCATION_FIRST, ADD_PRODUCT_FIRST, InvalidFields, NotFound, TruestockError
+from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_product
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.order_identity import CopyLink, OrderKey
 from service.orders.order_requests import OrderRequest
@@ -137,8 +137,10 @@ class AllocationBatch:
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         version, products = await catalog_store.products(connection, skus)
         batch = _BatchState(await self._deps.catalog_cache.at(connection, version), products)
+        unknown = sorted({sku for ticket in tickets for sku in _unknown_skus(batch, ticket.request).values()})
+        near = await unknown_records.near_products(connection, unknown)
         for ticket in tickets:
-            error = _request_error(batch, ticket.request)
+            error = _request_error(batch, ticket.request, near)
             if error is not None:
                 batch.outcomes[ticket.claim.id] = error
         return batch
@@ -203,27 +205,33 @@ def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocatio
     return answer
 
 
-def _request_error(batch: _BatchState, request: OrderRequest) -> NotFound | InvalidFields | None:
-    """The error of an order that its channel does not allow, or that names what is not in the catalog.
+def _unknown_skus(batch: _BatchState, request: OrderRequest) -> dict[str, str]:
+    """By field, the SKUs that refuse the order. A sold order is not refused: its units are short until they exist."""
+    if request.order.commitment is not Commitment.HOLD:
+        return {}
+    return {f"lines[{i}].sku": x.sku for i, x in enumerate(request.order.lines) if x.sku not in batch.products}
 
-    A sold order is not refused because of a SKU: its units are short until the product is in the catalog.
-    """
+
+def _request_error(
+    batch: _BatchState, request: OrderRequest, near_skus: Mapping[str, str]
+) -> NotFound | InvalidFields | None:
+    """The error of an order that its channel does not allow, or that names what is not in the catalog."""
     channels = batch.catalog.channels
     channel_fields = {"channel_id": request.order.channel_id} | (
         {"copy_of.channel_id": request.copy_of[0]} if request.copy_of else {}
     )
     missing_channels = {field: id for field, id in channel_fields.items() if id not in channels}
     if missing_channels:
-        return NotFound("channel", missing_channels, f"channels are: {', '.join(sorted(channels)[:10]) or 'none yet'}")
+        return no_channel(missing_channels, channels)
     request = read_status(request, channels[request.order.channel_id]).request
     order, violations = request.order, channel_words.violations(request, channels[request.order.channel_id])
     if violations:
         return InvalidFields(violations)
-    missing_skus = {f"lines[{i}].sku": x.sku for i, x in enumerate(order.lines) if x.sku not in batch.products}
-    if missing_skus and order.commitment is Commitment.HOLD:
-        return NotFound("product", missing_skus, ADD_PRODUCT_FIRST)
+    missing_skus = _unknown_skus(batch, request)
+    if missing_skus:
+        return no_product(missing_skus, near_skus)
     if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
-        return NotFound("location", {"pickup_location_id": order.pickup_location_id}, ADD_LOCATION_FIRST)
+        return no_location({"pickup_location_id": order.pickup_location_id}, batch.catalog.locations)
     return None
 
 

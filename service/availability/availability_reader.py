@@ -16,7 +16,7 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
 from service.decisions import decision_messages
-from service.errors import ADD_PRODUCT_FIRST, NotFound
+from service.errors import no_channel
 from service.metrics import Metrics
 from service.rpc import proto_values
 from service.stock import levels
@@ -118,7 +118,7 @@ class AvailabilityReader:
 def answer(
     policy_set: PolicySet, snapshot: Snapshot, request: AvailabilityRequest
 ) -> availability_pb.CheckAvailabilityResponse:
-    """The answer by these rules. Raises NotFound for a channel or SKU that is not in the catalog."""
+    """The answer by these rules. SKUs that are not in the catalog are listed; raises NotFound for such a channel."""
     key = (policy_set.revision, request)
     response = snapshot.answers.get(key)
     if response is None:
@@ -141,20 +141,18 @@ def _assess(
 ) -> availability_pb.CheckAvailabilityResponse:
     channel = snapshot.catalog.channels.get(request.channel_id)
     if channel is None:
-        channels = ", ".join(sorted(snapshot.catalog.channels)[:10]) or "none yet"
-        raise NotFound("channel", {"channel_id": request.channel_id}, f"channels are: {channels}")
-    missing = {f"skus[{i}]": sku for i, sku in enumerate(request.skus) if sku not in snapshot.products}
-    if missing:
-        raise NotFound("product", missing, ADD_PRODUCT_FIRST)
+        raise no_channel({"channel_id": request.channel_id}, snapshot.catalog.channels)
     world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
     availabilities = [
         assess_product(policy_set, world, channel, sku, method=request.method, destination=request.destination)
         for sku in request.skus
+        if sku in snapshot.products
     ]
     return availability_pb.CheckAvailabilityResponse(
         availabilities=[_message(x, world, include_locations=request.include_locations) for x in availabilities],
         policy_revision=policy_set.revision,
         stock_read_time=proto_values.timestamp(snapshot.now),
+        unknown_skus=[sku for sku in request.skus if sku not in snapshot.products],
     )
 
 

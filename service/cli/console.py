@@ -22,6 +22,10 @@ PIPED_WIDTH = 240
 """Line width in characters when stdout is no terminal, so that tables in files and pipes do not wrap."""
 
 
+EXIT_UNKNOWN = 3
+"""The exit code of a command that answered what it could, and was asked about names that the catalog does not have."""
+
+
 class UserError(Exception):
     """An error that the person at the terminal has to fix; the message is ready to print."""
 

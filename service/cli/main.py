@@ -47,7 +47,7 @@ DatabaseUrl = Annotated[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command, then exits: 0 success, 1 failure, 2 wrong usage, 130 stopped with Ctrl-C."""
+    """Runs one command, then exits: 0 success, 1 failure, 2 wrong usage, 3 unknown names, 130 stopped with Ctrl-C."""
     try:
         app(args=None if arguments is None else list(arguments), prog_name="truestock")
     except UserError as error:

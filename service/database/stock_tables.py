@@ -94,6 +94,8 @@ product = Table(
     *timestamps(),
     CheckConstraint("(price IS NULL) = (currency IS NULL)", name="price_whole"),
     CheckConstraint("(learned_velocity IS NULL) = (learned_velocity_time IS NULL)", name="learned_velocity_whole"),
+    # Finds SKUs that differ by letter case, zeros at the front or a typo, for errors about unknown ones.
+    Index("product_plain_sku_idx", text("lower(ltrim(sku, '0'))")),
 )
 
 channel = Table(

@@ -12,11 +12,11 @@ from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.planning_context import context
 from service.allocation.unit_of_work import UnitOfWork
-from service.catalog import catalog_store
+from service.catalog import catalog_store, unknown_records
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import shipment
 from service.dependencies import Dependencies
-from service.errors import ADD_LOCATION_FIRST, NotFound, no_allocation
+from service.errors import NotFound, no_allocation
 from service.fulfillment import applied_events, reassignment, returns, shipping_undo
 from service.fulfillment.applied_events import AppliedEvents
 from service.fulfillment.shipment_moves import not_found_levels, perform
@@ -85,7 +85,7 @@ class FulfillmentOperations:
 
         async def work(connection: Connection) -> tuple[allocation_pb.Allocation, UnitOfWork]:
             if request.location_id and await catalog_store.missing_locations(connection, [request.location_id]):
-                raise NotFound("location", {"location_id": request.location_id}, ADD_LOCATION_FIRST)
+                raise await unknown_records.location_error(connection, {"location_id": request.location_id})
             new_location_id = request.location_id or None
             unit_of_work, locked = await self._open(connection, request.allocation_id, new_location_id)
             record = unit_of_work.records[request.allocation_id]

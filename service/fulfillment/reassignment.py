@@ -12,7 +12,7 @@ from policies.explanation import unit_count_text
 from policies.facts.measures import serves_destination
 from service.allocation.planner import AllocationChange
 from service.allocation.rerouting import replan_units
-from service.errors import ADD_LOCATION_FIRST, CannotReassign, NotFound
+from service.errors import CannotReassign, no_location
 from service.fulfillment.shipment_transition import ShipmentTransition
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
 from service.stock.stock_book import LineUnits
@@ -50,7 +50,7 @@ def _check(transition: ShipmentTransition) -> None:
         return
     location = transition.channel_context.locations.get(location_id)
     if location is None:
-        raise NotFound("location", {"location_id": location_id}, ADD_LOCATION_FIRST)
+        raise no_location({"location_id": location_id}, transition.channel_context.locations)
     if location_id == shipment.location_id:
         raise _refused(transition, "it is there already", _NAME_ANOTHER)
     if location.status == "closed":

@@ -8,11 +8,11 @@ from typing import Any
 from google.protobuf.message import Message
 
 from policies.stock.feeds import ownership_conflicts
-from service.catalog import catalog_messages, catalog_requests, catalog_store
+from service.catalog import catalog_messages, catalog_requests, catalog_store, unknown_records
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
 from service.database.database import Connection, Database
-from service.errors import ADD_LOCATION_FIRST, FeedConflict, NotFound
+from service.errors import FeedConflict
 from service.feeds import feed_requests
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
@@ -133,4 +133,4 @@ async def _check_locations(connection: Connection, name: str, rows: Sequence[Row
     missing = await catalog_store.missing_locations(connection, location_ids.values())
     if missing:
         unknown = {field: location_id for field, location_id in location_ids.items() if location_id in missing}
-        raise NotFound("location", unknown, ADD_LOCATION_FIRST)
+        raise await unknown_records.location_error(connection, unknown)

@@ -19,12 +19,10 @@ from policies.stock.feeds import TRANSFERS
 from service import limits
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
-from service.catalog import catalog_store
+from service.catalog import catalog_store, unknown_records
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import (
-    ADD_LOCATION_FIRST,
-    ADD_PRODUCT_FIRST,
     InsufficientStock,
     InvalidFields,
     NotFound,
@@ -283,7 +281,7 @@ async def _check_known(connection: Connection, step: Dispatch) -> None:
     skus = await catalog_store.missing_products(connection, step.units)
     if skus:
         missing = {f"{step.fields[sku]}.sku": sku for sku in sorted(skus)}
-        raise NotFound("product", missing, ADD_PRODUCT_FIRST)
+        raise await unknown_records.product_error(connection, missing)
     locations_by_field = {
         "dispatch.from_location_id": step.from_location_id,
         "dispatch.to_location_id": step.to_location_id,
@@ -291,7 +289,7 @@ async def _check_known(connection: Connection, step: Dispatch) -> None:
     locations = await catalog_store.missing_locations(connection, locations_by_field.values())
     if locations:
         missing = {field: id for field, id in locations_by_field.items() if id in locations}
-        raise NotFound("location", missing, ADD_LOCATION_FIRST)
+        raise await unknown_records.location_error(connection, missing)
 
 
 async def _repeated_dispatch(connection: Connection, dispatched: TransferRecord, step: Dispatch) -> TransferRecord:

@@ -26,9 +26,10 @@ from service.availability.availability_changes import (
 )
 from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedValue, Publisher
 from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import ADD_PRODUCT_FIRST, NotFound
+from service.errors import no_channel
 from service.rpc import proto_values
 from service.rpc.streams import ChangePoller, SubscriberLimit
 from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
@@ -80,7 +81,7 @@ class AvailabilityWatch:
         subscriber = AvailabilitySubscriber(subscription.skus, subscription.since or 0)
         tokens, token = Tokens(subscription), ""
         with self._subscriber_limit.slot(), self._closing.notifying(subscriber.wake):
-            await self._check_ids(subscription)
+            await self._check_channel(subscription.channel_id)
             with self._subscribed(subscription.channel_id, subscriber) as subscribers:
                 async for message in self._initial_changes(subscription, subscriber, subscribers):
                     yield message
@@ -99,18 +100,13 @@ class AvailabilityWatch:
                         with suppress(TimeoutError):
                             await asyncio.wait_for(subscriber.wake.wait(), subscription.heartbeat.total_seconds())
 
-    async def _check_ids(self, subscription: AvailabilitySubscription) -> None:
-        async def read(connection: Connection) -> tuple[bool, set[str]]:
-            catalog = await self._cache.at(connection, await catalog_store.version(connection))
-            missing_skus = await catalog_store.missing_products(connection, subscription.skus or ())
-            return subscription.channel_id in catalog.channels, missing_skus
+    async def _check_channel(self, channel_id: str) -> None:
+        async def read(connection: Connection) -> Catalog:
+            return await self._cache.at(connection, await catalog_store.version(connection))
 
-        has_channel, missing_skus = await self._database.unlocked("watch", read)
-        if not has_channel:
-            raise NotFound("channel", {"channel_id": subscription.channel_id}, "ListChannels lists the channels")
-        if missing_skus:
-            fields = {f"skus ({sku})": sku for sku in sorted(missing_skus)[:20]}
-            raise NotFound("product", fields, ADD_PRODUCT_FIRST)
+        catalog = await self._database.unlocked("watch", read)
+        if channel_id not in catalog.channels:
+            raise no_channel({"channel_id": channel_id}, catalog.channels)
 
     @contextmanager
     def _subscribed(self, channel_id: str, subscriber: AvailabilitySubscriber) -> Iterator[ChannelSubscribers]:
@@ -132,8 +128,12 @@ class AvailabilityWatch:
     ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
         """The values that are sent first, as they are computed, without a resume token."""
         await self._wait_for_first_poll(subscriber)
+        # Looked up after the first poll, because later polls find products that are added from then on.
+        unknown_skus = await self._unknown_skus(subscription)
+        if unknown_skus:
+            yield self._message([], "", unknown_skus)
         last_sent = time.monotonic()
-        async for skus in self._sku_batches(subscription):
+        async for skus in self._sku_batches(subscription, unknown_skus):
             self._closing.raise_if_stopping()
             await self._compute_missing(subscription.channel_id, subscribers, skus)
             for sku in skus:
@@ -153,9 +153,16 @@ class AvailabilityWatch:
         if subscriber.since > self._position.horizon.next:
             subscriber.since = 0
 
-    async def _sku_batches(self, subscription: AvailabilitySubscription) -> AsyncIterator[list[str]]:
+    async def _unknown_skus(self, subscription: AvailabilitySubscription) -> set[str]:
+        if subscription.skus is None:
+            return set()
+        return await self._database.unlocked("watch", partial(catalog_store.missing_products, skus=subscription.skus))
+
+    async def _sku_batches(
+        self, subscription: AvailabilitySubscription, unknown_skus: set[str]
+    ) -> AsyncIterator[list[str]]:
         if subscription.skus is not None:
-            skus = sorted(subscription.skus)
+            skus = sorted(subscription.skus - unknown_skus)
             for start in range(0, len(skus), BATCH_PAIRS):
                 yield skus[start : start + BATCH_PAIRS]
             return
@@ -310,7 +317,9 @@ class AvailabilityWatch:
         assert self._position is not None
         return self._position.horizon.now + timedelta(seconds=time.monotonic() - self._poll_time)
 
-    def _message(self, changes: Sequence[PublishedValue], token: str) -> availability_pb.WatchAvailabilityResponse:
+    def _message(
+        self, changes: Sequence[PublishedValue], token: str, unknown_skus: Iterable[str] = ()
+    ) -> availability_pb.WatchAvailabilityResponse:
         assert self._position is not None
         return availability_pb.WatchAvailabilityResponse(
             changes=[
@@ -324,6 +333,7 @@ class AvailabilityWatch:
             ],
             resume_token=token,
             read_time=proto_values.timestamp(self._position.horizon.now),
+            unknown_skus=sorted(unknown_skus),
         )
 
 

@@ -10,11 +10,12 @@ from uuid import UUID
 
 from service import limits
 from service.catalog import catalog_store
+from service.catalog.catalog_store import Catalog
 from service.database import change_horizon
 from service.database.change_horizon import Horizon
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import InvalidFields, NotFound, Violation
+from service.errors import InvalidFields, Violation, no_channel
 from service.rpc.streams import ChangePoller, SubscriberLimit
 from service.watch import order_changes
 from service.watch.order_changes import PAGE_EVENTS, OrderSnapshot, OrderState
@@ -78,14 +79,14 @@ class OrderWatch:
                             await asyncio.wait_for(subscriber.wake.wait(), subscription.heartbeat.total_seconds())
 
     async def _check_channels(self, subscription: OrderSubscription) -> None:
-        async def read(connection: Connection) -> set[str]:
-            catalog = await self._cache.at(connection, await catalog_store.version(connection))
-            return set(subscription.channel_ids) - catalog.channels.keys()
+        async def read(connection: Connection) -> Catalog:
+            return await self._cache.at(connection, await catalog_store.version(connection))
 
-        missing_ids = await self._database.unlocked("watch", read)
+        catalog = await self._database.unlocked("watch", read)
+        missing_ids = set(subscription.channel_ids) - catalog.channels.keys()
         if missing_ids:
             fields = {f"channel_ids ({channel_id})": channel_id for channel_id in sorted(missing_ids)}
-            raise NotFound("channel", fields, "ListChannels lists the channels")
+            raise no_channel(fields, catalog.channels)
 
     @contextmanager
     def _subscribed(self, subscriber: OrderSubscriber) -> Iterator[None]:

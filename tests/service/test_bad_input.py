@@ -12,6 +12,8 @@ from google.rpc import error_details_pb2, status_pb2
 from google.type.date_pb2 import Date
 from google.type.timeofday_pb2 import TimeOfDay
 
+from policies.domain.near_names import near_keys
+from service.catalog import unknown_records
 from service.rpc.page_tokens import PageTokens
 from tests.retailer import HOLD, SOLD, Retailer, change, request_id
 from truestock.v1 import (
@@ -44,11 +46,56 @@ async def test_an_unknown_sku_is_named(shop: Retailer) -> None:
     assert "'MGU'" in error.message
 
 
+@pytest.mark.parametrize(
+    ("sku", "near"), [("mug", "MUG"), ("MGU", "MUG"), ("42", "0042"), ("TRN-125-MOS", "TRN-1205-MOS"), ("VASE", None)]
+)
+async def test_the_error_about_an_unknown_sku_names_the_near_one(shop: Retailer, sku: str, near: str | None) -> None:
+    others = [catalog_pb.Product(sku=other) for other in ("0042", "TRN-1205-MOS", "POT")]
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=others))
+
+    error = await refused(shop.allocate("A-1", {sku: 1}, HOLD))
+
+    assert error.message == (
+        (f"no product '{sku}'; did you mean '{near}'? If not, " if near else f"no product '{sku}'; ")
+        + "upsert it first with UpsertProducts or `truestock import products`"
+    )
+
+
+async def test_near_skus_are_found_by_an_index(shop: Retailer) -> None:
+    await shop.sql(
+        "INSERT INTO product (sku, display_name, status, tags) "
+        "SELECT 'S-' || n, '', 'active', '{}' FROM generate_series(1, 5000) n"
+    )
+    await shop.sql("ANALYZE product")
+    statement = unknown_records._NEAR
+
+    plan = await shop.sql(f"EXPLAIN {statement.sql}", *statement.arguments({"keys": near_keys("S-99x")}))
+
+    assert "product_plain_sku_idx" in "\n".join(row[0] for row in plan)
+
+
+async def test_the_other_skus_are_answered_where_one_is_unknown(shop: Retailer) -> None:
+    request_ = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=["MGU", "MUG", "VASE"])
+
+    answer = await shop.availability.CheckAvailability(request_)
+
+    assert [(x.sku, x.sellable_count) for x in answer.availabilities] == [("MUG", 5)]
+    assert list(answer.unknown_skus) == ["MGU", "VASE"]
+
+
+async def test_a_call_about_unknown_skus_only_answers_no_figure(shop: Retailer) -> None:
+    request_ = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=["VASE"])
+
+    answer = await shop.availability.CheckAvailability(request_)
+
+    assert (list(answer.availabilities), list(answer.unknown_skus)) == ([], ["VASE"])
+
+
 async def test_an_unknown_channel_is_named_beside_the_known_ones(shop: Retailer) -> None:
     error = await refused(shop.allocate("A-1", {"MUG": 1}, channel_id="wbe"))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channel_id")
-    assert "channels are: web" in error.message
+    assert error.message == "no channel 'wbe'; did you mean 'web'? If not, channels are: web"
 
 
 async def test_an_unknown_pickup_location_is_named(shop: Retailer) -> None:

@@ -715,7 +715,7 @@ class ListAllocationsRequest(_message.Message):
     """Only sold orders that are on hold."""
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All channels if empty; at most 100."""
+        """All channels if empty; at most 100. A channel or location that does not exist matches nothing."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___Allocation.State.ValueType]:

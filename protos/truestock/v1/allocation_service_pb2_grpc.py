@@ -117,7 +117,8 @@ class AllocationServiceServicer:
         A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
         Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+        held in part), REQUEST_ID_REUSED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,6 +224,7 @@ class AllocationServiceServicer:
         Each message has an order's latest state and a version that rises with every change. Intermediate states may be
         skipped; the latest state is always sent, within 2 seconds. With the `resume_token` of an earlier message, the
         stream first sends everything that may have changed since then.
+        One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
         Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

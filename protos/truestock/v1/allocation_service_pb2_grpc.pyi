@@ -52,7 +52,8 @@ class AllocationServiceStub:
     A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
     Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+    held in part), REQUEST_ID_REUSED, OVERLOADED.
     """
     BatchAllocateOrders: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]
     """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
@@ -118,6 +119,7 @@ class AllocationServiceStub:
     Each message has an order's latest state and a version that rises with every change. Intermediate states may be
     skipped; the latest state is always sent, within 2 seconds. With the `resume_token` of an earlier message, the
     stream first sends everything that may have changed since then.
+    One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
 
@@ -145,7 +147,8 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
     Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+    held in part), REQUEST_ID_REUSED, OVERLOADED.
     """
     BatchAllocateOrders: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]  # type: ignore[assignment]
     """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
@@ -211,6 +214,7 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Each message has an order's latest state and a version that rises with every change. Intermediate states may be
     skipped; the latest state is always sent, within 2 seconds. With the `resume_token` of an earlier message, the
     stream first sends everything that may have changed since then.
+    One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
 
@@ -241,7 +245,8 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
         Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD), REQUEST_ID_REUSED, OVERLOADED.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+        held in part), REQUEST_ID_REUSED, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -367,6 +372,7 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         Each message has an order's latest state and a version that rises with every change. Intermediate states may be
         skipped; the latest state is always sent, within 2 seconds. With the `resume_token` of an earlier message, the
         stream first sends everything that may have changed since then.
+        One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
         Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
         """
 

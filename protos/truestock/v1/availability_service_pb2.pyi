@@ -71,15 +71,24 @@ class CheckAvailabilityResponse(_message.Message):
     AVAILABILITIES_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash of the policy set that was applied."""
     @_builtins.property
     def availabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Availability]:
-        """In the order of `skus`."""
+        """One for each SKU that the catalog has, in the order of `skus`. Match them by `sku`, not by position: an unknown SKU
+        has none, because no figure is right for it, not even 0.
+        """
 
     @_builtins.property
     def stock_read_time(self) -> _timestamp_pb2.Timestamp:
         """When the stock was read, by the database's clock."""
+
+    @_builtins.property
+    def unknown_skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The SKUs of the request that the catalog does not have, in the order of `skus`. Do not offer them: add the product
+        with UpsertProducts, or correct the SKU.
+        """
 
     def __init__(
         self,
@@ -87,10 +96,11 @@ class CheckAvailabilityResponse(_message.Message):
         availabilities: _abc.Iterable[Global___Availability] | None = ...,
         policy_revision: _builtins.str = ...,
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
+        unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["availabilities", b"availabilities", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availabilities", b"availabilities", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,6 +271,7 @@ class WatchAvailabilityResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """Resumes the stream after this message. Empty until all initial values have been sent."""
     @_builtins.property
@@ -271,16 +282,23 @@ class WatchAvailabilityResponse(_message.Message):
     def read_time(self) -> _timestamp_pb2.Timestamp:
         """When the figures were read, by the database's clock."""
 
+    @_builtins.property
+    def unknown_skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The named SKUs that the catalog did not have when the watch began, sorted; only in the first message of a watch, also
+        of one that resumes. The first change of such a SKU says that the catalog has it now.
+        """
+
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___AvailabilityChange] | None = ...,
         resume_token: _builtins.str = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

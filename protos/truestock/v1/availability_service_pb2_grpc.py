@@ -54,7 +54,8 @@ class AvailabilityServiceServicer:
     def CheckAvailability(self, request, context):
         """Returns how many units of each SKU a channel may sell, from live stock.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
+        An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+        Errors: INVALID_FIELD, NOT_FOUND (channel).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +71,9 @@ class AvailabilityServiceServicer:
         and proportionally longer beyond; `truestock_availability_refresh_seconds` reports the time of one full
         recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
         changed since then.
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (watch limit reached).
+        A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
+        it.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

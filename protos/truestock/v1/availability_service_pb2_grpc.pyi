@@ -36,7 +36,8 @@ class AvailabilityServiceStub:
     CheckAvailability: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.CheckAvailabilityRequest, _availability_service_pb2.CheckAvailabilityResponse]
     """Returns how many units of each SKU a channel may sell, from live stock.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
+    An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+    Errors: INVALID_FIELD, NOT_FOUND (channel).
     """
     WatchAvailability: _grpc.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]
     """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
@@ -48,7 +49,9 @@ class AvailabilityServiceStub:
     and proportionally longer beyond; `truestock_availability_refresh_seconds` reports the time of one full
     recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
     changed since then.
-    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (watch limit reached).
+    A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
+    it.
+    Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
 
 @_typing.type_check_only
@@ -59,7 +62,8 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     CheckAvailability: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.CheckAvailabilityRequest, _availability_service_pb2.CheckAvailabilityResponse]  # type: ignore[assignment]
     """Returns how many units of each SKU a channel may sell, from live stock.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
+    An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+    Errors: INVALID_FIELD, NOT_FOUND (channel).
     """
     WatchAvailability: _aio.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
     """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
@@ -71,7 +75,9 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     and proportionally longer beyond; `truestock_availability_refresh_seconds` reports the time of one full
     recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
     changed since then.
-    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (watch limit reached).
+    A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
+    it.
+    Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
 
 class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -85,7 +91,8 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_availability_service_pb2.CheckAvailabilityResponse, _abc.Awaitable[_availability_service_pb2.CheckAvailabilityResponse]]:
         """Returns how many units of each SKU a channel may sell, from live stock.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU).
+        An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+        Errors: INVALID_FIELD, NOT_FOUND (channel).
         """
 
     @_abc_1.abstractmethod
@@ -103,7 +110,9 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         and proportionally longer beyond; `truestock_availability_refresh_seconds` reports the time of one full
         recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
         changed since then.
-        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU), OVERLOADED (watch limit reached).
+        A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
+        it.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
         """
 
 def add_AvailabilityServiceServicer_to_server(servicer: AvailabilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

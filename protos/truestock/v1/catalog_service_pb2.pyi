@@ -834,7 +834,7 @@ class ListProductsRequest(_message.Message):
     """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these SKUs; at most 500."""
+        """Only these SKUs; at most 500. One that does not exist matches nothing."""
 
     def __init__(
         self,

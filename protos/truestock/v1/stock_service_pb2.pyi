@@ -946,7 +946,7 @@ class ListStockMovementsRequest(_message.Message):
     """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All SKUs if empty; at most 500."""
+        """All SKUs if empty; at most 500. A SKU or location that does not exist matches nothing."""
 
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1101,7 +1101,7 @@ class ListStockLevelsRequest(_message.Message):
     """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All SKUs if empty; at most 500."""
+        """All SKUs if empty; at most 500. A SKU or location that does not exist matches nothing."""
 
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

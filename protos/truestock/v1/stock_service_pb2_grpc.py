@@ -99,7 +99,8 @@ class StockServiceServicer:
 
     def TransferStock(self, request, context):
         """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
-        received quantity may be lower or higher than the dispatched one.
+        received quantity may be lower or higher than the dispatched one. A step is booked whole or not at all: one unknown
+        SKU refuses it, because what is on the truck is one thing.
 
         Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
         dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.

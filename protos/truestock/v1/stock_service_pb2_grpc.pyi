@@ -48,7 +48,8 @@ class StockServiceStub:
     """
     TransferStock: _grpc.UnaryUnaryMultiCallable[_stock_service_pb2.TransferStockRequest, _stock_service_pb2.TransferStockResponse]
     """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
-    received quantity may be lower or higher than the dispatched one.
+    received quantity may be lower or higher than the dispatched one. A step is booked whole or not at all: one unknown
+    SKU refuses it, because what is on the truck is one thing.
 
     Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
     dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.
@@ -95,7 +96,8 @@ class StockServiceAsyncStub(StockServiceStub):
     """
     TransferStock: _aio.UnaryUnaryMultiCallable[_stock_service_pb2.TransferStockRequest, _stock_service_pb2.TransferStockResponse]  # type: ignore[assignment]
     """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
-    received quantity may be lower or higher than the dispatched one.
+    received quantity may be lower or higher than the dispatched one. A step is booked whole or not at all: one unknown
+    SKU refuses it, because what is on the truck is one thing.
 
     Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
     dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.
@@ -157,7 +159,8 @@ class StockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_stock_service_pb2.TransferStockResponse, _abc.Awaitable[_stock_service_pb2.TransferStockResponse]]:
         """Transfers stock between two locations. Dispatched units are not sellable anywhere until they are received; the
-        received quantity may be lower or higher than the dispatched one.
+        received quantity may be lower or higher than the dispatched one. A step is booked whole or not at all: one unknown
+        SKU refuses it, because what is on the truck is one thing.
 
         Errors: INVALID_FIELD, NOT_FOUND (SKU, location, transfer), TOO_MANY_UNITS (only available units can be
         dispatched), WRONG_STATE (completed or cancelled), REQUEST_ID_REUSED.

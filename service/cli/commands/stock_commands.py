@@ -9,7 +9,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import print_json, stdout_console
+from service.cli.console import EXIT_UNKNOWN, print_json, say, stdout_console
 from service.cli.views.stock_views import print_availability, print_more, print_policies, print_stock
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest, CheckAvailabilityResponse
 from truestock.v1.order_pb2 import FULFILLMENT_METHOD_PICKUP, FULFILLMENT_METHOD_SHIP
@@ -37,6 +37,9 @@ def availability(
 ) -> None:
     """Shows how many units of each SKU a channel may sell now.
 
+    The exit code is 3 if the catalog does not have one of the SKUs; the others
+    are shown all the same.
+
     \b
     Examples:
       truestock availability TRN-1205-MOS QLM-1404-CRE --channel tiktok_shop
@@ -59,6 +62,9 @@ def availability(
         print_json(response)
     else:
         print_availability(stdout_console(), response, channel)
+    if response.unknown_skus:
+        say(*(f"There is no product {sku!r}: nothing is known of it, not even 0." for sku in response.unknown_skus))
+        raise typer.Exit(EXIT_UNKNOWN)
 
 
 def stock(

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from service.cli import options, resuming_stream
 from service.cli.client import Client, call
-from service.cli.console import enum_word, format_time, print_json_line, print_line
+from service.cli.console import enum_word, format_time, print_json_line, print_line, say
 from truestock.v1.allocation_service_pb2 import Allocation, OrderChange, WatchOrdersRequest, WatchOrdersResponse
 from truestock.v1.availability_service_pb2 import WatchAvailabilityRequest, WatchAvailabilityResponse
 from truestock.v1.exception_pb2 import ExceptionRecord
@@ -58,7 +58,12 @@ def availability(
             channel_id=channel, skus=skus or [], resume_token=token, heartbeat_interval=_heartbeat(), internal=True
         )
 
+    unknown_skus: set[str] = set()
+
     def show(message: WatchAvailabilityResponse) -> Iterable[str | Message]:
+        for sku in set(message.unknown_skus) - unknown_skus:
+            say(f"There is no product {sku!r} yet; it is printed once the catalog has it.")
+        unknown_skus.update(message.unknown_skus)
         if as_json:
             return message.changes
         read = format_time(message.read_time)

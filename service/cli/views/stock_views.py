@@ -24,7 +24,8 @@ def print_availability(console: Console, response: CheckAvailabilityResponse, ch
         counts = [item.sellable_count, item.available_count, item.channel_buffer_count]
         counts += [item.unpublished_count] if unpublished else []
         add_row(table, item.sku, *counts, item.largest_single_order_count)
-    console.print(table)
+    if response.availabilities:
+        console.print(table)
     for item in response.availabilities:
         if item.problem:
             console.print(item.problem, markup=False)

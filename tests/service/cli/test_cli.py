@@ -248,6 +248,17 @@ def test_a_refused_call_prints_one_sentence_and_exits_with_code_1(shop: Run) -> 
     assert "Traceback" not in result.err
 
 
+def test_unknown_skus_are_named_beside_the_known_ones_with_exit_code_3(shop: Run) -> None:
+    shown = shop("availability", "MUG", "CUP", "--channel", "shopify")
+    data = shop("availability", "MUG", "CUP", "--channel", "shopify", "--json")
+
+    assert (shown.code, data.code) == (3, 3)
+    assert "MUG" in shown.out
+    assert "There is no product 'CUP'" in shown.err
+    assert [item["sku"] for item in data.data["availabilities"]] == ["MUG"]
+    assert data.data["unknown_skus"] == ["CUP"]
+
+
 def test_stock_is_listed_up_to_a_limit(shop: Run) -> None:
     assert len(shop("stock", "--limit", "2", "--json").data) == 2
     assert "Only the first 2 stock levels" in shop("stock", "--limit", "2").out

@@ -44,6 +44,7 @@ class AvailabilityClient:
         self.token = ""
         self.received: list[str] = []
         self.heartbeats = 0
+        self.unknown_skus: list[str] = []
 
     async def read_all(self, call: Any) -> None:
         async for message in call:
@@ -57,6 +58,7 @@ class AvailabilityClient:
             self.largest[change.sku] = change.largest_single_order_count
             self.received.append(change.sku)
         self.heartbeats += not message.changes
+        self.unknown_skus += message.unknown_skus
         self.token = message.resume_token or self.token
 
     async def receives(self, **figures: int) -> None:
@@ -450,11 +452,20 @@ def later(token: str) -> str:
     return base64.urlsafe_b64encode(f"{head}.{int(number) + 10_000_000}".encode()).decode().rstrip("=")
 
 
-async def test_an_unknown_channel_or_product_is_not_found(shop: Retailer) -> None:
+async def test_an_unknown_channel_is_not_found(shop: Retailer) -> None:
     channel = await refusal(shop.availability.WatchAvailability(watch_request(channel_id="nowhere")).read())
-    product = await refusal(shop.availability.WatchAvailability(watch_request("MUG", "NOTHING")).read())
 
-    assert channel.code is product.code is Code.NOT_FOUND
+    assert channel.code is Code.NOT_FOUND
+
+
+async def test_an_unknown_sku_is_listed_and_its_values_follow_once_it_is_known(shop: Retailer) -> None:
+    async with watching(shop, "MUG", "VASE") as client:
+        await client.receives(MUG=10)
+        before = list(client.unknown_skus)
+        await shop.stock({("VASE", "dc"): 3})
+        await client.receives(MUG=10, VASE=3)
+
+    assert before == client.unknown_skus == ["VASE"]
 
 
 async def test_a_stream_above_the_limit_is_refused(retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch) -> None:
