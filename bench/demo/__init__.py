@@ -1,0 +1,1 @@
+"""`make demo`: a bad day on TikTok, played against a temporary Truestock."""
