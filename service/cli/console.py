@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,14 +14,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-PIPED_WIDTH = 240
-"""Line width in characters when stdout is no terminal, so that tables in files and pipes do not wrap."""
+from service.cli.tables import ListTable
+
+UNKNOWN_WIDTH = 100_000
+"""Line width in characters when stdout is no terminal and COLUMNS is not set: rows stay whole, on one line each."""
 
 
 EXIT_UNKNOWN = 3
@@ -31,9 +34,9 @@ class UserError(Exception):
 
 
 def stdout_console() -> Console:
-    """A new console for the current stdout, which tests and pipes replace."""
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
-    return Console(width=width, highlight=False, soft_wrap=False)
+    """A new console for the current stdout, which tests and pipes replace. COLUMNS sets its width, also in a pipe."""
+    is_width_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if is_width_known else UNKNOWN_WIDTH, highlight=False, soft_wrap=False)
 
 
 def say(*sentences: str) -> None:
@@ -48,8 +51,15 @@ def print_json(value: object) -> None:
 
 
 def print_line(text: str) -> None:
-    """Prints one line on stdout, at once."""
-    print(text, flush=True)
+    """Prints one line on stdout, at once; on a narrow terminal it wraps between words."""
+    print(fitted(text), flush=True)
+
+
+def fitted(line: str) -> str:
+    """A line that wraps between words where stdout is narrower, with the lines that follow indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    width = max(stdout_console().width, len(indent) + 1)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def print_json_line(value: object) -> None:
@@ -72,10 +82,9 @@ def progress_bar(noun: str) -> Progress:
 
 def new_table(*columns: str, numbers: Sequence[str] = (), title: str | None = None) -> Table:
     """An empty table; the columns named in `numbers` are aligned right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = ListTable(title=title)
     for column in columns:
-        # Folding keeps every character of an id on a narrow terminal; an ellipsis would lose some.
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        table.add_column(column, justify="right" if column in numbers else "left")
     return table
 
 

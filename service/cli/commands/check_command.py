@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ import typer
 from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, run_suites, testable_rules
-from service.cli.console import count, print_json, say
+from service.cli.console import count, fitted, print_json, say
 from service.policy.rules_folder import RulesFolder, problems_text, read_folder
 
 POLL_SECONDS = 0.25
 """Time between two looks of `--watch` at the folder."""
+_SOURCE_LINE = re.compile(r" *[0-9]* \| ")
 
 
 class Format(StrEnum):
@@ -125,9 +127,11 @@ def check(
 def _print_text(report: CheckReport, files: dict[str, bytes]) -> None:
     evidence = _evidence(report.results)
     for problem in report.problems:
-        typer.echo(problems_text((problem,), files), nl=False)
+        for line in problems_text((problem,), files).splitlines():
+            # Lines of the rule file stay as they are, so that the mark below one points to its place.
+            typer.echo(line if _SOURCE_LINE.match(line) else fitted(line))
         for line in evidence.get(problem, ()):
-            typer.echo(f"    {terminal_safe(line)}")
+            typer.echo(fitted(f"    {terminal_safe(line)}"))
         typer.echo()
     typer.echo(report.summary)
     if report.untested_count:

@@ -47,10 +47,7 @@ def order_shipments(shipments: Sequence[Shipment]) -> Table:
 
 
 def _with_ids(*columns: str) -> Table:
-    table = new_table(*columns, "shipment", numbers=("distance", "units", "to ship", "shipped", "returned"))
-    # People copy the id into the next command, so it is never wrapped on a narrow terminal.
-    table.columns[-1].no_wrap = True
-    return table
+    return new_table(*columns, "shipment", numbers=("distance", "units", "to ship", "shipped", "returned"))
 
 
 def _counts(shipments: Iterable[Shipment]) -> list[str]:
