@@ -15,6 +15,7 @@
     ├── TooManyUnits       FAILED_PRECONDITION  more units than remain of an order line
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own the same stock
     ├── InsufficientStock  FAILED_PRECONDITION  a transfer of more units than are available
+    ├── UnreadableRequest  INVALID_ARGUMENT     bytes that are no message of the method
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
     ├── WatchLimitReached  RESOURCE_EXHAUSTED   too many callers watch already; retry
@@ -343,6 +344,22 @@ class NotReplayable(TruestockError):
         super().__init__(
             f"decision {decision_id} cannot be replayed: {cause}; GetDecision returns what is stored of it",
             metadata={"decision_id": decision_id, "state": "summary_only", "requested_state": "replayed"},
+        )
+
+
+class UnreadableRequest(TruestockError):
+    """The bytes of the request are no message of the method; nothing was done."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "UNREADABLE_REQUEST"
+
+    def __init__(self, byte_count: int, cause: str) -> None:
+        """`cause` is what Protocol Buffers says, such as "String field had bad UTF-8"."""
+        super().__init__(
+            f"the request cannot be read: its {byte_count:,} {'byte is' if byte_count == 1 else 'bytes are'} not the "
+            f"message that this method takes ({cause or 'not a Protocol Buffers message'}); generate the client from "
+            "Truestock's .proto files, send text as UTF-8, and check that nothing on the way changes the bytes",
+            metadata={"byte_count": str(byte_count)},
         )
 
 

@@ -1,11 +1,12 @@
-"""Wraps every call: checks the request size, measures the duration, and turns errors into gRPC statuses."""
+"""Wraps every call: refuses bytes that are no request, measures the duration, and turns errors into gRPC statuses."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -15,126 +16,137 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from service import limits
-from service.errors import DOMAIN, RequestTooLarge, TruestockError
+from service.background import FailureLog
+from service.errors import DOMAIN, TruestockError, UnreadableRequest
 from service.metrics import Metrics
+from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
 
 log = structlog.get_logger(__name__)
 
 OWN_SERVICES = "/truestock."
-"""Only methods of our own services are wrapped; the health and reflection services are not."""
+"""Only methods of our own services are measured: health and reflection are called by machines, without end."""
 
 Handler = Callable[..., Any]
 """Handles a call: a coroutine function for a single response, an async generator for a stream."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only in the stubs
-    """Wraps the handlers of our services. A stream is one call, from its start to its end."""
+    """Wraps the handlers of all services. A stream is one call, from its start to its end."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._wrapped_handlers: dict[str, Any] = {}
+        self._failures = FailureLog()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """The handler of the call, wrapped if it is one of ours."""
+        """The wrapped handler of the call."""
         method: str = handler_call_details.method
         cached = self._wrapped_handlers.get(method)
         if cached is not None:
             return cached  # type: ignore[no-any-return]
-        # The handler of an unknown method is None, although the type stubs do not say so.
         handler: Any = await continuation(handler_call_details)
-        if handler is None or not method.startswith(OWN_SERVICES):
-            return handler  # type: ignore[no-any-return]
-        wrapped: grpc.RpcMethodHandler[Any, Any] = self._wrap(method.rsplit(".", 1)[-1], handler)
+        if handler is None:
+            # The method is unknown. The type stubs do not say that None is an answer.
+            return handler  # type: ignore[return-value]
+        wrapped: grpc.RpcMethodHandler[Any, Any] = self._wrap(method, handler)
         self._wrapped_handlers[method] = wrapped
         return wrapped
 
-    def _wrap(self, method: str, handler: Any) -> Any:
+    def _wrap(self, path: str, handler: Any) -> Any:
+        """`path` is that of the method, such as "/truestock.v1.StockService/ListStockLevels"."""
+        method = path.rsplit(".", 1)[-1]
+        is_measured = path.startswith(OWN_SERVICES)
         if handler.unary_unary:
-            make_handler, wrapped = grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary)
+            make_handler = grpc.unary_unary_rpc_method_handler
         elif handler.unary_stream:
-            make_handler, wrapped = grpc.unary_stream_rpc_method_handler, self._stream(method, handler.unary_stream)
+            make_handler = grpc.unary_stream_rpc_method_handler
         elif handler.stream_stream:
-            make_handler, wrapped = grpc.stream_stream_rpc_method_handler, self._stream(method, handler.stream_stream)
+            make_handler = grpc.stream_stream_rpc_method_handler
         else:
             raise AssertionError(
                 f"{method} takes a stream and returns one response, which the interceptor does not support"
             )
+        handle = handler.unary_unary or handler.unary_stream or handler.stream_stream
+        # The health service writes its stream of responses in a coroutine; all others are generators.
+        is_coroutine = bool(handler.unary_unary) or inspect.iscoroutinefunction(handle)
+        wrap = self._coroutine if is_coroutine else self._generator
         return make_handler(
-            wrapped,
-            request_deserializer=handler.request_deserializer,
+            wrap(method, handle, is_measured=is_measured),
+            request_deserializer=reader(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, method: str, handler: Handler) -> Handler:
-        async def call(request: Message, context: Any) -> Any:
+    def _coroutine(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
+        async def call(request: Any, context: Any) -> Any:
             started, code = time.perf_counter(), "OK"
             try:
-                _check_size(request)
-                return await handler(request, context)
+                return await handle(unless_refused(request), context)
             except BaseException as error:
-                status, code = _status_of(method, error)
+                status, code = self._status_of(method, error)
                 if status is None:
                     raise
                 await context.abort_with_status(rpc_status.to_status(status))
             finally:
-                self._metrics.rpc_seconds.labels(method, code).observe(time.perf_counter() - started)
+                if is_measured:
+                    self._metrics.rpc_seconds.labels(method, code).observe(time.perf_counter() - started)
 
         return call
 
-    def _stream(self, method: str, handler: Handler) -> Handler:
+    def _generator(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             started, code = time.perf_counter(), "OK"
             try:
                 # Closes an unfinished generator at once, which releases its watch slot.
-                async with aclosing(handler(_checked(request), context)) as responses:
+                async with aclosing(handle(_checked(request), context)) as responses:
                     async for response in responses:
                         yield response
             except BaseException as error:
-                status, code = _status_of(method, error)
+                status, code = self._status_of(method, error)
                 if status is None:
                     raise
                 await context.abort_with_status(rpc_status.to_status(status))
             finally:
-                self._metrics.rpc_seconds.labels(method, code).observe(time.perf_counter() - started)
+                if is_measured:
+                    self._metrics.rpc_seconds.labels(method, code).observe(time.perf_counter() - started)
 
         return call
 
-
-def _status_of(method: str, error: BaseException) -> tuple[status_pb2.Status | None, str]:
-    """The status to send for an error, None if the caller needs none, and the name of its code."""
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        # The caller has cancelled the call, so nobody receives a status.
-        return None, grpc.StatusCode.CANCELLED.name
-    if isinstance(error, TruestockError):
-        return error.status(), error.code.name
-    if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
-        return None, "ABORTED_BY_HANDLER"
-    return internal_error(method), grpc.StatusCode.INTERNAL.name
+    def _status_of(self, method: str, error: BaseException) -> tuple[status_pb2.Status | None, str]:
+        """The status to send for an error, None if the caller needs none, and the name of its code."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            # The caller has cancelled the call, so nobody receives a status.
+            return None, grpc.StatusCode.CANCELLED.name
+        if isinstance(error, UnreadableRequest):
+            # No traceback, and one line for all methods: whoever sends one may send a million.
+            self._failures.failed("a request could not be read", error, traceback=False, method=method)
+        if isinstance(error, TruestockError):
+            return error.status(), error.code.name
+        if isinstance(error, NotImplementedError):
+            # The generated base class raises it for a method that its servicer lacks, such as Health/List.
+            return _unimplemented(method), grpc.StatusCode.UNIMPLEMENTED.name
+        if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
+            return None, "ABORTED_BY_HANDLER"
+        return internal_error(method), grpc.StatusCode.INTERNAL.name
 
 
 def _checked(request: Any) -> Any:
-    """The request, or the stream of requests, with the size of each checked."""
-    if not isinstance(request, Message):
-        return _each_checked(request)
-    _check_size(request)
-    return request
+    """The request, or the stream of requests. Raises the error of one whose bytes were refused."""
+    return _each_checked(request) if isinstance(request, AsyncIterable) else unless_refused(request)
 
 
-async def _each_checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _each_checked(requests: AsyncIterable[Message | RefusedBytes]) -> AsyncIterator[Message]:
     async for request in requests:
-        _check_size(request)
-        yield request
+        yield unless_refused(request)
 
 
-def _check_size(request: Message) -> None:
-    size = request.ByteSize()
-    if size > limits.REQUEST_BYTES:
-        raise RequestTooLarge(size, limits.REQUEST_BYTES)
+def _unimplemented(method: str) -> status_pb2.Status:
+    return status_pb2.Status(
+        code=grpc.StatusCode.UNIMPLEMENTED.value[0], message=f"{method} is not available in this service"
+    )
 
 
 def internal_error(method: str) -> status_pb2.Status:

@@ -53,6 +53,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The `event_id` was used before for other units of the same line. Metadata: `event_id`, `line_id`,
     `recorded_count`.
     """
+    ERROR_REASON_UNREADABLE_REQUEST: _ErrorReason.ValueType  # 13
+    """INVALID_ARGUMENT. The bytes of the request are no message of the method: cut short, altered, text that is not UTF-8,
+    or nested too deep. Nothing was done. Metadata: `byte_count`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -87,5 +91,9 @@ ERROR_REASON_FEED_CONFLICT: ErrorReason.ValueType  # 11
 ERROR_REASON_EVENT_ID_REUSED: ErrorReason.ValueType  # 12
 """INVALID_ARGUMENT. The `event_id` was used before for other units of the same line. Metadata: `event_id`, `line_id`,
 `recorded_count`.
+"""
+ERROR_REASON_UNREADABLE_REQUEST: ErrorReason.ValueType  # 13
+"""INVALID_ARGUMENT. The bytes of the request are no message of the method: cut short, altered, text that is not UTF-8,
+or nested too deep. Nothing was done. Metadata: `byte_count`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
