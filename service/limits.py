@@ -135,6 +135,11 @@ HEARTBEAT_DEFAULT = timedelta(seconds=15)
 HEARTBEAT_SHORTEST = timedelta(seconds=1)
 HEARTBEAT_LONGEST = timedelta(minutes=5)
 
+QUARANTINED_CHANGES = 10_000
+"""Quarantined stock changes of one source; beyond it, the oldest of the source are dropped."""
+QUARANTINED_SOURCES = 200
+"""Sources that no feed declares and that have quarantined changes; changes of further ones are refused."""
+
 FEED_LOCATIONS = 1_000
 FEED_SKUS = 1_000
 CADENCE_MINUTES = 43_200

@@ -30,6 +30,9 @@ INTERVENTION_REASONS = (
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
 """Value of the label `channel` for an exception that concerns no channel."""
+OTHER_SOURCES = "other"
+SOURCE_LABELS = 1_000
+"""Values of the label `source`; callers may invent any number of sources."""
 _KIND_AND_CHANNEL = ("kind", "channel")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -40,6 +43,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._sources: set[str] = set()
         self._orders(registry)
         self._service(registry)
         self._exceptions(registry)
@@ -87,6 +91,11 @@ class Metrics:
         self.expired_holds = counter("expired_holds", "Holds expired.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units on backorder.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements processed, by result.", "result")
+        self.dropped_stock_changes = counter(
+            "dropped_stock_changes",
+            "Stock changes dropped from a full quarantine; source is other where it had no room for a new source.",
+            "source",
+        )
         self.inventory_mismatches = counter(
             "inventory_mismatches",
             "Counts that were only compared and differed from on hand by more than the tolerance.",
@@ -95,6 +104,7 @@ class Metrics:
         self.inventory_mismatch_units = counter(
             "inventory_mismatch_units", "Units by which these counts differed from on hand, without sign.", "location"
         )
+        self.dropped_stock_changes.labels(OTHER_SOURCES)
         for result in ChangeResult:
             self.stock_changes.labels(result.value)
 
@@ -240,6 +250,13 @@ class Metrics:
         for location in location_ids:
             self.inventory_mismatches.labels(location)
             self.inventory_mismatch_units.labels(location)
+
+    def count_dropped_changes(self, source: str, count: int) -> None:
+        """Counts changes that a full quarantine dropped; sources beyond SOURCE_LABELS are counted as one."""
+        if source not in self._sources and len(self._sources) >= SOURCE_LABELS:
+            source = OTHER_SOURCES
+        self._sources.add(source)
+        self.dropped_stock_changes.labels(source).inc(count)
 
     def policy_in_force(self, revision: str) -> None:
         """Sets the revision of the rules in force."""

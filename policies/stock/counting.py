@@ -41,6 +41,8 @@ class ChangeResult(StrEnum):
     ABSORBED = "absorbed"
     QUARANTINED = "quarantined"
     OBSERVED = "observed"
+    REFUSED = "refused"
+    """It should be quarantined, but there is no room for its source."""
 
 
 class QuarantineCause(StrEnum):

@@ -1,8 +1,15 @@
-"""Stock changes that cannot be recorded yet, stored as sent until their cause is fixed."""
+"""Stock changes that cannot be recorded yet, stored as sent until their cause is fixed, within limits for each source.
+
+A full source loses its own oldest changes: later counts include what they said. First go those that can never be
+recorded as they are. A source that no feed declares has no place of its own once QUARANTINED_SOURCES of them have
+changes here, because anybody can invent names of sources; its changes are refused, so that they push out no others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import (
@@ -17,10 +24,12 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.stock.counting import QuarantineCause
+from service import limits
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, location, product, stock_level, stock_quarantine
 from service.feeds.stock_change import StockChange, stored_change
@@ -56,6 +65,66 @@ _recorded = unnested("recorded", source=Text, change_id=Text)
 _REMOVE = Statement(
     delete(stock_quarantine).where(_stored.source == _recorded.c.source, _stored.change_id == _recorded.c.change_id)
 )
+
+_LOCK = Statement(
+    select(func.pg_advisory_xact_lock(func.hashtextextended("truestock quarantine", literal_column("0"))))
+)
+"""Transactions that quarantine changes do so one after the other, so that they count what the others have stored."""
+_SOURCES = Statement(
+    # One index look-up for each source, however many changes it has.
+    text(
+        "WITH RECURSIVE stored(source) AS (SELECT min(source) FROM stock_quarantine UNION ALL SELECT (SELECT "
+        "min(later.source) FROM stock_quarantine AS later WHERE later.source > stored.source) FROM stored WHERE "
+        "stored.source IS NOT NULL) SELECT source FROM stored WHERE source IS NOT NULL"
+    )
+)
+_FULL = Statement(
+    select(_stored.source)
+    .where(_stored.source == any_of("sources", Text))
+    .group_by(_stored.source)
+    .having(func.count() > parameter("limit", Integer))
+)
+_NEVER_RECORDED = (QuarantineCause.TOO_MANY, QuarantineCause.MEANING)
+_ranked = (
+    select(
+        _stored.source,
+        _stored.change_id,
+        func.row_number()
+        .over(
+            partition_by=_stored.source,
+            order_by=(
+                or_(*(_stored.cause == literal_column(f"'{cause}'") for cause in _NEVER_RECORDED)),
+                _stored.ingest_time.desc(),
+                _stored.change_id.desc(),
+            ),
+        )
+        .label("place"),
+    )
+    .where(_stored.source == any_of("sources", Text))
+    .subquery("ranked")
+)
+_DROP_OLDEST = Statement(
+    delete(stock_quarantine)
+    .where(
+        _stored.source == _ranked.c.source,
+        _stored.change_id == _ranked.c.change_id,
+        _ranked.c.place > parameter("limit", Integer),
+    )
+    .returning(_stored.source)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineLoss:
+    """Changes for which there was no room: the sources that were refused, and how many older ones others lost."""
+
+    refused_sources: frozenset[str] = frozenset()
+    dropped_counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dropped_count(self) -> int:
+        """How many changes were dropped in all."""
+        return sum(self.dropped_counts.values())
 
 
 def _has_cause(cause: QuarantineCause) -> ColumnElement[bool]:
@@ -94,16 +163,46 @@ _DUE_OF = Statement(
 
 
 async def store(
-    connection: Connection, now: datetime, quarantined: Sequence[tuple[StockChange, QuarantineCause, str]]
-) -> None:
-    """Stores changes with their cause and reason; replaces those stored with the same source and change id."""
+    connection: Connection,
+    now: datetime,
+    quarantined: Sequence[tuple[StockChange, QuarantineCause, str]],
+    declared: Collection[str],
+) -> QuarantineLoss:
+    """Stores changes with their cause and reason; replaces those stored with the same source and change id.
+
+    `declared` are the sources of declared feeds. Returns for what there was no room.
+    """
     latest = {(change.source, change.change_id): (change, cause, reason) for change, cause, reason in quarantined}
+    if not latest:
+        return QuarantineLoss()
+    await _LOCK.run(connection)
+    refused = await _refused_sources(connection, {source for source, _ in latest} - set(declared), declared)
     rows = [
         (c.source, c.change_id, c.sku, c.location_id, c.content, cause.value, reason, c.effective_time)
         for c, cause, reason in latest.values()
+        if c.source not in refused
     ]
     if rows:
         await _STORE.run(connection, now=now, **transposed(list(_CHANGE), rows))
+    return QuarantineLoss(refused, await _drop_oldest(connection, {row[0] for row in rows}))
+
+
+async def _refused_sources(connection: Connection, undeclared: set[str], declared: Collection[str]) -> frozenset[str]:
+    """Which of these undeclared sources have no changes in quarantine and find no place there."""
+    if not undeclared:
+        return frozenset()
+    stored = {row["source"] for row in await _SOURCES.rows(connection)}
+    room = limits.QUARANTINED_SOURCES - len(stored.difference(declared))
+    return frozenset(sorted(undeclared - stored)[max(room, 0) :])
+
+
+async def _drop_oldest(connection: Connection, sources: set[str]) -> dict[str, int]:
+    """Drops what these sources have beyond their limit; returns how many changes of each."""
+    limit = limits.QUARANTINED_CHANGES
+    full = [row["source"] for row in await _FULL.rows(connection, sources=sorted(sources), limit=limit)]
+    if not full:
+        return {}
+    return Counter(row["source"] for row in await _DROP_OLDEST.rows(connection, sources=full, limit=limit))
 
 
 async def remove(connection: Connection, ids: Iterable[tuple[str, str]]) -> None:

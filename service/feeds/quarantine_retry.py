@@ -11,7 +11,6 @@ import structlog
 from sqlalchemy import Integer, Text, literal_column, select
 
 from policies.domain.resolutions import COMPLETED, MAPPED
-from service.allocation.unit_of_work import UnitOfWork
 from service.background import FailureLog, every
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import exception, location, product
@@ -20,8 +19,8 @@ from service.errors import NotReady
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.feeds import feed_silence, quarantine, stock_intake
-from service.feeds.change_processing import RecordedChange
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
+from service.feeds.stock_intake import Intake
 from service.stock import levels
 
 log = structlog.get_logger(__name__)
@@ -46,11 +45,10 @@ _MAPPED = {
 
 @dataclass(frozen=True, slots=True)
 class _RetriedBatch:
-    """What one transaction did: how many changes it read, their results, and the exceptions resolved, by kind."""
+    """What one transaction did: how many changes it read, what it recorded, and the exceptions resolved, by kind."""
 
     change_count: int
-    results: list[RecordedChange]
-    unit_of_work: UnitOfWork | None
+    intake: Intake | None
     resolved: dict[str, list[UUID]]
 
 
@@ -106,20 +104,18 @@ class QuarantineRetry:
 
         async def work(connection: Connection) -> _RetriedBatch:
             changes, change_count = await quarantine.due(connection, skus, location_ids)
-            results: list[RecordedChange] = []
-            unit_of_work = None
+            intake = None
             if changes:
-                results, unit_of_work = await stock_intake.record(
+                intake = await stock_intake.record(
                     connection, changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
                 )
-            return _RetriedBatch(change_count, results, unit_of_work, await self._resolve_mapped(connection))
+            return _RetriedBatch(change_count, intake, await self._resolve_mapped(connection))
 
         return (await self._deps.database.transaction("retry_quarantine", work, self._count)).change_count
 
     def _count(self, batch: _RetriedBatch) -> None:
-        stock_intake.count_results(self._deps.metrics, batch.results)
-        if batch.unit_of_work is not None:
-            batch.unit_of_work.count(self._deps.metrics)
+        if batch.intake is not None:
+            batch.intake.count(self._deps.metrics)
         for kind, ids in batch.resolved.items():
             incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
 

@@ -11,12 +11,17 @@ from policies.domain.resolutions import STOCK_CORRECTED
 from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.counting import ChangeResult, QuarantineCause
+from service import limits
+from service.allocation.sync_failures import SYNC_FAILED
 from service.database.database import Connection
 from service.exceptions import incidents
 from service.exceptions.incidents import Incident, RaisedException
 from service.feeds.change_processing import RecordedChange
+from service.feeds.quarantine import QuarantineLoss
 
 MISMATCH = "mismatch"
+SOURCES_NAMED = 3
+"""Refused sources that an exception names."""
 UNMAPPED_PRODUCT, UNMAPPED_LOCATION = "unmapped_product", "unmapped_location"
 
 
@@ -34,6 +39,7 @@ async def raise_and_resolve(
     connection: Connection,
     now: datetime,
     results: Sequence[RecordedChange],
+    loss: QuarantineLoss,
     *,
     policy_set: PolicySet,
     products: Mapping[str, Product],
@@ -44,10 +50,11 @@ async def raise_and_resolve(
 
     Returns the new exceptions and the resolved mismatches.
     """
-    incidents_by_key: dict[tuple[str, str], Incident] = {}
+    incidents_by_key = {(incident.kind, incident.subject): incident for incident in _losses(loss)}
     agreed: set[str] = set()
     for result in results:
-        if result.cause is QuarantineCause.UNMAPPED:
+        # A source whose quarantine is full has one exception for all: it could name any number of unknown products.
+        if result.cause is QuarantineCause.UNMAPPED and result.change.source not in loss.dropped_counts:
             incidents_by_key |= {
                 (incident.kind, incident.subject): incident for incident in _unmapped(result, products, locations)
             }
@@ -63,6 +70,29 @@ async def raise_and_resolve(
         connection, now, MISMATCH, sorted(agreed), resolution=STOCK_CORRECTED, description=description, new_id=new_id
     )
     return await incidents.raise_all(connection, policy_set, now, incidents_by_key.values(), new_id), resolved
+
+
+def _losses(loss: QuarantineLoss) -> list[Incident]:
+    """What was dropped or refused because the quarantine is full."""
+    limit = f"{limits.QUARANTINED_CHANGES:,}"
+    lost = [
+        Incident(
+            SYNC_FAILED,
+            f"quarantine/{source}",
+            f"{source} has more than {limit} stock changes in quarantine, so its {dropped:,} oldest were dropped just "
+            "now; upsert the products and locations that it reports, or correct the feed, and have it count again.",
+            source=source,
+        )
+        for source, dropped in loss.dropped_counts.items()
+    ]
+    if loss.refused_sources:
+        sources = ", ".join(sorted(loss.refused_sources)[:SOURCES_NAMED])
+        sentence = (
+            f"{limits.QUARANTINED_SOURCES} sources that no feed declares have stock changes in quarantine, so those of "
+            f"{sources} were refused just now; declare the feeds, and have them send their changes again."
+        )
+        lost.append(Incident(SYNC_FAILED, "quarantine", sentence))
+    return lost
 
 
 def _unmapped(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from policies.domain.resolutions import COMPLETED, STOCK_CORRECTED
 from policies.policy_set import PolicySet
 from policies.stock.counting import SETTING_ASIDE_SIGNS, ChangeResult, QuarantineCause
 from policies.stock.feeds import Feed
+from service import limits
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
@@ -21,8 +23,9 @@ from service.database.database import Connection, Statement, any_of, transposed,
 from service.database.tables import stock_movement
 from service.feeds import feed_silence, incoming, quarantine, stock_incidents
 from service.feeds.change_processing import ChangeRecorder, RecordedChange
+from service.feeds.quarantine import QuarantineLoss
 from service.feeds.stock_change import StockChange
-from service.metrics import Metrics
+from service.metrics import OTHER_SOURCES, Metrics
 from service.orders import order_store
 from service.stock import count_learning, levels, provenance, stock_history, unavailable_units
 from service.stock.stock_book import Book, Key
@@ -46,6 +49,28 @@ _UNTRACKED_SINCE = Statement(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What one transaction did with stock changes: the result of each, in order, and what it wrote and dropped."""
+
+    results: Sequence[RecordedChange]
+    unit_of_work: UnitOfWork
+    loss: QuarantineLoss
+
+    def count(self, metrics: Metrics) -> None:
+        """Counts it in the metrics, after the commit."""
+        self.unit_of_work.count(metrics)
+        for source, count in self.loss.dropped_counts.items():
+            metrics.count_dropped_changes(source, count)
+        for result in self.results:
+            metrics.stock_changes.labels(result.result.value).inc()
+            if result.result is ChangeResult.REFUSED:
+                metrics.count_dropped_changes(OTHER_SOURCES, 1)
+            if result.mismatch and result.difference is not None:
+                metrics.inventory_mismatches.labels(result.change.location_id).inc()
+                metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
+
+
 async def record(
     connection: Connection,
     changes: Sequence[StockChange],
@@ -53,7 +78,7 @@ async def record(
     *,
     cache: CatalogCache,
     policy_set: PolicySet,
-) -> tuple[list[RecordedChange], UnitOfWork]:
+) -> Intake:
     """Records changes in the given order and quarantines those that cannot be recorded.
 
     They may come from several sources. Locks levels like every other writer. A change id counts once for its source,
@@ -68,17 +93,18 @@ async def record(
     locked = await levels.lock(connection, {change.sku for change in mapped})
     book = await levels.open_book(connection, locked, new_id)
     recorder = await _recorder(connection, book, mapped, catalog.feeds)
-    results = [recorder.record(change, unmapped[change.key]) for change in changes]
+    results: Sequence[RecordedChange] = [recorder.record(change, unmapped[change.key]) for change in changes]
     unit_of_work = UnitOfWork(book)
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
     await provenance.record(connection, book.now, recorder.figures.values())
     await incoming.write(connection, book.now, recorder.deliveries)
-    await _update_quarantine(connection, book.now, results)
+    results, loss = await _update_quarantine(connection, book.now, results, catalog.feeds)
     raised, resolved = await stock_incidents.raise_and_resolve(
         connection,
         book.now,
         results,
+        loss,
         policy_set=policy_set,
         products=products,
         locations=catalog.locations,
@@ -91,16 +117,7 @@ async def record(
         resumed = await feed_silence.record_reports(connection, book.now, declared, new_id)
         unit_of_work.resolved[feed_silence.STALE, COMPLETED] = resumed
     await recorder.locations.write(connection)
-    return results, unit_of_work
-
-
-def count_results(metrics: Metrics, results: Sequence[RecordedChange]) -> None:
-    """Counts the recorded changes in the metrics, after the commit."""
-    for result in results:
-        metrics.stock_changes.labels(result.result.value).inc()
-        if result.mismatch and result.difference is not None:
-            metrics.inventory_mismatches.labels(result.change.location_id).inc()
-            metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
+    return Intake(results, unit_of_work, loss)
 
 
 def _unmapped(change: StockChange, products: Mapping[str, Product], catalog: Catalog) -> str:
@@ -161,13 +178,31 @@ async def _untracked_since(connection: Connection, book: Book) -> dict[Key, date
     return {(row["sku"], row["location_id"]): row["since"] for row in rows}
 
 
-async def _update_quarantine(connection: Connection, now: datetime, results: Sequence[RecordedChange]) -> None:
-    """Stores quarantined changes and removes those that have been recorded."""
+async def _update_quarantine(
+    connection: Connection, now: datetime, results: Sequence[RecordedChange], declared: Collection[str]
+) -> tuple[list[RecordedChange], QuarantineLoss]:
+    """Stores quarantined changes and removes those that have been recorded.
+
+    Returns the results, in which those for which there was no room are refused, and for what there was none.
+    """
     quarantined = [
         (r.change, r.cause or QuarantineCause.UNMAPPED, r.reason)
         for r in results
         if r.result is ChangeResult.QUARANTINED
     ]
-    await quarantine.store(connection, now, quarantined)
+    loss = await quarantine.store(connection, now, quarantined, declared)
     recorded = [(r.change.source, r.change.change_id) for r in results if r.result is not ChangeResult.QUARANTINED]
     await quarantine.remove(connection, recorded)
+    return [_refused(r) if _is_refused(r, loss) else r for r in results], loss
+
+
+def _is_refused(result: RecordedChange, loss: QuarantineLoss) -> bool:
+    return result.result is ChangeResult.QUARANTINED and result.change.source in loss.refused_sources
+
+
+def _refused(result: RecordedChange) -> RecordedChange:
+    reason = (
+        f"{result.reason}; it is not kept, because {limits.QUARANTINED_SOURCES} sources that no feed declares have "
+        f"changes in quarantine: declare '{result.change.source}' as a feed and send it again with a new request id"
+    )
+    return replace(result, result=ChangeResult.REFUSED, reason=reason, cause=None)

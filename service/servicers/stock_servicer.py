@@ -7,11 +7,11 @@ from typing import Any
 
 import asyncpg
 
-from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.feeds import stock_intake, stock_requests
 from service.feeds.change_processing import RecordedChange
+from service.feeds.stock_intake import Intake
 from service.feeds.stock_requests import RecordRequest
 from service.rpc import proto_values
 from service.rpc.idempotency import IdempotentRequest, once
@@ -30,6 +30,7 @@ _RESULTS = {
     "stale": stock_pb.StockChangeResult.CHANGE_RESULT_STALE,
     "absorbed": stock_pb.StockChangeResult.CHANGE_RESULT_ABSORBED,
     "quarantined": stock_pb.StockChangeResult.CHANGE_RESULT_QUARANTINED,
+    "refused": stock_pb.StockChangeResult.CHANGE_RESULT_REFUSED,
     "observed": stock_pb.StockChangeResult.CHANGE_RESULT_OBSERVED,
 }
 
@@ -60,7 +61,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
             answer = await self._record(
                 IdempotentRequest.of("StreamStockChanges", message, None, self._deps.new_id), report
             )
-            yield stock_pb.StreamStockChangesResponse(results=answer.results)
+            yield stock_pb.StreamStockChangesResponse(results=answer.results, dropped_count=answer.dropped_count)
 
     async def _record(
         self, idempotent: IdempotentRequest, report: RecordRequest
@@ -70,17 +71,17 @@ class StockServicer(stock_grpc.StockServiceServicer):
 
         async def work(
             connection: Connection,
-        ) -> tuple[stock_pb.RecordStockChangesResponse, tuple[list[RecordedChange], UnitOfWork]]:
-            results, unit_of_work = await stock_intake.record(
+        ) -> tuple[stock_pb.RecordStockChangesResponse, Intake]:
+            intake = await stock_intake.record(
                 connection, report.changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
             )
-            answer = stock_pb.RecordStockChangesResponse(results=[_message(result) for result in results])
-            return answer, (results, unit_of_work)
+            answer = stock_pb.RecordStockChangesResponse(
+                results=[_message(result) for result in intake.results], dropped_count=intake.loss.dropped_count
+            )
+            return answer, intake
 
-        def count(recorded: tuple[list[RecordedChange], UnitOfWork]) -> None:
-            results, unit_of_work = recorded
-            unit_of_work.count(self._deps.metrics)
-            stock_intake.count_results(self._deps.metrics, results)
+        def count(intake: Intake) -> None:
+            intake.count(self._deps.metrics)
 
         answer_type = stock_pb.RecordStockChangesResponse
         return await once(self._deps.database, "record_stock", idempotent, answer_type, work, count=count)

@@ -482,6 +482,10 @@ BOUNDS = {
         f"decisions {Settings.model_fields['decision_retention_days'].default} days",
         f"published to channels {Settings.model_fields['publication_retention_days'].default} days",
     ),
+    "quarantine": (
+        f"{limits.QUARANTINED_CHANGES:,} changes of one source",
+        f"{limits.QUARANTINED_SOURCES:,} sources",
+    ),
     "queue": (f"{limits.QUEUED_ORDERS:,} orders",),
     "rules": (
         f"{size(MAX_FILE_BYTES)} a file",

@@ -402,6 +402,11 @@ class RecordStockChangesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    DROPPED_COUNT_FIELD_NUMBER: _builtins.int
+    dropped_count: _builtins.int
+    """How many of the source's quarantined changes were dropped to make room: it may have 10,000. Those that can never be
+    recorded as they are go first, then the oldest.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockChangeResult]:
         """In the order of `changes`."""
@@ -410,10 +415,11 @@ class RecordStockChangesResponse(_message.Message):
         self,
         *,
         results: _abc.Iterable[Global___StockChangeResult] | None = ...,
+        dropped_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_count", b"dropped_count", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,6 +453,10 @@ class StockChangeResult(_message.Message):
         """
         CHANGE_RESULT_OBSERVED: StockChangeResult._ChangeResult.ValueType  # 6
         """Reported by an observer: compared with the stock level, and no stock moved."""
+        CHANGE_RESULT_REFUSED: StockChangeResult._ChangeResult.ValueType  # 7
+        """Neither recorded nor quarantined: 200 sources that no feed declares have quarantined changes, and this one is not
+        among them. Declare the source as a feed, and send the change again with a new request id.
+        """
 
     class ChangeResult(_ChangeResult, metaclass=_ChangeResultEnumTypeWrapper):
         """What happened to a change."""
@@ -467,6 +477,10 @@ class StockChangeResult(_message.Message):
     """
     CHANGE_RESULT_OBSERVED: StockChangeResult.ChangeResult.ValueType  # 6
     """Reported by an observer: compared with the stock level, and no stock moved."""
+    CHANGE_RESULT_REFUSED: StockChangeResult.ChangeResult.ValueType  # 7
+    """Neither recorded nor quarantined: 200 sources that no feed declares have quarantined changes, and this one is not
+    among them. Declare the source as a feed, and send the change again with a new request id.
+    """
 
     CHANGE_ID_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
@@ -527,6 +541,9 @@ class StreamStockChangesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    DROPPED_COUNT_FIELD_NUMBER: _builtins.int
+    dropped_count: _builtins.int
+    """As in RecordStockChangesResponse."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockChangeResult]:
         """In the order of the request's `changes`."""
@@ -535,10 +552,11 @@ class StreamStockChangesResponse(_message.Message):
         self,
         *,
         results: _abc.Iterable[Global___StockChangeResult] | None = ...,
+        dropped_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_count", b"dropped_count", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -105,6 +105,9 @@ def import_(
     else:
         print_import(stdout_console(), report)
     say(*first_lines([*report.stale, *report.quarantined], PROBLEMS_SHOWN))
+    if report.dropped:
+        dropped = count(report.dropped, "older quarantined row was", "older quarantined rows were")
+        say(f"{dropped} dropped: the quarantine keeps no more of this source.")
     if report.quarantined:
         quarantined = count(len(report.quarantined), "row was", "rows were")
         say(f"{quarantined} quarantined; correct the file and import it again.")

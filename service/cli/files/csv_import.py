@@ -6,7 +6,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -91,6 +91,8 @@ class ImportReport:
     by_default: int = 0
     stale: tuple[CsvProblem, ...] = ()
     quarantined: tuple[CsvProblem, ...] = ()
+    dropped: int = 0
+    """Quarantined changes of earlier imports that were dropped to make room for those of this one."""
 
     def as_dict(self) -> dict[str, object]:
         """The report for `--json`."""
@@ -104,6 +106,7 @@ class ImportReport:
             "computed_count": self.computed,
             "stale_count": len(self.stale),
             "quarantined_count": len(self.quarantined),
+            "dropped_count": self.dropped,
         }
 
 
@@ -256,6 +259,7 @@ async def _import_stock(
     feed = next((feed for feed in feeds if feed.source == stock.source), None)
     run = f"-{uuid.uuid4().hex[:12]}" if stock.again else ""
     results: list[tuple[Record, StockChangeResult]] = []
+    dropped = 0
     for batch in _batches(file.records):
         changes = [_stock_change(file, record, stock, now=now, zones=zones, run=run) for record in batch]
         request = RecordStockChangesRequest(source=stock.source, changes=changes)
@@ -264,8 +268,9 @@ async def _import_stock(
         except ServiceError as error:
             raise _located_error(error, file, batch) from error
         results += zip(batch, response.results, strict=True)
+        dropped += response.dropped_count
         advance(len(batch))
-    return _stock_report(file, results, stock, feed)
+    return replace(_stock_report(file, results, stock, feed), dropped=dropped)
 
 
 def _stock_report(
@@ -293,7 +298,8 @@ def _stock_report(
         computed=computed,
         by_default=silent if stock.computed is None and feed is None else 0,
         stale=rows_with(StockChangeResult.CHANGE_RESULT_STALE),
-        quarantined=rows_with(StockChangeResult.CHANGE_RESULT_QUARANTINED),
+        quarantined=rows_with(StockChangeResult.CHANGE_RESULT_QUARANTINED)
+        + rows_with(StockChangeResult.CHANGE_RESULT_REFUSED),
     )
 
 

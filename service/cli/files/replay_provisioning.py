@@ -135,7 +135,10 @@ def _change_id(sku: str, location_id: str, units: int) -> str:
 
 def _refuse_quarantine(results: Iterable[StockChangeResult]) -> None:
     for result in results:
-        if result.result == StockChangeResult.CHANGE_RESULT_QUARANTINED:
+        if result.result in (
+            StockChangeResult.CHANGE_RESULT_QUARANTINED,
+            StockChangeResult.CHANGE_RESULT_REFUSED,
+        ):
             raise ServiceError(f"the service did not accept the count {result.change_id}: {result.reason}")
 
 
