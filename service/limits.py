@@ -95,6 +95,11 @@ REPLAY_POLICY_SETS = 4
 """Past policy sets kept compiled for the next replay."""
 
 POLICY_FILES = 1_000
+POLICY_WARNINGS = 200
+"""Warnings listed by GetPolicySet; it counts all of them."""
+NAMED_FACTS = 50
+FACT_VALUES = 1_000
+"""Facts and values of one FindFactValues request."""
 SANDBOX_SECONDS = 10
 SANDBOX_BYTES = 1 << 30
 """CPU time and memory of a sandbox process that loads and tests the rules of a TestPolicies request."""

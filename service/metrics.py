@@ -149,6 +149,11 @@ class Metrics:
             "Problems in the rules folder if it was refused; 0 if it was accepted.",
             registry=registry,
         )
+        self.policy_warnings = Gauge(
+            "truestock_policy_warnings",
+            "Values that the rules in force name and the catalog does not have.",
+            registry=registry,
+        )
         self.ledger_differences = Gauge(
             "truestock_ledger_differences", "Differences that the last ledger check found.", registry=registry
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from policies.facts.fact_table import FACTS, Fact
+from policies.linting import catalog_values
 from policies.schema import glossary
 from policies.source import problems
 from policies.testing import suites
@@ -41,7 +42,7 @@ def facts() -> str:
 
 def codes() -> str:
     """A paragraph for each code of a problem, in Markdown."""
-    meanings = {**problems.CODES, **suites.CODES}
+    meanings = {**problems.CODES, **suites.CODES, **catalog_values.CODES}
     return "\n\n".join(f"**`{code}`** {meanings[code]}" for code in sorted(meanings)) + "\n"
 
 

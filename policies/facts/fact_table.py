@@ -96,7 +96,8 @@ class Fact:
     """One fact that rules may use. `read` returns None where it is unknown; an empty `allowed` means any word.
 
     `bounds` are the smallest and the largest number that it may be compared with, `value_range` those that it can have.
-    In `known_in` it is always known; `pattern` is what every word of it looks like, in words and as a pattern.
+    In `known_in` it is always known; `pattern` is what every word of it looks like, in words and as a pattern. If its
+    values come from the catalog, `absent` says what it means that the catalog lacks one.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Fact:
     value_range: tuple[float, float] = (-inf, inf)
     known_in: frozenset[RulePlace] = frozenset()
     pattern: WordPattern | None = None
+    absent: str = ""
 
     @property
     def group(self) -> str:
@@ -194,6 +196,7 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.channel.id if c.channel else None,
         known_in=OF_A_CHANNEL,
+        absent="no channel has this id",
     ),
     Fact(
         "channel.kind",
@@ -203,6 +206,7 @@ _TABLE = (
         lambda c: c.channel.kind if c.channel else None,
         allowed=CHANNEL_KINDS,
         known_in=OF_A_CHANNEL,
+        absent="no channel is of this kind",
     ),
     Fact(
         "channel.cancellation_headroom",
@@ -221,6 +225,7 @@ _TABLE = (
         OF_A_PRODUCT,
         lambda c: c.product.sku if c.product else None,
         known_in=OF_ONE_LEVEL,
+        absent="no product has this SKU",
     ),
     Fact(
         "product.tags",
@@ -229,6 +234,7 @@ _TABLE = (
         OF_A_PRODUCT,
         lambda c: c.product.tags if c.product else None,
         known_in=OF_ONE_LEVEL,
+        absent="no product has this tag",
     ),
     Fact(
         "product.category",
@@ -236,8 +242,16 @@ _TABLE = (
         "the product's category",
         OF_A_PRODUCT,
         lambda c: c.product.category if c.product else None,
+        absent="no product is in this category",
     ),
-    Fact("product.brand", _TEXT, "the product's brand", OF_A_PRODUCT, lambda c: c.product.brand if c.product else None),
+    Fact(
+        "product.brand",
+        _TEXT,
+        "the product's brand",
+        OF_A_PRODUCT,
+        lambda c: c.product.brand if c.product else None,
+        absent="no product is of this brand",
+    ),
     Fact(
         "product.price",
         _NUMBER,
@@ -296,6 +310,7 @@ _TABLE = (
         OF_A_LOCATION,
         lambda c: c.location.id if c.location else None,
         known_in=AT_A_LOCATION,
+        absent="no location has this id",
     ),
     Fact(
         "location.type",
@@ -305,6 +320,7 @@ _TABLE = (
         lambda c: c.location.type if c.location else None,
         allowed=LOCATION_TYPES,
         known_in=AT_A_LOCATION,
+        absent="no location is of this type",
     ),
     Fact(
         "location.status",
@@ -322,6 +338,7 @@ _TABLE = (
         OF_A_LOCATION,
         lambda c: c.location.tags if c.location else None,
         known_in=AT_A_LOCATION,
+        absent="no location has this tag",
     ),
     Fact(
         "location.country",
@@ -330,6 +347,7 @@ _TABLE = (
         OF_A_LOCATION,
         lambda c: c.location.country if c.location else None,
         pattern=COUNTRY_CODE,
+        absent="no location is in this country",
     ),
     Fact(
         "location.region",
@@ -337,6 +355,7 @@ _TABLE = (
         "the location's region or state",
         OF_A_LOCATION,
         lambda c: c.location.region if c.location else None,
+        absent="no location is in this region",
     ),
     Fact(
         "location.offers_pickup",
@@ -449,6 +468,7 @@ _TABLE = (
         "the feed that reported the stock level",
         OF_ONE_LEVEL,
         lambda c: c.stock.source if c.stock else None,
+        absent="no declared feed has this name, and nothing of this name has reported stock",
     ),
     Fact(
         "destination.country",
@@ -457,6 +477,7 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.destination.country if c.destination else None,
         pattern=COUNTRY_CODE,
+        absent="no location ships to this country, and none of the latest orders went there",
     ),
     Fact(
         "destination.region",
@@ -464,6 +485,7 @@ _TABLE = (
         "the region or state that the order goes to",
         EVERYWHERE,
         lambda c: c.destination.region if c.destination else None,
+        absent="no location is in this region, none of the latest orders went there, and it is no code of ISO 3166-2",
     ),
     Fact(
         "destination.postal_code",

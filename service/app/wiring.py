@@ -13,9 +13,11 @@ from service.allocation.cancellation import CancellationOperations
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import AvailabilityReader
+from service.catalog.fact_values import FactValueReader
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
+from service.policy.catalog_warnings import CatalogWarnings
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
 from service.servicers.availability_servicer import AvailabilityServicer
@@ -94,7 +96,11 @@ def add_services(
     quarantine_retry = QuarantineRetry(deps)
     deps.background.append(quarantine_retry.run)
     catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, quarantine_retry), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(active_policies, database), server)
+    fact_values = FactValueReader(database, deps.catalog_cache)
+    warnings = CatalogWarnings(active_policies, fact_values, metrics)
+    deps.background.append(warnings.run)
+    policy_servicer = PolicyServicer(active_policies, database, fact_values, warnings)
+    policy_grpc.add_PolicyServiceServicer_to_server(policy_servicer, server)
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     return queue, lifecycle

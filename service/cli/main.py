@@ -130,14 +130,21 @@ def check(
     ] = "text",
     allow_untested: Annotated[bool, typer.Option("--allow-untested", help="Accept rules that no test covers.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Check again after every save, until Ctrl-C.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server", metavar="HOST:PORT", help="Also warn of ids, tags and other values that its catalog lacks."
+        ),
+    ] = None,
 ) -> None:
     """Checks a rules folder: reports every problem with its file and line, and runs the rule tests.
 
-    The exit code is 1 if there is any problem.
+    The exit code is 1 if there is any problem. Warnings do not change it.
 
     \b
     Examples:
       truestock check
+      truestock check rules --server 127.0.0.1:50051
       truestock check rules --watch
       truestock check rules --format github
     """
@@ -145,7 +152,7 @@ def check(
 
     check_rules = run_on_every_save if watch else run
     selected_format = Format.JSON if as_json else Format(output_format)
-    raise typer.Exit(check_rules(rules, output_format=selected_format, allow_untested=allow_untested))
+    raise typer.Exit(check_rules(rules, output_format=selected_format, allow_untested=allow_untested, server=server))
 
 
 @app.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from uuid import UUID
 
+from policies.facts.fact_table import find_fact
+from policies.source.rule_file import MAX_TEXT_LENGTH
 from service import limits
 from service.rpc.validation import Fields
 from truestock.v1 import policy_service_pb2 as policy_pb
@@ -23,6 +25,25 @@ def candidate_files(request: policy_pb.TestPoliciesRequest) -> dict[str, bytes]:
             files[file.path] = file.content
     fields.finish()
     return files
+
+
+def named_values(request: policy_pb.FindFactValuesRequest) -> dict[str, set[str]]:
+    """The values to look up, by fact. Raises InvalidFields."""
+    fields = Fields()
+    named: dict[str, set[str]] = {}
+    if fields.size("facts", request.facts, 1, limits.NAMED_FACTS):
+        for index, fact in enumerate(request.facts):
+            field = f"facts[{index}]"
+            if find_fact(fact.fact) is None:
+                fields.wrong(f"{field}.fact", f"'{fact.fact}' is not a fact; `truestock facts` lists them")
+            for number, value in enumerate(fact.values):
+                fields.text(f"{field}.values[{number}]", value, longest=MAX_TEXT_LENGTH, required=True)
+            named.setdefault(fact.fact, set()).update(fact.values)
+        count = sum(len(values) for values in named.values())
+        if count > limits.FACT_VALUES:
+            fields.wrong("facts", f"have {count:,} values; at most {limits.FACT_VALUES:,} are allowed")
+    fields.finish()
+    return named
 
 
 def decision_id(text: str) -> UUID:

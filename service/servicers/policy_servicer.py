@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from policies.linting.catalog_values import KnownValues
 from policies.source.problems import Problem, terminal_safe
+from service import limits
+from service.catalog.fact_values import FactValueReader
 from service.database.database import Database
 from service.decisions import decision_log
 from service.decisions.decision_log import StoredDecision
@@ -12,7 +15,8 @@ from service.decisions.decision_replay import DecisionReplayer
 from service.errors import NotFound
 from service.policy import policy_requests
 from service.policy.active_policies import ActivePolicies
-from service.policy.policy_requests import candidate_files
+from service.policy.catalog_warnings import CatalogWarnings
+from service.policy.policy_requests import candidate_files, named_values
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.sandbox_process import SandboxTestResult
 from service.rpc import proto_values
@@ -23,15 +27,24 @@ from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_s
 class PolicyServicer(policy_grpc.PolicyServiceServicer):
     """Serves the people who write rules."""
 
-    def __init__(self, active_policies: ActivePolicies, database: Database) -> None:
+    def __init__(
+        self,
+        active_policies: ActivePolicies,
+        database: Database,
+        fact_values: FactValueReader,
+        warnings: CatalogWarnings,
+    ) -> None:
         self._active_policies = active_policies
         self._database = database
+        self._fact_values = fact_values
+        self._warnings = warnings
         self._sandbox = RuleSandbox()
         self._replayer = DecisionReplayer(database)
 
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any
     ) -> policy_pb.GetPolicySetResponse:
+        warnings = await self._warnings.current()
         loaded = self._active_policies.current
         return policy_pb.GetPolicySetResponse(
             policy_revision=loaded.policy_set.revision,
@@ -39,7 +52,15 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             load_time=proto_values.timestamp(loaded.load_time),
             problems=[_problem(problem) for problem in loaded.problems],
             refuse_time=proto_values.timestamp(loaded.refuse_time),
+            warnings=[_problem(warning) for warning in warnings[: limits.POLICY_WARNINGS]],
+            warning_count=len(warnings),
         )
+
+    async def FindFactValues(
+        self, request: policy_pb.FindFactValuesRequest, context: Any
+    ) -> policy_pb.FindFactValuesResponse:
+        known = await self._fact_values.known(named_values(request))
+        return policy_pb.FindFactValuesResponse(facts=[_known(fact, values) for fact, values in known.items()])
 
     async def TestPolicies(
         self, request: policy_pb.TestPoliciesRequest, context: Any
@@ -83,6 +104,15 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             advice = "it was never made, or it is past retention; check the id"
             raise NotFound("decision", {"decision_id": str(decision_id)}, advice)
         return stored
+
+
+def _known(fact: str, values: KnownValues) -> policy_pb.KnownFactValues:
+    return policy_pb.KnownFactValues(
+        fact=fact,
+        existing_values=sorted(values.existing),
+        similar_values=sorted(values.similar),
+        complete=values.is_complete,
+    )
 
 
 def _problem(problem: Problem) -> policy_pb.PolicyProblem:

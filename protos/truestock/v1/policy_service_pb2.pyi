@@ -155,8 +155,12 @@ class GetPolicySetResponse(_message.Message):
     LOAD_TIME_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     REFUSE_TIME_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    WARNING_COUNT_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash of the rules in force."""
+    warning_count: _builtins.int
+    """How many warnings there are, also of those that are not listed."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
     @_builtins.property
@@ -169,6 +173,12 @@ class GetPolicySetResponse(_message.Message):
     def refuse_time(self) -> _timestamp_pb2.Timestamp:
         """When the folder was refused."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """Warnings about the rules in force, the first 200: ids, tags, categories and other values that they name and the
+        catalog does not have. Found again within seconds after the rules or the catalog change.
+        """
+
     def __init__(
         self,
         *,
@@ -177,14 +187,124 @@ class GetPolicySetResponse(_message.Message):
         load_time: _timestamp_pb2.Timestamp | None = ...,
         problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
         refuse_time: _timestamp_pb2.Timestamp | None = ...,
+        warnings: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        warning_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["load_time", b"load_time", "refuse_time", b"refuse_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "load_time", b"load_time", "policy_revision", b"policy_revision", "problems", b"problems", "refuse_time", b"refuse_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "load_time", b"load_time", "policy_revision", b"policy_revision", "problems", b"problems", "refuse_time", b"refuse_time", "warning_count", b"warning_count", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPolicySetResponse: _TypeAlias = GetPolicySetResponse  # noqa: Y015
+
+@_typing.final
+class FindFactValuesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactValues]:
+        """Facts with the values to look up, 1 to 50 facts and at most 1,000 values together."""
+
+    def __init__(
+        self,
+        *,
+        facts: _abc.Iterable[Global___FactValues] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindFactValuesRequest: _TypeAlias = FindFactValuesRequest  # noqa: Y015
+
+@_typing.final
+class FindFactValuesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownFactValues]:
+        """A fact is missing if its values are not from the catalog, or if the catalog has none to compare with."""
+
+    def __init__(
+        self,
+        *,
+        facts: _abc.Iterable[Global___KnownFactValues] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindFactValuesResponse: _TypeAlias = FindFactValuesResponse  # noqa: Y015
+
+@_typing.final
+class FactValues(_message.Message):
+    """Values of one fact that rules name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    fact: _builtins.str
+    """Such as `channel.id`; `truestock facts` lists them."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 500 characters each."""
+
+    def __init__(
+        self,
+        *,
+        fact: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactValues: _TypeAlias = FactValues  # noqa: Y015
+
+@_typing.final
+class KnownFactValues(_message.Message):
+    """What the catalog knows of the values of one fact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: _builtins.int
+    EXISTING_VALUES_FIELD_NUMBER: _builtins.int
+    SIMILAR_VALUES_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    fact: _builtins.str
+    complete: _builtins.bool
+    @_builtins.property
+    def existing_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of the request that the catalog has."""
+
+    @_builtins.property
+    def similar_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values that may have been meant by the others; all values of the fact if `complete`."""
+
+    def __init__(
+        self,
+        *,
+        fact: _builtins.str = ...,
+        existing_values: _abc.Iterable[_builtins.str] | None = ...,
+        similar_values: _abc.Iterable[_builtins.str] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "existing_values", b"existing_values", "fact", b"fact", "similar_values", b"similar_values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownFactValues: _TypeAlias = KnownFactValues  # noqa: Y015
 
 @_typing.final
 class PolicyFile(_message.Message):

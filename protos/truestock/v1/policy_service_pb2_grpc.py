@@ -40,6 +40,11 @@ class PolicyServiceStub:
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.FromString,
                 _registered_method=True)
+        self.FindFactValues = channel.unary_unary(
+                '/truestock.v1.PolicyService/FindFactValues',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.FindFactValuesRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.FindFactValuesResponse.FromString,
+                _registered_method=True)
         self.TestPolicies = channel.unary_unary(
                 '/truestock.v1.PolicyService/TestPolicies',
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
@@ -63,6 +68,16 @@ class PolicyServiceServicer:
 
     def GetPolicySet(self, request, context):
         """Returns the rules in force, and the problems of a rules folder that was refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindFactValues(self, request, context):
+        """Returns which of the named values of rules' facts the catalog has, and similar ones for those that it does not have.
+
+        `truestock check --server` holds a rules folder against the catalog by it.
+        Errors: INVALID_FIELD (a fact that does not exist, more than 50 facts or 1,000 values).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +121,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.GetPolicySet,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.SerializeToString,
+            ),
+            'FindFactValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindFactValues,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.FindFactValuesRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.FindFactValuesResponse.SerializeToString,
             ),
             'TestPolicies': grpc.unary_unary_rpc_method_handler(
                     servicer.TestPolicies,
@@ -151,6 +171,33 @@ class PolicyService:
             '/truestock.v1.PolicyService/GetPolicySet',
             truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindFactValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/FindFactValues',
+            truestock_dot_v1_dot_policy__service__pb2.FindFactValuesRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.FindFactValuesResponse.FromString,
             options,
             channel_credentials,
             insecure,

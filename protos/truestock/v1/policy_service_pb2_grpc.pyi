@@ -35,6 +35,12 @@ class PolicyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     GetPolicySet: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]
     """Returns the rules in force, and the problems of a rules folder that was refused."""
+    FindFactValues: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.FindFactValuesRequest, _policy_service_pb2.FindFactValuesResponse]
+    """Returns which of the named values of rules' facts the catalog has, and similar ones for those that it does not have.
+
+    `truestock check --server` holds a rules folder against the catalog by it.
+    Errors: INVALID_FIELD (a fact that does not exist, more than 50 facts or 1,000 values).
+    """
     TestPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
@@ -62,6 +68,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPolicySet: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]  # type: ignore[assignment]
     """Returns the rules in force, and the problems of a rules folder that was refused."""
+    FindFactValues: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.FindFactValuesRequest, _policy_service_pb2.FindFactValuesResponse]  # type: ignore[assignment]
+    """Returns which of the named values of rules' facts the catalog has, and similar ones for those that it does not have.
+
+    `truestock check --server` holds a rules folder against the catalog by it.
+    Errors: INVALID_FIELD (a fact that does not exist, more than 50 facts or 1,000 values).
+    """
     TestPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]  # type: ignore[assignment]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
@@ -92,6 +104,18 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.GetPolicySetResponse, _abc.Awaitable[_policy_service_pb2.GetPolicySetResponse]]:
         """Returns the rules in force, and the problems of a rules folder that was refused."""
+
+    @_abc_1.abstractmethod
+    def FindFactValues(
+        self,
+        request: _policy_service_pb2.FindFactValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.FindFactValuesResponse, _abc.Awaitable[_policy_service_pb2.FindFactValuesResponse]]:
+        """Returns which of the named values of rules' facts the catalog has, and similar ones for those that it does not have.
+
+        `truestock check --server` holds a rules folder against the catalog by it.
+        Errors: INVALID_FIELD (a fact that does not exist, more than 50 facts or 1,000 values).
+        """
 
     @_abc_1.abstractmethod
     def TestPolicies(

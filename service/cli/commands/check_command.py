@@ -12,6 +12,8 @@ from pathlib import Path
 
 import typer
 
+from policies.linting.catalog_values import by_fact, catalog_warnings, named_values
+from policies.policy_set import PolicySet
 from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, run_suites, testable_rules
@@ -33,13 +35,17 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The result of checking a folder. `problems` are sorted; `rule_count` is 0 if the rules could not be read."""
+    """The result of checking a folder. `problems` are sorted; `rule_count` is 0 if the rules could not be read.
+
+    `warnings` are about values that the rules name and the catalog of a service does not have.
+    """
 
     problems: tuple[Problem, ...]
     results: tuple[RuleTestResult, ...]
     rule_count: int
     file_count: int
     untested_count: int
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def failed_count(self) -> int:
@@ -56,23 +62,27 @@ class CheckReport:
         return f"{rules}, {tests}, {self.failed_count} failed"
 
 
-def run(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
+def run(
+    path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False, server: str | None = None
+) -> int:
     """Checks the folder and prints the result. Returns 0 without problems, 1 with problems, 2 without a folder."""
     if not path.is_dir():
         say(f"there is no rules folder {path}; name an existing folder, such as: truestock check rules")
         return 2
     # '.' has no name of its own, so printed paths would lack their first part.
     folder = path.absolute()
-    return _print(read_folder(folder), folder, Format(output_format), allow_untested=allow_untested)
+    return _print(read_folder(folder), folder, Format(output_format), allow_untested=allow_untested, server=server)
 
 
-def run_on_every_save(path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False) -> int:
+def run_on_every_save(
+    path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False, server: str | None = None
+) -> int:
     """Checks the folder now and after every change of it, until KeyboardInterrupt."""
     if not path.is_dir():
         return run(path)
     for contents in _saved_contents(path.absolute()):
         started = time.perf_counter()
-        _print(contents, path.absolute(), Format(output_format), allow_untested=allow_untested)
+        _print(contents, path.absolute(), Format(output_format), allow_untested=allow_untested, server=server)
         seconds = time.perf_counter() - started
         say(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.1f} s; waiting for the next save, Ctrl-C stops")
     return 0
@@ -92,9 +102,11 @@ def _saved_contents(folder: Path) -> Iterator[RulesFolder]:
         previous = current
 
 
-def _print(contents: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool) -> int:
+def _print(
+    contents: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool, server: str | None
+) -> int:
     """Checks the folder's contents and prints the result; returns the exit code."""
-    report = check(contents.files, contents.problems, allow_untested=allow_untested)
+    report = check(contents.files, contents.problems, allow_untested=allow_untested, server=server)
     match output_format:
         case Format.JSON:
             _print_json(report)
@@ -106,9 +118,16 @@ def _print(contents: RulesFolder, folder: Path, output_format: Format, *, allow_
 
 
 def check(
-    files: Mapping[str, bytes], unreadable: Sequence[Problem] = (), *, allow_untested: bool = False
+    files: Mapping[str, bytes],
+    unreadable: Sequence[Problem] = (),
+    *,
+    allow_untested: bool = False,
+    server: str | None = None,
 ) -> CheckReport:
-    """Reads the rules and runs the tests in `files`, by path; `unreadable` are problems of other files."""
+    """Reads the rules and runs the tests in `files`, by path; `unreadable` are problems of other files.
+
+    With a server, holds the rules against its catalog too. Raises UserError if it does not answer.
+    """
     reading = read(files)
     tests = run_suites(reading.policy_set, files)
     problems = sorted({*unreadable, *reading.problems, *tests.problems})
@@ -121,7 +140,16 @@ def check(
         rule_count=len(list(testable_rules(reading.policy_set))) if reading.policy_set else 0,
         file_count=sum(map(is_rule_file, files)),
         untested_count=len(untested),
+        warnings=_catalog_warnings(reading.policy_set, files, server) if reading.policy_set and server else (),
     )
+
+
+def _catalog_warnings(policy_set: PolicySet, files: Mapping[str, bytes], server: str) -> tuple[Problem, ...]:
+    # Importing gRPC takes longer than a check of rules alone.
+    from service.cli.commands.catalog_check import known_values
+
+    named = named_values(policy_set)
+    return catalog_warnings(named, files, known_values(server, by_fact(named)))
 
 
 def _print_text(report: CheckReport, files: dict[str, bytes]) -> None:
@@ -133,7 +161,11 @@ def _print_text(report: CheckReport, files: dict[str, bytes]) -> None:
         for line in evidence.get(problem, ()):
             typer.echo(fitted(f"    {terminal_safe(line)}"))
         typer.echo()
+    for warning in report.warnings:
+        typer.echo(f"warning: {problems_text((warning,), files)}")
     typer.echo(report.summary)
+    if report.warnings:
+        typer.echo(f"{count(len(report.warnings), 'warning')}: the catalog does not have what the rules name")
     if report.untested_count:
         typer.echo(f"{count(report.untested_count, 'rule')} not covered by any test")
 
@@ -145,6 +177,9 @@ def _print_annotations(report: CheckReport, parent: Path) -> None:
         lines = [f"{problem.message} [{problem.code}]", *([f"help: {problem.help}"] if problem.help else [])]
         text = "\n".join(map(terminal_safe, [*lines, *evidence.get(problem, ())]))
         typer.echo(f"::error{_position(problem, parent)}::{_escaped(text)}")
+    for warning in report.warnings:
+        text = terminal_safe(f"{warning.message} [{warning.code}]") + f"\nhelp: {terminal_safe(warning.help)}"
+        typer.echo(f"::warning{_position(warning, parent)}::{_escaped(text)}")
     typer.echo(report.summary)
 
 
@@ -155,6 +190,8 @@ def _print_json(report: CheckReport) -> None:
             "rule_count": report.rule_count,
             "file_count": report.file_count,
             "untested_count": report.untested_count,
+            "warning_count": len(report.warnings),
+            "warnings": [_safe_values(warning.as_dict()) for warning in report.warnings],
             "problems": [_safe_values(problem.as_dict()) for problem in report.problems],
             "tests": [_as_dict(result) for result in report.results],
         }

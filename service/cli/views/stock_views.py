@@ -100,6 +100,22 @@ def print_policies(console: Console, response: GetPolicySetResponse) -> None:
                 place += f":{problem.line}:{problem.column}"
             add_row(problems, place, f"{problem.message} [{problem.code}]", problem.help)
         console.print(problems)
+    if response.warning_count:
+        _print_warnings(console, response)
+
+
+def _print_warnings(console: Console, response: GetPolicySetResponse) -> None:
+    listed, warning_count = len(response.warnings), response.warning_count
+    more = f" The first {listed}:" if listed < warning_count else ""
+    verb = "is a value" if warning_count == 1 else "are values"
+    console.print(
+        f"{count(warning_count, 'warning')}: there {verb} that the rules name and the catalog does not have.{more}",
+        style="yellow",
+    )
+    warnings = new_table("place", "warning", "help")
+    for warning in response.warnings:
+        add_row(warnings, f"{warning.file}:{warning.line}:{warning.column}", warning.message, warning.help)
+    console.print(warnings)
 
 
 def print_import(console: Console, report: ImportReport) -> None:
