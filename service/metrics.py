@@ -44,6 +44,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._sources: set[str] = set()
+        self._is_database_reported = True
         self._orders(registry)
         self._service(registry)
         self._exceptions(registry)
@@ -255,6 +256,20 @@ class Metrics:
         for location in location_ids:
             self.inventory_mismatches.labels(location)
             self.inventory_mismatch_units.labels(location)
+
+    def report_database(self, *, is_reported: bool) -> None:
+        """Adds the gauges of the database's figures to the registry, or removes them.
+
+        All services on a database have the same figures, so only one of them may report them.
+        """
+        if is_reported is self._is_database_reported:
+            return
+        self._is_database_reported = is_reported
+        for gauge in (self.exceptions_open, self.backordered_units, self.ledger_differences, self.ledger_verified):
+            if is_reported:
+                self.registry.register(gauge)
+            else:
+                self.registry.unregister(gauge)
 
     def count_dropped_changes(self, source: str, count: int) -> None:
         """Counts changes that a full quarantine dropped; sources beyond SOURCE_LABELS are counted as one."""

@@ -24,6 +24,7 @@ from service.allocation.backorders import Backorders
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
 from service.app.metrics_endpoint import MetricsServer
+from service.app.reporting_lease import ReportingLease
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
@@ -104,6 +105,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(database.close)
         loaded = await _load_sample(settings, database, active_policies.in_force())
         catalog = await _start_counters(database, metrics)
+        reporting_lease = ReportingLease(database, metrics, new_id())
+        await reporting_lease.renew()
         await policy_store.store_rules(database, active_policies)
         metrics_server = _metrics_server(metrics_address, metrics, stack)
         port, health_servicer = await _start_grpc(
@@ -120,6 +123,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 lost.set()
 
         _background(stack, HealthProbe(database, on_change).run)
+        _background(stack, reporting_lease.run)
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),

@@ -58,6 +58,7 @@ __all__ = [
     "exception_event",
     "exception_record",
     "feed",
+    "lease",
     "ledger_reader",
     "location",
     "location_count_history",
@@ -115,6 +116,15 @@ policy_set = Table(
     required("create_time", Moment, server_default=text("clock_timestamp()")),
     required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
     comment="Rule files in force or used by a stored decision, by the content hash of their set.",
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    key("name"),
+    required("holder", Uuid, comment="the service that has it"),
+    required("expire_time", Moment, comment="another may take it after this"),
+    comment="What one of several services does, until a time that it renews.",
 )
 
 request = Table(
