@@ -6,14 +6,14 @@ A warning is never a refusal, because a location, a channel or a product may be 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from policies.engine.conditions import Operator, comparisons
 from policies.facts.fact_table import FACTS
 from policies.linting.placed_conditions import placed_conditions
 from policies.linting.rule_mappings import RuleMappings
 from policies.policy_set import PolicySet
-from policies.source.near_words import nearest
+from policies.source.near_words import NearWords
 from policies.source.problems import Problem, Source, quoted
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -50,29 +50,29 @@ class NamedValue:
 
 @dataclass(frozen=True, slots=True)
 class KnownValues:
-    """Values of one fact that the catalog has: those `existing` among the named ones, and `similar` ones.
+    """What the catalog knows of the values of one fact.
 
-    `similar` has what may have been meant by the others. If it `is_complete`, it has all values of the fact.
+    `existing` are those of the named values that it has, `similar` has the nearest known value of others, and `every`
+    all values of the fact if they are few.
     """
 
     existing: frozenset[str]
-    similar: frozenset[str]
-    is_complete: bool = False
+    similar: Mapping[str, str] = field(default_factory=dict)
+    every: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, named: Iterable[str], known: Collection[str], *, is_complete: bool = True) -> KnownValues:
-        """The known values that concern the named ones.
+        """What is known of the named values.
 
         `known` are all values of the fact; if they are not complete, all that are named and exist, and some others.
         """
         named = sorted(set(named))
         existing = frozenset(value for value in named if value in known)
-        if is_complete and len(known) <= MAX_LISTED:
-            return cls(existing, frozenset(known), is_complete=True)
-        candidates = sorted(known)
-        unknown = [value for value in named if value not in existing]
-        near = (nearest(value, candidates) for value in unknown[:MAX_SUGGESTED])
-        return cls(existing, frozenset(value for value in near if value is not None))
+        near_words = NearWords(sorted(known))
+        unknown = [value for value in named if value not in existing][:MAX_SUGGESTED]
+        similar = {value: near for value in unknown if (near := near_words.nearest(value)) is not None}
+        every = tuple(sorted(known)) if is_complete and len(known) <= MAX_LISTED else ()
+        return cls(existing, similar, every)
 
 
 def named_values(policy_set: PolicySet) -> tuple[NamedValue, ...]:
@@ -96,12 +96,8 @@ def catalog_warnings(
     `files` are those that the rules were read from. `known` is by fact; a fact that is missing in it is not checked.
     """
     unknown = [name for name in named if name.fact in known and _is_unknown(name, known[name.fact].existing)]
-    help_texts: dict[tuple[str, str], str] = {}
-    for name in unknown:
-        if (name.fact, name.value) not in help_texts:
-            help_texts[name.fact, name.value] = _suggestion(name.value, known[name.fact])
-    mappings = RuleMappings(files)
-    return tuple(sorted({_warning(name, help_texts[name.fact, name.value], mappings) for name in unknown}))
+    positions = _Positions(RuleMappings(files))
+    return tuple(sorted({_warning(name, known[name.fact], positions.of(name)) for name in unknown}))
 
 
 def _named_values(policy_set: PolicySet) -> Iterator[NamedValue]:
@@ -122,37 +118,47 @@ def _is_unknown(name: NamedValue, existing: Collection[str]) -> bool:
     return name.value not in existing and not any(value in existing for value in name.alternatives)
 
 
-def _warning(name: NamedValue, help: str, mappings: RuleMappings) -> Problem:
-    node = _node(name, mappings.at(name.source))
+def _warning(name: NamedValue, known: KnownValues, node: Node) -> Problem:
     message = f"{name.title} names {quoted(name.value)} as {name.fact}, but {FACTS[name.fact].absent}"
     effect = "excludes nothing" if name.negated else "matches nothing"
-    help = f"{help}Until then the comparison {effect}."
+    help = f"{_suggestion(name.value, known)}Until then the comparison {effect}."
     return Problem(name.source.file, node.line, node.column, "not-in-catalog", message, help, node.length)
 
 
 def _suggestion(value: str, known: KnownValues) -> str:
-    similar = sorted(known.similar)
-    near = nearest(value, similar)
-    help = f"did you mean '{near}'? " if near else ""
-    if known.is_complete and similar:
-        help += f"Known: {', '.join(similar)}. "
+    help = f"did you mean '{known.similar[value]}'? " if value in known.similar else ""
+    if known.every:
+        help += f"Known: {', '.join(known.every)}. "
     return help or "correct it, or add it to the catalog. "
 
 
-def _node(name: NamedValue, rule: MappingNode) -> Node:
-    """Where the value stands in the condition; the rule itself if it is not found."""
-    condition = rule.entries[name.key][1] if name.key in rule.entries else rule
-    return next(_words(condition, name.fact, name.value, compared=False), rule)
+@dataclass(slots=True)
+class _Positions:
+    """Where values stand in the conditions of rules, each condition searched once: a list may have thousands."""
+
+    mappings: RuleMappings
+    searched: dict[tuple[Source, str], dict[tuple[str, str], ScalarNode]] = field(default_factory=dict)
+
+    def of(self, name: NamedValue) -> Node:
+        """The value's node, or the rule itself if it is not found."""
+        rule = self.mappings.at(name.source)
+        key = (name.source, name.key)
+        if key not in self.searched:
+            words: dict[tuple[str, str], ScalarNode] = {}
+            for fact, node in _words(rule.entries[name.key][1] if name.key in rule.entries else rule, ""):
+                words.setdefault((fact, node.text), node)
+            self.searched[key] = words
+        return self.searched[key].get((name.fact, name.value), rule)
 
 
-def _words(node: Node, fact: str, word: str, *, compared: bool) -> Iterator[ScalarNode]:
-    """The nodes with this word in comparisons of the fact; `compared` within such a comparison."""
+def _words(node: Node, fact: str) -> Iterator[tuple[str, ScalarNode]]:
+    """The words of a condition, each with the fact that it is compared with."""
     match node:
-        case ScalarNode(text) if compared and text == word:
-            yield node
+        case ScalarNode():
+            yield fact, node
         case SequenceNode(items):
             for item in items:
-                yield from _words(item, fact, word, compared=compared)
+                yield from _words(item, fact)
         case MappingNode(entries):
             for key, (_, value) in entries.items():
-                yield from _words(value, fact, word, compared=compared or key == fact)
+                yield from _words(value, key if key in FACTS else fact)

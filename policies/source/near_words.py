@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 MAX_WORD = 100
 """Characters of a word that are compared."""
+
+CANDIDATES = 20
+"""Known words that share most pairs of letters with a word; only these are compared letter by letter."""
 
 _SEPARATORS = re.compile(r"[-_. /]+")
 _LONGEST_ABBREVIATION = 3
 _SHORTEST_PART = 3
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like this one; None if none is similar.
+class NearWords:
+    """Known words, indexed so that the nearest to each of many others is found quickly."""
 
-    Letter case, separators and leading zeros count least: `DC Memphis` is `dc-memphis`, and `42` is `0042`. After
-    misspellings come abbreviations (`Colorado` is `CO`) and parts (`denver` is `store-denver`).
-    """
-    words = list(dict.fromkeys(known))
-    own = _plain(word)
-    plain_words = {_plain(other): other for other in reversed(words)}
-    if own in plain_words:
-        return plain_words[own]
-    if close := get_close_matches(own[:MAX_WORD], plain_words, n=1):
-        return plain_words[close[0]]
-    return _abbreviation(own, words) or _whole(own, words)
+    def __init__(self, known: Iterable[str]) -> None:
+        """Of equally near words, the first is found."""
+        self._words = list(dict.fromkeys(known))
+        self._by_plain = {_plain(word): word for word in reversed(self._words)}
+        self._by_pair: dict[str, list[str]] = {}
+        for plain in self._by_plain:
+            for pair in _pairs(plain):
+                self._by_pair.setdefault(pair, []).append(plain)
+
+    def nearest(self, word: str) -> str | None:
+        """The known word that is most like this one; None if none is similar.
+
+        Letter case, separators and leading zeros count least: `DC Memphis` is `dc-memphis`, and `42` is `0042`. After
+        misspellings come abbreviations (`Colorado` is `CO`) and parts (`denver` is `store-denver`).
+        """
+        own = _plain(word)
+        if own in self._by_plain:
+            return self._by_plain[own]
+        shared = Counter(plain for pair in _pairs(own) for plain in self._by_pair.get(pair, ()))
+        candidates = [plain for plain, _ in shared.most_common(CANDIDATES)]
+        if close := get_close_matches(own, candidates, n=1):
+            return self._by_plain[close[0]]
+        return _abbreviation(own, self._words) or _whole(own, self._words)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most like this one, as `NearWords` finds it."""
+    return NearWords(known).nearest(word)
 
 
 def _plain(word: str) -> str:
     """The word without what people vary: case, separators, and the zeros before a number."""
-    plain = _SEPARATORS.sub("", word.casefold())
+    plain = _SEPARATORS.sub("", word[:MAX_WORD].casefold())
     return plain.lstrip("0") or plain
+
+
+def _pairs(plain: str) -> Iterator[str]:
+    """Each pair of neighboring letters once; a single letter is one by itself."""
+    yield from dict.fromkeys(plain[start : start + 2] for start in range(max(1, len(plain) - 1)))
 
 
 def _abbreviation(word: str, known: Sequence[str]) -> str | None:

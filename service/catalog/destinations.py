@@ -50,20 +50,18 @@ async def known_regions(connection: Connection, catalog: Catalog, named: Collect
 def _with_codes(named: Collection[str], seen: Collection[str], countries: Collection[str] | None) -> KnownValues:
     """The known regions, with the codes of ISO 3166-2 that are named themselves or by the name of their region."""
     known = KnownValues.of(named, seen)
-    if len(known.existing) == len(set(named)):
+    if len(known.existing) == len(frozenset(named)):
         return known
-    names = {value.casefold() for value in named}
-    existing, meant = set(known.existing), set[str]()
+    stated, names = frozenset(named), {value.casefold(): value for value in named}
+    existing, similar = set(known.existing), dict(known.similar)
     for subdivision in pycountry.subdivisions:
-        if countries is not None and subdivision.country_code not in countries:
-            continue
-        code = subdivision.code.partition("-")[2]
-        if code in named:
-            existing.add(code)
-        elif subdivision.name.casefold() in names:
-            meant.add(code)
-    similar, is_complete = known.similar | meant, known.is_complete and meant <= known.similar
-    return KnownValues(frozenset(existing), similar, is_complete)
+        if countries is None or subdivision.country_code in countries:
+            code = subdivision.code.partition("-")[2]
+            if code in stated:
+                existing.add(code)
+            elif (value := names.get(subdivision.name.casefold())) is not None:
+                similar.setdefault(value, code)
+    return replace(known, existing=frozenset(existing), similar=similar)
 
 
 async def _latest_values(connection: Connection, column: str) -> set[str]:

@@ -68,7 +68,7 @@ class _Words:
         """The named words that exist and, if any does not, similar ones."""
         known = {row["word"] for row in await self.named.rows(connection, value=sorted(named))}
         if len(known) == len(named):
-            return KnownValues(frozenset(known), frozenset())
+            return KnownValues(frozenset(known))
         others = await self.others.rows(connection, count=SIMILAR_WORDS)
         known |= {row["word"] for row in others}
         return await _known(named, known, is_complete=len(others) < SIMILAR_WORDS)

@@ -110,8 +110,8 @@ def _known(fact: str, values: KnownValues) -> policy_pb.KnownFactValues:
     return policy_pb.KnownFactValues(
         fact=fact,
         existing_values=sorted(values.existing),
-        similar_values=sorted(values.similar),
-        complete=values.is_complete,
+        similar_values=values.similar,
+        every_value=values.every,
     )
 
 

@@ -276,31 +276,54 @@ class KnownFactValues(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SimilarValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FACT_FIELD_NUMBER: _builtins.int
     EXISTING_VALUES_FIELD_NUMBER: _builtins.int
     SIMILAR_VALUES_FIELD_NUMBER: _builtins.int
-    COMPLETE_FIELD_NUMBER: _builtins.int
+    EVERY_VALUE_FIELD_NUMBER: _builtins.int
     fact: _builtins.str
-    complete: _builtins.bool
     @_builtins.property
     def existing_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of the request that the catalog has."""
 
     @_builtins.property
-    def similar_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Values that may have been meant by the others; all values of the fact if `complete`."""
+    def similar_values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """For values of the request that it does not have, the most similar one that it has, if any; at most 100."""
+
+    @_builtins.property
+    def every_value(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every value of the fact, if there are at most 8."""
 
     def __init__(
         self,
         *,
         fact: _builtins.str = ...,
         existing_values: _abc.Iterable[_builtins.str] | None = ...,
-        similar_values: _abc.Iterable[_builtins.str] | None = ...,
-        complete: _builtins.bool = ...,
+        similar_values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        every_value: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "existing_values", b"existing_values", "fact", b"fact", "similar_values", b"similar_values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["every_value", b"every_value", "existing_values", b"existing_values", "fact", b"fact", "similar_values", b"similar_values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

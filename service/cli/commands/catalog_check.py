@@ -35,7 +35,7 @@ def _requests(named: Mapping[str, Collection[str]]) -> Iterator[FindFactValuesRe
 
 def _joined(before: KnownValues | None, found: KnownFactValues) -> KnownValues:
     """What several answers know of one fact."""
-    existing, similar = frozenset(found.existing_values), frozenset(found.similar_values)
+    known = KnownValues(frozenset(found.existing_values), dict(found.similar_values), tuple(found.every_value))
     if before is None:
-        return KnownValues(existing, similar, is_complete=found.complete)
-    return KnownValues(before.existing | existing, before.similar | similar, before.is_complete and found.complete)
+        return known
+    return KnownValues(before.existing | known.existing, {**before.similar, **known.similar}, known.every)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from service import limits
 from service.cli.main import main
+from service.policy.catalog_warnings import WAIT_SECONDS
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import HOLD, Retailer, eventually
 from tests.service.test_bad_input import refused
@@ -120,6 +122,32 @@ async def test_warnings_are_bounded_and_all_are_counted(
     answer = await policy_set(shop)
 
     assert (len(answer.warnings), answer.warning_count) == (3, 12)
+
+
+@pytest.mark.long
+async def test_a_hundred_thousand_products_are_not_loaded(shop: Retailer, folder: Path) -> None:
+    await shop.sql(
+        "INSERT INTO product (sku, display_name, status, tags, category, brand)"
+        " SELECT 'SKU-' || lpad(n::text, 6, '0'), 'x', 'active', ARRAY['tag-' || n % 300], 'c-' || n % 50, 'Acmee'"
+        " FROM generate_series(1, 100000) n"
+    )
+    named = ", ".join(f"sku-{number:06}" for number in range(1, 1_000))
+    rule = f"kind: exposure\nname: e\nrules:\n  - {{name: e, when: {{product.sku: [{named}]}}, block: no}}\n"
+    (folder / "many.yaml").write_text(rule)
+
+    async def is_counted() -> bool:
+        return (await policy_set(shop)).warning_count > 1_000
+
+    await eventually(is_counted)
+    # An edit of the catalog has the warnings found again, and the answer waits for that.
+    await shop.locations("another")
+    started = time.perf_counter()
+    answer = await policy_set(shop)
+    seconds = time.perf_counter() - started
+
+    assert seconds < WAIT_SECONDS, "the answer had the warnings of before"
+    assert suggestion(next(w for w in answer.warnings if value(w) == "sku-000001")) == "SKU-000001"
+    assert suggestion(next(w for w in answer.warnings if value(w) == "Acme")) == "Acmee"
 
 
 async def test_a_folder_is_held_against_the_catalog_of_a_service(
