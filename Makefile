@@ -6,10 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One stamp for each Python that was asked for, so that another PYTHON is noticed.
 STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
-SOURCES := policies service tests tools $(if $(wildcard bench/*.py),bench)
+SOURCES := policies service client/truestock_client examples/python tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-fast test-long check fmt bench mutate protos schema clean
+.PHONY: help setup run demo test test-fast test-long check fmt bench mutate protos schema client clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -60,6 +60,9 @@ protos: setup ## Generate the Python stubs beside the .proto files, and copy wha
 
 schema: setup ## Generate the JSON Schemas by which editors complete rule files
 	$(BIN)/python -m tools.schema generate
+
+client: setup ## Build truestock-client, the Python package for programs that call the API, into dist/
+	cd client && "$(abspath $(BIN))/python" -m hatchling build -t sdist -t wheel -d "$(CURDIR)/dist"
 
 mutate: setup ## Change the code in one place at a time and list the changes that no test notices; takes hours
 	$(BIN)/python -m tools.mutate decisions

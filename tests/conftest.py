@@ -91,13 +91,13 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database without tables."""
-    yield from _database(postgres_url, "template1")
+    yield from new_database(postgres_url, "template1")
 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """A migrated database without data."""
-    yield from _database(postgres_url, "template_truestock")
+    yield from new_database(postgres_url, "template_truestock")
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def _create_template(url: str) -> None:
     await migrate.migrate(_url_of(url, "template_truestock"))
 
 
-def _database(url: str, template: str) -> Iterator[str]:
+def new_database(url: str, template: str) -> Iterator[str]:
     """A database of one test. Dropped at its end, most of it is never written to disk."""
     name = f"test_{os.getpid()}_{next(_database_numbers)}"
     asyncio.run(_copy_template(url, name, template))

@@ -54,6 +54,9 @@ GRPC_OPTIONS = (
     ("grpc.max_send_message_length", limits.RESPONSE_BYTES),
     # With port sharing, a second service on the same address would silently receive part of the calls.
     ("grpc.so_reuseport", 0),
+    # gRPC ends a connection on which pings come more often, every 5 minutes by default; clients look for dead
+    # connections more often than that while a watch is silent.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 
 
