@@ -103,6 +103,8 @@ FACT_VALUES = 1_000
 SANDBOX_SECONDS = 10
 SANDBOX_BYTES = 1 << 30
 """CPU time and memory of a sandbox process that loads and tests the rules of a TestPolicies request."""
+SANDBOX_WAIT_SECONDS = 60
+"""How long a request waits for its sandbox process, which may get little CPU time on a busy machine."""
 SANDBOXES_AT_ONCE = 2
 SANDBOXES_WAITING = 8
 

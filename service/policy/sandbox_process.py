@@ -6,9 +6,11 @@ messages of both sides are here, and nothing that is slow to import.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -21,6 +23,7 @@ TOO_MUCH_MEMORY = 3
 """The exit code when memory ran out."""
 NICENESS = 10
 """API calls get the CPU first."""
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,17 @@ def decode_report(output: bytes) -> SandboxReport:
     )
 
 
-def main(seconds: int, memory_bytes: int) -> None:
-    """Tests the rules on standard input within these limits."""
+def main(seconds: int, memory_bytes: int, service: int) -> None:
+    """Tests the rules on standard input within these limits; ends with the service, whose process id this is."""
+    end_with(service)
+    # A signal to all processes of the service stops it; until it has answered its calls, this one works on.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     # The rule engine is C code, which no Python timeout can interrupt, and any caller may send rules. The kernel can
-    # always end a process: this bound holds even if the service that waits for it has died.
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    # always end a process: this bound holds even if the service that waits for it has died. At the first number it
+    # sends SIGXCPU, which tells this end from others, at the second SIGKILL.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     try:
         files = json.load(sys.stdin)
@@ -91,6 +99,15 @@ def main(seconds: int, memory_bytes: int) -> None:
         sys.exit(TOO_MUCH_MEMORY)
 
 
+def end_with(service: int) -> None:
+    """On Linux the kernel kills this process as soon as the service ends. Elsewhere the CPU time bounds its life."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # If the service ended before prctl ran, the kernel never sends the signal.
+        if os.getppid() != service:
+            sys.exit("the service has ended")
+
+
 def _test_result(result: RuleTestResult) -> SandboxTestResult:
     difference = result.problem.message if result.problem else ""
     return SandboxTestResult(
@@ -99,4 +116,4 @@ def _test_result(result: RuleTestResult) -> SandboxTestResult:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

@@ -493,6 +493,7 @@ BOUNDS = {
         f"{limits.POLICY_FILES:,} files a request",
         f"{limits.SANDBOX_SECONDS} seconds and {size(limits.SANDBOX_BYTES)} of memory",
         f"{limits.SANDBOXES_AT_ONCE} at once and {limits.SANDBOXES_WAITING} waiting",
+        f"more than {limits.SANDBOX_WAIT_SECONDS} seconds",
         f"{limits.POLICY_WARNINGS} warnings listed",
         f"{limits.NAMED_FACTS} facts and {limits.FACT_VALUES:,} values a request",
     ),

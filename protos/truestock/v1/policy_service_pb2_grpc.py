@@ -86,7 +86,8 @@ class PolicyServiceServicer:
     def TestPolicies(self, request, context):
         """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
+        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
+        or if a busy machine needs more than 60 seconds for them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,8 @@ class PolicyServiceStub:
     TestPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
+    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
+    or if a busy machine needs more than 60 seconds for them.
     """
     GetDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]
     """Returns one decision with all of its inputs.
@@ -77,7 +78,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     TestPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]  # type: ignore[assignment]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
+    Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
+    or if a busy machine needs more than 60 seconds for them.
     """
     GetDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]  # type: ignore[assignment]
     """Returns one decision with all of its inputs.
@@ -125,7 +127,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.TestPoliciesResponse, _abc.Awaitable[_policy_service_pb2.TestPoliciesResponse]]:
         """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds; OVERLOADED while too many other calls wait.
+        Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
+        or if a busy machine needs more than 60 seconds for them.
         """
 
     @_abc_1.abstractmethod

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
 import pytest
+import uvloop
 
 from service import limits
+from service.errors import NotReady, Overloaded, RulesTooCostly
+from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rules_folder import read_folder
-from tests.conftest import RULES, RetailerMaker
+from service.policy.sandbox_process import SandboxReport
+from tests.conftest import REPOSITORY, RULES, RetailerMaker, service_process
 from tests.retailer import Retailer
 from tests.service.test_bad_input import refused
-from truestock.v1 import policy_service_pb2 as policy_pb
+from truestock.v1 import policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
 
 ROUTING = """
 kind: routing
@@ -152,7 +162,7 @@ async def test_rules_that_take_too_long_are_refused_and_leave_no_process(
 ) -> None:
     monkeypatch.setattr(limits, "SANDBOX_SECONDS", 1)
 
-    error = await refused(send(retailer, {"rules/routing.yaml": ROUTING, "rules/many.yaml": many_rules(4_000)}))
+    error = await refused(send(retailer, COSTLY))
 
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "RULES_TOO_COSTLY", "files")
     assert error.metadata == {"limit": "1 seconds"}
@@ -169,7 +179,7 @@ async def test_rules_that_take_too_much_memory_are_refused(retailer: Retailer, m
 
 
 async def test_a_cancelled_request_leaves_no_process(retailer: Retailer) -> None:
-    call = asyncio.ensure_future(send(retailer, {"rules/routing.yaml": ROUTING, "rules/many.yaml": many_rules(4_000)}))
+    call = asyncio.ensure_future(send(retailer, COSTLY))
     async with asyncio.timeout(5):
         while not trials():  # noqa: ASYNC110 - no event tells of a child process
             await asyncio.sleep(0.02)
@@ -193,15 +203,92 @@ async def test_requests_beyond_the_limit_of_waiting_ones_are_refused(
     assert (await send(retailer, CANDIDATE)).policy_revision
 
 
-async def send(retailer: Retailer, files: Mapping[str, str | bytes]) -> policy_pb.TestPoliciesResponse:
-    sent = [
-        policy_pb.CandidateFile(path=path, content=content if isinstance(content, bytes) else content.encode())
-        for path, content in files.items()
-    ]
-    report: policy_pb.TestPoliciesResponse = await retailer.policies.TestPolicies(
-        policy_pb.TestPoliciesRequest(files=sent)
+@pytest.mark.parametrize("moment", ["before it reads", "while it works"])
+def test_rules_are_too_costly_if_their_process_is_killed_at_any_moment(moment: str) -> None:
+    files = CANDIDATE | {"rules/long.yaml": "#" * 900_000} if moment == "before it reads" else COSTLY
+
+    with pytest.raises(RulesTooCostly):
+        uvloop.run(run_and_send(files, signal.SIGKILL, after=0 if moment == "before it reads" else 1))
+
+
+def test_a_signal_to_all_processes_of_a_stopping_service_is_no_fault_of_the_rules() -> None:
+    with pytest.raises(NotReady):
+        uvloop.run(run_and_send(CANDIDATE, signal.SIGTERM, after=0))
+
+
+def test_rules_are_not_blamed_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SANDBOX_WAIT_SECONDS", 0.1)
+
+    with pytest.raises(Overloaded) as raised:
+        uvloop.run(RuleSandbox().run(encoded(CANDIDATE)))
+
+    assert raised.value.retry_after is not None
+    assert not trials()
+
+
+async def run_and_send(files: Mapping[str, str], number: signal.Signals, *, after: float) -> SandboxReport:
+    """Tests these rules, and sends a signal to the process some seconds after it began."""
+    report = asyncio.ensure_future(RuleSandbox().run(encoded(files)))
+    while not (processes := trials()):  # noqa: ASYNC110 - no event tells of a child process
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(after)
+    processes[0].send_signal(number)
+    return await report
+
+
+@pytest.mark.long
+def test_a_killed_service_leaves_no_process_that_tests_rules(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(COSTLY["rules/many.yaml"])
+    code = (
+        "import asyncio, pathlib, sys; from service.policy.rule_sandbox import RuleSandbox\n"
+        "asyncio.run(RuleSandbox().run({'rules/a.yaml': pathlib.Path(sys.argv[1]).read_bytes()}))"
     )
+    with subprocess.Popen([sys.executable, "-c", code, rules], cwd=REPOSITORY) as service:
+        while not (processes := trials(service.pid)):
+            time.sleep(0.02)
+        time.sleep(2)
+        assert processes[0].is_running()
+        service.kill()
+    processes[0].wait(timeout=2)
+
+
+@pytest.mark.long
+async def test_every_call_is_answered_while_others_keep_grpc_busy(database_url: str) -> None:
+    # uvloop, as in `truestock serve`: it started processes with fork(), which gRPC's handlers made crash.
+    with service_process("--database-url", database_url, "--rules", str(RULES)) as address:
+        async with grpc.aio.insecure_channel(address) as channel:
+            policies: Any = policy_grpc.PolicyServiceStub(channel)
+            request = policy_pb.TestPoliciesRequest(files=candidates(CANDIDATE))
+            calling = True
+
+            async def keep_busy() -> None:
+                while calling:
+                    await policies.GetPolicySet(policy_pb.GetPolicySetRequest())
+
+            async def call(count: int) -> None:
+                for _ in range(count):
+                    assert (await policies.TestPolicies(request)).policy_revision
+
+            async with asyncio.TaskGroup() as tasks:
+                busy = [tasks.create_task(keep_busy()) for _ in range(3)]
+                await asyncio.gather(*(call(6) for _ in range(5)))
+                calling = False
+                await asyncio.wait(busy)
+
+
+async def send(retailer: Retailer, files: Mapping[str, str | bytes]) -> policy_pb.TestPoliciesResponse:
+    request = policy_pb.TestPoliciesRequest(files=candidates(files))
+    report: policy_pb.TestPoliciesResponse = await retailer.policies.TestPolicies(request)
     return report
+
+
+def candidates(files: Mapping[str, str | bytes]) -> list[policy_pb.CandidateFile]:
+    return [policy_pb.CandidateFile(path=path, content=content) for path, content in encoded(files).items()]
+
+
+def encoded(files: Mapping[str, str | bytes]) -> dict[str, bytes]:
+    return {path: content if isinstance(content, bytes) else content.encode() for path, content in files.items()}
 
 
 async def in_force(retailer: Retailer) -> str:
@@ -217,10 +304,13 @@ def many_rules(count: int) -> str:
     return f"kind: buffer\nname: many\nscope: location\nrules:\n{rules}\n"
 
 
-def trials() -> list[psutil.Process]:
-    """The sandbox processes of this one."""
+COSTLY = {"rules/routing.yaml": ROUTING, "rules/many.yaml": many_rules(4_000)}
+
+
+def trials(pid: int | None = None) -> list[psutil.Process]:
+    """The sandbox processes of a process, or of this one."""
     return [
         process
-        for process in psutil.Process().children()
+        for process in psutil.Process(pid).children()
         if process.status() != psutil.STATUS_ZOMBIE and "service.policy.sandbox_process" in process.cmdline()
     ]
