@@ -224,8 +224,8 @@ class Story:
             is_published = name == MAY_SELL
             label = Text(f"TikTok {name}" if is_published else name, style="bold" if is_published else "")
             add_row(table, label, *(f"{groups.get(name, 0):,}" for groups in moments.values()))
-        table.add_section()
-        add_row(table, "on hand", *(f"{sum(groups.values()):,}" for groups in moments.values()))
+        totals = (Text(f"{sum(groups.values()):,}", style="bold") for groups in moments.values())
+        add_row(table, Text("total on hand", style="bold"), *totals)
         self.console.print(table)
 
     def _print_title(self, text: str) -> None:

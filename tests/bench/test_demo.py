@@ -159,7 +159,7 @@ def test_the_demo_ends_by_itself_and_every_column_adds_up() -> None:
     )
 
     assert (demo.returncode, demo.stderr) == (0, "")
-    tables = re.findall(r"where the units are.*\n ─+ *\n((?:.*\n)+?) *\n on hand (.*)\n", demo.stdout)
+    tables = re.findall(r"where the units are.*\n ─+ *\n((?:.*\n)+?) total on hand (.*)\n", demo.stdout)
     assert len(tables) == 5
     for rows, totals in tables:
         columns = zip(
