@@ -15,15 +15,26 @@ from truestock.v1.stock_service_pb2 import StockLevel
 
 
 def print_availability(console: Console, response: CheckAvailabilityResponse, channel_id: str) -> None:
-    """Prints how many units of each SKU the channel may sell, and why if the response has locations."""
+    """Prints how many units of each SKU the channel may sell, and why if the response has locations.
+
+    In each row, the available units are the sellable ones and those that are kept.
+    """
     # Few channels have a rule that leaves units unpublished, so most tables need no column for them.
     unpublished = ("unpublished",) if any(item.unpublished_count for item in response.availabilities) else ()
-    numbers = ("sellable", "available", "channel buffer", *unpublished, "largest order")
+    numbers = ("sellable", "available", "kept at locations", "channel buffer", *unpublished, "largest order")
     table = new_table("SKU", *numbers, numbers=numbers, title=f"What {channel_id} may sell now")
     for item in response.availabilities:
-        counts = [item.sellable_count, item.available_count, item.channel_buffer_count]
-        counts += [item.unpublished_count] if unpublished else []
-        add_row(table, item.sku, *counts, item.largest_single_order_count)
+        kept = [item.channel_buffer_count, *([item.unpublished_count] if unpublished else [])]
+        kept_at_locations = item.available_count - item.sellable_count - sum(kept)
+        add_row(
+            table,
+            item.sku,
+            item.sellable_count,
+            item.available_count,
+            kept_at_locations,
+            *kept,
+            item.largest_single_order_count,
+        )
     if response.availabilities:
         console.print(table)
     for item in response.availabilities:

@@ -191,18 +191,19 @@ def test_units_that_a_channel_does_not_publish_are_named(availability: Availabil
     assert stock_overview_view.published(availability) == sentence
 
 
-def test_a_table_of_availability_has_a_column_of_unpublished_units_where_there_are_some() -> None:
+def test_a_row_of_availability_lists_all_available_units_and_unpublished_ones_where_there_are_some() -> None:
     def printed(unpublished: int) -> str:
         console = Console(file=io.StringIO(), width=200)
         item = Availability(sku="MUG", available_count=9, channel_buffer_count=4, unpublished_count=unpublished)
         print_availability(console, CheckAvailabilityResponse(availabilities=[item]), "web")
         return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
+    assert "MUG 0 9 5 4 0" in " ".join(printed(0).split())
     assert "unpublished" not in printed(0)
     assert " ".join(printed(5).split()).startswith(
-        "What web may sell now SKU sellable available channel buffer unpublished largest order"
+        "What web may sell now SKU sellable available kept at locations channel buffer unpublished largest order"
     )
-    assert "MUG 0 9 4 5 0" in " ".join(printed(5).split())
+    assert "MUG 0 9 0 4 5 0" in " ".join(printed(5).split())
 
 
 async def test_a_stock_overview_as_json_adds_to_the_stock_levels(shop: Retailer, run: Run) -> None:
