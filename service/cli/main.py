@@ -179,7 +179,8 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
     \b
     Examples:
       truestock verify-ledger
-      truestock verify-ledger --database-url postgresql://me@localhost/truestock --json
+      truestock verify-ledger \\
+        --database-url postgresql://me@localhost/truestock --json
     """
     from service.cli.commands import database_commands
 

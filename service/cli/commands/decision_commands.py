@@ -107,6 +107,9 @@ def _state(word: str) -> Allocation.State.ValueType:
 
 
 def _print_orders(listed: list[Allocation]) -> None:
+    if not listed:
+        stdout_console().print("No matching orders. `truestock allocate` sends one.")
+        return
     table = new_table("order", "state", "outcome", "units", "locations", "created", "allocation", numbers=("units",))
     for order in listed:
         locations = ", ".join(dict.fromkeys(shipment.location_id for shipment in order.shipments)) or "-"

@@ -61,7 +61,8 @@ def exceptions(
       truestock exceptions --order shopify/1001 --all
       truestock exceptions show 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
       truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to anna
-      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --resolution cancelled
+      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --resolution cancelled
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context)
@@ -125,7 +126,8 @@ def assign(
     \b
     Examples:
       truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to anna
-      truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --owner stores
+      truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --owner stores
     """
     request = AssignExceptionRequest(
         exception_id=options.exception_id(exception),

@@ -29,7 +29,8 @@ transfer = typer.Typer(
 
     \b
     Examples:
-      truestock transfer dispatch T-1001 TRN-1205-MOS:4 --from dc-memphis --to store-austin
+      truestock transfer dispatch T-1001 TRN-1205-MOS:4 \\
+        --from dc-memphis --to store-austin
       truestock transfer receive T-1001 TRN-1205-MOS:4
       truestock transfer cancel T-1001
     """,

@@ -138,8 +138,10 @@ def ship(
     \b
     Examples:
       truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
-      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 --event-id parcel-1
-      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --at 2026-11-27T09:00:00Z
+      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 \\
+        --event-id parcel-1
+      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --at 2026-11-27T09:00:00Z
     """
     request = fulfillment_pb.ShipShipmentRequest(
         shipment_id=options.shipment_id(shipment),
@@ -171,7 +173,8 @@ def undo(
     \b
     Examples:
       truestock shipment undo 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
-      truestock shipment undo 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --event-id parcel-1
+      truestock shipment undo 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --event-id parcel-1
     """
     request = fulfillment_pb.UndoShipmentRequest(
         shipment_id=options.shipment_id(shipment), event_id=event, request_id=options.request_id(request_id)
@@ -281,8 +284,10 @@ def reject(
 
     \b
     Examples:
-      truestock shipment reject 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --reason not-found
-      truestock shipment reject 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:1 --reason damaged
+      truestock shipment reject 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --reason not-found
+      truestock shipment reject 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:1 \\
+        --reason damaged
     """
     request = fulfillment_pb.RejectShipmentRequest(
         shipment_id=options.shipment_id(shipment),
@@ -316,7 +321,8 @@ def reassign(
 
     \b
     Examples:
-      truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to store-denver --by kim
+      truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --to store-denver --by kim
       truestock shipment reassign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --by kim
     """
     request = ReassignShipmentRequest(
@@ -349,8 +355,10 @@ def record_return(
 
     \b
     Examples:
-      truestock return shopify/1001 1:1 --disposition sellable --to store-austin --event-id R-1
-      truestock return shopify/1001 1:1 2:1 --disposition inspect --to dc-memphis
+      truestock return shopify/1001 1:1 --disposition sellable \\
+        --to store-austin --event-id R-1
+      truestock return shopify/1001 1:1 2:1 --disposition inspect \\
+        --to dc-memphis
       truestock return shopify/1001 1:1 --disposition not-returned
     """
     reference = options.allocation_reference(order)

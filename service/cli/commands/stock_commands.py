@@ -43,7 +43,8 @@ def availability(
     \b
     Examples:
       truestock availability TRN-1205-MOS QLM-1404-CRE --channel tiktok_shop
-      truestock availability TRN-1205-MOS --channel shopify --country US --locations
+      truestock availability TRN-1205-MOS --channel shopify --country US \\
+        --locations
     """
     request = CheckAvailabilityRequest(
         channel_id=channel,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from service.cli.main import main
+from service.cli.main import app, main
 
 COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
@@ -80,6 +81,21 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
 
     assert result.code == 0
     assert f"truestock {command}" in result.out
+
+
+def test_every_example_in_the_help_fits_into_80_columns_and_can_be_copied() -> None:
+    helps = [text for text in _help_texts(get_command(app)) if "Examples:" in text]
+    lines = [line for text in helps for line in text.split("Examples:")[1].split("\n\n")[0].splitlines()]
+
+    assert len(lines) > 100
+    # Rich indents the help by one column and keeps the last one free.
+    assert [line for line in lines if len(line) > 78] == []
+
+
+def _help_texts(command: Any) -> Iterator[str]:
+    yield command.help or ""
+    for subcommand in getattr(command, "commands", {}).values():
+        yield from _help_texts(subcommand)
 
 
 def test_an_unreachable_server_is_reported_with_what_to_do(run: Run) -> None:
@@ -221,6 +237,7 @@ def test_an_order_on_hold_is_shown_listed_and_released(shop: Run) -> None:
     assert "Status: ready to fulfill." in released.out
     assert "Released from its hold (fraud check): by anna" in explained.out
     assert shop("orders", "--on-hold", "--json").data == []
+    assert shop("orders", "--on-hold").out == "No matching orders. `truestock allocate` sends one.\n"
     assert (endless.code, "--hold-until needs --hold-reason" in endless.err) == (2, True)
 
 
