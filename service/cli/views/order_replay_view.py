@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from rich.console import Console
 
 from service.cli.console import add_row, count, first_lines, new_table
@@ -33,10 +35,28 @@ _WORDS = {
 }
 
 
-def _reason_text(reason: str) -> str:
-    """A cause in words, then the rules that keep the units."""
-    cause, _, rules = reason.partition(" ")
-    return f"{cause.replace('_', ' ')} {rules}".rstrip()
+_CAUSES = {
+    "unmapped": "the SKU is not in the catalog",
+    "rejected": "a location did not have them",
+    "count_correction": "a count found fewer",
+    "race": "other channels sold them after the figure was published",
+    "stale_feed": "the stock figure was older than its feed allows",
+    "not_told": "no figure was published to the channel",
+    "over_published": "more was published than there was",
+    "not_applied": "the channel sold more than was published",
+}
+"""What the causes of oversells mean."""
+
+
+def _reasons(key: str, short_by_reason: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Why units of one row are short, most units first: a cause of an oversell, or the rules that keep the units."""
+    for reason, units in sorted(short_by_reason.items(), key=lambda pair: (-pair[1], pair[0])):
+        cause, _, rules = reason.partition(" ")
+        words = cause.replace("_", " ")
+        if key == "units_oversold" and cause in _CAUSES:
+            yield f"    {words}: {_CAUSES[cause]}", units
+        elif key == "units_withheld" and rules:
+            yield f"    {words} {rules}", units
 
 
 def print_totals(console: Console, totals: ReplayTotals, provisioned: ProvisioningReport | None) -> None:
@@ -54,9 +74,8 @@ def print_totals(console: Console, totals: ReplayTotals, provisioned: Provisioni
     for key, words in _WORDS.items():
         value = values[key]
         add_row(table, words, "-" if value is None else f"{value:,}")
-        if key == "units_unfillable":
-            for reason, units in sorted(totals.short_by_reason.items(), key=lambda pair: (-pair[1], pair[0])):
-                add_row(table, f"    because: {_reason_text(reason)}", f"{units:,}")
+        for reason, units in _reasons(key, totals.short_by_reason):
+            add_row(table, reason, f"{units:,}")
     console.print(table)
     for title, problems in (
         ("Nothing to cancel:", totals.nothing_to_cancel),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from policies.stock import oversell
 from service.cli.client import FieldViolation, ServiceError, connect
 from service.cli.files.countries import country_code
 from service.cli.files.order_export import OrderColumns, OrderFile, quantity_of, read_orders, time_of
@@ -225,9 +227,30 @@ def test_units_that_a_rule_blocks_are_not_oversold_and_complete_products_are_not
     assert dict(blocked.short_by_reason) == {"blocked_by_rule no-picture-for-tiktok, not-ready-for-tiktok": 60}
     assert complete.units_withheld == 0
     assert complete.short_by_reason["not_told"] == complete.units_oversold == 20
+    assert _rows_after("in stock, but kept by a buffer or a block", blocked) == [
+        "blocked by rule no-picture-for-tiktok, not-ready-for-tiktok 60"
+    ]
+    assert _rows_after("oversold: no permitted location has them", complete) == [
+        "not told: no figure was published to the channel 20"
+    ]
+
+
+def test_every_cause_of_an_oversell_is_explained_in_the_summary() -> None:
+    totals = ReplayTotals()
+    totals.short_by_reason.update(dict.fromkeys(oversell.CAUSES, 1))
+
+    assert len(_rows_after("oversold: no permitted location has them", totals)) == len(oversell.CAUSES)
+
+
+def _rows_after(heading: str, totals: ReplayTotals) -> list[str]:
+    """The indented rows below the row with this heading."""
     console = Console(width=100, file=StringIO())
-    print_totals(console, blocked, None)
-    assert "because: blocked by rule no-picture-for-tiktok, not-ready-for-tiktok" in console.file.getvalue()  # type: ignore[attr-defined]
+    print_totals(console, totals, None)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    start = next(number for number, line in enumerate(lines) if heading in line) + 1
+    return [
+        " ".join(line.split()) for line in itertools.takewhile(lambda line: line.startswith("     "), lines[start:])
+    ]
 
 
 def _allocated(server: str) -> int:
