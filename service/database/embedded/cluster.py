@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from service.database.embedded.location import POSTGRES_VERSION, EmbeddedPostgresError, ServerFolder, process_options
+from service.database.embedded.location import POSTGRES_VERSION, EmbeddedPostgresError, ServerFolder, command_of
 
 DATABASE = USER = "truestock"
 UNFINISHED = "unfinished-"
@@ -65,7 +65,7 @@ def _create_cluster(server_folder: ServerFolder, lock: int) -> None:
 def _run_program(server_folder: ServerFolder, lock: int, program: str, *arguments: str, statement: str = "") -> None:
     """Runs one of PostgreSQL's programs to its end, holding the lock. Raises with its output if it fails."""
     completed = subprocess.run(
-        [str(server_folder.programs / program), *arguments],
+        command_of(server_folder.account, [str(server_folder.programs / program), *arguments]),
         cwd=server_folder.folder,
         env={"LC_ALL": "C", "PATH": os.defpath},
         input=statement,
@@ -74,7 +74,6 @@ def _run_program(server_folder: ServerFolder, lock: int, program: str, *argument
         text=True,
         check=False,
         pass_fds=(lock,),
-        **process_options(server_folder.account),
     )
     if completed.returncode != 0:
         raise EmbeddedPostgresError(

@@ -13,15 +13,17 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypedDict
 
 import structlog
+
+from service.database.embedded import as_account
 
 STATE_FOLDER = Path("/var/lib/truestock")
 ACCOUNTS = ("postgres", "nobody")
@@ -34,14 +36,6 @@ log = structlog.get_logger(__name__)
 
 class EmbeddedPostgresError(Exception):
     """The embedded database cannot be used. The message says what happened and what to do."""
-
-
-class ProcessOptions(TypedDict, total=False):
-    """Arguments of `subprocess` that make a process run as an account, with that account's rights and no others."""
-
-    user: int
-    group: int
-    extra_groups: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +221,17 @@ def _make_readable(copy: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
-def process_options(account: Account | None) -> ProcessOptions:
-    """The `subprocess` arguments that run a process as the account; empty for the account of the service."""
-    return {} if account is None else {"user": account.user, "group": account.group, "extra_groups": []}
+def command_of(account: Account | None, command: list[str]) -> list[str]:
+    """The command line that runs a command as the account; None is the account of the service."""
+    if account is None:
+        return command
+    # -I and -S, as for the guard: the program needs the standard library alone, and must not read ours.
+    return [sys.executable, "-I", "-S", as_account.__file__, str(account.user), str(account.group), *command]
 
 
 def _run(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command,
+        command_of(account, command),
         cwd="/",
         env={"LC_ALL": "C", "PATH": os.defpath},
         stdin=subprocess.DEVNULL,
@@ -242,5 +239,4 @@ def _run(command: list[str], account: Account | None) -> subprocess.CompletedPro
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        **process_options(account),
     )

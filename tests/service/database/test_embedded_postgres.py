@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import grpc
 import psutil
 import pytest
 from sqlalchemy import text
@@ -429,6 +430,35 @@ def test_programs_in_a_private_folder_are_copied_once(empty_folder: Path) -> Non
     assert (empty_folder / "private").stat().st_mode & 0o777 == 0o700
     created = programs.stat().st_ctime_ns
     assert find_programs(installed, NOBODY, empty_folder / "state").stat().st_ctime_ns == created
+
+
+@only_root
+async def test_programs_run_as_another_account_while_grpc_is_busy() -> None:
+    async def echo(request: bytes, context: Any) -> bytes:
+        return request
+
+    server: Any = grpc.aio.server()
+    handlers = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel: Any = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+
+    async def keep_busy() -> None:
+        while True:
+            await channel.unary_unary("/test/Echo")(b"")
+
+    busy = [asyncio.create_task(keep_busy()) for _ in range(4)]
+    try:
+        entered = [await asyncio.to_thread(NOBODY.can_enter, Path("/")) for _ in range(15)]
+    finally:
+        for task in busy:
+            task.cancel()
+        await asyncio.wait(busy)
+        await channel.close()
+        await server.stop(None)
+
+    assert entered == [True] * 15
 
 
 def private_installation(folder: Path) -> Path:
