@@ -27,6 +27,7 @@ INTERVENTION_REASONS = (
     *("late_shipment", "location_unavailable", "stuck_order", "reassigned", "cancelled_after_shipping"),
     *("paid_after_cancellation", "hold_overdue", "hold_released", "sync_failed"),
 )
+TEST_RUN_RESULTS = ("passed", "failed", "not_run")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
 """Value of the label `channel` for an exception that concerns no channel."""
@@ -150,6 +151,20 @@ class Metrics:
             "Problems in the rules folder if it was refused; 0 if it was accepted.",
             registry=registry,
         )
+        self.policy_failed_tests = Gauge(
+            "truestock_policy_failed_tests",
+            "Failing tests beside the rules in force, as of their last run.",
+            registry=registry,
+        )
+        self.policy_untested_rules = Gauge(
+            "truestock_policy_untested_rules", "Rules in force that no test makes fire.", registry=registry
+        )
+        self.policy_test_runs = Counter(
+            "truestock_policy_test_runs",
+            "Runs of the tests beside the rules in force, by result.",
+            ["result"],
+            registry=registry,
+        )
         self.policy_warnings = Gauge(
             "truestock_policy_warnings",
             "Values that the rules in force name and the catalog does not have.",
@@ -163,6 +178,8 @@ class Metrics:
             "Unix time of the last ledger check by this service; 0 if none yet.",
             registry=registry,
         )
+        for result in TEST_RUN_RESULTS:
+            self.policy_test_runs.labels(result)
         for result in RELOAD_RESULTS:
             self.policy_reloads.labels(result)
         self._watches(registry)

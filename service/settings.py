@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """An external PostgreSQL 14 or later, instead of the embedded one."""
     rules: Path = Path("rules")
     """The rules folder that planners edit."""
+    require_tests: bool = False
+    """Whether a rules folder with failing tests or untested rules is refused like one with problems."""
     sample: bool | None = None
     """Whether to load the sample retailer into an empty database; None means only if it is embedded."""
     database_pool_size: int = Field(default=10, ge=2, le=100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from policies.policy_set import PolicySet
+from policies.source.problems import Problem
 from service import limits
 from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.backorders import Backorders
@@ -33,10 +34,14 @@ from service.database.database import Database
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Background, Dependencies
+from service.errors import NotReady, Overloaded
 from service.metrics import Metrics
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
+from service.policy.rule_sandbox import RuleSandbox
+from service.policy.rule_tests import tested
+from service.policy.rules_folder import problems_text
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
 from service.rpc.call_interceptor import CallInterceptor
@@ -101,6 +106,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     metrics = Metrics(CollectorRegistry())
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
     active_policies = ActivePolicies(settings.rules, metrics)
+    if settings.require_tests:
+        await _require_tests(active_policies)
     _check_free(address)
     async with AsyncExitStack() as stack:
         source = await _find_database(settings, stack)
@@ -137,6 +144,25 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             metrics=metrics,
             lost=lost,
         )
+
+
+async def _require_tests(active_policies: ActivePolicies) -> None:
+    """Raises StartError if the rules folder has failing tests or rules without a test."""
+    files = active_policies.current.files
+    try:
+        problems = (await tested(RuleSandbox(), files)).problems
+    except (NotReady, Overloaded) as error:
+        raise StartError(f"the tests of the rules could not be run: {error}") from error
+    if problems:
+        raise StartError(
+            f"{problems_text(problems, dict(files))}\n"
+            f"--require-tests refuses {active_policies.folder}; correct what fails, test what is untested, or start "
+            "without it"
+        )
+
+
+async def _test_problems(sandbox: RuleSandbox, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
+    return (await tested(sandbox, files)).problems
 
 
 async def _find_database(settings: Settings, stack: AsyncExitStack) -> _DatabaseSource:
@@ -235,7 +261,11 @@ async def _start_grpc(
     _background(stack, VelocityLearner(deps.database).run)
     _background(stack, partial(deps.publication_log.follow, deps.database))
     _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
-    watch = FolderWatcher(deps.active_policies, lambda: policy_store.store_rules(deps.database, deps.active_policies))
+    watch = FolderWatcher(
+        deps.active_policies,
+        lambda: policy_store.store_rules(deps.database, deps.active_policies),
+        partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
+    )
     _background(stack, watch.run)
     for work in deps.background:
         _background(stack, work)

@@ -18,6 +18,7 @@ from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
+from service.policy.rule_tests import RuleTests
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
 from service.servicers.availability_servicer import AvailabilityServicer
@@ -99,7 +100,9 @@ def add_services(
     fact_values = FactValueReader(database, deps.catalog_cache)
     warnings = CatalogWarnings(active_policies, fact_values, metrics)
     deps.background.append(warnings.run)
-    policy_servicer = PolicyServicer(active_policies, database, fact_values, warnings)
+    rule_tests = RuleTests(active_policies, metrics)
+    deps.background.append(rule_tests.run)
+    policy_servicer = PolicyServicer(active_policies, database, fact_values, warnings, rule_tests)
     policy_grpc.add_PolicyServiceServicer_to_server(policy_servicer, server)
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)

@@ -90,6 +90,14 @@ def serve(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     rules: Annotated[Path | None, typer.Option(help="The rules folder. Or TRUESTOCK_RULES.")] = None,
+    require_tests: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-tests",
+            help="Refuse a rules folder with failing tests or untested rules. Or TRUESTOCK_REQUIRE_TESTS.",
+            show_default=False,
+        ),
+    ] = None,
     sample: Annotated[
         bool | None, typer.Option("--sample/--no-sample", help="Load the sample retailer into an empty database.")
     ] = None,
@@ -99,7 +107,7 @@ def serve(
     \b
     Examples:
       truestock serve
-      truestock serve --address 127.0.0.1:50051 --rules rules
+      truestock serve --address 127.0.0.1:50051 --rules rules --require-tests
       truestock serve --database-url postgresql://me@localhost/truestock
     """
     from service.app.application import StartError
@@ -112,6 +120,7 @@ def serve(
         data_dir=data_dir,
         database_url=database_url,
         rules=rules,
+        require_tests=require_tests,
         sample=sample,
     )
     try:

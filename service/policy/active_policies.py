@@ -60,26 +60,32 @@ class ActivePolicies:
         """Reads the folder; returns whether another policy set came into force."""
         return self.load(read_folder(self.folder))
 
-    def load(self, rules_folder: RulesFolder) -> bool:
-        """Loads a folder; returns whether another policy set came into force. If invalid, only `problems` change."""
+    def load(self, rules_folder: RulesFolder, refusals: tuple[Problem, ...] = ()) -> bool:
+        """Loads a folder; returns whether another policy set came into force.
+
+        If it is invalid, or readable but with `refusals`, only `problems` change.
+        """
         # A folder that is refused is not tried again until it changes.
         self.last_read = rules_folder
-        if not rules_folder.problems and _revision(rules_folder) == self.current.policy_set.revision:
-            self._report_unchanged()
+        is_unchanged = _revision(rules_folder) == self.current.policy_set.revision
+        if is_unchanged and not rules_folder.problems and not refusals:
+            self._report_unchanged(rules_folder)
             return False
         reading = _read_rules(rules_folder)
-        if reading.policy_set is None:
-            self._refuse(reading.problems, rules_folder)
+        if reading.policy_set is None or refusals:
+            self._refuse(refusals if reading.policy_set else reading.problems, rules_folder)
             return False
         self.current = LoadedPolicies(reading.policy_set, datetime.now(UTC), rules_folder.files)
         self._report_loaded(reading.policy_set)
         log.info("rules loaded", revision=reading.policy_set.revision, files=len(reading.policy_set.files))
         return True
 
-    def _report_unchanged(self) -> None:
+    def _report_unchanged(self, rules_folder: RulesFolder) -> None:
         self._metrics.policy_reloads.labels("unchanged").inc()
         self._metrics.policy_problems.set(0)
-        self.current = replace(self.current, problems=(), refuse_time=None)
+        # The tests among the files may be others.
+        files = self.current.files if self.current.files == rules_folder.files else rules_folder.files
+        self.current = replace(self.current, files=files, problems=(), refuse_time=None)
 
     def _report_loaded(self, policy_set: PolicySet) -> None:
         self._metrics.policy_reloads.labels("accepted").inc()

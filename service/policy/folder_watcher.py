@@ -7,12 +7,13 @@ system events only trigger a read; a reload happens if the content differs from 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 from watchfiles import awatch
 
+from policies.source.problems import Problem
 from service.background import FailureLog, pause
 from service.errors import NotReady
 from service.policy.active_policies import ActivePolicies
@@ -33,10 +34,19 @@ _reload_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
 
 
 class FolderWatcher:
-    """Reloads the rules of a folder when they change. `changed` is awaited when other rules came into force."""
+    """Reloads the rules of a folder when they change. `changed` is awaited when other rules came into force.
 
-    def __init__(self, active_policies: ActivePolicies, changed: Callable[[], Awaitable[None]]) -> None:
+    `refusals` says what keeps a folder's files out of force although its rules are readable.
+    """
+
+    def __init__(
+        self,
+        active_policies: ActivePolicies,
+        changed: Callable[[], Awaitable[None]],
+        refusals: Callable[[Mapping[str, bytes]], Awaitable[tuple[Problem, ...]]] | None = None,
+    ) -> None:
         self._active_policies = active_policies
+        self._refusals = refusals
         self._changed = changed
         self._latest = active_policies.last_read
         self._is_notified = True
@@ -82,8 +92,10 @@ class FolderWatcher:
 
     async def _reload_if_changed(self) -> None:
         rules_folder = await self._changed_folder()
-        if rules_folder is not None and await load_in_thread(self._active_policies, rules_folder):
-            self._is_notified = False
+        if rules_folder is not None:
+            refusals = await self._refusals(rules_folder.files) if self._refusals else ()
+            if await load_in_thread(self._active_policies, rules_folder, refusals):
+                self._is_notified = False
         if not self._is_notified:
             await self._changed()
             self._is_notified = True
@@ -102,10 +114,12 @@ class FolderWatcher:
         return self._latest
 
 
-async def load_in_thread(active_policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
+async def load_in_thread(
+    active_policies: ActivePolicies, rules_folder: RulesFolder, refusals: tuple[Problem, ...] = ()
+) -> bool:
     """Loads rules in a thread that yields to the event loop often: thousands of rules take seconds."""
     return await asyncio.get_running_loop().run_in_executor(
-        _reload_thread, _load_with_fast_switching, active_policies, rules_folder
+        _reload_thread, _load_with_fast_switching, active_policies, rules_folder, refusals
     )
 
 
@@ -113,6 +127,8 @@ async def _read_folder(active_policies: ActivePolicies) -> RulesFolder:
     return await asyncio.get_running_loop().run_in_executor(_reload_thread, read_folder, active_policies.folder)
 
 
-def _load_with_fast_switching(active_policies: ActivePolicies, rules_folder: RulesFolder) -> bool:
+def _load_with_fast_switching(
+    active_policies: ActivePolicies, rules_folder: RulesFolder, refusals: tuple[Problem, ...]
+) -> bool:
     with FAST_SWITCHING:
-        return active_policies.load(rules_folder)
+        return active_policies.load(rules_folder, refusals)

@@ -18,6 +18,7 @@ from service.policy.active_policies import ActivePolicies
 from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.policy_requests import candidate_files, named_values
 from service.policy.rule_sandbox import RuleSandbox
+from service.policy.rule_tests import RuleTestRun, RuleTests
 from service.policy.sandbox_process import SandboxTestResult
 from service.rpc import proto_values
 from service.version import VERSION
@@ -33,7 +34,9 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         database: Database,
         fact_values: FactValueReader,
         warnings: CatalogWarnings,
+        rule_tests: RuleTests,
     ) -> None:
+        self._rule_tests = rule_tests
         self._active_policies = active_policies
         self._database = database
         self._fact_values = fact_values
@@ -54,6 +57,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             refuse_time=proto_values.timestamp(loaded.refuse_time),
             warnings=[_problem(warning) for warning in warnings[: limits.POLICY_WARNINGS]],
             warning_count=len(warnings),
+            tests=_tests(self._rule_tests.current()),
         )
 
     async def FindFactValues(
@@ -124,6 +128,20 @@ def _problem(problem: Problem) -> policy_pb.PolicyProblem:
         code=problem.code,
         message=terminal_safe(problem.message),
         help=terminal_safe(problem.help),
+    )
+
+
+def _tests(tested: RuleTestRun | None) -> policy_pb.PolicyTests:
+    if tested is None:
+        return policy_pb.PolicyTests()
+    return policy_pb.PolicyTests(
+        test_time=proto_values.timestamp(tested.test_time),
+        test_count=tested.test_count,
+        failed_count=len(tested.failures),
+        untested_count=len(tested.untested),
+        failures=[_problem(failure) for failure in tested.failures[: limits.POLICY_WARNINGS]],
+        untested_rules=[_problem(rule) for rule in tested.untested[: limits.POLICY_WARNINGS]],
+        not_run_reason=tested.not_run,
     )
 
 

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from truestock.v1 import decision_pb2 as truestock_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/policy_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\"/\n\x12GetDecisionRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xcf\x01\n\x13GetDecisionResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.truestock.v1.Decision\x12,\n\x06inputs\x18\x02 \x01(\x0b\x32\x1c.truestock.v1.DecisionInputs\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x15ReplayDecisionRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa9\x01\n\x16ReplayDecisionResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.truestock.v1.Decision\x12\x11\n\tidentical\x18\x02 \x01(\x08\x12\x1f\n\x17stored_software_version\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12\x17\n\x0f\x64iffering_field\x18\x05 \x01(\t\"\x15\n\x13GetPolicySetRequest\"\xad\x02\n\x14GetPolicySetResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.truestock.v1.PolicyFile\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08problems\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x0brefuse_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08warnings\x18\x06 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12\x15\n\rwarning_count\x18\x07 \x01(\x05\"F\n\x15\x46indFactValuesRequest\x12-\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x18.truestock.v1.FactValuesB\x04\xe2\x41\x01\x02\"F\n\x16\x46indFactValuesResponse\x12,\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x1d.truestock.v1.KnownFactValues\"6\n\nFactValues\x12\x12\n\x04\x66\x61\x63t\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06values\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\xcd\x01\n\x0fKnownFactValues\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\t\x12\x17\n\x0f\x65xisting_values\x18\x02 \x03(\t\x12H\n\x0esimilar_values\x18\x03 \x03(\x0b\x32\x30.truestock.v1.KnownFactValues.SimilarValuesEntry\x12\x13\n\x0b\x65very_value\x18\x04 \x03(\t\x1a\x34\n\x12SimilarValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1a\n\nPolicyFile\x12\x0c\n\x04path\x18\x01 \x01(\t\"G\n\x13TestPoliciesRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1b.truestock.v1.CandidateFileB\x04\xe2\x41\x01\x02\":\n\rCandidateFile\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xc4\x01\n\x14TestPoliciesResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12-\n\x08problems\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.truestock.v1.PolicyTestResult\x12\x33\n\x0euntested_rules\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\"o\n\x10PolicyTestResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x0c\n\x04test\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x12\n\ndifference\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\"h\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04help\x18\x06 \x01(\t2\xcb\x03\n\rPolicyService\x12U\n\x0cGetPolicySet\x12!.truestock.v1.GetPolicySetRequest\x1a\".truestock.v1.GetPolicySetResponse\x12[\n\x0e\x46indFactValues\x12#.truestock.v1.FindFactValuesRequest\x1a$.truestock.v1.FindFactValuesResponse\x12U\n\x0cTestPolicies\x12!.truestock.v1.TestPoliciesRequest\x1a\".truestock.v1.TestPoliciesResponse\x12R\n\x0bGetDecision\x12 .truestock.v1.GetDecisionRequest\x1a!.truestock.v1.GetDecisionResponse\x12[\n\x0eReplayDecision\x12#.truestock.v1.ReplayDecisionRequest\x1a$.truestock.v1.ReplayDecisionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/policy_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\"/\n\x12GetDecisionRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xcf\x01\n\x13GetDecisionResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.truestock.v1.Decision\x12,\n\x06inputs\x18\x02 \x01(\x0b\x32\x1c.truestock.v1.DecisionInputs\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x15ReplayDecisionRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa9\x01\n\x16ReplayDecisionResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.truestock.v1.Decision\x12\x11\n\tidentical\x18\x02 \x01(\x08\x12\x1f\n\x17stored_software_version\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12\x17\n\x0f\x64iffering_field\x18\x05 \x01(\t\"\x15\n\x13GetPolicySetRequest\"\xd7\x02\n\x14GetPolicySetResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.truestock.v1.PolicyFile\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08problems\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x0brefuse_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08warnings\x18\x06 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12\x15\n\rwarning_count\x18\x07 \x01(\x05\x12(\n\x05tests\x18\x08 \x01(\x0b\x32\x19.truestock.v1.PolicyTests\"\xfa\x01\n\x0bPolicyTests\x12-\n\ttest_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntest_count\x18\x02 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x05\x12\x16\n\x0euntested_count\x18\x04 \x01(\x05\x12-\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12\x33\n\x0euntested_rules\x18\x06 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12\x16\n\x0enot_run_reason\x18\x07 \x01(\t\"F\n\x15\x46indFactValuesRequest\x12-\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x18.truestock.v1.FactValuesB\x04\xe2\x41\x01\x02\"F\n\x16\x46indFactValuesResponse\x12,\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x1d.truestock.v1.KnownFactValues\"6\n\nFactValues\x12\x12\n\x04\x66\x61\x63t\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06values\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\xcd\x01\n\x0fKnownFactValues\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\t\x12\x17\n\x0f\x65xisting_values\x18\x02 \x03(\t\x12H\n\x0esimilar_values\x18\x03 \x03(\x0b\x32\x30.truestock.v1.KnownFactValues.SimilarValuesEntry\x12\x13\n\x0b\x65very_value\x18\x04 \x03(\t\x1a\x34\n\x12SimilarValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1a\n\nPolicyFile\x12\x0c\n\x04path\x18\x01 \x01(\t\"G\n\x13TestPoliciesRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1b.truestock.v1.CandidateFileB\x04\xe2\x41\x01\x02\":\n\rCandidateFile\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xc4\x01\n\x14TestPoliciesResponse\x12\x17\n\x0fpolicy_revision\x18\x01 \x01(\t\x12-\n\x08problems\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.truestock.v1.PolicyTestResult\x12\x33\n\x0euntested_rules\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.PolicyProblem\"o\n\x10PolicyTestResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x0c\n\x04test\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x12\n\ndifference\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\"h\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04help\x18\x06 \x01(\t2\xcb\x03\n\rPolicyService\x12U\n\x0cGetPolicySet\x12!.truestock.v1.GetPolicySetRequest\x1a\".truestock.v1.GetPolicySetResponse\x12[\n\x0e\x46indFactValues\x12#.truestock.v1.FindFactValuesRequest\x1a$.truestock.v1.FindFactValuesResponse\x12U\n\x0cTestPolicies\x12!.truestock.v1.TestPoliciesRequest\x1a\".truestock.v1.TestPoliciesResponse\x12R\n\x0bGetDecision\x12 .truestock.v1.GetDecisionRequest\x1a!.truestock.v1.GetDecisionResponse\x12[\n\x0eReplayDecision\x12#.truestock.v1.ReplayDecisionRequest\x1a$.truestock.v1.ReplayDecisionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,29 +63,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPOLICYSETREQUEST']._serialized_start=629
   _globals['_GETPOLICYSETREQUEST']._serialized_end=650
   _globals['_GETPOLICYSETRESPONSE']._serialized_start=653
-  _globals['_GETPOLICYSETRESPONSE']._serialized_end=954
-  _globals['_FINDFACTVALUESREQUEST']._serialized_start=956
-  _globals['_FINDFACTVALUESREQUEST']._serialized_end=1026
-  _globals['_FINDFACTVALUESRESPONSE']._serialized_start=1028
-  _globals['_FINDFACTVALUESRESPONSE']._serialized_end=1098
-  _globals['_FACTVALUES']._serialized_start=1100
-  _globals['_FACTVALUES']._serialized_end=1154
-  _globals['_KNOWNFACTVALUES']._serialized_start=1157
-  _globals['_KNOWNFACTVALUES']._serialized_end=1362
-  _globals['_KNOWNFACTVALUES_SIMILARVALUESENTRY']._serialized_start=1310
-  _globals['_KNOWNFACTVALUES_SIMILARVALUESENTRY']._serialized_end=1362
-  _globals['_POLICYFILE']._serialized_start=1364
-  _globals['_POLICYFILE']._serialized_end=1390
-  _globals['_TESTPOLICIESREQUEST']._serialized_start=1392
-  _globals['_TESTPOLICIESREQUEST']._serialized_end=1463
-  _globals['_CANDIDATEFILE']._serialized_start=1465
-  _globals['_CANDIDATEFILE']._serialized_end=1523
-  _globals['_TESTPOLICIESRESPONSE']._serialized_start=1526
-  _globals['_TESTPOLICIESRESPONSE']._serialized_end=1722
-  _globals['_POLICYTESTRESULT']._serialized_start=1724
-  _globals['_POLICYTESTRESULT']._serialized_end=1835
-  _globals['_POLICYPROBLEM']._serialized_start=1837
-  _globals['_POLICYPROBLEM']._serialized_end=1941
-  _globals['_POLICYSERVICE']._serialized_start=1944
-  _globals['_POLICYSERVICE']._serialized_end=2403
+  _globals['_GETPOLICYSETRESPONSE']._serialized_end=996
+  _globals['_POLICYTESTS']._serialized_start=999
+  _globals['_POLICYTESTS']._serialized_end=1249
+  _globals['_FINDFACTVALUESREQUEST']._serialized_start=1251
+  _globals['_FINDFACTVALUESREQUEST']._serialized_end=1321
+  _globals['_FINDFACTVALUESRESPONSE']._serialized_start=1323
+  _globals['_FINDFACTVALUESRESPONSE']._serialized_end=1393
+  _globals['_FACTVALUES']._serialized_start=1395
+  _globals['_FACTVALUES']._serialized_end=1449
+  _globals['_KNOWNFACTVALUES']._serialized_start=1452
+  _globals['_KNOWNFACTVALUES']._serialized_end=1657
+  _globals['_KNOWNFACTVALUES_SIMILARVALUESENTRY']._serialized_start=1605
+  _globals['_KNOWNFACTVALUES_SIMILARVALUESENTRY']._serialized_end=1657
+  _globals['_POLICYFILE']._serialized_start=1659
+  _globals['_POLICYFILE']._serialized_end=1685
+  _globals['_TESTPOLICIESREQUEST']._serialized_start=1687
+  _globals['_TESTPOLICIESREQUEST']._serialized_end=1758
+  _globals['_CANDIDATEFILE']._serialized_start=1760
+  _globals['_CANDIDATEFILE']._serialized_end=1818
+  _globals['_TESTPOLICIESRESPONSE']._serialized_start=1821
+  _globals['_TESTPOLICIESRESPONSE']._serialized_end=2017
+  _globals['_POLICYTESTRESULT']._serialized_start=2019
+  _globals['_POLICYTESTRESULT']._serialized_end=2130
+  _globals['_POLICYPROBLEM']._serialized_start=2132
+  _globals['_POLICYPROBLEM']._serialized_end=2236
+  _globals['_POLICYSERVICE']._serialized_start=2239
+  _globals['_POLICYSERVICE']._serialized_end=2698
 # @@protoc_insertion_point(module_scope)

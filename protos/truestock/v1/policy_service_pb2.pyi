@@ -157,6 +157,7 @@ class GetPolicySetResponse(_message.Message):
     REFUSE_TIME_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     WARNING_COUNT_FIELD_NUMBER: _builtins.int
+    TESTS_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash of the rules in force."""
     warning_count: _builtins.int
@@ -179,6 +180,12 @@ class GetPolicySetResponse(_message.Message):
         catalog does not have. Found again within seconds after the rules or the catalog change.
         """
 
+    @_builtins.property
+    def tests(self) -> Global___PolicyTests:
+        """What the tests beside the rules in force show. They run in the background, within seconds after the rules or the
+        tests have changed.
+        """
+
     def __init__(
         self,
         *,
@@ -189,14 +196,67 @@ class GetPolicySetResponse(_message.Message):
         refuse_time: _timestamp_pb2.Timestamp | None = ...,
         warnings: _abc.Iterable[Global___PolicyProblem] | None = ...,
         warning_count: _builtins.int = ...,
+        tests: Global___PolicyTests | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["load_time", b"load_time", "refuse_time", b"refuse_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["load_time", b"load_time", "refuse_time", b"refuse_time", "tests", b"tests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "load_time", b"load_time", "policy_revision", b"policy_revision", "problems", b"problems", "refuse_time", b"refuse_time", "warning_count", b"warning_count", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "load_time", b"load_time", "policy_revision", b"policy_revision", "problems", b"problems", "refuse_time", b"refuse_time", "tests", b"tests", "warning_count", b"warning_count", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPolicySetResponse: _TypeAlias = GetPolicySetResponse  # noqa: Y015
+
+@_typing.final
+class PolicyTests(_message.Message):
+    """The results of the tests beside the rules in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEST_TIME_FIELD_NUMBER: _builtins.int
+    TEST_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    UNTESTED_COUNT_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    UNTESTED_RULES_FIELD_NUMBER: _builtins.int
+    NOT_RUN_REASON_FIELD_NUMBER: _builtins.int
+    test_count: _builtins.int
+    """How many tests ran."""
+    failed_count: _builtins.int
+    """How many tests failed; a suite that cannot be read counts for each of its problems."""
+    untested_count: _builtins.int
+    """How many rules no test makes fire."""
+    not_run_reason: _builtins.str
+    """Why the tests could not be run to their end, such as that they took more than 10 seconds; empty if they were."""
+    @_builtins.property
+    def test_time(self) -> _timestamp_pb2.Timestamp:
+        """When they ran; unset until they have run for the files in force."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """The first 200 failures."""
+
+    @_builtins.property
+    def untested_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """The first 200 rules without a test."""
+
+    def __init__(
+        self,
+        *,
+        test_time: _timestamp_pb2.Timestamp | None = ...,
+        test_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        untested_count: _builtins.int = ...,
+        failures: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        untested_rules: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        not_run_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["test_time", b"test_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_count", b"failed_count", "failures", b"failures", "not_run_reason", b"not_run_reason", "test_count", b"test_count", "test_time", b"test_time", "untested_count", b"untested_count", "untested_rules", b"untested_rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyTests: _TypeAlias = PolicyTests  # noqa: Y015
 
 @_typing.final
 class FindFactValuesRequest(_message.Message):

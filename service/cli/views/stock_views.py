@@ -10,8 +10,11 @@ from service.cli.console import add_row, count, format_ago, format_time, new_tab
 from service.cli.files.csv_import import ImportReport
 from service.cli.views.order_views import fired_rules
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityResponse
-from truestock.v1.policy_service_pb2 import GetPolicySetResponse
+from truestock.v1.policy_service_pb2 import GetPolicySetResponse, PolicyProblem, PolicyTests
 from truestock.v1.stock_service_pb2 import StockLevel
+
+TEST_PROBLEMS_SHOWN = 10
+"""Failing tests, and rules without a test, that are printed in a table."""
 
 
 def print_availability(console: Console, response: CheckAvailabilityResponse, channel_id: str) -> None:
@@ -111,8 +114,34 @@ def print_policies(console: Console, response: GetPolicySetResponse) -> None:
                 place += f":{problem.line}:{problem.column}"
             add_row(problems, place, f"{problem.message} [{problem.code}]", problem.help)
         console.print(problems)
+    _print_tests(console, response.tests)
     if response.warning_count:
         _print_warnings(console, response)
+
+
+def _print_tests(console: Console, tests: PolicyTests) -> None:
+    if not tests.HasField("test_time"):
+        console.print("The tests of these rules have not run yet.")
+        return
+    if tests.not_run_reason:
+        console.print(tests.not_run_reason[0].upper() + tests.not_run_reason[1:], style="yellow")
+        return
+    failed = f"{tests.failed_count:,} failed" if tests.failed_count else "all passed"
+    untested = count(tests.untested_count, "rule")
+    style = "yellow" if tests.failed_count or tests.untested_count else ""
+    console.print(f"{count(tests.test_count, 'test')}: {failed}; {untested} not covered by any test", style=style)
+    _print_places(console, "failure", tests.failures)
+    _print_places(console, "untested", tests.untested_rules)
+
+
+def _print_places(console: Console, heading: str, problems: Sequence[PolicyProblem]) -> None:
+    table = new_table("place", heading)
+    for problem in problems[:TEST_PROBLEMS_SHOWN]:
+        add_row(table, f"{problem.file}:{problem.line}:{problem.column}", problem.message)
+    if problems:
+        console.print(table)
+    if len(problems) > TEST_PROBLEMS_SHOWN:
+        console.print("`truestock check` lists all of them.")
 
 
 def _print_warnings(console: Console, response: GetPolicySetResponse) -> None:
