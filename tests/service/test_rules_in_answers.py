@@ -76,25 +76,29 @@ async def test_a_location_under_stocktake_sells_nothing_online(shop: Retailer) -
     assert list(answer.locations[1].reasons) == ["excluded by stocktake"]
 
 
-async def test_a_block_names_the_confidence_that_it_compared(retailers: RetailerMaker) -> None:
+async def test_a_block_names_the_confidence_that_it_compared_and_a_count_that_differs_ends_it(
+    retailers: RetailerMaker,
+) -> None:
     shop = await retailers.make(SHIPPED_RULES)
     social = catalog_pb.Channel(channel_id="clips", kind=catalog_pb.Channel.KIND_SOCIAL)
     await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[social]))
-    await shop.stock({("MUG", "austin"): 50})
-    store = catalog_pb.Location(location_id="austin", type=STORE)
-    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[store]))
-    just_counted = await check(shop, "MUG", channel_id="clips", include_locations=True)
+    names = ("austin", "boston", "chicago", "denver", "el-paso", "fresno")
+    await shop.stock({("MUG", name): 50 for name in names})
+    stores = [catalog_pb.Location(location_id=name, type=STORE) for name in names]
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=stores))
 
     # (76 / (76 + 18)) ** 0.5 is 0.8992.
     await shop.sql("UPDATE stock_level SET movements_since_count = 18")
     doubtful = await check(shop, "MUG", channel_id="clips", include_locations=True)
     order = await shop.allocate("A-1", {"MUG": 1}, HOLD, channel_id="clips")
+    await shop.count({("MUG", name): 4 for name in names})
+    just_counted = await check(shop, "MUG", channel_id="clips", include_locations=True)
 
-    assert just_counted.sellable_count > 0
+    assert [list(location.reasons) for location in just_counted.locations] == [[]] * 6
     assert list(doubtful.locations[0].reasons) == [
         "blocked: counts at this store are not trusted (stock.count_confidence is 0.899)"
     ]
-    (dropped,) = [x for x in order.decision.dropped_candidates if x.rule == "counts-not-trusted"]
+    dropped = next(x for x in order.decision.dropped_candidates if x.rule == "counts-not-trusted")
     assert ("stock.count_confidence", "0.899") in [(x.fact, x.value) for x in dropped.facts]
 
 
