@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -65,15 +65,15 @@ class AsyncClient:
         """Ends all calls. Cancel the tasks that watch first."""
         await self.channel.close(None)
 
-    def watch_availability(self, request: WatchAvailabilityRequest) -> AsyncIterator[WatchAvailabilityResponse]:
+    def watch_availability(self, request: WatchAvailabilityRequest) -> AsyncGenerator[WatchAvailabilityResponse, None]:
         """As of `Client`: each message of WatchAvailability, without end."""
         return self._watch(self.availability.WatchAvailability, request)
 
-    def watch_orders(self, request: WatchOrdersRequest) -> AsyncIterator[WatchOrdersResponse]:
+    def watch_orders(self, request: WatchOrdersRequest) -> AsyncGenerator[WatchOrdersResponse, None]:
         """As of `Client`: each message of WatchOrders, without end."""
         return self._watch(self.allocations.WatchOrders, request)
 
-    async def _watch(self, start: Callable[[Any], Any], request: Any) -> AsyncIterator[Any]:
+    async def _watch(self, start: Callable[[Any], Any], request: Any) -> AsyncGenerator[Any, None]:
         resumption = Resumption(request, self._timeout)
         while True:
             call = start(resumption.request)

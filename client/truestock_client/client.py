@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -69,7 +69,7 @@ class Client:
         self._closed = True
         self.channel.close()
 
-    def watch_availability(self, request: WatchAvailabilityRequest) -> Iterator[WatchAvailabilityResponse]:
+    def watch_availability(self, request: WatchAvailabilityRequest) -> Generator[WatchAvailabilityResponse, None, None]:
         """Each message of WatchAvailability, without end: after an interruption the watch resumes where it stopped.
 
         Store each `resume_token` after its changes, to go on from there after a restart. Raises CallError where
@@ -77,11 +77,11 @@ class Client:
         """
         return self._watch(self.availability.WatchAvailability, request)
 
-    def watch_orders(self, request: WatchOrdersRequest) -> Iterator[WatchOrdersResponse]:
+    def watch_orders(self, request: WatchOrdersRequest) -> Generator[WatchOrdersResponse, None, None]:
         """Each message of WatchOrders, as in `watch_availability`."""
         return self._watch(self.allocations.WatchOrders, request)
 
-    def _watch(self, start: Callable[[Any], Any], request: Any) -> Iterator[Any]:
+    def _watch(self, start: Callable[[Any], Any], request: Any) -> Generator[Any, None, None]:
         resumption = Resumption(request, self._timeout)
         while not self._closed:
             call = start(resumption.request)
