@@ -75,9 +75,12 @@ def suite() -> dict[str, object]:
     keys: dict[str, object] = {
         "suite": WORD,
         "description": {"type": "string"},
-        "rules": choice(
-            ["all"], "all: the suite tests the rules of the whole folder. Default: the file beside the suite."
-        ),
+        "rules": {
+            "type": "string",
+            "pattern": r"^(all|.+\.[yY][aA]?[mM][lL])$",
+            "description": "all: the suite tests the rules of the whole folder. Or the name of the rule file beside it "
+            "that it tests. Default: the file of the same name.",
+        },
         "now": now,
         "locations": _by_name(_location()),
         "products": _by_name({"anyOf": [{"type": "null"}, _product()]}),

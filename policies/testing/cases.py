@@ -11,15 +11,19 @@ from datetime import UTC, datetime
 from functools import partial
 
 from policies.domain.model import Channel, Order, World
-from policies.source.problems import Source
+from policies.reading.rules_reader import is_yaml_file
+from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile, described
-from policies.source.yaml_nodes import MappingNode, Node
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 from policies.testing.expectations import ExpectationReader, Expected
 from policies.testing.fixtures import Fixtures
 from policies.testing.givens import AvailabilityGiven, CaseGiven, DeliveryGiven, ExceptionGiven, GivenReader
 from policies.testing.stated_values import optional
 
 MAX_TESTS = 1_000
+ALL_RULES = "all"
+"""What a suite writes under `rules` to test the whole folder."""
+
 SHARED_KEYS = ("description", "locations", "products", "channels")
 SUITE_KEYS = ("suite", "description", "rules", "now", "locations", "products", "channels", "tests")
 REQUIRED_TEST_KEYS = ("name", "given", "expect")
@@ -65,7 +69,7 @@ def read_cases(
     if fields is None:
         return []
     optional(fields, "description", lambda value, what: file.text(value, what, at_most=2_000))
-    optional(fields, "rules", lambda value, what: file.choice(value, what, ("all",)))
+    optional(fields, "rules", partial(_rules, file))
     fixtures = Fixtures.read(file, fields, shared)
     given = GivenReader(file, optional(fields, "now", partial(_time, file)) or _NO_CLOCK, fixtures)
     reader = _SuiteReader(
@@ -77,9 +81,10 @@ def read_cases(
     return [test for test in tests if test is not None]
 
 
-def tests_all_rules(node: Node) -> bool:
-    """Whether a suite tests the rules of the whole folder: `rules: all`."""
-    return isinstance(node, MappingNode) and "rules" in node.entries
+def stated_rules(node: Node) -> ScalarNode | None:
+    """What a suite states under `rules`: `all` for the whole folder, or the name of a rule file beside it."""
+    rules = node.entries["rules"][1] if isinstance(node, MappingNode) and "rules" in node.entries else None
+    return rules if isinstance(rules, ScalarNode) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,16 @@ class _SuiteReader:
         if "ships_from" in stated:
             return given.delivery, self.expectations.delivery
         return given.availability, self.expectations.availability
+
+
+def _rules(file: RuleFile, node: Node, what: str) -> str | None:
+    """`all`, or the name of a rule file."""
+    name = file.text(node, what)
+    if name is None or name == ALL_RULES or is_yaml_file(name):
+        return name
+    help = "write all for the rules of the whole folder, or the name of a rule file beside the suite: stores.yaml."
+    file.note(node, "unknown-value", f"{what} cannot be {quoted(name)}", help)
+    return None
 
 
 def _time(file: RuleFile, node: Node, what: str) -> datetime | None:

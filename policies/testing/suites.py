@@ -1,7 +1,7 @@
 """Runs test suites of rules, and finds rules that fire in no test.
 
-A suite `x_test.yaml` tests only the rules of `x.yaml` beside it, so that no other file can break it; with `rules: all`
-it tests the whole folder.
+A suite `x_test.yaml` tests only the rules of `x.yaml` beside it, so that no other file can break it. With `rules:` it
+tests another file beside it, or `all` rules of the folder.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from policies.reading.rules_reader import (
     has_suite_name,
     is_yaml_file,
 )
-from policies.source.problems import Problem, Source
-from policies.source.rule_file import RuleFile
-from policies.source.yaml_nodes import Node, UnreadableFile, parse
-from policies.testing.cases import RuleTest, read_cases, read_shared_fixtures, tests_all_rules
+from policies.source.problems import Problem, Source, quoted
+from policies.source.rule_file import RuleFile, suggestion
+from policies.source.yaml_nodes import Node, ScalarNode, UnreadableFile, parse
+from policies.testing.cases import RuleTest, read_cases, read_shared_fixtures, stated_rules
 from policies.testing.comparison import NO_POLICY, Difference, answer_of, differences
 from policies.testing.fixtures import Fixtures
 
 CODES: Mapping[str, str] = {
-    "no-rule-file": "A suite has no rule file of the same name beside it and no 'rules: all'.",
+    "no-rule-file": "A suite has no rule file of the same name beside it, and names none under 'rules'.",
     "rule-untested": "The rule fires in no test, so nothing shows that it works as intended. An 'only' counts as "
     "tested when it excludes a location in a test.",
     "test-failed": "The answer differs from the expected one, or other rules than expected led to it.",
@@ -212,18 +212,36 @@ def _rules_for_suite(policy_set: PolicySet | None, suite_file: RuleFile, node: N
     """The rules that a suite tests: those of the rule file beside it, or all."""
     if policy_set is None:
         return None
-    if tests_all_rules(node):
+    stated = stated_rules(node)
+    if stated is not None and is_yaml_file(stated.text):
+        return _rules_of_file(policy_set, suite_file, stated)
+    if stated is not None:
+        # All rules; any other word is noted as a problem when the suite is read.
         return policy_set
     stem = suite_file.file.rpartition(".")[0][: -len(TEST_SUFFIX)]
     beside = [path for path in policy_set.files if path.startswith(f"{stem}.") and path.rpartition(".")[0] == stem]
     if not beside:
-        help = f"add the rule file {stem}.yaml, rename the suite, or add 'rules: all' to test all rules together."
+        help = (
+            f"add the rule file {stem}.yaml, add 'rules:' with the file's name, or 'rules: all' to test all together."
+        )
         suite_file.note(node, "no-rule-file", "this suite has no rule file of the same name beside it", help)
         return None
-    return _rules_in(policy_set, beside)
+    return rules_in(policy_set, beside)
 
 
-def _rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
+def _rules_of_file(policy_set: PolicySet, suite_file: RuleFile, stated: ScalarNode) -> PolicySet | None:
+    """The rules of the file beside the suite that it names under `rules`."""
+    folder, slash, _ = suite_file.file.rpartition("/")
+    path = f"{folder}{slash}{stated.text}"
+    if path in policy_set.files:
+        return rules_in(policy_set, [path])
+    beside = [other.rpartition("/")[2] for other in policy_set.files if other.rpartition("/")[0] == folder]
+    help = f"{suggestion(stated.text, beside)}Rule files there: {', '.join(beside[:20]) or 'none'}."
+    suite_file.note(stated, "no-rule-file", f"there is no rule file {quoted(stated.text)} beside this suite", help)
+    return None
+
+
+def rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
     """The policy set without the rules of other files."""
     paths = tuple(paths)
     exposure = [rule for rule in policy_set.exposure if rule.source.file in paths]

@@ -139,6 +139,10 @@ def check(
     ] = "text",
     allow_untested: Annotated[bool, typer.Option("--allow-untested", help="Accept rules that no test covers.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Check again after every save, until Ctrl-C.")] = False,
+    draft_tests: Annotated[
+        bool,
+        typer.Option("--draft-tests", help="Write a test of each untested rule into new files, to be looked over."),
+    ] = False,
     server: Annotated[
         str | None,
         typer.Option(
@@ -154,14 +158,26 @@ def check(
     Examples:
       truestock check
       truestock check rules --server 127.0.0.1:50051
+      truestock check rules --draft-tests
       truestock check rules --watch
       truestock check rules --format github
     """
     from service.cli.commands.check_command import Format, run, run_on_every_save
 
-    check_rules = run_on_every_save if watch else run
+    if draft_tests and watch:
+        raise typer.BadParameter("--draft-tests writes files once; leave --watch out")
     selected_format = Format.JSON if as_json else Format(output_format)
-    raise typer.Exit(check_rules(rules, output_format=selected_format, allow_untested=allow_untested, server=server))
+    if watch:
+        code = run_on_every_save(rules, output_format=selected_format, allow_untested=allow_untested, server=server)
+    else:
+        code = run(
+            rules,
+            output_format=selected_format,
+            allow_untested=allow_untested,
+            server=server,
+            draft_tests=draft_tests,
+        )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from policies.policy_set import PolicySet
 from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, run_suites, testable_rules
+from service.cli.commands.draft_command import DraftReport, write_drafts
 from service.cli.console import count, fitted, print_json, say
 from service.policy.rules_folder import RulesFolder, problems_text, read_folder
 
@@ -63,15 +64,28 @@ class CheckReport:
 
 
 def run(
-    path: Path, *, output_format: str = Format.TEXT, allow_untested: bool = False, server: str | None = None
+    path: Path,
+    *,
+    output_format: str = Format.TEXT,
+    allow_untested: bool = False,
+    server: str | None = None,
+    draft_tests: bool = False,
 ) -> int:
-    """Checks the folder and prints the result. Returns 0 without problems, 1 with problems, 2 without a folder."""
+    """Checks the folder and prints the result. Returns 0 without problems, 1 with problems, 2 without a folder.
+
+    With `draft_tests`, first writes tests of untested rules into new files. Raises UserError if that fails.
+    """
     if not path.is_dir():
         say(f"there is no rules folder {path}; name an existing folder, such as: truestock check rules")
         return 2
     # '.' has no name of its own, so printed paths would lack their first part.
     folder = path.absolute()
-    return _print(read_folder(folder), folder, Format(output_format), allow_untested=allow_untested, server=server)
+    # Paths of files begin with the folder's own name, also where a link leads to it.
+    drafts = write_drafts(read_folder(folder).files, folder.resolve().parent) if draft_tests else None
+    report_format = Format(output_format)
+    return _print(
+        read_folder(folder), folder, report_format, allow_untested=allow_untested, server=server, drafts=drafts
+    )
 
 
 def run_on_every_save(
@@ -103,17 +117,25 @@ def _saved_contents(folder: Path) -> Iterator[RulesFolder]:
 
 
 def _print(
-    contents: RulesFolder, folder: Path, output_format: Format, *, allow_untested: bool, server: str | None
+    contents: RulesFolder,
+    folder: Path,
+    output_format: Format,
+    *,
+    allow_untested: bool,
+    server: str | None,
+    drafts: DraftReport | None = None,
 ) -> int:
     """Checks the folder's contents and prints the result; returns the exit code."""
     report = check(contents.files, contents.problems, allow_untested=allow_untested, server=server)
     match output_format:
         case Format.JSON:
-            _print_json(report)
+            _print_json(report, drafts)
         case Format.GITHUB:
             _print_annotations(report, folder.parent)
         case Format.TEXT:
             _print_text(report, contents.files)
+            for line in drafts.lines() if drafts else ():
+                typer.echo(terminal_safe(line))
     return 1 if report.problems else 0
 
 
@@ -183,9 +205,10 @@ def _print_annotations(report: CheckReport, parent: Path) -> None:
     typer.echo(report.summary)
 
 
-def _print_json(report: CheckReport) -> None:
+def _print_json(report: CheckReport, drafts: DraftReport | None) -> None:
     print_json(
         {
+            **(drafts.as_dict() if drafts else {}),
             "summary": report.summary,
             "rule_count": report.rule_count,
             "file_count": report.file_count,

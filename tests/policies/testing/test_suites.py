@@ -272,6 +272,17 @@ def test_a_suite_of_all_rules_tests_the_whole_folder() -> None:
     assert messages(checked({"a.yaml": EXPOSURE, "together_test.yaml": together, "b.yaml": STORES})) == []
 
 
+def test_a_suite_can_name_the_rule_file_beside_it_that_it_tests() -> None:
+    suite = sale("location: shop, available: 5", "{sellable: 3, because: [two-on-the-floor, a-fifth-of-launches]}")
+
+    report = checked({"a.yaml": STORES, "b.yaml": EXPOSURE, "more_test.yaml": f"rules: a.yaml\n{suite}"})
+    other = checked({"a.yaml": STORES, "more_test.yaml": f"rules: aa.yaml\n{suite}"})
+
+    assert [result.passed for result in report.results] == [True]
+    assert messages(other) == ["there is no rule file 'aa.yaml' beside this suite [no-rule-file]"]
+    assert other.problems[0].help.startswith("did you mean 'a.yaml'?")
+
+
 def test_a_suite_without_its_rules_is_a_problem() -> None:
     suite = sale("location: dc, available: 5", "{sellable: 5, because: []}")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.commands.check_command import run
+from service.cli.console import UserError
 from service.cli.main import main
 
 RULES = Path(__file__).parents[3] / "rules"
@@ -220,3 +221,41 @@ def test_hundreds_of_tests_run_in_seconds(folder: Path, capsys: pytest.CaptureFi
     assert run(folder) == 0
     assert time.perf_counter() - started < 5
     assert capsys.readouterr().out == "1 rule in 1 file, 500 tests: 500 passed, 0 failed\n"
+
+
+def test_drafted_tests_are_written_into_new_files_and_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "more.yaml").write_text(
+        "kind: exposure\nname: more\nrules:\n  - {name: paused, when: {location.status: paused}, block: paused}\n"
+    )
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert run(folder, draft_tests=True) == 0
+    output = capsys.readouterr().out
+    written = {path for path in folder.rglob("*") if path.is_file()} - before.keys()
+
+    assert {path.name for path in written} == {"more_test.yaml"}
+    assert "rules/more_test.yaml: 1 test drafted; each states what the rules do now, so look it over" in output
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+    assert run(folder, draft_tests=True, output_format="json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["drafted"], report["undrafted"], report["untested_count"]) == ([], [], 0)
+
+
+def test_nothing_is_drafted_for_rules_with_problems(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "more.yaml").write_text("kind: exposures\n")
+
+    assert run(folder, draft_tests=True) == 1
+
+    assert "no test was drafted: the rules have problems; correct them first" in capsys.readouterr().out
+
+
+def test_drafts_that_cannot_be_written_are_reported(folder: Path) -> None:
+    (folder / "more.yaml").write_text(
+        "kind: exposure\nname: more\nrules:\n  - {name: paused, when: {location.status: paused}, block: paused}\n"
+    )
+    # Not a file, so that the check does not read it.
+    (folder / "more_test.yaml").mkdir()
+
+    with pytest.raises(UserError, match=r"more_test\.yaml cannot be written: File exists"):
+        run(folder, draft_tests=True)
