@@ -28,6 +28,10 @@ ALLOCATIONS_PAGE_LIMIT = 500
 ALLOCATIONS_PAGE_BYTES = 16 << 20
 """Size of a page of allocations; only a page with a single allocation may be larger."""
 
+CATALOG_FILTER = 100
+"""Entries in each filter of the lists of the catalog."""
+NEAR_SKUS = 5
+"""Unknown SKUs for which one request, or one error, looks up near ones."""
 EXCEPTION_FILTER = 100
 """Entries in each filter of ListExceptions."""
 

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
 from service.catalog import working_hours
 from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
-from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogPage:
-    """Which part of a list to read: at most `count` records with keys after `after`."""
-
-    count: int
-    after: str
-    tokens: PageTokens
 
 
 def location_rows(locations: Sequence[catalog_pb.Location]) -> list[Row]:
@@ -39,18 +28,6 @@ def product_rows(products: Sequence[catalog_pb.Product]) -> list[Row]:
 def channel_rows(channels: Sequence[catalog_pb.Channel]) -> list[Row]:
     """Rows of `channel`. Raises InvalidFields."""
     return _read_all("channels", channels, "channel_id", _channel)
-
-
-def page(request: Any, skus: Sequence[str] = ()) -> CatalogPage:
-    """The page that a list request asks for. Raises InvalidFields."""
-    fields = Fields()
-    if fields.size("skus", skus, 0, limits.SKUS):
-        for index, sku in enumerate(skus):
-            fields.sku(f"skus[{index}]", sku)
-    tokens = PageTokens(request)
-    page = CatalogPage(fields.page_size(request.page_size), tokens.name(fields) or "", tokens)
-    fields.finish()
-    return page
 
 
 def _read_all(name: str, messages: Sequence[Any], key: str, read: Any) -> list[Row]:

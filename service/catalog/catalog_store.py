@@ -156,10 +156,12 @@ class CatalogTable:
         *,
         learned: tuple[str, ...] = (),
         derived: Mapping[str, ColumnElement[Any]] = MappingProxyType({}),
+        filters: Mapping[str, ColumnElement[bool]] = MappingProxyType({}),
     ) -> None:
         """`learned` columns are written by the service: an upsert leaves them unchanged.
 
         `derived` ones are computed when an existing record is updated; the values to be written are in `excluded`.
+        `filters` are conditions of a list by name, each with a list parameter of that name; `ids` is always there.
         """
         self.table = table
         self.key = key
@@ -169,15 +171,10 @@ class CatalogTable:
         changed = {name: values.excluded[name] for name in columns if name != key}
         updated = {**changed, **derived, "update_time": func.clock_timestamp()}
         self._upsert = Statement(values.on_conflict_do_update(index_elements=[key], set_=updated))
-        id_column = table.c[key]
-        self._existing_ids = Statement(select(id_column).where(id_column == any_of("ids", Text)))
-        page = (
-            select(table, func.statement_timestamp().label("now"))
-            .where(id_column > parameter("after", Text))
-            .order_by(id_column)
-        )
-        self._page = Statement(page.limit(parameter("count", Integer)))
-        self._page_of_ids = Statement(page.where(id_column == any_of("ids", Text)).limit(parameter("count", Integer)))
+        self._id_column = table.c[key]
+        self._filters = {"ids": self._id_column == any_of("ids", Text), **filters}
+        self._existing_ids = Statement(select(self._id_column).where(self._filters["ids"]))
+        self._pages: dict[frozenset[str], Statement] = {}
 
     async def upsert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Writes whole records, under `claim`; returns (created, updated)."""
@@ -191,12 +188,23 @@ class CatalogTable:
         return len(rows) - len(existing), len(existing)
 
     async def page(
-        self, connection: Connection, after: str, count: int, ids: Sequence[str] = ()
+        self, connection: Connection, after: str, count: int, filters: Mapping[str, Sequence[str]]
     ) -> list[asyncpg.Record]:
-        """At most `count` records with keys after `after`, by key."""
-        if ids:
-            return await self._page_of_ids.rows(connection, after=after, count=count, ids=list(ids))
-        return await self._page.rows(connection, after=after, count=count)
+        """At most `count` records with keys after `after` that pass every filter by one of its entries, by key."""
+        statement = self._page(frozenset(filters))
+        entries = {name: list(values) for name, values in filters.items()}
+        return await statement.rows(connection, after=after, count=count, **entries)
+
+    def _page(self, filters: frozenset[str]) -> Statement:
+        """The statement with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
+        if filters not in self._pages:
+            self._pages[filters] = Statement(
+                select(self.table, func.statement_timestamp().label("now"))
+                .where(self._id_column > parameter("after", Text), *(self._filters[name] for name in sorted(filters)))
+                .order_by(self._id_column)
+                .limit(parameter("count", Integer))
+            )
+        return self._pages[filters]
 
 
 _IRRELEVANT_TO_ROUTING = ("id", "display_name", "postal_code", "priority", "recheck_version", *_TIMESTAMPS)
@@ -211,9 +219,30 @@ def _recheck_version() -> ColumnElement[Any]:
     return case((before.is_distinct_from(after), _CURRENT_VERSION), else_=location.c.recheck_version)
 
 
-LOCATIONS = CatalogTable(location, "id", derived={"recheck_version": _recheck_version()})
-PRODUCTS = CatalogTable(product, "sku", learned=("learned_velocity", "learned_velocity_time"))
-CHANNELS = CatalogTable(channel, "id")
+LOCATIONS = CatalogTable(
+    location,
+    "id",
+    derived={"recheck_version": _recheck_version()},
+    filters={
+        "types": location.c.type == any_of("types", Text),
+        "statuses": location.c.status == any_of("statuses", Text),
+        "tags": location.c.tags.overlap(parameters("tags", Text)),
+        "countries": location.c.country == any_of("countries", Text),
+    },
+)
+PRODUCTS = CatalogTable(
+    product,
+    "sku",
+    learned=("learned_velocity", "learned_velocity_time"),
+    filters={
+        "statuses": product.c.status == any_of("statuses", Text),
+        "tags": product.c.tags.overlap(parameters("tags", Text)),
+        "categories": product.c.category == any_of("categories", Text),
+        "brands": product.c.brand == any_of("brands", Text),
+        "near_skus": product.c.sku == any_of("near_skus", Text),
+    },
+)
+CHANNELS = CatalogTable(channel, "id", filters={"kinds": channel.c.kind == any_of("kinds", Text)})
 FEEDS = CatalogTable(feed, "source", learned=("ingest_time",))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -17,13 +17,21 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
+from policies.domain.near_names import near_by_keys
 from service import limits
 from service.cli.console import UserError, count
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
-from truestock.v1.catalog_service_pb2 import ListLocationsRequest, ListProductsRequest, Location, Product
+from truestock.v1.catalog_service_pb2 import (
+    Channel,
+    ListChannelsRequest,
+    ListLocationsRequest,
+    ListProductsRequest,
+    Location,
+    Product,
+)
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
 from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
@@ -31,6 +39,8 @@ from truestock.v1.policy_service_pb2_grpc import PolicyServiceStub
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
 CALL_SECONDS = 30.0
+NEAR_SKUS = 50
+"""Unknown SKUs for which one command looks up near ones: who names more has the wrong file."""
 
 # gRPC itself may retry: every write of the command line has a request id or is safe to repeat.
 _RETRIES = {
@@ -166,6 +176,13 @@ class Client:
         )
         return locations
 
+    async def channels(self) -> list[Channel]:
+        """Every channel, sorted by id."""
+        channels, _ = await self.list_entries(
+            self.catalog.ListChannels, ListChannelsRequest(), lambda page: page.channels
+        )
+        return channels
+
     async def products(self, skus: list[str]) -> list[Product]:
         """The products with these SKUs, without those that do not exist."""
         products: list[Product] = []
@@ -176,6 +193,17 @@ class Client:
             )
             products.extend(page.products)
         return products
+
+    async def near_skus(self, skus: Sequence[str]) -> dict[str, str]:
+        """By unknown SKU, the known one that was probably meant, if there is one; of the first NEAR_SKUS only."""
+        known: list[str] = []
+        skus = skus[:NEAR_SKUS]
+        for start in range(0, len(skus), limits.NEAR_SKUS):
+            request = ListProductsRequest(
+                page_size=limits.PAGE_SIZE_LIMIT, near_skus=skus[start : start + limits.NEAR_SKUS]
+            )
+            known.extend(product.sku for product in (await self.ask(self.catalog.ListProducts, request)).products)
+        return near_by_keys(skus, known)
 
 
 @asynccontextmanager

@@ -24,7 +24,8 @@ from service.cli.tables import ListTable
 UNKNOWN_WIDTH = 100_000
 """Line width in characters when stdout is no terminal and COLUMNS is not set: rows stay whole, on one line each."""
 
-
+EXIT_INTERRUPTED = 130
+"""The exit code that shells expect of a program stopped with Ctrl-C."""
 EXIT_UNKNOWN = 3
 """The exit code of a command that answered what it could, and was asked about names that the catalog does not have."""
 

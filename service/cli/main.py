@@ -11,18 +11,21 @@ import typer
 
 from service.cli import options
 from service.cli.commands import (
+    catalog_commands,
     decision_commands,
     exception_commands,
+    export_command,
     facts_command,
     feed_commands,
-    file_commands,
+    import_commands,
     movement_commands,
     order_commands,
+    replay_command,
     shipment_commands,
     stock_commands,
     watch_commands,
 )
-from service.cli.console import UserError, add_row, new_table, print_json, say, stdout_console
+from service.cli.console import EXIT_INTERRUPTED, UserError, add_row, new_table, print_json, say, stdout_console
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         say("Stopped.")
-        sys.exit(file_commands.EXIT_INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def _print_version(requested: bool) -> None:
@@ -234,8 +237,14 @@ app.command()(order_commands.explain)
 app.command("replay-decision")(decision_commands.replay_decision)
 app.command()(decision_commands.orders)
 app.command()(stock_commands.stock)
-app.command("import", help=file_commands.IMPORT_HELP)(file_commands.import_)
-app.command("replay-orders")(file_commands.replay_orders)
+app.command()(catalog_commands.locations)
+app.command()(catalog_commands.products)
+app.command()(catalog_commands.channels)
+app.command()(catalog_commands.tags)
+app.command()(catalog_commands.categories)
+app.add_typer(import_commands.app)
+app.command("export")(export_command.export)
+app.command("replay-orders")(replay_command.replay_orders)
 app.command()(stock_commands.policies)
 app.command()(facts_command.facts)
 app.command()(feed_commands.feeds)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import getpass
 import re
 import uuid
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.latlng_pb2 import LatLng
 
-from service.cli.files import csv_columns
+from policies.domain.near_names import near_name
+from service.cli.files import cell_values
 from service.cli.files.countries import country_code
+from service.cli.files.decimal_marks import DecimalMark
 from service.rpc import proto_values
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest, LineCancellation
@@ -51,6 +54,16 @@ Encoding = Annotated[
     str, typer.Option("--encoding", help="The file's encoding, unless it starts with a byte order mark.")
 ]
 
+Decimals = Annotated[
+    DecimalMark | None,
+    typer.Option(
+        "--decimal",
+        help="Mark of decimals in the file: 24,95 or 24.95. Default: as its cells show.",
+        show_default=False,
+    ),
+]
+
+Value = TypeVar("Value")
 SERVER = DEFAULT_SERVER
 
 
@@ -60,13 +73,34 @@ def destination(
     """The destination of an order; None if no option names one."""
     if (latitude is None) != (longitude is None):
         raise typer.BadParameter("--lat and --lon go together; give both or neither")
-    code = country_code(country) if country else ""
-    if code is None:
-        raise typer.BadParameter(f"{country!r} is not a country; write an ISO 3166-1 code, such as US")
+    code = country_filter(country) if country else ""
     message = Destination(country=code, region=region, postal_code=postal_code)
     if latitude is not None and longitude is not None:
         message.coordinates.CopyFrom(LatLng(latitude=latitude, longitude=longitude))
     return message if message.ByteSize() else None
+
+
+def enum_words(enum: Any, prefix: str) -> dict[str, Any]:
+    """The values of an enum of the API by their words on the command line: `pop_up` of `TYPE_POP_UP`."""
+    return cell_values.enum_words(enum.keys(), prefix, enum.Value)
+
+
+def word(option: str, text: str, words: Mapping[str, Value]) -> Value:
+    """What a word of an option stands for, in any letter case; the error lists the words."""
+    key = text.lower().replace("-", "_").replace(" ", "_")
+    if key in words:
+        return words[key]
+    near = near_name(key, words)
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise typer.BadParameter(f"{option} {text!r} is none of: {', '.join(words)}{hint}")
+
+
+def country_filter(text: str) -> str:
+    """The code of a country that is given by its code or its name."""
+    code = country_code(text)
+    if code is None:
+        raise typer.BadParameter(f"{text!r} is not a country; write an ISO 3166-1 code, such as US")
+    return code
 
 
 def order_line(text: str, currency: str) -> OrderLine:
@@ -98,7 +132,7 @@ def timestamp(text: str, option: str) -> Timestamp | None:
         return None
     message = Timestamp()
     try:
-        message.FromDatetime(csv_columns.zoned_time(text))
+        message.FromDatetime(cell_values.zoned_time(text))
     except ValueError as error:
         raise typer.BadParameter(f"{option} {error}") from error
     return message

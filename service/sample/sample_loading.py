@@ -22,7 +22,7 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
     async def work(connection: Connection) -> bool:
         # First, so that of services that start at once only one finds the database empty.
         await catalog_store.claim(connection)
-        if await LOCATIONS.page(connection, "", 1):
+        if await LOCATIONS.page(connection, "", 1, {}):
             return False
         await LOCATIONS.upsert(connection, catalog_requests.location_rows(sample_locations()))
         await PRODUCTS.upsert(connection, catalog_requests.product_rows(sample_products()))

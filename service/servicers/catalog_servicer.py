@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
 from policies.stock.feeds import ownership_conflicts
-from service.catalog import catalog_messages, catalog_requests, catalog_store, unknown_records
+from service.catalog import catalog_messages, catalog_pages, catalog_requests, catalog_store, unknown_records
+from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
 from service.database.database import Connection, Database
@@ -42,7 +43,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListLocations(
         self, request: catalog_pb.ListLocationsRequest, context: Context
     ) -> catalog_pb.ListLocationsResponse:
-        messages, token = await self._page(LOCATIONS, request, catalog_messages.location_message)
+        messages, token = await self._page(
+            LOCATIONS, catalog_pages.locations_page(request), catalog_messages.location_message
+        )
         return catalog_pb.ListLocationsResponse(locations=messages, next_page_token=token)
 
     async def UpsertProducts(
@@ -57,7 +60,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListProducts(
         self, request: catalog_pb.ListProductsRequest, context: Context
     ) -> catalog_pb.ListProductsResponse:
-        messages, token = await self._page(PRODUCTS, request, catalog_messages.product_message, request.skus)
+        messages, token = await self._page(
+            PRODUCTS, catalog_pages.products_page(request), catalog_messages.product_message
+        )
         return catalog_pb.ListProductsResponse(products=messages, next_page_token=token)
 
     async def UpsertChannels(
@@ -72,7 +77,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListChannels(
         self, request: catalog_pb.ListChannelsRequest, context: Context
     ) -> catalog_pb.ListChannelsResponse:
-        messages, token = await self._page(CHANNELS, request, catalog_messages.channel_message)
+        messages, token = await self._page(
+            CHANNELS, catalog_pages.channels_page(request), catalog_messages.channel_message
+        )
         return catalog_pb.ListChannelsResponse(channels=messages, next_page_token=token)
 
     async def UpsertFeeds(
@@ -83,8 +90,18 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return catalog_pb.UpsertFeedsResponse(created_count=created, updated_count=updated)
 
     async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:
-        messages, token = await self._page(FEEDS, request, feed_requests.feed_message)
+        messages, token = await self._page(FEEDS, catalog_pages.unfiltered_page(request), feed_requests.feed_message)
         return catalog_pb.ListFeedsResponse(feeds=messages, next_page_token=token)
+
+    async def ListTags(self, request: catalog_pb.ListTagsRequest, context: Context) -> catalog_pb.ListTagsResponse:
+        tags, token = await self._named(catalog_pages.unfiltered_page(request), catalog_pages.tags)
+        return catalog_pb.ListTagsResponse(tags=tags, next_page_token=token)
+
+    async def ListCategories(
+        self, request: catalog_pb.ListCategoriesRequest, context: Context
+    ) -> catalog_pb.ListCategoriesResponse:
+        categories, token = await self._named(catalog_pages.unfiltered_page(request), catalog_pages.categories)
+        return catalog_pb.ListCategoriesResponse(categories=categories, next_page_token=token)
 
     async def _upsert(self, table: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
         """The numbers of records created and updated. Raises NotFound for an unknown location, and FeedConflict."""
@@ -105,15 +122,25 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return await self._database.transaction("upsert", write)
 
     async def _page(
-        self, table: CatalogTable, request: Any, message: Callable[[Any], Message], keys: Sequence[str] = ()
+        self, table: CatalogTable, page: CatalogPage, message: Callable[[Any], Message]
     ) -> tuple[list[Any], str]:
-        page = catalog_requests.page(request, keys)
-        rows = await self._database.unlocked(
-            "list", lambda connection: table.page(connection, page.after, page.count + 1, keys)
-        )
+        async def read(connection: Connection) -> list[Any]:
+            filters = dict(page.filters)
+            if page.near_skus:
+                filters["near_skus"] = await unknown_records.near_candidates(connection, page.near_skus)
+            return await table.page(connection, page.after, page.count + 1, filters)
+
+        rows = await self._database.unlocked("list", read)
         shown = rows[: page.count]
         token = page.tokens.after(shown[-1][table.key]) if len(rows) > page.count else ""
         return [message(row) for row in shown], token
+
+    async def _named(
+        self, page: CatalogPage, read: Callable[[Connection, CatalogPage], Awaitable[list[Any]]]
+    ) -> tuple[list[Any], str]:
+        entries = await self._database.unlocked("list", lambda connection: read(connection, page))
+        shown = entries[: page.count]
+        return shown, page.tokens.after(shown[-1].name) if len(entries) > page.count else ""
 
 
 async def _check_owners(connection: Connection, rows: Sequence[Row]) -> None:

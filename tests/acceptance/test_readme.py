@@ -103,6 +103,16 @@ COMMANDS = {
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),
     "watch orders": Command("", r"shopify/A-\d+", 130),
     "replay-decision": Command("{decision}", r"Identical"),
+    "locations": Command("--type store", r"store-austin .*store"),
+    "products": Command(SKU, rf"{SKU} "),
+    "channels": Command("", r"tiktok_shop .*social"),
+    "tags": Command("", r"\S+ +\d+ +\d+"),
+    "categories": Command("", r"\S+ +\d+"),
+    "export locations": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
+    "export products": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
+    "export channels": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
+    "export feeds": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows?"),
+    "export stock": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "import locations": Command("{folder}/locations.csv", r"created +1"),
     "import products": Command("{folder}/products.csv", r"created +1"),
     "import channels": Command("{folder}/channels.csv", r"created +1"),
@@ -290,7 +300,7 @@ def test_the_table_of_this_test_has_every_command_that_the_readme_shows_and_no_o
 
 def test_the_readme_shows_every_command_that_there_is_and_no_other() -> None:
     kinds = ("locations", "products", "channels", "feeds", "stock")
-    existing = set(existing_commands()) - {"import"} | {f"import {kind}" for kind in kinds}
+    existing = set(existing_commands()) - {"export"} | {f"export {kind}" for kind in kinds}
 
     assert set(shown_commands()) == existing
 
@@ -448,6 +458,13 @@ BOUNDS = {
         f"{limits.SKUS:,} SKUs",
         f"{limits.STOCK_CHANGES:,} stock changes",
         f"{limits.UPSERTS:,} catalog records",
+    ),
+    "list": (
+        f"{limits.PAGE_SIZE_LIMIT:,} entries in a page",
+        f"{limits.ALLOCATIONS_PAGE_LIMIT} orders",
+        f"{limits.CATALOG_FILTER} entries in a filter",
+        f"{limits.SKUS} SKUs or locations",
+        f"{limits.NEAR_SKUS} SKUs to look near ones up for",
     ),
     "record": (
         f"{limits.COUNTED_UNITS:,} units of one product at one location",

@@ -24,18 +24,20 @@ from truestock.v1 import (
 FILES = (allocation_pb, availability_pb, catalog_pb, exception_pb, fulfillment_pb, policy_pb, stock_pb)
 LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ListAllocations": (allocation_pb.ListAllocationsRequest, "allocations", {"channel_ids": ["web"]}),
-    "ListChannels": (catalog_pb.ListChannelsRequest, "catalog", {}),
+    "ListCategories": (catalog_pb.ListCategoriesRequest, "catalog", {}),
+    "ListChannels": (catalog_pb.ListChannelsRequest, "catalog", {"channel_ids": ["web", "tiktok"]}),
     "ListExceptions": (
         exception_pb.ListExceptionsRequest,
         "exceptions",
         {"states": [exception_pb2.ExceptionRecord.STATE_OPEN]},
     ),
     "ListFeeds": (catalog_pb.ListFeedsRequest, "catalog", {}),
-    "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {}),
+    "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {"location_ids": ["dc", "store"]}),
     "ListProducts": (catalog_pb.ListProductsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListShipments": (fulfillment_pb.ListShipmentsRequest, "fulfillment", {"location_ids": ["dc"]}),
     "ListStockLevels": (stock_pb.ListStockLevelsRequest, "stock_service", {"location_ids": ["dc"]}),
     "ListStockMovements": (stock_pb.ListStockMovementsRequest, "stock_service", {"skus": ["BOWL", "MUG"]}),
+    "ListTags": (catalog_pb.ListTagsRequest, "catalog", {}),
     "ListTransfers": (stock_pb.ListTransfersRequest, "stock_service", {"in_transit_only": True}),
 }
 """By method: its request, the client that has it, and filters that leave at least two entries of the shop."""
@@ -55,6 +57,8 @@ async def shop(retailer: Retailer) -> Retailer:
     """At least two entries in every list."""
     await retailer.stock({("BOWL", "dc"): 5, ("MUG", "dc"): 10, ("MUG", "store"): 4})
     await retailer.channels(tiktok="")
+    products = [catalog_pb.Product(sku=sku, tags=[sku.lower()], category=sku) for sku in ("BOWL", "MUG")]
+    await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
     owner = catalog_pb.Feed.ROLE_OBSERVER
     feeds = [catalog_pb.Feed(source=source, role=owner) for source in ("till", "wms")]
     await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=feeds))

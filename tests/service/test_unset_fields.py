@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 from policies.domain.model import Context
 from policies.facts.fact_table import FACTS, FactType
 from service.catalog import catalog_store
-from service.cli.files.csv_columns import KINDS
-from service.cli.files.csv_import import read_import
+from service.cli.files.file_kinds import KINDS
+from service.cli.files.import_file import read_import
 from service.database.database import Database
 from service.metrics import Metrics
 from tests.retailer import Retailer

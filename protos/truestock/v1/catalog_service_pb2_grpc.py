@@ -78,6 +78,16 @@ class CatalogServiceStub:
                 request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.FromString,
                 _registered_method=True)
+        self.ListTags = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListTags',
+                request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListTagsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListTagsResponse.FromString,
+                _registered_method=True)
+        self.ListCategories = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListCategories',
+                request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -141,6 +151,20 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTags(self, request, context):
+        """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCategories(self, request, context):
+        """Lists the categories of products by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -183,6 +207,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListFeeds,
                     request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.SerializeToString,
+            ),
+            'ListTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTags,
+                    request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListTagsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListTagsResponse.SerializeToString,
+            ),
+            'ListCategories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCategories,
+                    request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -405,6 +439,60 @@ class CatalogService:
             '/truestock.v1.CatalogService/ListFeeds',
             truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.SerializeToString,
             truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListTags',
+            truestock_dot_v1_dot_catalog__service__pb2.ListTagsRequest.SerializeToString,
+            truestock_dot_v1_dot_catalog__service__pb2.ListTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCategories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListCategories',
+            truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.SerializeToString,
+            truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

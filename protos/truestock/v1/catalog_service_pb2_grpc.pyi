@@ -52,6 +52,10 @@ class CatalogServiceStub:
     """
     ListFeeds: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]
     """Lists feeds by source."""
+    ListTags: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTagsRequest, _catalog_service_pb2.ListTagsResponse]
+    """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
+    ListCategories: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]
+    """Lists the categories of products by name."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -77,6 +81,10 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """
     ListFeeds: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]  # type: ignore[assignment]
     """Lists feeds by source."""
+    ListTags: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTagsRequest, _catalog_service_pb2.ListTagsResponse]  # type: ignore[assignment]
+    """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
+    ListCategories: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
+    """Lists the categories of products by name."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Locations, products, channels and feeds: the master data of rules and responses.
@@ -147,5 +155,21 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListFeedsResponse, _abc.Awaitable[_catalog_service_pb2.ListFeedsResponse]]:
         """Lists feeds by source."""
+
+    @_abc_1.abstractmethod
+    def ListTags(
+        self,
+        request: _catalog_service_pb2.ListTagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListTagsResponse, _abc.Awaitable[_catalog_service_pb2.ListTagsResponse]]:
+        """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
+
+    @_abc_1.abstractmethod
+    def ListCategories(
+        self,
+        request: _catalog_service_pb2.ListCategoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListCategoriesResponse, _abc.Awaitable[_catalog_service_pb2.ListCategoriesResponse]]:
+        """Lists the categories of products by name."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli import options
+from service.cli import options, unknown_names
 from service.cli.client import Client, call
-from service.cli.console import EXIT_UNKNOWN, print_json, say, stdout_console
+from service.cli.console import print_json, stdout_console
 from service.cli.views.stock_views import print_availability, print_more, print_policies, print_stock
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest, CheckAvailabilityResponse
 from truestock.v1.order_pb2 import FULFILLMENT_METHOD_PICKUP, FULFILLMENT_METHOD_SHIP
@@ -55,17 +55,17 @@ def availability(
         internal=True,
     )
 
-    async def ask(client: Client) -> CheckAvailabilityResponse:
-        return await client.ask(client.availability.CheckAvailability, request)
+    async def ask(client: Client) -> tuple[CheckAvailabilityResponse, list[str]]:
+        response = await client.ask(client.availability.CheckAvailability, request)
+        near = await client.near_skus(response.unknown_skus)
+        return response, unknown_names.sentences("product", response.unknown_skus, near)
 
-    response = call(server, ask)
+    response, unknown = call(server, ask)
     if as_json:
         print_json(response)
     else:
         print_availability(stdout_console(), response, channel)
-    if response.unknown_skus:
-        say(*(f"There is no product {sku!r}: nothing is known of it, not even 0." for sku in response.unknown_skus))
-        raise typer.Exit(EXIT_UNKNOWN)
+    unknown_names.say_unknown(unknown)
 
 
 def stock(

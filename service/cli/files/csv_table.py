@@ -1,20 +1,26 @@
-"""Reads CSV files as people export them: byte order marks, CRLF, `;`, quoted line breaks. Errors name line and cell."""
+"""Reads CSV files as people export them: byte order marks, CRLF, `sep=;`, column names in any letter case, guarded
+zeros, quoted line breaks. Errors name line and cell.
+"""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from policies.domain.near_names import near_name
 from service.cli.console import UserError, first_lines
+from service.cli.files.cell_text import plain, stripped
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_PROBLEMS_SHOWN = 100
+_SEPARATOR_LINE = re.compile(r'(\s*)"?sep=([^\w\s"]|\t)"?[;,\t ]*(?=[\r\n]|$)', re.IGNORECASE)
+"""The line `sep=;` with which a spreadsheet is told the delimiter."""
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -51,7 +57,7 @@ class CsvError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """One row: the line of the file in which it starts, and its cells by column name, without surrounding blanks."""
+    """One row: the line of the file in which it starts, and its cells by column, without spaces and guards."""
 
     line: int
     cells: dict[str, str]
@@ -59,12 +65,16 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """A file with a valid header. `columns` are the names in the order of the file."""
+    """A file with a valid header. `columns` are the names in the order of the file, spelled as they are known here.
+
+    In the `free_text` columns an apostrophe at the front is part of the text more often than a guard.
+    """
 
     file: str
     columns: tuple[str, ...]
     delimiter: str
     text: str
+    free_text: Collection[str] = ()
 
     def rows(self) -> Iterator[CsvRow | CsvProblem]:
         """Yields every row after the header except blank ones, and a problem instead of a row that cannot be read."""
@@ -97,17 +107,36 @@ class CsvTable:
         if len(cells) != len(self.columns):
             message = f"this row has {len(cells)} cells, the header has {len(self.columns)}"
             return CsvProblem(self.file, line, 0, message, f"quote cells that contain {self.delimiter!r}")
-        return CsvRow(line, {name: cell.strip() for name, cell in zip(self.columns, cells, strict=True)})
+        return CsvRow(
+            line,
+            {
+                name: plain(cell, free_text=name in self.free_text)
+                for name, cell in zip(self.columns, cells, strict=True)
+            },
+        )
 
 
-def read_table(path: Path, required: Collection[str], *, encoding: str = "utf-8") -> CsvTable:
+def read_table(
+    path: Path,
+    required: Collection[str],
+    *,
+    known: Collection[str] = (),
+    free_text: Collection[str] = (),
+    encoding: str = "utf-8",
+) -> CsvTable:
     """Opens a file whose header has at least the `required` columns; the header shows which delimiter it uses.
 
-    Raises CsvError if the file cannot be read, is empty or lacks a column; the error names the closest column.
+    Column names may be in any letter case; those that are required or `known` are then spelled as here. Raises CsvError
+    if the file cannot be read, is empty or lacks a column; the error names the closest column.
     """
     file = str(path)
     text = read_text(path, encoding)
-    delimiter, columns = _header(text, required)
+    separator = _SEPARATOR_LINE.match(text)
+    if separator is not None:
+        # The line stays, empty, so that lines are counted as in the file.
+        text = separator[1] + text[separator.end() :]
+    names = [*required, *known]
+    delimiter, columns = _header(text, required, separator[2] if separator else None, names)
     if not columns:
         raise CsvError([CsvProblem(file, 1, 0, "the file is empty", f"start it with a header: {','.join(required)}")])
     line = _header_line(text)
@@ -119,7 +148,7 @@ def read_table(path: Path, required: Collection[str], *, encoding: str = "utf-8"
     problems += [_missing_column(file, line, name, columns) for name in required if name not in columns]
     if problems:
         raise CsvError(problems)
-    return CsvTable(file, columns, delimiter, text)
+    return CsvTable(file, columns, delimiter, text, free_text)
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
@@ -145,28 +174,37 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         raise UserError(f"unknown encoding {encoding!r}; use one such as utf-8, cp1252 or utf-16") from error
 
 
-def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """The most similar name, which a person probably meant; None if no name is similar."""
-    by_lower = {candidate.lower(): candidate for candidate in names if candidate}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else None
+def _header(
+    text: str, required: Collection[str], separator: str | None, names: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The delimiter that splits the first row into most of the required names, and that row's names.
 
-
-def _header(text: str, required: Collection[str]) -> tuple[str, tuple[str, ...]]:
-    """The delimiter that splits the first row into most of the required names, and that row's names."""
-    best: tuple[tuple[int, int], str, tuple[str, ...]] = ((-1, -1), ",", ())
-    for delimiter in DELIMITERS:
-        names = _first_row(text, delimiter)
-        fit = (len(set(names) & set(required)), len(names))
-        if names and fit > best[0]:
-            best = (fit, delimiter, names)
+    `names` are the column names in the spelling that is known here; `separator` is the delimiter that the file states.
+    """
+    best: tuple[tuple[int, int], str, tuple[str, ...]] = ((-1, -1), separator or ",", ())
+    for delimiter in (separator,) if separator else DELIMITERS:
+        columns = _known_spelling(_first_row(text, delimiter), names)
+        fit = (len(set(columns) & set(required)), len(columns))
+        if columns and fit > best[0]:
+            best = (fit, delimiter, columns)
     return best[1], best[2]
+
+
+def _known_spelling(columns: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    """The columns with known names in their known spelling: `Display Name` is `display_name`, unless both are there."""
+    by_key = {spelling_key(name): name for name in reversed(names) if name not in columns}
+    return tuple(column if column in names else by_key.get(spelling_key(column), column) for column in columns)
+
+
+def spelling_key(name: str) -> str:
+    """What two spellings of one column name have in common."""
+    return re.sub(r"[\s_-]+", "_", name.casefold())
 
 
 def _first_row(text: str, delimiter: str) -> tuple[str, ...]:
     try:
         for cells in _reader(text, delimiter):
-            names = [cell.strip() for cell in cells]
+            names = [stripped(cell) for cell in cells]
             while names and not names[-1]:
                 names.pop()
             if names:
@@ -184,7 +222,7 @@ def _header_line(text: str) -> int:
 
 
 def _missing_column(file: str, line: int, name: str, columns: tuple[str, ...]) -> CsvProblem:
-    near = closest_name(name, columns)
+    near = near_name(name, columns)
     if near:
         position, help = columns.index(near) + 1, f"did you mean {near!r}?"
         return CsvProblem(file, line, position, f"there is no column {name!r}", help)

@@ -10,9 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from service import limits
+from service.cli.files.cell_values import text
 from service.cli.files.countries import country_code
-from service.cli.files.csv_columns import text
 from service.cli.files.csv_table import CsvProblem, CsvRow, CsvTable, read_table
+from service.cli.files.decimal_marks import DecimalMark, decimal_mark
 from service.rpc import proto_values
 
 DESCRIPTION_COLUMN = "Description"
@@ -90,16 +91,23 @@ def read_orders(
     cancel_prefix: str = "",
     excluded_skus: frozenset[str] = frozenset(),
     limit: int | None = None,
+    decimal: DecimalMark | None = None,
     encoding: str = "utf-8",
 ) -> OrderFile:
     """The first `limit` orders of a file. Invalid lines become problems of the result; the others are read.
 
     A line cancels units if its quantity is below 0 or its order number starts with `cancel_prefix`.
-    Raises CsvError if the whole file cannot be read.
+    `decimal` is the mark of its decimals; if None, its cells show it. Raises CsvError if the whole file cannot be read.
     """
-    reader = _OrderReader(
-        read_table(path, columns.required(), encoding=encoding), columns, cancel_prefix, excluded_skus
+    table = read_table(
+        path,
+        columns.required(),
+        known=[DESCRIPTION_COLUMN],
+        free_text={DESCRIPTION_COLUMN, columns.country},
+        encoding=encoding,
     )
+    mark = decimal_mark(table, [name for name in (columns.price, columns.quantity) if name], decimal)
+    reader = _OrderReader(table, columns, cancel_prefix, excluded_skus, mark)
     return reader.read(limit)
 
 
@@ -138,6 +146,7 @@ class _OrderReader:
     columns: OrderColumns
     cancel_prefix: str
     excluded_skus: frozenset[str]
+    mark: DecimalMark
     order_file: OrderFile = field(init=False)
 
     def read(self, limit: int | None) -> OrderFile:
@@ -192,9 +201,11 @@ class _OrderReader:
         try:
             text(limits.SKU_LENGTH)(sku)
             column = self.columns.quantity
-            units = quantity_of(row.cells[column])
+            units = quantity_of(self.mark.with_point(row.cells[column]))
             column = self.columns.price
-            price = proto_values.price(row.cells[column]) if column and row.cells[column] else None
+            price = (
+                proto_values.price(self.mark.with_point(row.cells[column])) if column and row.cells[column] else None
+            )
             column = self.columns.time
             if column and row.cells[column]:
                 time = time_of(row.cells[column])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from service.cli.console import add_row, count, format_ago, format_time, new_table
-from service.cli.files.csv_import import ImportReport
+from service.cli.files.import_calls import ImportReport
 from service.cli.views.order_views import fired_rules
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityResponse
 from truestock.v1.policy_service_pb2 import GetPolicySetResponse, PolicyProblem, PolicyTests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from service.cli.files.file_kinds import KINDS
 from service.cli.main import app, main
 
 COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
     "cancel", "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders", "release-hold",
-    "exceptions",
+    "exceptions", "locations", "products", "channels", "tags", "categories", "export",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
 
@@ -73,6 +75,50 @@ SHOP = {
     "products": "sku,display_name,price\nMUG,[red]Mug,12.50\nBOWL,Bowl,20\n",
     "stock": "sku,location_id,on_hand_count\nMUG,dc,10\nMUG,store-a,4\nBOWL,dc,1\n",
 }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_help_of_an_import_lists_the_columns_of_its_own_file(run: Run, kind: str) -> None:
+    result = run("import", kind, "--help")
+
+    columns = result.out.partition("Columns:")[2].partition("Arguments")[0]
+    shown = set(re.findall(r"^ *(\w+)(?: \(required\))?: \w", columns, re.MULTILINE))
+    assert shown == {column.name for column in KINDS[kind].columns}
+    assert f"truestock import {kind} " in result.out
+
+
+def test_the_catalog_is_listed_by_filters_as_a_table_as_json_and_as_csv(shop: Run, tmp_path: Path) -> None:
+    path = tmp_path / "tagged.csv"
+    path.write_text("sku,tags,category,brand\nTENT,bulky|a|b,tents,T\nPEG,small,tents,P\n")
+    shop("import", "products", str(path))
+
+    stores = shop("locations", "--type", "store", "--country", "us", "--json").data
+    tents = shop("products", "--category", "tents", "--tag", "bulky", "--tag", "c", "--csv").out
+    tags, categories = shop("tags", "--csv").out, shop("categories").out
+    cut = shop("products", "--limit", "1")
+
+    assert [location["location_id"] for location in stores] == ["store-a"]
+    assert [line.split(",")[0] for line in tents.splitlines()] == ["sku", "TENT"]
+    assert tags.splitlines() == ["tag,locations,products", "a,0,1", "b,0,1", "bulky,0,1", "small,0,1"]
+    assert ["tents", "2"] in [line.split() for line in categories.splitlines()]
+    assert [channel["channel_id"] for channel in shop("channels", "--kind", "web", "--json").data] == ["shopify"]
+    assert shop("channels", "--kind", "b2b", "--json").data == []
+    assert "Only the first 1 entry" in cut.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("locations", "dc", "Store-A"), "There is no location 'Store-A'; did you mean 'store-a'?"),
+        (("products", "mug", "BOWL"), "There is no product 'mug'; did you mean 'MUG'?"),
+        (("channels", "shopfy"), "There is no channel 'shopfy'; did you mean 'shopify'?"),
+        (("availability", "MUGG", "MUG", "--channel", "shopify"), "There is no product 'MUGG'; did you mean 'MUG'?"),
+    ],
+)
+def test_an_unknown_name_is_said_with_the_near_one(shop: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    result = shop(*arguments)
+
+    assert (result.code, result.err) == (3, f"{sentence}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -135,7 +181,9 @@ def test_a_malformed_server_address_is_refused(run: Run, server: str) -> None:
         (("confirm", "shopify"), "is neither an allocation's id"),
         (("explain", "1001"), "is neither an allocation's id (a UUID) nor CHANNEL/ORDER"),
         (("release", SOME_ID, "--request-id", "1"), "is not a UUID"),
-        (("import", "prices", "file.csv"), "'prices' is not one of"),
+        (("import", "prices", "file.csv"), "No such command 'prices'"),
+        (("locations", "--type", "stor"), "--type 'stor' is none of: store, warehouse, supplier, pop_up; did you mean"),
+        (("channels", "--json", "--csv"), "--json and --csv exclude each other"),
         (("replay-decision", "shopify/1"), "is not a decision's id"),
         (("orders", "--state", "sold"), "'sold' is none of: refused, held"),
         (("extend", SOME_ID, "--minutes", "4321"), "less than or equal to 4320"),
@@ -271,7 +319,7 @@ def test_unknown_skus_are_named_beside_the_known_ones_with_exit_code_3(shop: Run
 
     assert (shown.code, data.code) == (3, 3)
     assert "MUG" in shown.out
-    assert "There is no product 'CUP'" in shown.err
+    assert "There is no product 'CUP'." in shown.err
     assert [item["sku"] for item in data.data["availabilities"]] == ["MUG"]
     assert data.data["unknown_skus"] == ["CUP"]
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from service.cli.files.csv_import import ImportFile, read_import
+from service.cli.files.csv_export import CsvWriter
 from service.cli.files.csv_table import CsvError
-from truestock.v1.catalog_service_pb2 import Channel, Location, Product
+from service.cli.files.decimal_marks import DecimalMark
+from service.cli.files.file_kinds import KINDS
+from service.cli.files.import_file import ImportFile, read_import
+from truestock.v1.catalog_service_pb2 import Channel, Feed, Location, Product
 from truestock.v1.stock_service_pb2 import StockChange
 
 
@@ -80,6 +85,104 @@ def test_a_location_that_ships_nowhere_differs_from_one_that_ships_everywhere(tm
     assert not everywhere.HasField("ships_to")
 
 
+HEADERS = {
+    "locations": ("LOCATION_ID;Type;Latitude;LONGITUDE", "dc;STORE;35,15;-90,05"),
+    "products": ("Sku;Display Name;PRICE", "0012;Bolt;12,5"),
+    "channels": ("Channel_Id;KIND;Cancellation-Headroom", "web;Web;0,5"),
+    "feeds": ("SOURCE;Role;Skus", "till;Owner;0012"),
+    "stock": ("SKU;Location_ID;On Hand Count", "0012;dc;5"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{header}\n{row}\n",
+        "\ufeffsep=;\r\n{header}\r\n{row}\r\n",
+        '"sep=;"\n{header}\n{row}\n',
+        "{header};\n\xa0{row} \n",
+    ],
+    ids=["letter case and decimal commas", "BOM, sep= and CRLF", "quoted sep=", "NBSP and spaces"],
+)
+def test_every_table_is_read_as_spreadsheets_write_it(tmp_path: Path, kind: str, form: str) -> None:
+    header, row = HEADERS[kind]
+    columns = [re.sub("[ -]", "_", name.lower()) for name in header.split(";")]
+    cells = [re.sub(r"(\d),(\d)", r"\1.\2", cell).lower() if cell != "Bolt" else cell for cell in row.split(";")]
+    plain = write(tmp_path, f"{','.join(columns)}\n{','.join(cells)}\n")
+    expected = read_import(plain, kind).records[0].message
+
+    file = read_import(write(tmp_path, form.format(header=header, row=row)), kind)
+
+    assert file.records[0].message == expected
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_guarded_zeros_are_read_as_the_value_that_they_guard(tmp_path: Path, delimiter: str) -> None:
+    rows = [
+        ["sku", "display_name", "barcode", "weight_grams", "length_mm", "width_mm", "height_mm"],
+        ['"=""0012"""', "'s-Hertogenbosch", '="0471"', *['="10"'] * 4],
+        ["'0013", "'90", "'0472", *["'10"] * 4],
+        ["''0014", "Ann's", "", *[""] * 4],
+    ]
+    path = write(tmp_path, "\n".join(delimiter.join(row) for row in rows) + "\n")
+
+    products = [product(read_import(path, "products"), position) for position in range(3)]
+
+    assert [item.sku for item in products] == ["0012", "0013", "'0014"]
+    assert [item.display_name for item in products] == ["'s-Hertogenbosch", "90", "Ann's"]
+    assert [item.barcode for item in products] == ["0471", "0472", ""]
+    assert [item.dimensions.weight_grams for item in products] == [10, 10, 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal", "expected"),
+    [
+        (["12,5", "1,234"], None, ["12.5", "1.234"]),
+        (["0,125"], None, ["0.125"]),
+        (["1.234,5", "7"], None, ["1234.5", "7"]),
+        (["1,234.5", "7.25"], None, ["1234.5", "7.25"]),
+        (["1.234"], None, ["1.234"]),
+        (["1,234"], DecimalMark.COMMA, ["1.234"]),
+        (["12"], DecimalMark.COMMA, ["12"]),
+    ],
+)
+def test_decimal_commas_are_read_where_they_are_unambiguous(
+    tmp_path: Path, cells: list[str], decimal: DecimalMark | None, expected: list[str]
+) -> None:
+    rows = "".join(f"S{number};{cell}\n" for number, cell in enumerate(cells))
+
+    file = read_import(write(tmp_path, f"sku;price\n{rows}"), "products", decimal=decimal)
+
+    assert [
+        Decimal(product(file, place).price.units) + Decimal(product(file, place).price.nanos) / 10**9
+        for place in range(len(cells))
+    ] == [Decimal(cell) for cell in expected]
+
+
+@pytest.mark.parametrize(
+    ("cell", "decimal", "problem"),
+    [("12.50", DecimalMark.COMMA, "writes decimals with a comma"), ("1,234", DecimalMark.POINT, "is not a price")],
+)
+def test_a_number_with_the_other_mark_is_refused(tmp_path: Path, cell: str, decimal: DecimalMark, problem: str) -> None:
+    with pytest.raises(CsvError, match=problem):
+        read_import(write(tmp_path, f"sku;price\nA;{cell}\n"), "products", decimal=decimal)
+
+
+@pytest.mark.parametrize(
+    "entries", [["A|B", "C"], ["A\\", "B"], ["\\|"], ["A\\|B\\\\"], ["'0012", "0013"], ['="1"']], ids=str
+)
+def test_a_list_inside_a_cell_may_have_bars_and_backslashes(tmp_path: Path, entries: list[str]) -> None:
+    feed = Feed(source="till", role=Feed.ROLE_OWNER, skus=entries)
+    stream = io.StringIO()
+    CsvWriter(KINDS["feeds"], stream).write([feed])
+
+    (record,) = read_import(write(tmp_path, stream.getvalue()), "feeds").records
+
+    assert isinstance(record.message, Feed)
+    assert list(record.message.skus) == entries
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -135,7 +238,24 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     [
         ("", "products", "file.csv:1: the file is empty, start it with a header: sku"),
         ("sku\n", "products", "file.csv:1: the file has a header but no rows, add a row for each product"),
-        ("SKU\nMUG\n", "products", "file.csv:1:1: there is no column 'sku', did you mean 'SKU'?"),
+        ("skus\nMUG\n", "products", "file.csv:1:1: there is no column 'sku', did you mean 'skus'?"),
+        ("sku,Sku\nMUG,MUG\n", "products", "file.csv:1:2: column 'sku' appears twice, remove one of them"),
+        (
+            "location_id,type\nStore Austin,store\n",
+            "locations",
+            "file.csv:2:1: location_id: 'Store Austin' is not an id such as 'store-austin', use lower-case letters",
+        ),
+        ("sku,price\nA,12,50\n", "products", "file.csv:2: this row has 3 cells, the header has 2"),
+        (
+            'sku,price\nA,"1,234"\n',
+            "products",
+            "file.csv:2: these numbers may have decimals after the comma, or thousands before it, say which",
+        ),
+        (
+            "sku;price\nA;12,50\nB;2.5\n",
+            "products",
+            "file.csv:2: this file has decimals with a comma and with a point, say which with --decimal comma",
+        ),
         ("sku,prize\nMUG,1\n", "products", "file.csv:1:2: unknown column 'prize', did you mean 'price'?"),
         ("sku,sku\nMUG,1\n", "products", "file.csv:1:1: column 'sku' appears twice, rename one of them"),
         (b"sku\nA\nCaf\xe9\n", "products", "file.csv:3: byte 0xE9 is not UTF-8, save the file as UTF-8, or name its"),

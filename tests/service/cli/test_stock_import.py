@@ -10,7 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli.client import connect
-from service.cli.files.csv_import import ImportReport, StockImport, import_file, read_import
+from service.cli.files.csv_import import import_file
+from service.cli.files.import_calls import ImportReport
+from service.cli.files.import_file import read_import
+from service.cli.files.stock_import import StockImport
 from service.cli.main import app
 from tests.retailer import Retailer, change, movement
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
@@ -154,4 +157,4 @@ async def test_the_result_says_what_was_known_before_and_who_counted(shop: Retai
     assert "taken as counted" not in second.output
     assert ["written", "by", "a", "program", "2"] in [line.split() for line in third.output.splitlines()]
     assert refused.exit_code == 2
-    assert "for `truestock import stock`" in refused.output
+    assert "No such option: --again" in refused.output

@@ -1,0 +1,81 @@
+"""Whether a file writes decimals with a point or with a comma: as its option says, or as its cells prove."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable
+
+_GROUPED = {
+    ".": re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]*"),
+    ",": re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]*"),
+}
+"""Numbers with marks for thousands beside the decimal mark, which cannot be read in two ways."""
+_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
+_POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+")
+_COMMA_OR_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
+"""`1,234` is one and a bit in Berlin, and more than a thousand in Boston."""
+_HELP = "say which with --decimal comma or --decimal point"
+
+
+class DecimalMark(StrEnum):
+    """What separates the decimals of numbers."""
+
+    COMMA = "comma"
+    POINT = "point"
+
+    def with_point(self, cell: str) -> str:
+        """A number of a cell, as the readers of numbers expect it: decimals after a point, no mark for thousands.
+
+        What is no number in this notation is returned unchanged, and refused by its reader. Raises ValueError for a
+        point where the file has commas.
+        """
+        if self is DecimalMark.POINT:
+            return cell.replace(",", "") if _GROUPED["."].fullmatch(cell) else cell
+        if _GROUPED[","].fullmatch(cell):
+            return cell.replace(".", "").replace(",", ".")
+        if _POINT.fullmatch(cell):
+            raise ValueError(f"{cell!r} has a point, and this file writes decimals with a comma; write 35,15 or 3515")
+        return cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell
+
+
+def decimal_mark(table: CsvTable, columns: Sequence[str], chosen: DecimalMark | None) -> DecimalMark:
+    """The mark that the file uses in these columns, unless one is chosen.
+
+    A file without commas uses points. Raises CsvError if its cells prove both marks, or if they can be read either way.
+    """
+    if chosen is not None:
+        return chosen
+    commas: list[CsvProblem] = []
+    points: list[CsvProblem] = []
+    unclear: list[CsvProblem] = []
+    for row, column in _cells(table, columns):
+        cell = row.cells[column]
+        problem = table.problem(row.line, column, f"{cell!r}", _HELP)
+        if _GROUPED["."].fullmatch(cell) or _POINT.fullmatch(cell):
+            points.append(problem)
+        elif _COMMA_OR_THOUSANDS.fullmatch(cell):
+            unclear.append(problem)
+        elif _GROUPED[","].fullmatch(cell) or _COMMA.fullmatch(cell):
+            commas.append(problem)
+    if commas and points:
+        raise _error("this file has decimals with a comma and with a point", [commas[0], points[0]])
+    if unclear and not commas:
+        raise _error("these numbers may have decimals after the comma, or thousands before it", unclear)
+    return DecimalMark.COMMA if commas else DecimalMark.POINT
+
+
+def _cells(table: CsvTable, columns: Sequence[str]) -> Iterator[tuple[CsvRow, str]]:
+    present = [column for column in columns if column in table.columns]
+    for row in table.rows() if present else ():
+        if isinstance(row, CsvRow):
+            for column in present:
+                if row.cells[column]:
+                    yield row, column
+
+
+def _error(message: str, problems: Sequence[CsvProblem]) -> CsvError:
+    first = problems[0]
+    return CsvError([CsvProblem(first.file, first.line, 0, message, _HELP), *problems])

@@ -1,0 +1,47 @@
+"""Names that the catalog does not have, with those that were probably meant: what an empty list would leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import typer
+
+from policies.domain.near_names import near_names
+from service.cli.client import Client
+from service.cli.console import EXIT_UNKNOWN, say
+
+
+async def unknown_products(client: Client, skus: Sequence[str]) -> list[str]:
+    """A sentence about each SKU that no product has."""
+    known = {product.sku for product in await client.products(list(skus))}
+    unknown = [sku for sku in skus if sku not in known]
+    return sentences("product", unknown, await client.near_skus(unknown))
+
+
+async def unknown_locations(client: Client, ids: Iterable[str]) -> list[str]:
+    """A sentence about each id that no location has."""
+    wanted = list(ids)
+    known = [location.location_id for location in await client.locations()] if wanted else []
+    return sentences("location", [id for id in wanted if id not in known], near_names(wanted, known))
+
+
+async def unknown_channels(client: Client, ids: Iterable[str]) -> list[str]:
+    """A sentence about each id that no channel has."""
+    wanted = list(ids)
+    known = [channel.channel_id for channel in await client.channels()] if wanted else []
+    return sentences("channel", [id for id in wanted if id not in known], near_names(wanted, known))
+
+
+def sentences(noun: str, unknown: Iterable[str], near: Mapping[str, str]) -> list[str]:
+    """A sentence about each unknown name; `near` has those that were probably meant."""
+    return [
+        f"There is no {noun} {name!r}" + (f"; did you mean {near[name]!r}?" if name in near else ".")
+        for name in dict.fromkeys(unknown)
+    ]
+
+
+def say_unknown(unknown: Sequence[str]) -> None:
+    """Prints the sentences, and ends the command with EXIT_UNKNOWN if there is one."""
+    if unknown:
+        say(*unknown)
+        raise typer.Exit(EXIT_UNKNOWN)
