@@ -187,3 +187,9 @@ def print_import(console: Console, report: ImportReport) -> None:
             f"{rows} taken as counted by people. If a program wrote them, such as the export of a till, import with "
             "--computed, or declare the feed (computed) once."
         )
+    if report.observed:
+        rows = count(report.observed, "figure was", "figures were")
+        console.print(
+            f"{rows} only compared, because another source is declared as the owner of the stock level. To set the "
+            "level, import with --source and the owner's name; `truestock feeds` lists the owners."
+        )

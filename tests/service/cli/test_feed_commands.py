@@ -23,15 +23,19 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
 
 
-def test_feeds_are_imported_and_listed(server_address: str, tmp_path: Path) -> None:
-    for name, content in (("locations", LOCATIONS), ("feeds", FEEDS)):
+def test_feeds_are_imported_and_listed_and_own_the_stock(server_address: str, tmp_path: Path) -> None:
+    for name, content in (("locations", LOCATIONS), ("products", "sku\nMUG\n"), ("feeds", FEEDS)):
         (tmp_path / f"{name}.csv").write_text(content)
         imported = run("import", name, str(tmp_path / f"{name}.csv"), "--server", server_address)
         assert imported.exit_code == 0, imported.output
 
+    (tmp_path / "stock.csv").write_text("sku,location_id,on_hand_count\nMUG,dc,4\n")
+    counted = run("import", "stock", str(tmp_path / "stock.csv"), "--server", server_address)
     listed = run("feeds", "--server", server_address)
     declared = json.loads(run("feeds", "--json", "--server", server_address).stdout)
 
+    assert "1 figure was only compared" in counted.stdout
+    assert "import with --source and the owner's name" in " ".join(counted.stdout.split())
     assert "owner" in listed.stdout
     assert "annex, dc" in listed.stdout
     assert [feed["source"] for feed in declared] == ["erp", "wms"]
