@@ -89,8 +89,8 @@ async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitabl
         try:
             await work()
         except NotReady:
-            # The database has logged why it does not answer.
-            log.debug("periodic work waits for the database", work=name)
+            # The database has logged why it does not answer, and counts this in its next line.
+            pass
         except Exception as error:
             # No answer depends on periodic work, so it is tried again instead of ending the service.
             failures.failed("periodic work failed and will be tried again", error, work=name)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import structlog
 from sqlalchemy import Integer, Text, literal_column, select
 
 from policies.domain.resolutions import COMPLETED, MAPPED
@@ -22,8 +21,6 @@ from service.feeds import feed_silence, quarantine, stock_intake
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.feeds.stock_intake import Intake
 from service.stock import levels
-
-log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 3.0
 FEED_CHECK_SECONDS = 10.0
@@ -71,7 +68,7 @@ class QuarantineRetry:
             await self._retry_batch(skus, location_ids)
         except NotReady:
             # The database has logged why it does not answer, and the background retry records the changes later.
-            log.debug("stock changes wait for the database")
+            pass
         except Exception as error:
             # The mapping is committed, so its call must succeed; the background retry records the changes later.
             self._failures.failed(

@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-import structlog
 from prometheus_client import Gauge
 
 from service.background import FailureLog, first_of, pause
 from service.errors import NotReady, WatchLimitReached
-
-log = structlog.get_logger(__name__)
 
 Message = TypeVar("Message")
 
@@ -107,8 +104,8 @@ class ChangePoller:
         try:
             await self._poll()
         except NotReady:
-            # The database has logged why it does not answer.
-            log.debug("a watch waits for the database", subject=self._subject)
+            # The database has logged why it does not answer, and counts this in its next line.
+            pass
         except Exception as error:
             self._failures.failed("polling for changes failed and will be retried", error, subject=self._subject)
         else:

@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 import asyncpg
-import structlog
 from sqlalchemy import BigInteger, Integer, Interval, Text, delete, exists, func, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
@@ -26,8 +25,6 @@ from service.background import FailureLog, every, first_of, pause
 from service.database.database import Columns, Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, availability_history
 from service.errors import NotReady
-
-log = structlog.get_logger(__name__)
 
 Pair = tuple[str, str]
 """(Channel id, SKU)."""
@@ -168,8 +165,7 @@ class PublicationLog:
                     lambda connection, rows=rows: _write(connection, rows),  # type: ignore[misc]
                 )
             except NotReady:
-                # The database has logged why it does not answer.
-                log.debug("published figures wait to be written", figures=len(self._queue))
+                # The database has logged why it does not answer, and the figures stay in the queue.
                 return False
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 self._failures.failed("published figures wait to be written", error, figures=len(self._queue))

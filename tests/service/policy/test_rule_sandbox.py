@@ -18,6 +18,7 @@ import uvloop
 
 from service import limits
 from service.errors import NotReady, Overloaded, RulesTooCostly
+from service.policy import rule_tests
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rules_folder import read_folder
 from service.policy.sandbox_process import SandboxReport
@@ -54,6 +55,12 @@ tests:
 channels: {web: {kind: web}}
 """
 CANDIDATE = {"rules/routing.yaml": ROUTING, "rules/buffer.yaml": BUFFER, "rules/buffer_test.yaml": SUITE}
+
+
+@pytest.fixture(autouse=True)
+def _no_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the service from testing the rules in force, so that every sandbox process is that of a request."""
+    monkeypatch.setattr(rule_tests, "START_SECONDS", 3_600.0)
 
 
 async def test_rules_in_a_request_are_tested_and_not_put_in_force(retailer: Retailer) -> None:
