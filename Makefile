@@ -9,11 +9,11 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service client/truestock_client examples/python tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-fast test-long check fmt bench mutate protos schema client clean
+.PHONY: help setup run check-rules demo test test-fast test-long check fmt bench mutate protos schema client clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything that Truestock and its development need
 
@@ -21,8 +21,15 @@ $(STAMP): pyproject.toml uv.lock Makefile tools/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" tools/setup
 	@touch $@
 
+# The service names its options where one has to be changed; here they are variables.
 run: setup ## Serve with an embedded database, data in .data/; ADDRESS=host:port and RULES=folder change the defaults
-	$(BIN)/truestock serve $(if $(ADDRESS),--address "$(ADDRESS)") $(if $(RULES),--rules "$(RULES)")
+	@$(BIN)/truestock serve $(if $(ADDRESS),--address "$(ADDRESS)") $(if $(RULES),--rules "$(RULES)") \
+	  $(if $(METRICS_ADDRESS),--metrics-address "$(METRICS_ADDRESS)") $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") \
+	|| { code=$$?; [ $$code -ne 1 ] || echo "make takes the options as variables: make run ADDRESS=127.0.0.1:50061 \
+	METRICS_ADDRESS=127.0.0.1:9465 DATA_DIR=folder DATABASE_URL=url RULES=folder" >&2; exit $$code; }
+
+check-rules: setup ## Check the rules and run their tests; RULES=folder checks another folder
+	@$(BIN)/truestock check "$(or $(RULES),rules)"
 
 demo: setup ## Watch a throw-away Truestock get through a bad day on TikTok, in seconds
 	@$(BIN)/python -m bench.demo

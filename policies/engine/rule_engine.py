@@ -7,13 +7,30 @@ one property with a constant. What the integers mean is in `value_classes`. No h
 from __future__ import annotations
 
 import json
+import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import durable_rules_engine as durable
+REMOVED_FUNCTION = "PyEval_CallObject"
+"""A function of Python up to 3.12 that durable-rules calls. PyObject_CallObject does the same."""
+
+try:
+    import durable_rules_engine as durable
+except ImportError as error:
+    if REMOVED_FUNCTION not in str(error):
+        raise
+    # pyproject.toml gives uv the compiler flag, and cannot give it to pip.
+    raise ImportError(
+        f"The rule engine, durable-rules, does not load: its C code calls {REMOVED_FUNCTION}, which Python 3.13 lacks. "
+        f"Build it with the function's new name:\n"
+        f"  CPPFLAGS=-D{REMOVED_FUNCTION}=PyObject_CallObject {sys.executable} -m pip install --force-reinstall \\\n"
+        "    --no-deps --no-cache-dir --no-binary durable-rules durable-rules==2.0.28\n"
+        "In a clone, `make setup` does all of that.",
+        name="durable_rules_engine",
+    ) from error
 
 MAX_TESTS_AT_A_NODE = 480
 """The engine stores the tests that follow one test in a table of 512 entries. A look-up in a full table never ends."""

@@ -212,3 +212,16 @@ def test_durable_rules_never_returns_from_a_full_table() -> None:
 
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=2, check=False)
+
+
+def test_an_engine_that_was_built_without_the_flag_for_python_3_13_says_how_to_build_it(tmp_path: Path) -> None:
+    (tmp_path / "durable_rules_engine.py").write_text(
+        "raise ImportError('durable_rules_engine.so: undefined symbol: PyEval_CallObject')"
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from service.__main__ import main; main()"
+
+    command = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    assert command.returncode == 1
+    assert "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject" in command.stderr
+    assert "Traceback" not in command.stderr
