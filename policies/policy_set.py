@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from policies.engine.conditions import Condition
 from policies.engine.matcher import Matcher
@@ -212,3 +213,13 @@ class PolicySet:
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
         """The buffer files of a scope."""
         return [buffer for buffer in self.buffers if buffer.scope is scope]
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """The names of all facts that its rules compare, except its exception rules."""
+        matchers: list[Matcher[Any] | None] = [self.exposure_matcher, self.routing_matcher, self.delivery_matcher]
+        matchers += [buffer.matcher for buffer in self.buffers]
+        for policy in self.routing:
+            matchers += [policy.only_matcher, policy.exclude_matcher, policy.review_matcher]
+            matchers += [step.matcher for step in policy.rank]
+        return frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)

@@ -98,6 +98,14 @@ REPLAYS_WAITING = 8
 REPLAY_POLICY_SETS = 4
 """Past policy sets kept compiled for the next replay."""
 
+REPLAY_SECONDS = 5
+"""After this time a page of ReplayDecisions ends; it has at least one decision."""
+REPLAY_PAGE_BYTES = 32 << 20
+REPLAY_REVISIONS = 4
+"""Size of the stored decisions and catalogs of one page, and how many past policy sets decided them."""
+REPLAYS_COUNTED = 100_000
+"""Decisions up to which the first page of ReplayDecisions counts what its filters select."""
+
 POLICY_FILES = 1_000
 POLICY_WARNINGS = 200
 """Warnings listed by GetPolicySet; it counts all of them."""

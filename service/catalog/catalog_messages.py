@@ -1,4 +1,4 @@
-"""Catalog rows as messages of the API, and the enum number of each stored word."""
+"""Catalog rows as messages of the API."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from typing import Any
 import asyncpg
 from google.protobuf.duration_pb2 import Duration
 
-from policies.domain.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
 from service.catalog import working_hours
 from service.catalog.catalog_store import learned_velocity
+from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
 from service.rpc.proto_values import optional_money
 from truestock.v1 import catalog_service_pb2 as catalog_pb
-
-LOCATION_TYPE = dict(enumerate(LOCATION_TYPES, start=1))
-LOCATION_STATUS = dict(enumerate(LOCATION_STATUSES, start=1))
-PRODUCT_STATUS = dict(enumerate(PRODUCT_STATUSES, start=1))
-CHANNEL_KIND = dict(enumerate(CHANNEL_KINDS, start=1))
-"""Enum numbers of the API by their words in rules; 0 is unspecified."""
 
 
 def location_message(row: asyncpg.Record) -> catalog_pb.Location:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Integer, Text, func, literal, select, union_all
 
 from service import limits
-from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import location, product
 from service.rpc.page_tokens import PageTokens

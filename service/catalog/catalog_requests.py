@@ -8,7 +8,7 @@ from typing import Any
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
 from service.catalog import working_hours
-from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
 from service.rpc.validation import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 

@@ -6,6 +6,7 @@ import getpass
 import re
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
@@ -65,6 +66,7 @@ Decimals = Annotated[
 
 Value = TypeVar("Value")
 SERVER = DEFAULT_SERVER
+_AGE_UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def destination(
@@ -136,6 +138,19 @@ def timestamp(text: str, option: str) -> Timestamp | None:
     except ValueError as error:
         raise typer.BadParameter(f"{option} {error}") from error
     return message
+
+
+def past_time(text: str, option: str) -> Timestamp | None:
+    """Reads a time, or an age such as `90min`, `12h`, `1d` or `2w`; None if the option is left out."""
+    match = re.fullmatch(r"([0-9]{1,6})(min|h|d|w)", text)
+    if match is None:
+        return timestamp(text, option)
+    moment = Timestamp()
+    try:
+        moment.FromDatetime(datetime.now(UTC) - int(match[1]) * _AGE_UNITS[match[2]])
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"{option} {text!r} is too long ago") from error
+    return moment
 
 
 def allocation_reference(text: str) -> GetAllocationRequest:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -33,8 +34,8 @@ from policies.domain.model import (
 )
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OversellEvidence, PublishedFigure
-from service.catalog.catalog_messages import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
-from service.decisions.decision_messages import COMMITMENTS
+from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.decisions.decision_messages import COMMITMENTS, decision_message
 from service.rpc.proto_values import timestamp
 from truestock.v1 import catalog_service_pb2 as catalog_pb, decision_pb2, order_pb2
 
@@ -71,6 +72,10 @@ class RoutingInputs:
             rejected_by=self.rejected_by,
             whole=self.whole,
         )
+
+    def message_of(self, decision: Decision, policy_set: PolicySet, decision_id: UUID) -> decision_pb2.Decision:
+        """The decision for these inputs as it is stored."""
+        return decision_message(decision, policy_set.revision, decision_id, self.world.now, self.oversells)
 
 
 def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:

@@ -34,6 +34,7 @@ from service.decisions.decision_inputs import (
     whole_order_message,
 )
 from service.decisions.decision_messages import oversell
+from service.decisions.recorded_facts import INPUTS_VERSION
 from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_pb2
 
@@ -119,6 +120,7 @@ class DecisionInputs:
             now=timestamp(self.now),
             whole_order=whole_order_message(self.whole),
             oversells=[oversell(evidence) for evidence in self.oversells],
+            inputs_version=INPUTS_VERSION,
         ).SerializeToString(deterministic=True)
 
 

@@ -11,6 +11,7 @@ from policies.domain.model import Commitment
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from policies.stock.oversell import OversellEvidence, oversell_cause
 from service.rpc import proto_values
+from service.rpc.message_differences import differing_field, serialized
 from truestock.v1 import (
     decision_pb2,
     order_pb2,
@@ -36,6 +37,13 @@ def decision_message(
         search_truncated=not decision.searched_exhaustively,
         oversells=[oversell(evidence, oversell_cause(evidence)) for evidence in oversells],
     )
+
+
+def difference(explanation: bytes, replayed: decision_pb2.Decision) -> str:
+    """The first field in which a replayed decision differs from the stored bytes; empty if it has the same bytes."""
+    if serialized(replayed) == explanation:
+        return ""
+    return differing_field(decision_pb2.Decision.FromString(explanation), replayed)
 
 
 def oversell(evidence: OversellEvidence, cause: str = "") -> decision_pb2.OversellEvidence:

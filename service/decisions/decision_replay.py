@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
@@ -15,11 +15,10 @@ from service import limits
 from service.database.database import Connection, Database
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.decision_log import StoredDecision
-from service.decisions.decision_messages import decision_message
+from service.decisions.decision_messages import difference
 from service.errors import NotReplayable, Overloaded
 from service.policy import policy_store
 from service.policy.thread_switching import FAST_SWITCHING
-from service.rpc import idempotency
 from truestock.v1 import decision_pb2
 
 
@@ -80,12 +79,9 @@ class DecisionReplayer:
         with FAST_SWITCHING:
             policy_set = self._policy_set(stored, files)
             inputs = inputs_of(stored.inputs)
-            decision = inputs.decide(policy_set)
-            now = stored.inputs.now.ToDatetime(tzinfo=UTC)
-            replayed = decision_message(decision, policy_set.revision, stored.id, now, inputs.oversells)
-        identical = idempotency.serialized(replayed) == stored.explanation
-        original = decision_pb2.Decision.FromString(stored.explanation)
-        return ReplayResult(replayed, identical, "" if identical else idempotency.differing_field(original, replayed))
+            replayed = inputs.message_of(inputs.decide(policy_set), policy_set, stored.id)
+        differing_field = difference(stored.explanation, replayed)
+        return ReplayResult(replayed, not differing_field, differing_field)
 
     def _policy_set(self, stored: StoredDecision, files: Mapping[str, bytes]) -> PolicySet:
         """The rules of the decision, compiled for this thread alone; the last few are cached."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -15,15 +16,21 @@ from truestock.v1 import policy_service_pb2 as policy_pb
 def candidate_files(request: policy_pb.TestPoliciesRequest) -> dict[str, bytes]:
     """The files of a rules folder by path. Raises InvalidFields."""
     fields = Fields()
+    files = read_files(fields, request.files)
+    fields.finish()
+    return files
+
+
+def read_files(fields: Fields, candidates: Sequence[policy_pb.CandidateFile]) -> dict[str, bytes]:
+    """The files of a rules folder by path; violations are added to `fields`."""
     files: dict[str, bytes] = {}
-    if fields.size("files", request.files, 1, limits.POLICY_FILES):
-        for index, file in enumerate(request.files):
+    if fields.size("files", candidates, 1, limits.POLICY_FILES):
+        for index, file in enumerate(candidates):
             field = f"files[{index}].path"
             _check_path(fields, field, file.path)
             if file.path in files:
                 fields.wrong(field, f"'{file.path}' is sent twice")
             files[file.path] = file.content
-    fields.finish()
     return files
 
 

@@ -1,4 +1,4 @@
-"""Tests rules that are not in force: one process for each request, with limits, and few at once."""
+"""Runs rules that are not in force: one process for each request, with limits, and few at once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from service.policy.sandbox_process import TOO_MUCH_MEMORY, SandboxReport, decod
 
 
 class RuleSandbox:
-    """Runs a few rule tests at once; a limited number wait."""
+    """Runs a few of them at once; a limited number wait."""
 
     def __init__(self) -> None:
         self._running = asyncio.Semaphore(limits.SANDBOXES_AT_ONCE)
         self._waiting_count = 0
 
     async def run(self, files: Mapping[str, bytes]) -> SandboxReport:
-        """Tests rules in a sandbox process. Raises RulesTooCostly, or Overloaded if too many requests wait."""
+        """Tests rules in a sandbox process. Raises as `answer` does."""
+        return decode_report(await self.answer("service.policy.sandbox_process", encode_files(files)))
+
+    async def answer(self, module: str, task: bytes) -> bytes:
+        """What a module that runs rules in a sandbox process writes for this input.
+
+        Raises RulesTooCostly, or Overloaded if too many requests wait.
+        """
         if self._waiting_count >= limits.SANDBOXES_WAITING:
             retry_after = timedelta(seconds=limits.SANDBOX_SECONDS)
             raise Overloaded(self._waiting_count, retry_after, "rule tests")
@@ -33,14 +40,14 @@ class RuleSandbox:
         finally:
             self._waiting_count -= 1
         try:
-            return await _run(files)
+            return await _run(module, task)
         finally:
             self._running.release()
 
 
-async def _run(files: Mapping[str, bytes]) -> SandboxReport:
-    process = _start()
-    exchange = asyncio.ensure_future(asyncio.to_thread(process.communicate, encode_files(files)))
+async def _run(module: str, task: bytes) -> bytes:
+    process = _start(module)
+    exchange = asyncio.ensure_future(asyncio.to_thread(process.communicate, task))
     try:
         output, error_output = await asyncio.wait_for(asyncio.shield(exchange), limits.SANDBOX_WAIT_SECONDS)
     except TimeoutError as error:
@@ -50,10 +57,11 @@ async def _run(files: Mapping[str, bytes]) -> SandboxReport:
         # Also if the caller has cancelled the request. A killed process ends the exchange at once.
         process.kill()
         await asyncio.wait([exchange])
-    return _report_of(process.returncode, output, error_output)
+    _check_end(process.returncode, error_output)
+    return output
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(module: str) -> subprocess.Popen[bytes]:
     """The process. Call it from the thread of the event loop: the kernel ends the process with the thread.
 
     The event loop must not start it: uvloop calls fork(), and then gRPC's handlers of fork() crash the new process
@@ -62,7 +70,7 @@ def _start() -> subprocess.Popen[bytes]:
     """
     return subprocess.Popen(
         (
-            *(sys.executable, "-m", "service.policy.sandbox_process"),
+            *(sys.executable, "-m", module),
             *map(str, (limits.SANDBOX_SECONDS, limits.SANDBOX_BYTES, os.getpid())),
         ),
         stdin=subprocess.PIPE,
@@ -72,11 +80,11 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _report_of(code: int, output: bytes, error_output: bytes) -> SandboxReport:
-    """The report of a process that has ended. How it ended decides, not how much it had read or written until then."""
+def _check_end(code: int, error_output: bytes) -> None:
+    """Raises unless the process succeeded. How it ended decides, not how much it had read or written until then."""
     match code:
         case 0:
-            return decode_report(output)
+            return
         case _ if code == -signal.SIGXCPU:
             raise RulesTooCostly(f"{limits.SANDBOX_SECONDS} seconds")
         case _ if code in (TOO_MUCH_MEMORY, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGKILL):

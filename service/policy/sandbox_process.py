@@ -12,7 +12,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 
 from policies.reading.rules_reader import read
@@ -78,9 +79,19 @@ def decode_report(output: bytes) -> SandboxReport:
     )
 
 
-def main(seconds: int, memory_bytes: int, service: int) -> None:
-    """Tests the rules on standard input within these limits; ends with the service, whose process id this is."""
-    end_with(service)
+def main(*arguments: str) -> None:
+    """Tests the rules on standard input; `arguments` are those of `confined`."""
+    with confined(*arguments):
+        files = json.load(sys.stdin)
+        report = try_rules({path: content.encode("latin-1") for path, content in files.items()})
+        tables = [[astuple(row) for row in table] for table in (report.problems, report.results, report.untested)]
+        json.dump([report.revision, *tables], sys.stdout)
+
+
+@contextmanager
+def confined(seconds: str, memory_bytes: str, service: str) -> Iterator[None]:
+    """Runs rules within these limits of CPU time and memory; ends with the service, whose process id this is."""
+    end_with(int(service))
     # A signal to all processes of the service stops it; until it has answered its calls, this one works on.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -88,13 +99,10 @@ def main(seconds: int, memory_bytes: int, service: int) -> None:
     # The rule engine is C code, which no Python timeout can interrupt, and any caller may send rules. The kernel can
     # always end a process: this bound holds even if the service that waits for it has died. At the first number it
     # sends SIGXCPU, which tells this end from others, at the second SIGKILL.
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     try:
-        files = json.load(sys.stdin)
-        report = try_rules({path: content.encode("latin-1") for path, content in files.items()})
-        tables = [[astuple(row) for row in table] for table in (report.problems, report.results, report.untested)]
-        json.dump([report.revision, *tables], sys.stdout)
+        yield
     except MemoryError:
         sys.exit(TOO_MUCH_MEMORY)
 
@@ -116,4 +124,4 @@ def _test_result(result: RuleTestResult) -> SandboxTestResult:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from service.database.database import Connection, Database, Statement, any_of, transposed, unnested
 from service.database.tables import request
 from service.errors import RequestIdReused
+from service.rpc.message_differences import differing_field, serialized
 
 Answer = TypeVar("Answer", bound=Message)
 Effect = TypeVar("Effect")
@@ -133,31 +134,3 @@ def check_same_request(key: IdempotencyKey, stored: StoredAnswer, message: Messa
     if stored.content != key.content:
         first = type(message).FromString(stored.content)
         raise RequestIdReused(str(key.id), differing_field(first, message))
-
-
-def serialized(message: Message) -> bytes:
-    """The serialized message, the same bytes for equal messages."""
-    return message.SerializeToString(deterministic=True)
-
-
-def differing_field(first: Message, second: Message) -> str:
-    """The path of the first field that differs between two messages of one type, such as `lines[2].unit_count`."""
-    for descriptor in first.DESCRIPTOR.fields:
-        left, right = getattr(first, descriptor.name), getattr(second, descriptor.name)
-        if left == right and (
-            not descriptor.has_presence or first.HasField(descriptor.name) == second.HasField(descriptor.name)
-        ):
-            continue
-        return _path(descriptor.name, left, right)
-    return "request"
-
-
-def _path(name: str, left: object, right: object) -> str:
-    if isinstance(left, Message) and isinstance(right, Message):
-        return f"{name}.{differing_field(left, right)}" if left.DESCRIPTOR.fields else name
-    if isinstance(left, str | bytes) or not isinstance(left, Sequence) or not isinstance(right, Sequence):
-        return name
-    for index, (left_entry, right_entry) in enumerate(zip(left, right, strict=False)):
-        if left_entry != right_entry:
-            return _path(f"{name}[{index}]", left_entry, right_entry)
-    return f"{name}[{min(len(left), len(right))}]"

@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from policies.linting.catalog_values import KnownValues
-from policies.source.problems import Problem, terminal_safe
+from policies.source.problems import terminal_safe
 from service import limits
 from service.catalog.fact_values import FactValueReader
 from service.database.database import Database
 from service.decisions import decision_log
 from service.decisions.decision_log import StoredDecision
+from service.decisions.decision_pages import replayed_page
 from service.decisions.decision_replay import DecisionReplayer
+from service.decisions.replay_requests import decisions_page
 from service.errors import NotFound
 from service.policy import policy_requests
 from service.policy.active_policies import ActivePolicies
 from service.policy.catalog_warnings import CatalogWarnings
+from service.policy.policy_messages import policy_problem
 from service.policy.policy_requests import candidate_files, named_values
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import RuleTestRun, RuleTests
 from service.policy.sandbox_process import SandboxTestResult
 from service.rpc import proto_values
+from service.rpc.page_tokens import PageTokens
 from service.version import VERSION
 from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
 
@@ -53,9 +57,9 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             policy_revision=loaded.policy_set.revision,
             files=[policy_pb.PolicyFile(path=path) for path in loaded.policy_set.files],
             load_time=proto_values.timestamp(loaded.load_time),
-            problems=[_problem(problem) for problem in loaded.problems],
+            problems=[policy_problem(problem) for problem in loaded.problems],
             refuse_time=proto_values.timestamp(loaded.refuse_time),
-            warnings=[_problem(warning) for warning in warnings[: limits.POLICY_WARNINGS]],
+            warnings=[policy_problem(warning) for warning in warnings[: limits.POLICY_WARNINGS]],
             warning_count=len(warnings),
             tests=_tests(self._rule_tests.current()),
         )
@@ -72,9 +76,9 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         outcome = await self._sandbox.run(candidate_files(request))
         return policy_pb.TestPoliciesResponse(
             policy_revision=outcome.revision,
-            problems=[_problem(problem) for problem in outcome.problems],
+            problems=[policy_problem(problem) for problem in outcome.problems],
             results=[_result(result) for result in outcome.results],
-            untested_rules=[_problem(problem) for problem in outcome.untested],
+            untested_rules=[policy_problem(problem) for problem in outcome.untested],
         )
 
     async def GetDecision(self, request: policy_pb.GetDecisionRequest, context: Any) -> policy_pb.GetDecisionResponse:
@@ -100,6 +104,18 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             differing_field=replay.differing_field,
         )
 
+    async def ReplayDecisions(
+        self, request: policy_pb.ReplayDecisionsRequest, context: Any
+    ) -> policy_pb.ReplayDecisionsResponse:
+        tokens = PageTokens(request)
+        page = decisions_page(request, tokens)
+        if page.id is not None:
+            await self._stored(request.decision_id)
+        replayed = await replayed_page(self._database, self._sandbox, page)
+        if replayed.position is not None:
+            replayed.response.next_page_token = tokens.after_time(*replayed.position)
+        return replayed.response
+
     async def _stored(self, text: str) -> StoredDecision:
         """The decision of this id. Raises InvalidFields and NotFound."""
         decision_id = policy_requests.decision_id(text)
@@ -119,18 +135,6 @@ def _known(fact: str, values: KnownValues) -> policy_pb.KnownFactValues:
     )
 
 
-def _problem(problem: Problem) -> policy_pb.PolicyProblem:
-    # Problems quote rule files, which may contain characters that are not valid text.
-    return policy_pb.PolicyProblem(
-        file=terminal_safe(problem.file),
-        line=problem.line,
-        column=problem.column,
-        code=problem.code,
-        message=terminal_safe(problem.message),
-        help=terminal_safe(problem.help),
-    )
-
-
 def _tests(tested: RuleTestRun | None) -> policy_pb.PolicyTests:
     if tested is None:
         return policy_pb.PolicyTests()
@@ -139,8 +143,8 @@ def _tests(tested: RuleTestRun | None) -> policy_pb.PolicyTests:
         test_count=tested.test_count,
         failed_count=len(tested.failures),
         untested_count=len(tested.untested),
-        failures=[_problem(failure) for failure in tested.failures[: limits.POLICY_WARNINGS]],
-        untested_rules=[_problem(rule) for rule in tested.untested[: limits.POLICY_WARNINGS]],
+        failures=[policy_problem(failure) for failure in tested.failures[: limits.POLICY_WARNINGS]],
+        untested_rules=[policy_problem(rule) for rule in tested.untested[: limits.POLICY_WARNINGS]],
         not_run_reason=tested.not_run,
     )
 

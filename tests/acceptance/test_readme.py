@@ -513,6 +513,7 @@ BOUNDS = {
         f"more than {limits.SANDBOX_WAIT_SECONDS} seconds",
         f"{limits.POLICY_WARNINGS} warnings listed",
         f"{limits.NAMED_FACTS} facts and {limits.FACT_VALUES:,} values a request",
+        f"ends a page after {limits.REPLAY_SECONDS} seconds and counts up to {limits.REPLAYS_COUNTED:,} decisions",
     ),
 }
 """What each row of the README's table of bounds must say. No row says another number."""

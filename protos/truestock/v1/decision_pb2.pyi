@@ -294,6 +294,9 @@ class DecisionInputs(_message.Message):
     NOW_FIELD_NUMBER: _builtins.int
     WHOLE_ORDER_FIELD_NUMBER: _builtins.int
     OVERSELLS_FIELD_NUMBER: _builtins.int
+    INPUTS_VERSION_FIELD_NUMBER: _builtins.int
+    inputs_version: _builtins.int
+    """Which facts the inputs record: 0 until the times of physical counts were recorded, then 1."""
     @_builtins.property
     def order(self) -> Global___OrderInput:
         """The order, as the service read it."""
@@ -347,10 +350,11 @@ class DecisionInputs(_message.Message):
         now: _timestamp_pb2.Timestamp | None = ...,
         whole_order: Global___WholeOrder | None = ...,
         oversells: _abc.Iterable[Global___OversellEvidence] | None = ...,
+        inputs_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order", "whole_order", b"whole_order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "oversells", b"oversells", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "inputs_version", b"inputs_version", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "oversells", b"oversells", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

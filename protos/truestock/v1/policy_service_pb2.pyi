@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from truestock.v1 import decision_pb2 as _decision_pb2
+from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -130,6 +132,252 @@ class ReplayDecisionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayDecisionResponse: _TypeAlias = ReplayDecisionResponse  # noqa: Y015
+
+@_typing.final
+class ReplayDecisionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    CHANNEL_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """Only this decision; the fields below are then unset."""
+    page_size: _builtins.int
+    """1 to 1,000; 100 by default."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateFile]:
+        """The rules to try, 1 to 1,000 files, as in `TestPolicies`; the same for every page. Test suites are ignored."""
+
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Only decisions made at or after this time, and before `until_time`."""
+
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only decisions on orders of these channels, at most 100; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___CandidateFile] | None = ...,
+        decision_id: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        channel_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "decision_id", b"decision_id", "files", b"files", "page_size", b"page_size", "page_token", b"page_token", "since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayDecisionsRequest: _TypeAlias = ReplayDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class ReplayDecisionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    policy_revision: _builtins.str
+    """Content hash of the rules in the request; empty if they have problems."""
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    total_count: _builtins.int
+    """On the first page, how many decisions the filters select, counted up to 100,000."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """The problems of these rules. If there are any, nothing is compared."""
+
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecisionComparison]:
+        """By time of decision, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        policy_revision: _builtins.str = ...,
+        problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        comparisons: _abc.Iterable[Global___DecisionComparison] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "next_page_token", b"next_page_token", "policy_revision", b"policy_revision", "problems", b"problems", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayDecisionsResponse: _TypeAlias = ReplayDecisionsResponse  # noqa: Y015
+
+@_typing.final
+class DecisionComparison(_message.Message):
+    """What a stored decision would have been under other rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Result:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DecisionComparison._Result.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        RESULT_UNSPECIFIED: DecisionComparison._Result.ValueType  # 0
+        RESULT_SAME: DecisionComparison._Result.ValueType  # 1
+        RESULT_DIFFERENT: DecisionComparison._Result.ValueType  # 2
+        RESULT_NOT_DECIDABLE: DecisionComparison._Result.ValueType  # 3
+        """`cause` says why."""
+
+    class Result(_Result, metaclass=_ResultEnumTypeWrapper):
+        """Whether the result differs: units by location, shortages by kind, the need for review, or the outcome."""
+
+    RESULT_UNSPECIFIED: DecisionComparison.Result.ValueType  # 0
+    RESULT_SAME: DecisionComparison.Result.ValueType  # 1
+    RESULT_DIFFERENT: DecisionComparison.Result.ValueType  # 2
+    RESULT_NOT_DECIDABLE: DecisionComparison.Result.ValueType  # 3
+    """`cause` says why."""
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ORIGINAL_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    allocation_id: _builtins.str
+    channel_id: _builtins.str
+    order_id: _builtins.str
+    result: Global___DecisionComparison.Result.ValueType
+    cause: _builtins.str
+    """Why it cannot be decided, such as inputs that are no longer stored; empty otherwise."""
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def original(self) -> Global___DecisionPlan:
+        """The result under the rules of the decision, and under the rules in the request; unset if it cannot be decided."""
+
+    @_builtins.property
+    def replayed(self) -> Global___DecisionPlan: ...
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        allocation_id: _builtins.str = ...,
+        channel_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        result: Global___DecisionComparison.Result.ValueType = ...,
+        cause: _builtins.str = ...,
+        original: Global___DecisionPlan | None = ...,
+        replayed: Global___DecisionPlan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "original", b"original", "replayed", b"replayed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cause", b"cause", "channel_id", b"channel_id", "decide_time", b"decide_time", "decision_id", b"decision_id", "order_id", b"order_id", "original", b"original", "replayed", b"replayed", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionComparison: _TypeAlias = DecisionComparison  # noqa: Y015
+
+@_typing.final
+class DecisionPlan(_message.Message):
+    """The result of a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    ROUTING_POLICY_FIELD_NUMBER: _builtins.int
+    ROUTING_POLICY_SOURCE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SHORTAGES_FIELD_NUMBER: _builtins.int
+    REVIEW_RULES_FIELD_NUMBER: _builtins.int
+    policy_revision: _builtins.str
+    routing_policy: _builtins.str
+    """The routing policy that decided, and where it is defined."""
+    routing_policy_source: _builtins.str
+    outcome: _order_pb2.Outcome.ValueType
+    @_builtins.property
+    def units(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PromisedUnits]:
+        """Units by location, in the order in which locations are used."""
+
+    @_builtins.property
+    def shortages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShortUnits]: ...
+    @_builtins.property
+    def review_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the review rules that fired."""
+
+    def __init__(
+        self,
+        *,
+        policy_revision: _builtins.str = ...,
+        routing_policy: _builtins.str = ...,
+        routing_policy_source: _builtins.str = ...,
+        outcome: _order_pb2.Outcome.ValueType = ...,
+        units: _abc.Iterable[_decision_pb2.PromisedUnits] | None = ...,
+        shortages: _abc.Iterable[Global___ShortUnits] | None = ...,
+        review_rules: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "policy_revision", b"policy_revision", "review_rules", b"review_rules", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "shortages", b"shortages", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionPlan: _TypeAlias = DecisionPlan  # noqa: Y015
+
+@_typing.final
+class ShortUnits(_message.Message):
+    """Units of one order line that a decision did not find, before exception rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    sku: _builtins.str
+    unit_count: _builtins.int
+    kind: _builtins.str
+    """`oversell`, `unfillable`, `held_by_buffer` or `blocked_by_rule`."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the rules that keep the units."""
+
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        sku: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "line_id", b"line_id", "rules", b"rules", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShortUnits: _TypeAlias = ShortUnits  # noqa: Y015
 
 @_typing.final
 class GetPolicySetRequest(_message.Message):

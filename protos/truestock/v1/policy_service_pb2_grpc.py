@@ -60,6 +60,11 @@ class PolicyServiceStub:
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.FromString,
                 _registered_method=True)
+        self.ReplayDecisions = channel.unary_unary(
+                '/truestock.v1.PolicyService/ReplayDecisions',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -115,6 +120,19 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayDecisions(self, request, context):
+        """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
+
+        Each decision is re-run by itself, with the stock, catalog and order of its moment: units that the rules would have
+        put elsewhere do not change the stock of later decisions. Exception rules play no part, because they apply after a
+        decision. The rules in force are unchanged. Oldest first; a page ends early where its time is used up.
+        Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
+        calls wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -142,6 +160,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ReplayDecision,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.SerializeToString,
+            ),
+            'ReplayDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDecisions,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -280,6 +303,33 @@ class PolicyService:
             '/truestock.v1.PolicyService/ReplayDecision',
             truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/ReplayDecisions',
+            truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

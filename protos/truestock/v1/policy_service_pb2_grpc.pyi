@@ -61,6 +61,15 @@ class PolicyServiceStub:
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
     or past the retention of inputs), OVERLOADED while too many other calls wait.
     """
+    ReplayDecisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionsRequest, _policy_service_pb2.ReplayDecisionsResponse]
+    """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
+
+    Each decision is re-run by itself, with the stock, catalog and order of its moment: units that the rules would have
+    put elsewhere do not change the stock of later decisions. Exception rules play no part, because they apply after a
+    decision. The rules in force are unchanged. Oldest first; a page ends early where its time is used up.
+    Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
+    calls wait.
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -94,6 +103,15 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     With the software version that made the decision, the result is identical to the byte.
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
     or past the retention of inputs), OVERLOADED while too many other calls wait.
+    """
+    ReplayDecisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionsRequest, _policy_service_pb2.ReplayDecisionsResponse]  # type: ignore[assignment]
+    """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
+
+    Each decision is re-run by itself, with the stock, catalog and order of its moment: units that the rules would have
+    put elsewhere do not change the stock of later decisions. Exception rules play no part, because they apply after a
+    decision. The rules in force are unchanged. Oldest first; a page ends early where its time is used up.
+    Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
+    calls wait.
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -155,6 +173,21 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         With the software version that made the decision, the result is identical to the byte.
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
         or past the retention of inputs), OVERLOADED while too many other calls wait.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayDecisions(
+        self,
+        request: _policy_service_pb2.ReplayDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ReplayDecisionsResponse, _abc.Awaitable[_policy_service_pb2.ReplayDecisionsResponse]]:
+        """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
+
+        Each decision is re-run by itself, with the stock, catalog and order of its moment: units that the rules would have
+        put elsewhere do not change the stock of later decisions. Exception rules play no part, because they apply after a
+        decision. The rules in force are unchanged. Oldest first; a page ends early where its time is used up.
+        Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
+        calls wait.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

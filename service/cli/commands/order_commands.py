@@ -12,7 +12,7 @@ from service import limits
 from service.cli import options
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
-from service.cli.views.order_views import print_explanation, show_allocation
+from service.cli.views.order_views import print_explanation, show_allocation, show_dry_run
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,
@@ -68,7 +68,7 @@ def allocate(
         str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one duplicates.")
     ] = "",
     status: Annotated[str, typer.Option("--status", help="The order's status in the channel's own words.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the decision without promising stock.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain the decision without promising stock.")] = False,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -108,7 +108,7 @@ def allocate(
     async def ask(client: Client) -> Allocation:
         return (await client.ask(client.allocations.AllocateOrder, request)).allocation
 
-    show_allocation(call(server, ask), as_json)
+    (show_dry_run if dry_run else show_allocation)(call(server, ask), as_json)
 
 
 def confirm(

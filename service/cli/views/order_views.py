@@ -35,6 +35,7 @@ _KEPT = {
 _MAY_NEED_INTERVENTION = (
     "This order needs or needed manual intervention; `truestock explain` lists its open exceptions."
 )
+_WOULD_NEED_INTERVENTION = "This order would need manual intervention."
 _NEEDS_INTERVENTION = "This order needs manual intervention."
 _STATUS_TEXTS = {OrderStatus.ORDER_STATUS_EXCEPTION: "units are short"}
 """Texts for statuses whose own name says too little."""
@@ -47,6 +48,14 @@ def show_allocation(allocation: Allocation, as_json: bool) -> None:
         print_json(allocation)
     else:
         stdout_console().print(Group(*_summary(allocation, _MAY_NEED_INTERVENTION)))
+
+
+def show_dry_run(allocation: Allocation, as_json: bool) -> None:
+    """Prints what an order would get, with the decision as `explain` prints it, or JSON."""
+    if as_json:
+        print_json(allocation)
+    else:
+        stdout_console().print(Group(*_summary(allocation, _WOULD_NEED_INTERVENTION), *_decision(allocation.decision)))
 
 
 def print_explanation(console: Console, response: GetAllocationResponse) -> None:

@@ -37,12 +37,19 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
 
 def order_shipments(shipments: Sequence[Shipment]) -> Table:
     """The shipments of one order, past ones too; one row for each line of a shipment."""
-    table = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state")
+    table = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state", "ship by")
     table.title = "Shipments"
     for shipment in shipments:
         distance = f"{shipment.distance_km:,.0f} km" if shipment.HasField("distance_km") else "-"
         for cells in _lines(shipment, shipments):
-            add_row(table, shipment.location_id, distance, *cells, shipment.shipment_id)
+            add_row(
+                table,
+                shipment.location_id,
+                distance,
+                *cells,
+                format_time(shipment.ship_by_time),
+                shipment.shipment_id or "-",
+            )
     return table
 
 

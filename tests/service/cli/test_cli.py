@@ -76,6 +76,17 @@ SHOP = {
     "stock": "sku,location_id,on_hand_count\nMUG,dc,10\nMUG,store-a,4\nBOWL,dc,1\n",
 }
 
+WITHOUT_DC = """
+kind: routing
+policies:
+  - name: without-dc
+    position: 100
+    rank: [fewest_shipments, priority]
+    exclude:
+      - {name: no-dc, when: {location.id: dc}}
+    otherwise: exception
+"""
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_help_of_an_import_lists_the_columns_of_its_own_file(run: Run, kind: str) -> None:
@@ -185,6 +196,10 @@ def test_a_malformed_server_address_is_refused(run: Run, server: str) -> None:
         (("locations", "--type", "stor"), "--type 'stor' is none of: store, warehouse, supplier, pop_up; did you mean"),
         (("channels", "--json", "--csv"), "--json and --csv exclude each other"),
         (("replay-decision", "shopify/1"), "is not a decision's id"),
+        (("replay-decision",), "name a DECISION, or try rules on many with --rules FOLDER --since 1d"),
+        (("replay-decision", "--rules", "rules"), "name a DECISION, or try rules on many"),
+        (("replay-decision", SOME_ID, "--rules", "rules", "--since", "1d"), "not both"),
+        (("replay-decision", "--rules", "rules", "--since", "yesterday"), "--since"),
         (("orders", "--state", "sold"), "'sold' is none of: refused, held"),
         (("extend", SOME_ID, "--minutes", "4321"), "less than or equal to 4320"),
         (("availability", "\udcff", "--channel", "c"), "'\\udcff' is not UTF-8 text"),
@@ -340,6 +355,61 @@ def test_the_decision_of_an_explained_order_is_replayed(shop: Run) -> None:
     assert (replayed.code, replayed.out.startswith("Identical to the stored decision, byte for byte")) == (0, True)
     assert shop("replay-decision", decision_id, "--json").data["identical"]
     assert shop("replay-decision", SOME_ID).err.startswith(f"no decision '{SOME_ID}'")
+
+
+def test_rules_are_tried_on_stored_decisions(shop: Run, tmp_path: Path) -> None:
+    for order, sku in (("7", "MUG"), ("8", "BOWL")):
+        shop("allocate", "--channel", "shopify", "--order", order, "--line", f"{sku}:1", "--sold")
+    rules = tmp_path / "new-rules"
+    rules.mkdir()
+    (rules / "routing.yaml").write_text(WITHOUT_DC)
+
+    shown = shop("replay-decision", "--rules", str(rules), "--since", "1d")
+    data = shop("replay-decision", "--rules", str(rules), "--since", "1d", "--json").data
+    one = shop("replay-decision", data["decisions"][0]["decision_id"], "--rules", str(rules))
+
+    assert shown.code == 0
+    assert "on 2 stored decisions: 0 same, 2 different, 0 not decidable" in shown.out
+    assert "Each decision is taken by itself" in shown.out
+    assert (data["different_count"], data["selected_count"]) == (2, 2)
+    assert data["locations"] == [
+        {"location_id": "dc", "original_unit_count": 2, "replayed_unit_count": 0},
+        {"location_id": "store-a", "original_unit_count": 0, "replayed_unit_count": 1},
+    ]
+    assert {(x["from"], x["to"], x["unit_count"]) for x in data["moves"]} == {
+        ("dc", "store-a", 1),
+        ("dc", "no location", 1),
+    }
+    assert data["outcomes"] == [{"original": "allocated", "replayed": "needs review", "decision_count": 1}]
+    assert [x["replayed_unit_count"] for x in data["shortages"]] == [1]
+    assert "1 MUG from dc to store-a" in one.out
+    assert "shopify/8" not in one.out
+
+
+def test_rules_with_problems_are_not_tried(shop: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(WITHOUT_DC.replace("location.id", "location.name"))
+
+    result = shop("replay-decision", "--rules", str(tmp_path), "--since", "1d")
+    missing = shop("replay-decision", "--rules", str(tmp_path / "none"), "--since", "1d")
+
+    assert (result.code, result.out) == (1, "")
+    assert "bad.yaml:" in result.err
+    assert "unknown-fact" in result.err
+    assert "there is no rules folder" in missing.err
+
+
+def test_a_dry_run_explains_its_decision(shop: Run) -> None:
+    flags = ("--channel", "shopify", "--order", "9", "--line", "BOWL:5@1", "--country", "US", "--sold", "--dry-run")
+
+    shown = shop("allocate", *flags).out
+    data = shop("allocate", *flags, "--json").data
+
+    assert "Decided by routing policy everything-else, rules/routing/default.yaml:" in shown
+    for title in ("Rules that fired", "Locations not used", "Shortages", "ship by"):
+        assert title in shown
+    assert data["decision"]["routing_policy"] == "everything-else"
+    assert data["decision"]["dropped_candidates"]
+    assert data["shortages"]
 
 
 def test_orders_are_listed_by_state_and_location(shop: Run) -> None:

@@ -1,0 +1,15 @@
+"""Which facts the inputs of a stored decision record: older software knew fewer."""
+
+from __future__ import annotations
+
+from truestock.v1 import decision_pb2
+
+INPUTS_VERSION = 1
+"""The version of the inputs that are stored now."""
+_FACTS_SINCE = {1: frozenset({"stock.days_since_count"})}
+"""The facts that inputs before each version lack: there, unknown may mean that nothing was recorded."""
+
+
+def unrecorded_facts(message: decision_pb2.DecisionInputs) -> frozenset[str]:
+    """The facts that the inputs do not record, because they were stored before these facts were."""
+    return frozenset().union(*(facts for version, facts in _FACTS_SINCE.items() if message.inputs_version < version))
