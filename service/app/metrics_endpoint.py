@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from service.background import FailureLog
 from service.settings import Address
 
 POLL_SECONDS = 0.05
@@ -20,7 +22,7 @@ class MetricsServer:
 
     def __init__(self, address: Address, registry: CollectorRegistry) -> None:
         self.ready = False
-        self._server = ThreadingHTTPServer((address.host, address.port), _handler(registry, lambda: self.ready))
+        self._server = _Server((address.host, address.port), _handler(registry, lambda: self.ready))
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -37,6 +39,20 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
+
+
+class _Server(ThreadingHTTPServer):
+    """Logs errors of requests as everything else that repeats; the library prints a traceback for each."""
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._failures = FailureLog()
+        super().__init__(address, handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Logs the error being handled, unless the caller has hung up: a probe often only looks for an open port."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            self._failures.failed("a request to the metrics port failed", error)
 
 
 def _handler(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:

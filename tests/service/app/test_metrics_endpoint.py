@@ -1,0 +1,67 @@
+"""The metrics port: callers that hang up, and errors of its own, do not fill the log."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from service.app.metrics_endpoint import MetricsServer
+from service.settings import Address
+
+
+class BrokenCollector:
+    """A collector that raises, once the registry has it."""
+
+    def collect(self) -> Iterator[object]:
+        raise ValueError("no figure")
+
+    def describe(self) -> Iterator[object]:
+        return iter(())
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def server(registry: CollectorRegistry) -> Iterator[MetricsServer]:
+    server = MetricsServer(Address("127.0.0.1", 0), registry)
+    yield server
+    server.close()
+
+
+def test_a_probe_that_hangs_up_writes_nothing(server: MetricsServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for request in (b"", b"GET /metrics HTTP/1.0\r\n\r\n", b"GET"):
+        with socket.create_connection(("127.0.0.1", server.port)) as probe:
+            probe.sendall(request)
+            # Closes with a reset, as many load balancers do.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.1)
+
+    assert urlopen(f"http://127.0.0.1:{server.port}/healthz").read() == b"alive\n"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_that_repeats_is_logged_once_with_its_traceback(
+    server: MetricsServer, registry: CollectorRegistry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry.register(BrokenCollector())  # type: ignore[arg-type]
+
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises((URLError, ConnectionError)):
+                urlopen(f"http://127.0.0.1:{server.port}/metrics")
+
+    [line] = lines
+    assert line["error"] == "ValueError: no figure"
+    assert line["exc_info"]
+    assert capfd.readouterr() == ("", "")
