@@ -50,21 +50,23 @@ def generate_in_place() -> None:
 def check() -> str | None:
     """Makes stubs and copies in a temporary folder and compares them with those in the repository."""
     with tempfile.TemporaryDirectory() as folder:
-        copies, made = Path(folder, "googleapis"), Path(folder, "stubs")
-        made.mkdir()
+        copies, generated = Path(folder, "googleapis"), Path(folder, "stubs")
+        generated.mkdir()
         copy_googleapis(copies)
-        generate(made)
-        stale = [*differing(copies, GOOGLEAPIS, COPIES), *differing(made, PROTOS, f"**/{STUBS}")]
+        generate(generated)
+        stale = [*differing(copies, GOOGLEAPIS, COPIES), *differing(generated, PROTOS, f"**/{STUBS}")]
     return f"Files differ from what make protos makes: {', '.join(stale)}. Run make protos." if stale else None
 
 
 def differing(expected: Path, present: Path, pattern: str) -> list[str]:
     """The files that fit the pattern and are missing, superfluous or different in `present`; their paths in it."""
-    wanted, found = ({path.relative_to(folder) for path in folder.glob(pattern)} for folder in (expected, present))
+    expected_names, present_names = (
+        {path.relative_to(folder) for path in folder.glob(pattern)} for folder in (expected, present)
+    )
     return [
         str(name)
-        for name in sorted(wanted | found)
-        if name not in wanted & found or not filecmp.cmp(expected / name, present / name, shallow=False)
+        for name in sorted(expected_names | present_names)
+        if name not in expected_names & present_names or not filecmp.cmp(expected / name, present / name, shallow=False)
     ]
 
 

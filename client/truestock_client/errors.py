@@ -113,10 +113,10 @@ def call_error(error: Any, request_id: str = "") -> CallError:
     """gRPC's error of a call, sync or asyncio, as one of the errors above."""
     code = error.code() or grpc.StatusCode.UNKNOWN
     details = _details(error.trailing_metadata() or ())
-    made = _CLASSES.get(code, CallError)
+    kind = _CLASSES.get(code, CallError)
     if code in _WITH_RETRY_INFO and details.retry_after is not None:
-        made = Unavailable
-    return made(code, error.details() or "the service gave no reason", details, request_id)
+        kind = Unavailable
+    return kind(code, error.details() or "the service gave no reason", details, request_id)
 
 
 def _details(metadata: Iterable[tuple[str, Any]]) -> Details:

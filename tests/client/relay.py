@@ -25,7 +25,7 @@ class Relay:
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def lose_answers(self) -> None:
-        """From now on nothing that the service sends over the present connections arrives; nobody is told."""
+        """From now on nothing that the service sends over the present connections arrives, and no connection breaks."""
         self._silent |= self._clients
 
     def cut(self) -> None:

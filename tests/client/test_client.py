@@ -108,9 +108,10 @@ async def watch_orders(client: AnyClient, **fields: Any) -> AsyncGenerator[alloc
 
 async def next_changed(watch: AsyncIterator[allocation_pb.WatchOrdersResponse]) -> list[str]:
     """The orders of the next message that has any."""
-    async for message in watch:
-        if message.changes:
-            return [change.allocation.order_id for change in message.changes]
+    async with asyncio.timeout(10):
+        async for message in watch:
+            if message.changes:
+                return [change.allocation.order_id for change in message.changes]
     raise AssertionError("the watch ended")
 
 
@@ -188,7 +189,7 @@ async def test_a_service_that_stays_away_is_unavailable_at_the_deadline(client: 
 
     assert isinstance(error, Unavailable)
     assert len(error.request_id) == 36
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def test_a_service_that_does_not_answer_is_unavailable_at_the_clients_deadline(relay: Relay) -> None:
@@ -294,14 +295,16 @@ async def test_a_watch_over_a_dead_connection_is_resumed_over_a_new_one(
     kind: type[AnyClient], relay: Relay, direct: AsyncClient
 ) -> None:
     client = kind(relay.address, options=[("grpc.keepalive_time_ms", 100), ("grpc.http2.ping_timeout_ms", 100)])
-    watch = watch_orders(client)
-    await anext(watch)
-    relay.lose_answers()
-    sold = await sell(direct)
+    try:
+        watch = watch_orders(client)
+        await anext(watch)
+        relay.lose_answers()
+        sold = await sell(direct)
 
-    assert sold in await asyncio.wait_for(next_changed(watch), 10)
-    await watch.aclose()
-    await close(client)
+        assert sold in await next_changed(watch)
+        await watch.aclose()
+    finally:
+        await close(client)
 
 
 def test_channels_look_for_dead_connections_unless_their_options_say_otherwise() -> None:
