@@ -40,6 +40,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# `truestock --help` lists the commands in these groups, in the order in which this module adds them.
+_SERVICE = "The service"
+_RULES = "Rules"
+_CATALOG = "Catalog and files"
+_STOCK = "Stock"
+_ORDERS = "Orders"
+_FULFILLMENT = "Fulfillment and exceptions"
+
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the embedded PostgreSQL's data. Or TRUESTOCK_DATA_DIR."),
@@ -84,7 +92,7 @@ def options_before_commands(
     """Reads the options that come before the command."""
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def serve(
     address: Annotated[str | None, typer.Option(help="HOST:PORT of the gRPC API. Or TRUESTOCK_ADDRESS.")] = None,
     metrics_address: Annotated[
@@ -132,7 +140,7 @@ def serve(
         raise UserError(str(error)) from error
 
 
-@app.command()
+@app.command(rich_help_panel=_RULES)
 def check(
     rules: Annotated[Path, typer.Argument(help="The rules folder.")] = Path("rules"),
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
@@ -183,7 +191,7 @@ def check(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Migrates the database to the schema of this Truestock version.
 
@@ -198,7 +206,7 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     say("The database is up to date.")
 
 
-@app.command("verify-ledger")
+@app.command("verify-ledger", rich_help_panel=_SERVICE)
 def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: options.Json = False) -> None:
     """Verifies that every stock level equals the sum of its movements. Works while the service runs.
 
@@ -226,35 +234,35 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
     raise typer.Exit(0 if report.balanced else 1)
 
 
-app.command()(stock_commands.availability)
-app.command()(order_commands.allocate)
-app.command()(order_commands.confirm)
-app.command()(order_commands.release)
-app.command()(order_commands.release_hold)
-app.command()(order_commands.cancel)
-app.command()(order_commands.extend)
-app.command()(order_commands.explain)
-app.command("replay-decision")(decision_commands.replay_decision)
-app.command()(decision_commands.orders)
-app.command()(stock_commands.stock)
-app.command()(catalog_commands.locations)
-app.command()(catalog_commands.products)
-app.command()(catalog_commands.channels)
-app.command()(catalog_commands.tags)
-app.command()(catalog_commands.categories)
-app.add_typer(import_commands.app)
-app.command("export")(export_command.export)
-app.command("replay-orders")(replay_command.replay_orders)
-app.command()(stock_commands.policies)
-app.command()(facts_command.facts)
-app.command()(feed_commands.feeds)
-app.command()(shipment_commands.shipments)
-app.command("return")(shipment_commands.record_return)
-app.add_typer(shipment_commands.shipment, name="shipment")
-app.command()(movement_commands.movements)
-app.add_typer(movement_commands.transfer)
-app.add_typer(watch_commands.app, name="watch")
-app.add_typer(exception_commands.app)
+app.command(rich_help_panel=_RULES)(facts_command.facts)
+app.command(rich_help_panel=_RULES)(stock_commands.policies)
+app.add_typer(import_commands.app, rich_help_panel=_CATALOG)
+app.command("export", rich_help_panel=_CATALOG)(export_command.export)
+app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)
+app.command(rich_help_panel=_CATALOG)(catalog_commands.products)
+app.command(rich_help_panel=_CATALOG)(catalog_commands.channels)
+app.command(rich_help_panel=_CATALOG)(catalog_commands.tags)
+app.command(rich_help_panel=_CATALOG)(catalog_commands.categories)
+app.command(rich_help_panel=_CATALOG)(feed_commands.feeds)
+app.command(rich_help_panel=_STOCK)(stock_commands.availability)
+app.command(rich_help_panel=_STOCK)(stock_commands.stock)
+app.command(rich_help_panel=_STOCK)(movement_commands.movements)
+app.add_typer(movement_commands.transfer, rich_help_panel=_STOCK)
+app.add_typer(watch_commands.app, name="watch", rich_help_panel=_STOCK)
+app.command(rich_help_panel=_ORDERS)(order_commands.allocate)
+app.command(rich_help_panel=_ORDERS)(order_commands.confirm)
+app.command(rich_help_panel=_ORDERS)(order_commands.extend)
+app.command(rich_help_panel=_ORDERS)(order_commands.release)
+app.command(rich_help_panel=_ORDERS)(order_commands.release_hold)
+app.command(rich_help_panel=_ORDERS)(order_commands.cancel)
+app.command(rich_help_panel=_ORDERS)(decision_commands.orders)
+app.command(rich_help_panel=_ORDERS)(order_commands.explain)
+app.command("replay-decision", rich_help_panel=_ORDERS)(decision_commands.replay_decision)
+app.command("replay-orders", rich_help_panel=_ORDERS)(replay_command.replay_orders)
+app.command(rich_help_panel=_FULFILLMENT)(shipment_commands.shipments)
+app.add_typer(shipment_commands.shipment, name="shipment", rich_help_panel=_FULFILLMENT)
+app.command("return", rich_help_panel=_FULFILLMENT)(shipment_commands.record_return)
+app.add_typer(exception_commands.app, rich_help_panel=_FULFILLMENT)
 
 
 def _settings(**given: object) -> Settings:

@@ -140,6 +140,14 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     assert f"truestock {command}" in result.out
 
 
+def test_the_help_lists_every_command_in_a_group(run: Run) -> None:
+    groups = re.findall(r"╭─ (.*?) ─", run("--help").out)
+
+    assert groups == [
+        *("Options", "The service", "Rules", "Catalog and files", "Stock", "Orders", "Fulfillment and exceptions")
+    ]
+
+
 def test_every_example_in_the_help_fits_into_80_columns_and_can_be_copied() -> None:
     helps = [text for text in _help_texts(get_command(app)) if "Examples:" in text]
     lines = [line for text in helps for line in text.split("Examples:")[1].split("\n\n")[0].splitlines()]
