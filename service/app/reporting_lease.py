@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Interval, Text, Uuid, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from service.background import pause
+from service.background import every
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import lease
 from service.errors import NotReady
@@ -54,9 +54,7 @@ class ReportingLease:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Renews the lease until `stop` is set. A service that stops leaves it to expire."""
-        while not stop.is_set():
-            await self.renew()
-            await pause(stop, RENEW_SECONDS)
+        await every(RENEW_SECONDS, stop, self.renew)
         self._expire()
 
     async def renew(self) -> None:

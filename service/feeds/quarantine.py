@@ -66,6 +66,11 @@ _REMOVE = Statement(
     delete(stock_quarantine).where(_stored.source == _recorded.c.source, _stored.change_id == _recorded.c.change_id)
 )
 
+
+def _has_cause(cause: QuarantineCause) -> ColumnElement[bool]:
+    return _stored.cause == literal_column(f"'{cause}'")
+
+
 _LOCK = Statement(
     select(func.pg_advisory_xact_lock(func.hashtextextended("truestock quarantine", literal_column("0"))))
 )
@@ -93,7 +98,7 @@ _ranked = (
         .over(
             partition_by=_stored.source,
             order_by=(
-                or_(*(_stored.cause == literal_column(f"'{cause}'") for cause in _NEVER_RECORDED)),
+                or_(*map(_has_cause, _NEVER_RECORDED)),
                 _stored.ingest_time.desc(),
                 _stored.change_id.desc(),
             ),
@@ -125,10 +130,6 @@ class QuarantineLoss:
     def dropped_count(self) -> int:
         """How many changes were dropped in all."""
         return sum(self.dropped_counts.values())
-
-
-def _has_cause(cause: QuarantineCause) -> ColumnElement[bool]:
-    return _stored.cause == literal_column(f"'{cause}'")
 
 
 def _due() -> Select[tuple[object, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from service import limits
 from service.cli.client import connect
 from service.cli.files.csv_import import import_file
 from service.cli.files.import_calls import ImportReport
@@ -158,3 +159,17 @@ async def test_the_result_says_what_was_known_before_and_who_counted(shop: Retai
     assert ["written", "by", "a", "program", "2"] in [line.split() for line in third.output.splitlines()]
     assert refused.exit_code == 2
     assert "No such option: --again" in refused.output
+
+
+async def test_an_import_says_what_a_full_quarantine_dropped(
+    shop: Retailer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUARANTINED_CHANGES", 1)
+    content = "sku,location_id,on_hand_count\nMUG,dc,8\nBOWL,dc,8\n"
+    await imported(shop, tmp_path, content, MONDAY)
+
+    # Other figures of the same moment wait for a count that decides.
+    report = await imported(shop, tmp_path, content.replace("8", "5"), MONDAY)
+
+    assert (len(report.quarantined), report.dropped) == (2, 1)
+    assert report.as_dict()["dropped_count"] == 1
