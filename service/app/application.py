@@ -311,7 +311,9 @@ def _check_free(address: Address) -> None:
     try:
         socket.create_server((address.host, address.port), family=family).close()
     except OSError as error:
-        raise StartError(f"gRPC cannot be served on {address}: {error.strerror}; choose another --address") from error
+        # Python appends the address as a tuple, which our sentence has already.
+        reason, _, _ = (error.strerror or str(error)).partition(" (while attempting")
+        raise StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address") from error
 
 
 def _address(text: str) -> Address:

@@ -40,7 +40,7 @@ def test_a_port_that_is_taken_is_named_with_the_variable_that_changes_it(tmp_pat
         run = make(tmp_path, "run", f"ADDRESS={address}")
 
     assert run.returncode == 2
-    assert f"cannot be served on {address}: Address already in use" in run.stderr
+    assert f"cannot be served on {address}: Address already in use; choose another --address" in run.stderr
     assert "make run ADDRESS=127.0.0.1:50061 METRICS_ADDRESS=" in run.stderr
     assert "Traceback" not in run.stderr
 

@@ -108,7 +108,7 @@ async def caller(retailer: Retailer) -> AsyncIterator[ByteCaller]:
         yield ByteCaller(channel)
 
 
-@pytest.mark.parametrize("seed", seeds(1, of_long_tests=10))
+@pytest.mark.parametrize("seed", seeds(1, of_long_tests=5))
 async def test_bytes_that_are_no_message_are_refused_by_every_method(
     retailer: Retailer, caller: ByteCaller, seed: int
 ) -> None:
@@ -129,7 +129,7 @@ async def test_bytes_that_are_no_message_are_refused_by_every_method(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 async def test_any_bytes_get_an_answer_that_the_api_has(retailer: Retailer, caller: ByteCaller, seed: int) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     numbers = random.Random(seed)
