@@ -5,7 +5,7 @@ The messages are in `truestock.v1`, such as `truestock.v1.allocation_service_pb2
 
 from truestock_client.aio import AsyncClient, pages as async_pages
 from truestock_client.client import Client, pages
-from truestock_client.errors import CallError, InvalidRequest, NotFound, Refused, Unavailable, Violation
+from truestock_client.errors import CallError, InvalidRequest, NotFound, Refused, Unavailable, Violation, from_status
 
 __all__ = [
     "AsyncClient",
@@ -17,5 +17,6 @@ __all__ = [
     "Unavailable",
     "Violation",
     "async_pages",
+    "from_status",
     "pages",
 ]

@@ -111,17 +111,26 @@ _WITH_RETRY_INFO = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED)
 
 def call_error(error: Any, request_id: str = "") -> CallError:
     """gRPC's error of a call, sync or asyncio, as one of the errors above."""
-    code = error.code() or grpc.StatusCode.UNKNOWN
-    details = _details(error.trailing_metadata() or ())
+    details = _details(_status(error.trailing_metadata() or ()))
+    return _error(error.code() or grpc.StatusCode.UNKNOWN, error.details() or "", details, request_id)
+
+
+def from_status(status: Status, request_id: str = "") -> CallError:
+    """The error of one order of a batch, `result.error`, as the error that its own call would have raised."""
+    codes = {code.value[0]: code for code in grpc.StatusCode}
+    return _error(codes.get(status.code, grpc.StatusCode.UNKNOWN), status.message, _details(status), request_id)
+
+
+def _error(code: grpc.StatusCode, message: str, details: Details, request_id: str) -> CallError:
     kind = _CLASSES.get(code, CallError)
     if code in _WITH_RETRY_INFO and details.retry_after is not None:
         kind = Unavailable
-    return kind(code, error.details() or "the service gave no reason", details, request_id)
+    return kind(code, message or "the service gave no reason", details, request_id)
 
 
-def _details(metadata: Iterable[tuple[str, Any]]) -> Details:
+def _details(status: Status) -> Details:
     reason, information, violations, retry_after = "", dict[str, str](), list[Violation](), None
-    for detail in _status(metadata).details:
+    for detail in status.details:
         info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
         with suppress(DecodeError):
             if detail.Unpack(info):

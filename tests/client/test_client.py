@@ -33,6 +33,7 @@ from truestock_client import (
     Refused,
     Unavailable,
     async_pages,
+    from_status,
     pages,
 )
 from truestock_client.channels import with_defaults
@@ -228,6 +229,16 @@ async def test_what_a_state_forbids_is_refused(client: AnyClient) -> None:
 
     assert isinstance(error, Refused)
     assert error.reason == "WRONG_STATE"
+
+
+async def test_the_error_of_an_order_in_a_batch_is_the_one_that_its_own_call_would_raise(client: AnyClient) -> None:
+    batch = allocation_pb.BatchAllocateOrdersRequest(requests=[order(), order(units=0)])
+    first, second = (await ask(client, "allocations", "BatchAllocateOrders", batch)).results
+    error = from_status(second.error)
+
+    assert first.allocation.outcome == order_pb2.OUTCOME_ALLOCATED
+    assert isinstance(error, InvalidRequest)
+    assert [violation.field for violation in error.violations] == ["lines[0].unit_count"]
 
 
 async def test_a_request_that_is_too_large_is_not_retried(client: AnyClient) -> None:
