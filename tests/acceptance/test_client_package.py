@@ -177,3 +177,13 @@ def test_the_node_example_does_not_repeat_a_wrong_call(node_example: Path, addre
     """
 
     assert output_of(["node", "--input-type=module", "-e", script], node_example).startswith("3 page_size")
+
+
+@pytest.mark.long
+def test_the_program_in_the_clients_readme_runs(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    program = re.findall(r"```python\n(.*?)```", (REPOSITORY / "client" / "README.md").read_text(), re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(program.replace("127.0.0.1:50051", address), names)
+
+    assert names["allocation"].order_id == "1001"
+    assert capsys.readouterr().out == ""
