@@ -5,14 +5,16 @@ The type of the fact decides what a word means, so `location.country: NO` is Nor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from policies.engine.conditions import All, Any, Comparison, Condition, NoneOf, Operator
 from policies.engine.conjunctions import BoundsExceeded, alternatives
 from policies.engine.value_classes import ValueClasses
 from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, RulePlace, fact_names, find_fact
+from policies.source import likely_forms
 from policies.source.problems import quoted
-from policies.source.rule_file import RuleFile, described, suggestion
+from policies.source.rule_file import RuleFile, described, single, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_VALUES = 10_000
@@ -71,7 +73,7 @@ class _ConditionReader:
     def all_of(self, node: Node, what: str, *, certain: bool) -> Condition | None:
         """Facts and groups side by side, which must all be true. `certain`: the rule cannot fire if this is false."""
         if not isinstance(node, MappingNode):
-            help = "write facts and comparisons, such as {location.type: store}."
+            help = f"write {_likely_condition(node)}."
             self.rule_file.note(node, "wrong-type", f"{what} must be a mapping, not {described(node)}", help)
             return None
         if not node.entries:
@@ -111,7 +113,7 @@ class _ConditionReader:
             return self._comparisons(fact, node, certain=certain)
         operator = Operator.IN if isinstance(node, SequenceNode) else Operator.IS
         if fact.type is FactType.TEXTS:
-            help = f"write {fact.name}: {{contains: sale}} or {{contains_any: [sale, gift]}}."
+            help = f"write {fact.name}: {_contains(node)}."
             message = f"'{fact.name}' is a list of tags and cannot be compared like a single word"
             self.rule_file.note(node, "unknown-comparison", message, help)
             return None
@@ -128,7 +130,7 @@ class _ConditionReader:
         for name, (key, value) in node.entries.items():
             if name not in allowed:
                 message = f"'{fact.name}' is {_TYPE_NAMES[fact.type]} and has no comparison {quoted(name)}"
-                help = f"{suggestion(name, allowed)}Comparisons: {', '.join(allowed)}."
+                help = f"{_likely_operator(fact, name, value, allowed)}Comparisons: {', '.join(allowed)}."
                 self.rule_file.note(key, "unknown-comparison", message, help)
                 parts.append(None)
             else:
@@ -140,9 +142,11 @@ class _ConditionReader:
             operand = self._operand(fact, operator, node, certain=certain)
             return None if operand is None else Comparison(fact.name, operator, (operand,))
         what = f"'{operator.value}' of '{fact.name}'"
-        entries = list(self.rule_file.items(node, what, f"{operator.value}: [one, another]", at_most=MAX_VALUES))
+        example = f"{operator.value}: {'[sale, gift]' if fact.type is FactType.TEXTS else '[one, another]'}"
+        entries = list(self.rule_file.items(node, what, example, at_most=MAX_VALUES))
         if operator not in OPERATORS[fact.type]:
-            help = f"Comparisons: {', '.join(OPERATORS[fact.type])}."
+            one = likely_forms.flag(_text_of(single(node)))
+            help = f"{one and f'write {fact.name}: {one}. '}Comparisons: {', '.join(OPERATORS[fact.type])}."
             self.rule_file.note(node, "unknown-comparison", f"'{fact.name}' cannot be compared with a list", help)
             return None
         certain = certain and len(entries) == 1
@@ -153,11 +157,19 @@ class _ConditionReader:
     def _operand(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> str | float | bool | None:
         match fact.type:
             case FactType.NUMBER:
-                return self.rule_file.number(node, f"'{fact.name}'", *fact.bounds)
+                return self._number(fact, operator, node)
             case FactType.FLAG:
                 return self.rule_file.flag(node, f"'{fact.name}'")
             case _:
                 return self._word(fact, operator, node, certain=certain)
+
+    def _number(self, fact: Fact, operator: Operator, node: Node) -> float | None:
+        compared = likely_forms.comparison(node.text) if isinstance(node, ScalarNode) else None
+        if compared is None or operator is not Operator.IS:
+            return self.rule_file.number(node, f"'{fact.name}'", *fact.bounds, unit=fact.unit)
+        message = f"'{fact.name}' must be a number, not {described(node)}"
+        self.rule_file.note(node, "wrong-type", message, f"write {fact.name}: {compared}.")
+        return None
 
     def _word(self, fact: Fact, operator: Operator, node: Node, *, certain: bool) -> str | None:
         if isinstance(node, ScalarNode) and node.is_empty:
@@ -165,15 +177,19 @@ class _ConditionReader:
             help = f"to test whether it is known, write {fact.name}{KNOWN}: true; put a word such as null in quotes."
             self.rule_file.note(node, "wrong-type", message, help)
             return None
-        help = "write one word; for a list use 'in' or 'not_in'."
+        help = _list_operator(fact, operator, node) or "write one word; for a list use 'in' or 'not_in'."
         word = self.rule_file.text(node, f"'{fact.name}'", help)
         if word is None or _can_be(fact, word):
             return word
         fires = certain and operator in (Operator.IS, Operator.IN)
         message = f"'{fact.name}' is never {quoted(word)}" + (f", so {self.rule} can never fire" if fires else "")
         help = f"{suggestion(word, fact.allowed)}'{fact.name}' is one of: {', '.join(fact.allowed)}."
+        if likely := likely_forms.word_comparison(word) or _several(fact, word):
+            help = f"write {fact.name}: {likely}. '{fact.name}' is one of: {', '.join(fact.allowed)}."
         if fact.pattern is not None:
-            help = f"write {fact.pattern.help}."
+            likely_code = word.strip().upper()
+            is_code = fact.pattern.matches.fullmatch(likely_code) is not None
+            help = f"write {likely_code}, {fact.pattern.help}." if is_code else f"write {fact.pattern.help}."
         self.rule_file.note(node, "unknown-value", message, help)
         return None
 
@@ -187,6 +203,57 @@ class _ConditionReader:
         )
         message = f"{self.rule} uses {quoted(key.text)}, which is not a fact"
         self.rule_file.note(key, "unknown-fact", message, help)
+
+
+def _likely_condition(node: Node) -> str:
+    """The condition that a text or a list was meant to be."""
+    if isinstance(node, SequenceNode):
+        return "{all: […]} with these entries if all must be true, or {any: […]} if one is enough"
+    likely = likely_forms.condition(_text_of(node))
+    return likely or "facts and comparisons, such as {location.type: store}"
+
+
+def _contains(node: Node) -> str:
+    """The comparison of a list of tags that a word or a list was meant to be."""
+    if isinstance(node, SequenceNode) and len(node.items) > 1:
+        words = [_text_of(item) for item in node.items]
+        return f"{{contains_any: [{', '.join(words)}]}}" if all(words) else "{contains_any: [sale, gift]}"
+    word = _text_of(single(node)).strip()
+    if "," in word:
+        return f"{{contains_any: {likely_forms.words(word) or '[sale, gift]'}}}"
+    return f"{{contains: {word or 'sale'}}}"
+
+
+def _likely_operator(fact: Fact, name: str, node: Node, allowed: Sequence[Operator]) -> str:
+    """The comparison that was meant, with its value; else a comparison of a similar name."""
+    likely = likely_forms.COMPARISONS.get(name.strip().lower().replace(" ", "_"), name)
+    if fact.type is FactType.TEXTS and likely in (Operator.IS, Operator.IN):
+        return f"write {fact.name}: {_contains(node)}. "
+    value = _text_of(node)
+    if likely not in allowed:
+        return suggestion(name, allowed)
+    if value and Operator(likely) not in _LIST_OPERATORS:
+        return f"write {fact.name}: {{{likely}: {value}}}. "
+    return f"write {fact.name}: {{{likely}: …}}. "
+
+
+def _list_operator(fact: Fact, operator: Operator, node: Node) -> str:
+    """The comparison with a list that `is` or `contains` with a list was meant to be; empty for other nodes."""
+    of_lists = {Operator.IS: Operator.IN, Operator.IS_NOT: Operator.NOT_IN, Operator.CONTAINS: Operator.CONTAINS_ANY}
+    if not isinstance(node, SequenceNode) or operator not in of_lists:
+        return ""
+    words = [_text_of(item) for item in node.items]
+    return f"write {fact.name}: {{{of_lists[operator]}: [{', '.join(words)}]}}." if words and all(words) else ""
+
+
+def _several(fact: Fact, word: str) -> str | None:
+    """The list of possible words that a text with commas was meant to be."""
+    parts = [part.strip() for part in word.split(",")]
+    return likely_forms.words(word) if len(parts) > 1 and all(part in fact.allowed for part in parts) else None
+
+
+def _text_of(node: Node) -> str:
+    return node.text if isinstance(node, ScalarNode) else ""
 
 
 def _can_be(fact: Fact, word: str) -> bool:

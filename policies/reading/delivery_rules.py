@@ -9,6 +9,7 @@ from policies.facts.periods import DAYS
 from policies.policy_set import DeliveryRule, ShippingCost
 from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
+from policies.source import likely_forms
 from policies.source.problems import Source
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
@@ -41,7 +42,7 @@ def weekdays(rule_file: RuleFile, node: Node, what: str) -> frozenset[int] | Non
     """A list of days of the week, such as [mon, tue]."""
     named = [
         rule_file.choice(item, f"a day of {what}", DAYS)
-        for item in rule_file.items(node, what, "[mon, tue]", at_most=7)
+        for item in rule_file.items(node, what, "[mon, tue]", at_most=7, form=likely_forms.days)
     ]
     days = frozenset(DAYS.index(day) for day in named if day is not None)
     return days if days and None not in named else None
@@ -70,12 +71,13 @@ def _rule(
 
 
 def _transit_days(rule_file: RuleFile, node: Node) -> int | None:
-    return rule_file.integer(node, "'transit_days'", 0, MAX_TRANSIT_DAYS)
+    return rule_file.integer(node, "'transit_days'", 0, MAX_TRANSIT_DAYS, unit="days")
 
 
 def _cost(rule_file: RuleFile, node: Node, title: str) -> ShippingCost | None:
     what = f"'cost' in {title}"
-    fields = rule_file.fields(node, what, _COSTS)
+    amount = likely_forms.number(node.text) if isinstance(node, ScalarNode) else None
+    fields = rule_file.fields(node, what, _COSTS, form=f"{{per_shipment: {amount or '4.90'}}}")
     if fields is None:
         return None
     if isinstance(node, MappingNode) and not node.entries:

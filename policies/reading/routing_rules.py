@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from policies.engine.matcher import Matcher
-from policies.facts.fact_table import RulePlace
+from policies.facts.fact_table import RulePlace, find_fact
 from policies.policy_set import LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
 from policies.reading.condition_reader import read_condition
 from policies.reading.stock_rules import check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
+from policies.source import likely_forms
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
@@ -70,7 +71,7 @@ def _policy(
     exclude = _named_conditions(rule_file, fields, "exclude", title, place=RulePlace.CANDIDATE, used=used)
     review = _named_conditions(rule_file, fields, "review", title, place=RulePlace.REVIEW, used=used)
     max_shipments = _optional(
-        fields, "max_shipments", lambda value, what: rule_file.integer(value, what, 1, MAX_SHIPMENTS)
+        fields, "max_shipments", lambda value, what: rule_file.integer(value, what, 1, MAX_SHIPMENTS, unit="shipments")
     )
     min_split_value = _optional(fields, "min_split_value", lambda value, what: rule_file.number(value, what, 0))
     ship_complete = _optional(fields, "ship_complete", rule_file.flag)
@@ -173,15 +174,21 @@ def _known_step(rule_file: RuleFile, node: ScalarNode) -> str | None:
 
 
 def _nearest(rule_file: RuleFile, node: Node, settings: Node) -> RankStep | None:
-    fields = rule_file.fields(settings, "'nearest'", ("band_km",), ("band_km",))
+    band = likely_forms.number(settings.text, "kilometers") if isinstance(settings, ScalarNode) else None
+    fields = rule_file.fields(settings, "'nearest'", ("band_km",), ("band_km",), form=f"{{band_km: {band or 25}}}")
     if not fields:
         return None
-    band_km = rule_file.number(fields["band_km"], "'band_km'", MIN_BAND_KM, MAX_BAND_KM)
+    band_km = rule_file.number(fields["band_km"], "'band_km'", MIN_BAND_KM, MAX_BAND_KM, unit="kilometers")
     return None if band_km is None else RankStep("nearest", rule_file.source(node), band_km=band_km)
 
 
 def _prefer(rule_file: RuleFile, node: Node, settings: Node, title: str) -> RankStep | None:
-    fields = rule_file.fields(settings, "'prefer'", ("when",), ("when",))
+    if isinstance(settings, MappingNode) and settings.entries and all(find_fact(key) for key in settings.entries):
+        message = "'prefer' has a condition without 'when'"
+        key = next(iter(settings.entries))
+        rule_file.note(settings, "missing-key", message, f"write {{prefer: {{when: {{{key}: …}}}}}}.")
+        return None
+    fields = rule_file.fields(settings, "'prefer'", ("when",), ("when",), form="{when: {location.type: warehouse}}")
     if not fields:
         return None
     condition = read_condition(rule_file, fields["when"], f"'prefer' in {title}", RulePlace.CANDIDATE)

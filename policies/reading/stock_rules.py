@@ -13,6 +13,7 @@ from policies.facts.fact_table import RulePlace
 from policies.policy_set import HOLD_BACK_FORMS, BufferFile, BufferRule, Combine, ExposureRule, HoldBack, Scope
 from policies.reading.condition_reader import read_condition
 from policies.reading.time_bounds import TIME_KEYS, bounded_in_time
+from policies.source import likely_forms
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
@@ -28,6 +29,16 @@ SERVICE_LEVELS = 0.5, 0.9999
 
 _EFFECTS = ("hold_back", "publish_zero_at_or_below", "cap")
 _CHANNEL_EFFECTS = ("publish_zero_at_or_below", "cap")
+
+_COMBINED_WORDS = {
+    **dict.fromkeys(("max", "maximum", "highest", "biggest", "greatest", "most", "any"), "largest"),
+    **dict.fromkeys(("add", "added", "total", "plus", "all", "both", "summed"), "sum"),
+}
+_SCOPE_WORDS = {
+    **dict.fromkeys(("store", "warehouse", "each-location", "per-location"), "location"),
+    **dict.fromkeys(("total", "all", "whole-channel"), "channel"),
+}
+"""Other words for the choices of a buffer file."""
 
 Rule = TypeVar("Rule")
 
@@ -52,9 +63,11 @@ def buffer_file(
     if fields is None:
         return None
     name = unique_name(rule_file, fields, "a buffer file named", files)
-    scope = rule_file.choice(fields["scope"], "'scope'", tuple(Scope)) if "scope" in fields else None
+    scope = rule_file.choice(fields["scope"], "'scope'", tuple(Scope), _SCOPE_WORDS) if "scope" in fields else None
     combine = (
-        rule_file.choice(fields["combine"], "'combine'", tuple(Combine)) if "combine" in fields else Combine.LARGEST
+        rule_file.choice(fields["combine"], "'combine'", tuple(Combine), _COMBINED_WORDS)
+        if "combine" in fields
+        else Combine.LARGEST
     )
     # Without a valid scope, the rules are read as those of a location, so that their other problems are reported too.
     rules_scope = Scope(scope or Scope.LOCATION)
@@ -130,7 +143,8 @@ def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, used: dict[str, 
     _check_effects(rule_file, node, fields, title, scope)
     hold_back = _hold_back(rule_file, fields["hold_back"], title, scope) if "hold_back" in fields else None
     cut_off, cap = (
-        rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None for key in _CHANNEL_EFFECTS
+        rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS, unit="units") if key in fields else None
+        for key in _CHANNEL_EFFECTS
     )
     if name is None or applies is None:
         return None
@@ -149,7 +163,7 @@ def _check_effects(rule_file: RuleFile, node: Node, fields: dict[str, Node], tit
 
 def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> HoldBack | None:
     what = f"'hold_back' in {title}"
-    fields = rule_file.fields(node, what, (*HOLD_BACK_FORMS, "minimum", "maximum"))
+    fields = rule_file.fields(node, what, (*HOLD_BACK_FORMS, "minimum", "maximum"), form=_likely_hold_back(node))
     if fields is None:
         return None
     forms = [form for form in HOLD_BACK_FORMS if form in fields]
@@ -159,7 +173,7 @@ def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> Hol
     if len(forms) > 1:
         rule_file.note(node, "conflicting-keys", f"{what} has {' and '.join(forms)}, but may have only one form", help)
     minimum, maximum = (
-        rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS) if key in fields else None
+        rule_file.integer(fields[key], f"'{key}'", 0, MAX_UNITS, unit="units") if key in fields else None
         for key in ("minimum", "maximum")
     )
     if minimum is not None and maximum is not None and minimum > maximum:
@@ -169,13 +183,32 @@ def _hold_back(rule_file: RuleFile, node: Node, title: str, scope: Scope) -> Hol
     return replace(hold_backs[0], minimum=minimum, maximum=maximum) if hold_backs else None
 
 
+def _likely_hold_back(node: Node) -> str:
+    """The form that an amount was meant to be: `10%` is a percentage, `3 days` are days of cover."""
+    text = node.text if isinstance(node, ScalarNode) else ""
+    percent, duration = likely_forms.percent(text), likely_forms.duration(text)
+    if percent is not None:
+        return f"{{percent: {percent}}}"
+    if duration is not None and duration.endswith("d"):
+        return f"{{days_of_cover: {duration[:-1]}}}"
+    if duration is not None:
+        return f"{{expected_sales: {_likely_sales(node)}}}"
+    return f"{{units: {likely_forms.number(text, 'units') or 2}}}"
+
+
+def _likely_sales(node: Node) -> str:
+    text = node.text if isinstance(node, ScalarNode) else ""
+    during = text if text == "stock_age" else likely_forms.duration(text) or "2h"
+    return f"{{during: {during}, service_level: 0.95}}"
+
+
 def _units(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
-    units = rule_file.integer(node, "'units'", 0, MAX_UNITS)
+    units = rule_file.integer(node, "'units'", 0, MAX_UNITS, unit="units")
     return None if units is None else HoldBack("units", units=units)
 
 
 def _percent(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
-    percent = rule_file.number(node, "'percent'", 0, 100)
+    percent = rule_file.number(node, "'percent'", 0, 100, unit="percent")
     return None if percent is None else HoldBack("percent", percent=percent)
 
 
@@ -185,13 +218,13 @@ def _days_of_cover(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | 
         if fields is None or "days" not in fields:
             return None
         node = fields["days"]
-    days = rule_file.number(node, "'days_of_cover'", 0, MAX_DAYS)
+    days = rule_file.number(node, "'days_of_cover'", 0, MAX_DAYS, unit="days")
     return None if days is None else HoldBack("days_of_cover", days=days)
 
 
 def _expected_sales(rule_file: RuleFile, node: Node, scope: Scope) -> HoldBack | None:
     keys = ("during", "service_level")
-    fields = rule_file.fields(node, "'expected_sales'", keys, keys)
+    fields = rule_file.fields(node, "'expected_sales'", keys, keys, form=_likely_sales(node))
     if fields is None or len(fields) < len(keys):
         return None
     level = rule_file.number(fields["service_level"], "'service_level'", *SERVICE_LEVELS)

@@ -10,15 +10,17 @@ from policies.engine.conditions import All, Always, Comparison, Condition, Opera
 from policies.facts.fact_table import AT_A_LOCATION, FACTS, RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS, WHOLE_DAY, Hours, minutes, moment_fact
 from policies.reading.condition_reader import within_engine_bounds
+from policies.source import likely_forms
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, described
-from policies.source.yaml_nodes import Node, ScalarNode
+from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 TIME_KEYS = ("from", "until", "during")
 """Keys that every kind of rule may have."""
 
 AT_MERCHANT = "merchant"
 _CLOCKS = (AT_LOCATION, AT_MERCHANT)
+_HOURS_HELP = 'two times of a day: "09:00-17:30", or "22:00-02:00" to pass midnight'
 
 _MOMENT = re.compile(r"2\d{3}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
 _HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
@@ -53,7 +55,9 @@ def _moment(rule_file: RuleFile, node: Node, what: str) -> datetime | None:
     """
     text = node.text if isinstance(node, ScalarNode) else ""
     if not _MOMENT.fullmatch(text):
+        likely = likely_forms.moment(text)
         help = "write a date, or a date and a time: 2026-11-27, 2026-11-27T09:30 or 2026-11-27T09:30Z."
+        help = f"write {likely}." if likely else help
         rule_file.note(node, "wrong-type", f"{what} must be a date or a time, not {described(node)}", help)
         return None
     try:
@@ -75,7 +79,7 @@ def _check_order(rule_file: RuleFile, fields: dict[str, Node], moments: dict[str
 
 def _during(rule_file: RuleFile, node: Node, rule: str, place: RulePlace) -> Hours | None:
     what = f"'during' in {rule}"
-    fields = rule_file.fields(node, what, ("days", "hours", "in"))
+    fields = rule_file.fields(node, what, ("days", "hours", "in"), form=_likely_during(node))
     if fields is None:
         return None
     days = _days(rule_file, fields["days"]) if "days" in fields else tuple(range(len(DAYS)))
@@ -91,7 +95,7 @@ def _during(rule_file: RuleFile, node: Node, rule: str, place: RulePlace) -> Hou
 def _days(rule_file: RuleFile, node: Node) -> tuple[int, ...] | None:
     named = [
         rule_file.choice(day, "a day of 'during'", DAYS)
-        for day in rule_file.items(node, "'days'", "days: [mon, sat]", at_most=len(DAYS))
+        for day in rule_file.items(node, "'days'", "days: [mon, sat]", at_most=len(DAYS), form=likely_forms.days)
     ]
     # In the order of the week, so that the same days are the same fact, in whatever order they are written.
     return None if None in named else tuple(number for number, day in enumerate(DAYS) if day in named)
@@ -100,7 +104,7 @@ def _days(rule_file: RuleFile, node: Node) -> tuple[int, ...] | None:
 def _hours(rule_file: RuleFile, node: Node) -> tuple[int, int] | None:
     match = _HOURS.fullmatch(node.text) if isinstance(node, ScalarNode) else None
     if match is None:
-        help = 'write two times of a day: "09:00-17:30", or "22:00-02:00" to pass midnight.'
+        help = f"write {_likely_hours(node) or _HOURS_HELP}."
         rule_file.note(node, "wrong-type", f"'hours' must be two times, not {described(node)}", help)
         return None
     invalid = [text for text in match.groups() if not _TIME_OF_DAY.fullmatch(text)]
@@ -114,6 +118,27 @@ def _hours(rule_file: RuleFile, node: Node) -> tuple[int, int] | None:
         rule_file.note(node, "never-in-force", "'hours' start and end at the same time", help)
         return None
     return start, end
+
+
+def _likely_during(node: Node) -> str:
+    """The days or hours that a text or a list was meant to be."""
+    text = node.text if isinstance(node, ScalarNode) else ""
+    if isinstance(node, SequenceNode):
+        text = ", ".join(item.text for item in node.items if isinstance(item, ScalarNode))
+    days, hours = likely_forms.days(text), likely_forms.hours(text)
+    if days or hours:
+        return f"{{days: {days}}}" if days else f"{{hours: {hours}}}"
+    return '{days: [sat, sun]} or {hours: "09:00-17:30"}'
+
+
+def _likely_hours(node: Node) -> str | None:
+    """The hours that a text, or a list or mapping of two times, was meant to be."""
+    parts: list[Node] = [node]
+    if isinstance(node, SequenceNode):
+        parts = node.items
+    elif isinstance(node, MappingNode):
+        parts = [value for _, value in node.entries.values()]
+    return likely_forms.hours("-".join(part.text for part in parts if isinstance(part, ScalarNode)))
 
 
 def _zone(rule_file: RuleFile, fields: dict[str, Node], rule: str, place: RulePlace) -> str | None:

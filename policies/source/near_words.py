@@ -78,7 +78,8 @@ def _has_letters(word: str, abbreviation: str) -> bool:
 
 
 def _whole(word: str, known: Sequence[str]) -> str | None:
-    """The shortest known word of which this one is a part."""
+    """The shortest known word of which this one is a part between separators."""
     if len(word) < _SHORTEST_PART:
         return None
-    return min((other for other in known if word in _plain(other)), key=len, default=None)
+    having = (other for other in known if word in _SEPARATORS.split(other.casefold()))
+    return min(having, key=len, default=None)

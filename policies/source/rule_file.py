@@ -6,12 +6,14 @@ A function that notes a problem returns None, so that reading continues and find
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import isfinite
+from types import MappingProxyType
 
 from policies.facts.fact_table import MAX_CONSTANT
+from policies.source import likely_forms
+from policies.source.near_words import nearest
 from policies.source.problems import Problem, Source, quoted
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -46,12 +48,15 @@ class RuleFile:
         return Source(self.file, node.line, node.column)
 
     def fields(
-        self, node: Node, what: str, keys: Sequence[str], required: Iterable[str] = ()
+        self, node: Node, what: str, keys: Sequence[str], required: Iterable[str] = (), *, form: str = ""
     ) -> dict[str, Node] | None:
-        """The values of a mapping's known keys. `what` names the mapping in messages."""
+        """The values of a mapping's known keys. `what` names the mapping in messages.
+
+        `form` is the right form of what stands there instead of a mapping.
+        """
         if not isinstance(node, MappingNode):
             message = f"{what} must be a mapping, not {described(node)}"
-            self.note(node, "wrong-type", message, f"Keys: {', '.join(keys)}.")
+            self.note(node, "wrong-type", message, f"{form and f'write {form}. '}Keys: {', '.join(keys)}.")
             return None
         for name, (key, _) in node.entries.items():
             if name not in keys:
@@ -62,11 +67,19 @@ class RuleFile:
                 self.note(node, "missing-key", f"{what} has no '{name}'", f"add '{name}:' here.")
         return {name: value for name, (_, value) in node.entries.items() if name in keys}
 
-    def items(self, node: Node, what: str, example: str = "", *, at_most: int) -> Iterator[Node]:
-        """The entries of a list that is not empty."""
+    def items(
+        self,
+        node: Node,
+        what: str,
+        example: str = "",
+        *,
+        at_most: int,
+        form: Callable[[str], str | None] = likely_forms.words,
+    ) -> Iterator[Node]:
+        """The entries of a list that is not empty. `form` is the list that a single text was meant to be."""
         if not isinstance(node, SequenceNode):
             message = f"{what} must be a list, not {described(node)}"
-            self.note(node, "wrong-type", message, example and f"write: {example}")
+            self.note(node, "wrong-type", message, _list_help(node, example, form))
         elif not node.items:
             help = "add at least one entry, or remove the key if it is optional."
             self.note(node, "empty-list", f"{what} is an empty list", help)
@@ -96,20 +109,27 @@ class RuleFile:
         if name is None:
             return None
         if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
-            help = f"use a-z, 0-9 and '-', starting with a letter, at most {MAX_NAME_LENGTH} characters."
+            likely = likely_forms.name(name)
+            help = f"use a-z, 0-9 and '-', starting with a letter, at most {MAX_NAME_LENGTH} characters"
+            help += f": {likely}." if likely else "."
             self.note(node, "bad-name", f"{what} cannot be {quoted(name)}", help)
             return None
         return name
 
-    def choice(self, node: Node, what: str, choices: Sequence[str]) -> str | None:
-        """One of the given words."""
+    def choice(
+        self, node: Node, what: str, choices: Sequence[str], other_words: Mapping[str, str] = MappingProxyType({})
+    ) -> str | None:
+        """One of the given words. `other_words` are those that people write for them."""
         if isinstance(node, ScalarNode) and node.text in choices:
             return node.text
         if isinstance(node, ScalarNode) and not node.is_empty:
-            help = f"{suggestion(node.text, choices)}{what} is one of: {', '.join(choices)}."
+            meant = other_words.get(node.text.strip().lower())
+            likely = f"write {meant}. " if meant else suggestion(node.text, choices)
+            help = f"{likely}{what} is one of: {', '.join(choices)}."
             self.note(node, "unknown-value", f"{what} cannot be {quoted(node.text)}", help)
         else:
-            help = f"write one of: {', '.join(choices)}."
+            only = _text_of(single(node))
+            help = f"write {only}." if only in choices else f"write one of: {', '.join(choices)}."
             self.note(node, "wrong-type", f"{what} must be one word, not {described(node)}", help)
         return None
 
@@ -117,27 +137,31 @@ class RuleFile:
         """`true` or `false`, without quotes."""
         if isinstance(node, ScalarNode) and node.plain and node.text in ("true", "false"):
             return node.text == "true"
-        help = "write true or false."
-        if isinstance(node, ScalarNode) and node.text.lower() in ("yes", "no", "on", "off", "true", "false"):
-            help = "write true or false, in lower case and without quotes."
+        likely = likely_forms.flag(_text_of(single(node)))
+        help = f"write {likely}, in lower case and without quotes." if likely else "write true or false."
         self.note(node, "wrong-type", f"{what} must be true or false, not {described(node)}", help)
         return None
 
-    def number(self, node: Node, what: str, low: float = -MAX_CONSTANT, high: float = MAX_CONSTANT) -> float | None:
-        """A number from `low` to `high`."""
+    def number(
+        self, node: Node, what: str, low: float = -MAX_CONSTANT, high: float = MAX_CONSTANT, *, unit: str = ""
+    ) -> float | None:
+        """A number from `low` to `high`. `unit` is what it counts, such as 'minutes', if it says so."""
         if not isinstance(node, ScalarNode) or not node.plain or not _NUMBER.fullmatch(node.text):
-            self.note(node, "wrong-type", f"{what} must be a number, not {described(node)}", _number_help(node))
+            help = _number_help(node, unit, low, high)
+            self.note(node, "wrong-type", f"{what} must be a number, not {described(node)}", help)
             return None
         number = float(node.text)
         if not isfinite(number) or not low <= number <= high:
             message = f"{what} is {quoted(node.text)}, which is out of range"
-            self.note(node, "out-of-range", message, f"write a number {_range_text(low, high)}.")
+            help = f"write a number {_range_text(low, high)}"
+            help += f", such as {number_text(number / 100)} for {node.text}%." if _is_share(number, low, high) else "."
+            self.note(node, "out-of-range", message, help)
             return None
         return number
 
-    def integer(self, node: Node, what: str, low: int, high: int) -> int | None:
+    def integer(self, node: Node, what: str, low: int, high: int, *, unit: str = "") -> int | None:
         """A whole number from `low` to `high`."""
-        number = self.number(node, what, low, high)
+        number = self.number(node, what, low, high, unit=unit)
         if number is None:
             return None
         if not number.is_integer():
@@ -150,7 +174,7 @@ class RuleFile:
         """A duration such as 30m, 2h or 1d, in seconds."""
         match = _DURATION.fullmatch(_text_of(node))
         if match is None:
-            help = "write minutes, hours or days: 30m, 2h or 1d."
+            help = _duration_help(_text_of(single(node)))
             self.note(node, "wrong-type", f"{what} must be a duration, not {described(node)}", help)
             return None
         seconds = int(match[1]) * _SECONDS[match[2]]
@@ -198,8 +222,13 @@ def described(node: Node) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """'did you mean 'x'? ', or '' if no known word is similar."""
-    similar = get_close_matches(word[:100], list(known), n=1)
-    return f"did you mean '{similar[0]}'? " if similar else ""
+    similar = nearest(word, known)
+    return f"did you mean '{similar}'? " if similar else ""
+
+
+def single(node: Node) -> Node:
+    """The entry of a list that has only one, else the node itself."""
+    return node.items[0] if isinstance(node, SequenceNode) and len(node.items) == 1 else node
 
 
 def duration_text(seconds: float) -> str:
@@ -225,10 +254,41 @@ def _text_of(node: Node) -> str:
     return node.text if isinstance(node, ScalarNode) else ""
 
 
-def _number_help(node: Node) -> str:
+def _number_help(node: Node, unit: str, low: float, high: float) -> str:
+    node = single(node)
     text = _text_of(node)
     if isinstance(node, ScalarNode) and not node.plain and _NUMBER.fullmatch(text):
         return f"write it without quotes: {text}."
     if re.fullmatch("0[0-9]+", text):
-        return "write it without leading zeros, because YAML readers disagree about their meaning."
+        likely = text.lstrip("0") or "0"
+        return f"write it without leading zeros, because YAML readers disagree about their meaning: {likely}."
+    if high <= 1 and (percent := likely_forms.percent(text)):
+        return f"write {number_text(float(percent) / 100)} for {percent}%."
+    likely_number = likely_forms.number(text, unit)
+    if likely_number is not None and low <= float(likely_number) <= high:
+        return f"write {likely_number}."
     return "write a number without quotes, such as 5 or 19.99."
+
+
+def _is_share(number: float, low: float, high: float) -> bool:
+    """Whether a number looks like percent where a share of 1 is due."""
+    return high <= 1 < number <= 100 and low <= number / 100 <= high
+
+
+def _duration_help(text: str) -> str:
+    if text.isdecimal():
+        number = text.lstrip("0") or "30"
+        return f"write minutes, hours or days: {number}m, {number}h or {number}d."
+    likely = likely_forms.duration(text)
+    return f"write {likely}." if likely else "write minutes, hours or days: 30m, 2h or 1d."
+
+
+def _list_help(node: Node, example: str, form: Callable[[str], str | None]) -> str:
+    """The list that was meant: of the one value, of the values between commas, or of the one entry."""
+    key, colon, _ = example.partition(": [")
+    prefix = f"{key}: " if colon and not example.startswith("[") else ""
+    if isinstance(node, MappingNode):
+        return f"start each entry with '-'{f', or write: {example}' if example else ''}"
+    of_words = isinstance(node, ScalarNode) and not node.is_empty and "[{" not in example
+    likely = form(node.text) if of_words and isinstance(node, ScalarNode) else None
+    return f"write: {prefix}{likely}" if likely else example and f"write: {example}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from policies.source import likely_forms
 from policies.source.problems import Problem, quoted
 
 MAX_FILE_BYTES = 1 << 20
@@ -169,7 +170,11 @@ class _NodeBuilder:
             self._refuse(event, "alias", f"'&{event.anchor}' names a part of the file (a YAML anchor)", _ALIAS_HELP)
         if event.tag is not None and event.tag != "!":
             message = f"'!{event.tag.removeprefix('tag:yaml.org,2002:')}' is a YAML tag, which rule files may not use"
-            self._refuse(event, "tag", message, "remove the tag.")
+            help = "remove the tag."
+            if event.tag.startswith("!=") and isinstance(event, yaml.ScalarEvent):
+                # Without quotes, '!= pickup' is the text 'pickup' with the tag '!='.
+                help = f"write {{is_not: {event.value}}}."
+            self._refuse(event, "tag", message, help)
 
     def _refuse(self, event: yaml.NodeEvent, code: str, message: str, help: str) -> None:
         self.refusals.append(_problem(self.file, event, code, message, help))
@@ -182,6 +187,7 @@ class _NodeBuilder:
             raise UnreadableFile([_problem(self.file, event, "not-yaml", message, help)])
 
 
+_COMPARISON = re.compile(r":\s*([<>]=?\s*[0-9.,]*[0-9])")
 _ALIAS_HELP = "write the part out in both places; rule files may not use anchors and aliases."
 
 # Control characters, and the rare line ends that YAML recognizes and editors do not.
@@ -220,6 +226,11 @@ def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     help = "check this line and the one before it, most often for a missing bracket, quote, colon or space."
     if text[mark.index : mark.index + 1] == "\t":
         help = "indent with spaces; YAML does not allow tabs."
+    # A '>' begins a text of several lines, so YAML cannot read it as a comparison.
+    lines = text.splitlines()
+    signs = _COMPARISON.search(lines[mark.line]) if mark.line < len(lines) else None
+    if signs and (likely := likely_forms.comparison(signs[1])):
+        help = f"write a comparison in words: {likely}."
     return Problem(file, mark.line + 1, mark.column + 1, "not-yaml", message, help)
 
 

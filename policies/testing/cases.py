@@ -12,6 +12,7 @@ from functools import partial
 
 from policies.domain.model import Channel, Order, World
 from policies.reading.rules_reader import is_yaml_file
+from policies.source import likely_forms
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile, described
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
@@ -141,7 +142,10 @@ def _time(file: RuleFile, node: Node, what: str) -> datetime | None:
     text = file.text(node, what)
     if text is None:
         return None
-    help = "write a date, a time and Z for UTC: 2026-11-27T09:00:00Z."
+    likely = likely_forms.moment(text)
+    likely = likely if likely is None or "T" in likely else f"{likely}T00:00"
+    example = f"{likely.removesuffix('Z')}:00Z" if likely else "2026-11-27T09:00:00Z"
+    help = f"write a date, a time and Z for UTC: {example}."
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from policies.domain.model import MAX_UNITS, Coordinates, Destination, StockLevel
 from policies.facts.fact_table import COUNTRY_CODE
+from policies.source import likely_forms
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, described
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -137,6 +138,10 @@ def number_or_unknown(
     node = fields[key]
     if isinstance(node, ScalarNode) and node.text == "unknown":
         return None
+    if isinstance(node, ScalarNode) and node.is_empty:
+        help = "write a number, or unknown if it is not known."
+        file.note(node, "wrong-type", f"'{key}' must be a number, not empty", help)
+        return None
     return file.number(node, f"'{key}'", 0, high)
 
 
@@ -144,7 +149,9 @@ def country(file: RuleFile, node: Node, what: str) -> str | None:
     """A country's ISO code of two capital letters."""
     code = file.text(node, what)
     if code is not None and not COUNTRY_CODE.matches.fullmatch(code):
-        file.note(node, "unknown-value", f"{what} cannot be {quoted(code)}", "write an ISO code such as NO or US.")
+        likely = code.strip().upper()
+        help = f"write {likely}." if COUNTRY_CODE.matches.fullmatch(likely) else "write an ISO code such as NO or US."
+        file.note(node, "unknown-value", f"{what} cannot be {quoted(code)}", help)
         return None
     return code
 
@@ -153,14 +160,17 @@ def countries(file: RuleFile, node: Node, what: str) -> frozenset[str] | None:
     """A list of countries; an empty one means nowhere."""
     if isinstance(node, SequenceNode):
         return frozenset(code for item in node.items if (code := country(file, item, what)) is not None)
-    file.note(node, "wrong-type", f"{what} must be a list, not {described(node)}", "write: ships_to: [US, CA]")
+    likely = likely_forms.words(node.text.upper()) if isinstance(node, ScalarNode) and not node.is_empty else None
+    message = f"{what} must be a list, not {described(node)}"
+    file.note(node, "wrong-type", message, f"write: ships_to: {likely or '[US, CA]'}")
     return None
 
 
 def coordinates(file: RuleFile, node: Node, what: str) -> Coordinates | None:
     """Latitude and longitude, in degrees."""
     if not isinstance(node, SequenceNode) or len(node.items) != 2:
-        help = "write latitude and longitude: [35.04, -89.98]."
+        likely = likely_forms.words(node.text) if isinstance(node, ScalarNode) and node.text.count(",") == 1 else None
+        help = f"write latitude and longitude: {likely or '[35.04, -89.98]'}."
         file.note(node, "wrong-type", f"{what} must be two numbers, not {described(node)}", help)
         return None
     latitude = file.number(node.items[0], "the latitude", -90, 90)
@@ -172,7 +182,8 @@ def clock(file: RuleFile, node: Node, what: str) -> time | None:
     """A time of day, from 00:00 to 23:59."""
     text = node.text if isinstance(node, ScalarNode) else ""
     if not _CLOCK.fullmatch(text):
-        file.note(node, "wrong-type", f"{what} must be a time of day, not {described(node)}", "write 09:00 or 17:30.")
+        help = f"write {likely_forms.clock(text) or '09:00 or 17:30'}."
+        file.note(node, "wrong-type", f"{what} must be a time of day, not {described(node)}", help)
         return None
     return time.fromisoformat(text)
 
@@ -184,9 +195,9 @@ def day(file: RuleFile, node: Node, what: str) -> date | None:
             node.text if isinstance(node, ScalarNode) and len(node.text) == len("2026-12-01") else ""
         )
     except ValueError:
-        file.note(
-            node, "wrong-type", f"{what} must be a day, not {described(node)}", "write year, month, day: 2026-12-01."
-        )
+        likely = likely_forms.calendar_day(node.text) if isinstance(node, ScalarNode) else None
+        help = f"write year, month, day: {likely or '2026-12-01'}."
+        file.note(node, "wrong-type", f"{what} must be a day, not {described(node)}", help)
         return None
 
 
