@@ -31,6 +31,12 @@ ON_HAND_SIGNS = MOVEMENT_SIGNS | OWN_MOVEMENT_SIGNS
 SETTING_ASIDE_SIGNS = {"set_aside": 1, "put_back": -1}
 """Sign with which setting units aside, or putting them back, changes unavailable units."""
 
+MOVEMENT_KINDS = (
+    *("counted", "incoming", "untracked", *MOVEMENT_SIGNS, *SETTING_ASIDE_SIGNS),
+    *("held", "allocated", "confirmed", "released", "expired", *OWN_MOVEMENT_SIGNS),
+)
+"""All kinds of movements: those that sources report, then those of orders and transfers."""
+
 
 class ChangeResult(StrEnum):
     """How a reported stock change was processed."""

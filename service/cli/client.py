@@ -19,7 +19,7 @@ from grpc import aio
 
 from policies.domain.near_names import near_by_keys
 from service import limits
-from service.cli.console import UserError, count
+from service.cli.console import FieldProblem, UserError, count
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
@@ -106,8 +106,8 @@ class FieldViolation:
 class ServiceError(UserError):
     """A call failed; the message is ready to print.
 
-    `reason` is `ErrorInfo.reason`, empty if the error is not Truestock's own. `unreachable` is True if no service
-    answered, so that other calls would fail too.
+    `reason` is `ErrorInfo.reason`, empty if the error is not Truestock's own; `code` is then the status of gRPC.
+    `unreachable` is True if no service answered, so that other calls would fail too.
     """
 
     def __init__(
@@ -115,10 +115,12 @@ class ServiceError(UserError):
         message: str,
         *,
         reason: str = "",
+        status: str = "FAILED",
         violations: tuple[FieldViolation, ...] = (),
         unreachable: bool = False,
     ) -> None:
-        super().__init__(message)
+        fields = [FieldProblem(violation.field, violation.description) for violation in violations]
+        super().__init__(message, code=reason or status, fields=fields)
         self.reason = reason
         self.violations = violations
         self.unreachable = unreachable
@@ -269,12 +271,14 @@ def _connection_error(error: aio.AioRpcError, server: str, call_seconds: float) 
             f"cannot reach Truestock at {server}; start it with `make run` or `truestock serve`, "
             "or name another server with --server"
         )
-        return ServiceError(message, unreachable=True)
+        return ServiceError(message, status=code.name, unreachable=True)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ServiceError(f"Truestock at {server} did not answer within {call_seconds:g} s; try again or see its log")
+        message = f"Truestock at {server} did not answer within {call_seconds:g} s; try again or see its log"
+        return ServiceError(message, status=code.name)
     if code == grpc.StatusCode.UNIMPLEMENTED:
-        return ServiceError(f"the server at {server} does not support this call; is it Truestock of this version?")
-    return ServiceError(f"{server} answered {code.name}: {error.details() or 'no reason given'}")
+        message = f"the server at {server} does not support this call; is it Truestock of this version?"
+        return ServiceError(message, status=code.name)
+    return ServiceError(f"{server} answered {code.name}: {error.details() or 'no reason given'}", status=code.name)
 
 
 def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[FieldViolation, ...]]:

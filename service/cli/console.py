@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,14 +25,39 @@ from service.cli.tables import ListTable
 UNKNOWN_WIDTH = 100_000
 """Line width in characters when stdout is no terminal and COLUMNS is not set: rows stay whole, on one line each."""
 
+EXIT_FAILED, EXIT_USAGE = 1, 2
 EXIT_INTERRUPTED = 130
 """The exit code that shells expect of a program stopped with Ctrl-C."""
 EXIT_UNKNOWN = 3
 """The exit code of a command that answered what it could, and was asked about names that the catalog does not have."""
 
 
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one field of a request, one option, or one place of a file (`products.csv:3:2`)."""
+
+    field: str
+    problem: str
+
+
 class UserError(Exception):
-    """An error that the person at the terminal has to fix; the message is ready to print."""
+    """An error that the person at the terminal has to fix; the message is ready to print.
+
+    `code` names it for programs: a reason of the API such as NOT_FOUND, or one of the command line such as USAGE.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "FAILED",
+        fields: Iterable[FieldProblem] = (),
+        exit_code: int = EXIT_FAILED,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.fields = tuple(fields)
+        self.exit_code = exit_code
 
 
 def stdout_console() -> Console:

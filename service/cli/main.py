@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer.exceptions import TyperException
 
 from service.cli import options
 from service.cli.commands import (
@@ -25,7 +26,17 @@ from service.cli.commands import (
     stock_commands,
     watch_commands,
 )
-from service.cli.console import EXIT_INTERRUPTED, UserError, add_row, new_table, print_json, say, stdout_console
+from service.cli.console import (
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    UserError,
+    add_row,
+    new_table,
+    print_json,
+    say,
+    stdout_console,
+)
+from service.cli.error_output import print_error, usage_error, wants_json
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -59,20 +70,31 @@ DatabaseUrl = Annotated[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command, then exits: 0 success, 1 failure, 2 wrong usage, 3 unknown names, 130 stopped with Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = wants_json(words)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="truestock")
+        _run(words, as_json=as_json)
     except UserError as error:
-        say(str(error))
-        sys.exit(1)
+        print_error(error, as_json=as_json)
+        sys.exit(error.exit_code)
+
+
+def _run(words: list[str], *, as_json: bool) -> None:
+    """Runs one command. Raises UserError for everything that its caller has to know, and SystemExit otherwise."""
+    try:
+        # Typer prints wrong usage itself, in a box, unless a program asks.
+        code = app(args=words, prog_name="truestock", standalone_mode=not as_json)
+        sys.exit(code if isinstance(code, int) else 0)
+    except TyperException as error:
+        raise usage_error(error) from error
     except UnicodeEncodeError as error:
         # The shell passes bytes that are not UTF-8 as lone surrogates, which no message of the API can carry.
         if error.reason != "surrogates not allowed":
             raise
-        say(f"{error.object!r} is not UTF-8 text; write the argument in UTF-8.")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        say("Stopped.")
-        sys.exit(EXIT_INTERRUPTED)
+        message = f"{error.object!r} is not UTF-8 text; write the argument in UTF-8."
+        raise UserError(message, code="USAGE", exit_code=EXIT_USAGE) from error
+    except KeyboardInterrupt as error:
+        raise UserError("Stopped.", code="INTERRUPTED", exit_code=EXIT_INTERRUPTED) from error
 
 
 def _print_version(requested: bool) -> None:

@@ -28,7 +28,7 @@ Server = Annotated[
     str,
     typer.Option("--server", envvar="TRUESTOCK_SERVER", metavar="HOST:PORT", help="Address of the Truestock service."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, with the field names of the API.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, with the field names of the API; errors on stderr.")]
 Country = Annotated[str, typer.Option("--country", help="Destination: country code or name, such as US.")]
 Region = Annotated[str, typer.Option("--region", help="Destination: state or province, such as TX.")]
 PostalCode = Annotated[str, typer.Option("--postal-code", help="Destination: postal code.")]
@@ -88,10 +88,11 @@ def enum_words(enum: Any, prefix: str) -> dict[str, Any]:
 
 
 def word(option: str, text: str, words: Mapping[str, Value]) -> Value:
-    """What a word of an option stands for, in any letter case; the error lists the words."""
-    key = text.lower().replace("-", "_").replace(" ", "_")
-    if key in words:
-        return words[key]
+    """What a word of an option stands for, in any letter case, with `-`, `_` or spaces; the error lists the words."""
+    by_key = {re.sub("[- ]", "_", known): value for known, value in words.items()}
+    key = re.sub("[- ]", "_", text.strip().lower())
+    if key in by_key:
+        return by_key[key]
     near = near_name(key, words)
     hint = f"; did you mean {near!r}?" if near else ""
     raise typer.BadParameter(f"{option} {text!r} is none of: {', '.join(words)}{hint}")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import typer
-
 from policies.domain.near_names import near_names
 from service.cli.client import Client
-from service.cli.console import EXIT_UNKNOWN, say
+from service.cli.console import EXIT_UNKNOWN, UserError
 
 
 async def unknown_products(client: Client, skus: Sequence[str]) -> list[str]:
     """A sentence about each SKU that no product has."""
-    known = {product.sku for product in await client.products(list(skus))}
+    known = {product.sku for product in await client.products(list(skus))} if skus else set()
     unknown = [sku for sku in skus if sku not in known]
     return sentences("product", unknown, await client.near_skus(unknown))
 
@@ -32,6 +30,17 @@ async def unknown_channels(client: Client, ids: Iterable[str]) -> list[str]:
     return sentences("channel", [id for id in wanted if id not in known], near_names(wanted, known))
 
 
+async def without_entries(
+    client: Client, *, skus: Iterable[str] = (), location_ids: Iterable[str] = (), channel_ids: Iterable[str] = ()
+) -> list[str]:
+    """A sentence about each of these names, for which a list has no entry, that the catalog does not have."""
+    return [
+        *await unknown_products(client, list(skus)),
+        *await unknown_locations(client, location_ids),
+        *await unknown_channels(client, channel_ids),
+    ]
+
+
 def sentences(noun: str, unknown: Iterable[str], near: Mapping[str, str]) -> list[str]:
     """A sentence about each unknown name; `near` has those that were probably meant."""
     return [
@@ -40,8 +49,7 @@ def sentences(noun: str, unknown: Iterable[str], near: Mapping[str, str]) -> lis
     ]
 
 
-def say_unknown(unknown: Sequence[str]) -> None:
-    """Prints the sentences, and ends the command with EXIT_UNKNOWN if there is one."""
+def refuse_unknown(unknown: Sequence[str]) -> None:
+    """Ends the command with EXIT_UNKNOWN and the sentences, if there is one."""
     if unknown:
-        say(*unknown)
-        raise typer.Exit(EXIT_UNKNOWN)
+        raise UserError("\n".join(unknown), code="UNKNOWN_NAMES", exit_code=EXIT_UNKNOWN)

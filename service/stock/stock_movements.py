@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import ColumnElement, Integer, Text, Uuid, select, tuple_
 
+from policies.stock.counting import MOVEMENT_KINDS
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import Moment, stock_movement
@@ -51,13 +52,13 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     if fields.size("skus", request.skus, 0, limits.SKUS):
         for index, sku in enumerate(request.skus):
             fields.sku(f"skus[{index}]", sku)
-    for name, values, limit in (
-        ("location_ids", request.location_ids, limits.LOCATION_FILTER),
-        ("kinds", request.kinds, limits.MOVEMENT_KINDS),
-    ):
-        if fields.size(name, values, 0, limit):
-            for index, value in enumerate(values):
-                fields.text(f"{name}[{index}]", value, longest=limits.ID_LENGTH, required=True)
+    if fields.size("location_ids", request.location_ids, 0, limits.LOCATION_FILTER):
+        for index, location_id in enumerate(request.location_ids):
+            fields.text(f"location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
+    if fields.size("kinds", request.kinds, 0, limits.MOVEMENT_KINDS):
+        for index, kind in enumerate(request.kinds):
+            if kind not in MOVEMENT_KINDS:
+                fields.wrong(f"kinds[{index}]", f"'{kind[:64]}' is not one of {', '.join(MOVEMENT_KINDS)}")
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     start_time, end_time = _optional_time(fields, request, "start_time"), _optional_time(fields, request, "end_time")
     if start_time is not None and end_time is not None and end_time <= start_time:

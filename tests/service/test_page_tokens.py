@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 
+from service.rpc.page_tokens import PageTokens
 from tests.retailer import Retailer
 from tests.service.test_bad_input import refused
 from truestock.v1 import (
@@ -80,7 +83,21 @@ async def page(shop: Retailer, name: str, **fields: Any) -> Any:
 def test_every_paged_method_is_in_the_table() -> None:
     methods = [method.name for file in FILES for method in paged_methods(file.DESCRIPTOR)]
 
-    assert sorted(methods) == sorted(LISTS)
+    assert sorted(methods) == sorted([*LISTS, "ReplayDecisions"])
+
+
+async def test_tokens_of_decisions_to_replay_belong_to_their_rules_and_filters(retailer: Retailer) -> None:
+    def request(**fields: Any) -> policy_pb.ReplayDecisionsRequest:
+        files = [policy_pb.CandidateFile(path="buffers/all.yaml", content=b"")]
+        return policy_pb.ReplayDecisionsRequest(files=files, **fields)
+
+    end = datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1)
+    other_filters = request(page_token=PageTokens(request(channel_ids=["web"])).after_time(*end))
+    other_list = request(page_token=PageTokens(exception_pb.ListExceptionsRequest()).after_time(*end))
+
+    for wrong in (other_filters, other_list):
+        error = await refused(retailer.policies.ReplayDecisions(wrong))
+        assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "page_token")
 
 
 async def test_a_token_continues_its_list_with_another_page_size_and_order_of_filters(shop: Retailer) -> None:

@@ -149,7 +149,9 @@ class ReplayDecisionsRequest(_message.Message):
     page_size: _builtins.int
     """1 to 1,000; 100 by default."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous response, with the same rules and filters; that of another list or of other
+    filters is refused. `page_size` may change.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateFile]:
         """The rules to try, 1 to 1,000 files, as in `TestPolicies`; the same for every page. Test suites are ignored."""

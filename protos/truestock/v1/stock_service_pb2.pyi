@@ -972,7 +972,7 @@ class ListStockMovementsRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Such as `counted`, `shipped` or `released`; all if empty, at most 50."""
+        """Such as `counted`, `shipped` or `released`; all if empty, at most 50. The error about another word lists the kinds."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:

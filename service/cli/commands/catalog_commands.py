@@ -228,7 +228,7 @@ def _show(
     else:
         print_table(stdout_console(), listing.entries)
     _say_more(len(listing.entries), more=listing.more)
-    unknown_names.say_unknown(listing.unknown)
+    unknown_names.refuse_unknown(listing.unknown)
 
 
 def _show_counts(

@@ -18,7 +18,7 @@ from policies.reading.rules_reader import FOLDER, is_rule_file, read
 from policies.source.problems import Problem, terminal_safe
 from policies.testing.suites import RuleTestResult, run_suites, testable_rules
 from service.cli.commands.draft_command import DraftReport, write_drafts
-from service.cli.console import count, fitted, print_json, say
+from service.cli.console import EXIT_USAGE, UserError, count, fitted, print_json, say
 from service.policy.rules_folder import RulesFolder, problems_text, read_folder
 
 POLL_SECONDS = 0.25
@@ -71,13 +71,14 @@ def run(
     server: str | None = None,
     draft_tests: bool = False,
 ) -> int:
-    """Checks the folder and prints the result. Returns 0 without problems, 1 with problems, 2 without a folder.
+    """Checks the folder and prints the result. Returns 0 without problems, 1 with problems.
 
-    With `draft_tests`, first writes tests of untested rules into new files. Raises UserError if that fails.
+    With `draft_tests`, first writes tests of untested rules into new files. Raises UserError without a folder, or if
+    that fails.
     """
     if not path.is_dir():
-        say(f"there is no rules folder {path}; name an existing folder, such as: truestock check rules")
-        return 2
+        message = f"there is no rules folder {path}; name an existing folder, such as: truestock check rules"
+        raise UserError(message, code="USAGE", exit_code=EXIT_USAGE)
     # '.' has no name of its own, so printed paths would lack their first part.
     folder = path.absolute()
     # Paths of files begin with the folder's own name, also where a link leads to it.

@@ -9,7 +9,7 @@ import typer
 
 from policies.reading.rules_reader import is_rule_file
 from policies.source.problems import Problem
-from service.cli import options
+from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import (
     UserError,
@@ -213,31 +213,31 @@ def orders(
     """
     request = ListAllocationsRequest(
         channel_ids=channel or [],
-        states=[_state(word) for word in state or []],
+        states=[options.word("--state", word, _STATES) for word in state or []],
         needs_person_only=needs_person,
         on_hold_only=on_hold,
         location_id=location,
     )
 
-    async def ask(client: Client) -> tuple[list[Allocation], bool]:
-        return await client.list_entries(
+    async def ask(client: Client) -> tuple[list[Allocation], bool, list[str]]:
+        listed, more = await client.list_entries(
             client.allocations.ListAllocations, request, lambda page: page.allocations, limit
         )
+        unknown = await unknown_names.without_entries(
+            client,
+            location_ids=[location] if location and not listed else [],
+            channel_ids=() if listed else channel or (),
+        )
+        return listed, more, unknown
 
-    listed, more = call(server, ask)
+    listed, more, unknown = call(server, ask)
     if as_json:
         print_json(listed)
-        return
-    _print_orders(listed)
-    if more:
+    else:
+        _print_orders(listed)
+    if more and not as_json:
         say(f"Only the first {count(limit, 'order')}; raise --limit for more.")
-
-
-def _state(word: str) -> Allocation.State.ValueType:
-    number = _STATES.get(word.replace("_", " ").lower())
-    if number is None:
-        raise typer.BadParameter(f"--state {word!r} is none of: {', '.join(_STATES)}")
-    return number
+    unknown_names.refuse_unknown(unknown)
 
 
 def _print_orders(listed: list[Allocation]) -> None:

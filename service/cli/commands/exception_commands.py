@@ -8,7 +8,7 @@ import typer
 
 from policies.domain.model import EXCEPTION_KINDS
 from policies.domain.resolutions import OTHER, RESOLUTIONS
-from service.cli import options
+from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import count, print_json, say, stdout_console
 from service.cli.views.exception_views import print_exception, print_exceptions
@@ -26,6 +26,8 @@ Actor = Annotated[
     str, typer.Option("--by", metavar="NAME", help="Your name for the history; your login name by default.")
 ]
 DEFAULT_LIMIT = 200
+_KINDS = {kind: kind for kind in EXCEPTION_KINDS}
+_RESOLUTIONS = {resolution: resolution for resolution in RESOLUTIONS}
 _RESOLUTION_HELP = f"One of {', '.join(RESOLUTIONS)}."
 
 app = typer.Typer(
@@ -69,22 +71,27 @@ def exceptions(
         return
     request = ListExceptionsRequest(
         states=[] if everything else [ExceptionRecord.STATE_OPEN],
-        kinds=[_choice(text, EXCEPTION_KINDS, "--kind") for text in kind or []],
+        kinds=[options.word("--kind", text, _KINDS) for text in kind or []],
         owners=owner or [],
         channel_ids=channel or [],
         overdue_only=overdue,
         order=options.order_reference(order) if order else None,
     )
 
-    async def ask(client: Client) -> tuple[list[ExceptionRecord], bool]:
-        return await client.list_entries(client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit)
+    async def ask(client: Client) -> tuple[list[ExceptionRecord], bool, list[str]]:
+        listed, more = await client.list_entries(
+            client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit
+        )
+        named = () if listed else channel or ()
+        return listed, more, await unknown_names.without_entries(client, channel_ids=named)
 
-    listed, more = call(server, ask)
+    listed, more, unknown = call(server, ask)
     if as_json:
         print_json(listed)
-        return
-    print_exceptions(stdout_console(), listed)
-    if more:
+    else:
+        print_exceptions(stdout_console(), listed)
+    unknown_names.refuse_unknown(unknown)
+    if more and not as_json:
         say(f"Only the first {count(limit, 'exception')}; filter with --owner or --kind, or raise --limit for more.")
 
 
@@ -166,7 +173,7 @@ def resolve(
       truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
         --resolution cancelled --note "the shopper agreed"
     """
-    name = _choice(resolution, RESOLUTIONS, "--resolution")
+    name = options.word("--resolution", resolution, _RESOLUTIONS)
     if name == OTHER and not note:
         raise typer.BadParameter("--resolution other needs a --note that says how it was resolved")
     request = ResolveExceptionRequest(
@@ -199,11 +206,3 @@ def _show(exception: ExceptionRecord, as_json: bool) -> None:
         print_json(exception)
     else:
         print_exception(stdout_console(), exception, ())
-
-
-def _choice(text: str, choices: tuple[str, ...], option: str) -> str:
-    """One of `choices`, which may be written with `-` or `_`."""
-    word = text.strip().lower().replace("-", "_")
-    if word not in choices:
-        raise typer.BadParameter(f"{option} {text!r} is not one of {', '.join(choices)}")
-    return word

@@ -10,7 +10,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, call
-from service.cli.console import count, first_lines, print_json, progress_bar, say, stdout_console
+from service.cli.console import UserError, count, first_lines, print_json, progress_bar, say, stdout_console
 from service.cli.files.csv_import import import_file
 from service.cli.files.decimal_marks import DecimalMark
 from service.cli.files.file_kinds import KINDS
@@ -171,14 +171,18 @@ def _run(
         print_json(report.as_dict())
     else:
         print_import(stdout_console(), report)
-    say(*first_lines([*report.stale, *report.quarantined], PROBLEMS_SHOWN))
+    say(*first_lines(report.stale, PROBLEMS_SHOWN))
     if report.dropped:
         dropped = count(report.dropped, "older quarantined row was", "older quarantined rows were")
         say(f"{dropped} dropped: the quarantine keeps no more of this source.")
     if report.quarantined:
         quarantined = count(len(report.quarantined), "row was", "rows were")
-        say(f"{quarantined} quarantined; correct the file and import it again.")
-        raise typer.Exit(1)
+        advice = f"{quarantined} quarantined; correct the file and import it again."
+        raise UserError(
+            "\n".join([*first_lines(report.quarantined, PROBLEMS_SHOWN), advice]),
+            code="QUARANTINED",
+            fields=[problem.as_field() for problem in report.quarantined[:PROBLEMS_SHOWN]],
+        )
 
 
 def _import(file: ImportFile, stock: StockImport | None) -> Callable[[Client], Awaitable[ImportReport]]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from service.cli import options
+from policies.stock.counting import MOVEMENT_KINDS
+from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.movement_views import print_movements, print_transfer, print_transfers
@@ -48,6 +49,7 @@ EffectiveTime = Annotated[
         help="When it happened, such as 2026-11-30T09:00Z; now by default. A count since then includes it.",
     ),
 ]
+_KINDS = {kind: kind for kind in MOVEMENT_KINDS}
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of entries.")]
 
 
@@ -57,7 +59,7 @@ def movements(
     ] = None,
     location: Annotated[list[str] | None, typer.Option("--location", help="Only this location; repeatable.")] = None,
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Only this kind, such as counted or shipped; repeatable.")
+        list[str] | None, typer.Option("--kind", help=f"Only this kind; repeatable: {', '.join(MOVEMENT_KINDS)}.")
     ] = None,
     order: Annotated[
         str, typer.Option("--order", metavar="ALLOCATION|CHANNEL/ORDER", help="Only movements of this order.")
@@ -76,19 +78,28 @@ def movements(
     """
     reference = options.allocation_reference(order) if order else None
 
-    async def ask(client: Client) -> tuple[list[StockMovementRecord], bool]:
-        request = ListStockMovementsRequest(skus=skus or [], location_ids=location or [], kinds=kind or [])
+    kinds = [options.word("--kind", text, _KINDS) for text in kind or []]
+
+    async def ask(client: Client) -> tuple[list[StockMovementRecord], bool, list[str]]:
+        request = ListStockMovementsRequest(skus=skus or [], location_ids=location or [], kinds=kinds)
         if reference is not None:
             request.allocation_id = await client.allocation_id(reference)
-        return await client.list_entries(
+        listed, more = await client.list_entries(
             client.stock.ListStockMovements, request, lambda page: page.stock_movements, limit
         )
+        unknown = await unknown_names.without_entries(
+            client,
+            skus=() if listed else skus or (),
+            location_ids=() if listed else location or (),
+        )
+        return listed, more, unknown
 
-    listed, more = call(server, ask)
+    listed, more, unknown = call(server, ask)
     if as_json:
         print_json(listed)
     else:
         print_movements(stdout_console(), listed, more=more)
+    unknown_names.refuse_unknown(unknown)
 
 
 @transfer.command()
@@ -200,15 +211,18 @@ def list_(
       truestock transfer list --location store-austin --limit 1000
     """
 
-    async def ask(client: Client) -> tuple[list[Transfer], bool]:
+    async def ask(client: Client) -> tuple[list[Transfer], bool, list[str]]:
         request = ListTransfersRequest(location_id=location, in_transit_only=in_transit)
-        return await client.list_entries(client.stock.ListTransfers, request, lambda page: page.transfers, limit)
+        listed, more = await client.list_entries(client.stock.ListTransfers, request, lambda x: x.transfers, limit)
+        named = [location] if location and not listed else []
+        return listed, more, await unknown_names.without_entries(client, location_ids=named)
 
-    transfers, more = call(server, ask)
+    transfers, more, unknown = call(server, ask)
     if as_json:
         print_json(transfers)
     else:
         print_transfers(stdout_console(), transfers, more=more)
+    unknown_names.refuse_unknown(unknown)
 
 
 def _show(server: str, request: TransferStockRequest | CancelTransferRequest, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from service.cli import options
 from service.cli.client import Client, ServiceError, call
-from service.cli.console import EXIT_INTERRUPTED, first_lines, print_json, progress_bar, say, stdout_console
+from service.cli.console import EXIT_INTERRUPTED, UserError, first_lines, print_json, progress_bar, say, stdout_console
 from service.cli.files.order_export import OrderColumns, OrderFile, read_orders
 from service.cli.files.order_replay import OrderReplayer, ReplayTotals
 from service.cli.files.replay_provisioning import ProvisioningReport, provision
@@ -131,11 +131,15 @@ class _ReplayRun:
         if failure is None or self.totals.answered:
             self._print()
         if failure is not None:
+            say(*first_lines(self.totals.errors, PROBLEMS_SHOWN))
             raise failure
+        errors = self._errors()
         if self.totals.interrupted:
-            raise typer.Exit(EXIT_INTERRUPTED)
-        if self.totals.errors:
-            raise typer.Exit(1)
+            text = "\n".join([*errors, "Stopped early: the totals cover the orders replayed so far."])
+            raise UserError(text, code="INTERRUPTED", exit_code=EXIT_INTERRUPTED)
+        if errors:
+            fields = [problem.as_field() for problem in self.totals.errors[:PROBLEMS_SHOWN]]
+            raise UserError("\n".join(errors), code="ORDERS_FAILED", fields=fields)
 
     async def _replay(self, client: Client) -> None:
         if self.units:
@@ -165,8 +169,9 @@ class _ReplayRun:
             print_json(self.totals.as_dict())
         else:
             print_totals(stdout_console(), self.totals, self.provisioned)
-        say(*first_lines(self.totals.errors, PROBLEMS_SHOWN))
+
+    def _errors(self) -> list[str]:
+        lines = first_lines(self.totals.errors, PROBLEMS_SHOWN)
         if self.totals.unknown_names:
-            say("--provision N creates products that do not exist yet; `truestock import` creates channels.")
-        if self.totals.interrupted:
-            say("Stopped early: the totals cover the orders replayed so far.")
+            lines.append("--provision N creates products that do not exist yet; `truestock import` creates channels.")
+        return lines

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli import options
+from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.order_views import show_allocation
@@ -63,18 +63,23 @@ def shipments(
         raise typer.BadParameter("--all and --state exclude each other; give one of them")
     request = fulfillment_pb.ListShipmentsRequest(
         location_ids=location or [],
-        states=[] if every else [_state(word) for word in state or OPEN_STATES],
+        states=[] if every else [options.word("--state", word, STATES) for word in state or OPEN_STATES],
         assigned_before=options.timestamp(before, "--before"),
     )
 
-    async def ask(client: Client) -> tuple[list[Shipment], bool]:
-        return await client.list_entries(client.fulfillment.ListShipments, request, lambda page: page.shipments, limit)
+    async def ask(client: Client) -> tuple[list[Shipment], bool, list[str]]:
+        listed, more = await client.list_entries(
+            client.fulfillment.ListShipments, request, lambda page: page.shipments, limit
+        )
+        named = () if listed else location or ()
+        return listed, more, await unknown_names.without_entries(client, location_ids=named)
 
-    listed, more = call(server, ask)
+    listed, more, unknown = call(server, ask)
     if as_json:
         print_json(listed)
     else:
         print_shipments(stdout_console(), listed, more=more)
+    unknown_names.refuse_unknown(unknown)
 
 
 @shipment.command()
@@ -376,12 +381,6 @@ def record_return(
         return (await client.ask(client.fulfillment.RecordReturn, request)).allocation
 
     show_allocation(call(server, ask), as_json)
-
-
-def _state(word: str) -> Shipment.State.ValueType:
-    if word not in STATES:
-        raise typer.BadParameter(f"--state {word!r} is none of: {', '.join(STATES)}")
-    return STATES[word]
 
 
 def _capitals(word: str) -> str:

@@ -65,7 +65,7 @@ def availability(
         print_json(response)
     else:
         print_availability(stdout_console(), response, channel)
-    unknown_names.say_unknown(unknown)
+    unknown_names.refuse_unknown(unknown)
 
 
 def stock(
@@ -98,7 +98,7 @@ def stock(
     if channel and not single:
         raise typer.BadParameter("--channel goes with a single SKU; `truestock availability` takes more")
 
-    async def read(client: Client) -> tuple[list[StockLevel], bool, StockOverview | None]:
+    async def read(client: Client) -> tuple[list[StockLevel], bool, StockOverview | None, list[str]]:
         from service.cli.stock_overview import load_overview
 
         request = ListStockLevelsRequest(skus=skus or [], location_ids=location or [])
@@ -106,10 +106,17 @@ def stock(
             client.stock.ListStockLevels, request, lambda page: page.stock_levels, limit
         )
         overview = await load_overview(client, levels, channel, datetime.now(UTC)) if single and levels else None
-        return levels, more, overview
+        shown = {level.sku for level in levels}
+        unknown = await unknown_names.without_entries(
+            client,
+            skus=[] if more else [sku for sku in skus or [] if sku not in shown],
+            location_ids=() if levels else location or (),
+        )
+        return levels, more, overview, unknown
 
-    levels, more, overview = call(server, read)
+    levels, more, overview, unknown = call(server, read)
     _show_stock(levels, overview, channel, more=more, as_json=as_json)
+    unknown_names.refuse_unknown(unknown)
 
 
 def policies(server: options.Server = options.SERVER, as_json: options.Json = False) -> None:

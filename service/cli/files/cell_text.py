@@ -24,6 +24,10 @@ def plain(cell: str, *, free_text: bool) -> str:
     In free text, such as names, an apostrophe is a guard only before what a spreadsheet would change: `'90` is 90, and
     `'s-Hertogenbosch` is a town.
     """
+    cell = cell.strip()
+    if cell.isalnum():
+        # Nearly every cell of a large file.
+        return cell
     cell = stripped(cell)
     formula = _FORMULA.fullmatch(cell)
     if formula is not None:

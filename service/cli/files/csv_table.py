@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from policies.domain.near_names import near_name
-from service.cli.console import UserError, first_lines
+from service.cli.console import FieldProblem, UserError, first_lines
 from service.cli.files.cell_text import plain, stripped
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_PROBLEMS_SHOWN = 100
+INVALID_FILE = "INVALID_FILE"
+"""The code of errors about a file."""
 _SEPARATOR_LINE = re.compile(r'(\s*)"?sep=([^\w\s"]|\t)"?[;,\t ]*(?=[\r\n]|$)', re.IGNORECASE)
 """The line `sep=;` with which a spreadsheet is told the delimiter."""
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -43,15 +45,24 @@ class CsvProblem:
     help: str = ""
 
     def __str__(self) -> str:
+        field = self.as_field()
+        return f"{field.field}: {field.problem}"
+
+    def as_field(self) -> FieldProblem:
+        """The place and the problem, apart from each other."""
         position = f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
-        return f"{position}: {self.message}{', ' + self.help if self.help else ''}"
+        return FieldProblem(position, f"{self.message}{', ' + self.help if self.help else ''}")
 
 
 class CsvError(UserError):
     """A file that cannot be used; the message lists its first MAX_PROBLEMS_SHOWN problems."""
 
     def __init__(self, problems: Sequence[CsvProblem]) -> None:
-        super().__init__("\n".join(first_lines(problems, MAX_PROBLEMS_SHOWN)))
+        super().__init__(
+            "\n".join(first_lines(problems, MAX_PROBLEMS_SHOWN)),
+            code=INVALID_FILE,
+            fields=[problem.as_field() for problem in problems[:MAX_PROBLEMS_SHOWN]],
+        )
         self.problems = tuple(problems)
 
 
@@ -156,10 +167,12 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise UserError(f"{path}: {size:,} bytes are more than {MAX_FILE_BYTES:,}; split the file")
+            raise UserError(
+                f"{path}: {size:,} bytes are more than {MAX_FILE_BYTES:,}; split the file", code=INVALID_FILE
+            )
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}", code=INVALID_FILE) from error
     for mark, marked_encoding in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             encoding = marked_encoding

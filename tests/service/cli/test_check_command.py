@@ -153,13 +153,12 @@ def test_rules_with_problems_are_not_tested_but_their_suites_are_read(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "rules/all.yaml"])
-def test_a_missing_folder_is_reported_in_one_sentence(
-    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(folder.parent / name) == 2
-    assert capsys.readouterr().err.startswith(
-        f"there is no rules folder {folder.parent / name}; name an existing folder"
-    )
+def test_a_missing_folder_is_reported_in_one_sentence(folder: Path, name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run(folder.parent / name)
+
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith(f"there is no rules folder {folder.parent / name}; name an existing folder")
 
 
 @pytest.mark.parametrize(

@@ -117,19 +117,19 @@ def test_the_catalog_is_listed_by_filters_as_a_table_as_json_and_as_csv(shop: Ru
     assert "Only the first 1 entry" in cut.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("locations", "dc", "Store-A"), "There is no location 'Store-A'; did you mean 'store-a'?"),
-        (("products", "mug", "BOWL"), "There is no product 'mug'; did you mean 'MUG'?"),
-        (("channels", "shopfy"), "There is no channel 'shopfy'; did you mean 'shopify'?"),
-        (("availability", "MUGG", "MUG", "--channel", "shopify"), "There is no product 'MUGG'; did you mean 'MUG'?"),
-    ],
-)
-def test_an_unknown_name_is_said_with_the_near_one(shop: Run, arguments: tuple[str, ...], sentence: str) -> None:
-    result = shop(*arguments)
+NEAR_NAMES = {
+    ("locations", "dc", "Store-A"): "There is no location 'Store-A'; did you mean 'store-a'?",
+    ("products", "mug", "BOWL"): "There is no product 'mug'; did you mean 'MUG'?",
+    ("channels", "shopfy"): "There is no channel 'shopfy'; did you mean 'shopify'?",
+    ("availability", "MUGG", "MUG", "--channel", "shopify"): "There is no product 'MUGG'; did you mean 'MUG'?",
+}
 
-    assert (result.code, result.err) == (3, f"{sentence}\n")
+
+def test_an_unknown_name_is_said_with_the_near_one(shop: Run) -> None:
+    for arguments, sentence in NEAR_NAMES.items():
+        result = shop(*arguments)
+
+        assert (result.code, result.err) == (3, f"{sentence}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -209,6 +209,10 @@ def test_a_malformed_server_address_is_refused(run: Run, server: str) -> None:
         (("replay-decision", SOME_ID, "--rules", "rules", "--since", "1d"), "not both"),
         (("replay-decision", "--rules", "rules", "--since", "yesterday"), "--since"),
         (("orders", "--state", "sold"), "'sold' is none of: refused, held"),
+        (("shipments", "--state", "asigned"), "is none of: assigned"),
+        (("movements", "--kind", "wrong"), "--kind 'wrong' is none of: counted, incoming, untracked, received"),
+        (("exceptions", "--kind", "overselling"), "did you mean 'oversell'?"),
+        (("exceptions", "resolve", SOME_ID, "--resolution", "gone"), "--resolution 'gone' is none of: "),
         (("extend", SOME_ID, "--minutes", "4321"), "less than or equal to 4320"),
         (("availability", "\udcff", "--channel", "c"), "'\\udcff' is not UTF-8 text"),
         (("transfer", "cancel", "T-1", "--at", "0001-01-01T00:00+14:00"), "between the years 1970 and 9999 in UTC"),

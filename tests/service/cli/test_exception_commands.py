@@ -104,12 +104,12 @@ def test_an_unsuitable_resolution_is_refused_with_the_suitable_ones(ask: Ask) ->
     [
         (
             ("resolve", SOME_ID, "--resolution", "sorted"),
-            "--resolution 'sorted' is not one of rerouted, backordered, cancelled",
+            "--resolution 'sorted' is none of: rerouted, backordered, cancelled",
         ),
         (("resolve", SOME_ID, "--resolution", "other"), "--resolution other needs a --note"),
         (("resolve", SOME_ID), "Missing option '--resolution'"),
         (("show", "1"), "is not an exception's id"),
-        (("--kind", "oversold"), "--kind 'oversold' is not one of oversell"),
+        (("--kind", "oversold"), "--kind 'oversold' is none of: oversell"),
         (("--overdue", "show", SOME_ID), "write options after the subcommand"),
     ],
 )

@@ -52,6 +52,15 @@ async def test_every_movement_of_a_stock_level_is_listed_newest_first(shop: Reta
     assert (records[2].source, records[2].reported_count, records[2].result) == ("counter", 10, "accepted")
 
 
+async def test_an_unknown_kind_is_refused_with_those_that_there_are(shop: Retailer) -> None:
+    request = stock_pb.ListStockMovementsRequest(kinds=["counted", "wrong"])
+
+    error = await refused(shop.stock_service.ListStockMovements(request))
+
+    assert error.is_(INVALID, "INVALID_FIELD", "kinds[1]")
+    assert "'wrong' is not one of counted, incoming, untracked, received" in error.message
+
+
 async def test_absorbed_movements_are_listed_too(shop: Retailer) -> None:
     old = datetime.now(UTC) - timedelta(days=1)
     await shop.record(change("MUG", "dc", at=old, change_id="late", movement=movement(SOLD_AT_TILL, 1)), source="till")
