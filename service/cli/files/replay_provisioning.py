@@ -29,11 +29,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class ProvisioningReport:
-    """How many products were created, and how many counts were accepted or recorded before."""
+    """How many products were created, and how many counts were accepted or recorded before.
+
+    `incomplete_products` existed before without weight, size or picture, although complete ones were asked for.
+    """
 
     products: int
     counts: int
     duplicate_counts: int
+    incomplete_products: int = 0
 
 
 async def provision(
@@ -58,7 +62,8 @@ async def provision(
             f"Truestock at {client.server} has no open location to count stock at; "
             "import some with `truestock import locations FILE.csv`, or start it with `truestock serve --sample`"
         )
-    created = await _create_products(client, [_product_message(x, currency, complete=complete) for x in products])
+    existing = await client.products([product.sku for product in products])
+    await _create_products(client, existing, [_product_message(x, currency, complete=complete) for x in products])
     shares = spread_units(units, locations)
     changes = _counts(products, units, shares, now or datetime.now(UTC))
     accepted = duplicates = 0
@@ -70,7 +75,8 @@ async def provision(
         accepted += sum(result.result == StockChangeResult.CHANGE_RESULT_ACCEPTED for result in response.results)
         duplicates += sum(result.result == StockChangeResult.CHANGE_RESULT_DUPLICATE for result in response.results)
         advance(len(batch))
-    return ProvisioningReport(created, accepted, duplicates)
+    incomplete = sum(not _is_complete(product) for product in existing) if complete else 0
+    return ProvisioningReport(len(products) - len(existing), accepted, duplicates, incomplete)
 
 
 def spread_units(units: int, locations: Sequence[Location]) -> dict[str, int]:
@@ -95,12 +101,15 @@ def _split_evenly(units: int, location_ids: Sequence[str]) -> dict[str, int]:
     }
 
 
-async def _create_products(client: Client, products: Sequence[Product]) -> int:
-    existing_skus = {product.sku for product in await client.products([product.sku for product in products])}
+async def _create_products(client: Client, existing: Iterable[Product], products: Iterable[Product]) -> None:
+    existing_skus = {product.sku for product in existing}
     missing = [product for product in products if product.sku not in existing_skus]
     for batch in _batches(missing, limits.UPSERTS):
         await client.ask(client.catalog.UpsertProducts, UpsertProductsRequest(products=batch))
-    return len(missing)
+
+
+def _is_complete(product: Product) -> bool:
+    return product.HasField("dimensions") and bool(product.image_uri)
 
 
 def _product_message(product: FileProduct, currency: str, *, complete: bool) -> Product:

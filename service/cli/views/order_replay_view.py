@@ -69,6 +69,11 @@ def print_totals(console: Console, totals: ReplayTotals, provisioned: Provisioni
         )
         created = count(provisioned.products, "product")
         console.print(f"Provisioned: {created} created, {count(provisioned.counts, 'count')} accepted{duplicates}.")
+        if provisioned.incomplete_products:
+            console.print(
+                f"{count(provisioned.incomplete_products, 'product')} existed before without weight, size or picture. "
+                "--complete changes only new products, so complete these with `truestock import products`."
+            )
     values = totals.as_dict()
     table = new_table("order replay", "", numbers=("",))
     for key, words in _WORDS.items():

@@ -13,7 +13,7 @@ from rich.console import Console
 from policies.stock import oversell
 from service.cli.client import FieldViolation, ServiceError, connect
 from service.cli.files.countries import country_code
-from service.cli.files.order_export import OrderColumns, OrderFile, quantity_of, read_orders, time_of
+from service.cli.files.order_export import FileProduct, OrderColumns, OrderFile, quantity_of, read_orders, time_of
 from service.cli.files.order_replay import (
     OrderReplayer,
     ReplayTotals,
@@ -24,7 +24,7 @@ from service.cli.files.order_replay import (
     percentile,
     refused_line,
 )
-from service.cli.files.replay_provisioning import provision, spread_units
+from service.cli.files.replay_provisioning import ProvisioningReport, provision, spread_units
 from service.cli.views.order_replay_view import print_totals
 from truestock.v1.catalog_service_pb2 import Channel, Location, UpsertChannelsRequest, UpsertLocationsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
@@ -227,12 +227,23 @@ def test_units_that_a_rule_blocks_are_not_oversold_and_complete_products_are_not
     assert dict(blocked.short_by_reason) == {"blocked_by_rule no-picture-for-tiktok, not-ready-for-tiktok": 60}
     assert complete.units_withheld == 0
     assert complete.short_by_reason["not_told"] == complete.units_oversold == 20
+    assert _provisioned(server_address, "LAMP", complete=True).incomplete_products == 1
+    assert _provisioned(server_address, "LAMP").incomplete_products == 0
+    assert _provisioned(server_address, "VASE", complete=True).incomplete_products == 0
     assert _rows_after("in stock, but kept by a buffer or a block", blocked) == [
         "blocked by rule no-picture-for-tiktok, not-ready-for-tiktok 60"
     ]
     assert _rows_after("oversold: no permitted location has them", complete) == [
         "not told: no figure was published to the channel 20"
     ]
+
+
+def test_products_that_stay_incomplete_are_named() -> None:
+    console = Console(width=400, file=StringIO())
+    report = ProvisioningReport(products=0, counts=0, duplicate_counts=7, incomplete_products=1)
+    print_totals(console, ReplayTotals(), report)
+
+    assert "1 product existed before without weight, size or picture." in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_every_cause_of_an_oversell_is_explained_in_the_summary() -> None:
@@ -251,6 +262,14 @@ def _rows_after(heading: str, totals: ReplayTotals) -> list[str]:
     return [
         " ".join(line.split()) for line in itertools.takewhile(lambda line: line.startswith("     "), lines[start:])
     ]
+
+
+def _provisioned(server: str, sku: str, *, complete: bool = False) -> ProvisioningReport:
+    async def run() -> ProvisioningReport:
+        async with connect(server) as client:
+            return await provision(client, [FileProduct(sku, "", None)], 60, complete=complete)
+
+    return asyncio.run(run())
 
 
 def _allocated(server: str) -> int:
