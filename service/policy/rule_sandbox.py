@@ -29,7 +29,8 @@ class RuleSandbox:
     async def answer(self, module: str, task: bytes) -> bytes:
         """What a module that runs rules in a sandbox process writes for this input.
 
-        Raises RulesTooCostly, or Overloaded if too many requests wait.
+        Raises RulesTooCostly, Overloaded if too many requests wait or the machine is too busy with other work, and
+        NotReady if the process was stopped with the service.
         """
         if self._waiting_count >= limits.SANDBOXES_WAITING:
             retry_after = timedelta(seconds=limits.SANDBOX_SECONDS)
