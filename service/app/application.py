@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -22,6 +23,7 @@ from policies.source.problems import Problem
 from service import limits
 from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.backorders import Backorders
+from service.app.drain import CLOSING_SECONDS, Drain
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
 from service.app.metrics_endpoint import MetricsServer
@@ -65,6 +67,13 @@ GRPC_OPTIONS = (
 )
 
 
+PUBLICATIONS_SECONDS = 0.3
+METRICS_SECONDS = 0.2
+CONNECTIONS_SECONDS = 0.3
+SERVER_SECONDS = 1.8
+"""What the parts that end after the last call get of a stop in any case, in this order."""
+
+
 class StartError(Exception):
     """The service cannot start. The message says why and what to do."""
 
@@ -100,8 +109,11 @@ class _DatabaseSource:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Runs a service with these settings until the block ends; parts stop in the reverse order of their start."""
+async def running(settings: Settings, hurried: asyncio.Event | None = None) -> AsyncIterator[Running]:
+    """Runs a service with these settings until the block ends; it then stops as `Drain` says.
+
+    Setting `hurried` cuts off the calls in flight, for which the stop waits up to `drain_seconds`.
+    """
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
     metrics = Metrics(CollectorRegistry())
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
@@ -109,21 +121,21 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     if settings.require_tests:
         await _require_tests(active_policies)
     _check_free(address)
-    async with AsyncExitStack() as stack:
-        source = await _find_database(settings, stack)
+    async with Drain(settings.drain_seconds) as drain:
+        source = await _find_database(settings, drain)
         database = await _open_database(settings, source.url, metrics)
-        stack.push_async_callback(database.close)
+        drain.add("database connections", database.close, needed_seconds=CONNECTIONS_SECONDS)
         loaded = await _load_sample(settings, database, active_policies.in_force())
         catalog = await _start_counters(database, metrics)
         reporting_lease = ReportingLease(database, metrics, new_id())
         await reporting_lease.renew()
         await policy_store.store_rules(database, active_policies)
-        metrics_server = _metrics_server(metrics_address, metrics, stack)
+        metrics_server = _metrics_server(metrics_address, metrics, drain)
         port, health_servicer = await _start_grpc(
-            Dependencies(settings, database, active_policies, metrics, new_id), address, stack
+            Dependencies(settings, database, active_policies, metrics, new_id), address, drain, hurried
         )
         metrics_server.ready = True
-        stack.callback(metrics_server.not_ready)
+        drain.add("readiness", metrics_server.not_ready, at_once=True)
         lost = asyncio.Event()
 
         async def on_change(alive: bool) -> None:
@@ -132,8 +144,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             if source.has_ended:
                 lost.set()
 
-        _background(stack, HealthProbe(database, on_change).run)
-        _background(stack, reporting_lease.run)
+        _background(drain, "health probe", HealthProbe(database, on_change).run)
+        _background(drain, "reporting", reporting_lease.run)
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),
@@ -165,17 +177,32 @@ async def _test_problems(sandbox: RuleSandbox, files: Mapping[str, bytes]) -> tu
     return (await tested(sandbox, files)).problems
 
 
-async def _find_database(settings: Settings, stack: AsyncExitStack) -> _DatabaseSource:
+async def _find_database(settings: Settings, drain: Drain) -> _DatabaseSource:
     """The database of the settings, unchanged; without one, the embedded PostgreSQL, started and migrated."""
     if settings.database_url is not None:
         return _DatabaseSource(settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names")
-    try:
-        server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir)
-    except EmbeddedPostgresError as error:
-        raise StartError(str(error)) from error
-    stack.push_async_callback(asyncio.to_thread, server.stop)
+    server = await _start_server(settings)
+    drain.add(
+        "embedded PostgreSQL", lambda seconds: asyncio.to_thread(server.stop, seconds), needed_seconds=SERVER_SECONDS
+    )
     await migrate.migrate(server.database_url)
     return _DatabaseSource(server.database_url, f"embedded PostgreSQL, data in {server.data_dir}", server)
+
+
+async def _start_server(settings: Settings) -> EmbeddedPostgres:
+    """The embedded PostgreSQL, started in a thread; if this task is cancelled, the server is stopped again first."""
+    abandoned = threading.Event()
+    starting = asyncio.ensure_future(asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir, abandoned=abandoned))
+    try:
+        return await asyncio.shield(starting)
+    except EmbeddedPostgresError as error:
+        raise StartError(str(error)) from error
+    except asyncio.CancelledError:
+        abandoned.set()
+        with suppress(EmbeddedPostgresError):
+            # It may have started a moment ago.
+            await asyncio.to_thread((await starting).stop, CLOSING_SECONDS)
+        raise
 
 
 async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Database:
@@ -215,19 +242,19 @@ async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     return catalog
 
 
-def _metrics_server(address: Address, metrics: Metrics, stack: AsyncExitStack) -> MetricsServer:
+def _metrics_server(address: Address, metrics: Metrics, drain: Drain) -> MetricsServer:
     try:
         server = MetricsServer(address, metrics.registry)
     except OSError as error:
         raise StartError(
             f"metrics cannot be served on {address}: {error.strerror}; choose another --metrics-address"
         ) from error
-    stack.callback(server.close)
+    drain.add("metrics", lambda seconds: asyncio.to_thread(server.close, seconds), needed_seconds=METRICS_SECONDS)
     return server
 
 
 async def _start_grpc(
-    deps: Dependencies, address: Address, stack: AsyncExitStack
+    deps: Dependencies, address: Address, drain: Drain, hurried: asyncio.Event | None
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
     server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics)], options=GRPC_OPTIONS)
@@ -243,10 +270,16 @@ async def _start_grpc(
         ) from error
     await server.start()
     # It ends after the last call, so that what the last answers published is kept too.
-    _background(stack, partial(deps.publication_log.run, deps.database))
-    stack.push_async_callback(_drain, server, queue, deps)
+    _background(
+        drain,
+        "publications",
+        partial(deps.publication_log.run, deps.database),
+        at_once=False,
+        needed_seconds=PUBLICATIONS_SECONDS,
+    )
+    drain.add("calls in flight", partial(_end_calls, server, queue, deps, hurried or asyncio.Event()), at_once=True)
     await _set_health(health_servicer, alive=True)
-    stack.push_async_callback(health_servicer.enter_graceful_shutdown)
+    drain.add("health service", lambda _: health_servicer.enter_graceful_shutdown(), at_once=True)
     housekeeping = Housekeeping(
         deps.database,
         lifecycle,
@@ -255,20 +288,26 @@ async def _start_grpc(
         exceptions=ExceptionSweep(deps),
         publication_retention=timedelta(days=deps.settings.publication_retention_days),
     )
-    _background(stack, housekeeping.run)
+    _background(drain, "housekeeping", housekeeping.run)
     retention = timedelta(days=deps.settings.decision_retention_days)
-    _background(stack, DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run)
-    _background(stack, VelocityLearner(deps.database).run)
-    _background(stack, partial(deps.publication_log.follow, deps.database))
-    _background(stack, LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run)
+    _background(
+        drain,
+        "retention of decisions",
+        DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run,
+    )
+    _background(drain, "velocity", VelocityLearner(deps.database).run)
+    _background(drain, "publications of others", partial(deps.publication_log.follow, deps.database))
+    _background(
+        drain, "ledger check", LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run
+    )
     watch = FolderWatcher(
         deps.active_policies,
         lambda: policy_store.store_rules(deps.database, deps.active_policies),
         partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
     )
-    _background(stack, watch.run)
+    _background(drain, "rules folder", watch.run)
     for work in deps.background:
-        _background(stack, work)
+        _background(drain, "background work", work)
     return port, health_servicer
 
 
@@ -278,26 +317,36 @@ async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool
         await health_servicer.set(name, status)
 
 
-async def _drain(server: grpc.aio.Server, queue: AllocationQueue, deps: Dependencies) -> None:
-    """Ends streams, refuses new calls and answers the calls in flight, within a bounded time."""
-    seconds = deps.settings.drain_seconds
+async def _end_calls(
+    server: grpc.aio.Server, queue: AllocationQueue, deps: Dependencies, hurried: asyncio.Event, seconds: float
+) -> None:
+    """Ends streams, refuses new calls, and answers those in flight; cuts them off after `drain_seconds`."""
     deps.shutdown.set()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(server.stop(seconds), timeout=seconds + 5)
+    answered = asyncio.ensure_future(server.stop(min(seconds, deps.settings.drain_seconds)))
+    in_a_hurry = asyncio.ensure_future(hurried.wait())
+    await asyncio.wait((answered, in_a_hurry), return_when=asyncio.FIRST_COMPLETED)
+    in_a_hurry.cancel()
+    if not answered.done():
+        answered.cancel()
+        await asyncio.wait([answered])
+        await server.stop(None)
     await queue.close()
 
 
-def _background(stack: AsyncExitStack, work: Background) -> None:
-    """Runs `work` until the stack unwinds. An error that ends it earlier is logged."""
+def _background(drain: Drain, name: str, work: Background, *, at_once: bool = True, needed_seconds: float = 0) -> None:
+    """Runs `work` until the service stops. An error that ends it earlier is logged."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))
     task.add_done_callback(_log_failure)
 
-    async def end() -> None:
+    async def end(_: float) -> None:
         stop.set()
-        await asyncio.wait([task])
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
 
-    stack.push_async_callback(end)
+    drain.add(name, end, at_once=at_once, needed_seconds=needed_seconds)
 
 
 def _log_failure(task: asyncio.Future[None]) -> None:

@@ -30,15 +30,15 @@ class MetricsServer:
         )
         self._thread.start()
 
-    def not_ready(self) -> None:
+    async def not_ready(self, _: float = 0) -> None:
         """Makes /readyz report that this service accepts no more calls."""
         self.ready = False
 
-    def close(self) -> None:
-        """Frees the port."""
+    def close(self, seconds: float = 5) -> None:
+        """Frees the port, and waits up to `seconds` for its thread."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=seconds)
 
 
 class _Server(ThreadingHTTPServer):

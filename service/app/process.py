@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
-import signal
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
 
+from service.app import early_stop
 from service.app.application import Running, StartError, running
+from service.app.drain import EXIT_SECONDS
+from service.app.early_stop import StoppedEarly
 from service.background import first_of
+from service.database.database import RETRYABLE
 from service.settings import DEFAULT_SERVER, Settings
 from service.version import VERSION
 
+LAST_RESORT_SECONDS = 0.5
+"""How long before the process has to have ended it is ended by force."""
+
 
 def serve(settings: Settings) -> None:
-    """Runs a service until SIGINT or SIGTERM, then drains and stops it. Raises StartError."""
+    """Runs a service until SIGINT or SIGTERM, then drains and stops it, and exits the process. Raises StartError."""
     _configure_logs()
-    # uvloop takes about a fifth less CPU per call than the event loop of asyncio.
-    uvloop.run(_serve(settings))
+    exit_code = 0
+    try:
+        # uvloop takes about a fifth less CPU per call than the event loop of asyncio.
+        uvloop.run(_serve(settings))
+    except StoppedEarly as stopped:
+        print(stopped, file=sys.stderr)
+        exit_code = stopped.exit_code
+    finally:
+        early_stop.ignore()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything has ended. Python would spend a second or more on freeing memory, and wait for every thread.
+    os._exit(exit_code)
 
 
 def _configure_logs() -> None:
@@ -40,15 +60,61 @@ def _configure_logs() -> None:
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
 
 
+class _Signals:
+    """Signals to a running service: the first one stops it, one more cuts off the calls in flight.
+
+    Before the service is ready, the first one cancels its start.
+    """
+
+    def __init__(self, start: asyncio.Task[None], seconds: float) -> None:
+        """`seconds` are those within which the process ends after the first signal."""
+        self.first: int | None = None
+        self.stop, self.hurried = asyncio.Event(), asyncio.Event()
+        self._start: asyncio.Task[None] | None = start
+        self._seconds = seconds
+        for number in early_stop.SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._receive, number)
+
+    def started(self) -> None:
+        """From now on the first signal sets `stop`."""
+        self._start = None
+
+    def _receive(self, number: int) -> None:
+        if self.first is not None:
+            self.hurried.set()
+            return
+        self.first = number
+        asyncio.get_running_loop().set_exception_handler(_report_other_than_cut_connections)
+        # The last resort, for code that hangs where no deadline reaches it: a thread that needs nothing of Python's
+        # ends the process, and writes where each thread was.
+        faulthandler.dump_traceback_later(self._seconds - LAST_RESORT_SECONDS, exit=True)
+        if self._start is None:
+            self.stop.set()
+        else:
+            self._start.cancel()
+
+
+def _report_other_than_cut_connections(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What awaited a connection that the stop has cut off may be gone, and then nothing takes the error."""
+    if not isinstance(context.get("exception"), (*RETRYABLE, asyncio.CancelledError)):
+        loop.default_exception_handler(context)
+
+
 async def _serve(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with running(settings) as service:
-        print(_banner(service), flush=True)
-        await first_of(stop, service.lost)
-        print("Stopping: finishing the calls in flight …", flush=True)
+    task = asyncio.current_task()
+    assert task is not None
+    signals = _Signals(task, settings.drain_seconds + EXIT_SECONDS)
+    try:
+        async with running(settings, signals.hurried) as service:
+            signals.started()
+            print(_banner(service), flush=True)
+            await first_of(signals.stop, service.lost)
+            print("Stopping: finishing the calls in flight …", flush=True)
+    except (asyncio.CancelledError, StartError) as error:
+        if signals.first is None:
+            raise
+        # What fails after the signal fails because of it.
+        raise StoppedEarly(signals.first) from error
     print("Stopped.", flush=True)
     if service.lost.is_set():
         raise StartError(

@@ -36,6 +36,7 @@ class ConnectionPool:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self.behind_pooler = False
         """Whether sessions may change between two transactions of one connection."""
+        self.is_closing = False
 
     @classmethod
     async def open(
@@ -66,11 +67,12 @@ class ConnectionPool:
             self._note_pooler()
             await self._pool.expire_connections()
 
-    async def close(self) -> None:
-        """Closes the pool; statements in flight get 10 seconds."""
+    async def close(self, seconds: float) -> None:
+        """Closes the pool; connections in use get `seconds`, and are then cut off, also if the caller is cancelled."""
         assert self._pool is not None
+        self.is_closing = True
         try:
-            await asyncio.wait_for(self._pool.close(), timeout=10)
+            await asyncio.wait_for(self._pool.close(), seconds)
         except TimeoutError:
             self._pool.terminate()
 

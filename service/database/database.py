@@ -175,9 +175,9 @@ class Database:
         """Whether a connection pooler is between the service and PostgreSQL, as far as is known."""
         return self._pool.behind_pooler
 
-    async def close(self) -> None:
-        """Closes the pool; statements in flight get 10 seconds."""
-        await self._pool.close()
+    async def close(self, seconds: float = 10) -> None:
+        """Closes the pool; statements in flight get `seconds`."""
+        await self._pool.close(seconds)
 
     async def ping(self, seconds: float) -> None:
         """Runs an empty query within `seconds`. Raises NotReady."""
@@ -283,6 +283,8 @@ class Database:
                     # An out-of-range value fails again; asyncpg raises it as an InterfaceError too.
                     raise
                 self._metrics.database_retries.labels(operation).inc()
+                if self._pool.is_closing:
+                    raise NotReady("the service is stopping") from error
                 if isinstance(error, LOST_STATEMENTS):
                     await self._pool.use_no_names()
                 if attempt == ATTEMPTS:

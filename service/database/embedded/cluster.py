@@ -7,12 +7,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from signal import SIGKILL
 
-from service.database.embedded.location import POSTGRES_VERSION, EmbeddedPostgresError, ServerFolder, command_of
+from service.database.embedded.location import (
+    POSTGRES_VERSION,
+    EmbeddedPostgresError,
+    ServerFolder,
+    StartAbandoned,
+    command_of,
+)
 
 DATABASE = USER = "truestock"
 UNFINISHED = "unfinished-"
+POLL_SECONDS = 0.02
+"""How often a start looks whether it was abandoned."""
 
 INITDB_OPTIONS = (
     f"--username={USER}",
@@ -28,15 +40,18 @@ INITDB_OPTIONS = (
 )
 
 
-def ensure_cluster(server_folder: ServerFolder, lock: int) -> None:
-    """Creates the data folder if it is missing. Raises EmbeddedPostgresError if these programs cannot read the data."""
+def ensure_cluster(server_folder: ServerFolder, lock: int, abandoned: threading.Event) -> None:
+    """Creates the data folder if it is missing.
+
+    Raises EmbeddedPostgresError if these programs cannot read the data, and StartAbandoned.
+    """
     if (server_folder.folder / "PG_VERSION").exists():
         raise EmbeddedPostgresError(
             f"{server_folder.folder} is the data folder of a PostgreSQL server that Truestock did not create. "
             "Pass the address of that server with --database-url, or another --data-dir."
         )
     if not server_folder.cluster.exists():
-        _create_cluster(server_folder, lock)
+        _create_cluster(server_folder, lock, abandoned)
     data_version = (server_folder.cluster / "PG_VERSION").read_text().strip()
     if data_version != POSTGRES_VERSION:
         raise EmbeddedPostgresError(
@@ -45,7 +60,7 @@ def ensure_cluster(server_folder: ServerFolder, lock: int) -> None:
         )
 
 
-def _create_cluster(server_folder: ServerFolder, lock: int) -> None:
+def _create_cluster(server_folder: ServerFolder, lock: int, abandoned: threading.Event) -> None:
     """Creates a data folder with an empty database under a temporary name, then renames it: it is never partial."""
     for leftover in server_folder.folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(leftover)
@@ -53,34 +68,67 @@ def _create_cluster(server_folder: ServerFolder, lock: int) -> None:
     try:
         if server_folder.account is not None:
             os.chown(new, server_folder.account.user, server_folder.account.group)
-        _run_program(server_folder, lock, "initdb", *INITDB_OPTIONS, f"--pgdata={new}")
+        run = partial(_run_program, server_folder, lock, abandoned)
+        run("initdb", *INITDB_OPTIONS, f"--pgdata={new}")
         single_user = ("--single", "-D", str(new), "-c", "exit_on_error=on", "postgres")
-        _run_program(server_folder, lock, "postgres", *single_user, statement=f"CREATE DATABASE {DATABASE}")
+        run("postgres", *single_user, statement=f"CREATE DATABASE {DATABASE}")
         new.rename(server_folder.cluster)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     _sync_folder(server_folder.folder)
 
 
-def _run_program(server_folder: ServerFolder, lock: int, program: str, *arguments: str, statement: str = "") -> None:
+def _run_program(
+    server_folder: ServerFolder,
+    lock: int,
+    abandoned: threading.Event,
+    program: str,
+    *arguments: str,
+    statement: str = "",
+) -> None:
     """Runs one of PostgreSQL's programs to its end, holding the lock. Raises with its output if it fails."""
-    completed = subprocess.run(
+    process = subprocess.Popen(
         command_of(server_folder.account, [str(server_folder.programs / program), *arguments]),
         cwd=server_folder.folder,
         env={"LC_ALL": "C", "PATH": os.defpath},
-        input=statement,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
         pass_fds=(lock,),
+        # Ctrl-C in a terminal is for the service, which then ends the program.
+        start_new_session=True,
     )
-    if completed.returncode != 0:
+    try:
+        output = _output_of(process, statement, abandoned)
+    finally:
+        _kill_session(process)
+    if process.returncode != 0:
         raise EmbeddedPostgresError(
             f"The embedded database could not be created in {server_folder.folder}: {program} ended with exit code "
-            f"{completed.returncode} and wrote\n{last_lines(completed.stdout)}\n"
+            f"{process.returncode} and wrote\n{last_lines(output)}\n"
             "Fix the cause, pass another --data-dir, or pass --database-url."
         )
+
+
+def _output_of(process: subprocess.Popen[str], statement: str, abandoned: threading.Event) -> str:
+    """What the program wrote until its end. Raises StartAbandoned."""
+    unsent: str | None = statement
+    while not abandoned.is_set():
+        try:
+            output, _ = process.communicate(unsent, timeout=POLL_SECONDS)
+            return output
+        except subprocess.TimeoutExpired:
+            unsent = None
+    raise StartAbandoned("The start was abandoned.")
+
+
+def _kill_session(process: subprocess.Popen[str]) -> None:
+    """Kills the program, if it still runs, and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, SIGKILL)
+    with process:
+        process.wait()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Keeps an embedded PostgreSQL from outliving its service.
 
 Run as a program, by path, with the standard library alone: it starts the server, keeps its log within bounds, and stops
-it when standard input ends, which happens however the service ends, kill -9 included.
+it when standard input ends, which happens however the service ends, kill -9 included. A number on standard input says
+within how many seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,12 +24,15 @@ from pathlib import Path
 LOG_BYTES = 5_000_000
 """A new log file starts at this size; one older file is kept."""
 
-STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-"""PostgreSQL's fast shutdown, its immediate shutdown, and kill; each with the seconds before the next."""
-
-STOP_SECONDS = sum(seconds for _, seconds in STOPPING)
+STOP_SECONDS = 70.0
+"""How long a server may take to stop if the service has not said so."""
+IMMEDIATE_SECONDS = 0.5
+"""How long PostgreSQL's immediate shutdown, which writes nothing, may take at the end of that."""
+KILL_SECONDS = 0.5
+"""How long the kernel may take to end killed processes."""
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class GuardTask:
 def main() -> int:
     """Guards one server until all its processes have ended, and returns the server's exit code."""
     task = GuardTask(**json.loads(sys.argv[1]))
+    adopt_orphans()
     server = start(task)
     # A signal to the whole service must not end the guard before the service has drained.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -78,6 +83,12 @@ def start(task: GuardTask) -> subprocess.Popen[bytes]:
     )
 
 
+def adopt_orphans() -> None:
+    """Makes the server's processes children of the guard should the server die before them; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def stop_with_parent(guard: int) -> Callable[[], None] | None:
     """What the process calls before it becomes PostgreSQL: on Linux the server then ends with a killed guard."""
     if sys.platform != "linux":
@@ -97,7 +108,8 @@ def watch(server: subprocess.Popen[bytes], log: Log) -> None:
     """Copies the server's output to the log until all its processes have ended; stops it when standard input ends."""
     assert server.stdout is not None
     output, service = server.stdout.fileno(), sys.stdin.fileno()
-    watched, steps, deadline = [output, service], list(STOPPING), float("inf")
+    watched, given, deadline = [output, service], b"", float("inf")
+    steps: Iterator[float] = iter(())
     while True:
         ready = wait_for(watched, deadline)
         if output in ready:
@@ -105,15 +117,54 @@ def watch(server: subprocess.Popen[bytes], log: Log) -> None:
             if not text:
                 return
             log.write(text)
-        ended = service in ready and not os.read(service, 1)
-        if ended:
-            watched.remove(service)
-        if ended or time.monotonic() >= deadline:
-            if not steps:
+        if service in ready:
+            read = os.read(service, 64)
+            given += read
+            if not read:
+                watched.remove(service)
+                steps, deadline = stopping(server, float(given or STOP_SECONDS)), time.monotonic()
+        if time.monotonic() >= deadline:
+            seconds = next(steps, None)
+            if seconds is None:
                 return
-            number, seconds = steps.pop(0)
-            server.send_signal(number)
             deadline = time.monotonic() + seconds
+
+
+def stopping(server: subprocess.Popen[bytes], seconds: float) -> Iterator[float]:
+    """Stops the server within `seconds`, ever harder; yields the seconds to wait before the next step."""
+    # Fast shutdown: open transactions are rolled back.
+    server.send_signal(signal.SIGINT)
+    yield max(0.0, seconds - IMMEDIATE_SECONDS - KILL_SECONDS)
+    server.send_signal(signal.SIGQUIT)
+    yield min(seconds, IMMEDIATE_SECONDS)
+    # A process that is frozen takes no signal but this one, and the server's death would not end its children.
+    kill_descendants(os.getpid())
+    yield KILL_SECONDS
+
+
+def kill_descendants(ancestor: int) -> None:
+    """Kills every process that descends from this one, but not itself."""
+    parents = parents_by_process()
+    family = {ancestor}
+    while children := {process for process, parent in parents.items() if parent in family} - family:
+        family |= children
+    for process in family - {ancestor}:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def parents_by_process() -> dict[int, int]:
+    """The parent of each process of this machine."""
+    if sys.platform != "linux":
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True, check=False).stdout
+        return {int(process): int(parent) for process, parent in (line.split() for line in listed.splitlines())}
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        # The process may have ended since.
+        with suppress(OSError):
+            # The name, in parentheses, may have spaces; the state and the parent follow it.
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return parents
 
 
 def wait_for(watched: list[int], deadline: float) -> list[int]:

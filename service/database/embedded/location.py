@@ -38,6 +38,10 @@ class EmbeddedPostgresError(Exception):
     """The embedded database cannot be used. The message says what happened and what to do."""
 
 
+class StartAbandoned(EmbeddedPostgresError):
+    """The caller has abandoned the start; nothing runs, and nothing is half made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """An operating system account by ids, because data may belong to an account that has no name on this machine."""
@@ -239,4 +243,6 @@ def _run(command: list[str], account: Account | None) -> subprocess.CompletedPro
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        # Ctrl-C in a terminal is for the service alone.
+        start_new_session=True,
     )

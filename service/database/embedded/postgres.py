@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ from typing import Self
 from service.database.embedded import guard
 from service.database.embedded.cluster import (
     DATABASE,
+    POLL_SECONDS,
     USER,
     ensure_cluster,
     is_server_of,
@@ -29,9 +31,14 @@ from service.database.embedded.cluster import (
     pid_file,
     server_pid,
 )
-from service.database.embedded.location import EmbeddedPostgresError, ServerFolder, find_server_folder
+from service.database.embedded.location import (
+    EmbeddedPostgresError,
+    ServerFolder,
+    StartAbandoned,
+    find_server_folder,
+)
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "temporary_postgres"]
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "StartAbandoned", "temporary_postgres"]
 
 PORT = "5432"
 """Only a part of the socket's name: nothing listens on TCP."""
@@ -40,7 +47,8 @@ START_SECONDS = 300.0
 """Long, because recovery after a crash reads up to max_wal_size of log."""
 
 RELEASE_SECONDS = guard.STOP_SECONDS + 5
-POLL_SECONDS = 0.02
+GUARD_SHARE = 0.8
+"""Share of the time of a stop after which the guard kills the server; the rest is for the guard to end."""
 LONGEST_SOCKET_PATH = 103
 """Bytes, on macOS; Linux allows four more."""
 
@@ -73,23 +81,29 @@ class EmbeddedPostgres:
     that is really used. The methods block: call them in a thread from asyncio.
     """
 
-    def __init__(
-        self, server_folder: ServerFolder, socket_folder: Path, process: subprocess.Popen[bytes], locks: ExitStack
-    ) -> None:
+    def __init__(self, server_folder: ServerFolder, socket_folder: Path, stop: _Stop, locks: ExitStack) -> None:
         self.data_dir = server_folder.folder
         self.log_file = server_folder.log
         self.database_url = _database_url(str(socket_folder))
-        self._process = process
+        self._stop = stop
         self._locks = locks
 
     @classmethod
-    def start(cls, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Self:
+    def start(
+        cls,
+        data_dir: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        abandoned: threading.Event | None = None,
+    ) -> Self:
         """Starts the server of a folder and creates its database if missing; returns when it accepts connections.
 
-        PostgreSQL's `settings` override SETTINGS. Raises EmbeddedPostgresError, and then leaves nothing running.
+        PostgreSQL's `settings` override SETTINGS. Raises EmbeddedPostgresError, which is StartAbandoned once another
+        thread has set `abandoned`, and then leaves nothing running and nothing half made.
         """
+        settings = {**SETTINGS, **(settings or {}), **FIXED_SETTINGS}
         try:
-            return cls._start(find_server_folder(data_dir), {**SETTINGS, **(settings or {}), **FIXED_SETTINGS})
+            return cls._start(find_server_folder(data_dir), settings, abandoned or threading.Event())
         except OSError as error:
             raise EmbeddedPostgresError(
                 f"The embedded database cannot use {data_dir}: {error}. "
@@ -106,29 +120,34 @@ class EmbeddedPostgres:
         return _database_url(pid_file(server_folder)[4])
 
     @classmethod
-    def _start(cls, server_folder: ServerFolder, settings: Mapping[str, str]) -> Self:
+    def _start(cls, server_folder: ServerFolder, settings: Mapping[str, str], abandoned: threading.Event) -> Self:
         with ExitStack() as undo:
             _reserve(server_folder, undo)
-            lock = _wait_for_predecessor(server_folder, undo)
+            lock = _wait_for_predecessor(server_folder, undo, abandoned)
             _clear_stale_pid(server_folder)
-            ensure_cluster(server_folder, lock)
+            ensure_cluster(server_folder, lock, abandoned)
             socket_folder = _create_socket_folder(server_folder, undo)
             for log in (server_folder.log, server_folder.older_log):
                 if log.exists():
                     log.chmod(0o600)
             log_start = server_folder.log.stat().st_size if server_folder.log.exists() else 0
             process = _start_guard(server_folder, socket_folder, settings, lock)
-            undo.callback(_end, process)
-            _wait_until_ready(server_folder, process, log_start)
-            return cls(server_folder, socket_folder, process, undo.pop_all())
+            stop = _Stop(process)
+            undo.callback(stop)
+            _wait_until_ready(server_folder, process, log_start, abandoned)
+            return cls(server_folder, socket_folder, stop, undo.pop_all())
 
     @property
     def running(self) -> bool:
         """False once the server has ended, by `stop` or by itself."""
-        return self._process.poll() is None
+        return self._stop.process.poll() is None
 
-    def stop(self) -> None:
-        """Shuts the server down fast and waits: open transactions are rolled back, commits are kept. Repeatable."""
+    def stop(self, seconds: float = guard.STOP_SECONDS) -> None:
+        """Shuts the server down and waits, at most `seconds`: open transactions are rolled back, commits are kept.
+
+        A server that does not end within about that time is killed; its next start recovers every commit. Repeatable.
+        """
+        self._stop.seconds = seconds
         self._locks.close()
 
     def __enter__(self) -> Self:
@@ -173,7 +192,7 @@ def _reserve(server_folder: ServerFolder, undo: ExitStack) -> None:
     os.write(lock, f"{os.getpid()}\n".encode())
 
 
-def _wait_for_predecessor(server_folder: ServerFolder, undo: ExitStack) -> int:
+def _wait_for_predecessor(server_folder: ServerFolder, undo: ExitStack, abandoned: threading.Event) -> int:
     """A lock that the guard and every process of the server inherit, so that it is free once all of them have ended.
 
     A service that was killed a moment ago leaves a server that is still shutting down.
@@ -192,7 +211,7 @@ def _wait_for_predecessor(server_folder: ServerFolder, undo: ExitStack) -> int:
                 f"The database server of an earlier service still uses {server_folder.folder}: process {pid}. "
                 f"Look at {server_folder.log}, stop that process (kill -INT {pid}), and start again."
             )
-        time.sleep(POLL_SECONDS)
+        _pause(abandoned)
     return lock
 
 
@@ -282,13 +301,31 @@ def _start_guard(
         )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    process.wait()
+class _Stop:
+    """Stops the server by its guard's process, within `seconds`; calling it again does nothing."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.seconds = guard.STOP_SECONDS
+
+    def __call__(self) -> None:
+        assert self.process.stdin is not None
+        # The guard may have ended, with the server.
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(b"%.3f" % (self.seconds * GUARD_SHARE))
+            self.process.stdin.close()
+        try:
+            self.process.wait(self.seconds)
+        except subprocess.TimeoutExpired:
+            # The guard is frozen too.
+            guard.kill_descendants(self.process.pid)
+            self.process.kill()
+            self.process.wait()
 
 
-def _wait_until_ready(server_folder: ServerFolder, process: subprocess.Popen[bytes], log_start: int) -> None:
+def _wait_until_ready(
+    server_folder: ServerFolder, process: subprocess.Popen[bytes], log_start: int, abandoned: threading.Event
+) -> None:
     """Returns when the server's pid file says that it accepts connections. Raises with its log if it ends before."""
     deadline = time.monotonic() + START_SECONDS
     while pid_file(server_folder)[7:8] != ["ready"]:
@@ -298,7 +335,13 @@ def _wait_until_ready(server_folder: ServerFolder, process: subprocess.Popen[byt
                 f"{last_lines(_log_since(server_folder.log, log_start))}\n"
                 "Fix the cause, pass another --data-dir, or pass --database-url."
             )
-        time.sleep(POLL_SECONDS)
+        _pause(abandoned)
+
+
+def _pause(abandoned: threading.Event) -> None:
+    """Waits a moment. Raises StartAbandoned."""
+    if abandoned.wait(POLL_SECONDS):
+        raise StartAbandoned("The start was abandoned.")
 
 
 def _log_since(log: Path, start: int) -> str:
