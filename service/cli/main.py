@@ -143,6 +143,10 @@ def serve(
       truestock serve --address 127.0.0.1:50051 --rules rules --require-tests
       truestock serve --database-url postgresql://me@localhost/truestock
     """
+    if sys.stderr.isatty():
+        # The imports and the first start of a database take 10 seconds or more.
+        say("Starting Truestock …")
+
     from service.app.application import StartError
     from service.app.process import serve as run
     from service.policy.active_policies import RulesFolderError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,18 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
 
     assert result.code == 0
     assert f"truestock {command}" in result.out
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_start_of_a_service_is_announced_on_a_terminal(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+
+    result = run("serve", "--rules", str(tmp_path / "none"), "--address", "127.0.0.1:0")
+
+    assert result.err.startswith("Starting Truestock …\n") == is_terminal
+    assert "there is no rules folder" in result.err
 
 
 def test_the_help_lists_every_command_in_a_group(run: Run) -> None:
