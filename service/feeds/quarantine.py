@@ -7,7 +7,6 @@ changes here, because anybody can invent names of sources; its changes are refus
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,39 +82,21 @@ _SOURCES = Statement(
         "stored.source IS NOT NULL) SELECT source FROM stored WHERE source IS NOT NULL"
     )
 )
-_FULL = Statement(
-    select(_stored.source)
+_SURPLUS = Statement(
+    select(_stored.source, (func.count() - parameter("limit", Integer)).label("count"))
     .where(_stored.source == any_of("sources", Text))
     .group_by(_stored.source)
     .having(func.count() > parameter("limit", Integer))
 )
 _NEVER_RECORDED = (QuarantineCause.TOO_MANY, QuarantineCause.MEANING)
-_ranked = (
-    select(
-        _stored.source,
-        _stored.change_id,
-        func.row_number()
-        .over(
-            partition_by=_stored.source,
-            order_by=(
-                or_(*map(_has_cause, _NEVER_RECORDED)),
-                _stored.ingest_time.desc(),
-                _stored.change_id.desc(),
-            ),
-        )
-        .label("place"),
-    )
-    .where(_stored.source == any_of("sources", Text))
-    .subquery("ranked")
+_oldest = (
+    select(_stored.change_id)
+    .where(_stored.source == parameter("source", Text))
+    .order_by(or_(*map(_has_cause, _NEVER_RECORDED)).desc(), _stored.ingest_time, _stored.change_id)
+    .limit(parameter("count", Integer))
 )
 _DROP_OLDEST = Statement(
-    delete(stock_quarantine)
-    .where(
-        _stored.source == _ranked.c.source,
-        _stored.change_id == _ranked.c.change_id,
-        _ranked.c.place > parameter("limit", Integer),
-    )
-    .returning(_stored.source)
+    delete(stock_quarantine).where(_stored.source == parameter("source", Text), _stored.change_id.in_(_oldest))
 )
 
 
@@ -200,10 +181,11 @@ async def _refused_sources(connection: Connection, undeclared: set[str], declare
 async def _drop_oldest(connection: Connection, sources: set[str]) -> dict[str, int]:
     """Drops what these sources have beyond their limit; returns how many changes of each."""
     limit = limits.QUARANTINED_CHANGES
-    full = [row["source"] for row in await _FULL.rows(connection, sources=sorted(sources), limit=limit)]
-    if not full:
-        return {}
-    return Counter(row["source"] for row in await _DROP_OLDEST.rows(connection, sources=full, limit=limit))
+    rows = await _SURPLUS.rows(connection, sources=sorted(sources), limit=limit)
+    surplus = {row["source"]: row["count"] for row in rows}
+    for source, count in surplus.items():
+        await _DROP_OLDEST.run(connection, source=source, count=count)
+    return surplus
 
 
 async def remove(connection: Connection, ids: Iterable[tuple[str, str]]) -> None:

@@ -79,7 +79,7 @@ def _losses(loss: QuarantineLoss) -> list[Incident]:
         Incident(
             SYNC_FAILED,
             f"quarantine/{source}",
-            f"{source} has more than {limit} stock changes in quarantine, so its {dropped:,} oldest were dropped just "
+            f"{source} has more than {limit} stock changes in quarantine, so its oldest are dropped, {dropped:,} just "
             "now; upsert the products and locations that it reports, or correct the feed, and have it count again.",
             source=source,
         )
