@@ -120,6 +120,11 @@ SANDBOX_WAIT_SECONDS = 60
 SANDBOXES_AT_ONCE = 2
 SANDBOXES_WAITING = 8
 
+FOUND_IDS = 10
+IDS_SEARCHED = 100_000
+TRANSFERS_SEARCHED = 10_000
+"""Ids in a FindIds response, and among how many of the newest an end of an id or a part of a transfer's is found."""
+
 QUEUED_ORDERS = 10_000
 """Orders that may wait for allocation; further orders are rejected at once."""
 BATCH_ORDERS = 256

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from policies.domain.near_names import near_by_keys
 from service import limits
-from service.cli.console import FieldProblem, UserError, count
+from service.cli.console import FieldProblem, UserError, count, enum_word
 from service.settings import DEFAULT_SERVER
-from truestock.v1.allocation_service_pb2 import GetAllocationRequest
+from truestock.v1.allocation_service_pb2 import FindIdsRequest, GetAllocationRequest
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2 import (
@@ -61,6 +61,22 @@ _ADVICE = {
     "OVERLOADED": "The service is overloaded. Try again in a moment.",
     "NOT_READY": "The service is starting, stopping or has lost its database. Try again in a moment.",
     "REQUEST_ID_REUSED": "Use another request id, or leave --request-id out.",
+}
+
+_ID_FIELDS = {
+    "allocation_id": FindIdsRequest.KIND_ALLOCATION,
+    "shipment_id": FindIdsRequest.KIND_SHIPMENT,
+    "exception_id": FindIdsRequest.KIND_EXCEPTION,
+    "decision_id": FindIdsRequest.KIND_DECISION,
+}
+"""Fields of requests with an id that Truestock made."""
+_WHOLE_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_WHERE_IDS_ARE = {
+    FindIdsRequest.KIND_ALLOCATION: "`truestock orders` lists orders and their allocations",
+    FindIdsRequest.KIND_SHIPMENT: "`truestock shipments` lists them",
+    FindIdsRequest.KIND_EXCEPTION: "`truestock exceptions` lists them",
+    FindIdsRequest.KIND_DECISION: "`truestock explain CHANNEL/ORDER` lists those of an order",
+    FindIdsRequest.KIND_TRANSFER: "`truestock transfer list` lists them",
 }
 
 Request = TypeVar("Request")
@@ -141,11 +157,33 @@ class Client:
         self.fulfillment = FulfillmentServiceStub(channel)
 
     async def ask(self, call: Call[Request, Response], request: Request) -> Response:
-        """Sends one request and returns the response. Raises ServiceError."""
+        """Sends one request and returns the response; ids that are cut short are completed. Raises ServiceError."""
+        if isinstance(request, Message):
+            await self._complete_ids(request)
         try:
             return await call(request, timeout=self.call_seconds)
         except aio.AioRpcError as error:
             raise service_error(error, self.server, self.call_seconds) from error
+
+    async def _complete_ids(self, request: Message) -> None:
+        """Replaces ids that a person has cut short, as tables do, by the whole ones."""
+        for name, kind in _ID_FIELDS.items():
+            if name in request.DESCRIPTOR.fields_by_name:
+                text = getattr(request, name)
+                if text and _WHOLE_ID.fullmatch(text) is None:
+                    setattr(request, name, await self.whole_id(kind, text))
+
+    async def whole_id(self, kind: FindIdsRequest.Kind.ValueType, text: str) -> str:
+        """The only id that begins or ends like this. Raises UserError with those that are meant if there are others."""
+        found = await self.ask(self.allocations.FindIds, FindIdsRequest(kind=kind, text=text))
+        if len(found.ids) == 1:
+            return found.ids[0].id
+        noun = enum_word(FindIdsRequest.Kind.Name(kind), "KIND_")
+        if not found.ids:
+            raise UserError(f"no {noun} has an id like '{text}'; {_WHERE_IDS_ARE[kind]}")
+        listed = [f"  {entry.id}  {entry.description}" for entry in found.ids]
+        more = ["  … and more"] if found.more else []
+        raise UserError("\n".join([f"'{text}' stands for more than one {noun}; write more of it:", *listed, *more]))
 
     async def list_entries(
         self,

@@ -155,13 +155,15 @@ def past_time(text: str, option: str) -> Timestamp | None:
 
 
 def allocation_reference(text: str) -> GetAllocationRequest:
-    """Reads an allocation's id or `CHANNEL/ORDER`."""
+    """Reads `CHANNEL/ORDER`, an order's number, or an allocation's id, also cut short; the client completes these."""
     channel_id, slash, order_id = text.partition("/")
     if slash and channel_id and order_id:
         return GetAllocationRequest(order=OrderReference(channel_id=channel_id, order_id=order_id))
-    if _is_uuid(text):
-        return GetAllocationRequest(allocation_id=text)
-    raise typer.BadParameter(f"{text!r} is neither an allocation's id (a UUID) nor CHANNEL/ORDER, such as shopify/1001")
+    if slash or not text:
+        raise typer.BadParameter(
+            f"{text!r} is neither an allocation's id, nor an order's number, nor CHANNEL/ORDER, such as shopify/1001"
+        )
+    return GetAllocationRequest(allocation_id=text)
 
 
 def order_reference(text: str) -> OrderReference:
@@ -173,27 +175,26 @@ def order_reference(text: str) -> OrderReference:
 
 
 def exception_id(text: str) -> str:
-    """Checks an exception's id and returns it unchanged."""
-    if not _is_uuid(text):
-        raise typer.BadParameter(
-            f"{text!r} is not an exception's id, which is a UUID; `truestock exceptions` lists the ids"
-        )
+    """Checks an exception's id, which may be cut short, and returns it unchanged."""
+    if not _is_part_of_id(text):
+        hint = "`truestock exceptions` lists the ids"
+        raise typer.BadParameter(f"{text!r} is not an exception's id or a part of one; {hint}")
     return text
 
 
 def decision_id(text: str) -> str:
-    """Checks a decision's id and returns it unchanged."""
-    if not _is_uuid(text):
+    """Checks a decision's id, which may be cut short, and returns it unchanged."""
+    if not _is_part_of_id(text):
         hint = "`truestock explain CHANNEL/ORDER` lists the decisions of an order"
-        raise typer.BadParameter(f"{text!r} is not a decision's id, which is a UUID; {hint}")
+        raise typer.BadParameter(f"{text!r} is not a decision's id or a part of one; {hint}")
     return text
 
 
 def shipment_id(text: str) -> str:
-    """Checks a shipment's id and returns it unchanged."""
-    if not _is_uuid(text):
+    """Checks a shipment's id, which may be cut short, and returns it unchanged."""
+    if not _is_part_of_id(text):
         hint = "`truestock shipments` and `truestock explain CHANNEL/ORDER` list shipment ids"
-        raise typer.BadParameter(f"{text!r} is not a shipment's id, which is a UUID; {hint}")
+        raise typer.BadParameter(f"{text!r} is not a shipment's id or a part of one; {hint}")
     return text
 
 
@@ -228,6 +229,10 @@ def _currency(text: str) -> str:
         return proto_values.currency(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _is_part_of_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F-]{6,36}", text) is not None and len(text.replace("-", "")) >= 6
 
 
 def _is_uuid(text: str) -> bool:

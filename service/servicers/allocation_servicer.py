@@ -20,7 +20,7 @@ from service.errors import TruestockError, no_allocation, no_order
 from service.exceptions import exception_messages
 from service.fulfillment import shipment_requests
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
-from service.orders import order_exceptions, order_messages, order_pages, order_requests, order_store
+from service.orders import id_search, order_exceptions, order_messages, order_pages, order_requests, order_store
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import ActivePolicies
 from service.rpc.call_interceptor import internal_error
@@ -169,6 +169,10 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.WatchOrdersRequest, context: Context
     ) -> AsyncIterator[allocation_pb.WatchOrdersResponse]:
         return self._watch.watch(watch_requests.order_subscription(request))
+
+    async def FindIds(self, request: allocation_pb.FindIdsRequest, context: Context) -> allocation_pb.FindIdsResponse:
+        search = id_search.id_search(request)
+        return await self._database.unlocked("find_ids", lambda connection: id_search.find(connection, search))
 
     def _ticket(self, order_request: OrderRequest, key: IdempotencyKey, message: Message) -> Ticket:
         return Ticket(order_request, key, message, self._active_policies.current.policy_set, self._new_id())

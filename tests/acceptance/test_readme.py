@@ -503,6 +503,11 @@ BOUNDS = {
         f"{limits.QUARANTINED_CHANGES:,} changes of one source",
         f"{limits.QUARANTINED_SOURCES:,} sources",
     ),
+    "id": (
+        f"lists {limits.FOUND_IDS}",
+        f"end of one among the newest {limits.IDS_SEARCHED:,}",
+        f"transfer's among the newest {limits.TRANSFERS_SEARCHED:,}",
+    ),
     "queue": (f"{limits.QUEUED_ORDERS:,} orders",),
     "rules": (
         f"{size(MAX_FILE_BYTES)} a file",

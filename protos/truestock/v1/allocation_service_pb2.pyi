@@ -28,6 +28,107 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class FindIdsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FindIdsRequest._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: FindIdsRequest._Kind.ValueType  # 0
+        KIND_ALLOCATION: FindIdsRequest._Kind.ValueType  # 1
+        """By a part of its id, or by the whole number of its order on any channel."""
+        KIND_SHIPMENT: FindIdsRequest._Kind.ValueType  # 2
+        KIND_EXCEPTION: FindIdsRequest._Kind.ValueType  # 3
+        KIND_DECISION: FindIdsRequest._Kind.ValueType  # 4
+        KIND_TRANSFER: FindIdsRequest._Kind.ValueType  # 5
+        """By the beginning of its id."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What the id is of."""
+
+    KIND_UNSPECIFIED: FindIdsRequest.Kind.ValueType  # 0
+    KIND_ALLOCATION: FindIdsRequest.Kind.ValueType  # 1
+    """By a part of its id, or by the whole number of its order on any channel."""
+    KIND_SHIPMENT: FindIdsRequest.Kind.ValueType  # 2
+    KIND_EXCEPTION: FindIdsRequest.Kind.ValueType  # 3
+    KIND_DECISION: FindIdsRequest.Kind.ValueType  # 4
+    KIND_TRANSFER: FindIdsRequest.Kind.ValueType  # 5
+    """By the beginning of its id."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    kind: Global___FindIdsRequest.Kind.ValueType
+    text: _builtins.str
+    """The beginning or the end of an id, at least 6 digits of a UUID, with or without dashes; 1 to 128 characters."""
+    def __init__(
+        self,
+        *,
+        kind: Global___FindIdsRequest.Kind.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindIdsRequest: _TypeAlias = FindIdsRequest  # noqa: Y015
+
+@_typing.final
+class FindIdsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether there are more than these."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundId]:
+        """At most 10, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[Global___FoundId] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "more", b"more"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindIdsResponse: _TypeAlias = FindIdsResponse  # noqa: Y015
+
+@_typing.final
+class FoundId(_message.Message):
+    """An id, and what a person knows it by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    description: _builtins.str
+    """Such as `shopify/1001, store-austin`."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundId: _TypeAlias = FoundId  # noqa: Y015
+
+@_typing.final
 class Allocation(_message.Message):
     """The fulfillment plan of one order: its shipments and shortages."""
 

@@ -93,6 +93,11 @@ class AllocationServiceStub:
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersResponse.FromString,
                 _registered_method=True)
+        self.FindIds = channel.unary_unary(
+                '/truestock.v1.AllocationService/FindIds',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.FindIdsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.FindIdsResponse.FromString,
+                _registered_method=True)
 
 
 class AllocationServiceServicer:
@@ -231,6 +236,17 @@ class AllocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindIds(self, request, context):
+        """Finds the ids that a person has cut short: of allocations, shipments, exceptions, decisions or transfers.
+
+        A beginning is looked up among all ids, an end among the newest 100,000; a part of a transfer's id among the newest
+        10,000 transfers.
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AllocationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -288,6 +304,11 @@ def add_AllocationServiceServicer_to_server(servicer, server):
                     servicer.WatchOrders,
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersResponse.SerializeToString,
+            ),
+            'FindIds': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindIds,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.FindIdsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.FindIdsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -591,6 +612,33 @@ class AllocationService:
             '/truestock.v1.AllocationService/WatchOrders',
             truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersRequest.SerializeToString,
             truestock_dot_v1_dot_allocation__service__pb2.WatchOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindIds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/FindIds',
+            truestock_dot_v1_dot_allocation__service__pb2.FindIdsRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.FindIdsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -122,6 +122,13 @@ class AllocationServiceStub:
     One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
+    FindIds: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.FindIdsRequest, _allocation_service_pb2.FindIdsResponse]
+    """Finds the ids that a person has cut short: of allocations, shipments, exceptions, decisions or transfers.
+
+    A beginning is looked up among all ids, an end among the newest 100,000; a part of a transfer's id among the newest
+    10,000 transfers.
+    Errors: INVALID_FIELD.
+    """
 
 @_typing.type_check_only
 class AllocationServiceAsyncStub(AllocationServiceStub):
@@ -216,6 +223,13 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     stream first sends everything that may have changed since then.
     One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
+    """
+    FindIds: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.FindIdsRequest, _allocation_service_pb2.FindIdsResponse]  # type: ignore[assignment]
+    """Finds the ids that a person has cut short: of allocations, shipments, exceptions, decisions or transfers.
+
+    A beginning is looked up among all ids, an end among the newest 100,000; a part of a transfer's id among the newest
+    10,000 transfers.
+    Errors: INVALID_FIELD.
     """
 
 class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -374,6 +388,19 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         stream first sends everything that may have changed since then.
         One unknown channel refuses the watch: a watch that misses a channel by a typo would miss its orders without a word.
         Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
+        """
+
+    @_abc_1.abstractmethod
+    def FindIds(
+        self,
+        request: _allocation_service_pb2.FindIdsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.FindIdsResponse, _abc.Awaitable[_allocation_service_pb2.FindIdsResponse]]:
+        """Finds the ids that a person has cut short: of allocations, shipments, exceptions, decisions or transfers.
+
+        A beginning is looked up among all ids, an end among the newest 100,000; a part of a transfer's id among the newest
+        10,000 transfers.
+        Errors: INVALID_FIELD.
         """
 
 def add_AllocationServiceServicer_to_server(servicer: AllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,6 +12,7 @@ from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.movement_views import print_movements, print_transfer, print_transfers
+from truestock.v1.allocation_service_pb2 import FindIdsRequest
 from truestock.v1.stock_service_pb2 import (
     CancelTransferRequest,
     ListStockMovementsRequest,
@@ -41,6 +42,10 @@ transfer = typer.Typer(
 )
 
 TransferId = Annotated[str, typer.Argument(metavar="TRANSFER", help="Your number of the transfer.")]
+_CUT_SHORT = re.compile(r"(?<=.)(…|\.\.\.)\Z")
+ExistingTransferId = Annotated[
+    str, typer.Argument(metavar="TRANSFER", help="Your number of the transfer, or its beginning followed by `...`.")
+]
 EffectiveTime = Annotated[
     str,
     typer.Option(
@@ -140,7 +145,7 @@ def dispatch(
 
 @transfer.command()
 def receive(
-    transfer_id: TransferId,
+    transfer_id: ExistingTransferId,
     units: Annotated[
         list[str] | None, typer.Argument(metavar="[SKU:UNITS…]", help="SKUs and units that arrived now.")
     ] = None,
@@ -168,7 +173,7 @@ def receive(
 
 @transfer.command()
 def cancel(
-    transfer_id: TransferId,
+    transfer_id: ExistingTransferId,
     at: Annotated[
         str,
         typer.Option(
@@ -227,6 +232,10 @@ def list_(
 
 def _show(server: str, request: TransferStockRequest | CancelTransferRequest, as_json: bool) -> None:
     async def ask(client: Client) -> Transfer:
+        # Retailers number their transfers, and T-10 begins with T-1: only what is marked as cut short is completed.
+        beginning = _CUT_SHORT.sub("", request.transfer_id)
+        if beginning != request.transfer_id and not _is_dispatch(request):
+            request.transfer_id = await client.whole_id(FindIdsRequest.KIND_TRANSFER, beginning)
         if isinstance(request, CancelTransferRequest):
             return (await client.ask(client.stock.CancelTransfer, request)).transfer
         return (await client.ask(client.stock.TransferStock, request)).transfer
@@ -236,6 +245,10 @@ def _show(server: str, request: TransferStockRequest | CancelTransferRequest, as
         print_json(transfer)
     else:
         print_transfer(stdout_console(), transfer)
+
+
+def _is_dispatch(request: TransferStockRequest | CancelTransferRequest) -> bool:
+    return isinstance(request, TransferStockRequest) and request.HasField("dispatch")
 
 
 def _units(texts: list[str]) -> list[TransferUnits]:
