@@ -183,7 +183,7 @@ class NotFound(TruestockError):
 def no_channel(missing: Mapping[str, str], channel_ids: Iterable[str]) -> NotFound:
     """The error for channels that do not exist; `channel_ids` are those that do."""
     known = sorted(channel_ids)
-    advice = f"channels are: {', '.join(known[:10]) or 'none yet'}"
+    advice = f"these are the channels: {', '.join(known[:10]) or 'none yet'}"
     return NotFound("channel", missing, advice, near_names(missing.values(), known))
 
 

@@ -25,12 +25,16 @@ from truestock.v1.allocation_service_pb2 import FindIdsRequest, GetAllocationReq
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2 import (
+    Category,
     Channel,
+    ListCategoriesRequest,
     ListChannelsRequest,
     ListLocationsRequest,
     ListProductsRequest,
+    ListTagsRequest,
     Location,
     Product,
+    Tag,
 )
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
@@ -222,6 +226,18 @@ class Client:
             self.catalog.ListChannels, ListChannelsRequest(), lambda page: page.channels
         )
         return channels
+
+    async def tags(self) -> list[Tag]:
+        """Every tag of locations and products, sorted by name."""
+        tags, _ = await self.list_entries(self.catalog.ListTags, ListTagsRequest(), lambda page: page.tags)
+        return tags
+
+    async def categories(self) -> list[Category]:
+        """Every category of products, sorted by name."""
+        categories, _ = await self.list_entries(
+            self.catalog.ListCategories, ListCategoriesRequest(), lambda page: page.categories
+        )
+        return categories
 
     async def products(self, skus: list[str]) -> list[Product]:
         """The products with these SKUs, without those that do not exist."""

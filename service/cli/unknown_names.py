@@ -20,14 +20,25 @@ async def unknown_locations(client: Client, ids: Iterable[str]) -> list[str]:
     """A sentence about each id that no location has."""
     wanted = list(ids)
     known = [location.location_id for location in await client.locations()] if wanted else []
-    return sentences("location", [id for id in wanted if id not in known], near_names(wanted, known))
+    return _unknown("location", wanted, known)
 
 
 async def unknown_channels(client: Client, ids: Iterable[str]) -> list[str]:
     """A sentence about each id that no channel has."""
     wanted = list(ids)
     known = [channel.channel_id for channel in await client.channels()] if wanted else []
-    return sentences("channel", [id for id in wanted if id not in known], near_names(wanted, known))
+    return _unknown("channel", wanted, known)
+
+
+async def unknown_words(client: Client, *, tags: Iterable[str] = (), categories: Iterable[str] = ()) -> list[str]:
+    """A sentence about each tag and each category that no record has."""
+    wanted_tags, wanted_categories = list(tags), list(categories)
+    known_tags = [tag.name for tag in await client.tags()] if wanted_tags else []
+    known_categories = [category.name for category in await client.categories()] if wanted_categories else []
+    return [
+        *_unknown("tag", wanted_tags, known_tags),
+        *_unknown("category", wanted_categories, known_categories),
+    ]
 
 
 async def without_entries(
@@ -47,6 +58,11 @@ def sentences(noun: str, unknown: Iterable[str], near: Mapping[str, str]) -> lis
         f"There is no {noun} {name!r}" + (f"; did you mean {near[name]!r}?" if name in near else ".")
         for name in dict.fromkeys(unknown)
     ]
+
+
+def _unknown(noun: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    unknown = [name for name in wanted if name not in known]
+    return sentences(noun, unknown, near_names(unknown, known))
 
 
 def refuse_unknown(unknown: Sequence[str]) -> None:

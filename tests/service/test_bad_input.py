@@ -46,19 +46,40 @@ async def test_an_unknown_sku_is_named(shop: Retailer) -> None:
     assert "'MGU'" in error.message
 
 
-@pytest.mark.parametrize(
-    ("sku", "near"), [("mug", "MUG"), ("MGU", "MUG"), ("42", "0042"), ("TRN-125-MOS", "TRN-1205-MOS"), ("VASE", None)]
-)
-async def test_the_error_about_an_unknown_sku_names_the_near_one(shop: Retailer, sku: str, near: str | None) -> None:
+async def test_the_error_about_an_unknown_sku_names_the_near_one(shop: Retailer) -> None:
     others = [catalog_pb.Product(sku=other) for other in ("0042", "TRN-1205-MOS", "POT")]
     await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=others))
+    near = {"mug": "MUG", "MGU": "MUG", "42": "0042", "TRN-125-MOS": "TRN-1205-MOS", "VASE": None}
 
-    error = await refused(shop.allocate("A-1", {sku: 1}, HOLD))
+    for sku, meant in near.items():
+        error = await refused(shop.allocate("A-1", {sku: 1}, HOLD))
 
-    assert error.message == (
-        (f"no product '{sku}'; did you mean '{near}'? If not, " if near else f"no product '{sku}'; ")
-        + "upsert it first with UpsertProducts or `truestock import products`"
-    )
+        assert error.message == (
+            (f"no product '{sku}'; did you mean '{meant}'? If not, " if meant else f"no product '{sku}'; ")
+            + "upsert it first with UpsertProducts or `truestock import products`"
+        )
+
+
+BAD_FILTERS: list[tuple[str, dict[str, Any], str]] = [
+    ("ListLocations", {"types": [99]}, "types[0]"),
+    ("ListLocations", {"statuses": [1, 0]}, "statuses[1]"),
+    ("ListLocations", {"tags": ["x"] * 101}, "tags"),
+    ("ListLocations", {"location_ids": [""]}, "location_ids[0]"),
+    ("ListLocations", {"countries": ["\x00"]}, "countries[0]"),
+    ("ListProducts", {"near_skus": ["A", "B", "C", "D", "E", "F"]}, "near_skus"),
+    ("ListProducts", {"categories": ["x"] * 101}, "categories"),
+    ("ListProducts", {"brands": ["x" * 257]}, "brands[0]"),
+    ("ListChannels", {"kinds": [7]}, "kinds[0]"),
+    ("ListChannels", {"channel_ids": ["x"] * 101}, "channel_ids"),
+    ("ListTags", {"page_size": -1}, "page_size"),
+]
+
+
+async def test_bad_filters_of_the_catalog_are_refused(shop: Retailer) -> None:
+    for name, fields, wrong in BAD_FILTERS:
+        error = await refused(getattr(shop.catalog, name)(getattr(catalog_pb, f"{name}Request")(**fields)))
+
+        assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", wrong), (name, fields)
 
 
 async def test_near_skus_are_found_by_an_index(shop: Retailer) -> None:
@@ -95,7 +116,7 @@ async def test_an_unknown_channel_is_named_beside_the_known_ones(shop: Retailer)
     error = await refused(shop.allocate("A-1", {"MUG": 1}, channel_id="wbe"))
 
     assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "channel_id")
-    assert error.message == "no channel 'wbe'; did you mean 'web'? If not, channels are: web"
+    assert error.message == "no channel 'wbe'; did you mean 'web'? If not, these are the channels: web"
 
 
 async def test_an_unknown_pickup_location_is_named(shop: Retailer) -> None:

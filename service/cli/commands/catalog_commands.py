@@ -78,6 +78,7 @@ def locations(
             client.catalog.ListLocations, request, lambda page: page.locations, limit
         )
         unknown = await unknown_names.unknown_locations(client, ids or [])
+        unknown += await unknown_names.unknown_words(client, tags=() if found else tag or ())
         return Listing(found, more, unknown)
 
     _show("locations", call(server, read), catalog_views.print_locations, as_json=as_json, as_csv=as_csv)
@@ -117,6 +118,9 @@ def products(
     async def read(client: Client) -> Listing[Product]:
         found, more = await client.list_entries(client.catalog.ListProducts, request, lambda page: page.products, limit)
         unknown = await unknown_names.unknown_products(client, skus or [])
+        unknown += await unknown_names.unknown_words(
+            client, tags=() if found else tag or (), categories=() if found else category or ()
+        )
         return Listing(found, more, unknown)
 
     _show("products", call(server, read), catalog_views.print_products, as_json=as_json, as_csv=as_csv)

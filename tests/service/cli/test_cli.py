@@ -121,6 +121,8 @@ def test_the_catalog_is_listed_by_filters_as_a_table_as_json_and_as_csv(shop: Ru
 NEAR_NAMES = {
     ("locations", "dc", "Store-A"): "There is no location 'Store-A'; did you mean 'store-a'?",
     ("products", "mug", "BOWL"): "There is no product 'mug'; did you mean 'MUG'?",
+    ("locations", "--tag", "street"): "There is no tag 'street'.",
+    ("products", "--category", "tents"): "There is no category 'tents'.",
     ("channels", "shopfy"): "There is no channel 'shopfy'; did you mean 'shopify'?",
     ("availability", "MUGG", "MUG", "--channel", "shopify"): "There is no product 'MUGG'; did you mean 'MUG'?",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from rich.console import Console
 from policies.stock import oversell
 from service.cli.client import FieldViolation, ServiceError, connect
 from service.cli.files.countries import country_code
+from service.cli.files.csv_table import CsvError
+from service.cli.files.decimal_marks import DecimalMark
 from service.cli.files.order_export import FileProduct, OrderColumns, OrderFile, quantity_of, read_orders, time_of
 from service.cli.files.order_replay import (
     OrderReplayer,
@@ -46,6 +49,40 @@ def test_lines_of_one_order_belong_together_wherever_they_stand(tmp_path: Path) 
         ("1", [2, 4]),
         ("2", [3]),
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffsep=;\r\nOrder;Sku;UNITS;Time;PRICE;Country;description\r\n1;0042;6,0;;12,5;DE;Bolt\r\n",
+        'ORDER\tSKU\tUnits\tTIME\tPrice\tCOUNTRY\tDESCRIPTION\n="1"\t="0042"\t6\t\t12.50\tDE\tBolt\n',
+        "order;sku;units;time;price;country;Description\n'1;'0042;\xa06 ;;1.012,5;DE;Bolt\n",
+    ],
+    ids=["BOM, sep=, decimal commas", "tabs, guarded zeros", "apostrophes, NBSP, thousands"],
+)
+def test_an_order_file_is_read_as_spreadsheets_write_it(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(content)
+
+    file = read_orders(path, COLUMNS)
+    (order,) = file.orders
+
+    assert file.problems == []
+    assert (order.order_id, order.country) == ("1", "DE")
+    assert [(line.sku, line.unit_count) for line in order.sales] == [("0042", 6)]
+    assert file.products["0042"].name == "Bolt"
+    assert order.sales[0].price in {Decimal("12.5"), Decimal("1012.5")}
+
+
+def test_the_mark_of_decimals_in_an_order_file_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("order;sku;units;time;price;country\n1;MUG;2;;1,234;DE\n")
+
+    (order,) = read_orders(path, COLUMNS, decimal=DecimalMark.COMMA).orders
+    with pytest.raises(CsvError, match="say which with --decimal"):
+        read_orders(path, COLUMNS)
+
+    assert order.sales[0].price == Decimal("1.234")
 
 
 def test_a_negative_quantity_cancels_also_in_an_order_that_sells(tmp_path: Path) -> None:
