@@ -103,12 +103,13 @@ def channels(
 @app.command(help=_help("feeds", "  truestock import feeds feeds.csv"))
 def feeds(
     file: File,
+    decimal: options.Decimals = None,
     encoding: options.Encoding = "utf-8",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Imports declared feeds."""
-    _run("feeds", file, None, encoding, server, as_json=as_json)
+    _run("feeds", file, decimal, encoding, server, as_json=as_json)
 
 
 _STOCK_HELP = """A stock file counts once a day, by the date at each location: importing it
@@ -146,13 +147,14 @@ def stock(
     again: Annotated[
         bool, typer.Option("--again", help="Count a file again that was imported on the same day.")
     ] = False,
+    decimal: options.Decimals = None,
     encoding: options.Encoding = "utf-8",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Imports counts."""
     taken = StockImport(source, computed, again)
-    _run("stock", file, None, encoding, server, as_json=as_json, stock=taken)
+    _run("stock", file, decimal, encoding, server, as_json=as_json, stock=taken)
 
 
 def _run(

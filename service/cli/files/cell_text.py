@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 _FORMULA = re.compile(r'="((?:[^"]|"")*)"')
 _NUMBER_LIKE = re.compile(r"[-+]?[0-9][0-9.,:/ -]*")
+_FORMULA_STARTS = "=@+-"
+"""A spreadsheet computes what starts with one of these, and what it computes may call programs."""
 _INVISIBLE = "\ufeff\u200b\u2060"
 """Marks without width that copied text has at its ends; str.strip leaves them, and takes all kinds of spaces."""
 LIST_SEPARATOR = "|"
@@ -33,14 +35,22 @@ def plain(cell: str, *, free_text: bool) -> str:
     if formula is not None:
         return stripped(formula[1].replace('""', '"'))
     rest = cell[1:]
-    if cell.startswith("'") and rest and (not free_text or rest[0] in "'=" or _NUMBER_LIKE.fullmatch(rest)):
+    if (
+        cell.startswith("'")
+        and rest
+        and (not free_text or rest[0] in f"'{_FORMULA_STARTS}" or _NUMBER_LIKE.fullmatch(rest))
+    ):
         return stripped(rest)
     return cell
 
 
 def guarded(value: str, *, free_text: bool) -> str:
-    """The cell that is read as this value: itself, or with an apostrophe where it looks like a guarded one."""
-    return value if plain(value, free_text=free_text) == value else f"'{value}"
+    """The cell that is read as this value: itself, or with an apostrophe before what a spreadsheet would compute.
+
+    So is what looks guarded already.
+    """
+    computed = value[:1] in tuple(_FORMULA_STARTS) and not _NUMBER_LIKE.fullmatch(value)
+    return f"'{value}" if computed or plain(value, free_text=free_text) != value else value
 
 
 def split_list(cell: str) -> list[str]:

@@ -103,21 +103,20 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 
     Raises UserError if it cannot be written.
     """
-    if path.exists() and not path.is_file():
-        # A pipe or a device, such as /dev/stdout.
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        return
-    path = path.resolve()
-    partial = path.with_name(f".{path.name}.partial")
+    # A pipe or a device, such as /dev/stdout, is written at once.
+    in_place = path.exists() and not path.is_file()
+    path = path if in_place else path.resolve()
+    partial = path if in_place else path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             yield stream
-        partial.replace(path)
+        if not in_place:
+            partial.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if not in_place:
+            partial.unlink(missing_ok=True)
 
 
 def _lists(client: Client) -> dict[str, tuple[Any, Callable[..., Awaitable[Any]], str]]:

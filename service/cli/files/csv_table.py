@@ -86,6 +86,7 @@ class CsvTable:
     delimiter: str
     text: str
     free_text: Collection[str] = ()
+    header_line: int = 1
 
     def rows(self) -> Iterator[CsvRow | CsvProblem]:
         """Yields every row after the header except blank ones, and a problem instead of a row that cannot be read."""
@@ -159,7 +160,7 @@ def read_table(
     problems += [_missing_column(file, line, name, columns) for name in required if name not in columns]
     if problems:
         raise CsvError(problems)
-    return CsvTable(file, columns, delimiter, text, free_text)
+    return CsvTable(file, columns, delimiter, text, free_text, line)
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:

@@ -17,6 +17,7 @@ _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 _POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+")
 _COMMA_OR_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
 """`1,234` is one and a bit in Berlin, and more than a thousand in Boston."""
+_POINT_OR_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _HELP = "say which with --decimal comma or --decimal point"
 
 
@@ -44,18 +45,21 @@ class DecimalMark(StrEnum):
 def decimal_mark(table: CsvTable, columns: Sequence[str], chosen: DecimalMark | None) -> DecimalMark:
     """The mark that the file uses in these columns, unless one is chosen.
 
-    A file without commas uses points. Raises CsvError if its cells prove both marks, or if they can be read either way.
+    A file without commas uses points. Raises CsvError if its cells prove both marks, or if they can be read either way:
+    `1,234` anywhere, and `1.234` where cells are separated by semicolons, as they are where decimals have commas.
     """
     if chosen is not None:
         return chosen
     commas: list[CsvProblem] = []
     points: list[CsvProblem] = []
     unclear: list[CsvProblem] = []
+    thousands = 0
     for row, column in _cells(table, columns):
         cell = row.cells[column]
         problem = table.problem(row.line, column, f"{cell!r}", _HELP)
         if _GROUPED["."].fullmatch(cell) or _POINT.fullmatch(cell):
             points.append(problem)
+            thousands += _POINT_OR_THOUSANDS.fullmatch(cell) is not None
         elif _COMMA_OR_THOUSANDS.fullmatch(cell):
             unclear.append(problem)
         elif _GROUPED[","].fullmatch(cell) or _COMMA.fullmatch(cell):
@@ -64,6 +68,8 @@ def decimal_mark(table: CsvTable, columns: Sequence[str], chosen: DecimalMark | 
         raise _error("this file has decimals with a comma and with a point", [commas[0], points[0]])
     if unclear and not commas:
         raise _error("these numbers may have decimals after the comma, or thousands before it", unclear)
+    if table.delimiter == ";" and points and len(points) == thousands:
+        raise _error("these numbers may have decimals after the point, or thousands before it", points)
     return DecimalMark.COMMA if commas else DecimalMark.POINT
 
 

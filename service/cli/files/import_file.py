@@ -62,7 +62,9 @@ def read_import(path: Path, name: str, *, decimal: DecimalMark | None = None, en
             problems.extend([record] if isinstance(record, CsvProblem) else record)
     if not records and not problems:
         problems.append(
-            CsvProblem(table.file, 1, 0, "the file has a header but no rows", f"add a row for each {kind.noun}")
+            CsvProblem(
+                table.file, table.header_line, 0, "the file has a header but no rows", f"add a row for each {kind.noun}"
+            )
         )
     if problems:
         raise CsvError(problems)
@@ -75,11 +77,15 @@ def _refuse_unknown_columns(table: CsvTable, kind: FileKind) -> None:
     for position, name in enumerate(table.columns, start=1):
         same = next((known for known in names if known != name and spelling_key(known) == spelling_key(name)), None)
         if name not in names and same is not None:
-            problems.append(CsvProblem(table.file, 1, position, f"column {same!r} appears twice", "remove one of them"))
+            problems.append(
+                CsvProblem(
+                    table.file, table.header_line, position, f"column {same!r} appears twice", "remove one of them"
+                )
+            )
         elif name not in names:
             near = near_name(name, names)
             hint = f"did you mean {near!r}?" if near else f"this kind of file has the columns {', '.join(names)}"
-            problems.append(CsvProblem(table.file, 1, position, f"unknown column {name!r}", hint))
+            problems.append(CsvProblem(table.file, table.header_line, position, f"unknown column {name!r}", hint))
     if problems:
         raise CsvError(problems)
 

@@ -23,7 +23,22 @@ from tests.service.cli.test_cli import Run, run  # noqa: F401
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
 
 KINDS_IN_ORDER = ("locations", "products", "channels", "stock", "feeds")
-ODD = ["0042", "'0013", '="0012"', "Ä|ö", "a\\b", "x, y; z", 'say "hi"', "=1+1", "-5", "👩‍👩‍👧", "\u00b7\u00a0\u00b7"]
+ODD = [
+    "0042",
+    "'0013",
+    '="0012"',
+    "Ä|ö",
+    "a\\b",
+    "x, y; z",
+    'say "hi"',
+    "=1+1",
+    "-5",
+    "-5x",
+    "@home",
+    "'=x",
+    "👩‍👩‍👧",
+    "\u00b7\u00a0\u00b7",
+]
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=123456)
 
 LOCATIONS = [
@@ -187,4 +202,7 @@ def test_an_export_replaces_a_file_only_when_it_is_whole(run: Run, tmp_path: Pat
 def test_an_export_into_a_folder_that_is_missing_says_so(run: Run, server_address: str, tmp_path: Path) -> None:  # noqa: F811
     result = run("export", "products", str(tmp_path / "none" / "products.csv"), "--server", server_address)
 
+    folder = run("export", "products", str(tmp_path), "--server", server_address)
+
     assert (result.code, "cannot be written: No such file or directory" in result.err) == (1, True)
+    assert (folder.code, "cannot be written: Is a directory" in folder.err) == (1, True)

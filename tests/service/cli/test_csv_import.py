@@ -142,7 +142,8 @@ def test_guarded_zeros_are_read_as_the_value_that_they_guard(tmp_path: Path, del
         (["0,125"], None, ["0.125"]),
         (["1.234,5", "7"], None, ["1234.5", "7"]),
         (["1,234.5", "7.25"], None, ["1234.5", "7.25"]),
-        (["1.234"], None, ["1.234"]),
+        (["1.234", "1.5"], None, ["1.234", "1.5"]),
+        (["1.234"], DecimalMark.POINT, ["1.234"]),
         (["1,234"], DecimalMark.COMMA, ["1.234"]),
         (["12"], DecimalMark.COMMA, ["12"]),
     ],
@@ -251,6 +252,8 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
             "products",
             "file.csv:2: these numbers may have decimals after the comma, or thousands before it, say which",
         ),
+        ("sku;price\nA;1.234\n", "products", "file.csv:2: these numbers may have decimals after the point, or"),
+        ("sep=;\nsku;prize\n", "products", "file.csv:2:2: unknown column 'prize', did you mean 'price'?"),
         (
             "sku;price\nA;12,50\nB;2.5\n",
             "products",
