@@ -20,6 +20,7 @@ def main() -> int:
         return _INTERRUPTED
     if failure:
         print(f"\nThe demo failed: {failure}.", file=sys.stderr)
+        print("It plays with a copy of rules/; rules that were edited may not fit its story.", file=sys.stderr)
         return 1
     print("\nThe demo has ended, and its data are deleted.\n`make run` starts a Truestock that keeps its data.")
     return 0

@@ -16,11 +16,12 @@ from bench.bench_retailer import RULES
 from bench.demo.retailer import DemoRetailer
 from bench.demo.story import DemoError, Story
 from bench.demo.unit_groups import SumError
-from service.app.application import running
+from service.app.application import StartError, running
 from service.cli.client import connect
-from service.cli.console import stdout_console
+from service.cli.console import UserError, stdout_console
 from service.database.embedded.postgres import EmbeddedPostgresError, temporary_postgres
 from service.database.migrate import migrate
+from service.policy.active_policies import RulesFolderError
 from service.settings import Settings
 
 SECONDS = 180.0
@@ -36,10 +37,10 @@ def run() -> str:
     try:
         with temporary_postgres(settings=_THROW_AWAY) as server, copied_rules() as rules:
             asyncio.run(run_demo(server.database_url, rules))
-    except (SumError, DemoError, EmbeddedPostgresError) as error:
-        return str(error).rstrip(".")
-    except TimeoutError:
-        return f"it did not end within {SECONDS:g} s"
+    except (SumError, DemoError, UserError, StartError, RulesFolderError, EmbeddedPostgresError) as error:
+        return str(error).strip().rstrip(".")
+    except TimeoutError as error:
+        return str(error) or f"it did not end within {SECONDS:g} s"
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,11 +40,7 @@ SHOPPERS, LATE_ORDERS = 200, 25
 WAREHOUSE_DELIVERY, STORE_DELIVERY = 24, 10
 CART_UNITS = 5
 RULE_FILE = "buffers/channels.yaml"
-EDITS = (
-    ("next count arrives. A tenth, rounded up", "next count arrives. A fifth, rounded up"),
-    ("hold_back: {percent: 10, maximum: 25}", "hold_back: {percent: 20, maximum: 25}"),
-)
-"""What the planner writes instead of what in the rule `tiktok-spike`."""
+_PERCENT = re.compile(r"percent: (\d+)")
 
 
 class DemoError(Exception):
@@ -149,7 +146,7 @@ class Story:
         self._print_title("A planner raises TikTok's buffer while the service runs")
         before, revision = await self.retailer.unit_groups(), self.service.policy_revision
         for line in self._edit_rule_file():
-            self._print_line(Text(line, style="red" if line.startswith("-") else "green" if line[0] == "+" else ""))
+            self._print_line(Text(line, style={"-": "red", "+": "green"}.get(line[0], "")))
         new_revision, seconds = await self.retailer.revision_after(revision)
         after = await self.retailer.unit_groups()
         if after[MAY_SELL] >= before[MAY_SELL]:
@@ -203,13 +200,12 @@ class Story:
         self.console.print(table)
 
     def _edit_rule_file(self) -> list[str]:
-        """Edits the planner's rule file; returns the changed lines as a diff, after the file's name."""
+        """Doubles the first percentage of the planner's rule file; returns the file's name and the changed lines."""
         file = self.rules / RULE_FILE
-        old = new = file.read_text(encoding="utf-8")
-        for written, instead in EDITS:
-            if written not in new:
-                raise DemoError(f"rules/{RULE_FILE} has no {written!r} to edit")
-            new = new.replace(written, instead)
+        old = file.read_text(encoding="utf-8")
+        new = _PERCENT.sub(lambda found: f"percent: {min(100, 2 * int(found[1]))}", old, count=1)
+        if new == old:
+            raise DemoError(f"rules/{RULE_FILE} has no percentage to raise")
         file.write_text(new, encoding="utf-8")
         diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm=""))
         return [f"rules/{RULE_FILE}", *(f"{line[0]} {line[1:].strip()}" for line in diff[2:] if line[0] in "+-")]
